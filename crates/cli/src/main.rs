@@ -1,0 +1,2 @@
+//! The `kokeshi` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The crate is filled in by the commits that follow.

@@ -1,0 +1,18 @@
+//! The bundled starter model, byte for byte the files of `model/`.
+//!
+//! Replacing the model is replacing that folder: nothing else in the workspace knows its size, its
+//! vocabulary or its weights.
+
+/// `config.json`.
+pub const CONFIG: &[u8] = include_bytes!("../model/config.json");
+/// `config_sentence_transformers.json`.
+pub const SENTENCE_TRANSFORMERS_CONFIG: &[u8] =
+    include_bytes!("../model/config_sentence_transformers.json");
+/// `tokenizer.json`.
+pub const TOKENIZER: &[u8] = include_bytes!("../model/tokenizer.json");
+/// `tokenizer_config.json`.
+pub const TOKENIZER_CONFIG: &[u8] = include_bytes!("../model/tokenizer_config.json");
+/// `model.safetensors`.
+pub const WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
+/// `README.md`: the model card, with the measured quality and the licence.
+pub const CARD: &str = include_str!("../model/README.md");
