@@ -1,1 +1,7 @@
-//! The crate is filled in by the commits that follow.
+//! What the network is: checkpoint files to token states, on interchangeable backends.
+
+mod batch;
+mod error;
+
+pub use batch::Batch;
+pub use error::{Error, Result};
