@@ -1,1 +1,21 @@
-//! The crate is filled in by the commits that follow.
+//! CPU arithmetic: every kernel is one text, generic over an instruction set ([`isa::Isa`]),
+//! compiled once for each [`Level`] and chosen at run time.
+//!
+//! All matrices are row-major `f32`. Every output row is computed in an order that does not depend
+//! on the rows beside it, on how work is split, or on the number of threads: a text embedded alone
+//! and in a batch gives the same bits.
+
+pub mod attention;
+pub mod gemm;
+pub mod grid;
+pub mod isa;
+pub mod layer_norm;
+mod math;
+pub mod memory;
+pub mod rope;
+pub mod threads;
+
+pub use isa::Level;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,169 @@
+use super::*;
+use crate::isa::Level;
+use crate::testing::Random;
+
+struct Case {
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    lora: Option<LoraBank>,
+    adapters: Vec<Option<usize>>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Case {
+    fn random(
+        random: &mut Random,
+        rows: usize,
+        inputs: usize,
+        outputs: usize,
+        rank: usize,
+    ) -> Self {
+        const TASKS: usize = 3;
+        let lora = (rank > 0).then(|| LoraBank {
+            rank,
+            down: random.normal(TASKS * rank * inputs),
+            up: random.normal(TASKS * rank * outputs),
+        });
+        // Values that bf16 holds exactly, so that both storages must agree with the definition.
+        let weight = random.normal(outputs * inputs);
+        let weight = weight.iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect();
+        Self {
+            x: random.normal(rows * inputs),
+            weight,
+            bias: random.normal(outputs),
+            lora,
+            adapters: (0..rows).map(|_| random.below(TASKS + 1).checked_sub(1)).collect(),
+            inputs,
+            outputs,
+        }
+    }
+
+    fn pack(&self, level: Level, storage: Storage) -> Weights {
+        let mut read = |row: usize, to: &mut [f32]| {
+            to.copy_from_slice(&self.weight[row * self.inputs..][..self.inputs]);
+        };
+        let shape = [self.outputs, self.inputs];
+        Weights::pack(level, storage, shape, &mut read, &self.bias, self.lora.clone())
+    }
+
+    fn run(
+        &self,
+        threads: &Threads,
+        weights: &Weights,
+        activation: Option<Activation>,
+    ) -> Vec<f32> {
+        let mut out = vec![f32::NAN; self.adapters.len() * self.outputs];
+        let mut workspace = Workspace::default();
+        linear(threads, &self.x, weights, &self.adapters, activation, &mut workspace, &mut out);
+        out
+    }
+
+    /// The definition, in f64: `(value, sum of the magnitudes of all terms)` of each element.
+    fn definition(&self, row: usize, output: usize) -> (f64, f64) {
+        let x = &self.x[row * self.inputs..][..self.inputs];
+        let w = &self.weight[output * self.inputs..][..self.inputs];
+        let product = |a: &[f32], b: &[f32]| -> Vec<f64> {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).collect()
+        };
+        let mut terms = product(x, w);
+        terms.push(f64::from(self.bias[output]));
+        if let (Some(bank), Some(task)) = (&self.lora, self.adapters[row]) {
+            for r in task * bank.rank..(task + 1) * bank.rank {
+                let a = &bank.down[r * self.inputs..][..self.inputs];
+                let up = f64::from(bank.up[r * self.outputs + output]);
+                terms.extend(product(x, a).iter().map(|t| t * up));
+            }
+        }
+        (terms.iter().sum(), terms.iter().map(|t| t.abs()).sum())
+    }
+}
+
+#[test]
+fn every_level_and_storage_follows_the_definition_at_every_edge() {
+    let threads = Threads::new(2).expect("threads start");
+    let mut random = Random::new(1);
+    let shapes = [
+        (1, 1, 1, 0),
+        (1, 3, 5, 2),
+        (2, 16, 16, 4),
+        (5, 17, 15, 1),
+        (6, 64, 17, 4),
+        (7, 31, 33, 4),
+        (12, 8, 100, 0),
+        (13, 100, 7, 4),
+        (61, 40, 48, 4),
+        (400, 24, 31, 3),
+        (3, 1030, 65, 4),
+    ];
+    for (rows, inputs, outputs, rank) in shapes {
+        let case = Case::random(&mut random, rows, inputs, outputs, rank);
+        for level in Level::available() {
+            for storage in [Storage::F32, Storage::Bf16] {
+                let got = case.run(&threads, &case.pack(level, storage), None);
+                for row in 0..rows {
+                    for output in 0..outputs {
+                        let (want, magnitude) = case.definition(row, output);
+                        let error = (f64::from(got[row * outputs + output]) - want).abs();
+                        // Summing n terms in f32 loses at most n · 2⁻²⁴ of their magnitude; the
+                        // observed loss is far below the root of that.
+                        assert!(
+                            error <= 1e-6 * magnitude,
+                            "{level:?}, {storage:?}, {rows}x{inputs}x{outputs}, rank {rank}, at \
+                             ({row}, {output}): {error:e} of {magnitude:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_alone_in_a_batch_and_on_any_number_of_threads_give_the_same_bits() {
+    let mut random = Random::new(2);
+    let (rows, inputs, outputs) = (77, 96, 130);
+    let case = Case::random(&mut random, rows, inputs, outputs, 4);
+    for level in Level::available() {
+        let weights = case.pack(level, Storage::Bf16);
+        let batch = case.run(&Threads::new(1).expect("threads start"), &weights, None);
+        let threads = Threads::new(3).expect("threads start");
+        assert_eq!(case.run(&threads, &weights, None), batch, "{level:?}");
+        for row in [0, 5, 6, 41, 76] {
+            let alone = Case {
+                x: case.x[row * inputs..][..inputs].to_vec(),
+                adapters: vec![case.adapters[row]],
+                weight: Vec::new(),
+                bias: Vec::new(),
+                lora: None,
+                ..case
+            };
+            let alone = alone.run(&threads, &weights, None);
+            assert_eq!(alone, batch[row * outputs..][..outputs], "{level:?}, row {row}");
+        }
+    }
+}
+
+#[test]
+fn gelu_is_applied_to_the_finished_sum() {
+    let threads = Threads::new(1).expect("threads start");
+    let case = Case::random(&mut Random::new(3), 9, 20, 21, 2);
+    for level in Level::available() {
+        let weights = case.pack(level, Storage::F32);
+        let plain = case.run(&threads, &weights, None);
+        let activated = case.run(&threads, &weights, Some(Activation::Gelu));
+        for (x, y) in plain.iter().zip(activated) {
+            let x = f64::from(*x);
+            let want = 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
+            assert!((f64::from(y) - want).abs() < 4e-7 * x.abs().max(1.0), "{level:?}: gelu({x})");
+        }
+    }
+}
+
+#[test]
+fn an_empty_batch_is_fine() {
+    let threads = Threads::new(2).expect("threads start");
+    let case = Case::random(&mut Random::new(4), 0, 8, 8, 2);
+    assert!(case.run(&threads, &case.pack(Level::best(), Storage::F32), None).is_empty());
+}

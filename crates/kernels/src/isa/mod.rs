@@ -1,0 +1,250 @@
+//! Instruction sets as values.
+//!
+//! A token such as [`Avx2`] can only be obtained from its `detect`, so holding one proves that the
+//! CPU has the features, and every operation on it is safe to call. The `unsafe` of intrinsics stays
+//! in the files of this folder, and so does `cfg(target_arch)`.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::Avx2;
+
+/// The widest vector of any instruction set, in lanes: the size of a buffer for one vector.
+pub const MAX_LANES: usize = 16;
+
+/// Arithmetic on the full-width vectors of one instruction set.
+///
+/// `load` and `store` take slices and panic when they are shorter than a vector.
+pub trait Isa: Copy + Send + Sync + 'static {
+    /// Number of `f32` lanes in a vector.
+    const LANES: usize;
+    /// A vector of `LANES` values.
+    type F32: Copy;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::F32;
+    /// The first `LANES` values of `src`.
+    fn load(self, src: &[f32]) -> Self::F32;
+    /// The first `LANES` bf16 values of `src`, widened exactly.
+    fn load_bf16(self, src: &[u16]) -> Self::F32;
+    /// Writes all lanes to the front of `dst`.
+    fn store(self, x: Self::F32, dst: &mut [f32]);
+    /// `a + b`
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b`
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, fused where the hardware fuses
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The larger of each pair of lanes. Neither may be NaN.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The nearest integer, ties to even.
+    fn round(self, x: Self::F32) -> Self::F32;
+    /// `2^n` for integral lanes in `-126..=127`.
+    fn exp2_integral(self, n: Self::F32) -> Self::F32;
+    /// Sum of all lanes.
+    fn sum(self, x: Self::F32) -> f32;
+
+    /// Up to `LANES` values of `src`; lanes past its end are zero.
+    #[inline(always)]
+    fn load_partial(self, src: &[f32]) -> Self::F32 {
+        let mut lanes = [0.0; MAX_LANES];
+        lanes[..src.len()].copy_from_slice(src);
+        self.load(&lanes)
+    }
+
+    /// Writes the first `dst.len()` lanes, at most `LANES`.
+    #[inline(always)]
+    fn store_partial(self, x: Self::F32, dst: &mut [f32]) {
+        let mut lanes = [0.0; MAX_LANES];
+        self.store(x, &mut lanes);
+        let len = dst.len();
+        dst.copy_from_slice(&lanes[..len]);
+    }
+}
+
+/// An operation written once and compiled once for every instruction set. The value holds the
+/// operation's arguments.
+pub trait Kernel {
+    /// What it computes.
+    type Output;
+    /// Runs it. Implementations are `#[inline(always)]`, as is all they call, so that the code is
+    /// compiled with the features of `isa`.
+    fn run<I: Isa>(self, isa: I) -> Self::Output;
+}
+
+/// The instruction sets that kernels are compiled for, slowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Four-lane arrays that the compiler maps to the baseline of any architecture.
+    Portable,
+    /// AVX2 with FMA.
+    Avx2,
+}
+
+impl Level {
+    /// Every level, slowest first.
+    pub const ALL: [Level; 2] = [Level::Portable, Level::Avx2];
+
+    /// The levels that this CPU can run.
+    pub fn available() -> impl Iterator<Item = Level> {
+        Level::ALL.into_iter().filter(|level| level.is_available())
+    }
+
+    /// The fastest level that this CPU can run.
+    pub fn best() -> Level {
+        Level::available().last().unwrap_or(Level::Portable)
+    }
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+        }
+    }
+
+    /// Whether this CPU can run it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Level::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Avx2::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 => false,
+        }
+    }
+
+    /// Vectors of this level, in lanes.
+    pub fn lanes(self) -> usize {
+        match self {
+            Level::Portable => Portable::LANES,
+            Level::Avx2 => 8,
+        }
+    }
+
+    /// Runs `kernel` at this level, or at the portable one if the CPU lacks it.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Level::Portable => kernel.run(Portable),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => match Avx2::detect() {
+                Some(isa) => isa.run(kernel),
+                None => kernel.run(Portable),
+            },
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 => kernel.run(Portable),
+        }
+    }
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let level = Level::ALL.into_iter().find(|level| level.name() == name);
+        match level {
+            Some(level) if level.is_available() => Ok(level),
+            Some(_) => {
+                Err(format!("this CPU lacks `{name}`; its best is `{}`", Level::best().name()))
+            }
+            None => Err(format!(
+                "unknown SIMD level `{name}`; there are {}",
+                Level::ALL.map(Level::name).join(", ")
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Applies every operation to fixed lanes and returns the lanes of each result.
+    struct Probe;
+
+    impl Kernel for Probe {
+        type Output = Vec<Vec<f32>>;
+
+        #[inline(always)]
+        fn run<I: Isa>(self, v: I) -> Vec<Vec<f32>> {
+            let a: Vec<f32> = (0..16).map(|i| i as f32 * 1.25 - 7.5).collect();
+            let b: Vec<f32> = (0..16).map(|i| 3.0 - i as f32 * 0.5 + 0.125).collect();
+            let n: Vec<f32> = (0..16).map(|i| (i * 16 - 120) as f32).collect();
+            let half: Vec<u16> = a.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+            let (x, y) = (v.load(&a), v.load(&b));
+            let mut results = Vec::new();
+            for vector in [
+                v.splat(2.5),
+                x,
+                v.load_bf16(&half),
+                v.add(x, y),
+                v.sub(x, y),
+                v.mul(x, y),
+                v.div(x, y),
+                v.mul_add(x, y, v.splat(0.75)),
+                v.max(x, y),
+                v.round(x),
+                v.exp2_integral(v.load(&n)),
+                v.load_partial(&a[..3]),
+            ] {
+                let mut lanes = vec![0.0; I::LANES];
+                v.store(vector, &mut lanes);
+                results.push(lanes);
+            }
+            let mut three = vec![0.0; 3];
+            v.store_partial(y, &mut three);
+            results.push(three);
+            results.push(vec![v.sum(x)]);
+            results
+        }
+    }
+
+    #[test]
+    fn every_level_agrees_with_the_definition_lane_by_lane() {
+        let a = |i: usize| i as f32 * 1.25 - 7.5;
+        let b = |i: usize| 3.0 - i as f32 * 0.5 + 0.125;
+        for level in Level::available() {
+            let lanes = level.lanes();
+            let results = level.run(Probe);
+            let definitions: [&dyn Fn(usize) -> f32; 12] = [
+                &|_| 2.5,
+                &a,
+                &a,
+                &|i| a(i) + b(i),
+                &|i| a(i) - b(i),
+                &|i| a(i) * b(i),
+                &|i| a(i) / b(i),
+                &|i| a(i) * b(i) + 0.75,
+                &|i| a(i).max(b(i)),
+                &|i| a(i).round_ties_even(),
+                &|i| ((i as i32 * 16 - 120) as f32).exp2(),
+                &|i| if i < 3 { a(i) } else { 0.0 },
+            ];
+            for (op, definition) in definitions.iter().enumerate() {
+                for lane in 0..lanes {
+                    let (got, want) = (results[op][lane], definition(lane));
+                    assert_eq!(got, want, "{level:?}, operation {op}, lane {lane}");
+                }
+            }
+            assert_eq!(results[12], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
+            assert_eq!(results[13], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
+        }
+    }
+
+    #[test]
+    fn levels_are_parsed_by_name() {
+        assert_eq!("portable".parse(), Ok(Level::Portable));
+        assert_eq!(
+            "sse9".parse::<Level>(),
+            Err("unknown SIMD level `sse9`; there are portable, avx2".to_owned())
+        );
+    }
+}

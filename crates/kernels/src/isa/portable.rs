@@ -1,0 +1,81 @@
+use super::Isa;
+
+const LANES: usize = 4;
+
+/// Four-lane arrays: the fallback for every architecture, and the easiest of the levels to read.
+///
+/// Four lanes are one register of SSE2 and NEON, which the compiler uses by itself.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+#[inline(always)]
+fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
+    [f(0), f(1), f(2), f(3)]
+}
+
+impl Isa for Portable {
+    const LANES: usize = LANES;
+    type F32 = [f32; LANES];
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; LANES] {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load(self, src: &[f32]) -> [f32; LANES] {
+        lanes(|i| src[..LANES][i])
+    }
+    #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> [f32; LANES] {
+        lanes(|i| f32::from_bits(u32::from(src[..LANES][i]) << 16))
+    }
+    #[inline(always)]
+    fn store(self, x: [f32; LANES], dst: &mut [f32]) {
+        dst[..LANES].copy_from_slice(&x);
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| a[i] / b[i])
+    }
+    /// Without fused hardware `f32::mul_add` is a library call, a hundred times slower.
+    #[inline(always)]
+    fn mul_add(self, a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [f32; LANES] {
+        if cfg!(target_feature = "fma") || cfg!(target_feature = "neon") {
+            lanes(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            lanes(|i| a[i] * b[i] + c[i])
+        }
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    /// Adding 1.5 · 2²³ leaves no bits for a fraction, so the addition itself rounds to even.
+    /// `f32::round_ties_even` is a library call on SSE2. Valid below 2²² in magnitude, where every
+    /// caller stays; larger values are integers already.
+    #[inline(always)]
+    fn round(self, x: [f32; LANES]) -> [f32; LANES] {
+        const SHIFT: f32 = 12_582_912.0;
+        lanes(|i| (x[i] + SHIFT) - SHIFT)
+    }
+    #[inline(always)]
+    fn exp2_integral(self, n: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    fn sum(self, x: [f32; LANES]) -> f32 {
+        (x[0] + x[1]) + (x[2] + x[3])
+    }
+}
