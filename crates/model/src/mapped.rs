@@ -1,0 +1,62 @@
+//! Read-only bytes of a weight file: memory-mapped, or part of the program.
+#![expect(unsafe_code, reason = "memory maps")]
+
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::path::Path;
+
+/// The bytes of one file.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    Mapped(memmap2::Mmap),
+    Static(&'static [u8]),
+}
+
+impl Bytes {
+    pub(crate) fn map(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+        // SAFETY: the map is read-only. Nobody may shorten the file while it is in use; a weight
+        // file in a cache is replaced by renaming, never written in place.
+        let map = unsafe { memmap2::Mmap::map(&file) };
+        map.map(Self::Mapped).map_err(|e| Error::io("map", path, e))
+    }
+
+    /// Tells the system that the pages of `range` will not be needed again soon, so that weights
+    /// which were packed do not stay resident twice. Reading them again is valid and maps them anew.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            // Whole pages inside the range; 16 KiB covers every page size in use on 64-bit systems.
+            const PAGE: usize = 16 * 1024;
+            let start = range.start.next_multiple_of(PAGE);
+            let end = range.end / PAGE * PAGE;
+            if start < end {
+                // SAFETY: the mapping is read-only and backed by a file, so a discarded page comes
+                // back with the same content.
+                let advised = unsafe {
+                    map.unchecked_advise_range(
+                        memmap2::UncheckedAdvice::DontNeed,
+                        start,
+                        end - start,
+                    )
+                };
+                // Advice that is refused costs memory, not correctness.
+                drop(advised);
+            }
+        }
+        #[cfg(not(unix))]
+        drop(range);
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}
