@@ -11,7 +11,13 @@ use std::ops::Range;
 /// # Panics
 ///
 /// If a span lies outside `x`, or `out` has another shape.
-pub fn sum_spans(threads: &Threads, x: &[f32], hidden: usize, spans: &[Range<usize>], out: &mut [f32]) {
+pub fn sum_spans(
+    threads: &Threads,
+    x: &[f32],
+    hidden: usize,
+    spans: &[Range<usize>],
+    out: &mut [f32],
+) {
     assert_eq!(out.len(), spans.len() * hidden);
     let rows: Vec<usize> = (1..=spans.len()).collect();
     let cols = even_ends(hidden, hidden.div_ceil(threads.count()).next_multiple_of(16));

@@ -62,13 +62,16 @@ const RELEASED_TASKS: [(&str, &str); 5] = [
     ("text-matching", ""),
 ];
 
+/// The cosines and sines of so many positions take 32 MiB at a head width of 64.
+const MOST_POSITIONS: usize = 1 << 17;
+
 /// Names of the released tasks, in the order of the adapter index.
 pub(crate) fn released_tasks() -> impl Iterator<Item = &'static str> {
     RELEASED_TASKS.iter().map(|(name, _)| *name)
 }
 
-/// Where the instruction of a task may stand beside the configuration itself.
-pub(crate) fn instruction(prompts: Option<&Value>, task: &str) -> String {
+/// The instruction of a task: as written beside the weights, or the released one.
+fn instruction(prompts: Option<&Value>, task: &str) -> String {
     let written = prompts.and_then(|prompts| prompts.get(task)).and_then(Value::as_str);
     let released = RELEASED_TASKS.iter().find(|(name, _)| *name == task).map(|(_, text)| *text);
     written.or(released).unwrap_or_default().to_owned()
@@ -97,8 +100,8 @@ pub(crate) fn parse(
     let lora_scale =
         if tasks.is_empty() { 0.0 } else { fields.number("lora_alpha")? as f32 / lora_rank as f32 };
     let positions = fields.size("max_position_embeddings")?;
-    if positions <= 2 {
-        return Err(fields.unsupported("max_position_embeddings", "3 or more"));
+    if !(3..=MOST_POSITIONS).contains(&positions) {
+        return Err(fields.unsupported("max_position_embeddings", "an integer from 3 to 131072"));
     }
     Ok(EncoderConfig {
         layers: fields.size("num_hidden_layers")?,
@@ -118,6 +121,19 @@ pub(crate) fn parse(
     })
 }
 
+/// Tasks of a layout whose configuration does not list them.
+pub(crate) fn tasks_named<'a>(
+    path: &Path,
+    names: impl Iterator<Item = &'a str>,
+    sentence_transformers: Option<&[u8]>,
+) -> Result<Vec<TaskConfig>> {
+    let side = sentence_transformers.map(|json| object(path, json)).transpose()?;
+    let prompts = side.as_ref().and_then(|side| side.get("prompts"));
+    let task =
+        |name: &str| TaskConfig { name: name.to_owned(), instruction: instruction(prompts, name) };
+    Ok(names.map(task).collect())
+}
+
 pub(crate) fn object(path: &Path, json: &[u8]) -> Result<Map<String, Value>> {
     serde_json::from_slice(json)
         .map_err(|e| Error::Json { path: path.to_owned(), reason: e.to_string() })
@@ -135,12 +151,7 @@ impl Fields<'_> {
     }
 
     fn unsupported(&self, key: &'static str, expected: &str) -> Error {
-        Error::Config {
-            path: self.path.to_owned(),
-            key,
-            found: self.get(key).map_or("missing".to_owned(), shortened),
-            expected: expected.to_owned(),
-        }
+        Error::config(self.path, key, self.get(key), expected)
     }
 
     /// A dimension: an integer from 1 to a bound that keeps products of two from overflowing.
@@ -209,7 +220,8 @@ impl Fields<'_> {
         };
         let prompts = self.get("task_instructions").or(prompts);
         let task = |name: &Value| {
-            let name = name.as_str().ok_or_else(|| self.unsupported(key, "a list of task names"))?;
+            let name =
+                name.as_str().ok_or_else(|| self.unsupported(key, "a list of task names"))?;
             Ok(TaskConfig { name: name.to_owned(), instruction: instruction(prompts, name) })
         };
         names.iter().map(task).collect()
@@ -219,15 +231,6 @@ impl Fields<'_> {
         let list = self.get("matryoshka_dimensions").and_then(Value::as_array);
         let list = list.into_iter().flatten().filter_map(Value::as_u64);
         list.filter_map(|n| usize::try_from(n).ok()).collect()
-    }
-}
-
-/// A value for an error message: a config may hold anything, of any size.
-fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
     }
 }
 
@@ -260,7 +263,10 @@ mod tests {
     fn the_released_values_are_read() {
         let config = parse_value(&released()).expect("a valid config");
         assert_eq!((config.hidden, config.head_dim(), config.layers), (1024, 64, 24));
-        assert_eq!((config.max_tokens, config.rope_theta, config.lora_scale), (8192, 20000.0, 0.25));
+        assert_eq!(
+            (config.max_tokens, config.rope_theta, config.lora_scale),
+            (8192, 20000.0, 0.25)
+        );
         assert_eq!(config.tasks[0].instruction, RELEASED_TASKS[0].1);
     }
 

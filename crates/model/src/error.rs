@@ -26,7 +26,7 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
         /// The file that was looked for.
-        file: &'static str,
+        file: String,
     },
     /// A JSON file is malformed.
     #[error("{} is not valid: {reason}", path.display())]
@@ -118,5 +118,24 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn config(
+        path: &Path,
+        key: &'static str,
+        found: Option<&serde_json::Value>,
+        expected: &str,
+    ) -> Self {
+        let found = found.map_or("missing".to_owned(), shortened);
+        Self::Config { path: path.to_owned(), key, found, expected: expected.to_owned() }
+    }
+}
+
+/// A value for an error message: a config may hold anything, of any size.
+fn shortened(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }

@@ -1,7 +1,69 @@
 //! What the network is: checkpoint files to token states, on interchangeable backends.
+//!
+//! A checkpoint's way: [`Checkpoint::open`] reads headers ([`EncoderConfig`], tensors where they
+//! lie), [`load`] finds the parts of the network among them and gives them to a backend, and
+//! [`Forward`] runs a [`Batch`].
 
+mod adapter;
+mod backend;
 mod batch;
+mod checkpoint;
+mod config;
+mod encoder;
 mod error;
+mod files;
+mod lora;
+mod mapped;
+mod names;
+mod table;
+mod tensor;
+mod weights;
 
 pub use batch::Batch;
+pub use checkpoint::{Checkpoint, TensorInfo};
+pub use config::{EncoderConfig, TaskConfig};
+pub use encoder::Forward;
 pub use error::{Error, Result};
+pub use kokeshi_kernels::Level;
+pub use names::Layout;
+
+use kokeshi_kernels::threads::Threads;
+
+/// What an encoder runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The CPU.
+    Cpu {
+        /// Worker threads; `None` is one for each CPU that the process may use.
+        threads: Option<usize>,
+        /// Instruction set; `None` is the best that the CPU has.
+        level: Option<Level>,
+    },
+    /// Plain loops in f64: the definition of the right result, and very slow.
+    Reference,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self::Cpu { threads: None, level: None }
+    }
+}
+
+/// Loads the weights of `checkpoint` on `device`.
+///
+/// # Errors
+///
+/// If a tensor is missing, has the wrong shape, or is used by no part of the network.
+pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>> {
+    let weights = weights::read_weights(checkpoint)?;
+    let config = checkpoint.config();
+    Ok(match *device {
+        Device::Cpu { threads, level } => {
+            let threads = threads.unwrap_or_else(Threads::available);
+            let level = level.unwrap_or_else(Level::best);
+            let cpu = backend::Cpu::new(config, level, threads)?;
+            Box::new(encoder::Encoder::new(config, cpu, weights))
+        }
+        Device::Reference => Box::new(encoder::Encoder::new(config, backend::Reference, weights)),
+    })
+}

@@ -24,6 +24,14 @@ impl Float {
         }
     }
 
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+        }
+    }
+
     pub(crate) fn len_bytes(self) -> usize {
         if self == Self::F32 { 4 } else { 2 }
     }
@@ -31,7 +39,7 @@ impl Float {
 
 /// A tensor in a mapped file. Cloning it copies no numbers.
 #[derive(Clone, Debug)]
-pub struct Tensor {
+pub(crate) struct Tensor {
     pub(crate) name: Arc<str>,
     pub(crate) file: Arc<PathBuf>,
     pub(crate) bytes: Arc<Bytes>,
@@ -51,9 +59,15 @@ impl Tensor {
         let data = &self.bytes[self.range.clone()];
         let from = data[start * size..].chunks_exact(size).step_by(stride).zip(to);
         match self.float {
-            Float::F32 => from.for_each(|(x, to)| *to = f32::from_le_bytes([x[0], x[1], x[2], x[3]])),
-            Float::F16 => from.for_each(|(x, to)| *to = half::f16::from_le_bytes([x[0], x[1]]).to_f32()),
-            Float::Bf16 => from.for_each(|(x, to)| *to = half::bf16::from_le_bytes([x[0], x[1]]).to_f32()),
+            Float::F32 => {
+                from.for_each(|(x, to)| *to = f32::from_le_bytes([x[0], x[1], x[2], x[3]]))
+            }
+            Float::F16 => {
+                from.for_each(|(x, to)| *to = half::f16::from_le_bytes([x[0], x[1]]).to_f32())
+            }
+            Float::Bf16 => {
+                from.for_each(|(x, to)| *to = half::bf16::from_le_bytes([x[0], x[1]]).to_f32())
+            }
         }
     }
 

@@ -1,0 +1,169 @@
+//! The specification: plain loops, f64 sums, no threads. Every other backend is tested against it,
+//! and it is tested against the goldens of the published implementation.
+
+use super::{Backend, Shape};
+use crate::table::Table;
+use crate::weights::LinearWeights;
+use kokeshi_kernels::gemm::{Activation, LoraBank};
+use kokeshi_kernels::layer_norm::Norm;
+use std::ops::Range;
+
+/// The plain backend.
+#[derive(Debug)]
+pub(crate) struct Reference;
+
+/// A linear layer as the checkpoint holds it.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Vec<f32>, // [outputs, inputs]
+    bias: Vec<f32>,   // [outputs]
+    lora: Option<LoraBank>,
+    inputs: usize,
+}
+
+impl Backend for Reference {
+    type Linear = Linear;
+    type States = Vec<f64>;
+
+    fn linear(&self, weights: LinearWeights) -> Linear {
+        let inputs = weights.matrix.inputs;
+        let mut weight = vec![0.0; weights.matrix.outputs * inputs];
+        for (i, row) in weight.chunks_exact_mut(inputs).enumerate() {
+            weights.matrix.read_row(i, row);
+        }
+        Linear { weight, bias: weights.bias, lora: weights.lora, inputs }
+    }
+
+    fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Vec<f64> {
+        let mut row = vec![0.0; table.hidden()];
+        let mut x = Vec::new();
+        for (&id, &adapter) in ids.iter().zip(&shape.adapters) {
+            table.gather(id as usize, adapter, &mut row);
+            x.extend(row.iter().map(|&x| f64::from(x)));
+        }
+        x
+    }
+
+    fn project(
+        &self,
+        x: &Vec<f64>,
+        linear: &Linear,
+        shape: &Shape<'_>,
+        activation: Option<Activation>,
+    ) -> Vec<f64> {
+        let rows = x.chunks_exact(linear.inputs).zip(&shape.adapters);
+        let mut y: Vec<f64> = rows.flat_map(|(x, &adapter)| linear.apply(x, adapter)).collect();
+        match activation {
+            Some(Activation::Gelu) => y.iter_mut().for_each(|x| *x = gelu(*x)),
+            None => {}
+        }
+        y
+    }
+
+    fn attend(&self, qkv: &Vec<f64>, shape: &Shape<'_>) -> Vec<f64> {
+        let mut out = vec![0.0; qkv.len() / 3];
+        for sequence in &shape.sequences {
+            for head in 0..shape.config.heads {
+                attend_head(qkv, shape, sequence.clone(), head, &mut out);
+            }
+        }
+        out
+    }
+
+    fn norm(&self, x: &mut Vec<f64>, norm: &Norm) {
+        for row in x.chunks_exact_mut(norm.gain.len()) {
+            let count = row.len() as f64;
+            let mean = row.iter().sum::<f64>() / count;
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+            let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
+            for ((x, gain), bias) in row.iter_mut().zip(&norm.gain).zip(&norm.bias) {
+                *x = (*x - mean) * scale * f64::from(*gain) + f64::from(*bias);
+            }
+        }
+    }
+
+    fn add_norm(&self, x: &mut Vec<f64>, residual: &Vec<f64>, norm: &Norm) {
+        x.iter_mut().zip(residual).for_each(|(x, residual)| *x += residual);
+        self.norm(x, norm);
+    }
+
+    fn pool(&self, x: &Vec<f64>, hidden: usize, spans: &[Range<usize>]) -> Vec<f32> {
+        let sum =
+            |span: &Range<usize>, c| span.clone().map(|t| x[t * hidden + c]).sum::<f64>() as f32;
+        spans.iter().flat_map(|span| (0..hidden).map(move |c| sum(span, c))).collect()
+    }
+
+    fn download(&self, x: &Vec<f64>) -> Vec<f32> {
+        x.iter().map(|&x| x as f32).collect()
+    }
+}
+
+impl Linear {
+    /// `W x + bias + B (A x)` with A and B of `adapter`, for one token.
+    fn apply(&self, x: &[f64], adapter: Option<usize>) -> Vec<f64> {
+        let mut y: Vec<f64> =
+            self.weight.chunks_exact(self.inputs).map(|row| dot(row, x)).collect();
+        y.iter_mut().zip(&self.bias).for_each(|(y, bias)| *y += f64::from(*bias));
+        if let (Some(bank), Some(task)) = (&self.lora, adapter) {
+            let a = &bank.down[task * bank.rank * self.inputs..][..bank.rank * self.inputs];
+            let b = &bank.up[task * bank.rank * y.len()..][..bank.rank * y.len()];
+            for (a, b) in a.chunks_exact(self.inputs).zip(b.chunks_exact(y.len())) {
+                let down = dot(a, x);
+                y.iter_mut().zip(b).for_each(|(y, b)| *y += down * f64::from(*b));
+            }
+        }
+        y
+    }
+}
+
+fn dot(a: &[f32], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
+}
+
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// softmax(q kᵀ / √head_dim) v of one head of one sequence, after rotating q and k.
+fn attend_head(
+    qkv: &[f64],
+    shape: &Shape<'_>,
+    sequence: Range<usize>,
+    head: usize,
+    out: &mut [f64],
+) {
+    let (hidden, dim) = (shape.config.hidden, shape.config.head_dim());
+    let of = |which: usize, token: usize| &qkv[(3 * token + which) * hidden + head * dim..][..dim];
+    let rotated = |which: usize, token: usize| {
+        rotate(of(which, token), token - sequence.start, shape.config.rope_theta)
+    };
+    let keys: Vec<Vec<f64>> = sequence.clone().map(|token| rotated(1, token)).collect();
+    for token in sequence.clone() {
+        let query = rotated(0, token);
+        let score = |key: &Vec<f64>| {
+            query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>() / (dim as f64).sqrt()
+        };
+        let scores: Vec<f64> = keys.iter().map(score).collect();
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let to = &mut out[token * hidden + head * dim..][..dim];
+        for (weight, token) in weights.iter().zip(sequence.clone()) {
+            to.iter_mut().zip(of(2, token)).for_each(|(to, v)| *to += weight / total * v);
+        }
+    }
+}
+
+/// Rotates component `j` with `j + dim/2` by `position · theta^(−2j / dim)`. The angle is rounded to
+/// f32 in the same places as in the published implementation, because that is part of its result.
+fn rotate(x: &[f64], position: usize, theta: f32) -> Vec<f64> {
+    let half = x.len() / 2;
+    let mut rotated = vec![0.0; x.len()];
+    for j in 0..half {
+        let frequency = 1.0 / theta.powf((2 * j) as f32 / x.len() as f32);
+        let (sin, cos) = f64::from(position as f32 * frequency).sin_cos();
+        rotated[j] = x[j] * cos - x[j + half] * sin;
+        rotated[j + half] = x[j + half] * cos + x[j] * sin;
+    }
+    rotated
+}

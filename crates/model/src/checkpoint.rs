@@ -1,0 +1,100 @@
+//! A checkpoint: its configuration, and where its tensors lie. Opening one reads headers only.
+
+use crate::adapter::{Adapter, open_adapters};
+use crate::config::{self, EncoderConfig};
+use crate::error::Result;
+use crate::files::{self, open_weights, read, required};
+use crate::mapped::Bytes;
+use crate::names::Layout;
+use crate::tensor::Tensor;
+use std::path::{Path, PathBuf};
+
+/// A checkpoint whose files were found, mapped and understood.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub(crate) config: EncoderConfig,
+    pub(crate) place: PathBuf,
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) adapters: Vec<Adapter>,
+    layout: Layout,
+}
+
+/// What a weight file says of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name in the file.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// `F32`, `F16` or `BF16`.
+    pub dtype: &'static str,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in `folder`: `config.json` and `model.safetensors` (or its index and
+    /// parts), in any layout of jina-embeddings-v3.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing, damaged, or says what the encoder does not implement.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = required(folder, "config.json")?;
+        let side = folder.join("config_sentence_transformers.json");
+        let side = side.is_file().then(|| read(&side)).transpose()?;
+        let mut config = config::parse(&path, &read(&path)?, side.as_deref())?;
+        let tensors = open_weights(folder)?;
+        let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
+        let released: Vec<_> = config::released_tasks().collect();
+        let adapters = match layout {
+            Layout::Original => Vec::new(),
+            Layout::NativeFused | Layout::NativeSplit => open_adapters(folder, &released)?,
+        };
+        if layout != Layout::Original {
+            let names = adapters.iter().map(|adapter| adapter.task.as_str());
+            config.tasks = config::tasks_named(&path, names, side.as_deref())?;
+        }
+        Ok(Self { config, place: folder.to_owned(), tensors, adapters, layout })
+    }
+
+    /// A checkpoint of the original layout that is part of the program.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(
+        config: &[u8],
+        sentence_transformers: Option<&[u8]>,
+        weights: &'static [u8],
+    ) -> Result<Self> {
+        let place = PathBuf::from("bundled");
+        let config = config::parse(&place.join("config.json"), config, sentence_transformers)?;
+        let path = place.join("model.safetensors");
+        let tensors = files::tensors(&path, Bytes::Static(weights))?;
+        let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
+        Ok(Self { config, place, tensors, adapters: Vec::new(), layout })
+    }
+
+    /// The shape of the encoder, and its tasks.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// How the checkpoint is written.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// All tensors, those of adapter folders last.
+    pub fn tensors(&self) -> Vec<TensorInfo> {
+        let adapters = self.adapters.iter().flat_map(|adapter| &adapter.tensors);
+        let info = |tensor: &Tensor| TensorInfo {
+            name: tensor.name.to_string(),
+            file: tensor.file.to_path_buf(),
+            dtype: tensor.float.name(),
+            shape: tensor.shape.clone(),
+        };
+        self.tensors.iter().chain(adapters).map(info).collect()
+    }
+}

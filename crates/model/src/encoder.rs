@@ -1,0 +1,149 @@
+//! The forward pass: one text for every backend.
+
+use crate::backend::{Backend, Shape};
+use crate::batch::Batch;
+use crate::config::EncoderConfig;
+use crate::table::Table;
+use crate::weights::{EncoderWeights, LayerWeights};
+use kokeshi_kernels::gemm::Activation;
+use kokeshi_kernels::layer_norm::Norm;
+use std::fmt::Debug;
+use std::ops::Range;
+
+/// A loaded encoder.
+///
+/// A sequence gives the same bits alone and in any batch, at any place in it, with any number of
+/// threads.
+pub trait Forward: Debug + Send + Sync {
+    /// The encoder's shape.
+    fn config(&self) -> &EncoderConfig;
+
+    /// Last-layer states of all tokens, `[tokens, hidden]`.
+    ///
+    /// # Panics
+    ///
+    /// If a token id is outside the vocabulary, an adapter index outside the tasks, or a sequence
+    /// longer than `max_tokens`.
+    fn hidden_states(&self, batch: &Batch) -> Vec<f32>;
+
+    /// Sums of the last-layer states over token ranges of the whole batch, `[spans, hidden]`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Forward::hidden_states`], or if a span lies outside the batch.
+    fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Vec<f32>;
+}
+
+/// Token states between two steps of the forward pass, for tests that look inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    Embedded,
+    EmbNorm,
+    Qkv,
+    Context,
+    AttnOut,
+    AttnNorm,
+    Activated,
+    Down,
+    FfnNorm,
+}
+
+/// An encoder on one backend.
+#[derive(Debug)]
+pub(crate) struct Encoder<B: Backend> {
+    config: EncoderConfig,
+    backend: B,
+    table: Table,
+    emb_norm: Norm,
+    layers: Vec<Layer<B>>,
+}
+
+#[derive(Debug)]
+struct Layer<B: Backend> {
+    qkv: B::Linear,
+    out: B::Linear,
+    attn_norm: Norm,
+    up: B::Linear,
+    down: B::Linear,
+    ffn_norm: Norm,
+}
+
+impl<B: Backend> Encoder<B> {
+    pub(crate) fn new(config: &EncoderConfig, backend: B, weights: EncoderWeights) -> Self {
+        let layer = |layer: LayerWeights| Layer {
+            qkv: backend.linear(layer.qkv),
+            out: backend.linear(layer.out),
+            attn_norm: layer.attn_norm,
+            up: backend.linear(layer.up),
+            down: backend.linear(layer.down),
+            ffn_norm: layer.ffn_norm,
+        };
+        let layers = weights.layers.into_iter().map(layer).collect();
+        let config = config.clone();
+        Self { config, backend, table: weights.table, emb_norm: weights.emb_norm, layers }
+    }
+
+    /// Runs all layers. `observe` is shown the states after each step, with the layer's index.
+    pub(crate) fn forward(
+        &self,
+        batch: &Batch,
+        observe: &mut dyn FnMut(usize, Point, &B::States),
+    ) -> B::States {
+        let longest = batch.sequences().map(|sequence| sequence.len()).max().unwrap_or(0);
+        assert!(longest <= self.config.max_tokens, "a sequence of {longest} tokens is too long");
+        let (b, shape) = (&self.backend, &Shape::new(&self.config, batch));
+        let mut x = b.embed(&self.table, batch.ids(), shape);
+        observe(0, Point::Embedded, &x);
+        b.norm(&mut x, &self.emb_norm);
+        observe(0, Point::EmbNorm, &x);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let mut seen = |point, x: &B::States| observe(i, point, x);
+            x = layer.forward(b, shape, x, &mut seen);
+        }
+        x
+    }
+}
+
+impl<B: Backend> Layer<B> {
+    fn forward(
+        &self,
+        b: &B,
+        shape: &Shape<'_>,
+        mut x: B::States,
+        seen: &mut dyn FnMut(Point, &B::States),
+    ) -> B::States {
+        let qkv = b.project(&x, &self.qkv, shape, None);
+        seen(Point::Qkv, &qkv);
+        let context = b.attend(&qkv, shape);
+        drop(qkv);
+        seen(Point::Context, &context);
+        let mut attended = b.project(&context, &self.out, shape, None);
+        seen(Point::AttnOut, &attended);
+        b.add_norm(&mut attended, &x, &self.attn_norm);
+        seen(Point::AttnNorm, &attended);
+        let up = b.project(&attended, &self.up, shape, Some(Activation::Gelu));
+        seen(Point::Activated, &up);
+        x = b.project(&up, &self.down, shape, None);
+        seen(Point::Down, &x);
+        b.add_norm(&mut x, &attended, &self.ffn_norm);
+        seen(Point::FfnNorm, &x);
+        x
+    }
+}
+
+impl<B: Backend> Forward for Encoder<B> {
+    fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    fn hidden_states(&self, batch: &Batch) -> Vec<f32> {
+        self.backend.download(&self.forward(batch, &mut |_, _, _| {}))
+    }
+
+    fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Vec<f32> {
+        self.backend.pool(&self.forward(batch, &mut |_, _, _| {}), self.config.hidden, spans)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Spellings of tensor names. Checkpoints of three layouts reach the rest of the crate under the
+//! names of the original one, without its `parametrizations`: `encoder.layers.0.mixer.Wqkv.weight`,
+//! `encoder.layers.0.mixer.Wqkv.lora_A` and so on. Where q, k and v are apart, they stay apart
+//! (`…mixer.q_proj.weight`).
+
+/// How a checkpoint is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// The released file: the adapters of all tasks beside each weight, under `parametrizations`.
+    Original,
+    /// What transformers saves: fused q, k and v, adapters in PEFT folders.
+    NativeFused,
+    /// The module names of transformers: q, k and v apart, adapters in PEFT folders.
+    NativeSplit,
+}
+
+impl Layout {
+    /// Tells the layout by the names in a weight file.
+    pub(crate) fn of<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
+        let telling = |name: &'a str| {
+            let original = name.contains(".parametrizations.").then_some(Self::Original);
+            original.or_else(|| name.contains(".self_attn.").then_some(Self::NativeSplit))
+        };
+        names.find_map(telling).unwrap_or(Self::NativeFused)
+    }
+}
+
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Original => "original",
+            Self::NativeFused => "transformers, fused qkv",
+            Self::NativeSplit => "transformers, split qkv",
+        })
+    }
+}
+
+/// The one name of a tensor of a weight file.
+pub(crate) fn canonical(name: &str) -> String {
+    let name = name.strip_prefix("roberta.").unwrap_or(name);
+    let name = name
+        .replace(".parametrizations.weight.original", ".weight")
+        .replace(".parametrizations.weight.0.lora_", ".lora_");
+    canonical_module(&name)
+}
+
+/// The one name of a tensor of a PEFT adapter.
+pub(crate) fn canonical_peft(name: &str) -> String {
+    let name = name.strip_prefix("base_model.model.").unwrap_or(name);
+    let name = name.strip_suffix(".weight").unwrap_or(name);
+    canonical(&name.replace(".lora_embedding_", ".lora_"))
+}
+
+/// Renames the modules of the split layout, whole path segments at a time. Takes any part of a path,
+/// as `target_modules` of an adapter holds.
+pub(crate) fn canonical_module(name: &str) -> String {
+    if let Some(rest) = name.strip_prefix("embeddings.LayerNorm.") {
+        return format!("emb_ln.{rest}");
+    }
+    let segments = name.split('.').map(|segment| match segment {
+        "self_attn" => "mixer",
+        "o_proj" => "out_proj",
+        "post_attention_layernorm" => "norm1",
+        "post_mlp_layernorm" => "norm2",
+        other => other,
+    });
+    let name = segments.collect::<Vec<_>>().join(".");
+    if name.starts_with("layers.") { format!("encoder.{name}") } else { name }
+}
+
+/// The task of an adapter folder: PEFT names cannot hold the dots and dashes of the API's names.
+pub(crate) fn task_of_folder<'a>(folder: &'a str, released: &[&'a str]) -> &'a str {
+    let same = |task: &&&str| task.replace(['.', '-'], "_") == folder;
+    released.iter().find(same).copied().unwrap_or(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_weight_has_one_name() {
+        let cases = [
+            ("roberta.emb_ln.bias", "emb_ln.bias"),
+            ("embeddings.LayerNorm.bias", "emb_ln.bias"),
+            (
+                "roberta.encoder.layers.7.mixer.Wqkv.parametrizations.weight.original",
+                "encoder.layers.7.mixer.Wqkv.weight",
+            ),
+            (
+                "roberta.embeddings.word_embeddings.parametrizations.weight.0.lora_A",
+                "embeddings.word_embeddings.lora_A",
+            ),
+            ("layers.0.self_attn.k_proj.weight", "encoder.layers.0.mixer.k_proj.weight"),
+            ("roberta.layers.0.self_attn.o_proj.bias", "encoder.layers.0.mixer.out_proj.bias"),
+            ("layers.11.post_mlp_layernorm.weight", "encoder.layers.11.norm2.weight"),
+        ];
+        for (written, name) in cases {
+            assert_eq!(canonical(written), name);
+            assert_eq!(canonical(name), name, "canonical names stay");
+        }
+        let peft = "base_model.model.layers.0.mlp.fc1.lora_A.weight";
+        assert_eq!(canonical_peft(peft), "encoder.layers.0.mlp.fc1.lora_A");
+        let peft = "base_model.model.embeddings.word_embeddings.lora_embedding_B";
+        assert_eq!(canonical_peft(peft), "embeddings.word_embeddings.lora_B");
+    }
+
+    #[test]
+    fn adapter_folders_name_tasks() {
+        let released = ["retrieval.query", "text-matching"];
+        assert_eq!(task_of_folder("retrieval_query", &released), "retrieval.query");
+        assert_eq!(task_of_folder("text_matching", &released), "text-matching");
+        assert_eq!(task_of_folder("my_adapter", &released), "my_adapter");
+    }
+}

@@ -1,0 +1,67 @@
+//! The embedding table: rows are gathered from the checkpoint as tokens come. It is never copied,
+//! and no task's update is ever applied to more than the rows in use.
+
+use crate::tensor::Tensor;
+
+/// Word embeddings, with what is added to every token.
+#[derive(Debug)]
+pub(crate) struct Table {
+    word: Tensor, // [vocab, hidden]
+    adapters: Vec<Option<TableAdapter>>,
+    hidden: usize,
+    /// The summand of every token, without a task and with each; empty if there is none.
+    shift: Vec<Vec<f32>>,
+}
+
+/// One task's low-rank update of an embedding. Element `(row, r)` of A lies at
+/// `start + row * row_stride + r * rank_stride`.
+#[derive(Debug)]
+pub(crate) struct TableAdapter {
+    pub(crate) a: Tensor,
+    pub(crate) start: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) rank_stride: usize,
+    pub(crate) b: Vec<f32>, // [rank, hidden], scaled
+}
+
+impl Table {
+    /// `shift` holds the summand of every token without a task, then with each task.
+    pub(crate) fn new(
+        word: Tensor,
+        adapters: Vec<Option<TableAdapter>>,
+        shift: &[Vec<f32>],
+    ) -> Self {
+        Self { hidden: word.shape[1], word, adapters, shift: shift.to_vec() }
+    }
+
+    /// A row without a task, then with each task.
+    pub(crate) fn rows(&self, row: usize) -> Vec<Vec<f32>> {
+        let tasks = std::iter::once(None).chain((0..self.adapters.len()).map(Some));
+        let row = |task| {
+            let mut to = vec![0.0; self.hidden];
+            self.gather(row, task, &mut to);
+            to
+        };
+        tasks.map(row).collect()
+    }
+
+    /// Width of a row.
+    pub(crate) fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// Writes `W[row] + scale · A[row] B + shift` of a task to `to`, `[hidden]`.
+    pub(crate) fn gather(&self, row: usize, task: Option<usize>, to: &mut [f32]) {
+        self.word.read(row * self.hidden, 1, to);
+        if let Some(adapter) = task.and_then(|task| self.adapters[task].as_ref()) {
+            let mut a = vec![0.0; adapter.b.len() / self.hidden];
+            adapter.a.read(adapter.start + row * adapter.row_stride, adapter.rank_stride, &mut a);
+            for (a, b) in a.iter().zip(adapter.b.chunks_exact(self.hidden)) {
+                to.iter_mut().zip(b).for_each(|(to, b)| *to += a * b);
+            }
+        }
+        if let Some(shift) = self.shift.get(task.map_or(0, |task| task + 1)) {
+            to.iter_mut().zip(shift).for_each(|(to, shift)| *to += shift);
+        }
+    }
+}

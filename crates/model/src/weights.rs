@@ -1,0 +1,327 @@
+//! Which tensor is which part of the network: the only file that knows tensor names. A tensor that
+//! is missing, has another shape than the configuration says, or is used by nothing is an error.
+
+use crate::adapter::Adapter;
+use crate::checkpoint::Checkpoint;
+use crate::config::EncoderConfig;
+use crate::error::{Error, Result};
+use crate::lora::{Update, bank, stack};
+use crate::names::{Layout, canonical, canonical_peft};
+use crate::table::{Table, TableAdapter};
+use crate::tensor::{Float, Tensor};
+use kokeshi_kernels::gemm::LoraBank;
+use kokeshi_kernels::layer_norm::Norm;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// All that an encoder is made of, still where the checkpoint keeps it.
+#[derive(Debug)]
+pub(crate) struct EncoderWeights {
+    pub(crate) table: Table,
+    pub(crate) emb_norm: Norm,
+    pub(crate) layers: Vec<LayerWeights>,
+}
+
+/// One layer.
+#[derive(Debug)]
+pub(crate) struct LayerWeights {
+    pub(crate) qkv: LinearWeights, // [3 * hidden, hidden]
+    pub(crate) out: LinearWeights, // [hidden, hidden]
+    pub(crate) attn_norm: Norm,
+    pub(crate) up: LinearWeights,   // [ffn_hidden, hidden]
+    pub(crate) down: LinearWeights, // [hidden, ffn_hidden]
+    pub(crate) ffn_norm: Norm,
+}
+
+/// A linear layer.
+#[derive(Debug)]
+pub(crate) struct LinearWeights {
+    pub(crate) matrix: Matrix,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) lora: Option<LoraBank>,
+}
+
+/// A weight of `[outputs, inputs]`, as tensors whose rows follow each other.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    parts: Vec<Tensor>,
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
+}
+
+impl Matrix {
+    /// Writes row `row`, widened, to `to`.
+    pub(crate) fn read_row(&self, mut row: usize, to: &mut [f32]) {
+        for part in &self.parts {
+            let rows = part.shape[0];
+            if row < rows {
+                return part.read(row * self.inputs, 1, to);
+            }
+            row -= rows;
+        }
+    }
+
+    /// Whether every number is stored as bf16.
+    pub(crate) fn is_bf16(&self) -> bool {
+        self.parts.iter().all(|part| part.float == Float::Bf16)
+    }
+
+    /// Gives the pages of the files back to the system, after the numbers were copied.
+    pub(crate) fn release(&self) {
+        self.parts.iter().for_each(Tensor::release);
+    }
+}
+
+/// Finds the parts of the network in a checkpoint.
+pub(crate) fn read_weights(checkpoint: &Checkpoint) -> Result<EncoderWeights> {
+    let mut loader = Loader::new(checkpoint)?;
+    let config = &checkpoint.config;
+    let weights = EncoderWeights {
+        table: loader.table()?,
+        emb_norm: loader.norm("emb_ln")?,
+        layers: (0..config.layers).map(|i| loader.layer(i)).collect::<Result<_>>()?,
+    };
+    loader.finish()?;
+    Ok(weights)
+}
+
+struct Loader<'a> {
+    config: &'a EncoderConfig,
+    layout: Layout,
+    base: Names,
+    adapters: Vec<(&'a Adapter, Names)>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
+        let named = |adapter: &'a Adapter| {
+            let names = Names::new(&adapter.folder, &adapter.tensors, canonical_peft)?;
+            Ok((adapter, names))
+        };
+        Ok(Self {
+            config: &checkpoint.config,
+            layout: checkpoint.layout(),
+            base: Names::new(&checkpoint.place, &checkpoint.tensors, canonical)?,
+            adapters: checkpoint.adapters.iter().map(named).collect::<Result<_>>()?,
+        })
+    }
+
+    fn layer(&mut self, i: usize) -> Result<LayerWeights> {
+        let EncoderConfig { hidden, ffn_hidden, .. } = *self.config;
+        let at = |module: &str| format!("encoder.layers.{i}.{module}");
+        Ok(LayerWeights {
+            qkv: self.qkv(&at("mixer"))?,
+            out: self.linear(&at("mixer.out_proj"), [hidden, hidden])?,
+            attn_norm: self.norm(&at("norm1"))?,
+            up: self.linear(&at("mlp.fc1"), [ffn_hidden, hidden])?,
+            down: self.linear(&at("mlp.fc2"), [hidden, ffn_hidden])?,
+            ffn_norm: self.norm(&at("norm2"))?,
+        })
+    }
+
+    fn norm(&mut self, module: &str) -> Result<Norm> {
+        let shape = [self.config.hidden];
+        Ok(Norm {
+            gain: self.base.take(module, "weight", &shape)?.to_vec(),
+            bias: self.base.take(module, "bias", &shape)?.to_vec(),
+            eps: self.config.norm_eps,
+        })
+    }
+
+    fn linear(&mut self, module: &str, [outputs, inputs]: [usize; 2]) -> Result<LinearWeights> {
+        let updates = self.updates(module, [outputs, inputs])?;
+        Ok(LinearWeights {
+            matrix: Matrix {
+                parts: vec![self.base.take(module, "weight", &[outputs, inputs])?],
+                outputs,
+                inputs,
+            },
+            bias: self.base.take(module, "bias", &[outputs])?.to_vec(),
+            lora: bank(updates, [outputs, inputs]),
+        })
+    }
+
+    /// The fused projection to q, k and v, which some layouts keep apart.
+    fn qkv(&mut self, mixer: &str) -> Result<LinearWeights> {
+        let hidden = self.config.hidden;
+        let shape = [3 * hidden, hidden];
+        let fused = format!("{mixer}.Wqkv");
+        let split = ["q_proj", "k_proj", "v_proj"].map(|part| format!("{mixer}.{part}"));
+        if self.layout == Layout::Original {
+            return self.linear(&fused, shape);
+        }
+        // Base weights and adapters choose their form apart from each other: PEFT adapters cover
+        // q, k and v one by one even where the weights are fused.
+        let mut updates = self.updates(&fused, shape)?;
+        for (task, (adapter, names)) in self.adapters.iter_mut().enumerate() {
+            if updates[task].is_none() {
+                let parts =
+                    split.each_ref().map(|part| names.update(adapter, part, [hidden, hidden]));
+                let [q, k, v] = parts;
+                updates[task] = stack([q?, k?, v?], hidden);
+            }
+        }
+        let modules = if self.layout == Layout::NativeSplit { &split[..] } else { &[fused] };
+        let rows = 3 * hidden / modules.len();
+        let (mut parts, mut bias) = (Vec::new(), Vec::new());
+        for module in modules {
+            parts.push(self.base.take(module, "weight", &[rows, hidden])?);
+            bias.extend(self.base.take(module, "bias", &[rows])?.to_vec());
+        }
+        let matrix = Matrix { parts, outputs: 3 * hidden, inputs: hidden };
+        Ok(LinearWeights { matrix, bias, lora: bank(updates, shape) })
+    }
+
+    /// The low-rank update of each task on `module`.
+    fn updates(
+        &mut self,
+        module: &str,
+        [outputs, inputs]: [usize; 2],
+    ) -> Result<Vec<Option<Update>>> {
+        if self.layout != Layout::Original {
+            let update = |(adapter, names): &mut (&Adapter, Names)| {
+                names.update(adapter, module, [outputs, inputs])
+            };
+            return self.adapters.iter_mut().map(update).collect();
+        }
+        let (tasks, rank) = (self.config.tasks.len(), self.config.lora_rank);
+        if tasks == 0 {
+            return Ok(Vec::new());
+        }
+        let a = self.base.take(module, "lora_A", &[tasks, rank, inputs])?.to_vec();
+        let b = self.base.take(module, "lora_B", &[tasks, outputs, rank])?.to_vec();
+        let pairs = a.chunks_exact(rank * inputs).zip(b.chunks_exact(outputs * rank));
+        let scale = self.config.lora_scale;
+        Ok(pairs.map(|(a, b)| Some(Update::new(rank, a.to_vec(), b, scale))).collect())
+    }
+
+    fn table(&mut self) -> Result<Table> {
+        let EncoderConfig { vocab, token_types, hidden, .. } = *self.config;
+        let (words, types) = ("embeddings.word_embeddings", "embeddings.token_type_embeddings");
+        let word_adapters = self.table_adapters(words, vocab)?;
+        let type_adapters = self.table_adapters(types, token_types)?;
+        let word = self.base.take(words, "weight", &[vocab, hidden])?;
+        let type_ = self.base.take(types, "weight", &[token_types, hidden])?;
+        Ok(Table::new(word, word_adapters, &Table::new(type_, type_adapters, &[]).rows(0)))
+    }
+
+    /// The low-rank update of each task on an embedding of `rows` rows.
+    fn table_adapters(&mut self, module: &str, rows: usize) -> Result<Vec<Option<TableAdapter>>> {
+        let hidden = self.config.hidden;
+        if self.layout != Layout::Original {
+            let update = |(adapter, names): &mut (&Adapter, Names)| {
+                names.table_update(adapter, module, rows, hidden)
+            };
+            return self.adapters.iter_mut().map(update).collect();
+        }
+        let (tasks, rank) = (self.config.tasks.len(), self.config.lora_rank);
+        if tasks == 0 {
+            return Ok(Vec::new());
+        }
+        let a = self.base.take(module, "lora_A", &[tasks, rows, rank])?;
+        let b = self.base.take(module, "lora_B", &[tasks, rank, hidden])?.to_vec();
+        let b = b.chunks_exact(rank * hidden).enumerate();
+        let adapter = |(task, b): (usize, &[f32])| TableAdapter {
+            a: a.clone(),
+            start: task * rows * rank,
+            row_stride: rank,
+            rank_stride: 1,
+            b: b.iter().map(|x| x * self.config.lora_scale).collect(),
+        };
+        Ok(b.map(|task| Some(adapter(task))).collect())
+    }
+
+    fn finish(self) -> Result<()> {
+        let adapters = self.adapters.into_iter().map(|(_, names)| names);
+        std::iter::once(self.base).chain(adapters).try_for_each(Names::finish)
+    }
+}
+
+/// Tensors by their canonical names, taken out one by one.
+struct Names {
+    place: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Names {
+    fn new(place: &Path, tensors: &[Tensor], canonical: fn(&str) -> String) -> Result<Self> {
+        let mut names = BTreeMap::<String, Tensor>::new();
+        for tensor in tensors {
+            if let Some(other) = names.insert(canonical(&tensor.name), tensor.clone()) {
+                return Err(Error::Duplicate {
+                    first: other.name.to_string(),
+                    second: tensor.name.to_string(),
+                });
+            }
+        }
+        Ok(Self { place: place.to_owned(), tensors: names })
+    }
+
+    fn take(&mut self, module: &str, part: &str, shape: &[usize]) -> Result<Tensor> {
+        let name = format!("{module}.{part}");
+        let Some(tensor) = self.tensors.remove(&name) else {
+            return Err(Error::MissingTensor { name, place: self.place.clone() });
+        };
+        if tensor.shape != shape {
+            return Err(Error::Shape {
+                name: tensor.name.to_string(),
+                path: tensor.path().to_owned(),
+                found: tensor.shape.clone(),
+                expected: shape.to_vec(),
+            });
+        }
+        Ok(tensor)
+    }
+
+    /// Whether an adapter has an update for `module`: it holds one half of it, or says so.
+    fn updates(&self, adapter: &Adapter, module: &str) -> bool {
+        let holds = |part: &str| self.tensors.contains_key(&format!("{module}.{part}"));
+        holds("lora_A") || holds("lora_B") || adapter.covers(module)
+    }
+
+    fn update(
+        &mut self,
+        adapter: &Adapter,
+        module: &str,
+        [outputs, inputs]: [usize; 2],
+    ) -> Result<Option<Update>> {
+        if !self.updates(adapter, module) {
+            return Ok(None);
+        }
+        let rank = adapter.rank;
+        let a = self.take(module, "lora_A", &[rank, inputs])?.to_vec();
+        let b = self.take(module, "lora_B", &[outputs, rank])?.to_vec();
+        Ok(Some(Update::new(rank, a, &b, adapter.scale)))
+    }
+
+    /// PEFT keeps both halves of an embedding's update transposed.
+    fn table_update(
+        &mut self,
+        adapter: &Adapter,
+        module: &str,
+        rows: usize,
+        hidden: usize,
+    ) -> Result<Option<TableAdapter>> {
+        if !self.updates(adapter, module) {
+            return Ok(None);
+        }
+        let rank = adapter.rank;
+        let a = self.take(module, "lora_A", &[rank, rows])?;
+        let b = self.take(module, "lora_B", &[hidden, rank])?.to_vec();
+        let b = (0..rank).flat_map(|r| b[r..].iter().step_by(rank)).map(|x| x * adapter.scale);
+        Ok(Some(TableAdapter { a, start: 0, row_stride: 1, rank_stride: rows, b: b.collect() }))
+    }
+
+    /// The pooler is part of the released files, and of no embedding.
+    fn finish(mut self) -> Result<()> {
+        self.tensors.retain(|name, _| !name.starts_with("pooler."));
+        match self.tensors.first_key_value() {
+            None => Ok(()),
+            Some((_, tensor)) => Err(Error::Unused {
+                place: self.place.clone(),
+                example: tensor.name.to_string(),
+                count: self.tensors.len(),
+            }),
+        }
+    }
+}

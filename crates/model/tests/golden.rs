@@ -1,0 +1,150 @@
+//! The forward pass against the goldens of the published implementation (f32): every layout, every
+//! backend, every instruction set, every task, every length.
+
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, load};
+use kokeshi_testkit::{Goldens, assert_close, fixture, json};
+use std::ops::Range;
+
+/// Implementations in f32 that differ only in the order of their sums (specification, section 13).
+const HIDDEN: f32 = 3e-5;
+const NORMALISED: f32 = 3e-6;
+
+const TASKS: [&str; 5] =
+    ["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching"];
+
+fn open(folder: &str, device: Device) -> Box<dyn Forward> {
+    let checkpoint = Checkpoint::open(&fixture(folder)).expect("the fixture opens");
+    load(&checkpoint, &device).expect("the fixture loads")
+}
+
+fn devices() -> Vec<Device> {
+    let cpu =
+        |level| [1, 3].map(|threads| Device::Cpu { threads: Some(threads), level: Some(level) });
+    Level::available().flat_map(cpu).chain([Device::Reference]).collect()
+}
+
+fn ragged(family: &str) -> Vec<Vec<u32>> {
+    let cases = json(&format!("{family}/golden/cases.json"));
+    serde_json::from_value(cases["ragged"]["ids"].clone()).expect("rows of ids")
+}
+
+fn batch<'a>(rows: impl IntoIterator<Item = &'a Vec<u32>>, adapter: Option<usize>) -> Batch {
+    let mut batch = Batch::new();
+    rows.into_iter().for_each(|ids| batch.push(ids, adapter));
+    batch
+}
+
+fn adapters() -> impl Iterator<Item = (Option<usize>, &'static str)> {
+    let tasks = TASKS.iter().enumerate().map(|(i, task)| (Some(i), *task));
+    std::iter::once((None, "none")).chain(tasks)
+}
+
+/// Runs the ragged rows of a fixture family as one batch, with each task.
+fn check_ragged(family: &str, layout: &str, device: Device) {
+    let goldens = Goldens::open(&format!("{family}/golden/golden.safetensors"));
+    let encoder = open(&format!("{family}/{layout}"), device);
+    let (rows, hidden) = (ragged(family), encoder.config().hidden);
+    for (adapter, task) in adapters() {
+        let batch = batch(&rows, adapter);
+        let sequences: Vec<Range<usize>> = batch.sequences().collect();
+        let states = encoder.hidden_states(&batch);
+        let sums = encoder.pool(&batch, &sequences);
+        for (i, sequence) in sequences.iter().enumerate() {
+            let at = format!("{layout}, {device:?}, {task}, row {i}");
+            let key = format!("ragged/{task}/hidden/{i}");
+            if goldens.has(&key) {
+                let got = &states[sequence.start * hidden..sequence.end * hidden];
+                assert_close(&at, got, &goldens.get(&key).values, HIDDEN);
+            }
+            let sum = &sums[i * hidden..][..hidden];
+            let mean: Vec<f32> = sum.iter().map(|x| x / sequence.len() as f32).collect();
+            let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let unit: Vec<f32> = mean.iter().map(|x| x / norm).collect();
+            assert_close(&at, &mean, goldens.get(&format!("ragged/{task}/mean")).row(i), HIDDEN);
+            assert_close(
+                &at,
+                &unit,
+                goldens.get(&format!("ragged/{task}/norm")).row(i),
+                NORMALISED,
+            );
+        }
+    }
+}
+
+#[test]
+fn every_layout_follows_the_published_implementation() {
+    for layout in ["original", "original_f32", "native", "native_split"] {
+        check_ragged("v3-tiny", layout, Device::default());
+    }
+}
+
+#[test]
+fn every_device_follows_the_published_implementation() {
+    for device in devices() {
+        check_ragged("v3-tiny", "original", device);
+    }
+}
+
+#[test]
+fn heads_of_the_released_width_follow_the_published_implementation() {
+    for level in Level::available() {
+        check_ragged("v3-head64", "original", Device::Cpu { threads: None, level: Some(level) });
+    }
+}
+
+#[test]
+fn all_layouts_give_the_same_states() {
+    let batch = batch(&ragged("v3-tiny"), Some(1));
+    let want = open("v3-tiny/original", Device::default()).hidden_states(&batch);
+    for layout in ["original_f32", "native", "native_split"] {
+        let got = open(&format!("v3-tiny/{layout}"), Device::default()).hidden_states(&batch);
+        assert_eq!(got, want, "{layout}: the same numbers in other files");
+    }
+}
+
+#[test]
+fn a_sequence_gives_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
+    let rows = ragged("v3-tiny");
+    for level in Level::available() {
+        let alone = open("v3-tiny/original", Device::Cpu { threads: Some(1), level: Some(level) });
+        let together =
+            open("v3-tiny/original", Device::Cpu { threads: Some(4), level: Some(level) });
+        // Every task in one batch, in an order that is not that of the lengths.
+        let order: Vec<usize> = (0..rows.len()).map(|i| (i * 4 + 3) % rows.len()).collect();
+        let adapter = |i: usize| (i % 6).checked_sub(1);
+        let mut batch = Batch::new();
+        order.iter().for_each(|&i| batch.push(&rows[i], adapter(i)));
+        let hidden = together.config().hidden;
+        let states = together.hidden_states(&batch);
+        for (&i, sequence) in order.iter().zip(batch.sequences()) {
+            let got = &states[sequence.start * hidden..sequence.end * hidden];
+            let mut single = Batch::new();
+            single.push(&rows[i], adapter(i));
+            assert_eq!(got, alone.hidden_states(&single), "{level:?}, row {i}");
+        }
+    }
+}
+
+#[test]
+fn one_span_over_all_tokens_is_the_sum_of_all_states() {
+    let encoder = open("v3-tiny/original", Device::default());
+    let batch = batch(&ragged("v3-tiny"), None);
+    let hidden = encoder.config().hidden;
+    let states = encoder.hidden_states(&batch);
+    let all = 0..batch.tokens();
+    let sums = encoder.pool(&batch, &[all, 5..5]);
+    for c in 0..hidden {
+        let want: f64 = states.iter().skip(c).step_by(hidden).map(|&x| f64::from(x)).sum();
+        assert_eq!(sums[c], want as f32, "column {c}");
+        assert_eq!(sums[hidden + c], 0.0, "an empty span");
+    }
+}
+
+#[test]
+fn an_empty_batch_gives_nothing() {
+    for device in devices() {
+        let encoder = open("v3-tiny/original", device);
+        assert!(encoder.hidden_states(&Batch::new()).is_empty());
+        assert!(encoder.pool(&Batch::new(), &[]).is_empty());
+    }
+}
