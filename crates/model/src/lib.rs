@@ -15,6 +15,7 @@ mod files;
 mod lora;
 mod mapped;
 mod names;
+mod synthesize;
 mod table;
 mod tensor;
 mod weights;
@@ -26,6 +27,7 @@ pub use encoder::Forward;
 pub use error::{Error, Result};
 pub use kokeshi_kernels::Level;
 pub use names::Layout;
+pub use synthesize::{Shape, synthesize};
 
 use kokeshi_kernels::threads::Threads;
 

@@ -3,6 +3,9 @@
 //! `encoder.layers.0.mixer.Wqkv.lora_A` and so on. Where q, k and v are apart, they stay apart
 //! (`…mixer.q_proj.weight`).
 
+use crate::config::EncoderConfig;
+use std::collections::BTreeMap;
+
 /// How a checkpoint is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -33,6 +36,46 @@ impl std::fmt::Display for Layout {
             Self::NativeSplit => "transformers, split qkv",
         })
     }
+}
+
+/// Names and shapes of all tensors of the original layout, in the order of their names. `tasks` and
+/// `rank` are those of the adapters.
+pub(crate) fn original_tensors(
+    config: &EncoderConfig,
+    tasks: usize,
+    rank: usize,
+) -> BTreeMap<String, Vec<usize>> {
+    let EncoderConfig { hidden, ffn_hidden, vocab, token_types, .. } = *config;
+    let mut tensors = BTreeMap::new();
+    let mut add = |name: String, shape: &[usize]| {
+        tensors.insert(format!("roberta.{name}"), shape.to_vec());
+    };
+    let weight = "parametrizations.weight";
+    for (table, rows) in [("word_embeddings", vocab), ("token_type_embeddings", token_types)] {
+        add(format!("embeddings.{table}.{weight}.original"), &[rows, hidden]);
+        add(format!("embeddings.{table}.{weight}.0.lora_A"), &[tasks, rows, rank]);
+        add(format!("embeddings.{table}.{weight}.0.lora_B"), &[tasks, rank, hidden]);
+    }
+    let mut linear = |module: String, [outputs, inputs]: [usize; 2]| {
+        add(format!("{module}.{weight}.original"), &[outputs, inputs]);
+        add(format!("{module}.{weight}.0.lora_A"), &[tasks, rank, inputs]);
+        add(format!("{module}.{weight}.0.lora_B"), &[tasks, outputs, rank]);
+        add(format!("{module}.bias"), &[outputs]);
+    };
+    for i in 0..config.layers {
+        linear(format!("encoder.layers.{i}.mixer.Wqkv"), [3 * hidden, hidden]);
+        linear(format!("encoder.layers.{i}.mixer.out_proj"), [hidden, hidden]);
+        linear(format!("encoder.layers.{i}.mlp.fc1"), [ffn_hidden, hidden]);
+        linear(format!("encoder.layers.{i}.mlp.fc2"), [hidden, ffn_hidden]);
+    }
+    linear("pooler.dense".to_owned(), [hidden, hidden]);
+    let layers =
+        (0..config.layers).flat_map(|i| [1, 2].map(|n| format!("encoder.layers.{i}.norm{n}")));
+    for norm in layers.chain(["emb_ln".to_owned()]) {
+        add(format!("{norm}.weight"), &[hidden]);
+        add(format!("{norm}.bias"), &[hidden]);
+    }
+    tensors
 }
 
 /// The one name of a tensor of a weight file.

@@ -1,6 +1,7 @@
 //! A tensor of a checkpoint, where it lies.
 
 use crate::mapped::Bytes;
+use half::{bf16, f16};
 use safetensors::Dtype;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -55,19 +56,11 @@ impl Tensor {
 
     /// Widens the elements at `start`, `start + stride`, … exactly into `to`.
     pub(crate) fn read(&self, start: usize, stride: usize, to: &mut [f32]) {
-        let size = self.float.len_bytes();
         let data = &self.bytes[self.range.clone()];
-        let from = data[start * size..].chunks_exact(size).step_by(stride).zip(to);
         match self.float {
-            Float::F32 => {
-                from.for_each(|(x, to)| *to = f32::from_le_bytes([x[0], x[1], x[2], x[3]]))
-            }
-            Float::F16 => {
-                from.for_each(|(x, to)| *to = half::f16::from_le_bytes([x[0], x[1]]).to_f32())
-            }
-            Float::Bf16 => {
-                from.for_each(|(x, to)| *to = half::bf16::from_le_bytes([x[0], x[1]]).to_f32())
-            }
+            Float::F32 => widen(data, start, stride, to, f32::from_le_bytes),
+            Float::F16 => widen(data, start, stride, to, |x| f16::from_le_bytes(x).to_f32()),
+            Float::Bf16 => widen(data, start, stride, to, |x| bf16::from_le_bytes(x).to_f32()),
         }
     }
 
@@ -86,5 +79,18 @@ impl Tensor {
     /// Gives the pages of the tensor back to the system, after its numbers were copied.
     pub(crate) fn release(&self) {
         self.bytes.release(self.range.clone());
+    }
+}
+
+fn widen<const BYTES: usize>(
+    data: &[u8],
+    start: usize,
+    stride: usize,
+    to: &mut [f32],
+    number: impl Fn([u8; BYTES]) -> f32,
+) {
+    let (elements, _) = data.as_chunks::<BYTES>();
+    for (to, element) in to.iter_mut().zip(elements[start..].iter().step_by(stride)) {
+        *to = number(*element);
     }
 }

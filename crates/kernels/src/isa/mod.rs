@@ -228,11 +228,9 @@ mod tests {
                 &|i| ((i as i32 * 16 - 120) as f32).exp2(),
                 &|i| if i < 3 { a(i) } else { 0.0 },
             ];
-            for (op, definition) in definitions.iter().enumerate() {
-                for lane in 0..lanes {
-                    let (got, want) = (results[op][lane], definition(lane));
-                    assert_eq!(got, want, "{level:?}, operation {op}, lane {lane}");
-                }
+            for (op, (definition, result)) in definitions.iter().zip(&results).enumerate() {
+                let want: Vec<f32> = (0..lanes).map(definition).collect();
+                assert_eq!(result[..lanes], want, "{level:?}, operation {op}");
             }
             assert_eq!(results[12], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
             assert_eq!(results[13], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");

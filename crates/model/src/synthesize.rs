@@ -1,0 +1,190 @@
+//! Writes checkpoints of a real shape with random weights, so that size, memory and time can be
+//! measured where the published weights are out of reach.
+
+use crate::config::{self, released_tasks};
+use crate::error::{Error, Result};
+use crate::names::original_tensors;
+use half::bf16;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+/// The shape of a synthetic checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// jina-embeddings-v3 as released: 24 layers, hidden 1024, 572 million parameters, 1.1 GB.
+    V3,
+    /// The same network, small: 2 layers, hidden 64.
+    Tiny,
+}
+
+impl Shape {
+    /// Every shape.
+    pub const ALL: [Shape; 2] = [Shape::V3, Shape::Tiny];
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V3 => "v3",
+            Self::Tiny => "tiny",
+        }
+    }
+
+    /// `config.json`, with the values of the released one where the shape does not differ.
+    fn config(self) -> Value {
+        let (layers, hidden, heads, ffn_hidden) = match self {
+            Self::V3 => (24, 1024, 16, 4096),
+            Self::Tiny => (2, 64, 4, 128),
+        };
+        let tasks: Vec<_> = released_tasks().collect();
+        json!({
+            "architectures": ["XLMRobertaLoRA"], "model_type": "xlm-roberta",
+            "position_embedding_type": "rotary", "rotary_emb_base": 20000.0, "hidden_act": "gelu",
+            "num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads,
+            "intermediate_size": ffn_hidden, "vocab_size": 250_002, "type_vocab_size": 1,
+            "layer_norm_eps": 1e-5, "max_position_embeddings": 8194,
+            "lora_adaptations": tasks, "lora_rank": 4, "lora_alpha": 1,
+            "matryoshka_dimensions": [32, 64, 128, 256, 512, 768, 1024],
+            "torch_dtype": "bfloat16",
+        })
+    }
+}
+
+/// Writes `config.json` and `model.safetensors` (BF16, original layout) of random weights to
+/// `folder`, which is made if it is not there. The same seed gives the same file. `progress` is
+/// told bytes written and bytes in all.
+///
+/// # Errors
+///
+/// If a file cannot be written. A weight file only gets its name when it is whole.
+pub fn synthesize(
+    folder: &Path,
+    shape: Shape,
+    seed: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| Error::io("write", folder, e))?;
+    let path = folder.join("config.json");
+    let json = shape.config().to_string();
+    fs::write(&path, &json).map_err(|e| Error::io("write", &path, e))?;
+    let config = config::parse(&path, json.as_bytes(), None)?;
+    let tensors = original_tensors(&config, config.tasks.len(), config.lora_rank);
+    let path = folder.join("model.safetensors");
+    let part = folder.join("model.safetensors.part");
+    write_weights(&part, &tensors, seed, progress)
+        .and_then(|()| fs::rename(&part, &path))
+        .map_err(|e| Error::io("write", &path, e))
+}
+
+fn write_weights(
+    path: &Path,
+    tensors: &BTreeMap<String, Vec<usize>>,
+    seed: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> io::Result<()> {
+    const CHUNK: usize = 1 << 20;
+    let (header, len) = header(tensors)?;
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    let mut random = Random(seed);
+    let mut written = 0;
+    for (name, shape) in tensors {
+        let norm = name.contains("norm") || name.contains("emb_ln");
+        let center = if norm && name.ends_with(".weight") { 1.0 } else { 0.0 };
+        let mut left: usize = shape.iter().product();
+        while left > 0 {
+            let count = left.min(CHUNK);
+            let numbers = (0..count).map(|_| bf16::from_f32(center + random.next()));
+            file.write_all(&numbers.flat_map(bf16::to_le_bytes).collect::<Vec<u8>>())?;
+            left -= count;
+            written += 2 * count as u64;
+            progress(written, len);
+        }
+    }
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// The JSON header, padded so that the numbers start at a multiple of eight bytes, and their size.
+fn header(tensors: &BTreeMap<String, Vec<usize>>) -> io::Result<(String, u64)> {
+    let mut entries = serde_json::Map::new();
+    let mut start = 0;
+    for (name, shape) in tensors {
+        let end = start + 2 * shape.iter().product::<usize>();
+        let entry = json!({ "dtype": "BF16", "shape": shape, "data_offsets": [start, end] });
+        entries.insert(name.clone(), entry);
+        start = end;
+    }
+    let mut header = serde_json::to_string(&entries)?;
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    Ok((header, start as u64))
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014).
+struct Random(u64);
+
+impl Random {
+    /// Uniform in ±0.035: the standard deviation is the 0.02 that such networks start from.
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.07
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Batch, Checkpoint, Device, load};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_released_shape_has_the_released_tensors() {
+        let json = Shape::V3.config().to_string();
+        let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
+        let config = config.expect("the config is valid");
+        let listed = kokeshi_testkit::bytes("v3-tiny/real_tensor_list.txt");
+        let listed = String::from_utf8(listed).expect("text");
+        let tensors = original_tensors(&config, 5, 4);
+        let written: Vec<String> = tensors
+            .iter()
+            .map(|(name, shape)| format!("{name} {shape:?}").replace(' ', ""))
+            .collect();
+        let mut listed: Vec<String> = listed
+            .lines()
+            .filter(|line| line.starts_with("roberta."))
+            .map(|line| line.replace(char::is_whitespace, ""))
+            .collect();
+        listed.sort();
+        assert_eq!(written.len(), 492);
+        assert_eq!(written.iter().collect::<BTreeSet<_>>(), listed.iter().collect());
+        assert_eq!(
+            tensors.values().map(|s| s.iter().product::<usize>()).sum::<usize>(),
+            572_310_396
+        );
+    }
+
+    #[test]
+    fn a_synthetic_checkpoint_loads_and_runs_and_its_seed_decides_its_bytes() {
+        let folders = [7, 7, 8].map(|seed| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let mut last = (0, 0);
+            synthesize(folder.path(), Shape::Tiny, seed, &mut |done, all| last = (done, all))
+                .expect("it is written");
+            assert_eq!(last.0, last.1, "progress reaches the end");
+            folder
+        });
+        let bytes = folders
+            .each_ref()
+            .map(|folder| fs::read(folder.path().join("model.safetensors")).expect("the weights"));
+        assert!(bytes[0] == bytes[1] && bytes[0] != bytes[2]);
+        let checkpoint = Checkpoint::open(folders[0].path()).expect("it opens");
+        let encoder = load(&checkpoint, &Device::default()).expect("it loads");
+        let mut batch = Batch::new();
+        batch.push(&[0, 250_001, 2], Some(4));
+        assert!(encoder.hidden_states(&batch).iter().all(|x| x.is_finite()));
+    }
+}
