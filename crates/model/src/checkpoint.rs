@@ -7,6 +7,7 @@ use crate::files::{self, open_weights, read, required};
 use crate::mapped::Bytes;
 use crate::names::Layout;
 use crate::tensor::Tensor;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// A checkpoint whose files were found, mapped and understood.
@@ -58,7 +59,8 @@ impl Checkpoint {
         Ok(Self { config, place: folder.to_owned(), tensors, adapters, layout })
     }
 
-    /// A checkpoint of the original layout that is part of the program.
+    /// A checkpoint of the original layout that lies in memory, such as one that is part of the
+    /// program.
     ///
     /// # Errors
     ///
@@ -66,12 +68,12 @@ impl Checkpoint {
     pub fn from_bytes(
         config: &[u8],
         sentence_transformers: Option<&[u8]>,
-        weights: &'static [u8],
+        weights: impl Into<Cow<'static, [u8]>>,
     ) -> Result<Self> {
-        let place = PathBuf::from("bundled");
+        let place = PathBuf::from("memory");
         let config = config::parse(&place.join("config.json"), config, sentence_transformers)?;
         let path = place.join("model.safetensors");
-        let tensors = files::tensors(&path, Bytes::Static(weights))?;
+        let tensors = files::tensors(&path, Bytes::Memory(weights.into()))?;
         let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
         Ok(Self { config, place, tensors, adapters: Vec::new(), layout })
     }

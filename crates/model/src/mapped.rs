@@ -1,7 +1,8 @@
-//! Read-only bytes of a weight file: memory-mapped, or part of the program.
+//! Read-only bytes of a weight file: memory-mapped, part of the program, or in memory.
 #![expect(unsafe_code, reason = "memory maps")]
 
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) enum Bytes {
     Mapped(memmap2::Mmap),
-    Static(&'static [u8]),
+    Memory(Cow<'static, [u8]>),
 }
 
 impl Bytes {
@@ -56,7 +57,7 @@ impl Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
+            Self::Memory(bytes) => bytes,
         }
     }
 }

@@ -17,7 +17,7 @@ fn load_from(folder: &Path) -> Result<Box<dyn Forward>> {
 
 #[track_caller]
 fn error(folder: &TempDir) -> String {
-    load_from(folder.path()).err().expect("the checkpoint must not load").to_string()
+    load_from(folder.path()).expect_err("the checkpoint must not load").to_string()
 }
 
 /// A copy of a fixture, to be damaged.
