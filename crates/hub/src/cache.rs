@@ -1,0 +1,287 @@
+//! The layout of the hub cache.
+//!
+//! ```text
+//! models--owner--name/
+//!   blobs/<digest>                     contents; they only ever appear whole, by a rename
+//!   blobs/<digest>.incomplete          a download that can be continued
+//!   snapshots/<commit>/<path>          links to blobs (files where links are impossible)
+//!   refs/<revision>                    the commit that a branch or tag stood for
+//! .locks/models--owner--name/<digest>.lock
+//! ```
+
+use crate::config::HubConfig;
+use crate::error::{Error, Result};
+use crate::id::{check_repo, check_revision, is_digest, is_safe_path};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// The weights in one file.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// The list of the files that the weights are split over.
+pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+/// What every model has, beside weights.
+pub(crate) const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// An index of a model with thousands of tensors takes some hundred kilobytes.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// Finds a whole snapshot of `repo` at `revision` in the cache; opens no socket.
+///
+/// Whole means that the configuration, the tokenizer and all weight files are there. The folder is
+/// `<cache>/models--owner--name/snapshots/<commit>`.
+///
+/// # Errors
+/// `repo` or `revision` is malformed, or the cache cannot be read.
+pub fn locate(config: &HubConfig, repo: &str, revision: &str) -> Result<Option<PathBuf>> {
+    let cache = RepoCache::new(&config.cache, repo)?;
+    check_revision(revision)?;
+    let Some(commit) = cache.commit(revision)? else { return Ok(None) };
+    let snapshot = cache.snapshot(&commit);
+    Ok(missing_file(&snapshot)?.is_none().then_some(snapshot))
+}
+
+/// The first file that a snapshot lacks to be a model; `None` when it is whole.
+pub(crate) fn missing_file(snapshot: &Path) -> Result<Option<String>> {
+    let lacks = |file: &str| !snapshot.join(file).is_file();
+    if let Some(file) = REQUIRED.into_iter().find(|file| lacks(file)) {
+        return Ok(Some(file.to_owned()));
+    }
+    if !lacks(WEIGHTS) {
+        return Ok(None);
+    }
+    if lacks(WEIGHTS_INDEX) {
+        return Ok(Some(format!("{WEIGHTS} or {WEIGHTS_INDEX}")));
+    }
+    Ok(match weight_files(&snapshot.join(WEIGHTS_INDEX))? {
+        Some(files) => files.into_iter().find(|file| !is_safe_path(file) || lacks(file)),
+        None => Some(format!("readable {WEIGHTS_INDEX}")),
+    })
+}
+
+/// The weight files that an index names; `None` when it is no index.
+fn weight_files(index: &Path) -> Result<Option<BTreeSet<String>>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: HashMap<String, String>,
+    }
+    let mut json = Vec::new();
+    let file = fs::File::open(index).map_err(Error::io("read", index))?;
+    file.take(MAX_INDEX_BYTES).read_to_end(&mut json).map_err(Error::io("read", index))?;
+    let parsed = serde_json::from_slice::<Index>(&json).ok();
+    Ok(parsed
+        .map(|index| index.weight_map.into_values().collect::<BTreeSet<_>>())
+        .filter(|files| !files.is_empty()))
+}
+
+/// The part of the cache that belongs to one repository.
+#[derive(Debug)]
+pub(crate) struct RepoCache {
+    folder: PathBuf,
+    locks: PathBuf,
+}
+
+impl RepoCache {
+    pub(crate) fn new(cache: &Path, repo: &str) -> Result<Self> {
+        check_repo(repo)?;
+        let name = format!("models--{}", repo.replace('/', "--"));
+        Ok(Self { folder: cache.join(&name), locks: cache.join(".locks").join(name) })
+    }
+
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
+        self.folder.join("blobs").join(digest)
+    }
+
+    pub(crate) fn lock(&self, digest: &str) -> PathBuf {
+        self.locks.join(format!("{digest}.lock"))
+    }
+
+    pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    /// The commit that `revision` names, as far as the cache knows.
+    fn commit(&self, revision: &str) -> Result<Option<String>> {
+        let file = self.folder.join("refs").join(revision);
+        match fs::read_to_string(&file) {
+            Ok(commit) => Ok(Some(commit.trim().to_owned()).filter(|commit| is_digest(commit))),
+            Err(e) if is_absence(&e) => Ok(is_digest(revision).then(|| revision.to_owned())),
+            Err(e) => Err(Error::io("read", &file)(e)),
+        }
+    }
+
+    /// Records that `revision` stands for `commit`: the last step of a download.
+    pub(crate) fn write_ref(&self, revision: &str, commit: &str) -> Result<()> {
+        if revision == commit {
+            return Ok(());
+        }
+        let file = self.folder.join("refs").join(revision);
+        put(&file, |fresh| fs::write(fresh, commit))
+    }
+
+    /// Whether `path` of the snapshot, or the blob it would link to, has its full size.
+    ///
+    /// The snapshot is looked at first: where links are impossible it holds the only copy.
+    pub(crate) fn holds(&self, commit: &str, path: &str, digest: &str, bytes: u64) -> bool {
+        let full = |file: &Path| fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() == bytes);
+        full(&self.snapshot(commit).join(path)) || full(&self.blob(digest))
+    }
+
+    /// Makes `path` of the snapshot show the blob: by a relative link, or else by a copy.
+    pub(crate) fn link(&self, commit: &str, path: &str, digest: &str) -> Result<()> {
+        let file = self.snapshot(commit).join(path);
+        let blob = self.blob(digest);
+        if !blob.is_file() {
+            return Ok(()); // `holds` saw the file itself in the snapshot.
+        }
+        let up = "../".repeat(2 + path.matches('/').count());
+        let target = format!("{up}blobs/{digest}");
+        if fs::read_link(&file).is_ok_and(|link| link == Path::new(&target)) {
+            return Ok(());
+        }
+        put(&file, |fresh| symlink(Path::new(&target), fresh).or_else(|_| copy(&blob, fresh)))
+    }
+}
+
+/// Creates `file` at once: `write` fills another name in the same folder, which is then renamed.
+fn put(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    create_folder(folder)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = folder.join(format!(".{name}.{}-{}", std::process::id(), unique()));
+    let written = write(&fresh).and_then(|()| fs::rename(&fresh, file));
+    written.map_err(|e| {
+        // The name is this call's own; where it was never created there is nothing to remove.
+        drop(fs::remove_file(&fresh));
+        Error::io("write", file)(e)
+    })
+}
+
+/// A number that no other call of this process has had.
+fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::copy(from, to).map(drop)
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_file(target, link)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+/// Whether a file is not there, or cannot be because part of its path is a file or a folder.
+fn is_absence(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn cache_with(files: &[(&str, &str)]) -> (tempfile::TempDir, HubConfig) {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("models--me--mine");
+        for (file, content) in files {
+            let file = repo.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, content).unwrap();
+        }
+        let cache = folder.path().to_owned();
+        let config = HubConfig {
+            cache,
+            endpoint: String::new(),
+            token: None,
+            offline: true,
+            certificates: None,
+        };
+        (folder, config)
+    }
+
+    fn snapshot(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        let in_snapshot = |(file, text): &(&str, &str)| {
+            (format!("snapshots/{COMMIT}/{file}"), (*text).to_owned())
+        };
+        files.iter().map(in_snapshot).collect()
+    }
+
+    fn located(revision: &str, extra: &[(&str, &str)], files: &[(&str, &str)]) -> bool {
+        let files = snapshot(files);
+        let mut all: Vec<_> = files.iter().map(|(f, t)| (f.as_str(), t.as_str())).collect();
+        all.extend(extra);
+        let (_folder, config) = cache_with(&all);
+        locate(&config, "me/mine", revision).unwrap().is_some()
+    }
+
+    const WHOLE: [(&str, &str); 3] =
+        [("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "x")];
+    const MAIN: [(&str, &str); 1] = [("refs/main", COMMIT)];
+
+    #[test]
+    fn a_whole_snapshot_is_found_by_its_branch_and_by_its_commit() {
+        assert!(located("main", &MAIN, &WHOLE));
+        assert!(located("main", &[("refs/main", &format!("{COMMIT}\n"))], &WHOLE));
+        assert!(located(COMMIT, &[], &WHOLE));
+        assert!(located("refs/pr/1", &[("refs/refs/pr/1", COMMIT)], &WHOLE));
+        assert!(!located("main", &[], &WHOLE));
+        assert!(!located("refs/pr/1", &[("refs/refs", COMMIT)], &WHOLE));
+        assert!(!located("main", &[("refs/main", &format!("../snapshots/{COMMIT}"))], &WHOLE));
+    }
+
+    #[test]
+    fn a_snapshot_that_lacks_a_file_is_not_whole() {
+        for lost in WHOLE {
+            let files: Vec<_> = WHOLE.into_iter().filter(|file| *file != lost).collect();
+            assert!(!located("main", &MAIN, &files), "without {}", lost.0);
+        }
+    }
+
+    #[test]
+    fn split_weights_are_whole_with_every_file_of_the_index() {
+        let index = r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#;
+        let parts =
+            |index| vec![WHOLE[0], WHOLE[1], (WEIGHTS_INDEX, index), ("one.safetensors", "1")];
+        assert!(!located("main", &MAIN, &parts(index)));
+        let mut all = parts(index);
+        all.push(("two.safetensors", "2"));
+        assert!(located("main", &MAIN, &all));
+        for bad in ["", "[]", r#"{"weight_map": {}}"#, r#"{"weight_map": {"a": "../x"}}"#] {
+            assert!(!located("main", &MAIN, &parts(bad)), "{bad}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_blob_that_is_gone_is_not_a_file() {
+        let (folder, config) = cache_with(&MAIN);
+        let cache = RepoCache::new(folder.path(), "me/mine").unwrap();
+        let blobs = folder.path().join("models--me--mine/blobs");
+        fs::create_dir_all(&blobs).unwrap();
+        for (file, content) in WHOLE {
+            fs::write(blobs.join(file), content).unwrap();
+            cache.link(COMMIT, file, file).unwrap();
+        }
+        assert!(locate(&config, "me/mine", "main").unwrap().is_some());
+        fs::remove_file(blobs.join(WEIGHTS)).unwrap();
+        assert!(locate(&config, "me/mine", "main").unwrap().is_none());
+    }
+}

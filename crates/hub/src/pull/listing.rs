@@ -1,0 +1,134 @@
+//! The hub's list of the files of a revision.
+
+use super::checksum::Digest;
+use super::remote::Remote;
+use super::retry::{Failure, with_retries};
+use super::{Events, select};
+use crate::cache::RepoCache;
+use crate::error::{Error, Result};
+use crate::id::{is_digest, is_safe_path};
+use std::collections::HashSet;
+
+/// A thousand times the length of a usual list.
+const MAX_BYTES: u64 = 16 << 20;
+/// A terabyte: far more than any model, and sums of such sizes cannot overflow.
+const MAX_FILE_BYTES: u64 = 1 << 40;
+
+/// The files of a model at one commit.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    /// The commit that the revision stands for now.
+    pub(crate) commit: String,
+    /// The files to have, the smallest first so that what is wrong shows before the long download.
+    pub(crate) files: Vec<RemoteFile>,
+}
+
+/// A file as the hub announces it.
+#[derive(Debug)]
+pub(crate) struct RemoteFile {
+    /// Its path in the repository.
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) digest: Digest,
+}
+
+impl RemoteFile {
+    /// Whether the cache has it.
+    pub(crate) fn is_held(&self, cache: &RepoCache, commit: &str) -> bool {
+        cache.holds(commit, &self.path, self.digest.hex(), self.bytes)
+    }
+
+    /// Asks for one file, because some mirrors list names alone.
+    fn ask(remote: &Remote<'_>, commit: &str, path: &str, events: &mut Events<'_>) -> Result<Self> {
+        let url = remote.file_url(commit, path);
+        let response = with_retries(remote.limits, path, events, |_| remote.head(&url))?;
+        let header = |name| response.headers().get(name)?.to_str().ok();
+        let bytes = header("x-linked-size").or_else(|| header("content-length"));
+        let etag = header("x-linked-etag").or_else(|| header("etag"));
+        let digest = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"'));
+        match (bytes.and_then(|bytes| bytes.parse().ok()), digest.and_then(Digest::from_hex)) {
+            (Some(bytes), Some(digest)) => Ok(Self { path: path.to_owned(), bytes, digest }),
+            _ => Err(malformed(remote, &format!("it states no size and checksum of {path}"))),
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Answer {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
+    lfs: Option<Lfs>,
+}
+
+#[derive(serde::Deserialize)]
+struct Lfs {
+    sha256: String,
+    size: u64,
+}
+
+impl Listing {
+    /// Asks the hub.
+    pub(crate) fn fetch(remote: &Remote<'_>, events: &mut Events<'_>) -> Result<Self> {
+        let json = with_retries(remote.limits, "the file list", events, |_| {
+            let body = remote.get(&remote.listing_url(), 0)?.into_body();
+            let read = body.into_with_config().limit(MAX_BYTES).read_to_vec();
+            read.map_err(|e| match e {
+                ureq::Error::BodyExceedsLimit(_) => Failure::Final(malformed(remote, &e)),
+                other => Failure::transient(other),
+            })
+        })?;
+        let answer = serde_json::from_slice(&json).map_err(|e| malformed(remote, &e))?;
+        Self::check(remote, answer, events)
+    }
+
+    fn check(remote: &Remote<'_>, answer: Answer, events: &mut Events<'_>) -> Result<Self> {
+        if !is_digest(&answer.sha) {
+            return Err(malformed(remote, &format!("`{}` is not a commit", answer.sha)));
+        }
+        let paths: Vec<_> = answer.siblings.iter().map(|s| s.rfilename.as_str()).collect();
+        if let Some(path) = paths.iter().find(|path| !is_safe_path(path)) {
+            return Err(Error::UnsafePath {
+                repo: remote.repo.to_owned(),
+                path: (*path).to_owned(),
+            });
+        }
+        let wanted = select::model_files(&paths).map_err(|missing| remote.not_a_model(missing))?;
+        let wanted: HashSet<_> = wanted.into_iter().collect();
+        let siblings = answer.siblings.iter().filter(|s| wanted.contains(s.rfilename.as_str()));
+        let described = siblings.map(|sibling| match sibling.file() {
+            Some(file) => Ok(file),
+            None => RemoteFile::ask(remote, &answer.sha, &sibling.rfilename, events),
+        });
+        let mut files = described.collect::<Result<Vec<_>>>()?;
+        files.sort_by_key(|file| file.bytes);
+        if let Some(file) = files.last().filter(|file| file.bytes > MAX_FILE_BYTES) {
+            let reason = format!("{} is said to have {} bytes", file.path, file.bytes);
+            return Err(malformed(remote, &reason));
+        }
+        Ok(Self { commit: answer.sha, files })
+    }
+}
+
+impl Sibling {
+    /// `None` without a size or a digest that makes sense.
+    fn file(&self) -> Option<RemoteFile> {
+        let (bytes, hex) = match &self.lfs {
+            Some(lfs) => (lfs.size, &lfs.sha256),
+            None => (self.size?, self.blob_id.as_ref()?),
+        };
+        let digest = Digest::from_hex(hex)?;
+        Some(RemoteFile { path: self.rfilename.clone(), bytes, digest })
+    }
+}
+
+fn malformed(remote: &Remote<'_>, reason: &dyn std::fmt::Display) -> Error {
+    Error::Listing { repo: remote.repo.to_owned(), reason: reason.to_string() }
+}

@@ -1,0 +1,39 @@
+//! One download of a blob at a time, among all processes that share the cache.
+
+use crate::cache::create_folder;
+use crate::error::{Error, Result};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// An advisory lock, released when it is dropped or when the process ends.
+///
+/// It is the `flock` that `huggingface_hub` takes on the same file, so both respect each other. The
+/// file stays: removing it would let a third process lock a file that nobody else sees.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, and calls `waiting` once if somebody else holds it.
+    pub(crate) fn take(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
+        create_folder(path.parent().unwrap_or(Path::new(".")))?;
+        let failed = Error::io("lock", path);
+        let mut options = OpenOptions::new();
+        let file = options.create(true).write(true).truncate(false).open(path).map_err(&failed)?;
+        let locked = match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                waiting();
+                file.lock()
+            }
+            Err(TryLockError::Error(e)) => Err(e),
+            Ok(()) => Ok(()),
+        };
+        match locked {
+            // Some network file systems have no locks; checksums still guard what is stored.
+            Err(e) if e.kind() != ErrorKind::Unsupported => Err(failed(e)),
+            _ => Ok(Self { _file: file }),
+        }
+    }
+}

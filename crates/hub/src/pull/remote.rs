@@ -1,0 +1,232 @@
+//! One revision of a repository, as the hub serves it over HTTP.
+
+use super::address::{is_loopback, is_same_origin, percent_encode, redirected, web_address};
+use super::retry::{Failure, Limits};
+use crate::catalog;
+use crate::config::HubConfig;
+use crate::error::{Error, Result};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, RANGE, RETRY_AFTER};
+use ureq::http::uri::Uri;
+use ureq::http::{HeaderValue, Response, StatusCode};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, Proxy};
+
+/// The hub needs one to its storage, a renamed repository one more.
+const MAX_REDIRECTS: usize = 5;
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// The headers.
+    Head,
+    /// The content from this byte on.
+    From(u64),
+}
+
+/// A client for the files of one revision.
+pub(crate) struct Remote<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) repo: &'a str,
+    pub(crate) revision: &'a str,
+    endpoint: &'a str,
+    origin: Uri,
+    authorization: Option<HeaderValue>,
+    agent: Agent,
+}
+
+impl<'a> Remote<'a> {
+    /// Prepares requests; connects to nothing.
+    pub(crate) fn new(
+        config: &'a HubConfig,
+        limits: &'a Limits,
+        repo: &'a str,
+        revision: &'a str,
+    ) -> Result<Self> {
+        let endpoint = config.endpoint.trim_end_matches('/');
+        let bad_endpoint = || Error::Endpoint { endpoint: endpoint.to_owned() };
+        let origin = web_address(endpoint).filter(|uri| uri.query().is_none());
+        let origin = origin.ok_or_else(bad_endpoint)?;
+        let authorization = config.token.as_deref().map(authorization).transpose()?;
+        let trusted = config.certificates.as_deref().map_or(Ok(RootCerts::WebPki), trusted)?;
+        let agent = agent(limits, trusted, is_loopback(&origin));
+        Ok(Self { limits, repo, revision, endpoint, origin, authorization, agent })
+    }
+
+    /// Address of the list of files.
+    pub(crate) fn listing_url(&self) -> String {
+        let revision = percent_encode(self.revision);
+        format!("{}/api/models/{}/revision/{revision}?blobs=true", self.endpoint, self.repo)
+    }
+
+    /// Address of a file.
+    pub(crate) fn file_url(&self, commit: &str, path: &str) -> String {
+        let path: Vec<_> = path.split('/').map(percent_encode).collect();
+        format!("{}/{}/resolve/{commit}/{}", self.endpoint, self.repo, path.join("/"))
+    }
+
+    /// The answer for `url` from byte `offset` on, over redirects.
+    ///
+    /// Its status is 200; or, when `offset` is not 0, also 206 or 416.
+    pub(crate) fn get(&self, url: &str, offset: u64) -> Result<Response<Body>, Failure> {
+        self.request(url, Wanted::From(offset))
+    }
+
+    /// What the hub itself, not its storage, says about `url`: a success, or the redirect that
+    /// leads to the storage.
+    pub(crate) fn head(&self, url: &str) -> Result<Response<Body>, Failure> {
+        self.request(url, Wanted::Head)
+    }
+
+    fn request(&self, url: &str, wanted: Wanted) -> Result<Response<Body>, Failure> {
+        let refused = |reason| Error::Redirect { url: url.to_owned(), reason };
+        let mut target = web_address(url).ok_or_else(|| refused("it is not a web address"))?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(&target, wanted).map_err(|e| connection(url, e))?;
+            if !response.status().is_redirection() {
+                return self.judge(response, url, self.is_hub(&target));
+            }
+            target = redirected(&target, &response).map_err(refused)?;
+            if wanted == Wanted::Head && !self.is_hub(&target) {
+                return Ok(response);
+            }
+        }
+        Err(refused("there are too many redirects").into())
+    }
+
+    /// One request. The token goes to the endpoint alone: storage hosts get signed addresses.
+    fn send(&self, target: &Uri, wanted: Wanted) -> Result<Response<Body>, ureq::Error> {
+        let mut request = match wanted {
+            Wanted::Head => self.agent.head(target),
+            Wanted::From(0) => self.agent.get(target),
+            Wanted::From(first) => self.agent.get(target).header(RANGE, format!("bytes={first}-")),
+        };
+        request = request.header(ACCEPT_ENCODING, "identity");
+        match &self.authorization {
+            Some(token) if self.is_hub(target) => request.header(AUTHORIZATION, token).call(),
+            _ => request.call(),
+        }
+    }
+
+    fn is_hub(&self, target: &Uri) -> bool {
+        is_same_origin(&self.origin, target)
+    }
+
+    fn judge(
+        &self,
+        response: Response<Body>,
+        url: &str,
+        from_hub: bool,
+    ) -> Result<Response<Body>, Failure> {
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                Ok(response)
+            }
+            status if is_temporary(status, from_hub) => Err(Failure::Transient {
+                reason: format!("the server answers HTTP {status}"),
+                wait: retry_after(&response),
+            }),
+            status => Err(self.refusal(status, url).into()),
+        }
+    }
+
+    fn refusal(&self, status: StatusCode, url: &str) -> Error {
+        let repo = self.repo.to_owned();
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied {
+                page: format!("{}/{repo}", self.endpoint),
+                repo,
+                status: status.as_u16(),
+                hint: self.hint(),
+            },
+            StatusCode::NOT_FOUND => {
+                Error::NotFound { hint: self.hint(), repo, revision: self.revision.to_owned() }
+            }
+            status => Error::Status { status: status.as_u16(), url: url.to_owned() },
+        }
+    }
+
+    fn hint(&self) -> String {
+        match catalog::nearest(self.repo) {
+            Some(name) if catalog::known(self.repo).is_none() => {
+                format!("perhaps `{name}` is meant")
+            }
+            _ => "check the name and the revision".to_owned(),
+        }
+    }
+
+    /// The error for a repository that lacks `missing`.
+    pub(crate) fn not_a_model(&self, missing: String) -> Error {
+        let (repo, revision) = (self.repo.to_owned(), self.revision.to_owned());
+        Error::NotAModel { repo, revision, missing }
+    }
+}
+
+/// Proxies are those of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, but a hub on this machine is
+/// reached directly.
+fn agent(limits: &Limits, trusted: RootCerts, local: bool) -> Agent {
+    Agent::config_builder()
+        .user_agent(concat!("kokeshi/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_connect(Some(limits.connect))
+        .timeout_resolve(Some(limits.connect))
+        .timeout_per_read(Some(limits.idle))
+        .timeout_per_write(Some(limits.idle))
+        .tls_config(TlsConfig::builder().root_certs(trusted).build())
+        .proxy(if local { None } else { Proxy::try_from_env() })
+        .build()
+        .into()
+}
+
+/// The authorities of a PEM file, in place of the built-in ones.
+fn trusted(file: &Path) -> Result<RootCerts> {
+    let bad = |reason: String| Error::Certificates { path: file.to_owned(), reason };
+    let pem = fs::read(file).map_err(|e| bad(e.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| bad(e.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(bad("it holds no certificate".to_owned()));
+    }
+    Ok(certificates.into())
+}
+
+fn authorization(token: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Error::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A storage host refuses addresses whose signature has expired; the hub gives a new one.
+fn is_temporary(status: StatusCode, from_hub: bool) -> bool {
+    status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::REQUEST_TIMEOUT
+        || (status == StatusCode::FORBIDDEN && !from_hub)
+}
+
+/// The wait that a server asks for. A date in its place is treated as no wish.
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Sorts failures of a connection. A broken certificate, for one, will be broken next time, too.
+fn connection(url: &str, error: ureq::Error) -> Failure {
+    use ureq::Error as E;
+    match error {
+        E::Io(e) if e.kind() != ErrorKind::InvalidData => Failure::transient(e),
+        E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::Protocol(_) => {
+            Failure::transient(error)
+        }
+        E::Io(e) => Error::Connection { url: url.to_owned(), reason: e.to_string() }.into(),
+        _ => Error::Connection { url: url.to_owned(), reason: error.to_string() }.into(),
+    }
+}

@@ -1,0 +1,113 @@
+//! How long to try.
+
+use super::{Events, PullEvent};
+use crate::error::{Error, Result};
+use std::time::Duration;
+
+/// The bounds of a pull in time and number. Tests make them small.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Until a connection stands, its encryption included.
+    pub(crate) connect: Duration,
+    /// Without any byte from the server.
+    pub(crate) idle: Duration,
+    /// Attempts for each file.
+    pub(crate) attempts: u32,
+    /// Wait after the first failed attempt; it doubles with each further one.
+    pub(crate) backoff: Duration,
+    /// No wait is longer, whatever the server asks for.
+    pub(crate) longest_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            attempts: 5,
+            backoff: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Limits {
+    /// The time between failed attempt number `attempt` (from 1) and the next.
+    fn wait(&self, attempt: u32, asked: Option<Duration>) -> Duration {
+        let doubled = self.backoff.saturating_mul(1 << (attempt - 1).min(16));
+        asked.unwrap_or(doubled).min(self.longest_wait)
+    }
+}
+
+/// Why an attempt failed, as far as it decides what follows.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The next attempt may succeed.
+    Transient {
+        reason: String,
+        /// The wait that the server asks for.
+        wait: Option<Duration>,
+    },
+    /// The content was wrong: one more attempt, from its beginning.
+    Damaged(Error),
+    /// No attempt will succeed.
+    Final(Error),
+}
+
+impl Failure {
+    pub(crate) fn transient(reason: impl ToString) -> Self {
+        Self::Transient { reason: reason.to_string(), wait: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Repeats `attempt` for `file` until it succeeds, fails for good, or the limits are reached.
+pub(crate) fn with_retries<T>(
+    limits: &Limits,
+    file: &str,
+    events: &mut Events<'_>,
+    mut attempt: impl FnMut(&mut Events<'_>) -> Result<T, Failure>,
+) -> Result<T> {
+    let mut damaged = false;
+    let mut number = 1;
+    loop {
+        let (reason, wait) = match attempt(events) {
+            Ok(done) => return Ok(done),
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Damaged(error)) if damaged => return Err(error),
+            Err(Failure::Damaged(_)) => {
+                damaged = true;
+                ("its checksum is wrong".to_owned(), Duration::ZERO)
+            }
+            Err(Failure::Transient { reason, .. }) if number >= limits.attempts => {
+                return Err(Error::Network { what: file.to_owned(), attempts: number, reason });
+            }
+            Err(Failure::Transient { reason, wait }) => (reason, limits.wait(number, wait)),
+        };
+        events(PullEvent::Retry { file, attempt: number, wait, reason: &reason });
+        std::thread::sleep(wait);
+        number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_follow_the_server_and_are_capped() {
+        let limits = Limits::default();
+        let seconds = |attempt, asked: Option<u64>| {
+            limits.wait(attempt, asked.map(Duration::from_secs)).as_secs()
+        };
+        assert_eq!([1, 2, 3, 4].map(|attempt| seconds(attempt, None)), [1, 2, 4, 8]);
+        assert_eq!(seconds(1, Some(7)), 7);
+        assert_eq!(seconds(1, Some(86_400)), 60);
+        assert_eq!(seconds(u32::MAX, None), 60);
+    }
+}

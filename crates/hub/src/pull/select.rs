@@ -1,0 +1,100 @@
+//! Which files of a repository make a model.
+
+use crate::cache::{REQUIRED, WEIGHTS, WEIGHTS_INDEX};
+
+/// Files that are taken where they exist.
+const OPTIONAL: [&str; 6] = [
+    "1_Pooling/config.json",
+    "README.md",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+];
+/// The files of one PEFT adapter, in a folder of the adapter's name.
+const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
+/// The files to download, out of all `paths` of a repository; or what is not among them.
+///
+/// Weights in other formats (PyTorch pickles, ONNX, OpenVINO) and program code are never taken.
+pub(crate) fn model_files<'a>(paths: &[&'a str]) -> Result<Vec<&'a str>, String> {
+    if let Some(missing) = REQUIRED.into_iter().find(|required| !paths.contains(required)) {
+        return Err(format!("`{missing}`"));
+    }
+    let split = !paths.contains(&WEIGHTS);
+    if split && !paths.contains(&WEIGHTS_INDEX) {
+        return Err(format!("weights in safetensors form (`{WEIGHTS}` or `{WEIGHTS_INDEX}`)"));
+    }
+    let wanted = |path: &&str| is_description(path) || is_adapter(path) || is_weights(path, split);
+    Ok(paths.iter().copied().filter(wanted).collect())
+}
+
+fn is_description(path: &str) -> bool {
+    REQUIRED.contains(&path) || OPTIONAL.contains(&path)
+}
+
+fn is_adapter(path: &str) -> bool {
+    path.split_once('/').is_some_and(|(_, file)| ADAPTER.contains(&file))
+}
+
+/// One file, or the index and every safetensors file beside it: the index alone knows their names.
+fn is_weights(path: &str, split: bool) -> bool {
+    let part = !path.contains('/') && path.ends_with(".safetensors");
+    if split { path == WEIGHTS_INDEX || part } else { path == WEIGHTS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_files_of_the_model_are_taken() {
+        let paths = [
+            ".gitattributes",
+            "1_Pooling/config.json",
+            "README.md",
+            "config.json",
+            "custom_st.py",
+            "model.safetensors",
+            "model.safetensors.index.json",
+            "onnx/model.onnx",
+            "onnx/config.json",
+            "other.safetensors",
+            "pytorch_model.bin",
+            "tokenizer.json",
+            "separation/adapter_config.json",
+            "separation/adapter_model.safetensors",
+            "separation/adapter_model.bin",
+        ];
+        let wanted = [
+            "1_Pooling/config.json",
+            "README.md",
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "separation/adapter_config.json",
+            "separation/adapter_model.safetensors",
+        ];
+        assert_eq!(model_files(&paths).unwrap(), wanted);
+    }
+
+    #[test]
+    fn split_weights_are_taken_with_all_their_parts() {
+        let paths = ["a-1.safetensors", "config.json", WEIGHTS_INDEX, "tokenizer.json"];
+        assert_eq!(model_files(&paths).unwrap(), paths);
+    }
+
+    #[test]
+    fn a_repository_without_a_model_is_told_what_it_lacks() {
+        for (paths, missing) in [
+            (vec![], "`config.json`"),
+            (vec!["config.json"], "`tokenizer.json`"),
+            (
+                vec!["config.json", "tokenizer.json", "pytorch_model.bin"],
+                "weights in safetensors form (`model.safetensors` or `model.safetensors.index.json`)",
+            ),
+        ] {
+            assert_eq!(model_files(&paths).unwrap_err(), missing);
+        }
+    }
+}
