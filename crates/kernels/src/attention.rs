@@ -30,11 +30,23 @@ pub struct Heads<'a> {
     pub heads: usize,
     /// Width of a head; `hidden = heads * head_dim`.
     pub head_dim: usize,
-    /// Angles for at least as many positions as the longest sequence has tokens.
-    pub rope: &'a RopeTable,
+    /// How tokens know where they stand.
+    pub position: Position<'a>,
 }
 
-/// `out = softmax(q kᵀ / √head_dim) v` for every sequence and head, after rotating q and k.
+/// How positions enter the scores.
+#[derive(Clone, Copy, Debug)]
+pub enum Position<'a> {
+    /// q and k are rotated by angles that grow with the position. The table holds at least as many
+    /// positions as the longest sequence has tokens.
+    Rope(&'a RopeTable),
+    /// `−slope · |i − j|` is added to the score of query i and key j, with a slope for each head
+    /// (symmetric ALiBi). It is generated in the register tile and stands nowhere else.
+    Alibi(&'a [f32]),
+}
+
+/// `out = softmax(q kᵀ / √head_dim + bias) v` for every sequence and head, with q and k rotated or
+/// the bias of [`Position::Alibi`].
 ///
 /// `qkv` is `[tokens, 3 * hidden]` (all of q, then k, then v), `out` is `[tokens, hidden]`.
 ///
@@ -46,11 +58,16 @@ pub fn attention(threads: &Threads, level: Level, qkv: &[f32], heads: &Heads<'_>
     let tokens = heads.sequences.last().map_or(0, |last| last.end);
     assert_eq!(qkv.len(), tokens * 3 * hidden);
     assert_eq!(out.len(), tokens * hidden);
+    if let Position::Alibi(slopes) = heads.position {
+        assert_eq!(slopes.len(), heads.heads);
+    }
     let mut bands = Vec::new();
     let mut start = 0;
     for sequence in heads.sequences {
         assert_eq!(sequence.start, start, "sequences must lie end to end");
-        assert!(sequence.len() <= heads.rope.positions(), "the rope table is too short");
+        if let Position::Rope(table) = heads.position {
+            assert!(sequence.len() <= table.positions(), "the rope table is too short");
+        }
         start = sequence.end;
         let starts = sequence.clone().step_by(QUERY_BAND);
         bands
@@ -99,7 +116,11 @@ impl Kernel for Head<'_> {
         for first in self.out.rows().step_by(nr::<I>()) {
             let last = (first + nr::<I>()).min(self.out.rows().end);
             source.pack_queries(first..last, nr::<I>(), queries);
-            let sums = attend(v, queries, keys, values, dim, scores, context);
+            let bias = source.slope().map(|slope| Bias {
+                slope: v.splat(-slope),
+                queries: lanes_from(v, first - source.sequence.start),
+            });
+            let sums = attend(v, queries, keys, values, bias, scores, context);
             let mut totals = [0.0; 2 * crate::isa::MAX_LANES];
             v.store(sums[0], &mut totals);
             v.store(sums[1], &mut totals[I::LANES..]);
@@ -123,6 +144,14 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// The head's slope, if positions are a bias of the scores.
+    fn slope(&self) -> Option<f32> {
+        match self.heads.position {
+            Position::Rope(_) => None,
+            Position::Alibi(slopes) => Some(slopes[self.col / self.heads.head_dim]),
+        }
+    }
+
     /// The head's q (0), k (1) or v (2) of a token.
     #[inline(always)]
     fn of(&self, which: usize, token: usize) -> &[f32] {
@@ -130,11 +159,17 @@ impl Source<'_> {
         &self.qkv[(3 * token + which) * hidden + self.col..][..self.heads.head_dim]
     }
 
-    /// Writes the rotated vector of a token, times `scale`, to every `stride`-th place of `to`.
+    /// Writes the vector of a token, rotated where positions rotate and times `scale`, to every
+    /// `stride`-th place of `to`.
     #[inline(always)]
-    fn rotate(&self, which: usize, token: usize, scale: f32, to: &mut [f32], stride: usize) {
-        let (low, high) = self.of(which, token).split_at(self.heads.head_dim / 2);
-        let (cos, sin) = self.heads.rope.at(token - self.sequence.start);
+    fn place(&self, which: usize, token: usize, scale: f32, to: &mut [f32], stride: usize) {
+        let from = self.of(which, token);
+        let Position::Rope(table) = self.heads.position else {
+            to.iter_mut().step_by(stride).zip(from).for_each(|(to, x)| *to = x * scale);
+            return;
+        };
+        let (low, high) = from.split_at(self.heads.head_dim / 2);
+        let (cos, sin) = table.at(token - self.sequence.start);
         let half = low.len() * stride;
         for (j, (((x, y), cos), sin)) in low.iter().zip(high).zip(cos).zip(sin).enumerate() {
             to[j * stride] = (x * cos - y * sin) * scale;
@@ -147,7 +182,7 @@ impl Source<'_> {
     fn pack_keys(&self, keys: &mut [f32]) {
         let tile = MR * self.heads.head_dim;
         for (i, token) in self.sequence.clone().enumerate() {
-            self.rotate(1, token, 1.0, &mut keys[i / MR * tile + i % MR..], MR);
+            self.place(1, token, 1.0, &mut keys[i / MR * tile + i % MR..], MR);
         }
         for i in self.sequence.len()..self.sequence.len().next_multiple_of(MR) {
             keys[i / MR * tile + i % MR..].iter_mut().step_by(MR).for_each(|x| *x = 0.0);
@@ -175,9 +210,39 @@ impl Source<'_> {
         }
         let scale = 1.0 / (self.heads.head_dim as f32).sqrt();
         for (j, token) in tokens.enumerate() {
-            self.rotate(0, token, scale, &mut queries[j..], nr);
+            self.place(0, token, scale, &mut queries[j..], nr);
         }
     }
+}
+
+/// `−slope · |i − j|` for a vector row of queries.
+#[derive(Clone, Copy)]
+struct Bias<I: Isa> {
+    /// −slope in every lane.
+    slope: I::F32,
+    /// Position of each query in its sequence.
+    queries: [I::F32; NV],
+}
+
+impl<I: Isa> Bias<I> {
+    /// Adds the bias of the key at `position` to its scores.
+    #[inline(always)]
+    fn add(&self, v: I, position: usize, scores: [I::F32; NV]) -> [I::F32; NV] {
+        let key = v.splat(position as f32);
+        let [a, b] = scores;
+        let add = |query, score| {
+            let distance = v.max(v.sub(query, key), v.sub(key, query));
+            v.mul_add(self.slope, distance, score)
+        };
+        [add(self.queries[0], a), add(self.queries[1], b)]
+    }
+}
+
+/// `first`, `first + 1`, … in the lanes of a vector row.
+#[inline(always)]
+fn lanes_from<I: Isa>(v: I, first: usize) -> [I::F32; NV] {
+    let lanes: [f32; 2 * crate::isa::MAX_LANES] = std::array::from_fn(|i| (first + i) as f32);
+    [v.load(&lanes), v.load(&lanes[I::LANES..])]
 }
 
 /// Unnormalised context of one vector row of queries, `[head_dim, nr]`, and the softmax's sums.
@@ -187,10 +252,11 @@ fn attend<I: Isa>(
     queries: &[f32],
     keys: &[f32],
     values: &[f32],
-    dim: usize,
+    bias: Option<Bias<I>>,
     scores: &mut [f32],
     context: &mut [f32],
 ) -> [I::F32; NV] {
+    let dim = queries.len() / nr::<I>();
     let len = values.len() / dim.next_multiple_of(MR);
     context.fill(0.0);
     let mut peaks = [v.splat(f32::MIN); NV];
@@ -199,7 +265,7 @@ fn attend<I: Isa>(
         let end = (start + KEY_BLOCK).min(len);
         let keys = &keys[start * dim..end.next_multiple_of(MR) * dim];
         let scores = &mut scores[..(end - start) * nr::<I>()];
-        let block_peaks = score(v, keys, queries, dim, scores);
+        let block_peaks = score(v, keys, start, queries, bias, scores);
         let new_peaks = [v.max(peaks[0], block_peaks[0]), v.max(peaks[1], block_peaks[1])];
         let decay = [exp(v, v.sub(peaks[0], new_peaks[0])), exp(v, v.sub(peaks[1], new_peaks[1]))];
         peaks = new_peaks;
@@ -220,20 +286,25 @@ fn attend<I: Isa>(
     sums
 }
 
-/// Scores of a block of keys, `[keys, nr]`, and the largest of each query.
+/// Scores of a block of keys, `[keys, nr]`, and the largest of each query. `first` is the position
+/// of the first key.
 #[inline(always)]
 fn score<I: Isa>(
     v: I,
     keys: &[f32],
+    first: usize,
     queries: &[f32],
-    dim: usize,
+    bias: Option<Bias<I>>,
     scores: &mut [f32],
 ) -> [I::F32; NV] {
+    let dim = queries.len() / nr::<I>();
     let mut peaks = [v.splat(f32::MIN); NV];
     let tiles = keys.chunks_exact(MR * dim).zip(scores.chunks_mut(MR * nr::<I>()));
-    for (keys, scores) in tiles {
+    for (i, (keys, scores)) in tiles.enumerate() {
         let products = tile(v, keys, queries);
-        for (product, to) in products.into_iter().zip(scores.chunks_exact_mut(nr::<I>())) {
+        let rows = products.into_iter().zip(scores.chunks_exact_mut(nr::<I>()));
+        for (position, (product, to)) in (first + i * MR..).zip(rows) {
+            let product = bias.map_or(product, |bias| bias.add(v, position, product));
             for (n, x) in product.into_iter().enumerate() {
                 peaks[n] = v.max(peaks[n], x);
                 v.store(x, &mut to[n * I::LANES..]);
@@ -270,8 +341,9 @@ mod tests {
         let (dim, hidden) = (heads.head_dim, heads.heads * heads.head_dim);
         let rotated = |which: usize, sequence: &Range<usize>, token: usize, head: usize| {
             let x = &qkv[(3 * token + which) * hidden + head * dim..][..dim];
-            let (cos, sin) = heads.rope.at(token - sequence.start);
             let f = |i: usize| f64::from(x[i]);
+            let Position::Rope(table) = heads.position else { return (0..dim).map(f).collect() };
+            let (cos, sin) = table.at(token - sequence.start);
             (0..dim)
                 .map(|i| {
                     let j = i % (dim / 2);
@@ -290,11 +362,17 @@ mod tests {
                     sequence.clone().map(|t| rotated(1, sequence, t, head)).collect();
                 for query in sequence.clone() {
                     let q = rotated(0, sequence, query, head);
-                    let scores: Vec<f64> = keys
-                        .iter()
-                        .map(|k| {
-                            q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (dim as f64).sqrt()
-                        })
+                    let bias = |key: usize| match heads.position {
+                        Position::Rope(_) => 0.0,
+                        Position::Alibi(slopes) => {
+                            -f64::from(slopes[head]) * query.abs_diff(key) as f64
+                        }
+                    };
+                    let product = |k: &Vec<f64>| q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>();
+                    let scores: Vec<f64> = sequence
+                        .clone()
+                        .zip(&keys)
+                        .map(|(key, k)| product(k) / (dim as f64).sqrt() + bias(key))
                         .collect();
                     let peak = scores.iter().copied().fold(f64::MIN, f64::max);
                     let weights: Vec<f64> = scores.iter().map(|s| (s - peak).exp()).collect();
@@ -332,10 +410,13 @@ mod tests {
             let qkv: Vec<f32> =
                 random.normal(tokens * 3 * hidden).iter().map(|x| x * 2.5).collect();
             let rope = RopeTable::new(300, head_dim, 20000.0);
-            let heads = Heads { sequences: &sequences, heads: head_count, head_dim, rope: &rope };
-            let mut want = vec![0.0; tokens * hidden];
-            definition(&qkv, &heads, &mut want);
-            for level in Level::available() {
+            let slopes: Vec<f32> = (1..=head_count).map(|h| 2_f32.powi(-(h as i32))).collect();
+            let positions = [Position::Rope(&rope), Position::Alibi(&slopes)];
+            let cases = positions.iter().flat_map(|p| Level::available().map(move |l| (*p, l)));
+            for (position, level) in cases {
+                let heads = Heads { sequences: &sequences, heads: head_count, head_dim, position };
+                let mut want = vec![0.0; tokens * hidden];
+                definition(&qkv, &heads, &mut want);
                 let mut got = vec![f32::NAN; tokens * hidden];
                 attention(&threads, level, &qkv, &heads, &mut got);
                 let worst = got.iter().zip(&want).map(|(g, w)| (f64::from(*g) - w).abs());
@@ -354,10 +435,12 @@ mod tests {
         let rope = RopeTable::new(2100, head_dim, 20000.0);
         let sequences = sequences(&[3, 2100, 40]);
         let qkv = random.normal(2143 * 3 * hidden);
-        for level in Level::available() {
+        let positions = [Position::Rope(&rope), Position::Alibi(&[0.5, 0.01])];
+        let cases = positions.iter().flat_map(|p| Level::available().map(move |l| (*p, l)));
+        for (position, level) in cases {
             let run = |count: usize, sequences: &[Range<usize>], qkv: &[f32]| {
                 let threads = Threads::new(count).expect("threads start");
-                let heads = Heads { sequences, heads: head_count, head_dim, rope: &rope };
+                let heads = Heads { sequences, heads: head_count, head_dim, position };
                 let mut out = vec![f32::NAN; qkv.len() / 3];
                 attention(&threads, level, qkv, &heads, &mut out);
                 out
@@ -367,11 +450,8 @@ mod tests {
             for sequence in &sequences {
                 let alone = &qkv[sequence.start * 3 * hidden..sequence.end * 3 * hidden];
                 let alone = run(2, std::slice::from_ref(&(0..sequence.len())), alone);
-                assert_eq!(
-                    alone,
-                    batch[sequence.start * hidden..sequence.end * hidden],
-                    "{level:?}"
-                );
+                let together = &batch[sequence.start * hidden..sequence.end * hidden];
+                assert_eq!(alone, together, "{level:?}");
             }
         }
     }

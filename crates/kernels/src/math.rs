@@ -50,6 +50,12 @@ pub(crate) fn gelu<I: Isa>(v: I, x: I::F32) -> I::F32 {
     v.sub(v.max(x, zero), v.mul(half, erfc))
 }
 
+/// `max(x, 0)`
+#[inline(always)]
+pub(crate) fn relu<I: Isa>(v: I, x: I::F32) -> I::F32 {
+    v.max(x, v.splat(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

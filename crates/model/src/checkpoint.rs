@@ -35,7 +35,7 @@ pub struct TensorInfo {
 
 impl Checkpoint {
     /// Opens the checkpoint in `folder`: `config.json` and `model.safetensors` (or its index and
-    /// parts), in any layout of jina-embeddings-v3.
+    /// parts), in any layout of jina-embeddings-v3 or -v2.
     ///
     /// # Errors
     ///
@@ -47,12 +47,10 @@ impl Checkpoint {
         let mut config = config::parse(&path, &read(&path)?, side.as_deref())?;
         let tensors = open_weights(folder)?;
         let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
-        let released: Vec<_> = config::released_tasks().collect();
-        let adapters = match layout {
-            Layout::Original => Vec::new(),
-            Layout::NativeFused | Layout::NativeSplit => open_adapters(folder, &released)?,
-        };
-        if layout != Layout::Original {
+        let mut adapters = Vec::new();
+        if let Layout::NativeFused | Layout::NativeSplit = layout {
+            let released: Vec<_> = config::released_tasks().collect();
+            adapters = open_adapters(folder, &released)?;
             let names = adapters.iter().map(|adapter| adapter.task.as_str());
             config.tasks = config::tasks_named(&path, names, side.as_deref())?;
         }

@@ -5,7 +5,6 @@ use crate::batch::Batch;
 use crate::config::EncoderConfig;
 use crate::table::Table;
 use crate::weights::{EncoderWeights, LayerWeights};
-use kokeshi_kernels::gemm::Activation;
 use kokeshi_kernels::layer_norm::Norm;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -40,9 +39,11 @@ pub(crate) enum Point {
     Embedded,
     EmbNorm,
     Qkv,
+    QkNorm,
     Context,
     AttnOut,
     AttnNorm,
+    SecondAttnNorm,
     Activated,
     Down,
     FfnNorm,
@@ -61,8 +62,10 @@ pub(crate) struct Encoder<B: Backend> {
 #[derive(Debug)]
 struct Layer<B: Backend> {
     qkv: B::Linear,
+    qk_norms: Option<[Norm; 2]>,
     out: B::Linear,
     attn_norm: Norm,
+    second_attn_norm: Option<Norm>,
     up: B::Linear,
     down: B::Linear,
     ffn_norm: Norm,
@@ -72,8 +75,10 @@ impl<B: Backend> Encoder<B> {
     pub(crate) fn new(config: &EncoderConfig, backend: B, weights: EncoderWeights) -> Self {
         let layer = |layer: LayerWeights| Layer {
             qkv: backend.linear(layer.qkv),
+            qk_norms: layer.qk_norms,
             out: backend.linear(layer.out),
             attn_norm: layer.attn_norm,
+            second_attn_norm: layer.second_attn_norm,
             up: backend.linear(layer.up),
             down: backend.linear(layer.down),
             ffn_norm: layer.ffn_norm,
@@ -112,18 +117,27 @@ impl<B: Backend> Layer<B> {
         mut x: B::States,
         seen: &mut dyn FnMut(Point, &B::States),
     ) -> B::States {
-        let qkv = b.project(&x, &self.qkv, shape, None);
+        let mut qkv = b.project(&x, &self.qkv, shape);
         seen(Point::Qkv, &qkv);
+        if let Some(norms) = &self.qk_norms {
+            b.norm_qk(&mut qkv, norms);
+            seen(Point::QkNorm, &qkv);
+        }
         let context = b.attend(&qkv, shape);
         drop(qkv);
         seen(Point::Context, &context);
-        let mut attended = b.project(&context, &self.out, shape, None);
+        let mut attended = b.project(&context, &self.out, shape);
         seen(Point::AttnOut, &attended);
         b.add_norm(&mut attended, &x, &self.attn_norm);
         seen(Point::AttnNorm, &attended);
-        let up = b.project(&attended, &self.up, shape, Some(Activation::Gelu));
+        if let Some(norm) = &self.second_attn_norm {
+            // The layer's input is added a second time.
+            b.add_norm(&mut attended, &x, norm);
+            seen(Point::SecondAttnNorm, &attended);
+        }
+        let up = b.project(&attended, &self.up, shape);
         seen(Point::Activated, &up);
-        x = b.project(&up, &self.down, shape, None);
+        x = b.project(&up, &self.down, shape);
         seen(Point::Down, &x);
         b.add_norm(&mut x, &attended, &self.ffn_norm);
         seen(Point::FfnNorm, &x);

@@ -5,6 +5,7 @@
 //! [`Forward`] runs a [`Batch`].
 
 mod adapter;
+mod alibi;
 mod backend;
 mod batch;
 mod checkpoint;
@@ -22,10 +23,11 @@ mod weights;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, TensorInfo};
-pub use config::{EncoderConfig, TaskConfig};
+pub use config::{EncoderConfig, Position, TaskConfig};
 pub use encoder::Forward;
 pub use error::{Error, Result};
 pub use kokeshi_kernels::Level;
+pub use kokeshi_kernels::gemm::Activation;
 pub use names::Layout;
 pub use synthesize::{Shape, synthesize};
 

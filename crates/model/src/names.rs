@@ -1,5 +1,5 @@
-//! Spellings of tensor names. Checkpoints of three layouts reach the rest of the crate under the
-//! names of the original one, without its `parametrizations`: `encoder.layers.0.mixer.Wqkv.weight`,
+//! Spellings of tensor names. Checkpoints of every layout reach the rest of the crate under the names
+//! of the original v3 one, without its `parametrizations`: `encoder.layers.0.mixer.Wqkv.weight`,
 //! `encoder.layers.0.mixer.Wqkv.lora_A` and so on. Where q, k and v are apart, they stay apart
 //! (`…mixer.q_proj.weight`).
 
@@ -9,20 +9,29 @@ use std::collections::BTreeMap;
 /// How a checkpoint is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// The released file: the adapters of all tasks beside each weight, under `parametrizations`.
+    /// v3 as released: the adapters of all tasks beside each weight, under `parametrizations`.
     Original,
     /// What transformers saves: fused q, k and v, adapters in PEFT folders.
     NativeFused,
     /// The module names of transformers: q, k and v apart, adapters in PEFT folders.
     NativeSplit,
+    /// jina-embeddings-v2, five of its six models.
+    Bert,
+    /// jina-embeddings-v2-base-code: q and k are normalised, attention is followed by two norms.
+    BertQkPostNorm,
 }
 
 impl Layout {
     /// Tells the layout by the names in a weight file.
     pub(crate) fn of<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
         let telling = |name: &'a str| {
-            let original = name.contains(".parametrizations.").then_some(Self::Original);
-            original.or_else(|| name.contains(".self_attn.").then_some(Self::NativeSplit))
+            let marks = [
+                (".parametrizations.", Self::Original),
+                (".self_attn.", Self::NativeSplit),
+                (".attention.self.layer_norm_q.", Self::BertQkPostNorm),
+                (".mlp.gated_layers.", Self::Bert),
+            ];
+            marks.into_iter().find(|(mark, _)| name.contains(mark)).map(|(_, layout)| layout)
         };
         names.find_map(telling).unwrap_or(Self::NativeFused)
     }
@@ -34,6 +43,8 @@ impl std::fmt::Display for Layout {
             Self::Original => "original",
             Self::NativeFused => "transformers, fused qkv",
             Self::NativeSplit => "transformers, split qkv",
+            Self::Bert => "jina-bert",
+            Self::BertQkPostNorm => "jina-bert, qk-post-norm",
         })
     }
 }
@@ -78,9 +89,45 @@ pub(crate) fn original_tensors(
     tensors
 }
 
+/// Names and shapes of all tensors of the jina-bert layout.
+pub(crate) fn bert_tensors(config: &EncoderConfig) -> BTreeMap<String, Vec<usize>> {
+    let EncoderConfig { hidden, ffn_hidden, vocab, token_types, .. } = *config;
+    let mut tensors = BTreeMap::new();
+    let mut add = |name: String, shape: &[usize]| {
+        tensors.insert(name, shape.to_vec());
+    };
+    let mut layer_norm = |module: String| {
+        add(format!("{module}.weight"), &[hidden]);
+        add(format!("{module}.bias"), &[hidden]);
+    };
+    layer_norm("embeddings.LayerNorm".to_owned());
+    for i in 0..config.layers {
+        layer_norm(format!("encoder.layer.{i}.attention.output.LayerNorm"));
+        layer_norm(format!("encoder.layer.{i}.mlp.layernorm"));
+    }
+    let mut linear = |module: String, [outputs, inputs]: [usize; 2]| {
+        add(format!("{module}.weight"), &[outputs, inputs]);
+        add(format!("{module}.bias"), &[outputs]);
+    };
+    for i in 0..config.layers {
+        for part in ["self.query", "self.key", "self.value", "output.dense"] {
+            linear(format!("encoder.layer.{i}.attention.{part}"), [hidden, hidden]);
+        }
+        linear(format!("encoder.layer.{i}.mlp.wo"), [hidden, ffn_hidden]);
+    }
+    linear("pooler.dense".to_owned(), [hidden, hidden]);
+    for i in 0..config.layers {
+        add(format!("encoder.layer.{i}.mlp.gated_layers.weight"), &[2 * ffn_hidden, hidden]);
+    }
+    add("embeddings.word_embeddings.weight".to_owned(), &[vocab, hidden]);
+    add("embeddings.token_type_embeddings.weight".to_owned(), &[token_types, hidden]);
+    tensors
+}
+
 /// The one name of a tensor of a weight file.
 pub(crate) fn canonical(name: &str) -> String {
-    let name = name.strip_prefix("roberta.").unwrap_or(name);
+    let prefixes = ["roberta.", "bert."];
+    let name = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     let name = name
         .replace(".parametrizations.weight.original", ".weight")
         .replace(".parametrizations.weight.0.lora_", ".lora_");
@@ -94,21 +141,43 @@ pub(crate) fn canonical_peft(name: &str) -> String {
     canonical(&name.replace(".lora_embedding_", ".lora_"))
 }
 
-/// Renames the modules of the split layout, whole path segments at a time. Takes any part of a path,
-/// as `target_modules` of an adapter holds.
+/// Renames modules. Takes any part of a path, as `target_modules` of an adapter holds.
 pub(crate) fn canonical_module(name: &str) -> String {
-    if let Some(rest) = name.strip_prefix("embeddings.LayerNorm.") {
-        return format!("emb_ln.{rest}");
-    }
-    let segments = name.split('.').map(|segment| match segment {
+    const PATHS: [(&str, &str); 6] = [
+        ("embeddings.LayerNorm.", "emb_ln."),
+        ("encoder.layer.", "encoder.layers."),
+        (".attention.self.", ".mixer."),
+        (".attention.output.dense.", ".mixer.out_proj."),
+        (".attention.output.LayerNorm.", ".norm1."),
+        (".mlp.layernorm.", ".norm2."),
+    ];
+    let rename = |name: String, (from, to): (&str, &str)| name.replace(from, to);
+    let name = PATHS.into_iter().fold(name.to_owned(), rename);
+    let name = name.split('.').map(canonical_segment).collect::<Vec<_>>().join(".");
+    if name.starts_with("layers.") { format!("encoder.{name}") } else { name }
+}
+
+fn canonical_segment(segment: &str) -> &str {
+    match segment {
         "self_attn" => "mixer",
         "o_proj" => "out_proj",
+        "query" => "q_proj",
+        "key" => "k_proj",
+        "value" => "v_proj",
+        "layer_norm_q" => "norm_q",
+        "layer_norm_k" => "norm_k",
         "post_attention_layernorm" => "norm1",
-        "post_mlp_layernorm" => "norm2",
+        "layer_norm_1" => "second_norm1",
+        "post_mlp_layernorm" | "layer_norm_2" => "norm2",
+        "gated_layers" | "up_gated_layer" => "fc1",
+        "wo" | "down_layer" => "fc2",
         other => other,
-    });
-    let name = segments.collect::<Vec<_>>().join(".");
-    if name.starts_with("layers.") { format!("encoder.{name}") } else { name }
+    }
+}
+
+/// Whether a tensor, by its canonical name, is part of a head that no embedding uses.
+pub(crate) fn is_head(name: &str) -> bool {
+    ["pooler.", "cls."].iter().any(|head| name.starts_with(head)) || name.ends_with(".position_ids")
 }
 
 /// The task of an adapter folder: PEFT names cannot hold the dots and dashes of the API's names.
@@ -141,6 +210,22 @@ mod tests {
         for (written, name) in cases {
             assert_eq!(canonical(written), name);
             assert_eq!(canonical(name), name, "canonical names stay");
+        }
+        let v2 = [
+            (
+                "bert.encoder.layer.3.attention.self.query.bias",
+                "encoder.layers.3.mixer.q_proj.bias",
+            ),
+            ("encoder.layer.3.attention.output.dense.bias", "encoder.layers.3.mixer.out_proj.bias"),
+            ("encoder.layer.3.attention.output.LayerNorm.bias", "encoder.layers.3.norm1.bias"),
+            ("encoder.layer.3.mlp.gated_layers.weight", "encoder.layers.3.mlp.fc1.weight"),
+            ("encoder.layer.3.mlp.layernorm.weight", "encoder.layers.3.norm2.weight"),
+            ("encoder.layer.3.layer_norm_1.weight", "encoder.layers.3.second_norm1.weight"),
+            ("encoder.layer.3.layer_norm_2.weight", "encoder.layers.3.norm2.weight"),
+            ("encoder.layer.3.mlp.down_layer.bias", "encoder.layers.3.mlp.fc2.bias"),
+        ];
+        for (written, name) in v2 {
+            assert_eq!(canonical(written), name);
         }
         let peft = "base_model.model.layers.0.mlp.fc1.lora_A.weight";
         assert_eq!(canonical_peft(peft), "encoder.layers.0.mlp.fc1.lora_A");

@@ -1,9 +1,9 @@
 //! Writes checkpoints of a real shape with random weights, so that size, memory and time can be
 //! measured where the published weights are out of reach.
 
-use crate::config::{self, released_tasks};
+use crate::config::{self, Position, released_tasks};
 use crate::error::{Error, Result};
-use crate::names::original_tensors;
+use crate::names::{bert_tensors, original_tensors};
 use half::bf16;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,18 +16,21 @@ use std::path::Path;
 pub enum Shape {
     /// jina-embeddings-v3 as released: 24 layers, hidden 1024, 572 million parameters, 1.1 GB.
     V3,
-    /// The same network, small: 2 layers, hidden 64.
+    /// jina-embeddings-v2-base-en: 12 layers, hidden 768, ALiBi, gated; 137 million parameters.
+    V2Base,
+    /// The network of v3, small: 2 layers, hidden 64.
     Tiny,
 }
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Shape; 2] = [Shape::V3, Shape::Tiny];
+    pub const ALL: [Shape; 3] = [Shape::V3, Shape::V2Base, Shape::Tiny];
 
     /// The name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::V3 => "v3",
+            Self::V2Base => "v2-base",
             Self::Tiny => "tiny",
         }
     }
@@ -35,6 +38,7 @@ impl Shape {
     /// `config.json`, with the values of the released one where the shape does not differ.
     fn config(self) -> Value {
         let (layers, hidden, heads, ffn_hidden) = match self {
+            Self::V2Base => return v2_base_config(),
             Self::V3 => (24, 1024, 16, 4096),
             Self::Tiny => (2, 64, 4, 128),
         };
@@ -52,7 +56,18 @@ impl Shape {
     }
 }
 
-/// Writes `config.json` and `model.safetensors` (BF16, original layout) of random weights to
+fn v2_base_config() -> Value {
+    json!({
+        "architectures": ["JinaBertForMaskedLM"], "model_type": "bert",
+        "_name_or_path": "jinaai/jina-bert-implementation",
+        "position_embedding_type": "alibi", "feed_forward_type": "geglu", "hidden_act": "gelu",
+        "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12,
+        "intermediate_size": 3072, "vocab_size": 30_528, "type_vocab_size": 2,
+        "layer_norm_eps": 1e-12, "max_position_embeddings": 8192, "emb_pooler": "mean",
+    })
+}
+
+/// Writes `config.json` and `model.safetensors` (BF16; v3 in the original layout) of random weights to
 /// `folder`, which is made if it is not there. The same seed gives the same file. `progress` is
 /// told bytes written and bytes in all.
 ///
@@ -70,7 +85,10 @@ pub fn synthesize(
     let json = shape.config().to_string();
     fs::write(&path, &json).map_err(|e| Error::io("write", &path, e))?;
     let config = config::parse(&path, json.as_bytes(), None)?;
-    let tensors = original_tensors(&config, config.tasks.len(), config.lora_rank);
+    let tensors = match config.position {
+        Position::Rope { .. } => original_tensors(&config, config.tasks.len(), config.lora_rank),
+        Position::Alibi => bert_tensors(&config),
+    };
     let path = folder.join("model.safetensors");
     let part = folder.join("model.safetensors.part");
     write_weights(&part, &tensors, seed, progress)
@@ -92,7 +110,7 @@ fn write_weights(
     let mut random = Random(seed);
     let mut written = 0;
     for (name, shape) in tensors {
-        let norm = name.contains("norm") || name.contains("emb_ln");
+        let norm = ["norm", "Norm", "emb_ln"].iter().any(|mark| name.contains(mark));
         let center = if norm && name.ends_with(".weight") { 1.0 } else { 0.0 };
         let mut left: usize = shape.iter().product();
         while left > 0 {
@@ -165,6 +183,15 @@ mod tests {
             tensors.values().map(|s| s.iter().product::<usize>()).sum::<usize>(),
             572_310_396
         );
+    }
+
+    #[test]
+    fn the_v2_shape_has_the_published_number_of_tensors_and_parameters() {
+        let json = Shape::V2Base.config().to_string();
+        let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
+        let tensors = bert_tensors(&config.expect("the config is valid"));
+        let parameters: usize = tensors.values().map(|s| s.iter().product::<usize>()).sum();
+        assert_eq!((tensors.len(), parameters), (186, 137_368_320));
     }
 
     #[test]

@@ -53,14 +53,15 @@ impl Table {
     /// Writes `W[row] + scale · A[row] B + shift` of a task to `to`, `[hidden]`.
     pub(crate) fn gather(&self, row: usize, task: Option<usize>, to: &mut [f32]) {
         self.word.read(row * self.hidden, 1, to);
-        if let Some(adapter) = task.and_then(|task| self.adapters[task].as_ref()) {
+        if let Some(adapter) = task.and_then(|task| self.adapters.get(task)?.as_ref()) {
             let mut a = vec![0.0; adapter.b.len() / self.hidden];
             adapter.a.read(adapter.start + row * adapter.row_stride, adapter.rank_stride, &mut a);
             for (a, b) in a.iter().zip(adapter.b.chunks_exact(self.hidden)) {
                 to.iter_mut().zip(b).for_each(|(to, b)| *to += a * b);
             }
         }
-        if let Some(shift) = self.shift.get(task.map_or(0, |task| task + 1)) {
+        let base = self.shift.first();
+        if let Some(shift) = task.and_then(|task| self.shift.get(task + 1)).or(base) {
             to.iter_mut().zip(shift).for_each(|(to, shift)| *to += shift);
         }
     }

@@ -6,12 +6,13 @@ use crate::checkpoint::Checkpoint;
 use crate::config::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::lora::{Update, bank, stack};
-use crate::names::{Layout, canonical, canonical_peft};
+use crate::names::{Layout, canonical, canonical_peft, is_head};
 use crate::table::{Table, TableAdapter};
 use crate::tensor::{Float, Tensor};
-use kokeshi_kernels::gemm::LoraBank;
+use kokeshi_kernels::gemm::{Activation, LoraBank};
 use kokeshi_kernels::layer_norm::Norm;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// All that an encoder is made of, still where the checkpoint keeps it.
@@ -25,10 +26,12 @@ pub(crate) struct EncoderWeights {
 /// One layer.
 #[derive(Debug)]
 pub(crate) struct LayerWeights {
-    pub(crate) qkv: LinearWeights, // [3 * hidden, hidden]
-    pub(crate) out: LinearWeights, // [hidden, hidden]
+    pub(crate) qkv: LinearWeights,          // [3 * hidden, hidden]
+    pub(crate) qk_norms: Option<[Norm; 2]>, // over all heads together
+    pub(crate) out: LinearWeights,          // [hidden, hidden]
     pub(crate) attn_norm: Norm,
-    pub(crate) up: LinearWeights,   // [ffn_hidden, hidden]
+    pub(crate) second_attn_norm: Option<Norm>,
+    pub(crate) up: LinearWeights, // [ffn_hidden, hidden]; twice the rows if gated, gates first
     pub(crate) down: LinearWeights, // [hidden, ffn_hidden]
     pub(crate) ffn_norm: Norm,
 }
@@ -37,38 +40,42 @@ pub(crate) struct LayerWeights {
 #[derive(Debug)]
 pub(crate) struct LinearWeights {
     pub(crate) matrix: Matrix,
-    pub(crate) bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>, // [rows], or empty
     pub(crate) lora: Option<LoraBank>,
+    pub(crate) activation: Option<Activation>,
 }
 
-/// A weight of `[outputs, inputs]`, as tensors whose rows follow each other.
+/// A weight of `[rows, inputs]`, as rows of tensors that follow each other.
 #[derive(Debug)]
 pub(crate) struct Matrix {
-    parts: Vec<Tensor>,
-    pub(crate) outputs: usize,
+    parts: Vec<(Tensor, Range<usize>)>,
+    pub(crate) rows: usize,
     pub(crate) inputs: usize,
 }
 
 impl Matrix {
+    fn new(parts: Vec<(Tensor, Range<usize>)>, inputs: usize) -> Self {
+        Self { rows: parts.iter().map(|(_, rows)| rows.len()).sum(), parts, inputs }
+    }
+
     /// Writes row `row`, widened, to `to`.
     pub(crate) fn read_row(&self, mut row: usize, to: &mut [f32]) {
-        for part in &self.parts {
-            let rows = part.shape[0];
-            if row < rows {
-                return part.read(row * self.inputs, 1, to);
+        for (tensor, rows) in &self.parts {
+            if row < rows.len() {
+                return tensor.read((rows.start + row) * self.inputs, 1, to);
             }
-            row -= rows;
+            row -= rows.len();
         }
     }
 
     /// Whether every number is stored as bf16.
     pub(crate) fn is_bf16(&self) -> bool {
-        self.parts.iter().all(|part| part.float == Float::Bf16)
+        self.parts.iter().all(|(tensor, _)| tensor.float == Float::Bf16)
     }
 
     /// Gives the pages of the files back to the system, after the numbers were copied.
     pub(crate) fn release(&self) {
-        self.parts.iter().for_each(Tensor::release);
+        self.parts.iter().for_each(|(tensor, _)| tensor.release());
     }
 }
 
@@ -109,14 +116,38 @@ impl<'a> Loader<'a> {
     fn layer(&mut self, i: usize) -> Result<LayerWeights> {
         let EncoderConfig { hidden, ffn_hidden, .. } = *self.config;
         let at = |module: &str| format!("encoder.layers.{i}.{module}");
+        let post_norm = self.layout == Layout::BertQkPostNorm;
+        let qk_norms = [at("mixer.norm_q"), at("mixer.norm_k")];
         Ok(LayerWeights {
             qkv: self.qkv(&at("mixer"))?,
+            qk_norms: match &qk_norms {
+                [q, k] if post_norm => Some([self.norm(q)?, self.norm(k)?]),
+                _ => None,
+            },
             out: self.linear(&at("mixer.out_proj"), [hidden, hidden])?,
             attn_norm: self.norm(&at("norm1"))?,
-            up: self.linear(&at("mlp.fc1"), [ffn_hidden, hidden])?,
+            second_attn_norm: post_norm.then(|| self.norm(&at("second_norm1"))).transpose()?,
+            up: self.up(&at("mlp.fc1"))?,
             down: self.linear(&at("mlp.fc2"), [hidden, ffn_hidden])?,
             ffn_norm: self.norm(&at("norm2"))?,
         })
+    }
+
+    /// The first feed-forward projection, with its activation. A gated one has no bias, and gates
+    /// come first: the qk-post-norm layout stores them second.
+    fn up(&mut self, module: &str) -> Result<LinearWeights> {
+        let EncoderConfig { hidden, ffn_hidden, activation, .. } = *self.config;
+        if !activation.is_gated() {
+            let linear = self.linear(module, [ffn_hidden, hidden])?;
+            return Ok(LinearWeights { activation: Some(activation), ..linear });
+        }
+        let tensor = self.base.take(module, "weight", &[2 * ffn_hidden, hidden])?;
+        let (mut gates, mut values) = (0..ffn_hidden, ffn_hidden..2 * ffn_hidden);
+        if self.layout == Layout::BertQkPostNorm {
+            std::mem::swap(&mut gates, &mut values);
+        }
+        let matrix = Matrix::new(vec![(tensor.clone(), gates), (tensor, values)], hidden);
+        Ok(LinearWeights { matrix, bias: Vec::new(), lora: None, activation: Some(activation) })
     }
 
     fn norm(&mut self, module: &str) -> Result<Norm> {
@@ -130,14 +161,12 @@ impl<'a> Loader<'a> {
 
     fn linear(&mut self, module: &str, [outputs, inputs]: [usize; 2]) -> Result<LinearWeights> {
         let updates = self.updates(module, [outputs, inputs])?;
+        let tensor = self.base.take(module, "weight", &[outputs, inputs])?;
         Ok(LinearWeights {
-            matrix: Matrix {
-                parts: vec![self.base.take(module, "weight", &[outputs, inputs])?],
-                outputs,
-                inputs,
-            },
+            matrix: Matrix::new(vec![(tensor, 0..outputs)], inputs),
             bias: self.base.take(module, "bias", &[outputs])?.to_vec(),
             lora: bank(updates, [outputs, inputs]),
+            activation: None,
         })
     }
 
@@ -161,15 +190,16 @@ impl<'a> Loader<'a> {
                 updates[task] = stack([q?, k?, v?], hidden);
             }
         }
-        let modules = if self.layout == Layout::NativeSplit { &split[..] } else { &[fused] };
+        let fused = [fused];
+        let modules = if self.layout == Layout::NativeFused { &fused[..] } else { &split[..] };
         let rows = 3 * hidden / modules.len();
         let (mut parts, mut bias) = (Vec::new(), Vec::new());
         for module in modules {
-            parts.push(self.base.take(module, "weight", &[rows, hidden])?);
+            parts.push((self.base.take(module, "weight", &[rows, hidden])?, 0..rows));
             bias.extend(self.base.take(module, "bias", &[rows])?.to_vec());
         }
-        let matrix = Matrix { parts, outputs: 3 * hidden, inputs: hidden };
-        Ok(LinearWeights { matrix, bias, lora: bank(updates, shape) })
+        let matrix = Matrix::new(parts, hidden);
+        Ok(LinearWeights { matrix, bias, lora: bank(updates, shape), activation: None })
     }
 
     /// The low-rank update of each task on `module`.
@@ -312,9 +342,9 @@ impl Names {
         Ok(Some(TableAdapter { a, start: 0, row_stride: 1, rank_stride: rows, b: b.collect() }))
     }
 
-    /// The pooler is part of the released files, and of no embedding.
+    /// Heads such as the pooler are part of the released files, and of no embedding.
     fn finish(mut self) -> Result<()> {
-        self.tensors.retain(|name, _| !name.starts_with("pooler."));
+        self.tensors.retain(|name, _| !is_head(name));
         match self.tensors.first_key_value() {
             None => Ok(()),
             Some((_, tensor)) => Err(Error::Unused {

@@ -35,6 +35,7 @@ pub fn json(name: &str) -> Value {
 pub struct Goldens {
     file: String,
     tensors: HashMap<String, Golden>,
+    ids: HashMap<String, Vec<u32>>,
 }
 
 /// One expected tensor.
@@ -59,7 +60,7 @@ impl Golden {
 }
 
 impl Goldens {
-    /// Reads all F32 tensors of a safetensors fixture.
+    /// Reads all F32 tensors and I64 token ids of a safetensors fixture.
     ///
     /// # Panics
     ///
@@ -68,16 +69,20 @@ impl Goldens {
         let bytes = bytes(name);
         let file = SafeTensors::deserialize(&bytes)
             .unwrap_or_else(|e| panic!("fixture {name} is not a safetensors file: {e}"));
-        let tensors = file
-            .iter()
-            .filter(|(_, tensor)| tensor.dtype() == Dtype::F32)
-            .map(|(key, tensor)| {
-                let golden =
-                    Golden { shape: tensor.shape().to_vec(), values: floats(tensor.data()) };
-                (key.to_owned(), golden)
-            })
-            .collect();
-        Self { file: name.to_owned(), tensors }
+        let (mut tensors, mut ids) = (HashMap::new(), HashMap::new());
+        for (key, tensor) in file.iter() {
+            match tensor.dtype() {
+                Dtype::F32 => {
+                    let (shape, values) = (tensor.shape().to_vec(), floats(tensor.data()));
+                    tensors.insert(key.to_owned(), Golden { shape, values });
+                }
+                Dtype::I64 => {
+                    ids.insert(key.to_owned(), token_ids(tensor.data()));
+                }
+                _ => {}
+            }
+        }
+        Self { file: name.to_owned(), tensors, ids }
     }
 
     /// The tensor called `name`.
@@ -87,6 +92,16 @@ impl Goldens {
     /// If there is none.
     pub fn get(&self, name: &str) -> &Golden {
         self.tensors.get(name).unwrap_or_else(|| panic!("{} has no F32 tensor {name}", self.file))
+    }
+
+    /// The token ids called `name`.
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    pub fn ids(&self, name: &str) -> Vec<u32> {
+        let ids = self.ids.get(name);
+        ids.unwrap_or_else(|| panic!("{} has no I64 tensor {name}", self.file)).clone()
     }
 
     /// Whether there is a tensor called `name`.
@@ -109,6 +124,14 @@ pub fn unit_rows(values: &[f32], width: usize) -> Vec<f32> {
         row.iter().map(move |x| x / norm).collect::<Vec<_>>()
     };
     values.chunks(width).flat_map(unit).collect()
+}
+
+/// Little-endian i64 token ids.
+fn token_ids(bytes: &[u8]) -> Vec<u32> {
+    let (values, rest) = bytes.as_chunks::<8>();
+    assert!(rest.is_empty(), "I64 data is a multiple of 8 bytes");
+    let id = |&bytes| u32::try_from(i64::from_le_bytes(bytes)).expect("token ids fit 32 bits");
+    values.iter().map(id).collect()
 }
 
 /// The largest |a − b|; infinite if the lengths differ or a difference is NaN.

@@ -9,11 +9,11 @@ mod pack;
 pub(crate) mod tile;
 
 pub(crate) use pack::pack_rows;
-pub use pack::{LoraBank, Storage, Weights};
+pub use pack::{Layer, LoraBank, Storage, Weights};
 
 use crate::grid::{Rect, even_ends, grid};
 use crate::isa::{Isa, Kernel};
-use crate::math::gelu;
+use crate::math::{gelu, relu};
 use crate::threads::Threads;
 use pack::Panels;
 use tile::{Element, MR, NV, nr, tile};
@@ -23,6 +23,20 @@ use tile::{Element, MR, NV, nr, tile};
 pub enum Activation {
     /// Exact (erf) GELU.
     Gelu,
+    /// `gelu(gate) · value`: the layer yields half as many outputs as W has rows (Shazeer 2020).
+    GeGlu,
+    /// `max(gate, 0) · value`
+    ReGlu,
+}
+
+impl Activation {
+    /// Whether it multiplies one half of a layer's rows with the other.
+    pub fn is_gated(self) -> bool {
+        match self {
+            Self::Gelu => false,
+            Self::GeGlu | Self::ReGlu => true,
+        }
+    }
 }
 
 /// Bytes of packed rows that should stay in the level-2 cache: half of the 512 KiB of Zen 1 to 3.
@@ -36,7 +50,7 @@ pub struct Workspace {
 }
 
 /// Computes `out = activation(x Wᵀ + bias + scale · (x Aᵀ) Bᵀ)`, where A and B are those of each
-/// row's adapter.
+/// row's adapter, and bias and activation those of the packed layer.
 ///
 /// `x` is `[rows, inputs]`, `out` is `[rows, outputs]`; `adapters` has one entry a row: an index
 /// into the weights' bank, or `None` for the base weights alone.
@@ -49,27 +63,25 @@ pub fn linear(
     x: &[f32],
     weights: &Weights,
     adapters: &[Option<usize>],
-    activation: Option<Activation>,
     workspace: &mut Workspace,
     out: &mut [f32],
 ) {
     let (rows, depth) = (adapters.len(), weights.inputs);
     assert_eq!(x.len(), rows * depth);
-    assert_eq!(out.len(), rows * weights.outputs);
+    assert_eq!(out.len(), rows * weights.outputs());
     workspace.rows.resize(rows.next_multiple_of(MR) * depth, 0.0);
     workspace.down.resize(rows * weights.rank(), 0.0);
     prepare_rows(threads, x, weights, adapters, workspace);
-    let product =
-        Product { weights, rows: &workspace.rows, down: &workspace.down, adapters, activation };
+    let product = Product { weights, rows: &workspace.rows, down: &workspace.down, adapters };
 
     let block = (ROW_BLOCK_BYTES / (4 * depth.max(1)) / MR).clamp(1, 64) * MR;
     let row_ends = even_ends(rows, block);
-    let panel = NV * weights.level.lanes();
-    let panels = weights.outputs.div_ceil(panel);
+    let panels = weights.columns.panels();
     // Four tasks a thread even out the end, where one thread would wait for another.
     let bands = (4 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
-    let col_ends = even_ends(weights.outputs, panels.div_ceil(bands) * panel);
-    let rects = grid(out, weights.outputs, &row_ends, &col_ends);
+    let band = panels.div_ceil(bands.max(1)) * weights.columns.panel_outputs();
+    let col_ends = even_ends(weights.outputs(), band);
+    let rects = grid(out, weights.outputs(), &row_ends, &col_ends);
     threads.run(rects, |rect, _| weights.level.run(Block { product: &product, rect }));
 }
 
@@ -144,7 +156,6 @@ struct Product<'a> {
     /// `[rows, rank]`
     down: &'a [f32],
     adapters: &'a [Option<usize>],
-    activation: Option<Activation>,
 }
 
 /// One rectangle of the output. Rows start at a multiple of `MR`, columns at a panel.
@@ -168,23 +179,26 @@ impl Kernel for Block<'_> {
 #[inline(always)]
 fn block<I: Isa, W: Element>(v: I, product: &Product<'_>, panels: &[W], mut rect: Rect<'_>) {
     let depth = product.weights.inputs;
+    let step = product.weights.columns.panel_outputs();
     let cols = rect.cols();
-    for col in cols.clone().step_by(nr::<I>()) {
+    for first in cols.clone().step_by(step) {
+        let col = first / step * nr::<I>();
         let panel = &panels[col * depth..][..nr::<I>() * depth];
         for row in rect.rows().step_by(MR) {
             let sums = tile(v, &product.rows[row * depth..][..MR * depth], panel);
             let end = rect.rows().end.min(row + MR);
             for (row, sums) in (row..end).zip(sums) {
-                let finished = epilogue(v, product, row, col, sums);
-                store(v, finished, &mut rect.row_mut(row)[col - cols.start..]);
+                let sums = add_bias_and_lora(v, product, row, col, sums);
+                let to = &mut rect.row_mut(row)[first - cols.start..];
+                activate(v, product.weights.activation, sums, to);
             }
         }
     }
 }
 
-/// Adds the bias and the low-rank update, and activates.
+/// Adds bias and low-rank update to a tile row whose first packed column is `col`.
 #[inline(always)]
-fn epilogue<I: Isa>(
+fn add_bias_and_lora<I: Isa>(
     v: I,
     product: &Product<'_>,
     row: usize,
@@ -204,21 +218,29 @@ fn epilogue<I: Isa>(
             }
         }
     }
-    match product.activation {
-        Some(Activation::Gelu) => sums.map(|sum| gelu(v, sum)),
-        None => sums,
+    sums
+}
+
+/// Writes the activated tile row to the front of `to`, as far as `to` reaches.
+#[inline(always)]
+fn activate<I: Isa>(v: I, activation: Option<Activation>, [a, b]: [I::F32; NV], to: &mut [f32]) {
+    match activation {
+        None => store(v, [a, b], to),
+        Some(Activation::Gelu) => store(v, [gelu(v, a), gelu(v, b)], to),
+        Some(Activation::GeGlu) => store(v, [v.mul(gelu(v, a), b)], to),
+        Some(Activation::ReGlu) => store(v, [v.mul(relu(v, a), b)], to),
     }
 }
 
-/// Writes a tile row to the front of `to`, as far as `to` reaches.
 #[inline(always)]
-fn store<I: Isa>(v: I, sums: [I::F32; NV], to: &mut [f32]) {
-    if to.len() >= nr::<I>() {
-        v.store(sums[0], to);
-        v.store(sums[1], &mut to[I::LANES..]);
+fn store<I: Isa, const N: usize>(v: I, row: [I::F32; N], to: &mut [f32]) {
+    if to.len() >= N * I::LANES {
+        for (n, x) in row.into_iter().enumerate() {
+            v.store(x, &mut to[n * I::LANES..]);
+        }
     } else {
-        for (sum, to) in sums.into_iter().zip(to.chunks_mut(I::LANES)) {
-            v.store_partial(sum, to);
+        for (x, to) in row.into_iter().zip(to.chunks_mut(I::LANES)) {
+            v.store_partial(x, to);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Weights and activations in the order in which the tile reads them.
 
+use super::Activation;
 use super::tile::{Element, MR, NV};
 use crate::isa::Level;
 use crate::memory::Aligned;
@@ -29,68 +30,133 @@ pub struct LoraBank {
 pub struct Weights {
     pub(super) level: Level,
     pub(super) inputs: usize,
-    pub(super) outputs: usize,
+    pub(super) columns: Columns,
     pub(super) panels: Panels,
-    /// `[panels * nr]`, zero past `outputs`.
+    /// `[panels * nr]`, zero where there is no row of W.
     pub(super) bias: Aligned<f32>,
-    /// `up` has rows of `panels * nr`, zero past `outputs`.
+    /// `up` has rows of `panels * nr`, zero where there is no row of W.
     pub(super) lora: Option<LoraBank>,
+    pub(super) activation: Option<Activation>,
 }
 
-/// `[panels, inputs, nr]`: columns of Wᵀ side by side, zero past `outputs`.
+/// `[panels, inputs, nr]`: columns of Wᵀ side by side, zero where there is none.
 #[derive(Debug)]
 pub(super) enum Panels {
     F32(Aligned<f32>),
     Bf16(Aligned<u16>),
 }
 
-/// Width of a packed panel at `level`.
-fn panel_width(level: Level) -> usize {
-    NV * level.lanes()
+/// Which row of W stands in which packed column.
+///
+/// A gated layer's W holds the rows of the gate, then those of the values. A panel then holds a
+/// vector of gate columns and a vector of the value columns that they multiply, so that both halves
+/// of an output meet in one register tile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    rows: usize,
+    lanes: usize,
+    gated: bool,
+}
+
+impl Columns {
+    /// Outputs that a panel yields.
+    pub(super) fn panel_outputs(self) -> usize {
+        if self.gated { self.lanes } else { NV * self.lanes }
+    }
+
+    /// Outputs in all.
+    pub(super) fn outputs(self) -> usize {
+        if self.gated { self.rows / 2 } else { self.rows }
+    }
+
+    /// Number of panels.
+    pub(super) fn panels(self) -> usize {
+        self.outputs().div_ceil(self.panel_outputs())
+    }
+
+    /// Packed columns in all.
+    fn width(self) -> usize {
+        self.panels() * NV * self.lanes
+    }
+
+    /// The row of W in packed column `col`.
+    fn row(self, col: usize) -> Option<usize> {
+        if !self.gated {
+            return (col < self.rows).then_some(col);
+        }
+        let (half, nr) = (self.rows / 2, NV * self.lanes);
+        let output = col / nr * self.lanes + col % self.lanes;
+        let value = if col % nr < self.lanes { 0 } else { half };
+        (output < half).then_some(value + output)
+    }
+
+    /// `from`, one number a row of W, in the order of packed columns.
+    fn spread(self, from: &[f32], to: &mut [f32]) {
+        for (col, to) in to.iter_mut().enumerate() {
+            *to = self.row(col).map_or(0.0, |row| from[row]);
+        }
+    }
+}
+
+/// A linear layer as it is before packing.
+#[derive(Debug)]
+pub struct Layer {
+    /// Rows of W. A gated layer has two a output: all gates, then all values.
+    pub rows: usize,
+    /// Columns of W.
+    pub inputs: usize,
+    /// `[rows]`, or empty.
+    pub bias: Vec<f32>,
+    /// Low-rank updates, with as many outputs as W has rows.
+    pub lora: Option<LoraBank>,
+    /// What follows.
+    pub activation: Option<Activation>,
 }
 
 impl Weights {
-    /// Packs a weight of `[outputs, inputs]`, read row by row: `read_row` writes row `i` (all
-    /// inputs of output `i`) into the slice that it is given. `bias` is `[outputs]` or empty.
+    /// Packs a layer whose W is read row by row: `read_row` writes row `i` of W into the slice that
+    /// it is given. Rows are read in no particular order.
     ///
     /// # Panics
     ///
-    /// If the shapes of `bias` or `lora` do not agree with `inputs` and `outputs`.
+    /// If the layer's shapes do not agree.
     pub fn pack(
         level: Level,
         storage: Storage,
-        [outputs, inputs]: [usize; 2],
+        layer: Layer,
         read_row: &mut dyn FnMut(usize, &mut [f32]),
-        bias: &[f32],
-        lora: Option<LoraBank>,
     ) -> Self {
-        assert!(bias.is_empty() || bias.len() == outputs);
-        let nr = panel_width(level);
-        let width = outputs.next_multiple_of(nr);
+        let Layer { rows, inputs, bias, lora, activation } = layer;
+        assert!(bias.is_empty() || bias.len() == rows);
+        let gated = activation.is_some_and(Activation::is_gated);
+        assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows an output");
+        let columns = Columns { rows, lanes: level.lanes(), gated };
         let panels = match storage {
-            Storage::F32 => Panels::F32(pack_panels(nr, outputs, inputs, read_row, |x| x)),
+            Storage::F32 => Panels::F32(pack_panels(columns, inputs, read_row, |x| x)),
             Storage::Bf16 => {
                 let narrow = |x: f32| (x.to_bits() >> 16) as u16;
-                Panels::Bf16(pack_panels(nr, outputs, inputs, read_row, narrow))
+                Panels::Bf16(pack_panels(columns, inputs, read_row, narrow))
             }
         };
-        let mut padded = Aligned::zeroed(width);
-        padded[..bias.len()].copy_from_slice(bias);
+        let mut spread_bias = Aligned::zeroed(columns.width());
+        if !bias.is_empty() {
+            columns.spread(&bias, &mut spread_bias);
+        }
         let lora = lora.map(|bank| {
             assert_eq!(bank.down.len() % (bank.rank * inputs), 0);
-            assert_eq!(bank.down.len() / inputs, bank.up.len() / outputs);
-            let mut up = vec![0.0; bank.up.len() / outputs * width];
-            for (to, from) in up.chunks_mut(width).zip(bank.up.chunks(outputs)) {
-                to[..outputs].copy_from_slice(from);
+            assert_eq!(bank.down.len() / inputs, bank.up.len() / rows);
+            let mut up = vec![0.0; bank.up.len() / rows * columns.width()];
+            for (to, from) in up.chunks_mut(columns.width()).zip(bank.up.chunks(rows)) {
+                columns.spread(from, to);
             }
             LoraBank { up, ..bank }
         });
-        Self { level, inputs, outputs, panels, bias: padded, lora }
+        Self { level, inputs, columns, panels, bias: spread_bias, lora, activation }
     }
 
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.columns.outputs()
     }
 
     /// Number of inputs.
@@ -105,18 +171,19 @@ impl Weights {
 }
 
 fn pack_panels<W: Element>(
-    nr: usize,
-    outputs: usize,
+    columns: Columns,
     inputs: usize,
     read_row: &mut dyn FnMut(usize, &mut [f32]),
     narrow: impl Fn(f32) -> W,
 ) -> Aligned<W> {
-    let mut panels = Aligned::zeroed(outputs.next_multiple_of(nr) * inputs);
-    let mut row = vec![0.0; inputs];
-    for output in 0..outputs {
-        read_row(output, &mut row);
-        let panel = &mut panels[output / nr * nr * inputs..][..nr * inputs];
-        for (to, &x) in panel[output % nr..].iter_mut().step_by(nr).zip(&row) {
+    let nr = NV * columns.lanes;
+    let mut panels = Aligned::zeroed(columns.width() * inputs);
+    let mut values = vec![0.0; inputs];
+    for col in 0..columns.width() {
+        let Some(row) = columns.row(col) else { continue };
+        read_row(row, &mut values);
+        let panel = &mut panels[col / nr * nr * inputs..][..nr * inputs];
+        for (to, &x) in panel[col % nr..].iter_mut().step_by(nr).zip(&values) {
             *to = narrow(x);
         }
     }

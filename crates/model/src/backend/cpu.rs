@@ -2,13 +2,14 @@
 
 use super::buffers::{Buffer, Buffers};
 use super::{Backend, Shape};
-use crate::config::EncoderConfig;
+use crate::alibi::alibi_slopes;
+use crate::config::{EncoderConfig, Position};
 use crate::error::{Error, Result};
 use crate::table::Table;
 use crate::weights::LinearWeights;
 use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::{Heads, attention};
-use kokeshi_kernels::gemm::{Activation, Storage, Weights, Workspace, linear};
+use kokeshi_kernels::attention::{self, Heads, attention};
+use kokeshi_kernels::gemm::{Layer, Storage, Weights, Workspace, linear};
 use kokeshi_kernels::layer_norm::{self, Norm};
 use kokeshi_kernels::pooling::sum_spans;
 use kokeshi_kernels::rope::RopeTable;
@@ -21,17 +22,47 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Cpu {
     level: Level,
     threads: Threads,
-    rope: RopeTable,
+    positions: Positions,
     buffers: Buffers,
     workspaces: Mutex<Vec<Workspace>>,
+}
+
+/// What attention needs to know of positions, made once.
+#[derive(Debug)]
+enum Positions {
+    Rope(RopeTable),
+    Alibi(Vec<f32>),
+}
+
+impl Positions {
+    fn new(config: &EncoderConfig) -> Self {
+        match config.position {
+            Position::Rope { theta } => {
+                Self::Rope(RopeTable::new(config.max_tokens, config.head_dim(), theta))
+            }
+            Position::Alibi => Self::Alibi(alibi_slopes(config.heads)),
+        }
+    }
+
+    fn borrow(&self) -> attention::Position<'_> {
+        match self {
+            Self::Rope(table) => attention::Position::Rope(table),
+            Self::Alibi(slopes) => attention::Position::Alibi(slopes),
+        }
+    }
 }
 
 impl Cpu {
     pub(crate) fn new(config: &EncoderConfig, level: Level, threads: usize) -> Result<Self> {
         let pool = Threads::new(threads);
         let threads = pool.map_err(|source| Error::Threads { count: threads, source })?;
-        let rope = RopeTable::new(config.max_tokens, config.head_dim(), config.rope_theta);
-        Ok(Self { level, threads, rope, buffers: Buffers::default(), workspaces: Mutex::default() })
+        Ok(Self {
+            level,
+            threads,
+            positions: Positions::new(config),
+            buffers: Buffers::default(),
+            workspaces: Mutex::default(),
+        })
     }
 
     /// Runs `work` on bands of rows of `x`, spread over the threads.
@@ -47,11 +78,11 @@ impl Backend for Cpu {
     type States = Buffer;
 
     fn linear(&self, weights: LinearWeights) -> Weights {
-        let LinearWeights { matrix, bias, lora } = weights;
+        let LinearWeights { matrix, bias, lora, activation } = weights;
         let storage = if matrix.is_bf16() { Storage::Bf16 } else { Storage::F32 };
-        let shape = [matrix.outputs, matrix.inputs];
+        let layer = Layer { rows: matrix.rows, inputs: matrix.inputs, bias, lora, activation };
         let mut read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
-        let packed = Weights::pack(self.level, storage, shape, &mut read_row, &bias, lora);
+        let packed = Weights::pack(self.level, storage, layer, &mut read_row);
         matrix.release();
         packed
     }
@@ -68,19 +99,24 @@ impl Backend for Cpu {
         x
     }
 
-    fn project(
-        &self,
-        x: &Buffer,
-        weights: &Weights,
-        shape: &Shape<'_>,
-        activation: Option<Activation>,
-    ) -> Buffer {
+    fn project(&self, x: &Buffer, weights: &Weights, shape: &Shape<'_>) -> Buffer {
         let lock = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = lock().pop().unwrap_or_default();
         let mut out = self.buffers.take(shape.adapters.len() * weights.outputs());
-        linear(&self.threads, x, weights, &shape.adapters, activation, &mut workspace, &mut out);
+        linear(&self.threads, x, weights, &shape.adapters, &mut workspace, &mut out);
         lock().push(workspace);
         out
+    }
+
+    fn norm_qk(&self, qkv: &mut Buffer, norms: &[Norm; 2]) {
+        let hidden = norms[0].gain.len();
+        self.rows(qkv, 3 * hidden, |_, band| {
+            for token in band.chunks_exact_mut(3 * hidden) {
+                for (row, norm) in token.chunks_exact_mut(hidden).zip(norms) {
+                    layer_norm::add_norm(self.level, row, None, norm);
+                }
+            }
+        });
     }
 
     fn attend(&self, qkv: &Buffer, shape: &Shape<'_>) -> Buffer {
@@ -89,7 +125,7 @@ impl Backend for Cpu {
             sequences: &shape.sequences,
             heads: config.heads,
             head_dim: config.head_dim(),
-            rope: &self.rope,
+            position: self.positions.borrow(),
         };
         let mut out = self.buffers.take(shape.adapters.len() * config.hidden);
         attention(&self.threads, self.level, qkv, &heads, &mut out);

@@ -11,7 +11,6 @@ use crate::batch::Batch;
 use crate::config::EncoderConfig;
 use crate::table::Table;
 use crate::weights::LinearWeights;
-use kokeshi_kernels::gemm::Activation;
 use kokeshi_kernels::layer_norm::Norm;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -28,13 +27,9 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// Gathers the rows of `ids`, `[tokens, hidden]`.
     fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Self::States;
     /// `activation(x Wᵀ + bias + LoRA of each token's task)`
-    fn project(
-        &self,
-        x: &Self::States,
-        linear: &Self::Linear,
-        shape: &Shape<'_>,
-        activation: Option<Activation>,
-    ) -> Self::States;
+    fn project(&self, x: &Self::States, linear: &Self::Linear, shape: &Shape<'_>) -> Self::States;
+    /// Normalises q and k of `[tokens, 3 * hidden]`, all heads of a token together.
+    fn norm_qk(&self, qkv: &mut Self::States, norms: &[Norm; 2]);
     /// Attention inside each sequence: `[tokens, 3 * hidden]` → `[tokens, hidden]`.
     fn attend(&self, qkv: &Self::States, shape: &Shape<'_>) -> Self::States;
     /// `x ← LayerNorm(x)`

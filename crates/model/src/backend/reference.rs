@@ -2,6 +2,8 @@
 //! and it is tested against the goldens of the published implementation.
 
 use super::{Backend, Shape};
+use crate::alibi::alibi_slopes;
+use crate::config::Position;
 use crate::table::Table;
 use crate::weights::LinearWeights;
 use kokeshi_kernels::gemm::{Activation, LoraBank};
@@ -16,8 +18,9 @@ pub(crate) struct Reference;
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Vec<f32>, // [outputs, inputs]
-    bias: Vec<f32>,   // [outputs]
+    bias: Vec<f32>,   // [outputs], or empty
     lora: Option<LoraBank>,
+    activation: Option<Activation>,
     inputs: usize,
 }
 
@@ -27,11 +30,12 @@ impl Backend for Reference {
 
     fn linear(&self, weights: LinearWeights) -> Linear {
         let inputs = weights.matrix.inputs;
-        let mut weight = vec![0.0; weights.matrix.outputs * inputs];
+        let mut weight = vec![0.0; weights.matrix.rows * inputs];
         for (i, row) in weight.chunks_exact_mut(inputs).enumerate() {
             weights.matrix.read_row(i, row);
         }
-        Linear { weight, bias: weights.bias, lora: weights.lora, inputs }
+        let LinearWeights { bias, lora, activation, .. } = weights;
+        Linear { weight, bias, lora, activation, inputs }
     }
 
     fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Vec<f64> {
@@ -44,20 +48,19 @@ impl Backend for Reference {
         x
     }
 
-    fn project(
-        &self,
-        x: &Vec<f64>,
-        linear: &Linear,
-        shape: &Shape<'_>,
-        activation: Option<Activation>,
-    ) -> Vec<f64> {
+    fn project(&self, x: &Vec<f64>, linear: &Linear, shape: &Shape<'_>) -> Vec<f64> {
         let rows = x.chunks_exact(linear.inputs).zip(&shape.adapters);
-        let mut y: Vec<f64> = rows.flat_map(|(x, &adapter)| linear.apply(x, adapter)).collect();
-        match activation {
-            Some(Activation::Gelu) => y.iter_mut().for_each(|x| *x = gelu(*x)),
-            None => {}
+        rows.flat_map(|(x, &adapter)| activate(linear.activation, linear.apply(x, adapter)))
+            .collect()
+    }
+
+    fn norm_qk(&self, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
+        let hidden = norms[0].gain.len();
+        for token in qkv.chunks_exact_mut(3 * hidden) {
+            for (row, norm) in token.chunks_exact_mut(hidden).zip(norms) {
+                normalise(row, norm);
+            }
         }
-        y
     }
 
     fn attend(&self, qkv: &Vec<f64>, shape: &Shape<'_>) -> Vec<f64> {
@@ -71,15 +74,7 @@ impl Backend for Reference {
     }
 
     fn norm(&self, x: &mut Vec<f64>, norm: &Norm) {
-        for row in x.chunks_exact_mut(norm.gain.len()) {
-            let count = row.len() as f64;
-            let mean = row.iter().sum::<f64>() / count;
-            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
-            let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
-            for ((x, gain), bias) in row.iter_mut().zip(&norm.gain).zip(&norm.bias) {
-                *x = (*x - mean) * scale * f64::from(*gain) + f64::from(*bias);
-            }
-        }
+        x.chunks_exact_mut(norm.gain.len()).for_each(|row| normalise(row, norm));
     }
 
     fn add_norm(&self, x: &mut Vec<f64>, residual: &Vec<f64>, norm: &Norm) {
@@ -120,11 +115,34 @@ fn dot(a: &[f32], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
 }
 
+fn normalise(row: &mut [f64], norm: &Norm) {
+    let count = row.len() as f64;
+    let mean = row.iter().sum::<f64>() / count;
+    let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+    let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
+    for ((x, gain), bias) in row.iter_mut().zip(&norm.gain).zip(&norm.bias) {
+        *x = (*x - mean) * scale * f64::from(*gain) + f64::from(*bias);
+    }
+}
+
+fn activate(activation: Option<Activation>, row: Vec<f64>) -> Vec<f64> {
+    let (gates, values) = row.split_at(row.len() / 2);
+    let gated =
+        |gate: fn(f64) -> f64| gates.iter().zip(values).map(|(g, v)| gate(*g) * v).collect();
+    match activation {
+        None => row,
+        Some(Activation::Gelu) => row.into_iter().map(gelu).collect(),
+        Some(Activation::GeGlu) => gated(gelu),
+        Some(Activation::ReGlu) => gated(|x| x.max(0.0)),
+    }
+}
+
 fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 
-/// softmax(q kᵀ / √head_dim) v of one head of one sequence, after rotating q and k.
+/// softmax(q kᵀ / √head_dim + bias) v of one head of one sequence; q and k are rotated, or the bias
+/// is that of ALiBi.
 fn attend_head(
     qkv: &[f64],
     shape: &Shape<'_>,
@@ -134,16 +152,22 @@ fn attend_head(
 ) {
     let (hidden, dim) = (shape.config.hidden, shape.config.head_dim());
     let of = |which: usize, token: usize| &qkv[(3 * token + which) * hidden + head * dim..][..dim];
-    let rotated = |which: usize, token: usize| {
-        rotate(of(which, token), token - sequence.start, shape.config.rope_theta)
+    let placed = |which: usize, token: usize| match shape.config.position {
+        Position::Rope { theta } => rotate(of(which, token), token - sequence.start, theta),
+        Position::Alibi => of(which, token).to_vec(),
     };
-    let keys: Vec<Vec<f64>> = sequence.clone().map(|token| rotated(1, token)).collect();
+    let slope = match shape.config.position {
+        Position::Rope { .. } => 0.0,
+        Position::Alibi => f64::from(alibi_slopes(shape.config.heads)[head]),
+    };
+    let keys: Vec<Vec<f64>> = sequence.clone().map(|token| placed(1, token)).collect();
     for token in sequence.clone() {
-        let query = rotated(0, token);
-        let score = |key: &Vec<f64>| {
-            query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>() / (dim as f64).sqrt()
+        let query = placed(0, token);
+        let score = |(at, key): (usize, &Vec<f64>)| {
+            let product = query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>();
+            product / (dim as f64).sqrt() - slope * token.abs_diff(at) as f64
         };
-        let scores: Vec<f64> = keys.iter().map(score).collect();
+        let scores: Vec<f64> = sequence.clone().zip(&keys).map(score).collect();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
         let total: f64 = weights.iter().sum();

@@ -23,6 +23,7 @@ fn golden(goldens: &Goldens, task: &str, layer: usize, point: Point) -> Golden {
         Point::Activated => in_layer("gelu_out"),
         Point::Down => in_layer("fc2_out"),
         Point::FfnNorm => in_layer("norm2_out"),
+        Point::QkNorm | Point::SecondAttnNorm => panic!("{point:?} is no step of v3"),
     }
 }
 

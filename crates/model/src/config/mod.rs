@@ -1,8 +1,16 @@
-//! `config.json` → [`EncoderConfig`]. The only file that knows how configurations are spelled;
+//! `config.json` → [`EncoderConfig`]. The only folder that knows how configurations are spelled;
 //! a value that would change the arithmetic and is not implemented is an error.
 
-use crate::error::{Error, Result};
-use serde_json::{Map, Value};
+mod fields;
+mod v2;
+mod v3;
+
+pub(crate) use fields::object;
+
+use crate::error::Result;
+use fields::Fields;
+use kokeshi_kernels::gemm::Activation;
+use serde_json::Value;
 use std::path::Path;
 
 /// The shape of an encoder: all that its forward pass depends on beside the weights.
@@ -22,8 +30,10 @@ pub struct EncoderConfig {
     pub token_types: usize,
     /// Added to the variance in every LayerNorm.
     pub norm_eps: f32,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f32,
+    /// How tokens know where they stand.
+    pub position: Position,
+    /// What lies between the two feed-forward projections.
+    pub activation: Activation,
     /// Longest sequence that the model takes, special tokens included.
     pub max_tokens: usize,
     /// The task adapters, in the order of the adapter index.
@@ -34,6 +44,20 @@ pub struct EncoderConfig {
     pub lora_scale: f32,
     /// Dimensions that the model was trained to be cut to; empty if unknown.
     pub matryoshka: Vec<usize>,
+    /// Whether the leading dimensions of an embedding are an embedding (Matryoshka training).
+    pub truncatable: bool,
+}
+
+/// How positions enter attention.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Position {
+    /// Rotary embedding of q and k.
+    Rope {
+        /// Base of the frequencies.
+        theta: f32,
+    },
+    /// A bias of the scores that grows with the distance.
+    Alibi,
 }
 
 /// A task adapter.
@@ -62,9 +86,6 @@ const RELEASED_TASKS: [(&str, &str); 5] = [
     ("text-matching", ""),
 ];
 
-/// The cosines and sines of so many positions take 32 MiB at a head width of 64.
-const MOST_POSITIONS: usize = 1 << 17;
-
 /// Names of the released tasks, in the order of the adapter index.
 pub(crate) fn released_tasks() -> impl Iterator<Item = &'static str> {
     RELEASED_TASKS.iter().map(|(name, _)| *name)
@@ -86,39 +107,16 @@ pub(crate) fn parse(
     sentence_transformers: Option<&[u8]>,
 ) -> Result<EncoderConfig> {
     let fields = Fields { path, map: object(path, json)? };
-    fields.check_architecture()?;
-    let hidden = fields.size("hidden_size")?;
-    let heads = fields.size("num_attention_heads")?;
-    if hidden % heads != 0 || (hidden / heads) % 2 != 0 {
-        return Err(fields.unsupported("num_attention_heads", "an even head width"));
+    let key = "position_embedding_type";
+    let native = fields.text("model_type") == Some("jina_embeddings_v3");
+    match fields.text(key) {
+        Some("alibi") => v2::parse(&fields),
+        position if native || position == Some("rotary") => {
+            let side = sentence_transformers.map(|json| object(path, json)).transpose()?;
+            v3::parse(&fields, side.as_ref().and_then(|side| side.get("prompts")))
+        }
+        _ => Err(fields.unsupported(key, "\"rotary\" (jina-embeddings-v3) or \"alibi\" (v2)")),
     }
-    fields.check_rotary(hidden / heads)?;
-    let side = sentence_transformers.map(|json| object(path, json)).transpose()?;
-    let prompts = side.as_ref().and_then(|side| side.get("prompts"));
-    let tasks = fields.tasks(prompts)?;
-    let lora_rank = if tasks.is_empty() { 0 } else { fields.size("lora_rank")? };
-    let lora_scale =
-        if tasks.is_empty() { 0.0 } else { fields.number("lora_alpha")? as f32 / lora_rank as f32 };
-    let positions = fields.size("max_position_embeddings")?;
-    if !(3..=MOST_POSITIONS).contains(&positions) {
-        return Err(fields.unsupported("max_position_embeddings", "an integer from 3 to 131072"));
-    }
-    Ok(EncoderConfig {
-        layers: fields.size("num_hidden_layers")?,
-        heads,
-        hidden,
-        ffn_hidden: fields.size("intermediate_size")?,
-        vocab: fields.size("vocab_size")?,
-        token_types: fields.size("type_vocab_size")?,
-        norm_eps: fields.number("layer_norm_eps")? as f32,
-        rope_theta: fields.rope_theta()?,
-        // Two positions are a legacy of the position table that rotary models no longer have.
-        max_tokens: positions - 2,
-        tasks,
-        lora_rank,
-        lora_scale,
-        matryoshka: fields.matryoshka(),
-    })
 }
 
 /// Tasks of a layout whose configuration does not list them.
@@ -134,109 +132,10 @@ pub(crate) fn tasks_named<'a>(
     Ok(names.map(task).collect())
 }
 
-pub(crate) fn object(path: &Path, json: &[u8]) -> Result<Map<String, Value>> {
-    serde_json::from_slice(json)
-        .map_err(|e| Error::Json { path: path.to_owned(), reason: e.to_string() })
-}
-
-struct Fields<'a> {
-    path: &'a Path,
-    map: Map<String, Value>,
-}
-
-impl Fields<'_> {
-    /// The value of a key; JSON null counts as absent.
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key).filter(|value| !value.is_null())
-    }
-
-    fn unsupported(&self, key: &'static str, expected: &str) -> Error {
-        Error::config(self.path, key, self.get(key), expected)
-    }
-
-    /// A dimension: an integer from 1 to a bound that keeps products of two from overflowing.
-    fn size(&self, key: &'static str) -> Result<usize> {
-        const LARGEST: u64 = 1 << 24;
-        let size = self.get(key).and_then(Value::as_u64).filter(|n| (1..=LARGEST).contains(n));
-        let size = size.and_then(|n| usize::try_from(n).ok());
-        size.ok_or_else(|| self.unsupported(key, "an integer from 1 to 16777216"))
-    }
-
-    fn number(&self, key: &'static str) -> Result<f64> {
-        let number = self.get(key).and_then(Value::as_f64).filter(|x| x.is_finite() && *x >= 0.0);
-        number.ok_or_else(|| self.unsupported(key, "a number, zero or more"))
-    }
-
-    /// Accepts a key only if it is absent or `expected`.
-    fn only(&self, key: &'static str, accepted: &[Value]) -> Result<()> {
-        match self.get(key) {
-            Some(value) if !accepted.contains(value) => {
-                let accepted: Vec<_> = accepted.iter().map(Value::to_string).collect();
-                Err(self.unsupported(key, &accepted.join(" or ")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_architecture(&self) -> Result<()> {
-        let native = self.get("model_type") == Some(&"jina_embeddings_v3".into());
-        let rotary = self.get("position_embedding_type") == Some(&"rotary".into());
-        if !native && !rotary {
-            let key = "position_embedding_type";
-            return Err(self.unsupported(key, "\"rotary\" (the jina-embeddings-v3 architecture)"));
-        }
-        self.only("hidden_act", &["gelu".into()])?;
-        self.only("emb_pooler", &["mean".into()])?;
-        self.only("rotary_emb_interleaved", &[false.into()])?;
-        self.only("rotary_emb_scale_base", &[])?;
-        self.only("last_layer_subset", &[false.into()])
-    }
-
-    fn check_rotary(&self, head_dim: usize) -> Result<()> {
-        self.only("rotary_emb_dim", &[head_dim.into(), 0.into()])?;
-        let rope_type = self.get("rope_parameters").and_then(|rope| rope.get("rope_type"));
-        match rope_type {
-            None => Ok(()),
-            Some(kind) if kind == "default" => Ok(()),
-            Some(_) => Err(self.unsupported("rope_parameters", "the rope_type \"default\"")),
-        }
-    }
-
-    fn rope_theta(&self) -> Result<f32> {
-        let native = self.get("rope_parameters").and_then(|rope| rope.get("rope_theta"));
-        let theta = native.or_else(|| self.get("rotary_emb_base")).and_then(Value::as_f64);
-        let theta = theta.filter(|theta| theta.is_finite() && *theta >= 1.0);
-        theta.map(|theta| theta as f32).ok_or_else(|| {
-            self.unsupported("rotary_emb_base", "a number of 1 or more, here or as rope_theta")
-        })
-    }
-
-    fn tasks(&self, prompts: Option<&Value>) -> Result<Vec<TaskConfig>> {
-        let key = "lora_adaptations";
-        let names = match self.get(key) {
-            None => return Ok(Vec::new()),
-            Some(Value::Array(names)) => names,
-            Some(_) => return Err(self.unsupported(key, "a list of task names")),
-        };
-        let prompts = self.get("task_instructions").or(prompts);
-        let task = |name: &Value| {
-            let name =
-                name.as_str().ok_or_else(|| self.unsupported(key, "a list of task names"))?;
-            Ok(TaskConfig { name: name.to_owned(), instruction: instruction(prompts, name) })
-        };
-        names.iter().map(task).collect()
-    }
-
-    fn matryoshka(&self) -> Vec<usize> {
-        let list = self.get("matryoshka_dimensions").and_then(Value::as_array);
-        let list = list.into_iter().flatten().filter_map(Value::as_u64);
-        list.filter_map(|n| usize::try_from(n).ok()).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use serde_json::json;
 
     fn released() -> Value {
@@ -264,8 +163,8 @@ mod tests {
         let config = parse_value(&released()).expect("a valid config");
         assert_eq!((config.hidden, config.head_dim(), config.layers), (1024, 64, 24));
         assert_eq!(
-            (config.max_tokens, config.rope_theta, config.lora_scale),
-            (8192, 20000.0, 0.25)
+            (config.max_tokens, config.position, config.lora_scale),
+            (8192, Position::Rope { theta: 20000.0 }, 0.25)
         );
         assert_eq!(config.tasks[0].instruction, RELEASED_TASKS[0].1);
     }
@@ -308,6 +207,35 @@ mod tests {
             let error = parse_value(&with(key, value.clone())).expect_err(key).to_string();
             assert!(error.contains(key), "{key} = {value}: {error}");
         }
+    }
+
+    fn v2() -> Value {
+        json!({
+            "hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12,
+            "intermediate_size": 3072, "vocab_size": 30528, "position_embedding_type": "alibi",
+            "feed_forward_type": "geglu", "model_type": "bert", "max_position_embeddings": 512,
+        })
+    }
+
+    #[test]
+    fn v2_takes_8192_tokens_whatever_its_files_say_and_has_defaults_of_its_own() {
+        let config = parse_value(&v2()).expect("a valid config");
+        assert_eq!((config.max_tokens, config.norm_eps, config.token_types), (8192, 1e-12, 2));
+        assert_eq!((config.position, config.activation), (Position::Alibi, Activation::GeGlu));
+        assert!(!config.truncatable);
+        assert_eq!(config.tasks[0].name, "text-matching");
+    }
+
+    #[test]
+    fn v2_without_a_gate_is_refused_unless_its_code_means_one() {
+        let mut config = v2();
+        config["feed_forward_type"] = json!("original");
+        let error = parse_value(&config).expect_err("no gate").to_string();
+        assert!(error.contains("`feed_forward_type` is \"original\""), "{error}");
+        config["feed_forward_type"] = Value::Null;
+        assert!(parse_value(&config).is_err());
+        config["_name_or_path"] = json!("jinaai/jina-bert-v2-qk-post-norm");
+        assert_eq!(parse_value(&config).expect("geglu").activation, Activation::GeGlu);
     }
 
     #[test]
