@@ -17,6 +17,14 @@ pub enum Error {
         /// What the tokenizer library says.
         reason: String,
     },
+    /// The tokenizer gave up on a text.
+    #[error("the tokenizer {path} cannot encode a text: {reason}")]
+    Tokenize {
+        /// The file.
+        path: String,
+        /// What the tokenizer library says.
+        reason: String,
+    },
     /// The tokenizer can produce ids that the embedding table has no row for.
     #[error(
         "the tokenizer's largest id is {largest}, but the model's embedding table has {rows} rows; \
@@ -29,16 +37,20 @@ pub enum Error {
         rows: usize,
     },
     /// A task that the model does not have.
-    #[error("unknown task `{task}`; {known}")]
+    #[error("text {index}: unknown task `{task}`; {known}")]
     UnknownTask {
+        /// Index of the input, from 0.
+        index: usize,
         /// What was asked for.
         task: String,
         /// A sentence that lists the tasks.
         known: String,
     },
     /// `dimensions` outside 1..=hidden.
-    #[error("dimensions {dimensions} is out of range; this model has 1 to {hidden}")]
+    #[error("text {index}: dimensions {dimensions} is out of range; this model has 1 to {hidden}")]
     Dimensions {
+        /// Index of the input, from 0.
+        index: usize,
         /// What was asked for.
         dimensions: usize,
         /// The model's width.

@@ -1,1 +1,62 @@
-//! The crate is filled in by the commits that follow.
+//! Text to vectors with jina-embeddings-v3: five tasks, Matryoshka dimensions and late chunking,
+//! on this machine's CPU.
+//!
+//! A text passes through one module after the other: `tokenize` (ids and offsets), `prepare`
+//! (instruction, limits), `spans`, `late` and `window` (which tokens make which vector),
+//! `schedule` (batches, forward passes), `finish` (dimensions, length), [`encode`].
+//!
+//! # Example
+//!
+//! One call mixes tasks, dimensions and lengths; every input has options of its own.
+//!
+//! ```
+//! use kokeshi::{Chunking, Input, LoadOptions, Model, cosine};
+//!
+//! let model = Model::starter(&LoadOptions::default())?;
+//! let embedded = model.embed(&[
+//!     Input::new("How do I charge it?").task("retrieval.query"),
+//!     Input::new("Connect the cable to the port.").task("retrieval.passage"),
+//!     Input::new("The Force will be with you.").task("text-matching").dimensions(64),
+//! ])?;
+//! let (query, passage) = (&embedded[0].vectors[0], &embedded[1].vectors[0]);
+//! assert_eq!(query.len(), model.config().hidden);
+//! assert!(cosine(query, passage) <= 1.0);
+//! assert_eq!(embedded[2].vectors[0].len(), 64);
+//!
+//! // Late chunking: one forward pass over the whole document, one vector for each sentence.
+//! let document = "Berlin is the capital of Germany. It has 3.7 million inhabitants.";
+//! let chunks = model.chunk(document, Chunking::Sentences(1))?;
+//! let late = model.embed(&[Input::late(document, &chunks).task("retrieval.passage")])?;
+//! assert_eq!(late[0].vectors.len(), 2);
+//! assert_eq!(&document[chunks[1].bytes.clone()], "It has 3.7 million inhabitants.");
+//! # Ok::<(), kokeshi::Error>(())
+//! ```
+
+mod chars;
+mod chunk;
+mod encode;
+mod error;
+mod finish;
+mod late;
+mod model;
+mod prepare;
+mod request;
+mod schedule;
+mod spans;
+mod synthesize;
+mod tokenize;
+mod units;
+mod window;
+
+pub use encode::{EmbeddingType, Encoded, encode};
+pub use error::{Error, Result};
+pub use finish::cosine;
+pub use kokeshi_model::{
+    Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Shape, TaskConfig,
+    TensorInfo,
+};
+pub use model::{LoadOptions, Model};
+pub use request::{Chunk, Chunking, Embedded, Input, LateSpans, Options, Text, Window};
+pub use schedule::Progress;
+pub use synthesize::synthesize;
+pub use tokenize::{TokenizerInfo, inspect_tokenizer};

@@ -1,6 +1,9 @@
 //! What to embed, and how.
 
+use crate::error::{Error, Result};
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 /// One thing to embed, with options of its own: a call may mix tasks, lengths and dimensions.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Options {
     pub truncate: bool,
     /// How late chunking covers a document that is longer than the model's limit.
     pub window: Window,
+    /// Which chunks take in the special tokens and the instruction in late chunking.
+    pub late_spans: LateSpans,
 }
 
 impl Default for Options {
@@ -58,6 +63,7 @@ impl Default for Options {
             normalized: true,
             truncate: false,
             window: Window::default(),
+            late_spans: LateSpans::default(),
         }
     }
 }
@@ -75,6 +81,17 @@ impl Default for Window {
     fn default() -> Self {
         Self { size: None, overlap: 512 }
     }
+}
+
+/// What late chunking does with the tokens around the document's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LateSpans {
+    /// As the reference implementation (jina-ai/late-chunking): the first chunk's mean takes in
+    /// `<s>` and the instruction, the last one's `</s>`.
+    #[default]
+    Reference,
+    /// Every chunk's mean is over its own tokens alone.
+    Content,
 }
 
 impl<'a> Input<'a> {
@@ -115,16 +132,36 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A part of a document. All ranges are half open; `tokens` counts the document's own tokens,
-/// without special tokens and instruction.
+/// A part of a document. All ranges are half open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// Byte offsets in the UTF-8 text.
     pub bytes: Range<usize>,
     /// Character (Unicode scalar value) offsets.
     pub chars: Range<usize>,
-    /// Token offsets.
+    /// Offsets among the document's own tokens, without special tokens and instruction. If empty,
+    /// late chunking looks the tokens up by `bytes`.
     pub tokens: Range<usize>,
+}
+
+impl Chunk {
+    /// The chunk of `text` at `bytes`; its tokens are looked up when it is embedded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if the range is not within the text or cuts through a character.
+    pub fn new(text: &str, bytes: Range<usize>) -> Result<Self> {
+        let (Some(before), Some(within)) = (text.get(..bytes.start), text.get(bytes.clone()))
+        else {
+            let len = text.len();
+            return Err(Error::Options(format!(
+                "the chunk at bytes {bytes:?} is not a range of whole characters of its text, \
+                 which has {len} bytes"
+            )));
+        };
+        let start = before.chars().count();
+        Ok(Self { bytes, chars: start..start + within.chars().count(), tokens: 0..0 })
+    }
 }
 
 /// How a document is cut.
@@ -138,8 +175,47 @@ pub enum Chunking {
     Lines,
     /// Paragraphs: blocks between blank lines.
     Paragraphs,
-    /// The largest semantic units (paragraph, sentence, word, …) of at most `n` tokens.
+    /// As many whole paragraphs, lines, sentences or words as `n` tokens hold.
     Semantic(usize),
+}
+
+/// The forms in which a [`Chunking`] is written.
+const CHUNKING_FORMS: &str =
+    "`tokens:256`, `sentences`, `sentences:3`, `lines`, `paragraphs`, `semantic:512`";
+
+impl FromStr for Chunking {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, size) = match text.split_once(':') {
+            Some((name, size)) => (name, Some(size.parse().ok().filter(|&size: &usize| size > 0))),
+            None => (text, None),
+        };
+        match (name, size) {
+            ("tokens", Some(Some(size))) => Ok(Self::Tokens(size)),
+            ("sentences", None) => Ok(Self::Sentences(1)),
+            ("sentences", Some(Some(count))) => Ok(Self::Sentences(count)),
+            ("lines", None) => Ok(Self::Lines),
+            ("paragraphs", None) => Ok(Self::Paragraphs),
+            ("semantic", Some(Some(size))) => Ok(Self::Semantic(size)),
+            _ => Err(Error::Options(format!(
+                "`{text}` is not a way to cut a document; use one of {CHUNKING_FORMS}"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Chunking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokens(size) => write!(f, "tokens:{size}"),
+            Self::Sentences(1) => f.write_str("sentences"),
+            Self::Sentences(count) => write!(f, "sentences:{count}"),
+            Self::Lines => f.write_str("lines"),
+            Self::Paragraphs => f.write_str("paragraphs"),
+            Self::Semantic(size) => write!(f, "semantic:{size}"),
+        }
+    }
 }
 
 /// The result of one [`Input`].
@@ -147,11 +223,48 @@ pub enum Chunking {
 pub struct Embedded {
     /// One vector for a whole text, one a chunk or part for late chunking, in their order.
     pub vectors: Vec<Vec<f32>>,
-    /// Tokens that went through the model: special tokens and instruction included, the
-    /// overlaps of late-chunking windows not counted twice.
+    /// Tokens of the input: special tokens and instruction included, the overlaps of
+    /// late-chunking windows not counted twice.
     pub tokens: usize,
     /// Tokens cut off the end because of [`Options::truncate`]; otherwise 0.
     pub truncated_tokens: usize,
-    /// Forward passes over one document: 1, or more when late chunking ran in windows.
+    /// Forward passes over the document: 1, or more when late chunking ran in windows, or 0 when
+    /// no chunk has a token.
     pub windows: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunkings_are_written_as_they_are_read() {
+        for text in ["tokens:256", "sentences", "sentences:3", "lines", "paragraphs", "semantic:9"]
+        {
+            let chunking: Chunking = text.parse().expect(text);
+            assert_eq!(chunking.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunking_is_refused_with_the_forms() {
+        for text in
+            ["", "tokens", "tokens:", "tokens:0", "tokens:-1", "lines:2", "word", "semantic"]
+        {
+            let error = text.parse::<Chunking>().expect_err(text).to_string();
+            assert!(
+                error.contains(&format!("`{text}`")) && error.contains("`sentences:3`"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hand_made_chunk_counts_its_characters_and_keeps_to_whole_ones() {
+        let chunk = Chunk::new("äöü", 2..6).expect("a range of whole characters");
+        assert_eq!(chunk.chars, 1..3);
+        for bytes in [1..2, 0..7, 9..10] {
+            assert!(Chunk::new("äöü", bytes.clone()).is_err(), "{bytes:?}");
+        }
+    }
 }

@@ -4,15 +4,15 @@
 //! vocabulary or its weights.
 
 /// `config.json`.
-pub const CONFIG: &[u8] = include_bytes!("../model/config.json");
+pub static CONFIG: &[u8] = include_bytes!("../model/config.json");
 /// `config_sentence_transformers.json`.
-pub const SENTENCE_TRANSFORMERS_CONFIG: &[u8] =
+pub static SENTENCE_TRANSFORMERS_CONFIG: &[u8] =
     include_bytes!("../model/config_sentence_transformers.json");
 /// `tokenizer.json`.
-pub const TOKENIZER: &[u8] = include_bytes!("../model/tokenizer.json");
+pub static TOKENIZER: &[u8] = include_bytes!("../model/tokenizer.json");
 /// `tokenizer_config.json`.
-pub const TOKENIZER_CONFIG: &[u8] = include_bytes!("../model/tokenizer_config.json");
+pub static TOKENIZER_CONFIG: &[u8] = include_bytes!("../model/tokenizer_config.json");
 /// `model.safetensors`.
-pub const WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
+pub static WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
 /// `README.md`: the model card, with the measured quality and the licence.
-pub const CARD: &str = include_str!("../model/README.md");
+pub static CARD: &str = include_str!("../model/README.md");

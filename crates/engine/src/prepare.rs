@@ -1,0 +1,320 @@
+//! Input → token sequences: instruction, special tokens, limits, truncation.
+
+use crate::error::{Error, Result};
+use crate::late;
+use crate::request::{Chunk, Input, Options, Text};
+use crate::spans::TokenBounds;
+use crate::tokenize::Tokenizer;
+use crate::window::{self, Pass};
+use kokeshi_model::EncoderConfig;
+use std::ops::Range;
+
+/// Largest text, in bytes. Tokenizing was measured to take 80 (prose) to 190 (one long word) bytes
+/// of memory for each byte of text.
+pub(crate) const MAX_TEXT_BYTES: usize = 16 << 20;
+
+/// Turns inputs into sequences for one model.
+pub(crate) struct Preparer {
+    tokenizer: Tokenizer,
+    config: EncoderConfig,
+    /// Tokens of each task's instruction, in the order of the adapter index.
+    instructions: Vec<Vec<u32>>,
+}
+
+/// Tokens that run through the model together, and the spans of them that become vectors.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    /// Index of the input.
+    pub(crate) input: usize,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) adapter: Option<usize>,
+    pub(crate) spans: Vec<Range<usize>>,
+    pub(crate) passes: Vec<Pass>,
+}
+
+/// What one input asks of the model.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// One span for each vector; empty for chunks that have no tokens.
+    pub(crate) document: Sequence,
+    /// What chunks without tokens get: an empty text with the same task.
+    pub(crate) blank: Option<Sequence>,
+    pub(crate) truncated_tokens: usize,
+}
+
+/// What stands around a text's own tokens.
+struct Frame<'a> {
+    input: usize,
+    adapter: Option<usize>,
+    specials: (&'a [u32], &'a [u32]),
+    instruction: &'a [u32],
+}
+
+impl Preparer {
+    /// # Errors
+    ///
+    /// If the tokenizer does not belong to the model.
+    pub(crate) fn new(tokenizer: Tokenizer, config: EncoderConfig) -> Result<Self> {
+        tokenizer.check_ids_below(config.vocab)?;
+        let instructions = config.tasks.iter().map(|task| tokenizer.ids(&task.instruction));
+        let instructions = instructions.collect::<Result<_>>()?;
+        Ok(Self { tokenizer, config, instructions })
+    }
+
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Prepares input number `index` of a call.
+    pub(crate) fn prepare(&self, index: usize, input: &Input<'_>) -> Result<Prepared> {
+        let options = &input.options;
+        self.check_dimensions(index, options)?;
+        let frame = self.frame(index, options)?;
+        match input.text {
+            Text::Whole(text) => self.whole(&frame, text, options.truncate),
+            Text::LateChunks { text, chunks } => {
+                check_size(index, text.len())?;
+                let (ids, spans) = self.chunk_spans(index, text, chunks)?;
+                self.late(&frame, &ids, &spans, options)
+            }
+            Text::LateParts(parts) => {
+                check_size(index, parts.iter().map(|part| part.len()).sum())?;
+                let (ids, spans) = self.part_spans(parts)?;
+                self.late(&frame, &ids, &spans, options)
+            }
+        }
+    }
+
+    fn check_dimensions(&self, index: usize, options: &Options) -> Result<()> {
+        let hidden = self.config.hidden;
+        match options.dimensions {
+            Some(dimensions) if !(1..=hidden).contains(&dimensions) => {
+                Err(Error::Dimensions { index, dimensions, hidden })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn frame(&self, input: usize, options: &Options) -> Result<Frame<'_>> {
+        let specials = self.tokenizer.specials();
+        let Some(task) = &options.task else {
+            return Ok(Frame { input, adapter: None, specials, instruction: &[] });
+        };
+        let known = self.config.tasks.iter().position(|known| known.name == *task);
+        let adapter = known.ok_or_else(|| self.unknown_task(input, task))?;
+        let instruction = if options.instruction { &self.instructions[adapter][..] } else { &[] };
+        Ok(Frame { input, adapter: Some(adapter), specials, instruction })
+    }
+
+    fn unknown_task(&self, index: usize, task: &str) -> Error {
+        let names: Vec<_> =
+            self.config.tasks.iter().map(|task| format!("`{}`", task.name)).collect();
+        let known = if names.is_empty() {
+            "this model has no tasks".to_owned()
+        } else {
+            format!("this model has {}", names.join(", "))
+        };
+        Error::UnknownTask { index, task: task.to_owned(), known }
+    }
+
+    fn whole(&self, frame: &Frame<'_>, text: &str, truncate: bool) -> Result<Prepared> {
+        check_size(frame.input, text.len())?;
+        let mut ids = frame.around(&self.tokenizer.ids(text)?);
+        let (tokens, limit) = (ids.len(), self.config.max_tokens);
+        if tokens > limit {
+            if !truncate {
+                return Err(Error::TooLong { index: frame.input, tokens, limit });
+            }
+            let after = frame.specials.1;
+            ids.truncate(limit.saturating_sub(after.len()));
+            ids.extend_from_slice(&after[..after.len().min(limit)]);
+        }
+        let truncated_tokens = tokens - ids.len();
+        Ok(Prepared { document: frame.whole(ids), blank: None, truncated_tokens })
+    }
+
+    /// The document's own tokens, and those of each chunk.
+    fn chunk_spans(
+        &self,
+        index: usize,
+        text: &str,
+        chunks: &[Chunk],
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        let tokens = self.tokenizer.tokens(text)?;
+        let bounds = TokenBounds::new(text, &tokens);
+        let span = |(number, chunk): (usize, &Chunk)| {
+            if text.get(chunk.bytes.clone()).is_none() || chunk.tokens.end > bounds.len() {
+                return Err(Error::Options(format!(
+                    "text {index}: chunk {number} (bytes {:?}, tokens {:?}) is not a part of the \
+                     text, which has {} bytes and {} tokens",
+                    chunk.bytes,
+                    chunk.tokens,
+                    text.len(),
+                    bounds.len()
+                )));
+            }
+            let looked_up = chunk.tokens.is_empty();
+            Ok(if looked_up { bounds.tokens(&chunk.bytes) } else { chunk.tokens.clone() })
+        };
+        let spans = chunks.iter().enumerate().map(span).collect::<Result<_>>()?;
+        Ok((tokens.ids, spans))
+    }
+
+    /// The tokens of all parts, and those of each. Tokenizing the parts one by one is tokenizing
+    /// them joined by a space.
+    fn part_spans(&self, parts: &[&str]) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        let (mut ids, mut spans) = (Vec::new(), Vec::new());
+        for part in parts {
+            let start = ids.len();
+            ids.extend(self.tokenizer.ids(part)?);
+            spans.push(start..ids.len());
+        }
+        Ok((ids, spans))
+    }
+
+    fn late(
+        &self,
+        frame: &Frame<'_>,
+        content: &[u32],
+        spans: &[Range<usize>],
+        options: &Options,
+    ) -> Result<Prepared> {
+        let sizes = options.window.sizes(self.config.max_tokens)?;
+        let ids = frame.around(content);
+        let spans = late::in_model_input(spans, content.len(), frame.lengths(), options.late_spans);
+        let passes = window::passes(ids.len(), sizes, &spans);
+        let blank = spans.iter().any(Range::is_empty).then(|| frame.whole(frame.around(&[])));
+        let document = Sequence { input: frame.input, ids, adapter: frame.adapter, spans, passes };
+        Ok(Prepared { document, blank, truncated_tokens: 0 })
+    }
+}
+
+impl Frame<'_> {
+    /// Numbers of tokens before and after the text's own.
+    fn lengths(&self) -> (usize, usize) {
+        (self.specials.0.len() + self.instruction.len(), self.specials.1.len())
+    }
+
+    fn around(&self, content: &[u32]) -> Vec<u32> {
+        [self.specials.0, self.instruction, content, self.specials.1].concat()
+    }
+
+    /// One vector for all of `ids`.
+    fn whole(&self, ids: Vec<u32>) -> Sequence {
+        let tokens = ids.len();
+        // A tokenizer without special tokens leaves nothing of an empty text to run.
+        let passes = (tokens > 0).then(|| Pass::whole(tokens)).into_iter().collect();
+        let spans = std::iter::once(0..tokens).collect();
+        Sequence { input: self.input, ids, adapter: self.adapter, spans, passes }
+    }
+}
+
+impl Prepared {
+    /// All sequences that must run.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = &Sequence> {
+        std::iter::once(&self.document).chain(&self.blank)
+    }
+
+    /// Tokens of the input as [`Embedded`](crate::Embedded) counts them.
+    pub(crate) fn tokens(&self) -> usize {
+        self.sequences().filter(|run| !run.passes.is_empty()).map(|run| run.ids.len()).sum()
+    }
+}
+
+/// # Errors
+///
+/// [`Error::TooLarge`] for more than 16 MiB.
+pub(crate) fn check_size(index: usize, bytes: usize) -> Result<()> {
+    if bytes > MAX_TEXT_BYTES {
+        return Err(Error::TooLarge { index, bytes, limit: MAX_TEXT_BYTES });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kokeshi_model::Checkpoint;
+    use kokeshi_testkit::{bytes, fixture, json};
+    use serde_json::from_value;
+
+    fn preparer(max_tokens: usize) -> Preparer {
+        let checkpoint = Checkpoint::open(&fixture("v3-tiny/original")).expect("a checkpoint");
+        let file = "v3-tiny/original/tokenizer.json";
+        let tokenizer = Tokenizer::from_bytes(file, &bytes(file)).expect("a tokenizer");
+        let config = EncoderConfig { max_tokens, ..checkpoint.config().clone() };
+        Preparer::new(tokenizer, config).expect("they belong together")
+    }
+
+    #[test]
+    fn ids_with_instruction_are_those_of_the_reference() {
+        let cases = &json("v3-tiny/golden/cases.json")["texts"];
+        let texts: Vec<String> = from_value(cases["texts"].clone()).expect("texts");
+        let preparer = preparer(8192);
+        for task in preparer.config.tasks.iter().map(|task| &task.name) {
+            let wanted = cases["ids_with_instruction"][task].clone();
+            let wanted: Vec<Vec<u32>> = from_value(wanted).expect("ids");
+            for (text, wanted) in texts.iter().zip(wanted) {
+                let prepared = preparer.prepare(0, &Input::new(text).task(task)).expect(text);
+                assert_eq!(prepared.document.ids, wanted, "{task}: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn truncation_keeps_the_first_tokens_and_the_end_token_as_the_reference() {
+        let cases = &json("v3-tiny/golden/cases.json")["truncation"];
+        let text = cases["text"].as_str().expect("a text");
+        let truncate = Options { truncate: true, ..Options::default() };
+        for case in cases["cases"].as_array().expect("cases") {
+            let limit = case["max_length"].as_u64().expect("a length") as usize;
+            let wanted: Vec<u32> = from_value(case["ids"].clone()).expect("ids");
+            let input = Input::new(text).options(truncate.clone());
+            let prepared = preparer(limit).prepare(0, &input).expect("truncated");
+            assert_eq!(prepared.document.ids, wanted);
+            assert_eq!(prepared.truncated_tokens, 2778 - limit);
+        }
+    }
+
+    #[test]
+    fn only_what_exceeds_the_limit_is_cut_or_refused() {
+        let preparer = preparer(8192);
+        for (tokens, truncate, kept) in [
+            (8191, false, Some(8191)),
+            (8191, true, Some(8191)),
+            (8192, false, Some(8192)),
+            (8192, true, Some(8192)),
+            (8193, false, None),
+            (8193, true, Some(8192)),
+        ] {
+            let text = vec!["a"; tokens - 2].join(" ");
+            let options = Options { truncate, ..Options::default() };
+            let prepared = preparer.prepare(0, &Input::new(&text).options(options));
+            let got = prepared.ok().map(|prepared| prepared.document.ids.len());
+            assert_eq!(got, kept, "{tokens} tokens, truncate {truncate}");
+        }
+    }
+
+    #[test]
+    fn an_instruction_can_be_left_out() {
+        let options = Options {
+            task: Some("retrieval.query".to_owned()),
+            instruction: false,
+            ..Options::default()
+        };
+        let prepared = preparer(8192).prepare(0, &Input::new("").options(options));
+        let document = prepared.expect("a sequence").document;
+        assert_eq!((document.ids, document.adapter), (vec![0, 2], Some(0)));
+    }
+
+    #[test]
+    fn chunks_without_tokens_share_one_empty_text() {
+        let parts = ["one", " ", "", "two"];
+        let prepared = preparer(8192).prepare(3, &Input::late_parts(&parts)).expect("prepared");
+        let empty = prepared.document.spans.iter().map(Range::is_empty);
+        assert_eq!(empty.collect::<Vec<_>>(), [false, true, true, false]);
+        let blank = prepared.blank.as_ref().expect("the empty text");
+        assert_eq!((blank.input, &blank.ids[..]), (3, &[0, 2][..]));
+        assert_eq!(prepared.tokens(), prepared.document.ids.len() + 2);
+    }
+}

@@ -1,0 +1,103 @@
+//! Byte ranges of a text → ranges of its tokens.
+
+use crate::tokenize::Tokens;
+use std::ops::Range;
+
+/// Where each token's visible text starts and ends, in bytes; both ascend.
+#[derive(Debug)]
+pub(crate) struct TokenBounds {
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+}
+
+impl TokenBounds {
+    pub(crate) fn new(text: &str, tokens: &Tokens) -> Self {
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        for bytes in &tokens.bytes {
+            let end = text.ceil_char_boundary(bytes.end);
+            let start = text.floor_char_boundary(bytes.start.min(end));
+            // Newer tokenizer pipelines let a word begin at the space before it.
+            let space = end - start - text[start..end].trim_start().len();
+            starts.push(start + space);
+            ends.push(end);
+        }
+        Self { starts, ends }
+    }
+
+    /// Number of tokens.
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The bytes that a non-empty range of tokens covers.
+    pub(crate) fn bytes(&self, tokens: &Range<usize>) -> Range<usize> {
+        self.starts[tokens.start]..self.ends[tokens.end - 1]
+    }
+
+    /// The tokens that lie within `bytes` (the reference implementation's rule, a bisection of
+    /// starts and ends), or, where none does, those that overlap it. Empty if there are none.
+    pub(crate) fn tokens(&self, bytes: &Range<usize>) -> Range<usize> {
+        let start = self.starts.partition_point(|&start| start < bytes.start);
+        let end = self.ends.partition_point(|&end| end <= bytes.end);
+        if start < end {
+            return start..end;
+        }
+        let start = self.ends.partition_point(|&end| end <= bytes.start);
+        let end = self.starts.partition_point(|&start| start < bytes.end);
+        if bytes.is_empty() { start..start } else { start..end.max(start) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenize::Tokenizer;
+    use kokeshi_testkit::{bytes, json};
+    use serde_json::from_value;
+
+    fn bounds(text: &str, ranges: &[Range<usize>]) -> TokenBounds {
+        let tokens = Tokens { ids: vec![0; ranges.len()], bytes: ranges.to_vec() };
+        TokenBounds::new(text, &tokens)
+    }
+
+    #[test]
+    fn character_ranges_give_the_token_spans_of_the_reference_for_both_pipelines() {
+        let cases = &json("v3-tiny/golden/cases.json")["late"];
+        let text = cases["text"].as_str().expect("a text");
+        let chunks: Vec<[usize; 2]> = from_value(cases["char_chunks"].clone()).expect("ranges");
+        let wanted: Vec<[usize; 2]> =
+            from_value(cases["spans_no_special"]["chars"].clone()).expect("spans");
+        let byte = |char: usize| text.char_indices().nth(char).map_or(text.len(), |(at, _)| at);
+        for file in ["original/tokenizer.json", "golden/tokenizer_newer_pipeline.json"] {
+            let json = bytes(&format!("v3-tiny/{file}"));
+            let tokenizer = Tokenizer::from_bytes(file, &json).expect("a tokenizer");
+            let bounds = TokenBounds::new(text, &tokenizer.tokens(text).expect("tokens"));
+            let span = |&[start, end]: &[usize; 2]| {
+                let span = bounds.tokens(&(byte(start)..byte(end)));
+                [span.start, span.end]
+            };
+            assert_eq!(chunks.iter().map(span).collect::<Vec<_>>(), wanted, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_range_inside_one_token_gets_that_token() {
+        let bounds = bounds("lighthouse keeper", &[0..10, 10..17]);
+        assert_eq!(bounds.tokens(&(2..5)), 0..1);
+        assert_eq!(bounds.tokens(&(8..13)), 0..2);
+    }
+
+    #[test]
+    fn a_range_of_white_space_has_no_tokens() {
+        let bounds = bounds("a   b", &[0..1, 4..5]);
+        assert!(bounds.tokens(&(1..4)).is_empty());
+        assert!(bounds.tokens(&(2..2)).is_empty());
+    }
+
+    #[test]
+    fn the_space_before_a_word_is_not_part_of_it() {
+        let bounds = bounds("one two", &[0..3, 3..7]);
+        assert_eq!(bounds.tokens(&(4..7)), 1..2);
+        assert_eq!(bounds.bytes(&(1..2)), 4..7);
+    }
+}

@@ -1,0 +1,86 @@
+//! Checkpoints of a real shape with random weights and a tokenizer that fits them: a folder that
+//! [`Model::open`](crate::Model::open) takes.
+
+use crate::error::Result;
+use kokeshi_model::{Error, Shape};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::Path;
+
+/// Writes a checkpoint of `shape` with random weights to `folder`. The same seed gives the same
+/// files. `progress` is told bytes written and bytes in all.
+///
+/// # Errors
+///
+/// If a file cannot be written. The weight file comes last and only gets its name when it is whole.
+pub fn synthesize(
+    folder: &Path,
+    shape: Shape,
+    seed: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    let tokenizer = match shape {
+        Shape::V3 | Shape::Tiny => kokeshi_starter::TOKENIZER.to_vec(),
+        Shape::V2Base => character_tokenizer().to_string().into_bytes(),
+    };
+    let io = |path: &Path, source| Error::Io { action: "write", path: path.to_owned(), source };
+    fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
+    let path = folder.join("tokenizer.json");
+    fs::write(&path, tokenizer).map_err(|e| io(&path, e))?;
+    Ok(kokeshi_model::synthesize(folder, shape, seed, progress)?)
+}
+
+/// A WordPiece tokenizer whose pieces are letters and digits: the bundled one has more pieces than
+/// the table of a v2 model has rows.
+fn character_tokenizer() -> Value {
+    let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
+    let characters = ('a'..='z').chain('0'..='9');
+    let pieces = characters.flat_map(|c| [c.to_string(), format!("##{c}")]);
+    let vocab: Map<String, Value> =
+        specials.iter().cloned().chain(pieces).zip(0..).map(|(piece, id)| (piece, json!(id))).collect();
+    let added = specials.iter().zip(0..).map(|(content, id)| {
+        json!({ "id": id, "content": content, "special": true, "single_word": false,
+                "lstrip": false, "rstrip": false, "normalized": false })
+    });
+    let special = |name: &str| json!({ "SpecialToken": { "id": name, "type_id": 0 } });
+    let entry = |name: &str, id: u32| json!({ "id": name, "ids": [id], "tokens": [name] });
+    json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": added.collect::<Vec<_>>(),
+        "normalizer": { "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                        "strip_accents": null, "lowercase": true },
+        "pre_tokenizer": { "type": "BertPreTokenizer" },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [special("[CLS]"), { "Sequence": { "id": "A", "type_id": 0 } }, special("[SEP]")],
+            "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
+            "special_tokens": { "[CLS]": entry("[CLS]", 2), "[SEP]": entry("[SEP]", 3) },
+        },
+        "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
+        "model": { "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                   "max_input_chars_per_word": 100, "vocab": vocab },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Input, LoadOptions, Model};
+
+    #[test]
+    fn a_synthetic_checkpoint_opens_and_embeds() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        synthesize(folder.path(), Shape::Tiny, 1, &mut |_, _| {}).expect("it is written");
+        let model = Model::open(folder.path(), &LoadOptions::default()).expect("it opens");
+        let embedded = model.embed(&[Input::new("Hello.")]).expect("it embeds");
+        assert_eq!(embedded[0].vectors[0].len(), 64);
+    }
+
+    #[test]
+    fn the_character_tokenizer_cuts_words_to_letters() {
+        let json = character_tokenizer().to_string();
+        let tokenizer: tokenizers::Tokenizer = json.parse().expect("a valid tokenizer");
+        let encoding = tokenizer.encode("Ab 7!", true).expect("it encodes");
+        assert_eq!(encoding.get_tokens(), ["[CLS]", "a", "##b", "7", "[UNK]", "[SEP]"]);
+    }
+}

@@ -1,0 +1,225 @@
+//! Text → token ids and byte offsets. The tokenizer file is executed as it is.
+
+use crate::error::{Error, Result};
+use std::ops::Range;
+use std::path::Path;
+use tokenizers::{Encoding, ModelWrapper};
+
+/// A tokenizer file, ready to run.
+pub(crate) struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: String,
+    /// Special tokens that its post-processor puts before and after a text.
+    specials: (Vec<u32>, Vec<u32>),
+}
+
+/// A text's own tokens: no special tokens around them, no instruction.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    pub(crate) ids: Vec<u32>,
+    /// What each token covers of the text. Tokens may share bytes (`½` becomes several tokens),
+    /// and some tokenizer pipelines count the space before a word as part of it.
+    pub(crate) bytes: Vec<Range<usize>>,
+}
+
+/// What a tokenizer file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenizerInfo {
+    /// The segmentation model: `Unigram`, `BPE`, `WordPiece` or `WordLevel`.
+    pub kind: String,
+    /// Number of tokens, added ones included.
+    pub vocab: usize,
+    /// The largest token id.
+    pub largest_id: u32,
+    /// Ids and texts of the special tokens, by id.
+    pub special_tokens: Vec<(u32, String)>,
+}
+
+/// Reads a `tokenizer.json` and says what it holds.
+///
+/// # Errors
+///
+/// [`Error::Tokenizer`] if the file cannot be read or is not a tokenizer.
+pub fn inspect_tokenizer(path: &Path) -> Result<TokenizerInfo> {
+    Ok(Tokenizer::open(path)?.info())
+}
+
+impl Tokenizer {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        match std::fs::read(path) {
+            Ok(json) => Self::from_bytes(&name, &json),
+            Err(error) => Err(Error::Tokenizer { path: name, reason: error.to_string() }),
+        }
+    }
+
+    /// `path` only names the tokenizer in errors.
+    pub(crate) fn from_bytes(path: &str, json: &[u8]) -> Result<Self> {
+        let unusable = |reason: String| Error::Tokenizer { path: path.to_owned(), reason };
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(json).map_err(|e| unusable(e.to_string()))?;
+        // The file's own length limit and padding are for training; this program has its own.
+        inner.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
+        inner.with_padding(None);
+        let probe = inner.encode_fast("a", true).map_err(|e| unusable(e.to_string()))?;
+        let specials = specials(&probe);
+        Ok(Self { inner, path: path.to_owned(), specials })
+    }
+
+    /// Special tokens before and after every text.
+    pub(crate) fn specials(&self) -> (&[u32], &[u32]) {
+        (&self.specials.0, &self.specials.1)
+    }
+
+    /// The ids alone, which is faster than [`Self::tokens`].
+    pub(crate) fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| self.cannot_encode(&*e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    pub(crate) fn tokens(&self, text: &str) -> Result<Tokens> {
+        let encoding = self.inner.encode(text, false).map_err(|e| self.cannot_encode(&*e))?;
+        let bytes = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), bytes })
+    }
+
+    /// Fails if an id has no row in an embedding table of `rows` rows.
+    pub(crate) fn check_ids_below(&self, rows: usize) -> Result<()> {
+        let largest = self.largest_id();
+        if largest as usize >= rows {
+            return Err(Error::Vocabulary { largest, rows });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn info(&self) -> TokenizerInfo {
+        let kind = match self.inner.get_model() {
+            ModelWrapper::Unigram(_) => "Unigram",
+            ModelWrapper::BPE(_) => "BPE",
+            ModelWrapper::WordPiece(_) => "WordPiece",
+            ModelWrapper::WordLevel(_) => "WordLevel",
+        };
+        let added = self.inner.get_added_tokens_decoder();
+        let special = added.into_iter().filter(|(_, token)| token.special);
+        let mut special_tokens: Vec<_> = special.map(|(id, token)| (id, token.content)).collect();
+        special_tokens.sort();
+        TokenizerInfo {
+            kind: kind.to_owned(),
+            vocab: self.inner.get_vocab_size(true),
+            largest_id: self.largest_id(),
+            special_tokens,
+        }
+    }
+
+    fn largest_id(&self) -> u32 {
+        let around = self.specials.0.iter().chain(&self.specials.1).copied();
+        self.inner.get_vocab(true).into_values().chain(around).max().unwrap_or(0)
+    }
+
+    fn cannot_encode(&self, error: &(dyn std::error::Error + Send + Sync)) -> Error {
+        Error::Tokenize { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// The special tokens before and after the text of an encoding.
+fn specials(probe: &Encoding) -> (Vec<u32>, Vec<u32>) {
+    let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());
+    let own = |at: &usize| special[*at] == 0;
+    let start = (0..ids.len()).find(own).unwrap_or(ids.len());
+    let end = (start..ids.len()).rfind(own).map_or(start, |last| last + 1);
+    (ids[..start].to_vec(), ids[end..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chars::CharCursor;
+    use kokeshi_testkit::{bytes, json};
+    use serde_json::{Value, from_value};
+
+    const PIPELINES: [(&str, &str); 2] = [
+        ("v3-tiny/original/tokenizer.json", ""),
+        ("v3-tiny/golden/tokenizer_newer_pipeline.json", "_newer_pipeline"),
+    ];
+
+    fn tokenizer(fixture: &str) -> Tokenizer {
+        Tokenizer::from_bytes(fixture, &bytes(fixture)).expect("a tokenizer")
+    }
+
+    fn list<T: serde::de::DeserializeOwned>(cases: &Value, key: &str) -> Vec<T> {
+        from_value(cases[key].clone()).expect(key)
+    }
+
+    #[test]
+    fn ids_and_character_offsets_are_those_of_the_reference_for_both_pipelines() {
+        let cases = &json("v3-tiny/golden/cases.json")["texts"];
+        for (fixture, suffix) in PIPELINES {
+            let tokenizer = tokenizer(fixture);
+            let ids: Vec<Vec<u32>> = list(cases, &format!("ids{suffix}"));
+            let offsets: Vec<Vec<[usize; 2]>> = list(cases, &format!("char_offsets{suffix}"));
+            for (text, (ids, offsets)) in
+                list::<String>(cases, "texts").iter().zip(ids.iter().zip(&offsets))
+            {
+                let tokens = tokenizer.tokens(text).expect(text);
+                let own = 1..ids.len() - 1;
+                assert_eq!(tokens.ids, ids[own.clone()], "{fixture}: {text:?}");
+                assert_eq!(tokenizer.ids(text).expect(text), tokens.ids, "{fixture}: {text:?}");
+                let mut cursor = CharCursor::new(text);
+                let chars = |bytes: &Range<usize>| [cursor.at(bytes.start), cursor.at(bytes.end)];
+                let chars: Vec<_> = tokens.bytes.iter().map(chars).collect();
+                assert_eq!(chars, offsets[own], "{fixture}: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn special_tokens_are_found_by_running_the_post_processor() {
+        for (fixture, _) in PIPELINES {
+            assert_eq!(tokenizer(fixture).specials(), (&[0][..], &[2][..]));
+        }
+        let mut without: Value = json(PIPELINES[0].0);
+        without["post_processor"] = Value::Null;
+        let without = Tokenizer::from_bytes("without", without.to_string().as_bytes());
+        assert_eq!(without.expect("a tokenizer").specials(), (&[][..], &[][..]));
+    }
+
+    #[test]
+    fn the_files_own_truncation_and_padding_are_off() {
+        let mut file = json(PIPELINES[0].0);
+        file["truncation"] = serde_json::json!(
+            {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0});
+        file["padding"] = serde_json::json!(
+            {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
+             "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"});
+        let file = Tokenizer::from_bytes("limited", file.to_string().as_bytes()).expect("valid");
+        let text = "The lighthouse keeper wrote a short note.";
+        let plain = tokenizer(PIPELINES[0].0);
+        assert_eq!(file.ids(text).expect(text), plain.ids(text).expect(text));
+        assert_eq!(file.ids("a").expect("a").len(), 1);
+    }
+
+    #[test]
+    fn a_tokenizer_says_what_it_holds() {
+        let info = tokenizer(PIPELINES[0].0).info();
+        assert_eq!((info.kind.as_str(), info.vocab, info.largest_id), ("Unigram", 615, 614));
+        assert_eq!(info.special_tokens[0], (0, "<s>".to_owned()));
+        assert_eq!(info.special_tokens[4], (614, "<mask>".to_owned()));
+    }
+
+    #[test]
+    fn a_file_that_is_no_tokenizer_is_an_error_that_names_it() {
+        for json in [&b""[..], b"{}", b"[1, 2", b"\xff"] {
+            let error = Tokenizer::from_bytes("some/tokenizer.json", json).map(|_| ());
+            let error = error.expect_err("not a tokenizer").to_string();
+            assert!(error.contains("some/tokenizer.json"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ids_beyond_the_table_are_refused() {
+        let tokenizer = tokenizer(PIPELINES[0].0);
+        tokenizer.check_ids_below(615).expect("all ids have a row");
+        let error = tokenizer.check_ids_below(614).expect_err("id 614 has no row").to_string();
+        assert!(error.contains("614"), "{error}");
+    }
+}

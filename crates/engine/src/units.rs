@@ -1,0 +1,112 @@
+//! Units of text, as ranges of bytes without the white space around them.
+
+use std::ops::Range;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Runs of lines that are not blank.
+pub(crate) fn paragraphs(text: &str) -> Vec<Range<usize>> {
+    let all: Vec<_> = text_and_blank_lines(text).collect();
+    let runs = all.split(Option::is_none).map(|run| run.iter().flatten());
+    runs.filter_map(|mut run| {
+        let first = run.next()?;
+        Some(first.start..run.last().unwrap_or(first).end)
+    })
+    .collect()
+}
+
+/// Lines that are not blank.
+pub(crate) fn lines(text: &str) -> Vec<Range<usize>> {
+    text_and_blank_lines(text).flatten().collect()
+}
+
+/// Characters in a row, none of them a letter or digit, that end a sentence. After a full stop the
+/// rules of UAX #29 look ahead from each space and bracket, which takes quadratic time: 64 KiB of
+/// spaces took 28 s.
+const LONGEST_GAP: usize = 64;
+
+/// Sentences of Unicode UAX #29; a gap of 64 characters also ends one.
+pub(crate) fn sentences(text: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let between_gaps = gap_ends(text).map(|end| std::mem::replace(&mut start, end)..end);
+    let sentences = between_gaps.flat_map(|part| {
+        let bounds = text[part.clone()].split_sentence_bound_indices();
+        bounds.filter_map(move |(at, sentence)| trimmed(part.start + at, sentence))
+    });
+    sentences.collect()
+}
+
+/// Where gaps reach their longest, and the end of the text.
+fn gap_ends(text: &str) -> impl Iterator<Item = usize> {
+    let mut gap = 0;
+    let ends = text.char_indices().filter_map(move |(at, char)| {
+        gap = if char.is_alphanumeric() || gap == LONGEST_GAP { 0 } else { gap + 1 };
+        (gap == LONGEST_GAP).then(|| at + char.len_utf8())
+    });
+    ends.chain(std::iter::once(text.len()))
+}
+
+/// Words and punctuation of Unicode UAX #29.
+pub(crate) fn words(text: &str) -> Vec<Range<usize>> {
+    text.split_word_bound_indices().filter_map(|(start, part)| trimmed(start, part)).collect()
+}
+
+/// Every line; `None` for a blank one.
+fn text_and_blank_lines(text: &str) -> impl Iterator<Item = Option<Range<usize>>> {
+    let mut start = 0;
+    text.split_inclusive('\n').map(move |line| {
+        let range = trimmed(start, line);
+        start += line.len();
+        range
+    })
+}
+
+/// The range of `part`, which starts at `start`, without the white space around it.
+fn trimmed(start: usize, part: &str) -> Option<Range<usize>> {
+    let start = start + part.len() - part.trim_start().len();
+    let len = part.trim().len();
+    (len > 0).then_some(start..start + len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str, cut: impl Fn(&str) -> Vec<Range<usize>>) -> Vec<&str> {
+        cut(text).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn lines_and_paragraphs_end_where_they_should() {
+        let text = "\u{feff}Eins.\n  Zwei ½ \n\n\n灯塔看守人。灯台守は毎晩。\r\n \t \nEnde";
+        let lines_of_text = ["\u{feff}Eins.", "Zwei ½", "灯塔看守人。灯台守は毎晩。", "Ende"];
+        assert_eq!(parts(text, lines), lines_of_text);
+        let blocks = ["\u{feff}Eins.\n  Zwei ½", "灯塔看守人。灯台守は毎晩。", "Ende"];
+        assert_eq!(parts(text, paragraphs), blocks);
+    }
+
+    #[test]
+    fn sentences_and_words_are_those_of_unicode() {
+        let text = "Er kam um 3.50 Uhr. Dann ging er!  灯塔看守人。灯台守は毎晩。";
+        let each = ["Er kam um 3.50 Uhr.", "Dann ging er!", "灯塔看守人。", "灯台守は毎晩。"];
+        assert_eq!(parts(text, sentences), each);
+        assert_eq!(parts("It's 3.50, no?", words), ["It's", "3.50", ",", "no", "?"]);
+    }
+
+    #[test]
+    fn a_long_gap_ends_a_sentence_and_takes_no_longer_than_text() {
+        let gap = " ".repeat(LONGEST_GAP);
+        assert_eq!(parts(&format!("no stop{gap}here"), sentences), ["no stop", "here"]);
+        assert_eq!(parts(&format!("no stop{}here", &gap[1..]), sentences).len(), 1);
+        for tail in [" ", ")", ".)", "\u{a0}"] {
+            let text = format!("Stop.{}", tail.repeat(1 << 18));
+            assert!(sentences(&text)[0].start == 0, "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn blank_text_has_no_units() {
+        for cut in [paragraphs, lines, sentences, words] {
+            assert_eq!(parts(" \n\t \r\n\u{3000}", cut), [""; 0]);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The examples of the published migration guide, with the bundled model.
+//!
+//! The snapshot shows what comes out, right or wrong: the starter model is small, and after each
+//! example stands what was hoped for and whether it came. It is the one test that depends on the
+//! model's weights; scores are rounded to two places, as instruction sets differ in the last bits.
+
+use kokeshi::{Input, LoadOptions, Model, cosine};
+use kokeshi_testkit::json;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// A page of text with the examples' results.
+struct Page {
+    model: Model,
+    guide: Value,
+    text: String,
+}
+
+impl Page {
+    fn open() -> Self {
+        let model = Model::starter(&LoadOptions::default()).expect("the bundled model");
+        Self { model, guide: json("guide-examples.json"), text: String::new() }
+    }
+
+    fn title(&mut self, title: &str) {
+        writeln!(self.text, "\n## {title}").expect("a string");
+    }
+
+    fn line(&mut self, score: f32, line: &str) {
+        writeln!(self.text, "{score:>6.2}  {line}").expect("a string");
+    }
+
+    /// What a good model would do, and whether this one does.
+    fn hoped(&mut self, hope: &str, fulfilled: bool) {
+        let verdict = if fulfilled { "yes" } else { "no" };
+        writeln!(self.text, "Hoped for: {hope}? {verdict}").expect("a string");
+    }
+
+    fn texts(&self, pointer: &str) -> Vec<String> {
+        let texts = self.guide.pointer(pointer).and_then(Value::as_array).expect(pointer);
+        texts.iter().map(|text| text.as_str().expect(pointer).to_owned()).collect()
+    }
+
+    /// One vector for each text.
+    fn embed<'a>(&self, texts: impl IntoIterator<Item = &'a String>, task: &str) -> Vec<Vec<f32>> {
+        let inputs: Vec<_> = texts.into_iter().map(|text| Input::new(text).task(task)).collect();
+        let embedded = self.model.embed(&inputs).expect("vectors");
+        embedded.into_iter().flat_map(|text| text.vectors).collect()
+    }
+
+    /// Writes the texts by similarity to a query; the index of the first is returned.
+    fn ranking(&mut self, query: &[f32], vectors: &[Vec<f32>], texts: &[String]) -> usize {
+        let scores: Vec<_> = vectors.iter().map(|vector| cosine(query, vector)).collect();
+        let mut ranked: Vec<_> = (0..texts.len()).collect();
+        ranked.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        for &index in &ranked {
+            self.line(scores[index], &texts[index]);
+        }
+        ranked[0]
+    }
+
+    /// The similarity of each text to the others.
+    fn matrix(&mut self, vectors: &[Vec<f32>], texts: &[String]) {
+        for (vector, text) in vectors.iter().zip(texts) {
+            let row = vectors
+                .iter()
+                .fold(String::new(), |row, other| row + &format!("{:>6.2}", cosine(vector, other)));
+            writeln!(self.text, "{row}  {text}").expect("a string");
+        }
+    }
+
+    /// A question in a few words against a knowledge base: two adapters that belong together.
+    fn light_sabre_faq(&mut self) {
+        let query = self.guide["faq"]["query"].as_str().expect("a query").to_owned();
+        let entries = self.texts("/faq/knowledge_base");
+        let question = self.embed([&query], "retrieval.query").remove(0);
+        let answers = self.embed(&entries, "retrieval.passage");
+        self.title(&format!("Light-sabre FAQ: {query}"));
+        let first = self.ranking(&question, &answers, &entries);
+        self.hoped("the entry on a dimmer blade (比以前暗淡) first", first == 1);
+    }
+
+    /// Who belongs together: two of Star Wars, two of Disney.
+    fn star_wars_and_disney(&mut self) {
+        let names = self.texts("/separation/input");
+        let vectors = self.embed(&names, "separation");
+        self.title("Star Wars and Disney, separation");
+        self.matrix(&vectors, &names);
+        self.hoped("each name closest to the other of its world", pairs_are_closest(&vectors));
+    }
+
+    /// Two reviews praise, the third condemns.
+    fn film_reviews(&mut self) {
+        let reviews = self.texts("/classification/input");
+        let vectors = self.embed(&reviews, "classification");
+        self.title("Film reviews, classification");
+        self.matrix(&vectors, &reviews);
+        let similarity = |a: usize, b: usize| cosine(&vectors[a], &vectors[b]);
+        let apart = similarity(0, 1) > similarity(0, 2).max(similarity(1, 2));
+        self.hoped("praise closer to praise than to blame", apart);
+    }
+
+    /// Lines that nearly say the same, in two pairs.
+    fn near_duplicates(&mut self) {
+        let lines = self.texts("/text_matching/input");
+        let vectors = self.embed(&lines, "text-matching");
+        self.title("Near duplicates, text-matching");
+        self.matrix(&vectors, &lines);
+        self.hoped("each line closest to its twin", pairs_are_closest(&vectors));
+    }
+
+    /// A chat's lines say little alone; with late chunking each is read in the light of all.
+    fn chat(&mut self) {
+        let query = self.guide["chat"]["query"].as_str().expect("a query").to_owned();
+        let lines = self.texts("/chat/history");
+        let question = self.embed([&query], "retrieval.query").remove(0);
+        let alone = self.embed(&lines, "retrieval.passage");
+        let parts: Vec<_> = lines.iter().map(String::as_str).collect();
+        let late = Input::late_parts(&parts).task("retrieval.passage");
+        let late = self.model.embed(&[late]).expect("vectors").remove(0).vectors;
+        for (how, vectors) in [("every line alone", alone), ("late chunking", late)] {
+            self.title(&format!("Chat, {how}: {query}"));
+            let first = self.ranking(&question, &vectors, &lines);
+            let names_or_praises = first == 6 || first == 7;
+            self.hoped("a line that names or praises the restaurant first", names_or_praises);
+        }
+    }
+
+    /// The same sentence in four languages, with ever fewer dimensions.
+    fn matryoshka(&mut self) {
+        let texts = self.texts("/matryoshka/input");
+        self.title("Fewer dimensions, text-matching: similarity to the first line");
+        let hidden = self.model.config().hidden;
+        // The guide asks jina-embeddings-v3 for 768 of 1024 dimensions.
+        for dimensions in [hidden, hidden * 3 / 4, hidden / 2, hidden / 4, hidden / 8] {
+            let input = |text| Input::new(text).task("text-matching").dimensions(dimensions);
+            let inputs: Vec<_> = texts.iter().map(|text| input(text)).collect();
+            let embedded = self.model.embed(&inputs).expect("vectors");
+            let first = &embedded[0].vectors[0];
+            writeln!(self.text, "{dimensions} dimensions").expect("a string");
+            for (text, one) in texts.iter().zip(&embedded).skip(1) {
+                self.line(cosine(first, &one.vectors[0]), text);
+            }
+        }
+    }
+}
+
+/// Whether of four vectors the first two are closest to each other, and so are the last two.
+fn pairs_are_closest(vectors: &[Vec<f32>]) -> bool {
+    let similarity = |a: usize, b: usize| cosine(&vectors[a], &vectors[b]);
+    let across = [(0, 2), (0, 3), (1, 2), (1, 3)].map(|(a, b)| similarity(a, b));
+    let closest_across = across.into_iter().fold(f32::MIN, f32::max);
+    similarity(0, 1).min(similarity(2, 3)) > closest_across
+}
+
+#[test]
+fn the_guides_examples_with_the_bundled_model() {
+    let mut page = Page::open();
+    page.light_sabre_faq();
+    page.star_wars_and_disney();
+    page.film_reviews();
+    page.near_duplicates();
+    page.chat();
+    page.matryoshka();
+    insta::assert_snapshot!("guide", page.text);
+}
