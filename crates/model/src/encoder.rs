@@ -17,6 +17,10 @@ pub trait Forward: Debug + Send + Sync {
     /// The encoder's shape.
     fn config(&self) -> &EncoderConfig;
 
+    /// Bytes that the weights take: packed layers, and the embedding table with all pages of its
+    /// file that the system may keep in memory.
+    fn len_bytes(&self) -> usize;
+
     /// Last-layer states of all tokens, `[tokens, hidden]`.
     ///
     /// # Panics
@@ -148,6 +152,11 @@ impl<B: Backend> Layer<B> {
 impl<B: Backend> Forward for Encoder<B> {
     fn config(&self) -> &EncoderConfig {
         &self.config
+    }
+
+    fn len_bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(|l| [&l.qkv, &l.out, &l.up, &l.down]);
+        self.table.len_bytes() + layers.map(|l| self.backend.len_bytes(l)).sum::<usize>()
     }
 
     fn hidden_states(&self, batch: &Batch) -> Vec<f32> {

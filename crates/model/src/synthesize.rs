@@ -210,6 +210,8 @@ mod tests {
         assert!(bytes[0] == bytes[1] && bytes[0] != bytes[2]);
         let checkpoint = Checkpoint::open(folders[0].path()).expect("it opens");
         let encoder = load(&checkpoint, &Device::default()).expect("it loads");
+        let file = bytes[0].len();
+        assert!((file / 2..file * 3 / 2).contains(&encoder.len_bytes()), "{}", encoder.len_bytes());
         let mut batch = Batch::new();
         batch.push(&[0, 250_001, 2], Some(4));
         assert!(encoder.hidden_states(&batch).iter().all(|x| x.is_finite()));

@@ -45,6 +45,12 @@ impl Table {
         tasks.map(row).collect()
     }
 
+    /// Bytes of its files' pages.
+    pub(crate) fn len_bytes(&self) -> usize {
+        let adapters = self.adapters.iter().flatten().map(|adapter| adapter.a.range.len());
+        self.word.range.len() + adapters.max().unwrap_or(0)
+    }
+
     /// Width of a row.
     pub(crate) fn hidden(&self) -> usize {
         self.hidden

@@ -25,6 +25,13 @@ pub struct LoraBank {
     pub up: Vec<f32>,
 }
 
+impl LoraBank {
+    /// Bytes of memory that it takes.
+    pub fn len_bytes(&self) -> usize {
+        size_of_val(&self.down[..]) + size_of_val(&self.up[..])
+    }
+}
+
 /// A linear layer, packed for one [`Level`].
 #[derive(Debug)]
 pub struct Weights {
@@ -152,6 +159,16 @@ impl Weights {
             LoraBank { up, ..bank }
         });
         Self { level, inputs, columns, panels, bias: spread_bias, lora, activation }
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn len_bytes(&self) -> usize {
+        let panels = match &self.panels {
+            Panels::F32(panels) => size_of_val(&panels[..]),
+            Panels::Bf16(panels) => size_of_val(&panels[..]),
+        };
+        let lora = self.lora.as_ref().map_or(0, LoraBank::len_bytes);
+        panels + size_of_val(&self.bias[..]) + lora
     }
 
     /// Number of outputs.

@@ -87,6 +87,10 @@ impl Backend for Cpu {
         packed
     }
 
+    fn len_bytes(&self, weights: &Weights) -> usize {
+        weights.len_bytes()
+    }
+
     fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Buffer {
         let hidden = table.hidden();
         let mut x = self.buffers.take(ids.len() * hidden);

@@ -24,6 +24,8 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
     /// Takes a linear layer from the checkpoint to the device.
     fn linear(&self, weights: LinearWeights) -> Self::Linear;
+    /// Bytes of memory that a linear layer takes.
+    fn len_bytes(&self, linear: &Self::Linear) -> usize;
     /// Gathers the rows of `ids`, `[tokens, hidden]`.
     fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Self::States;
     /// `activation(x Wᵀ + bias + LoRA of each token's task)`

@@ -38,6 +38,11 @@ impl Backend for Reference {
         Linear { weight, bias, lora, activation, inputs }
     }
 
+    fn len_bytes(&self, linear: &Linear) -> usize {
+        let lora = linear.lora.as_ref().map_or(0, LoraBank::len_bytes);
+        size_of_val(&linear.weight[..]) + size_of_val(&linear.bias[..]) + lora
+    }
+
     fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Vec<f64> {
         let mut row = vec![0.0; table.hidden()];
         let mut x = Vec::new();
