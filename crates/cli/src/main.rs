@@ -1,2 +1,39 @@
-//! The `kokeshi` program.
-fn main() {}
+//! `kokeshi`: texts to embeddings with jina-embeddings-v3, on this machine.
+//!
+//! Exit status: 0 success, 1 a failure that the message explains, 2 wrong usage.
+
+mod args;
+mod commands;
+mod env;
+mod failure;
+mod forward;
+mod input;
+mod layout;
+mod meter;
+mod output;
+mod printer;
+mod selection;
+mod view;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use printer::Printer;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let printer = Printer::detect();
+    match run(&arguments.command, &printer) {
+        Ok(status) => status,
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error, &printer),
+    }
+}
+
+fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Embed(options) => commands::embed::run(options, printer),
+        Command::Similarity(options) => commands::similarity::run(options, printer),
+        Command::Models(command) => commands::models::run(command, printer),
+    }
+}

@@ -1,0 +1,257 @@
+//! The command line: definitions and the prose of `--help`, nothing else.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use kokeshi::{Chunking, EmbeddingType, Level, Shape};
+use std::path::PathBuf;
+
+/// Text embeddings with jina-embeddings-v3, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "kokeshi", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the embeddings of texts, or of the chunks of documents
+    Embed(EmbedArguments),
+    /// Rank texts against a query, or compare texts with each other
+    Similarity(SimilarityArguments),
+    /// List, download, inspect and verify models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+}
+
+/// Which model runs.
+#[derive(Args, Debug)]
+pub(crate) struct ModelArguments {
+    /// A known name (see `kokeshi models list`), a hub id `owner/name[@revision]`, or a folder
+    #[arg(long, value_name = "MODEL", default_value = "starter")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What a model runs on.
+#[derive(Args, Debug)]
+pub(crate) struct DeviceArguments {
+    /// Arithmetic: optimised for this processor, or the plain loops that define what is right
+    #[arg(long, value_enum, default_value_t = DeviceKind::Cpu)]
+    pub(crate) device: DeviceKind,
+    /// Worker threads; the default is one a core. The vectors do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Instruction set; the default is the fastest that this processor has
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    pub(crate) simd_level: Option<Level>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceKind {
+    Cpu,
+    Reference,
+}
+
+/// A level that this processor can run.
+fn level(name: &str) -> Result<Level, String> {
+    one_of(Level::ALL.into_iter().filter(|level| level.is_available()), Level::name, name)
+}
+
+/// Where texts come from.
+#[derive(Args, Debug)]
+pub(crate) struct InputArguments {
+    /// Texts; without any, and without --input, they are read from standard input
+    #[arg(value_name = "TEXT")]
+    pub(crate) texts: Vec<String>,
+    /// Read texts from a file, a glob such as `'notes/*.md'`, or `-` for standard input; may be
+    /// given several times
+    #[arg(long, value_name = "FILE|GLOB")]
+    pub(crate) input: Vec<String>,
+    /// What files and standard input hold.
+    ///
+    /// Without it: `.jsonl` and `.ndjson` files are JSONL; any other file is one document; standard
+    /// input is one text a line. With --chunk, standard input is one document as well; with
+    /// --late-chunking alone, each line of a file is a part of it.
+    #[arg(long, value_enum)]
+    pub(crate) input_format: Option<InputFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// Every line is a text, blank ones too: vector n belongs to line n
+    Lines,
+    /// Every line is a JSON string, or an object with a `text` field
+    Jsonl,
+    /// The whole file is one text
+    Document,
+}
+
+/// What is computed. Names and defaults are those of the Jina embeddings API.
+#[derive(Args, Debug)]
+pub(crate) struct EncodingArguments {
+    /// Keep only the first N dimensions of each vector
+    #[arg(long, value_name = "N")]
+    pub(crate) dimensions: Option<usize>,
+    /// Cut the tail off texts beyond the model's limit, with a warning, instead of failing
+    #[arg(long)]
+    pub(crate) truncate: bool,
+    /// Leave out the instruction that the task puts before each text
+    #[arg(long)]
+    pub(crate) no_instruction: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmbedArguments {
+    #[command(flatten)]
+    pub(crate) input: InputArguments,
+    /// Task of the model, such as `retrieval.query`; without one, the base weights run
+    #[arg(long)]
+    pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArguments,
+    /// Scale vectors to unit length
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub(crate) normalized: bool,
+    /// Cut documents: `tokens:256`, `sentences`, `sentences:3`, `lines`, `paragraphs`, or
+    /// `semantic:512` (the largest units of at most 512 tokens). One vector a chunk
+    #[arg(long, value_name = "HOW")]
+    pub(crate) chunk: Option<Chunking>,
+    /// Pool each vector from one pass over the whole document, so that chunks know their context.
+    ///
+    /// Without --chunk, the texts of one source (the command line, standard input, a file) are the
+    /// parts of one document, joined by spaces.
+    #[arg(long)]
+    pub(crate) late_chunking: bool,
+    /// How vectors are written: `float`, `base64` (little-endian f32), `binary` or `ubinary`
+    /// (packed sign bits). Several, separated by commas, make each vector an object
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', default_value = "float")]
+    pub(crate) embedding_type: Vec<EmbeddingType>,
+    /// Output format; the default is a table on a terminal, what the name of the --output file
+    /// says, and JSONL elsewhere
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<OutputFormat>,
+    /// Write to a file, which appears only when it is complete, instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// One object like the response of the Jina API
+    Json,
+    /// One object a vector
+    Jsonl,
+    /// A NumPy array, [vectors, dimensions]
+    Npy,
+    /// One row a vector, one column a dimension
+    Csv,
+    /// For people: the texts and the first values of their vectors
+    Table,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SimilarityArguments {
+    #[command(flatten)]
+    pub(crate) input: InputArguments,
+    /// Rank the texts against this query; without it, all texts are compared with each other
+    #[arg(long, short)]
+    pub(crate) query: Option<String>,
+    /// Task for all texts. Without it, where the model has them: `retrieval.query` and
+    /// `retrieval.passage` with --query, else `text-matching`
+    #[arg(long)]
+    pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also draw the picture into an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Also draw the picture into a web page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Show the known models, and which of them are on this machine
+    List(ListArguments),
+    /// Download a model into the cache that Hugging Face tools share
+    Pull(PullArguments),
+    /// Show a model's configuration, tensors, tasks, tokenizer and licence
+    Info(InfoArguments),
+    /// Compare a model with vectors published for the released weights
+    Verify(VerifyArguments),
+    /// Write a checkpoint with random weights, to see size, memory and speed without a download
+    Synthesize(SynthesizeArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PullArguments {
+    /// A known name or a hub id `owner/name[@revision]`
+    pub(crate) name: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InfoArguments {
+    /// A known name, a hub id, or a folder
+    #[arg(default_value = "starter")]
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArguments {
+    /// A known name, a hub id, or a folder
+    #[arg(default_value = "jina-embeddings-v3")]
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SynthesizeArguments {
+    /// The folder to create
+    pub(crate) folder: PathBuf,
+    /// `v3` as released (1.1 GB), `tiny` of the same architecture, or `v2-base`
+    #[arg(long, default_value = Shape::V3.name(), value_parser = shape)]
+    pub(crate) shape: Shape,
+    /// Seed of the weights; the same seed writes the same file
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+fn shape(name: &str) -> Result<Shape, String> {
+    one_of(Shape::ALL, Shape::name, name)
+}
+
+/// The value called `name`, or which names there are.
+fn one_of<T: Copy>(
+    values: impl IntoIterator<Item = T>,
+    name_of: fn(T) -> &'static str,
+    name: &str,
+) -> Result<T, String> {
+    let values: Vec<T> = values.into_iter().collect();
+    values.iter().copied().find(|&value| name_of(value) == name).ok_or_else(|| {
+        let names: Vec<_> = values.iter().map(|&value| format!("`{}`", name_of(value))).collect();
+        format!("expected {}", names.join(" or "))
+    })
+}

@@ -1,0 +1,5 @@
+//! One file a command.
+
+pub(crate) mod embed;
+pub(crate) mod models;
+pub(crate) mod similarity;

@@ -1,0 +1,159 @@
+//! `kokeshi models info`.
+
+use crate::args::InfoArguments;
+use crate::printer::Printer;
+use crate::selection::{self, Place};
+use kokeshi::{Checkpoint, LoadOptions, Model, TensorInfo, TokenizerInfo};
+use kokeshi_hub::{KNOWN, Known, ModelRef};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What is shown of a model.
+struct Info {
+    name: String,
+    place: String,
+    checkpoint: Checkpoint,
+    tensors: Vec<TensorInfo>,
+    tokenizer: TokenizerInfo,
+    known: Option<&'static Known>,
+}
+
+pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Result<()> {
+    let info = Info::read(&arguments.name)?;
+    match arguments.json {
+        true => printer.print(&format!("{}\n", info.json())),
+        false => printer.print(&info.text()),
+    }
+}
+
+impl Info {
+    fn read(name: &str) -> anyhow::Result<Self> {
+        let (place, checkpoint, tokenizer) = match selection::find(name)? {
+            Place::Bundled => {
+                let tokenizer = Model::starter(&LoadOptions::default())?.tokenizer_info();
+                ("in this program".to_owned(), starter()?, tokenizer)
+            }
+            Place::Folder(folder) => {
+                let tokenizer = kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?;
+                (folder.display().to_string(), Checkpoint::open(&folder)?, tokenizer)
+            }
+        };
+        let (tensors, known) = (checkpoint.tensors(), known(&ModelRef::parse(name)?));
+        Ok(Self { name: name.to_owned(), place, checkpoint, tensors, tokenizer, known })
+    }
+
+    fn parameters(&self) -> usize {
+        self.tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    }
+
+    fn licence(&self) -> String {
+        match self.known {
+            Some(known) => format!("{}: {}", known.licence, known.licence_note),
+            None => "not known here: see the model's card".to_owned(),
+        }
+    }
+
+    /// Number of tensors by how they are stored.
+    fn dtypes(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for tensor in &self.tensors {
+            *counts.entry(tensor.dtype).or_default() += 1;
+        }
+        counts
+    }
+
+    fn json(&self) -> Value {
+        let (config, tokenizer) = (self.checkpoint.config(), &self.tokenizer);
+        let tensors = self.tensors.iter().map(
+            |tensor| json!({"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape}),
+        );
+        let tasks = config.tasks.iter();
+        let tasks = tasks.map(|task| json!({"name": task.name, "instruction": task.instruction}));
+        json!({
+            "name": self.name,
+            "place": self.place,
+            "licence": self.known.map(|known| known.licence),
+            "parameters": self.parameters(),
+            "layout": self.checkpoint.layout().to_string(),
+            "config": {
+                "layers": config.layers, "heads": config.heads, "hidden": config.hidden,
+                "ffn_hidden": config.ffn_hidden, "vocab": config.vocab,
+                "max_tokens": config.max_tokens, "lora_rank": config.lora_rank,
+                "matryoshka": config.matryoshka,
+            },
+            "tasks": tasks.collect::<Vec<_>>(),
+            "tokenizer": {
+                "kind": tokenizer.kind, "vocab": tokenizer.vocab,
+                "largest_id": tokenizer.largest_id, "special_tokens": tokenizer.special_tokens,
+            },
+            "tensors": tensors.collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let (config, tokenizer) = (self.checkpoint.config(), &self.tokenizer);
+        let parameters = self.parameters() as f64 / 1e6;
+        let dtypes = self.dtypes();
+        let dtypes: Vec<_> = dtypes.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let lines = [
+            ("model", self.name.clone()),
+            ("place", self.place.clone()),
+            ("licence", self.licence()),
+            ("parameters", format!("{parameters:.1} M in {} tensors", self.tensors.len())),
+            ("stored as", dtypes.join(", ")),
+            ("layout", self.checkpoint.layout().to_string()),
+            (
+                "network",
+                format!(
+                    "{} layers, {} heads, hidden {}, feed-forward {}",
+                    config.layers, config.heads, config.hidden, config.ffn_hidden
+                ),
+            ),
+            ("limit", format!("{} tokens, special tokens included", config.max_tokens)),
+            ("trained for", format!("dimensions {:?}", config.matryoshka)),
+            ("tokenizer", format!("{}, {} tokens", tokenizer.kind, tokenizer.vocab)),
+            ("adapters", format!("{} tasks, rank {}", config.tasks.len(), config.lora_rank)),
+        ];
+        let lines = lines.map(|(name, value)| format!("{name:<12}{value}\n"));
+        lines.concat() + &self.tasks() + "\n" + &self.table()
+    }
+
+    fn tasks(&self) -> String {
+        let tasks = self.checkpoint.config().tasks.iter();
+        tasks.map(|task| format!("  {:<20}{:?}\n", task.name, task.instruction)).collect()
+    }
+
+    /// The tensors, those that differ in their numbers alone (layers, tasks) in one line.
+    fn table(&self) -> String {
+        let mut groups: BTreeMap<(String, &str, &[usize]), usize> = BTreeMap::new();
+        for tensor in &self.tensors {
+            let key = (numbers_replaced(&tensor.name), tensor.dtype, tensor.shape.as_slice());
+            *groups.entry(key).or_default() += 1;
+        }
+        let lines = groups.iter().map(|((name, dtype, shape), count)| {
+            format!("{count:>5} × {dtype:<5}{:<18}{name}\n", format!("{shape:?}"))
+        });
+        lines.collect()
+    }
+}
+
+fn starter() -> anyhow::Result<Checkpoint> {
+    let prompts = Some(kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG);
+    Ok(Checkpoint::from_bytes(kokeshi_starter::CONFIG, prompts, kokeshi_starter::WEIGHTS)?)
+}
+
+fn known(model: &ModelRef) -> Option<&'static Known> {
+    match model {
+        ModelRef::Starter => KNOWN.iter().find(|known| known.repo.is_none()),
+        ModelRef::Repo { repo, .. } => kokeshi_hub::known(repo),
+        ModelRef::Folder(_) => None,
+    }
+}
+
+/// `layers.11.mlp` as `layers.*.mlp`.
+fn numbers_replaced(name: &str) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> =
+        name.split('.').map(|part| if is_number(part) { "*" } else { part }).collect();
+    parts.join(".")
+}

@@ -1,0 +1,52 @@
+//! `kokeshi models list`.
+
+use crate::args::ListArguments;
+use crate::env;
+use crate::meter::size;
+use crate::printer::Printer;
+use kokeshi_hub::{HubConfig, KNOWN, Known};
+use serde_json::json;
+use std::path::PathBuf;
+
+pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Result<()> {
+    let hub = env::hub()?;
+    let models: Vec<(&Known, Option<PathBuf>)> = KNOWN
+        .iter()
+        .map(|known| Ok((known, cached(&hub, known)?)))
+        .collect::<anyhow::Result<_>>()?;
+    if arguments.json {
+        let models: Vec<_> = models.iter().map(|(known, place)| json(known, place)).collect();
+        return printer.print(&format!("{}\n", json!(models)));
+    }
+    let mut text = line(["name", "parameters", "download", "licence", "here", "what it is"]);
+    for (known, place) in &models {
+        let here = if known.repo.is_none() || place.is_some() { "yes" } else { "no" };
+        let download = known.repo.map_or("bundled".to_owned(), |_| size(known.download_bytes));
+        let parameters = format!("{:.0} M", known.parameters as f64 / 1e6);
+        let columns = [known.name, &parameters, &download, known.licence, here, known.description];
+        text += &line(columns);
+    }
+    printer.print(&text)
+}
+
+fn cached(hub: &HubConfig, known: &Known) -> kokeshi_hub::Result<Option<PathBuf>> {
+    let Some(repo) = known.repo else { return Ok(None) };
+    kokeshi_hub::locate(hub, repo, "main")
+}
+
+fn json(known: &Known, place: &Option<PathBuf>) -> serde_json::Value {
+    json!({
+        "name": known.name,
+        "repository": known.repo,
+        "parameters": known.parameters,
+        "download_bytes": known.download_bytes,
+        "licence": known.licence,
+        "bundled": known.repo.is_none(),
+        "cached": place.as_ref().map(|place| place.display().to_string()),
+        "description": known.description,
+    })
+}
+
+fn line([name, parameters, download, licence, here, description]: [&str; 6]) -> String {
+    format!("{name:<29}{parameters:>10}  {download:>11}  {licence:<13} {here:<5} {description}\n")
+}

@@ -1,0 +1,22 @@
+//! `kokeshi models`: what there is, where it lies, and whether it computes what it should.
+
+mod info;
+mod list;
+mod pull;
+mod synthesize;
+mod verify;
+
+use crate::args::ModelsCommand;
+use crate::printer::Printer;
+use std::process::ExitCode;
+
+pub(crate) fn run(command: &ModelsCommand, printer: &Printer) -> anyhow::Result<ExitCode> {
+    match command {
+        ModelsCommand::List(arguments) => list::run(arguments, printer)?,
+        ModelsCommand::Pull(arguments) => pull::run(arguments, printer)?,
+        ModelsCommand::Info(arguments) => info::run(arguments, printer)?,
+        ModelsCommand::Verify(arguments) => return verify::run(arguments, printer),
+        ModelsCommand::Synthesize(arguments) => synthesize::run(arguments, printer)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,197 @@
+//! Bytes to texts: lines, JSONL and whole files. Every fault names its line.
+
+use super::{Document, Origin, Source};
+use crate::failure::hinted;
+use anyhow::Context;
+use serde_json::Value;
+use std::io::{BufRead, Read};
+
+/// Longest text that is read: as long as the engine takes.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+/// One line as it lies in its source, without the line break.
+struct Line {
+    bytes: Vec<u8>,
+    /// Its size with the line break.
+    size: usize,
+    /// Offset of its first byte in the source.
+    offset: usize,
+    number: usize,
+}
+
+/// Every line is a text.
+pub(super) fn texts(
+    from: impl BufRead,
+    source: Source,
+) -> impl Iterator<Item = anyhow::Result<Document>> {
+    lines(from, source.clone()).map(move |line| {
+        let line = line?;
+        let origin = Origin { number: 0, source: source.clone(), line: Some(line.number) };
+        let text = utf8(line.bytes, line.offset, &origin)?;
+        Ok(Document { text, origin, bytes: line.size })
+    })
+}
+
+/// Every line that is not blank holds one JSON value.
+pub(super) fn jsonl(
+    from: impl BufRead,
+    source: Source,
+) -> impl Iterator<Item = anyhow::Result<Document>> {
+    texts(from, source).filter_map(|document| match document {
+        Ok(document) if document.text.trim().is_empty() => None,
+        Ok(document) => Some(text_of_json(document)),
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The whole source is a text.
+pub(super) fn whole(from: impl Read, source: Source) -> anyhow::Result<Document> {
+    let mut bytes = Vec::new();
+    let read = from.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read {source}"))?;
+    let origin = Origin { number: 0, source, line: None };
+    check_size(&bytes, &origin)?;
+    let size = bytes.len();
+    Ok(Document { text: utf8(bytes, 0, &origin)?, origin, bytes: size })
+}
+
+fn text_of_json(document: Document) -> anyhow::Result<Document> {
+    let origin = document.origin;
+    let value = serde_json::from_str(&document.text).map_err(|error| {
+        // The parser counts lines within the line at hand: only its column means anything here.
+        let (column, reason) = (error.column(), error.to_string());
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        anyhow::anyhow!("{origin} is not valid JSON: {reason} at column {column}")
+    })?;
+    let text = match value {
+        Value::String(text) => Some(text),
+        Value::Object(mut fields) => match fields.remove("text") {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    };
+    let text = text.ok_or_else(|| {
+        let message = format!("{origin} holds no text");
+        hinted(message, "a JSONL line is an object such as `{\"text\": \"…\"}`, or a string")
+    })?;
+    Ok(Document { text, origin, bytes: document.bytes })
+}
+
+/// Splits at `\n` or `\r\n`. Ends at the first error.
+fn lines(mut from: impl BufRead, source: Source) -> impl Iterator<Item = anyhow::Result<Line>> {
+    let (mut number, mut offset, mut failed) = (0, 0, false);
+    std::iter::from_fn(move || {
+        if failed {
+            return None;
+        }
+        number += 1;
+        let line = next_line(&mut from, &source, number, offset).transpose()?;
+        match &line {
+            Ok(line) => offset += line.size,
+            Err(_) => failed = true,
+        }
+        Some(line)
+    })
+}
+
+fn next_line(
+    from: &mut impl BufRead,
+    source: &Source,
+    number: usize,
+    offset: usize,
+) -> anyhow::Result<Option<Line>> {
+    let mut bytes = Vec::new();
+    // Two more bytes than a text may have: the line break.
+    let read = from.by_ref().take(MAX_TEXT_BYTES as u64 + 2).read_until(b'\n', &mut bytes);
+    let size = read.with_context(|| format!("cannot read {source}"))?;
+    if size == 0 {
+        return Ok(None);
+    }
+    if bytes.ends_with(b"\n") {
+        bytes.truncate(bytes.len() - if bytes.ends_with(b"\r\n") { 2 } else { 1 });
+    }
+    check_size(&bytes, &Origin { number: 0, source: source.clone(), line: Some(number) })?;
+    if number == 1 && bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(.."\u{feff}".len());
+    }
+    Ok(Some(Line { bytes, size, offset, number }))
+}
+
+fn check_size(bytes: &[u8], origin: &Origin) -> anyhow::Result<()> {
+    if bytes.len() <= MAX_TEXT_BYTES {
+        return Ok(());
+    }
+    let limit = MAX_TEXT_BYTES >> 20;
+    let message = format!("{origin} is larger than {limit} MiB, the limit of one text");
+    Err(hinted(message, "split it into several texts"))
+}
+
+/// Decodes, or names the first bad byte. `offset` is where `bytes` starts in the source.
+fn utf8(bytes: Vec<u8>, offset: usize, origin: &Origin) -> anyhow::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let place = match origin.line {
+            Some(_) => origin.to_string(),
+            None => format!("line {line} of {}", origin.source),
+        };
+        let message = format!(
+            "{place} is not UTF-8: byte 0x{:02x} at offset {} of the input",
+            bytes[at],
+            offset + at
+        );
+        hinted(message, "`iconv -f LATIN1 -t UTF-8` converts text of another encoding")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Vec<String> {
+        texts(bytes, Source::Stdin).map(|text| text.expect("a text").text).collect()
+    }
+
+    fn failure(bytes: &[u8]) -> String {
+        let error = texts(bytes, Source::Stdin).find_map(Result::err);
+        error.expect("an error").to_string()
+    }
+
+    #[test]
+    fn a_line_is_a_text_whatever_ends_it() {
+        assert_eq!(read(b"a\r\n\nb\0c\n\rd"), ["a", "", "b\0c", "\rd"]);
+        assert_eq!(read(b""), [""; 0]);
+        assert_eq!(read("\u{feff}a\n\u{feff}b".as_bytes()), ["a", "\u{feff}b"]);
+    }
+
+    #[test]
+    fn a_line_of_the_limit_is_read_and_one_byte_more_is_an_error() {
+        let mut bytes = vec![b'x'; MAX_TEXT_BYTES];
+        bytes.extend(b"\r\nnext");
+        assert_eq!(read(&bytes).len(), 2);
+        bytes.insert(0, b'x');
+        assert!(failure(&bytes).starts_with("line 1 of standard input is larger than 16 MiB"));
+    }
+
+    #[test]
+    fn broken_utf8_is_located_in_lines_and_documents() {
+        let expected = "line 2 of standard input is not UTF-8: byte 0xff at offset 5 of the input";
+        assert_eq!(failure(b"abc\nd\xffe"), expected);
+        let error = whole(&b"abc\nd\xffe"[..], Source::Stdin).expect_err("broken UTF-8");
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn jsonl_takes_strings_and_objects_with_a_text() {
+        let read = |bytes: &'static str| -> anyhow::Result<Vec<String>> {
+            jsonl(bytes.as_bytes(), Source::Stdin).map(|text| Ok(text?.text)).collect()
+        };
+        let lines = "{\"id\": 7, \"text\": \"a\\nb\"}\n\n\"c\"\n";
+        assert_eq!(read(lines).expect("two texts"), ["a\nb", "c"]);
+        for bad in ["{}", "{\"text\": 3}", "[]", "{", "nul"] {
+            let error = read(bad).expect_err(bad).to_string();
+            assert!(error.starts_with("line 1 of standard input "), "{bad}: {error}");
+        }
+    }
+}

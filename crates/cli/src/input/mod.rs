@@ -1,0 +1,236 @@
+//! Texts from the command line, standard input and files, read as they are needed.
+
+mod lines;
+
+use crate::args::{InputArguments, InputFormat};
+use crate::failure::hinted;
+use crate::printer::Printer;
+use anyhow::Context;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::mem::take;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// A text and where it came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    pub(crate) text: String,
+    pub(crate) origin: Origin,
+    /// Bytes that it took in its source.
+    pub(crate) bytes: usize,
+}
+
+/// Where a text came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// Its number among all texts of the call, from 0.
+    pub(crate) number: usize,
+    pub(crate) source: Source,
+    /// Its line, from 1, in a source of lines.
+    pub(crate) line: Option<usize>,
+}
+
+/// What holds texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Arguments,
+    Stdin,
+    File(Rc<Path>),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments => f.write_str("the command line"),
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line} of {}", self.source),
+            None => self.source.fmt(f),
+        }
+    }
+}
+
+/// How sources without an explicit format are read: it depends on what is done with the texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Each text gets a vector.
+    Texts,
+    /// Each text is cut into chunks.
+    Chunks,
+    /// The texts of a source are the parts of one document.
+    Parts,
+}
+
+/// All texts of a call.
+pub(crate) struct Texts {
+    /// Size of all sources, where it is known beforehand.
+    pub(crate) bytes: Option<u64>,
+    documents: Box<dyn Iterator<Item = anyhow::Result<Document>>>,
+    count: usize,
+}
+
+impl Texts {
+    /// Finds the sources; reads nothing yet.
+    pub(crate) fn open(
+        arguments: &InputArguments,
+        purpose: Purpose,
+        printer: &Printer,
+    ) -> anyhow::Result<Self> {
+        let sources = sources(arguments)?;
+        if sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
+            // Without a word, a program that waits looks like one that hangs.
+            printer.note("reading texts from the terminal, one a line; end with Ctrl-D");
+        }
+        let sizes = sources.iter().map(|source| size(source, &arguments.texts));
+        let bytes = sizes.sum();
+        let (explicit, mut texts) = (arguments.input_format, arguments.texts.clone());
+        let documents = sources.into_iter().flat_map(move |source| {
+            let format = explicit.unwrap_or_else(|| default_format(&source, purpose));
+            documents(source, format, &mut texts)
+        });
+        Ok(Self { bytes, documents: Box::new(documents), count: 0 })
+    }
+}
+
+impl Iterator for Texts {
+    type Item = anyhow::Result<Document>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut document = self.documents.next()?;
+        if let Ok(document) = &mut document {
+            document.origin.number = self.count;
+            self.count += 1;
+        }
+        Some(document)
+    }
+}
+
+/// The error for a call whose sources hold no text at all.
+pub(crate) fn no_texts() -> anyhow::Error {
+    hinted(
+        "there is no text to embed: the input is empty",
+        "give texts as arguments, with --input, or one a line on standard input",
+    )
+}
+
+fn sources(arguments: &InputArguments) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    if !arguments.texts.is_empty() {
+        sources.push(Source::Arguments);
+    }
+    for pattern in &arguments.input {
+        sources.extend(matching(pattern)?);
+    }
+    if sources.is_empty() {
+        sources.push(Source::Stdin);
+    }
+    Ok(sources)
+}
+
+/// What one `--input` names: a file as it is written, or else a glob.
+fn matching(pattern: &str) -> anyhow::Result<Vec<Source>> {
+    if pattern == "-" {
+        return Ok(vec![Source::Stdin]);
+    }
+    let path = Path::new(pattern);
+    if path.is_dir() {
+        let hint = format!("`--input '{}/*.txt'` reads the files in it", path.display());
+        return Err(hinted(format!("`{pattern}` is a folder"), hint));
+    }
+    if path.exists() {
+        return Ok(vec![Source::File(path.into())]);
+    }
+    let paths = glob::glob(pattern).with_context(|| format!("`{pattern}` is no valid glob"))?;
+    let files: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+    let files: Vec<_> = files.iter().filter(|path| path.is_file()).collect();
+    if files.is_empty() {
+        return Err(hinted(
+            format!("no file matches `{pattern}`"),
+            "--input takes a file, a glob, or `-` for standard input",
+        ));
+    }
+    Ok(files.into_iter().map(|path| Source::File(path.as_path().into())).collect())
+}
+
+fn size(source: &Source, arguments: &[String]) -> Option<u64> {
+    let path = match source {
+        Source::Arguments => return Some(arguments.iter().map(|text| text.len() as u64).sum()),
+        Source::Stdin => Path::new("/dev/stdin"),
+        Source::File(path) => path,
+    };
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
+}
+
+fn default_format(source: &Source, purpose: Purpose) -> InputFormat {
+    let extension = match source {
+        Source::File(path) => path.extension().and_then(|extension| extension.to_str()),
+        _ => None,
+    };
+    match (extension, purpose, source) {
+        (Some("jsonl" | "ndjson"), ..) => InputFormat::Jsonl,
+        (_, Purpose::Chunks, _) => InputFormat::Document,
+        (_, Purpose::Texts, Source::File(_)) => InputFormat::Document,
+        _ => InputFormat::Lines,
+    }
+}
+
+type Documents = Box<dyn Iterator<Item = anyhow::Result<Document>>>;
+
+/// Takes the texts out of `arguments` if that is the source.
+fn documents(source: Source, format: InputFormat, arguments: &mut Vec<String>) -> Documents {
+    match source {
+        Source::Arguments => Box::new(take(arguments).into_iter().map(|text| {
+            let origin = Origin { number: 0, source: Source::Arguments, line: None };
+            Ok(Document { bytes: text.len(), text, origin })
+        })),
+        Source::Stdin => read(io::stdin(), source, format),
+        Source::File(ref path) => match File::open(path) {
+            Ok(file) => read(file, source, format),
+            Err(error) => {
+                let error = anyhow::Error::new(error).context(format!("cannot read {source}"));
+                Box::new(std::iter::once(Err(error)))
+            }
+        },
+    }
+}
+
+fn read(from: impl Read + 'static, source: Source, format: InputFormat) -> Documents {
+    let from = BufReader::new(from);
+    match format {
+        InputFormat::Lines => Box::new(lines::texts(from, source)),
+        InputFormat::Jsonl => Box::new(lines::jsonl(from, source)),
+        InputFormat::Document => Box::new(std::iter::once_with(|| lines::whole(from, source))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_format_follows_the_file_name_and_the_purpose() {
+        let file = |name: &str| Source::File(Path::new(name).into());
+        let cases = [
+            (file("a.jsonl"), Purpose::Chunks, InputFormat::Jsonl),
+            (file("a.ndjson"), Purpose::Texts, InputFormat::Jsonl),
+            (file("a.md"), Purpose::Texts, InputFormat::Document),
+            (file("a.txt"), Purpose::Chunks, InputFormat::Document),
+            (file("a.txt"), Purpose::Parts, InputFormat::Lines),
+            (Source::Stdin, Purpose::Texts, InputFormat::Lines),
+            (Source::Stdin, Purpose::Chunks, InputFormat::Document),
+            (Source::Stdin, Purpose::Parts, InputFormat::Lines),
+        ];
+        for (source, purpose, expected) in cases {
+            assert_eq!(default_format(&source, purpose), expected, "{source} {purpose:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Standard output, or a file that appears only when it is complete.
+
+use crate::printer::Printer;
+use anyhow::Context;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+pub(super) struct Destination {
+    writer: Box<dyn Write>,
+    name: String,
+    unfinished: Option<Unfinished>,
+}
+
+/// A file under a name of its own until it is renamed; removed when that never happens.
+struct Unfinished {
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After the rename nothing is left to remove; before it, a failure has been reported.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+impl Destination {
+    pub(super) fn stdout(printer: &Printer) -> Self {
+        let writer = Box::new(printer.data());
+        Self { writer, name: "standard output".to_owned(), unfinished: None }
+    }
+
+    /// A pipe or a device is written as it is; a regular file is replaced at the end.
+    pub(super) fn file(path: &Path) -> anyhow::Result<Self> {
+        let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+        let partial = partial(path);
+        let target = if regular { &partial } else { path };
+        let file = File::create(target).with_context(|| format!("cannot write {}", path.display()));
+        Ok(Self {
+            writer: Box::new(BufWriter::new(file?)),
+            name: path.display().to_string(),
+            unfinished: regular.then(|| Unfinished { partial, path: path.to_owned() }),
+        })
+    }
+
+    pub(super) fn writer(&mut self) -> &mut dyn Write {
+        &mut self.writer
+    }
+
+    pub(super) fn failure(&self, error: io::Error) -> anyhow::Error {
+        anyhow::Error::new(error).context(format!("cannot write {}", self.name))
+    }
+
+    pub(super) fn commit(mut self) -> anyhow::Result<()> {
+        self.writer.flush().map_err(|error| self.failure(error))?;
+        match &self.unfinished {
+            Some(file) => {
+                fs::rename(&file.partial, &file.path).map_err(|error| self.failure(error))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".partial");
+    name.into()
+}

@@ -1,0 +1,121 @@
+//! Vectors on their way out: one format a file, all behind [`Format`].
+
+mod csv;
+mod destination;
+mod json;
+mod jsonl;
+mod npy;
+mod table;
+mod wire;
+
+use crate::args::{EmbedArguments, OutputFormat};
+use crate::failure::usage;
+use crate::input::Origin;
+use crate::printer::Printer;
+use destination::Destination;
+use kokeshi::{Chunk, EmbeddingType};
+use std::ffi::OsStr;
+use std::io::{self, Write};
+
+/// A vector and what it stands for.
+pub(crate) struct Row<'a> {
+    /// Number of the vector among all of the call, from 0.
+    pub(crate) index: usize,
+    /// The text: a chunk or part where there are such.
+    pub(crate) text: &'a str,
+    pub(crate) origin: &'a Origin,
+    /// Where the text lies in its document, if it is a chunk.
+    pub(crate) chunk: Option<&'a Chunk>,
+    pub(crate) vector: &'a [f32],
+}
+
+/// Sums over a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) vectors: usize,
+    /// Tokens that went through the model, special tokens and instructions included.
+    pub(crate) tokens: usize,
+}
+
+/// How rows become bytes.
+trait Format {
+    fn row(&mut self, row: &Row<'_>, to: &mut dyn Write) -> io::Result<()>;
+    fn finish(&mut self, totals: Totals, to: &mut dyn Write) -> io::Result<()>;
+}
+
+/// An open output of a chosen format.
+pub(crate) struct Output<'a> {
+    format: Box<dyn Format + 'a>,
+    destination: Destination,
+}
+
+impl<'a> Output<'a> {
+    /// Checks that the options go together and opens the output.
+    pub(crate) fn open(
+        arguments: &'a EmbedArguments,
+        printer: &'a Printer,
+    ) -> anyhow::Result<Self> {
+        let kinds = &arguments.embedding_type;
+        let format = arguments.format.unwrap_or_else(|| default_format(arguments, printer));
+        let format: Box<dyn Format + 'a> = match format {
+            OutputFormat::Json => Box::new(json::Json::new(&arguments.model.model, kinds)),
+            OutputFormat::Jsonl => Box::new(jsonl::Jsonl::new(kinds)),
+            OutputFormat::Npy => Box::new(npy::Npy::new(array_type(kinds, "npy")?)),
+            OutputFormat::Csv => Box::new(csv::Csv::new(only_type(kinds, "csv")?)),
+            OutputFormat::Table => Box::new(table::Table::new(printer)),
+        };
+        let destination = match &arguments.output {
+            Some(path) => Destination::file(path)?,
+            None => Destination::stdout(printer),
+        };
+        Ok(Self { format, destination })
+    }
+
+    /// Writes one vector.
+    pub(crate) fn row(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
+        let written = self.format.row(row, self.destination.writer());
+        written.map_err(|error| self.destination.failure(error))
+    }
+
+    /// Makes the rows so far visible to whoever reads the output.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        let flushed = self.destination.writer().flush();
+        flushed.map_err(|error| self.destination.failure(error))
+    }
+
+    /// Writes the end. Without it, an output file does not appear.
+    pub(crate) fn finish(mut self, totals: Totals) -> anyhow::Result<()> {
+        let finished = self.format.finish(totals, self.destination.writer());
+        finished.map_err(|error| self.destination.failure(error))?;
+        self.destination.commit()
+    }
+}
+
+/// What the name of the output file says, or else what suits the reader.
+fn default_format(arguments: &EmbedArguments, printer: &Printer) -> OutputFormat {
+    let Some(path) = &arguments.output else {
+        return if printer.terminal { OutputFormat::Table } else { OutputFormat::Jsonl };
+    };
+    match path.extension().and_then(OsStr::to_str) {
+        Some("json") => OutputFormat::Json,
+        Some("npy") => OutputFormat::Npy,
+        Some("csv") => OutputFormat::Csv,
+        _ => OutputFormat::Jsonl,
+    }
+}
+
+fn only_type(kinds: &[EmbeddingType], format: &str) -> anyhow::Result<EmbeddingType> {
+    match kinds {
+        [kind] => Ok(*kind),
+        _ => Err(usage(&format!("`--format {format}` holds one --embedding-type, not several"))),
+    }
+}
+
+fn array_type(kinds: &[EmbeddingType], format: &str) -> anyhow::Result<EmbeddingType> {
+    match only_type(kinds, format)? {
+        EmbeddingType::Base64 => {
+            Err(usage("`--format npy` holds numbers: `--embedding-type base64` needs JSON or CSV"))
+        }
+        kind => Ok(kind),
+    }
+}

@@ -1,0 +1,49 @@
+//! A table for people: each text beside the first values of its vector.
+
+use super::{Format, Row, Totals};
+use crate::layout::fitted;
+use crate::printer::Printer;
+use std::io::{self, Write};
+
+/// Columns of one value, such as ` -0.0123`.
+const VALUE_WIDTH: usize = 8;
+/// Columns of the row number with the space that follows.
+const INDEX_WIDTH: usize = 6;
+
+pub(super) struct Table<'p> {
+    printer: &'p Printer,
+}
+
+impl<'p> Table<'p> {
+    pub(super) fn new(printer: &'p Printer) -> Self {
+        Self { printer }
+    }
+
+    /// Columns of the text, and how many values fit beside it.
+    fn columns(&self) -> (usize, usize) {
+        let text = (self.printer.width * 2 / 5).clamp(10, 60);
+        let left = self.printer.width.saturating_sub(INDEX_WIDTH + text + 2);
+        (text, (left / VALUE_WIDTH).max(1))
+    }
+}
+
+impl Format for Table<'_> {
+    fn row(&mut self, row: &Row<'_>, to: &mut dyn Write) -> io::Result<()> {
+        let (text_width, shown) = self.columns();
+        if row.index == 0 {
+            let dimensions = row.vector.len();
+            let text = fitted("text", text_width);
+            writeln!(to, "{:<INDEX_WIDTH$}{text} embedding ({dimensions} dimensions)", "index")?;
+        }
+        write!(to, "{:<INDEX_WIDTH$}{}", row.index, fitted(row.text, text_width))?;
+        for value in row.vector.iter().take(shown) {
+            write!(to, "{value:>VALUE_WIDTH$.4}")?;
+        }
+        writeln!(to, "{}", if row.vector.len() > shown { " …" } else { "" })
+    }
+
+    fn finish(&mut self, totals: Totals, to: &mut dyn Write) -> io::Result<()> {
+        let plural = if totals.vectors == 1 { "" } else { "s" };
+        writeln!(to, "{} vector{plural}, {} tokens", totals.vectors, totals.tokens)
+    }
+}

@@ -1,0 +1,101 @@
+//! The JSON of one vector, shared by the JSON formats.
+
+use super::Row;
+use crate::input::{Origin, Source};
+use kokeshi::{Chunk, EmbeddingType, Encoded, encode};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// An entry of `data`, as the Jina API writes it; `source`, `line` and `chunk` are ours, and
+/// absent where the texts are arguments.
+#[derive(serde::Serialize)]
+pub(super) struct Entry<'a> {
+    object: &'static str,
+    index: usize,
+    #[serde(flatten)]
+    place: Place,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunk: Option<Ranges>,
+    embedding: Embedding<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Place {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+}
+
+/// Half-open ranges of a chunk in document `document` of the call.
+#[derive(serde::Serialize)]
+struct Ranges {
+    document: usize,
+    bytes: [usize; 2],
+    chars: [usize; 2],
+    tokens: [usize; 2],
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(row: &Row<'a>, kinds: &'a [EmbeddingType]) -> Self {
+        Self {
+            object: "embedding",
+            index: row.index,
+            place: Place::new(row.origin),
+            chunk: row.chunk.map(|chunk| Ranges::new(row.origin, chunk)),
+            embedding: Embedding { kinds, vector: row.vector },
+        }
+    }
+}
+
+impl Place {
+    fn new(origin: &Origin) -> Self {
+        let source = (origin.source != Source::Arguments).then(|| origin.source.to_string());
+        Self { source, line: origin.line }
+    }
+}
+
+impl Ranges {
+    fn new(origin: &Origin, chunk: &Chunk) -> Self {
+        let ends = |range: &std::ops::Range<usize>| [range.start, range.end];
+        Self {
+            document: origin.number,
+            bytes: ends(&chunk.bytes),
+            chars: ends(&chunk.chars),
+            tokens: ends(&chunk.tokens),
+        }
+    }
+}
+
+/// One type: the value itself. Several: an object keyed by type (the hosted form of that is not
+/// documented; its schema leaves an object as the only shape).
+struct Embedding<'a> {
+    kinds: &'a [EmbeddingType],
+    vector: &'a [f32],
+}
+
+impl Serialize for Embedding<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = |kind| Value(encode(self.vector, kind));
+        if let [kind] = self.kinds {
+            return value(*kind).serialize(serializer);
+        }
+        let mut map = serializer.serialize_map(Some(self.kinds.len()))?;
+        for &kind in self.kinds {
+            map.serialize_entry(&kind.to_string(), &value(kind))?;
+        }
+        map.end()
+    }
+}
+
+struct Value(Encoded);
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Encoded::Float(values) => values.serialize(serializer),
+            Encoded::Base64(text) => text.serialize(serializer),
+            Encoded::Binary(bytes) => bytes.serialize(serializer),
+            Encoded::Ubinary(bytes) => bytes.serialize(serializer),
+        }
+    }
+}

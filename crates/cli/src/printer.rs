@@ -1,0 +1,82 @@
+//! What people see: data on standard output, everything else on standard error.
+
+use crate::env;
+use anyhow::Context;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+/// Columns of a line where standard output is no terminal.
+const DEFAULT_WIDTH: usize = 100;
+
+/// What the two streams can show.
+#[derive(Clone, Debug)]
+pub(crate) struct Printer {
+    /// Standard output is a terminal.
+    pub(crate) terminal: bool,
+    /// Progress may be drawn on standard error.
+    pub(crate) progress: bool,
+    /// Standard output takes colours.
+    pub(crate) colour: bool,
+    /// Standard output takes block characters.
+    pub(crate) blocks: bool,
+    /// Columns of standard output.
+    pub(crate) width: usize,
+    bold_errors: bool,
+}
+
+impl Printer {
+    /// Looks at the streams and at `NO_COLOR` and `TERM`.
+    pub(crate) fn detect() -> Self {
+        let (terminal, messages) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let (plain, dumb) = (env::no_color(), env::dumb_terminal());
+        let width = terminal_size::terminal_size().map(|(width, _)| width.0.into());
+        Self {
+            terminal,
+            progress: messages && !dumb,
+            colour: terminal && !plain && !dumb,
+            blocks: !plain && !dumb,
+            width: width.filter(|_| terminal).unwrap_or(DEFAULT_WIDTH),
+            bold_errors: messages && !plain && !dumb,
+        }
+    }
+
+    /// Standard output, for data.
+    pub(crate) fn data(&self) -> BufWriter<StdoutLock<'static>> {
+        BufWriter::new(io::stdout().lock())
+    }
+
+    /// Prints the whole result of a command.
+    pub(crate) fn print(&self, text: &str) -> anyhow::Result<()> {
+        let mut out = self.data();
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .context("cannot write standard output")
+    }
+
+    /// What went wrong.
+    pub(crate) fn error(&self, message: &str) {
+        self.tell("error", "31", message);
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self, message: &str) {
+        self.tell("hint", "36", message);
+    }
+
+    /// What the user may not expect of a result.
+    pub(crate) fn warning(&self, message: &str) {
+        self.tell("warning", "33", message);
+    }
+
+    /// What has been done.
+    pub(crate) fn note(&self, message: &str) {
+        // Nobody can be told that standard error is closed; here and below.
+        let _ = writeln!(io::stderr(), "{message}");
+    }
+
+    fn tell(&self, label: &str, colour: &str, message: &str) {
+        let _ = match self.bold_errors {
+            true => writeln!(io::stderr(), "\x1b[1;{colour}m{label}:\x1b[0m {message}"),
+            false => writeln!(io::stderr(), "{label}: {message}"),
+        };
+    }
+}

@@ -1,0 +1,118 @@
+//! The program as its users meet it: each test runs the real binary in an empty folder.
+
+mod bad_input;
+mod embed;
+mod formats;
+mod models;
+mod similarity;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// An empty folder to run in.
+struct Place {
+    folder: TempDir,
+}
+
+/// What a run left behind.
+struct Run {
+    status: Option<i32>,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).expect("a written file");
+    }
+
+    fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
+        self.run_with(arguments, b"")
+    }
+
+    /// Runs with `stdin` and without any variable that could change what happens.
+    fn run_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &[u8]) -> Run {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kokeshi"))
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HF_HUB_CACHE", self.path("hub"))
+            .env("HF_HUB_OFFLINE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a running program");
+        let mut input = child.stdin.take().expect("a pipe");
+        let bytes = stdin.to_vec();
+        let writer = std::thread::spawn(move || match input.write_all(&bytes) {
+            // The program may refuse its input before it has read all of it.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("{error}"),
+            _ => (),
+        });
+        let output = child.wait_with_output().expect("a finished program");
+        writer.join().expect("a written input");
+        Run {
+            status: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).expect("messages in UTF-8"),
+        }
+    }
+}
+
+impl Run {
+    /// Standard output of a run that went well and had nothing to say.
+    #[track_caller]
+    fn quiet(&self) -> &str {
+        assert_eq!((self.status, self.stderr.as_str()), (Some(0), ""));
+        self.text()
+    }
+
+    #[track_caller]
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("output in UTF-8")
+    }
+
+    #[track_caller]
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.quiet()).expect("JSON")
+    }
+
+    /// The objects of JSONL output.
+    #[track_caller]
+    fn jsonl(&self) -> Vec<serde_json::Value> {
+        let lines = self.quiet().lines();
+        lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// Standard error of a run that failed with `status` and printed no data.
+    #[track_caller]
+    fn failure(&self, status: i32) -> &str {
+        assert_eq!((self.status, self.text()), (Some(status), ""), "{}", self.stderr);
+        &self.stderr
+    }
+}
+
+/// The numbers of a float embedding.
+#[track_caller]
+fn vector(entry: &serde_json::Value) -> Vec<f32> {
+    let numbers = entry["embedding"].as_array().expect("an array");
+    numbers.iter().map(|number| number.as_f64().expect("a number") as f32).collect()
+}
+
+/// A checkpoint with published tensor names and random weights, small enough for tests.
+fn tiny_v3() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/v3-tiny/original")
+}
