@@ -36,8 +36,13 @@ fn character_tokenizer() -> Value {
     let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
     let characters = ('a'..='z').chain('0'..='9');
     let pieces = characters.flat_map(|c| [c.to_string(), format!("##{c}")]);
-    let vocab: Map<String, Value> =
-        specials.iter().cloned().chain(pieces).zip(0..).map(|(piece, id)| (piece, json!(id))).collect();
+    let vocab: Map<String, Value> = specials
+        .iter()
+        .cloned()
+        .chain(pieces)
+        .zip(0..)
+        .map(|(piece, id)| (piece, json!(id)))
+        .collect();
     let added = specials.iter().zip(0..).map(|(content, id)| {
         json!({ "id": id, "content": content, "special": true, "single_word": false,
                 "lstrip": false, "rstrip": false, "normalized": false })
