@@ -45,10 +45,25 @@ pub enum Error {
         task: String,
         /// A sentence that lists the tasks.
         known: String,
+        /// What to do instead, if there is more to say than the list does.
+        hint: Option<String>,
     },
     /// `dimensions` outside 1..=hidden.
     #[error("text {index}: dimensions {dimensions} is out of range; this model has 1 to {hidden}")]
     Dimensions {
+        /// Index of the input, from 0.
+        index: usize,
+        /// What was asked for.
+        dimensions: usize,
+        /// The model's width.
+        hidden: usize,
+    },
+    /// `dimensions` other than the width of a model whose vectors cannot be cut.
+    #[error(
+        "text {index}: dimensions {dimensions} is not possible: vectors of this model \
+         (jina-embeddings-v2) have {hidden}, and it was not trained for fewer"
+    )]
+    FixedWidth {
         /// Index of the input, from 0.
         index: usize,
         /// What was asked for.
@@ -79,7 +94,40 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// A model that does not fit into the memory budget of [`Models`](crate::Models).
+    #[error(
+        "the model `{id}` takes {bytes} bytes and the models in use take {in_use} bytes, which \
+         exceeds the memory budget of {budget} bytes"
+    )]
+    Budget {
+        /// The name it was asked for by.
+        id: String,
+        /// Bytes of this model.
+        bytes: usize,
+        /// Bytes of the loaded models that somebody holds.
+        in_use: usize,
+        /// The budget, in bytes.
+        budget: usize,
+    },
     /// Options that contradict each other or are out of range.
     #[error("{0}")]
     Options(String),
+}
+
+impl Error {
+    /// What to do instead, where the message does not say it already: a sentence of its own, to
+    /// be shown after the message.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownTask { hint, .. } => hint.clone(),
+            Self::FixedWidth { hidden, .. } => Some(format!(
+                "use {hidden} or leave dimensions out; jina-embeddings-v3 takes 1 to 1024"
+            )),
+            Self::Budget { bytes, in_use, .. } => {
+                let bytes = bytes.saturating_add(*in_use);
+                Some(format!("use fewer models at once, or a budget of at least {bytes} bytes"))
+            }
+            _ => None,
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! Text to vectors with jina-embeddings-v3: five tasks, Matryoshka dimensions and late chunking,
-//! on this machine's CPU.
+//! Text to vectors on this machine's CPU, with jina-embeddings-v3 (five tasks, Matryoshka
+//! dimensions) and jina-embeddings-v2 (one task, one width); late chunking with both, and both
+//! side by side in one process ([`Models`]).
 //!
 //! A text passes through one module after the other: `tokenize` (ids and offsets), `prepare`
 //! (instruction, limits), `spans`, `late` and `window` (which tokens make which vector),
@@ -32,6 +33,7 @@
 //! # Ok::<(), kokeshi::Error>(())
 //! ```
 
+mod capability;
 mod chars;
 mod chunk;
 mod encode;
@@ -39,6 +41,7 @@ mod error;
 mod finish;
 mod late;
 mod model;
+mod models;
 mod prepare;
 mod request;
 mod schedule;
@@ -56,6 +59,8 @@ pub use kokeshi_model::{
     TensorInfo,
 };
 pub use model::{LoadOptions, Model};
+pub use models::{LoadedModel, Models};
+pub use prepare::MAX_TEXT_BYTES;
 pub use request::{Chunk, Chunking, Embedded, Input, LateSpans, Options, Text, Window};
 pub use schedule::Progress;
 pub use synthesize::synthesize;

@@ -62,6 +62,12 @@ impl Model {
         self.forward.config()
     }
 
+    /// Bytes that the weights take; the tokenizer is not counted. They include the embedding
+    /// table, whose pages the system reads from its file as they are needed.
+    pub fn len_bytes(&self) -> usize {
+        self.forward.len_bytes()
+    }
+
     /// What the tokenizer file holds.
     pub fn tokenizer_info(&self) -> TokenizerInfo {
         self.preparer.tokenizer().info()

@@ -1,5 +1,6 @@
 //! Input → token sequences: instruction, special tokens, limits, truncation.
 
+use crate::capability;
 use crate::error::{Error, Result};
 use crate::late;
 use crate::request::{Chunk, Input, Options, Text};
@@ -9,9 +10,9 @@ use crate::window::{self, Pass};
 use kokeshi_model::EncoderConfig;
 use std::ops::Range;
 
-/// Largest text, in bytes. Tokenizing was measured to take 80 (prose) to 190 (one long word) bytes
-/// of memory for each byte of text.
-pub(crate) const MAX_TEXT_BYTES: usize = 16 << 20;
+/// Largest text that a model takes, in bytes. Tokenizing was measured to take 80 (prose) to 190 (one
+/// long word) bytes of memory for each byte of text.
+pub const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// Turns inputs into sequences for one model.
 pub(crate) struct Preparer {
@@ -68,7 +69,7 @@ impl Preparer {
     /// Prepares input number `index` of a call.
     pub(crate) fn prepare(&self, index: usize, input: &Input<'_>) -> Result<Prepared> {
         let options = &input.options;
-        self.check_dimensions(index, options)?;
+        capability::check_dimensions(&self.config, index, options.dimensions)?;
         let frame = self.frame(index, options)?;
         match input.text {
             Text::Whole(text) => self.whole(&frame, text, options.truncate),
@@ -85,36 +86,14 @@ impl Preparer {
         }
     }
 
-    fn check_dimensions(&self, index: usize, options: &Options) -> Result<()> {
-        let hidden = self.config.hidden;
-        match options.dimensions {
-            Some(dimensions) if !(1..=hidden).contains(&dimensions) => {
-                Err(Error::Dimensions { index, dimensions, hidden })
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn frame(&self, input: usize, options: &Options) -> Result<Frame<'_>> {
         let specials = self.tokenizer.specials();
         let Some(task) = &options.task else {
             return Ok(Frame { input, adapter: None, specials, instruction: &[] });
         };
-        let known = self.config.tasks.iter().position(|known| known.name == *task);
-        let adapter = known.ok_or_else(|| self.unknown_task(input, task))?;
+        let adapter = capability::adapter(&self.config, input, task)?;
         let instruction = if options.instruction { &self.instructions[adapter][..] } else { &[] };
         Ok(Frame { input, adapter: Some(adapter), specials, instruction })
-    }
-
-    fn unknown_task(&self, index: usize, task: &str) -> Error {
-        let names: Vec<_> =
-            self.config.tasks.iter().map(|task| format!("`{}`", task.name)).collect();
-        let known = if names.is_empty() {
-            "this model has no tasks".to_owned()
-        } else {
-            format!("this model has {}", names.join(", "))
-        };
-        Error::UnknownTask { index, task: task.to_owned(), known }
     }
 
     fn whole(&self, frame: &Frame<'_>, text: &str, truncate: bool) -> Result<Prepared> {
@@ -160,8 +139,7 @@ impl Preparer {
         Ok((tokens.ids, spans))
     }
 
-    /// The tokens of all parts, and those of each. Tokenizing the parts one by one is tokenizing
-    /// them joined by a space.
+    /// The tokens of all parts, and those of each.
     fn part_spans(&self, parts: &[&str]) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
         let (mut ids, mut spans) = (Vec::new(), Vec::new());
         for part in parts {
@@ -236,12 +214,18 @@ mod tests {
     use super::*;
     use kokeshi_model::Checkpoint;
     use kokeshi_testkit::{bytes, fixture, json};
-    use serde_json::from_value;
+    use serde_json::{Value, from_value};
+
+    const V2: [&str; 4] = ["std_wordpiece", "code_bpe", "std_zh_f16", "code_reglu_bf16"];
 
     fn preparer(max_tokens: usize) -> Preparer {
-        let checkpoint = Checkpoint::open(&fixture("v3-tiny/original")).expect("a checkpoint");
-        let file = "v3-tiny/original/tokenizer.json";
-        let tokenizer = Tokenizer::from_bytes(file, &bytes(file)).expect("a tokenizer");
+        preparer_of("v3-tiny/original", max_tokens)
+    }
+
+    fn preparer_of(folder: &str, max_tokens: usize) -> Preparer {
+        let checkpoint = Checkpoint::open(&fixture(folder)).expect("a checkpoint");
+        let file = format!("{folder}/tokenizer.json");
+        let tokenizer = Tokenizer::from_bytes(&file, &bytes(&file)).expect("a tokenizer");
         let config = EncoderConfig { max_tokens, ..checkpoint.config().clone() };
         Preparer::new(tokenizer, config).expect("they belong together")
     }
@@ -257,6 +241,47 @@ mod tests {
             for (text, wanted) in texts.iter().zip(wanted) {
                 let prepared = preparer.prepare(0, &Input::new(text).task(task)).expect(text);
                 assert_eq!(prepared.document.ids, wanted, "{task}: {text:?}");
+            }
+        }
+    }
+
+    /// Texts and their ids below `key` of a v2 fixture's golden file.
+    fn v2_texts(name: &str, key: &str) -> Vec<(String, Vec<u32>)> {
+        let golden = json(&format!("v2-tiny/{name}/golden.json"));
+        let texts = golden[key].as_array().expect("texts").iter();
+        let text = |text: &Value| {
+            let ids = from_value(text["ids"].clone()).expect("ids");
+            (text["text"].as_str().expect("a text").to_owned(), ids)
+        };
+        texts.map(text).collect()
+    }
+
+    #[test]
+    fn ids_of_v2_are_those_of_the_reference_with_its_task_and_without() {
+        for name in V2 {
+            let preparer = preparer_of(&format!("v2-tiny/{name}"), 8192);
+            let texts = v2_texts(name, "texts");
+            assert_eq!(texts.len(), 7);
+            for (text, wanted) in texts {
+                for input in [Input::new(&text), Input::new(&text).task("text-matching")] {
+                    let prepared = preparer.prepare(0, &input).expect("prepared");
+                    assert_eq!(prepared.document.ids, wanted, "{name}: {text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn truncation_of_v2_keeps_the_first_tokens_and_the_end_token_as_the_reference() {
+        let truncate = Options { truncate: true, ..Options::default() };
+        for name in V2 {
+            let preparer = preparer_of(&format!("v2-tiny/{name}"), 8);
+            let texts = v2_texts(name, "truncated_to_8");
+            assert_eq!(texts.len(), 3);
+            for (text, wanted) in texts {
+                let input = Input::new(&text).options(truncate.clone());
+                let prepared = preparer.prepare(0, &input).expect("truncated");
+                assert_eq!(prepared.document.ids, wanted, "{name}: {text:?}");
             }
         }
     }

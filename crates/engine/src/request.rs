@@ -27,8 +27,10 @@ pub enum Text<'a> {
         /// Its chunks, as [`Model::chunk`](crate::Model::chunk) cuts them, or hand-made.
         chunks: &'a [Chunk],
     },
-    /// One vector for each part; all parts together are one document, joined as the hosted
-    /// API joins them (by one space).
+    /// One vector for each part; all parts together are one document. Parts are tokenised one by
+    /// one and their tokens put in a row. That equals tokenising the parts joined by one space, as
+    /// the hosted API joins them, except with the byte-level tokenizers of
+    /// jina-embeddings-v2-base-de, -es and -code, which have tokens for spaces.
     LateParts(&'a [&'a str]),
 }
 
@@ -36,12 +38,13 @@ pub enum Text<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// A task of the model, such as `retrieval.query`; `None` runs the base weights without an
-    /// instruction.
+    /// instruction. jina-embeddings-v2 has `text-matching` alone, which changes nothing.
     pub task: Option<String>,
     /// Put the task's instruction before the text. Default `true`; `false` selects the adapter
     /// alone, as the ONNX export and sentence-transformers' `task=` do.
     pub instruction: bool,
-    /// Keep this many leading dimensions (Matryoshka); `None` keeps all.
+    /// Keep this many leading dimensions (Matryoshka); `None` keeps all, and so must
+    /// jina-embeddings-v2, which was not trained for fewer.
     pub dimensions: Option<usize>,
     /// Scale vectors to unit length, after `dimensions` has cut them. Default `true`.
     pub normalized: bool,

@@ -12,27 +12,35 @@ const TEXTS: [&str; 7] = [
     "No, I am your father.",
     "La Forza sarà con te. Sempre. La Forza sarà con te. Sempre. La Forza sarà con te. Sempre.",
 ];
-const TASKS: [Option<&str>; 6] = [
-    None,
-    Some("retrieval.query"),
-    Some("retrieval.passage"),
-    Some("separation"),
-    Some("classification"),
-    Some("text-matching"),
+/// Both families, and all kinds of tokenizer.
+const FOLDERS: [&str; 5] = [
+    "v3-tiny/original",
+    "v2-tiny/std_wordpiece",
+    "v2-tiny/code_bpe",
+    "v2-tiny/std_zh_f16",
+    "v2-tiny/code_reglu_bf16",
 ];
 
-fn open(threads: Option<usize>) -> Model {
+fn open_on(folder: &str, threads: Option<usize>) -> Model {
     let device = Device::Cpu { threads, level: None };
-    Model::open(&fixture("v3-tiny/original"), &LoadOptions { device }).expect("a model")
+    Model::open(&fixture(folder), &LoadOptions { device }).expect(folder)
+}
+
+fn open(folder: &str) -> Model {
+    open_on(folder, None)
+}
+
+/// No task, then the model's.
+fn tasks(model: &Model) -> Vec<Option<String>> {
+    let names = model.config().tasks.iter().map(|task| Some(task.name.clone()));
+    std::iter::once(None).chain(names).collect()
 }
 
 /// Every text with every task.
-fn mixed() -> Vec<Input<'static>> {
+fn mixed(model: &Model) -> Vec<Input<'static>> {
     let with_tasks = |text| {
-        TASKS.map(|task| {
-            let task = task.map(str::to_owned);
-            Input::new(text).options(Options { task, ..Options::default() })
-        })
+        let options = |task| Options { task, ..Options::default() };
+        tasks(model).into_iter().map(move |task| Input::new(text).options(options(task)))
     };
     TEXTS.into_iter().flat_map(with_tasks).collect()
 }
@@ -44,69 +52,96 @@ fn vectors(model: &Model, inputs: &[Input<'_>]) -> Vec<Vec<f32>> {
 
 #[test]
 fn an_input_alone_has_the_bits_it_has_in_a_batch() {
-    let (model, inputs) = (open(None), mixed());
-    let together = vectors(&model, &inputs);
-    for (input, batched) in inputs.iter().zip(&together) {
-        let alone = vectors(&model, std::slice::from_ref(input));
-        assert_eq!(alone[0], *batched, "{input:?}");
+    for folder in FOLDERS {
+        let model = open(folder);
+        let inputs = mixed(&model);
+        for (input, batched) in inputs.iter().zip(vectors(&model, &inputs)) {
+            let alone = vectors(&model, std::slice::from_ref(input));
+            assert_eq!(alone, [batched], "{folder}: {input:?}");
+        }
     }
 }
 
 #[test]
 fn order_does_not_change_a_bit() {
-    let (model, mut inputs) = (open(None), mixed());
-    let forwards = vectors(&model, &inputs);
-    inputs.reverse();
-    let mut backwards = vectors(&model, &inputs);
-    backwards.reverse();
-    assert_eq!(forwards, backwards);
+    for folder in FOLDERS {
+        let model = open(folder);
+        let mut inputs = mixed(&model);
+        let forwards = vectors(&model, &inputs);
+        inputs.reverse();
+        let mut backwards = vectors(&model, &inputs);
+        backwards.reverse();
+        assert_eq!(forwards, backwards, "{folder}");
+    }
 }
 
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
-    let inputs = mixed();
-    let one = vectors(&open(Some(1)), &inputs);
-    for threads in [2, 5] {
-        assert_eq!(vectors(&open(Some(threads)), &inputs), one, "{threads} threads");
+    for folder in FOLDERS {
+        let model = open_on(folder, Some(1));
+        let inputs = mixed(&model);
+        let one = vectors(&model, &inputs);
+        for threads in [2, 5] {
+            let many = vectors(&open_on(folder, Some(threads)), &inputs);
+            assert_eq!(many, one, "{folder}: {threads} threads");
+        }
     }
 }
 
 #[test]
 fn tasks_mixed_in_one_call_equal_tasks_run_apart() {
-    let (model, inputs) = (open(None), mixed());
+    let model = open("v3-tiny/original");
+    let (inputs, tasks) = (mixed(&model), tasks(&model));
     let mixed = vectors(&model, &inputs);
-    for (number, task) in TASKS.iter().enumerate() {
-        let same_task: Vec<_> = inputs.iter().skip(number).step_by(TASKS.len()).cloned().collect();
+    for (number, task) in tasks.iter().enumerate() {
+        let same_task: Vec<_> = inputs.iter().skip(number).step_by(tasks.len()).cloned().collect();
         let apart = vectors(&model, &same_task).concat();
-        let mixed: Vec<_> = mixed.iter().skip(number).step_by(TASKS.len()).cloned().collect();
-        assert_close(task.unwrap_or("no task"), &mixed.concat(), &apart, 1e-6);
+        let mixed: Vec<_> = mixed.iter().skip(number).step_by(tasks.len()).cloned().collect();
+        assert_close(task.as_deref().unwrap_or("no task"), &mixed.concat(), &apart, 1e-6);
     }
 }
 
 #[test]
-fn tasks_give_different_vectors() {
-    let vectors = vectors(&open(None), &mixed());
-    for (a, b) in vectors[..TASKS.len()].iter().zip(&vectors[1..TASKS.len()]) {
+fn tasks_of_v3_give_different_vectors() {
+    let model = open("v3-tiny/original");
+    let (vectors, tasks) = (vectors(&model, &mixed(&model)), tasks(&model).len());
+    assert_eq!(tasks, 6);
+    for (a, b) in vectors[..tasks].iter().zip(&vectors[1..tasks]) {
         assert_ne!(a, b);
     }
 }
 
 #[test]
-fn late_chunking_with_one_chunk_is_the_mean_of_the_whole_text() {
-    let model = open(None);
-    for text in TEXTS {
-        let chunks = model.chunk(text, Chunking::Tokens(usize::MAX)).expect("at most one chunk");
-        let whole = vectors(&model, &[Input::new(text).task("retrieval.passage")]);
-        let late = vectors(&model, &[Input::late(text, &chunks).task("retrieval.passage")]);
-        assert_eq!(late, whole[..chunks.len()], "{text:?}");
-        let part = vectors(&model, &[Input::late_parts(&[text]).task("retrieval.passage")]);
-        assert_eq!(part, whole, "{text:?}");
+fn the_one_task_of_v2_changes_nothing() {
+    for folder in &FOLDERS[1..] {
+        let model = open(folder);
+        assert_eq!(tasks(&model), [None, Some("text-matching".to_owned())]);
+        for pair in vectors(&model, &mixed(&model)).chunks(2) {
+            assert_eq!(pair[0], pair[1], "{folder}");
+        }
     }
 }
 
 #[test]
-fn parts_are_the_chunks_of_the_parts_joined_by_a_space() {
-    let model = open(None);
+fn late_chunking_with_one_chunk_is_the_mean_of_the_whole_text() {
+    for folder in FOLDERS {
+        let model = open(folder);
+        for input in mixed(&model) {
+            let kokeshi::Text::Whole(text) = input.text else { unreachable!("as mixed made it") };
+            let chunks = model.chunk(text, Chunking::Tokens(usize::MAX)).expect("at most one");
+            let late = Input::late(text, &chunks).options(input.options.clone());
+            let parts = [text];
+            let part = Input::late_parts(&parts).options(input.options.clone());
+            let whole = vectors(&model, std::slice::from_ref(&input));
+            assert_eq!(vectors(&model, &[late]), whole[..chunks.len()], "{folder}: {input:?}");
+            assert_eq!(vectors(&model, &[part]), whole, "{folder}: {input:?}");
+        }
+    }
+}
+
+/// Byte-level tokenizers, those of the `code` fixtures, have tokens for spaces.
+#[test]
+fn parts_are_the_chunks_of_the_parts_joined_by_a_space_unless_spaces_are_tokens() {
     let parts = ["The Force will be with you.", "力量与你同在。", "Sempre!"];
     let joined = parts.join(" ");
     let mut start = 0;
@@ -115,13 +150,18 @@ fn parts_are_the_chunks_of_the_parts_joined_by_a_space() {
         start = bytes.end + 1;
         kokeshi::Chunk::new(&joined, bytes).expect("whole characters")
     });
-    let by_parts = vectors(&model, &[Input::late_parts(&parts)]);
-    assert_eq!(by_parts, vectors(&model, &[Input::late(&joined, &chunks)]));
+    for folder in FOLDERS {
+        let model = open(folder);
+        let by_parts = vectors(&model, &[Input::late_parts(&parts)]);
+        let by_chunks = vectors(&model, &[Input::late(&joined, &chunks)]);
+        assert_eq!((by_parts.len(), by_chunks.len()), (3, 3));
+        assert_eq!(by_parts == by_chunks, !folder.contains("code"), "{folder}");
+    }
 }
 
 #[test]
 fn a_chunk_that_spans_two_windows_is_the_mean_over_both() {
-    let model = open(None);
+    let model = open("v3-tiny/original");
     let text = TEXTS.join(" ");
     let window = Window { size: Some(24), overlap: 8 };
     let plain =
@@ -140,7 +180,7 @@ fn a_chunk_that_spans_two_windows_is_the_mean_over_both() {
 
 #[test]
 fn nothing_in_gives_nothing_out() {
-    let model = open(None);
+    let model = open("v3-tiny/original");
     assert!(model.embed(&[]).expect("no vectors").is_empty());
     let embedded = model.embed(&[Input::late("text", &[]), Input::late_parts(&[])]);
     for one in embedded.expect("no vectors") {

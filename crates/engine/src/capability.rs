@@ -1,0 +1,85 @@
+//! What a model was trained for: tasks and dimensions. A refusal says which model can do more.
+
+use crate::error::{Error, Result};
+use kokeshi_model::{EncoderConfig, Position};
+
+/// Tasks of the released jina-embeddings-v3.
+const V3_TASKS: [&str; 5] =
+    ["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching"];
+
+/// The adapter index of `task`.
+///
+/// # Errors
+///
+/// [`Error::UnknownTask`] if the model has no such task.
+pub(crate) fn adapter(config: &EncoderConfig, index: usize, task: &str) -> Result<usize> {
+    let position = config.tasks.iter().position(|known| known.name == task);
+    position.ok_or_else(|| Error::UnknownTask {
+        index,
+        task: task.to_owned(),
+        known: known_tasks(config),
+        hint: is_v2(config).then(|| v2_task_hint(task)),
+    })
+}
+
+/// Refuses `dimensions` that vectors of the model cannot be cut to.
+///
+/// # Errors
+///
+/// [`Error::FixedWidth`] or [`Error::Dimensions`].
+pub(crate) fn check_dimensions(
+    config: &EncoderConfig,
+    index: usize,
+    dimensions: Option<usize>,
+) -> Result<()> {
+    let hidden = config.hidden;
+    match dimensions {
+        Some(dimensions) if !config.truncatable && dimensions != hidden => {
+            Err(Error::FixedWidth { index, dimensions, hidden })
+        }
+        Some(dimensions) if !(1..=hidden).contains(&dimensions) => {
+            Err(Error::Dimensions { index, dimensions, hidden })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of the families that load, jina-embeddings-v2 alone has ALiBi.
+fn is_v2(config: &EncoderConfig) -> bool {
+    config.position == Position::Alibi
+}
+
+fn known_tasks(config: &EncoderConfig) -> String {
+    let names: Vec<_> = config.tasks.iter().map(|task| format!("`{}`", task.name)).collect();
+    let names = names.join(", ");
+    if is_v2(config) {
+        let family = "this model (jina-embeddings-v2)";
+        format!("{family} was trained for one purpose, {names}, and has no task adapters")
+    } else if names.is_empty() {
+        "this model has no tasks".to_owned()
+    } else {
+        format!("this model has {names}")
+    }
+}
+
+fn v2_task_hint(task: &str) -> String {
+    if V3_TASKS.contains(&task) {
+        format!("leave the task out, or use jina-embeddings-v3, which has `{task}`")
+    } else {
+        format!("leave the task out; jina-embeddings-v3 has `{}`", V3_TASKS.join("`, `"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kokeshi_model::Checkpoint;
+    use kokeshi_testkit::fixture;
+
+    #[test]
+    fn the_hints_offer_the_tasks_that_v3_has() {
+        let v3 = Checkpoint::open(&fixture("v3-tiny/original")).expect("a checkpoint");
+        let names: Vec<_> = v3.config().tasks.iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(names, V3_TASKS);
+    }
+}
