@@ -1,10 +1,11 @@
 //! The command line: definitions and the prose of `--help`, nothing else.
 
+use crate::bytes;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use kokeshi::{Chunking, EmbeddingType, Level, Shape};
 use std::path::PathBuf;
 
-/// Text embeddings with jina-embeddings-v3, on this machine.
+/// Text embeddings with jina-embeddings-v3 and jina-embeddings-v2, on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "kokeshi", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -33,7 +34,7 @@ pub(crate) struct ModelArguments {
     pub(crate) device: DeviceArguments,
 }
 
-/// What a model runs on.
+/// What models run on.
 #[derive(Args, Debug)]
 pub(crate) struct DeviceArguments {
     /// Arithmetic: optimised for this processor, or the plain loops that define what is right
@@ -45,6 +46,10 @@ pub(crate) struct DeviceArguments {
     /// Instruction set; the default is the fastest that this processor has
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub(crate) simd_level: Option<Level>,
+    /// Memory that loaded models may take together, such as `4GB` or `1.5GiB`; the default is no
+    /// limit. When the next model does not fit beside the others, those used longest ago make room
+    #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
+    pub(crate) memory_budget: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,7 +95,7 @@ pub(crate) enum InputFormat {
 /// What is computed. Names and defaults are those of the Jina embeddings API.
 #[derive(Args, Debug)]
 pub(crate) struct EncodingArguments {
-    /// Keep only the first N dimensions of each vector
+    /// Keep only the first N dimensions of each vector; jina-embeddings-v2 was not trained for it
     #[arg(long, value_name = "N")]
     pub(crate) dimensions: Option<usize>,
     /// Cut the tail off texts beyond the model's limit, with a warning, instead of failing
@@ -120,7 +125,8 @@ pub(crate) struct EmbedArguments {
     /// Pool each vector from one pass over the whole document, so that chunks know their context.
     ///
     /// Without --chunk, the texts of one source (the command line, standard input, a file) are the
-    /// parts of one document, joined by spaces.
+    /// parts of one document, joined by spaces. The hosted API has it for jina-embeddings-v3 only;
+    /// here jina-embeddings-v2 has it too.
     #[arg(long)]
     pub(crate) late_chunking: bool,
     /// How vectors are written: `float`, `base64` (little-endian f32), `binary` or `ubinary`
@@ -159,7 +165,7 @@ pub(crate) struct SimilarityArguments {
     /// Rank the texts against this query; without it, all texts are compared with each other
     #[arg(long, short)]
     pub(crate) query: Option<String>,
-    /// Task for all texts. Without it, where the model has them: `retrieval.query` and
+    /// Task for all texts. Without it, where a model has them: `retrieval.query` and
     /// `retrieval.passage` with --query, else `text-matching`
     #[arg(long)]
     pub(crate) task: Option<String>,
@@ -174,8 +180,15 @@ pub(crate) struct SimilarityArguments {
     /// Also draw the picture into a web page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// A known name, a hub id or a folder. Given twice, both models' results stand side by side:
+    /// what changes for these texts with a migration from the first to the second.
+    ///
+    /// Ranks can be compared between models; scores cannot, because each model has a scale of its
+    /// own.
+    #[arg(long = "model", value_name = "MODEL", default_value = "starter")]
+    pub(crate) models: Vec<String>,
     #[command(flatten)]
-    pub(crate) model: ModelArguments,
+    pub(crate) device: DeviceArguments,
 }
 
 #[derive(Debug, Subcommand)]

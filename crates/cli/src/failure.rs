@@ -47,10 +47,16 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
         return ExitCode::from(2);
     }
     printer.error(&message(error));
-    for hint in error.chain().filter_map(|cause| cause.downcast_ref::<Hinted>()) {
-        printer.hint(&hint.hint);
+    for hint in error.chain().filter_map(hint) {
+        printer.hint(&hint);
     }
     ExitCode::FAILURE
+}
+
+/// The way out that a cause knows: the engine's errors have some of their own.
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let ours = cause.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
+    ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint))
 }
 
 /// The causes joined by colons, without those that the cause before has quoted already.

@@ -1,4 +1,4 @@
-//! Texts in columns of a terminal.
+//! Words and texts in columns of a terminal.
 
 use unicode_width::UnicodeWidthChar;
 
@@ -25,6 +25,11 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
     }
     line.extend(std::iter::repeat_n(' ', width.saturating_sub(columns)));
     line
+}
+
+/// `1 task`, `5 tasks`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! `kokeshi`: texts to embeddings with jina-embeddings-v3, on this machine.
+//! `kokeshi`: texts to embeddings with jina-embeddings-v3 and -v2, on this machine.
 //!
 //! Exit status: 0 success, 1 a failure that the message explains, 2 wrong usage.
 
 mod args;
+mod bytes;
 mod commands;
 mod env;
 mod failure;

@@ -1,7 +1,7 @@
 //! Progress on a terminal: texts and tokens a second, and the time that is left.
 
 use crate::printer::Printer;
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
 /// A bar over the bytes of the input, the one measure of work that is known beforehand.
@@ -64,9 +64,4 @@ pub(crate) fn bar(bytes: Option<u64>, printer: &Printer) -> ProgressBar {
     bar.set_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// A size for people.
-pub(crate) fn size(bytes: u64) -> String {
-    DecimalBytes(bytes).to_string()
 }

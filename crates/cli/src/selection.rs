@@ -1,11 +1,15 @@
 //! From what the user calls a model to the model.
 
-use crate::args::{DeviceArguments, DeviceKind, ModelArguments};
+use crate::args::{DeviceArguments, DeviceKind};
+use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{Device, LoadOptions, Model};
-use kokeshi_hub::ModelRef;
+use kokeshi::{Device, Error, LoadOptions, Model, Models};
+use kokeshi_hub::{KNOWN, Known, ModelRef};
+use std::ffi::OsStr;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where the files of a model are.
 #[derive(Debug)]
@@ -31,17 +35,64 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Place> {
     }
 }
 
-/// Loads the model that `--model` and its device options choose.
-pub(crate) fn load(arguments: &ModelArguments) -> anyhow::Result<Model> {
-    load_named(&arguments.model, &arguments.device)
+/// The models of a call, each loaded when it is first asked for.
+pub(crate) struct Loader {
+    models: Models,
 }
 
-/// Loads `name` for a device.
-pub(crate) fn load_named(name: &str, device: &DeviceArguments) -> anyhow::Result<Model> {
-    let options = LoadOptions { device: self::device(device)? };
-    Ok(match find(name)? {
-        Place::Bundled => Model::starter(&options)?,
-        Place::Folder(folder) => Model::open(&folder, &options)?,
+impl Loader {
+    pub(crate) fn new(arguments: &DeviceArguments) -> anyhow::Result<Self> {
+        let options = LoadOptions { device: device(arguments)? };
+        Ok(Self { models: Models::new(options, arguments.memory_budget) })
+    }
+
+    /// The model that the user calls `name`.
+    pub(crate) fn get(&self, name: &str) -> anyhow::Result<Arc<Model>> {
+        let place = find(name)?;
+        let model = self.models.get(&place.to_string(), |options| place.open(options));
+        model.map_err(|error| match error {
+            Error::Budget { bytes, budget, .. } => over_budget(name, bytes, budget),
+            other => other.into(),
+        })
+    }
+}
+
+fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
+    let (size, budget) = (bytes::shown(bytes as u64), bytes::shown(budget as u64));
+    hinted(
+        format!("model `{name}` takes {size}, more than the memory budget of {budget}"),
+        "give more with --memory-budget, or leave it out",
+    )
+}
+
+impl Place {
+    fn open(&self, options: &LoadOptions) -> kokeshi::Result<Model> {
+        match self {
+            Self::Bundled => Model::starter(options),
+            Self::Folder(folder) => Model::open(folder, options),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bundled => f.write_str("in this program"),
+            Self::Folder(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+/// The catalogue's entry of a model: by its name, or by a folder of that name, as a clone of its
+/// repository has it.
+pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static Known>> {
+    Ok(match ModelRef::parse(name)? {
+        ModelRef::Starter => KNOWN.iter().find(|known| known.repo.is_none()),
+        ModelRef::Repo { repo, .. } => kokeshi_hub::known(&repo),
+        ModelRef::Folder(folder) => {
+            let name = folder.file_name().and_then(OsStr::to_str);
+            name.and_then(kokeshi_hub::known).filter(|known| known.repo.is_some())
+        }
     })
 }
 

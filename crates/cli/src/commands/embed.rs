@@ -6,8 +6,8 @@ use crate::input::{self, Document, Origin, Purpose, Texts};
 use crate::meter::Meter;
 use crate::output::{Output, Row, Totals};
 use crate::printer::Printer;
-use crate::selection;
-use kokeshi::{Chunk, Chunking, Input, Options, Text};
+use crate::selection::Loader;
+use kokeshi::{Chunk, Chunking, Input, Options, Position, Text};
 use std::iter::Peekable;
 use std::process::ExitCode;
 
@@ -16,12 +16,21 @@ const BLOCK_TEXTS: usize = 256;
 /// Bytes of a block, about 64,000 tokens; a longer text is a block alone.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// Said of late chunking with a model of v2, which are those with ALiBi: nobody should expect to
+/// get the same vectors from the service.
+const BEYOND_HOSTED: &str = "late chunking with jina-embeddings-v2 goes beyond the hosted API, \
+                             which has it for jina-embeddings-v3 only";
+
 pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut output = Output::open(arguments, printer)?;
     let purpose = purpose(arguments);
     let texts = Texts::open(&arguments.input, purpose, printer)?;
-    let model = selection::load(&arguments.model)?;
-    let forward = Forward { model, meter: Meter::new(texts.bytes, printer), printer };
+    let name = &arguments.model.model;
+    let model = Loader::new(&arguments.model.device)?.get(name)?;
+    if arguments.late_chunking && model.config().position == Position::Alibi {
+        printer.note(BEYOND_HOSTED);
+    }
+    let forward = Forward { name, model, meter: Meter::new(texts.bytes, printer), printer };
     let options = Options {
         normalized: arguments.normalized,
         ..options(&arguments.encoding, arguments.task.as_deref())

@@ -3,11 +3,9 @@
 use super::{Document, Origin, Source};
 use crate::failure::hinted;
 use anyhow::Context;
+use kokeshi::MAX_TEXT_BYTES;
 use serde_json::Value;
 use std::io::{BufRead, Read};
-
-/// Longest text that is read: as long as the engine takes.
-const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// One line as it lies in its source, without the line break.
 struct Line {

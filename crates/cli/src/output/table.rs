@@ -1,7 +1,7 @@
 //! A table for people: each text beside the first values of its vector.
 
 use super::{Format, Row, Totals};
-use crate::layout::fitted;
+use crate::layout::{counted, fitted};
 use crate::printer::Printer;
 use std::io::{self, Write};
 
@@ -43,7 +43,6 @@ impl Format for Table<'_> {
     }
 
     fn finish(&mut self, totals: Totals, to: &mut dyn Write) -> io::Result<()> {
-        let plural = if totals.vectors == 1 { "" } else { "s" };
-        writeln!(to, "{} vector{plural}, {} tokens", totals.vectors, totals.tokens)
+        writeln!(to, "{}, {}", counted(totals.vectors, "vector"), counted(totals.tokens, "token"))
     }
 }

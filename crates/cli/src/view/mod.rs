@@ -1,7 +1,12 @@
 //! Similarities as data, in the terminal and as pictures.
 
+mod comparison;
+mod grid;
 pub(crate) mod svg;
 mod terminal;
+
+pub(crate) use comparison::{Matrices, Rankings};
+use grid::Grid;
 
 use crate::printer::Printer;
 use serde::Serialize;
@@ -12,7 +17,9 @@ use std::io::{self, Write};
 #[serde(untagged)]
 pub(crate) enum View {
     Ranking(Ranking),
+    Rankings(Rankings),
     Matrix(Matrix),
+    Matrices(Matrices),
 }
 
 /// Texts by their similarity to a query.
@@ -47,22 +54,16 @@ impl View {
     pub(crate) fn print(&self, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
         match self {
             Self::Ranking(ranking) => terminal::ranking(ranking, to, printer),
-            Self::Matrix(matrix) => terminal::matrix(matrix, to, printer),
+            Self::Rankings(rankings) => terminal::rankings(rankings, to, printer),
+            Self::Matrix(matrix) => terminal::grid(&matrix.grid(), to, printer),
+            Self::Matrices(matrices) => terminal::matrices(matrices, to, printer),
         }
     }
 }
 
 impl Matrix {
-    /// Lowest and highest similarity of two different texts: what shades are spread over, since
-    /// every text's similarity to itself is 1.
-    fn range(&self) -> (f32, f32) {
-        let others = self.matrix.iter().enumerate().flat_map(|(i, row)| {
-            row.iter().enumerate().filter(move |&(j, _)| i != j).map(|(_, &score)| score)
-        });
-        let (low, high) = others.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), score| {
-            (low.min(score), high.max(score))
-        });
-        if low < high { (low, high) } else { (0.0, 1.0) }
+    fn grid(&self) -> Grid<'_> {
+        Grid::similarities(&self.texts, &self.matrix)
     }
 }
 
@@ -82,17 +83,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shades_spread_over_the_similarities_of_different_texts() {
-        let matrix = |score: f32| Matrix {
-            model: String::new(),
-            texts: vec![String::new(); 3],
-            matrix: vec![vec![1.0, 0.2, score], vec![0.2, 1.0, 0.4], vec![score, 0.4, 1.0]],
-        };
-        assert_eq!(matrix(0.6).range(), (0.2, 0.6));
+    fn shares_lie_between_the_ends_of_the_range_and_do_not_pass_them() {
         assert_eq!(share(0.5, (0.25, 0.75)), 0.5);
         assert_eq!(share(1.0, (0.25, 0.75)), 1.0);
-        let alone =
-            Matrix { model: String::new(), texts: vec![String::new()], matrix: vec![vec![1.0]] };
-        assert_eq!(alone.range(), (0.0, 1.0));
+        assert_eq!(share(-1.0, (0.25, 0.75)), 0.0);
     }
 }

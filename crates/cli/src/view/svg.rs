@@ -1,13 +1,17 @@
 //! Pictures: SVG, alone or in a web page.
 
-use super::{Matrix, Ranking, View, colour, share};
+use super::comparison::Moved;
+use super::{Grid, Matrices, Matrix, Ranking, Rankings, View, colour, share};
 use std::fmt::Write;
 
-/// Pixels of a cell of the matrix, and of a line of the ranking.
+/// Pixels of a cell of a matrix, and of a line of a ranking or a heading.
 const CELL: usize = 44;
 const LINE: usize = 26;
-/// Pixels of the longest bar.
+/// Pixels of the longest bar, and of the score before it.
 const BAR: usize = 220;
+const SCORE: usize = 70;
+/// Pixels between two rankings, where lines connect the places of each text.
+const SLOPE: usize = 90;
 /// Pixels beside the matrix or the bars, for the texts, and how many characters they hold.
 const TEXT: usize = 480;
 const TEXT_CHARS: usize = 64;
@@ -16,7 +20,9 @@ const TEXT_CHARS: usize = 64;
 pub(crate) fn picture(view: &View) -> String {
     let (width, height, body) = match view {
         View::Ranking(ranking) => bars(ranking),
-        View::Matrix(matrix) => cells(matrix),
+        View::Rankings(rankings) => slopes(rankings),
+        View::Matrix(matrix) => cells(&matrix.grid()),
+        View::Matrices(matrices) => stacked(matrices),
     };
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
@@ -28,8 +34,12 @@ pub(crate) fn picture(view: &View) -> String {
 /// The picture in a page of its own, without script and without anything from elsewhere.
 pub(crate) fn page(view: &View) -> String {
     let title = match view {
-        View::Ranking(ranking) => escaped(&ranking.query),
-        View::Matrix(matrix) => format!("similarity of {} texts", matrix.texts.len()),
+        View::Ranking(Ranking { query, .. }) | View::Rankings(Rankings { query, .. }) => {
+            escaped(query)
+        }
+        View::Matrix(Matrix { texts, .. }) | View::Matrices(Matrices { texts, .. }) => {
+            format!("similarity of {} texts", texts.len())
+        }
     };
     format!(
         "<!doctype html>\n<html>\n<head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
@@ -38,31 +48,82 @@ pub(crate) fn page(view: &View) -> String {
     )
 }
 
+/// Width, height and elements.
 type Body = (usize, usize, String);
 
 fn bars(ranking: &Ranking) -> Body {
     let mut body = String::new();
     for (rank, result) in ranking.results.iter().enumerate() {
-        let (y, share) = (10 + rank * LINE, share(result.score, (0.0, 1.0)));
-        let bar = (share * BAR as f32).round();
-        body += &rect(70, y, bar as usize, LINE - 8, share, &result.text);
-        body += &label(60, y + 13, "end", "black", &format!("{:.3}", result.score));
-        body += &label(80 + BAR, y + 13, "start", "black", &shortened(&result.text));
+        let y = 10 + rank * LINE;
+        body += &bar(0, y, result.score, &result.text);
+        body += &label(SCORE + BAR + 10, y + 13, "start", "black", &shortened(&result.text));
     }
-    (80 + BAR + TEXT, 20 + ranking.results.len() * LINE, body)
+    (SCORE + BAR + 10 + TEXT, 20 + ranking.results.len() * LINE, body)
 }
 
-fn cells(matrix: &Matrix) -> Body {
-    let (side, range) = (matrix.texts.len() * CELL, matrix.range());
+/// Two rankings, and a line from each text's place in the first to its place in the second. The
+/// texts stand beside the second.
+fn slopes(rankings: &Rankings) -> Body {
+    let (second, texts) = (SCORE + BAR + SLOPE, 2 * (SCORE + BAR) + SLOPE + 10);
+    let [a, b] = &rankings.models;
+    let mut body = label(10, 23, "start", "black", &shortened(&format!("A  {a}")));
+    body += &label(second + SCORE, 23, "start", "black", &shortened(&format!("B  {b}")));
+    for result in &rankings.results {
+        let [y_a, y_b] = result.ranks.map(|rank| 10 + rank * LINE);
+        let [score_a, score_b] = result.scores;
+        body += &bar(0, y_a, score_a, &result.text);
+        body += &slope(y_a, y_b, result);
+        body += &bar(second, y_b, score_b, &result.text);
+        body += &label(texts, y_b + 13, "start", "black", &shortened(&result.text));
+    }
+    (texts + TEXT, 20 + (rankings.results.len() + 1) * LINE, body)
+}
+
+/// A score and its bar.
+fn bar(x: usize, y: usize, score: f32, title: &str) -> String {
+    let share = share(score, (0.0, 1.0));
+    let width = (share * BAR as f32).round() as usize;
+    rect(x + SCORE, y, width, LINE - 8, share, title)
+        + &label(x + SCORE - 10, y + 13, "end", "black", &format!("{score:.3}"))
+}
+
+fn slope(from: usize, to: usize, result: &Moved) -> String {
+    let (start, end) = (SCORE + BAR + 8, SCORE + BAR + SLOPE + 16);
+    let stroke = match result.climb {
+        ..0 => "firebrick",
+        0 => "silver",
+        1.. => "seagreen",
+    };
+    let (from, to, title) = (from + 9, to + 9, escaped(&result.text));
+    format!(
+        "<line x1=\"{start}\" y1=\"{from}\" x2=\"{end}\" y2=\"{to}\" stroke=\"{stroke}\" \
+         stroke-width=\"2\"><title>{title}</title></line>\n"
+    )
+}
+
+/// The grids one below the other.
+fn stacked(matrices: &Matrices) -> Body {
+    let (mut width, mut top, mut body) = (0, 0, String::new());
+    for (heading, grid) in matrices.grids() {
+        let (grid_width, grid_height, cells) = cells(&grid);
+        body += &label(10, top + 23, "start", "black", &heading);
+        body += &format!("<g transform=\"translate(0,{})\">\n{cells}</g>\n", top + LINE);
+        (width, top) = (width.max(grid_width), top + LINE + grid_height);
+    }
+    (width, top, body)
+}
+
+fn cells(grid: &Grid<'_>) -> Body {
+    let side = grid.texts.len() * CELL;
     let mut body = String::new();
-    for (i, (scores, text)) in matrix.matrix.iter().zip(&matrix.texts).enumerate() {
+    for (i, (values, text)) in grid.values.iter().zip(grid.texts).enumerate() {
         let y = 10 + i * CELL;
-        for (j, &score) in scores.iter().enumerate() {
-            let (x, share) = (10 + j * CELL, share(score, range));
+        for (j, &value) in values.iter().enumerate() {
+            let (x, share) = (10 + j * CELL, grid.share(value));
             let ink = if share > 0.5 { "white" } else { "black" };
-            let title = format!("{score:.4}\n{text}\n{}", matrix.texts[j]);
+            let title = format!("{}\n{text}\n{}", grid.number(value, 4), grid.texts[j]);
             body += &rect(x, y, CELL, CELL, share, &title);
-            body += &label(x + CELL / 2, y + CELL / 2 + 5, "middle", ink, &format!("{score:.2}"));
+            body += &label(x + CELL / 2, y + CELL / 2 + 5, "middle", ink, &grid.number(value, 2));
         }
         body += &label(side + 20, y + CELL / 2 + 5, "start", "black", &shortened(text));
     }

@@ -1,6 +1,7 @@
 //! Bars and shades of a terminal.
 
-use super::{Matrix, Ranking, colour, share};
+use super::comparison::Moved;
+use super::{Grid, Matrices, Ranking, Rankings, colour, share};
 use crate::layout::fitted;
 use crate::printer::Printer;
 use std::io::{self, Write};
@@ -11,6 +12,8 @@ const BAR_WIDTH: usize = 20;
 const CELL_WIDTH: usize = 6;
 /// Columns of the number of a text.
 const LABEL_WIDTH: usize = 5;
+/// Columns of a change of rank, such as `↑12`.
+const CLIMB_WIDTH: usize = 5;
 
 /// One line a text: rank, score, bar, text.
 pub(super) fn ranking(ranking: &Ranking, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
@@ -35,41 +38,85 @@ fn bar(score: f32, blocks: bool) -> String {
     fitted(&bar, BAR_WIDTH)
 }
 
-/// A shaded square with the scores in it where they fit, and the texts beside it.
-pub(super) fn matrix(matrix: &Matrix, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
-    let count = matrix.texts.len();
+/// One line a text, in the first model's order: rank and score under each model, how far it climbs
+/// or falls between them, text.
+pub(super) fn rankings(
+    rankings: &Rankings,
+    to: &mut dyn Write,
+    printer: &Printer,
+) -> io::Result<()> {
+    let [first, second] = &rankings.models;
+    writeln!(to, "A  {first}\nB  {second}\n")?;
+    writeln!(to, "{:>4}  {:>6}  {:>CLIMB_WIDTH$}  {:>4}  {:>6}", "A", "score", "", "B", "score")?;
+    let text_width = printer.width.saturating_sub(2 * (4 + 2 + 6 + 2) + CLIMB_WIDTH + 2).max(10);
+    for result in &rankings.results {
+        let ([rank_a, rank_b], [score_a, score_b]) = (result.ranks, result.scores);
+        let (climb, text) = (climb(result, printer), fitted(&result.text, text_width));
+        let text = text.trim_end();
+        writeln!(to, "{rank_a:>4}  {score_a:>6.3}  {climb}  {rank_b:>4}  {score_b:>6.3}  {text}")?;
+    }
+    let (moves, count) = (rankings.moves(), rankings.results.len());
+    writeln!(
+        to,
+        "\n{moves} of {count} texts change their rank; compare ranks: each model has a score scale \
+         of its own"
+    )
+}
+
+/// `↑2` or `↓2`, in green or red; nothing for a text that keeps its place.
+fn climb(result: &Moved, printer: &Printer) -> String {
+    let (up, down) = if printer.blocks { ("↑", "↓") } else { ("+", "-") };
+    let (arrow, colour) = if result.climb > 0 { (up, 32) } else { (down, 31) };
+    let places = result.climb.unsigned_abs();
+    let text = if places == 0 { String::new() } else { format!("{arrow}{places}") };
+    let text = format!("{text:>CLIMB_WIDTH$}");
+    if printer.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text }
+}
+
+/// A grid for each model, and one for what changes between them.
+pub(super) fn matrices(
+    matrices: &Matrices,
+    to: &mut dyn Write,
+    printer: &Printer,
+) -> io::Result<()> {
+    for (number, (heading, grid)) in matrices.grids().iter().enumerate() {
+        writeln!(to, "{}{heading}", if number > 0 { "\n" } else { "" })?;
+        self::grid(grid, to, printer)?;
+    }
+    Ok(())
+}
+
+/// A shaded square with the numbers in it where they fit, and the texts beside it.
+pub(super) fn grid(grid: &Grid<'_>, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
+    let count = grid.texts.len();
     let numbers = LABEL_WIDTH + count * CELL_WIDTH + 12 <= printer.width;
     let cell_width = if numbers { CELL_WIDTH } else { 2 };
     let text_width = printer.width.saturating_sub(LABEL_WIDTH + count * cell_width + 2).max(10);
-    let range = matrix.range();
     if numbers {
         let heads: String = (0..count).map(|i| format!("{i:^CELL_WIDTH$}")).collect();
         writeln!(to, "{:LABEL_WIDTH$}{}", "", heads.trim_end())?;
     }
-    for (index, (scores, text)) in matrix.matrix.iter().zip(&matrix.texts).enumerate() {
+    for (index, (values, text)) in grid.values.iter().zip(grid.texts).enumerate() {
         write!(to, "{index:>4} ")?;
-        for &score in scores {
-            write!(to, "{}", cell(score, share(score, range), numbers, printer))?;
+        for &value in values {
+            let number = if numbers { grid.number(value, 2) } else { String::new() };
+            write!(to, "{}", cell(&number, cell_width, grid.share(value), printer))?;
         }
         writeln!(to, "  {}", fitted(text, text_width).trim_end())?;
     }
     Ok(())
 }
 
-fn cell(score: f32, share: f32, numbers: bool, printer: &Printer) -> String {
-    let text = if numbers { format!("{score:^CELL_WIDTH$.2}") } else { "  ".to_owned() };
+fn cell(number: &str, width: usize, share: f32, printer: &Printer) -> String {
     if printer.colour {
         let [r, g, b] = colour(share);
         let ink = if share > 0.5 { 255 } else { 0 };
-        return format!("\x1b[48;2;{r};{g};{b};38;2;{ink};{ink};{ink}m{text}\x1b[0m");
+        return format!("\x1b[48;2;{r};{g};{b};38;2;{ink};{ink};{ink}m{number:^width$}\x1b[0m");
     }
     let shades =
         if printer.blocks { [" ", "░", "▒", "▓", "█"] } else { [" ", ".", "+", "*", "#"] };
     let shade = shades[((share * 5.0) as usize).min(4)];
-    match numbers {
-        true => format!("{score:5.2}{shade}"),
-        false => shade.repeat(2),
-    }
+    if number.is_empty() { shade.repeat(width) } else { format!("{number:>5}{shade}") }
 }
 
 #[cfg(test)]

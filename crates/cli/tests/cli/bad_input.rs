@@ -66,9 +66,7 @@ fn jsonl_that_is_none_is_named_by_line() {
     error: line 1 of standard input holds no text
     hint: a JSONL line is an object such as `{"text": "…"}`, or a string
     "##);
-    insta::assert_snapshot!(messages(&jsonl, b"{\"text\": \"a\"", 1), @r##"
-    error: line 1 of standard input is not valid JSON: EOF while parsing an object at column 12
-    "##);
+    insta::assert_snapshot!(messages(&jsonl, b"{\"text\": \"a\"", 1), @"error: line 1 of standard input is not valid JSON: EOF while parsing an object at column 12");
 }
 
 #[test]
@@ -81,9 +79,7 @@ fn files_that_are_not_there_are_named() {
     error: `.` is a folder
     hint: `--input './*.txt'` reads the files in it
     "##);
-    insta::assert_snapshot!(messages(&["embed", "a", "--output", "absent/out"], b"", 1), @r##"
-    error: cannot write absent/out: No such file or directory (os error 2)
-    "##);
+    insta::assert_snapshot!(messages(&["embed", "a", "--output", "absent/out"], b"", 1), @"error: cannot write absent/out: No such file or directory (os error 2)");
 }
 
 #[test]
@@ -93,15 +89,9 @@ fn options_out_of_range_say_what_the_range_is() {
         let arguments = ["embed", "a", option, value, "--model"].map(OsStr::new);
         place.run(arguments.into_iter().chain([model.as_os_str()])).failure(1).to_owned()
     };
-    insta::assert_snapshot!(embed("--task", "retrieval"), @r##"
-    error: text 0: unknown task `retrieval`; this model has `retrieval.query`, `retrieval.passage`, `separation`, `classification`, `text-matching`
-    "##);
-    insta::assert_snapshot!(embed("--dimensions", "0"), @r##"
-    error: text 0: dimensions 0 is out of range; this model has 1 to 64
-    "##);
-    insta::assert_snapshot!(embed("--dimensions", "65"), @r##"
-    error: text 0: dimensions 65 is out of range; this model has 1 to 64
-    "##);
+    insta::assert_snapshot!(embed("--task", "retrieval"), @"error: text 0: unknown task `retrieval`; this model has `retrieval.query`, `retrieval.passage`, `separation`, `classification`, `text-matching`");
+    insta::assert_snapshot!(embed("--dimensions", "0"), @"error: text 0: dimensions 0 is out of range; this model has 1 to 64");
+    insta::assert_snapshot!(embed("--dimensions", "65"), @"error: text 0: dimensions 65 is out of range; this model has 1 to 64");
 }
 
 #[test]
@@ -130,12 +120,8 @@ fn models_that_are_not_there_are_named_with_the_way_to_get_them() {
     error: model `jina-embeddings-v3` is not on this machine
     hint: `kokeshi models pull jina-embeddings-v3` downloads it
     "##);
-    insta::assert_snapshot!(embed("jina-embedings-v3"), @r##"
-    error: unknown model `jina-embedings-v3`; did you mean `jina-embeddings-v3`?
-    "##);
-    insta::assert_snapshot!(embed("./absent"), @r##"
-    error: ./absent has no config.json: a checkpoint folder holds config.json and model.safetensors (or model.safetensors.index.json and its parts)
-    "##);
+    insta::assert_snapshot!(embed("jina-embedings-v3"), @"error: unknown model `jina-embedings-v3`; did you mean `jina-embeddings-v3`?");
+    insta::assert_snapshot!(embed("./absent"), @"error: ./absent has no config.json: a checkpoint folder holds config.json and model.safetensors (or model.safetensors.index.json and its parts)");
 }
 
 #[test]

@@ -5,11 +5,13 @@ mod embed;
 mod formats;
 mod models;
 mod similarity;
+mod v2;
 
+use kokeshi_testkit::fixture;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -36,6 +38,24 @@ impl Place {
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).expect("a written file");
+    }
+
+    /// Puts the files of `checkpoint` where the hub's cache has those of `jinaai/{name}`.
+    fn cache(&self, name: &str, checkpoint: &Path) -> PathBuf {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let repo = self.path(&format!("hub/models--jinaai--{name}"));
+        let snapshot = repo.join("snapshots").join(commit);
+        for folder in [&repo.join("refs"), &snapshot] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        fs::write(repo.join("refs/main"), commit).expect("a ref");
+        for file in fs::read_dir(checkpoint).expect("a checkpoint") {
+            let file = file.expect("a file");
+            if file.path().is_file() {
+                fs::copy(file.path(), snapshot.join(file.file_name())).expect("a copy");
+            }
+        }
+        snapshot
     }
 
     fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
@@ -114,5 +134,5 @@ fn vector(entry: &serde_json::Value) -> Vec<f32> {
 
 /// A checkpoint with published tensor names and random weights, small enough for tests.
 fn tiny_v3() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/v3-tiny/original")
+    fixture("v3-tiny/original")
 }

@@ -32,16 +32,7 @@ fn list_names_every_known_model_and_whether_it_is_here() {
 #[test]
 fn a_model_in_the_cache_is_found_by_its_name() {
     let place = Place::new();
-    let repo = place.path("hub/models--jinaai--jina-embeddings-v3");
-    let snapshot = repo.join("snapshots/0123456789abcdef0123456789abcdef01234567");
-    fs::create_dir_all(&snapshot).expect("a folder");
-    fs::create_dir_all(repo.join("refs")).expect("a folder");
-    fs::write(repo.join("refs/main"), "0123456789abcdef0123456789abcdef01234567").expect("a ref");
-    for file in fs::read_dir(tiny_v3()).expect("a checkpoint").map(|file| file.expect("a file")) {
-        if file.path().is_file() {
-            fs::copy(file.path(), snapshot.join(file.file_name())).expect("a copy");
-        }
-    }
+    let snapshot = place.cache("jina-embeddings-v3", &tiny_v3());
     let models = place.run(["models", "list", "--json"]).json();
     assert_eq!(models[1]["cached"].as_str(), snapshot.to_str());
     let list = place.run(["models", "list"]);
@@ -88,7 +79,8 @@ fn info_shows_configuration_tensors_tasks_tokenizer_and_licence() {
     }
     let run = place.run(["models", "info", "starter"]);
     let text = run.quiet();
-    for expected in ["Apache-2.0", "layout      original", "retrieval.passage", "Unigram"] {
+    for expected in ["Apache-2.0", "layout      original", "retrieval.passage", "Unigram", "rotary"]
+    {
         assert!(text.contains(expected), "{expected}: {text}");
     }
 }
@@ -113,8 +105,8 @@ fn verify_fails_every_case_for_weights_that_are_not_the_released_ones() {
 fn the_starter_model_has_nothing_to_verify() {
     let run = Place::new().run(["models", "verify", "starter"]);
     insta::assert_snapshot!(run.failure(1), @r##"
-    error: there are no published vectors of the starter model to compare with
-    hint: `kokeshi models pull jina-embeddings-v3`, then `kokeshi models verify`
+    error: there are no published vectors of `starter` to compare with
+    hint: there are some of `jina-embeddings-v3`, `jina-embeddings-v2-base-code`, `jina-embeddings-v2-small-en`
     "##);
 }
 
@@ -131,7 +123,7 @@ fn a_model_without_the_tasks_of_v3_has_nothing_to_verify() {
         fs::copy(fixture.join(name), place.path(name)).expect("a copy");
     }
     let run = place.run(["models", "verify", "./"]);
-    assert!(run.failure(1).starts_with("error: there are no published vectors of `./`, which "));
+    assert!(run.failure(1).starts_with("error: there are no published vectors of `./` to "));
 }
 
 #[test]

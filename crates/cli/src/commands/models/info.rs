@@ -1,10 +1,13 @@
 //! `kokeshi models info`.
 
 use crate::args::InfoArguments;
+use crate::layout::counted;
 use crate::printer::Printer;
 use crate::selection::{self, Place};
-use kokeshi::{Checkpoint, LoadOptions, Model, TensorInfo, TokenizerInfo};
-use kokeshi_hub::{KNOWN, Known, ModelRef};
+use kokeshi::{
+    Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
+};
+use kokeshi_hub::Known;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -28,18 +31,19 @@ pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Resul
 
 impl Info {
     fn read(name: &str) -> anyhow::Result<Self> {
-        let (place, checkpoint, tokenizer) = match selection::find(name)? {
+        let place = selection::find(name)?;
+        let (checkpoint, tokenizer) = match &place {
             Place::Bundled => {
-                let tokenizer = Model::starter(&LoadOptions::default())?.tokenizer_info();
-                ("in this program".to_owned(), starter()?, tokenizer)
+                (starter()?, Model::starter(&LoadOptions::default())?.tokenizer_info())
             }
             Place::Folder(folder) => {
                 let tokenizer = kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?;
-                (folder.display().to_string(), Checkpoint::open(&folder)?, tokenizer)
+                (Checkpoint::open(folder)?, tokenizer)
             }
         };
-        let (tensors, known) = (checkpoint.tensors(), known(&ModelRef::parse(name)?));
-        Ok(Self { name: name.to_owned(), place, checkpoint, tensors, tokenizer, known })
+        let (tensors, known) = (checkpoint.tensors(), selection::known(name)?);
+        let (name, place) = (name.to_owned(), place.to_string());
+        Ok(Self { name, place, checkpoint, tensors, tokenizer, known })
     }
 
     fn parameters(&self) -> usize {
@@ -79,7 +83,9 @@ impl Info {
                 "layers": config.layers, "heads": config.heads, "hidden": config.hidden,
                 "ffn_hidden": config.ffn_hidden, "vocab": config.vocab,
                 "max_tokens": config.max_tokens, "lora_rank": config.lora_rank,
-                "matryoshka": config.matryoshka,
+                "matryoshka": config.matryoshka, "truncatable": config.truncatable,
+                "position": position(config.position),
+                "activation": activation(config.activation),
             },
             "tasks": tasks.collect::<Vec<_>>(),
             "tokenizer": {
@@ -109,13 +115,32 @@ impl Info {
                     config.layers, config.heads, config.hidden, config.ffn_hidden
                 ),
             ),
+            ("position", position(config.position)),
+            ("activation", activation(config.activation).to_owned()),
             ("limit", format!("{} tokens, special tokens included", config.max_tokens)),
-            ("trained for", format!("dimensions {:?}", config.matryoshka)),
+            ("dimensions", self.dimensions()),
             ("tokenizer", format!("{}, {} tokens", tokenizer.kind, tokenizer.vocab)),
-            ("adapters", format!("{} tasks, rank {}", config.tasks.len(), config.lora_rank)),
+            ("tasks", format!("{}, {}", counted(config.tasks.len(), "task"), self.adapters())),
         ];
         let lines = lines.map(|(name, value)| format!("{name:<12}{value}\n"));
         lines.concat() + &self.tasks() + "\n" + &self.table()
+    }
+
+    fn dimensions(&self) -> String {
+        let config = self.checkpoint.config();
+        match (config.truncatable, config.matryoshka.as_slice()) {
+            (false, _) => format!("{}, not to be cut", config.hidden),
+            (true, []) => format!("1 to {}", config.hidden),
+            (true, trained) => format!("1 to {}, trained for {trained:?}", config.hidden),
+        }
+    }
+
+    fn adapters(&self) -> String {
+        match self.checkpoint.layout() {
+            Layout::Original => format!("adapters of rank {}", self.checkpoint.config().lora_rank),
+            Layout::NativeFused | Layout::NativeSplit => "adapters in folders".to_owned(),
+            Layout::Bert | Layout::BertQkPostNorm => "no adapters".to_owned(),
+        }
     }
 
     fn tasks(&self) -> String {
@@ -142,11 +167,18 @@ fn starter() -> anyhow::Result<Checkpoint> {
     Ok(Checkpoint::from_bytes(kokeshi_starter::CONFIG, prompts, kokeshi_starter::WEIGHTS)?)
 }
 
-fn known(model: &ModelRef) -> Option<&'static Known> {
-    match model {
-        ModelRef::Starter => KNOWN.iter().find(|known| known.repo.is_none()),
-        ModelRef::Repo { repo, .. } => kokeshi_hub::known(repo),
-        ModelRef::Folder(_) => None,
+fn position(position: Position) -> String {
+    match position {
+        Position::Rope { theta } => format!("rotary, theta {theta}"),
+        Position::Alibi => "ALiBi".to_owned(),
+    }
+}
+
+fn activation(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Gelu => "GELU",
+        Activation::GeGlu => "GEGLU",
+        Activation::ReGlu => "ReGLU",
     }
 }
 

@@ -1,8 +1,8 @@
 //! `kokeshi models list`.
 
 use crate::args::ListArguments;
+use crate::bytes;
 use crate::env;
-use crate::meter::size;
 use crate::printer::Printer;
 use kokeshi_hub::{HubConfig, KNOWN, Known};
 use serde_json::json;
@@ -21,7 +21,8 @@ pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Resul
     let mut text = line(["name", "parameters", "download", "licence", "here", "what it is"]);
     for (known, place) in &models {
         let here = if known.repo.is_none() || place.is_some() { "yes" } else { "no" };
-        let download = known.repo.map_or("bundled".to_owned(), |_| size(known.download_bytes));
+        let download =
+            known.repo.map_or("bundled".to_owned(), |_| bytes::shown(known.download_bytes));
         let parameters = format!("{:.0} M", known.parameters as f64 / 1e6);
         let columns = [known.name, &parameters, &download, known.licence, here, known.description];
         text += &line(columns);

@@ -1,6 +1,7 @@
 //! `kokeshi models pull`.
 
 use crate::args::PullArguments;
+use crate::bytes;
 use crate::env;
 use crate::failure::usage;
 use crate::meter;
@@ -45,7 +46,7 @@ impl Progress<'_> {
     fn show(&mut self, event: PullEvent<'_>) {
         match event {
             PullEvent::Plan { files, bytes } => {
-                self.tell(&format!("{files} files, {} to download", meter::size(bytes)));
+                self.tell(&format!("{files} files, {} to download", bytes::shown(bytes)));
                 self.bar = meter::bar(Some(bytes), self.printer);
             }
             PullEvent::Waiting { file } => {
@@ -53,7 +54,7 @@ impl Progress<'_> {
             }
             PullEvent::Start { file, bytes, resumed } => {
                 self.file = bytes;
-                self.bar.set_message(format!("{file} ({})", meter::size(bytes)));
+                self.bar.set_message(format!("{file} ({})", bytes::shown(bytes)));
                 self.bar.set_position(self.done + resumed);
             }
             PullEvent::Advance { bytes } => self.bar.inc(bytes),

@@ -1,19 +1,25 @@
 //! `kokeshi models verify`: the released weights against numbers that others have published.
 
-mod cases;
 mod reference;
+mod v2;
+mod v3;
 
 use crate::args::VerifyArguments;
 use crate::failure::hinted;
 use crate::printer::Printer;
-use crate::selection;
-use kokeshi_hub::ModelRef;
+use crate::selection::{self, Loader};
+use reference::Family;
 use serde::Serialize;
 use std::process::ExitCode;
+
+const V3: &str = "jina-embeddings-v3";
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     model: &'a str,
+    /// Why no closer agreement can be expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caveat: Option<String>,
     cases: Vec<Outcome>,
 }
 
@@ -30,29 +36,45 @@ struct Outcome {
 }
 
 pub(super) fn run(arguments: &VerifyArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    if ModelRef::parse(&arguments.name)? == ModelRef::Starter {
-        return Err(nothing_published("the starter model"));
-    }
-    let model = selection::load_named(&arguments.name, &arguments.device)?;
-    if !model.config().tasks.iter().any(|task| task.name == "separation") {
-        let message = format!("`{}`, which lacks the tasks of v3,", arguments.name);
-        return Err(nothing_published(&message));
-    }
-    let report = Report { model: &arguments.name, cases: cases::run(&model)? };
+    let report = report(arguments)?;
     let (cases, passed) =
         (report.cases.len(), report.cases.iter().filter(|case| case.pass).count());
     printer.print(&match arguments.json {
         true => serde_json::to_string(&report)? + "\n",
         false => table(&report.cases),
     })?;
+    if let Some(caveat) = &report.caveat {
+        printer.note(caveat);
+    }
     printer.note(&format!("{passed} of {cases} cases pass"));
     Ok(if passed == cases { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn nothing_published(model: &str) -> anyhow::Error {
+fn report(arguments: &VerifyArguments) -> anyhow::Result<Report<'_>> {
+    let name = arguments.name.as_str();
+    let known = selection::known(name)?.map(|known| known.name);
+    let family = reference::v2()?;
+    let published = known.and_then(|known| family.models.get(known));
+    if known.is_some_and(|known| known != V3) && published.is_none() {
+        return Err(nothing_published(name, &family));
+    }
+    let model = Loader::new(&arguments.device)?.get(name)?;
+    if let Some(published) = published {
+        let cases = v2::run(&model, &family, published)?;
+        return Ok(Report { model: name, caveat: Some(family.caveat), cases });
+    }
+    // A folder of any name holds v3 if it has v3's tasks; no other model has this one.
+    if !model.config().tasks.iter().any(|task| task.name == "separation") {
+        return Err(nothing_published(name, &family));
+    }
+    Ok(Report { model: name, caveat: None, cases: v3::run(&model)? })
+}
+
+fn nothing_published(model: &str, family: &Family) -> anyhow::Error {
+    let names: Vec<_> = family.models.keys().map(|name| format!("`{name}`")).collect();
     hinted(
-        format!("there are no published vectors of {model} to compare with"),
-        "`kokeshi models pull jina-embeddings-v3`, then `kokeshi models verify`",
+        format!("there are no published vectors of `{model}` to compare with"),
+        format!("there are some of `{V3}`, {}", names.join(", ")),
     )
 }
 

@@ -111,6 +111,29 @@ pub(super) struct Score {
     pub(super) score: f32,
 }
 
+/// First numbers of the vectors of one text under models of jina-embeddings-v2.
+#[derive(Deserialize)]
+pub(super) struct Family {
+    pub(super) text: String,
+    pub(super) tolerance: Tolerance,
+    /// Why no closer agreement can be expected.
+    pub(super) caveat: String,
+    /// By the known name of the model.
+    pub(super) models: BTreeMap<String, FirstNumbers>,
+}
+
+/// A vector that is not normalised.
+#[derive(Deserialize)]
+pub(super) struct FirstNumbers {
+    pub(super) first: Vec<f32>,
+    /// Length of the whole vector.
+    pub(super) norm: f32,
+}
+
+pub(super) fn v2() -> anyhow::Result<Family> {
+    parse(include_str!("../../../../reference/jina_v2_vectors.json"))
+}
+
 pub(super) fn published() -> anyhow::Result<Published> {
     parse(include_str!("../../../../reference/real_checkpoint_vectors.json"))
 }
@@ -140,5 +163,7 @@ mod tests {
         let v3 = hosted.iter().find(|exchange| exchange.request.model == "jina-embeddings-v3");
         assert_eq!(v3.expect("an exchange with v3").first_dims.len(), 5);
         assert_eq!(classification().expect("valid JSON").response.data.len(), 6);
+        let v2 = v2().expect("valid JSON").models;
+        assert!(v2.len() == 2 && v2.keys().all(|name| kokeshi_hub::known(name).is_some()));
     }
 }

@@ -1,4 +1,4 @@
-//! The cases: what is computed, and what it is compared with.
+//! Cases of jina-embeddings-v3: token states, vectors and scores of every task.
 
 use super::Outcome;
 use super::reference::{self, Exchange, States, Vectors};

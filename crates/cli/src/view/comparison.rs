@@ -1,0 +1,115 @@
+//! The same texts under two models.
+
+use super::{Grid, Matrix, Ranking};
+use serde::Serialize;
+
+/// Rankings of the same texts for the same query.
+#[derive(Debug, Serialize)]
+pub(crate) struct Rankings {
+    pub(crate) models: [String; 2],
+    pub(crate) query: String,
+    /// In the order of the first model.
+    pub(crate) results: Vec<Moved>,
+}
+
+/// A text in both rankings.
+#[derive(Debug, Serialize)]
+pub(crate) struct Moved {
+    /// Number of the text in the input.
+    pub(crate) index: usize,
+    /// Its place under each model, from 1.
+    pub(crate) ranks: [usize; 2],
+    /// Places that it climbs from the first model to the second; negative if it falls.
+    pub(crate) climb: isize,
+    /// Cosine similarities.
+    pub(crate) scores: [f32; 2],
+    pub(crate) text: String,
+}
+
+impl Rankings {
+    pub(crate) fn new(first: Ranking, second: Ranking) -> Self {
+        let mut places = vec![(0, 0.0); second.results.len()];
+        for (rank, result) in (1..).zip(&second.results) {
+            places[result.index] = (rank, result.score);
+        }
+        let moved = (1..).zip(first.results).map(|(rank, result)| {
+            let (second_rank, second_score) = places[result.index];
+            Moved {
+                index: result.index,
+                ranks: [rank, second_rank],
+                climb: rank as isize - second_rank as isize,
+                scores: [result.score, second_score],
+                text: result.text,
+            }
+        });
+        let results = moved.collect();
+        Self { models: [first.model, second.model], query: first.query, results }
+    }
+
+    /// How many texts change their place.
+    pub(super) fn moves(&self) -> usize {
+        self.results.iter().filter(|result| result.climb != 0).count()
+    }
+}
+
+/// Similarities of the same texts to each other.
+#[derive(Debug, Serialize)]
+pub(crate) struct Matrices {
+    pub(crate) models: [String; 2],
+    pub(crate) texts: Vec<String>,
+    /// Cosine similarities under each model, [texts, texts].
+    pub(crate) matrices: [Vec<Vec<f32>>; 2],
+    /// The second model's similarities minus the first's.
+    pub(crate) difference: Vec<Vec<f32>>,
+}
+
+impl Matrices {
+    pub(crate) fn new(first: Matrix, second: Matrix) -> Self {
+        let subtract = |(a, b): (&Vec<f32>, &Vec<f32>)| -> Vec<f32> {
+            a.iter().zip(b).map(|(a, b)| b - a).collect()
+        };
+        let difference = first.matrix.iter().zip(&second.matrix).map(subtract).collect();
+        Self {
+            models: [first.model, second.model],
+            texts: first.texts,
+            matrices: [first.matrix, second.matrix],
+            difference,
+        }
+    }
+
+    /// What is drawn, under which heading.
+    pub(super) fn grids(&self) -> [(String, Grid<'_>); 3] {
+        let ([a, b], [first, second]) = (&self.models, &self.matrices);
+        [
+            (format!("A  {a}"), Grid::similarities(&self.texts, first)),
+            (format!("B  {b}"), Grid::similarities(&self.texts, second)),
+            ("B - A".to_owned(), Grid::differences(&self.texts, &self.difference)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Ranked;
+
+    #[test]
+    fn a_climb_is_counted_from_the_first_ranking_to_the_second() {
+        let ranking = |order: [(usize, f32); 3]| Ranking {
+            model: String::new(),
+            query: String::new(),
+            results: order
+                .map(|(index, score)| Ranked { index, score, text: index.to_string() })
+                .into(),
+        };
+        let first = ranking([(2, 0.9), (0, 0.5), (1, 0.1)]);
+        let second = ranking([(1, 0.8), (0, 0.7), (2, 0.6)]);
+        let rankings = Rankings::new(first, second);
+        let moved: Vec<_> =
+            rankings.results.iter().map(|m| (m.index, m.ranks, m.climb, m.scores)).collect();
+        let expected =
+            [(2, [1, 3], -2, [0.9, 0.6]), (0, [2, 2], 0, [0.5, 0.7]), (1, [3, 1], 2, [0.1, 0.8])];
+        assert_eq!(moved, expected);
+        assert_eq!(rankings.moves(), 2);
+    }
+}
