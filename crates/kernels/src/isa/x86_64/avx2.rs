@@ -1,7 +1,11 @@
-#![expect(unsafe_code, reason = "intrinsics; a token proves that the CPU has the features")]
+//! Eight lanes.
 
-use super::{Isa, Kernel};
+use super::proven;
+use crate::isa::{Isa, Kernel};
 use std::arch::x86_64::*;
+
+/// The upper half of a pair.
+const HIGH: i32 = 0xffff_0000_u32.cast_signed();
 
 /// AVX2 with FMA: Haswell, Zen 1, and what came after.
 #[derive(Clone, Copy)]
@@ -29,18 +33,10 @@ impl Avx2 {
     }
 }
 
-/// Runs one intrinsic that the token in scope proves available.
-macro_rules! proven {
-    ($e:expr) => {
-        // SAFETY: the method has a token, so `detect` found the features; pointers come from slices
-        // that the expression's arguments cut to the vector's length.
-        unsafe { $e }
-    };
-}
-
 impl Isa for Avx2 {
     const LANES: usize = 8;
     type F32 = __m256;
+    type Pairs = __m256i;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -107,5 +103,25 @@ impl Isa for Avx2 {
         self.store(x, &mut lanes);
         let [a, b, c, d, e, f, g, h] = lanes;
         ((a + e) + (b + f)) + ((c + g) + (d + h))
+    }
+    #[inline(always)]
+    fn load_pairs(self, src: &[u32]) -> __m256i {
+        let src = src[..8].as_ptr().cast();
+        proven!(_mm256_loadu_si256(src))
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: u32) -> __m256i {
+        proven!(_mm256_set1_epi32(pair.cast_signed()))
+    }
+    #[inline(always)]
+    fn dot_bf16(self, a: __m256i, b: __m256i, sums: __m256) -> __m256 {
+        let halves = |x: __m256i| {
+            let low = proven!(_mm256_slli_epi32::<16>(x));
+            let mask = proven!(_mm256_set1_epi32(HIGH));
+            let high = proven!(_mm256_and_si256(x, mask));
+            [low, high].map(|x| proven!(_mm256_castsi256_ps(x)))
+        };
+        let ([a0, a1], [b0, b1]) = (halves(a), halves(b));
+        self.mul_add(a1, b1, self.mul_add(a0, b0, sums))
     }
 }
