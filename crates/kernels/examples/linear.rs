@@ -1,6 +1,8 @@
 //! Speed of linear layers against the peak of this machine's multiply-add instructions, measured in
 //! the same run: `cargo run --release -p kokeshi-kernels --example linear`.
 
+#![expect(clippy::print_stdout, reason = "a table for people")]
+
 use kokeshi_kernels::Level;
 use kokeshi_kernels::gemm::{Layer, Storage, Weights, Workspace, linear};
 use kokeshi_kernels::isa::{Isa, Kernel};

@@ -1,8 +1,9 @@
 //! Weights and activations in the order in which the tile reads them.
 
 use super::Activation;
-use super::tile::{Element, MR, NV, Row, pair_of};
+use super::tile::{Element, MR, NV, Row};
 use crate::isa::Level;
+use crate::isa::pair_of;
 use crate::memory::Aligned;
 
 /// How weights are kept in memory and multiplied. Sums are in f32 always.
@@ -224,7 +225,7 @@ pub(crate) fn pack_rows<R: Row>(x: &[f32], depth: usize, steps: usize, tiles: &m
             tile.fill(R::default());
         }
         for (m, row) in rows.chunks_exact(depth).enumerate() {
-            R::pack(row, &mut tile[m..]);
+            R::pack(|i| row[i], depth, &mut tile[m..], MR);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The register tile: the inner loop of every matrix product.
 
-use crate::isa::Isa;
+use crate::isa::{Isa, pair_of};
+use crate::memory::Lent;
 
 /// Rows of the tile.
 pub(crate) const MR: usize = 6;
@@ -31,37 +32,58 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
 
 /// An element of a packed row of x.
 pub(crate) trait Row: Copy + Default + Send + Sync {
-    /// Writes a row of x to every `MR`-th place of `to`.
-    fn pack(x: &[f32], to: &mut [Self]);
+    /// Packs `len` numbers to every `stride`-th place of `to`.
+    fn pack(x: impl Fn(usize) -> f32, len: usize, to: &mut [Self], stride: usize);
 }
 
 impl Row for f32 {
     #[inline(always)]
-    fn pack(x: &[f32], to: &mut [f32]) {
-        to.iter_mut().step_by(MR).zip(x).for_each(|(to, &x)| *to = x);
+    fn pack(x: impl Fn(usize) -> f32, len: usize, to: &mut [f32], stride: usize) {
+        to.iter_mut().step_by(stride).zip(0..len).for_each(|(to, i)| *to = x(i));
     }
 }
 
 impl Row for u32 {
     #[inline(always)]
-    fn pack(x: &[f32], to: &mut [u32]) {
-        for (to, pair) in to.iter_mut().step_by(MR).zip(x.chunks(2)) {
-            *to = pair_of(pair[0], if let [_, x] = pair { *x } else { 0.0 });
+    fn pack(x: impl Fn(usize) -> f32, len: usize, to: &mut [u32], stride: usize) {
+        let mut places = to.iter_mut().step_by(stride);
+        for (i, to) in (0..len / 2).zip(places.by_ref()) {
+            *to = pair_of(x(2 * i), x(2 * i + 1));
+        }
+        if let (true, Some(to)) = (len % 2 == 1, places.next()) {
+            *to = pair_of(x(len - 1), 0.0);
         }
     }
 }
 
-/// Two numbers as bf16, the first in the lower half.
-#[inline(always)]
-pub(crate) fn pair_of(low: f32, high: f32) -> u32 {
-    bf16(low) | bf16(high) << 16
+/// An element that may stand on both sides of a product: neither side is packed beforehand.
+pub(crate) trait Operand: Element<Row = Self> + Row + Lent {
+    /// One element of [`Element::DEPTH`] numbers.
+    fn join(numbers: [f32; 2]) -> Self;
+    /// Writes a vector of elements, each of [`Element::DEPTH`] numbers.
+    fn store<I: Isa>(isa: I, numbers: [I::F32; 2], to: &mut [Self]);
 }
 
-/// The nearest bf16, ties to even.
-#[inline(always)]
-fn bf16(x: f32) -> u32 {
-    let bits = x.to_bits();
-    (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
+impl Operand for f32 {
+    #[inline(always)]
+    fn join([x, _]: [f32; 2]) -> f32 {
+        x
+    }
+    #[inline(always)]
+    fn store<I: Isa>(v: I, [x, _]: [I::F32; 2], to: &mut [f32]) {
+        v.store(x, to);
+    }
+}
+
+impl Operand for u32 {
+    #[inline(always)]
+    fn join([low, high]: [f32; 2]) -> u32 {
+        pair_of(low, high)
+    }
+    #[inline(always)]
+    fn store<I: Isa>(v: I, [low, high]: [I::F32; 2], to: &mut [u32]) {
+        v.store_pairs(low, high, to);
+    }
 }
 
 /// `sums += a ⊗ b`, where `b` is a row of the panel and `a` one number for each row of x.
@@ -122,25 +144,4 @@ pub(crate) fn tile<I: Isa, W: Element>(v: I, a: &[W::Row], b: &[W]) -> [[I::F32;
         W::step(v, a, b, &mut sums);
     }
     sums
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bf16_rounds_to_the_nearest_and_ties_to_even() {
-        let cases = [
-            (1.0, 0x3f80),
-            (-2.5, 0xc020),
-            (f32::from_bits(0x3f80_8000), 0x3f80),
-            (f32::from_bits(0x3f81_8000), 0x3f82),
-            (f32::from_bits(0x3f80_8001), 0x3f81),
-            (f32::MAX, 0x7f80),
-        ];
-        for (x, bits) in cases {
-            assert_eq!(pair_of(x, 0.0), bits, "{x}");
-            assert_eq!(pair_of(0.0, x), bits << 16, "{x}");
-        }
-    }
 }

@@ -56,6 +56,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn load_pairs(self, src: &[u32]) -> Self::Pairs;
     /// All lanes `pair`.
     fn splat_pair(self, pair: u32) -> Self::Pairs;
+    /// Rounds to bf16 and writes `LANES` pairs to the front of `dst`.
+    fn store_pairs(self, low: Self::F32, high: Self::F32, dst: &mut [u32]);
     /// `sums + a₀ b₀ + a₁ b₁` for the pairs of each lane, in f32; one instruction at
     /// [`Level::Avx512Dot`], which takes subnormal numbers for zero.
     fn dot_bf16(self, a: Self::Pairs, b: Self::Pairs, sums: Self::F32) -> Self::F32;
@@ -76,6 +78,19 @@ pub trait Isa: Copy + Send + Sync + 'static {
         let len = dst.len();
         dst.copy_from_slice(&lanes[..len]);
     }
+}
+
+/// Two numbers as bf16, the first in the lower half.
+#[inline(always)]
+pub(crate) fn pair_of(low: f32, high: f32) -> u32 {
+    bf16(low) | bf16(high) << 16
+}
+
+/// The nearest bf16, ties to even.
+#[inline(always)]
+fn bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
 }
 
 /// An operation written once and compiled once for every instruction set. The value holds the
@@ -282,6 +297,47 @@ mod tests {
             }
             assert_eq!(results[13], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
             assert_eq!(results[14], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
+        }
+    }
+
+    #[test]
+    fn bf16_rounds_to_the_nearest_and_ties_to_even() {
+        let cases = [
+            (1.0, 0x3f80),
+            (-2.5, 0xc020),
+            (f32::from_bits(0x3f80_8000), 0x3f80),
+            (f32::from_bits(0x3f81_8000), 0x3f82),
+            (f32::from_bits(0x3f80_8001), 0x3f81),
+            (f32::MAX, 0x7f80),
+        ];
+        for (x, bits) in cases {
+            assert_eq!(pair_of(x, 0.0), bits, "{x}");
+            assert_eq!(pair_of(0.0, x), bits << 16, "{x}");
+        }
+    }
+
+    /// Stores pairs of a fixed vector of values that need rounding.
+    struct StorePairs;
+
+    impl Kernel for StorePairs {
+        type Output = [Vec<u32>; 2];
+
+        #[inline(always)]
+        fn run<I: Isa>(self, v: I) -> [Vec<u32>; 2] {
+            let bits = |i: usize| [0x3f80_8000, 0x3f81_8000, 0xbf80_8001, 0x0000_0000][i % 4];
+            let low: Vec<f32> = (0..16).map(|i| f32::from_bits(bits(i))).collect();
+            let high: Vec<f32> = (0..16).map(|i| i as f32 / 3.0).collect();
+            let mut stored = vec![0; I::LANES];
+            v.store_pairs(v.load(&low), v.load(&high), &mut stored);
+            [stored, low.iter().zip(&high).map(|(l, h)| pair_of(*l, *h)).take(I::LANES).collect()]
+        }
+    }
+
+    #[test]
+    fn every_level_rounds_pairs_as_the_definition_does() {
+        for level in Level::available() {
+            let [got, want] = level.run(StorePairs);
+            assert_eq!(got, want, "{level:?}");
         }
     }
 

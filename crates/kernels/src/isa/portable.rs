@@ -1,4 +1,4 @@
-use super::Isa;
+use super::{Isa, pair_of};
 
 const LANES: usize = 4;
 
@@ -86,6 +86,12 @@ impl Isa for Portable {
     #[inline(always)]
     fn splat_pair(self, pair: u32) -> [u32; LANES] {
         [pair; LANES]
+    }
+    #[inline(always)]
+    fn store_pairs(self, low: [f32; LANES], high: [f32; LANES], dst: &mut [u32]) {
+        for (to, (low, high)) in dst[..LANES].iter_mut().zip(low.into_iter().zip(high)) {
+            *to = pair_of(low, high);
+        }
     }
     #[inline(always)]
     fn dot_bf16(self, a: [u32; LANES], b: [u32; LANES], sums: [f32; LANES]) -> [f32; LANES] {

@@ -1,11 +1,8 @@
 //! Eight lanes.
 
-use super::proven;
+use super::{HIGH, proven};
 use crate::isa::{Isa, Kernel};
 use std::arch::x86_64::*;
-
-/// The upper half of a pair.
-const HIGH: i32 = 0xffff_0000_u32.cast_signed();
 
 /// AVX2 with FMA: Haswell, Zen 1, and what came after.
 #[derive(Clone, Copy)]
@@ -112,6 +109,25 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn splat_pair(self, pair: u32) -> __m256i {
         proven!(_mm256_set1_epi32(pair.cast_signed()))
+    }
+    #[inline(always)]
+    fn store_pairs(self, low: __m256, high: __m256, dst: &mut [u32]) {
+        // As `bf16`: adds half of the last place that stays, less one if that place is even.
+        let round = |x: __m256| {
+            let bits = proven!(_mm256_castps_si256(x));
+            let shifted = proven!(_mm256_srli_epi32::<16>(bits));
+            let one = proven!(_mm256_set1_epi32(1));
+            let odd = proven!(_mm256_and_si256(shifted, one));
+            let half = proven!(_mm256_set1_epi32(0x7fff));
+            let half = proven!(_mm256_add_epi32(half, odd));
+            proven!(_mm256_add_epi32(bits, half))
+        };
+        let low = proven!(_mm256_srli_epi32::<16>(round(low)));
+        let mask = proven!(_mm256_set1_epi32(HIGH));
+        let high = proven!(_mm256_and_si256(round(high), mask));
+        let pairs = proven!(_mm256_or_si256(low, high));
+        let dst = dst[..8].as_mut_ptr().cast();
+        proven!(_mm256_storeu_si256(dst, pairs));
     }
     #[inline(always)]
     fn dot_bf16(self, a: __m256i, b: __m256i, sums: __m256) -> __m256 {

@@ -1,6 +1,6 @@
 //! Sixteen lanes.
 
-use super::proven;
+use super::{HIGH, proven};
 use crate::isa::{Isa, Kernel};
 use std::arch::x86_64::*;
 
@@ -131,6 +131,25 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         proven!(_mm512_set1_epi32(pair.cast_signed()))
     }
     #[inline(always)]
+    fn store_pairs(self, low: __m512, high: __m512, dst: &mut [u32]) {
+        // As `bf16`: adds half of the last place that stays, less one if that place is even.
+        let round = |x: __m512| {
+            let bits = proven!(_mm512_castps_si512(x));
+            let shifted = proven!(_mm512_srli_epi32::<16>(bits));
+            let one = proven!(_mm512_set1_epi32(1));
+            let odd = proven!(_mm512_and_si512(shifted, one));
+            let half = proven!(_mm512_set1_epi32(0x7fff));
+            let half = proven!(_mm512_add_epi32(half, odd));
+            proven!(_mm512_add_epi32(bits, half))
+        };
+        let low = proven!(_mm512_srli_epi32::<16>(round(low)));
+        let mask = proven!(_mm512_set1_epi32(HIGH));
+        let high = proven!(_mm512_and_si512(round(high), mask));
+        let pairs = proven!(_mm512_or_si512(low, high));
+        let dst = dst[..16].as_mut_ptr().cast();
+        proven!(_mm512_storeu_si512(dst, pairs));
+    }
+    #[inline(always)]
     fn dot_bf16(self, a: __m512i, b: __m512i, sums: __m512) -> __m512 {
         if DOT {
             // SAFETY: both types are 512 bits of any content.
@@ -139,8 +158,8 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         }
         let halves = |x: __m512i| {
             let low = proven!(_mm512_slli_epi32::<16>(x));
-            let high = proven!(_mm512_srli_epi32::<16>(x));
-            let high = proven!(_mm512_slli_epi32::<16>(high));
+            let mask = proven!(_mm512_set1_epi32(HIGH));
+            let high = proven!(_mm512_and_si512(x, mask));
             [low, high].map(|x| proven!(_mm512_castsi512_ps(x)))
         };
         let ([a0, a1], [b0, b1]) = (halves(a), halves(b));

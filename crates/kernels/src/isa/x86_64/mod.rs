@@ -16,3 +16,6 @@ macro_rules! proven {
     };
 }
 use proven;
+
+/// The upper half of a pair.
+const HIGH: i32 = 0xffff_0000_u32.cast_signed();
