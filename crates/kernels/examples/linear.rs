@@ -35,7 +35,8 @@ impl Kernel for Peak {
 
 /// Operations a second of all threads together, the best of several runs.
 fn peak(threads: &Threads, level: Level, dot: bool) -> f64 {
-    const ROUNDS: usize = 4_000_000;
+    // About a millisecond: short enough that some runs are not interrupted by anything.
+    const ROUNDS: usize = 40_000;
     let once = || {
         let start = Instant::now();
         let work = |_, _: &mut _| {
@@ -45,7 +46,7 @@ fn peak(threads: &Threads, level: Level, dot: bool) -> f64 {
         let per_step = 2 * level.lanes() * if dot { 2 } else { 1 };
         (threads.count() * ROUNDS * 12 * per_step) as f64 / start.elapsed().as_secs_f64()
     };
-    (0..5).map(|_| once()).fold(0.0, f64::max)
+    (0..300).map(|_| once()).fold(0.0, f64::max)
 }
 
 fn values(count: usize) -> Vec<f32> {
@@ -63,7 +64,7 @@ fn speed(threads: &Threads, weights: &Weights, matrix: &[f32], rows: usize) -> f
         linear(threads, &x, weights, &adapters, &mut workspace, &mut out);
         start.elapsed().as_secs_f64()
     };
-    let repeats = (200_000 / rows.max(1)).clamp(5, 50);
+    let repeats = (20_000 / rows.max(1)).clamp(50, 500);
     let best = (0..repeats).map(|_| once()).fold(f64::MAX, f64::min);
     for i in [0, out.len() / 2, out.len() - 1] {
         let (row, output) = (i / weights.outputs(), i % weights.outputs());
@@ -91,7 +92,7 @@ fn main() {
                 let layer =
                     Layer { rows: outputs, inputs, bias: Vec::new(), lora: None, activation: None };
                 let weights = Weights::pack(level, storage, layer, &mut read_row);
-                for rows in [16, 128, 1024] {
+                for rows in [16, 128, 512] {
                     let share = speed(&threads, &weights, &matrix, rows) / peak;
                     print!("  {inputs}→{outputs} × {rows}: {share:.2}");
                 }
