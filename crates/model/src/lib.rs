@@ -23,7 +23,7 @@ mod weights;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, TensorInfo};
-pub use config::{EncoderConfig, Position, TaskConfig};
+pub use config::{EncoderConfig, Position, TaskConfig, released_tasks};
 pub use encoder::Forward;
 pub use error::{Error, Result};
 pub use kokeshi_kernels::Level;
