@@ -1,11 +1,7 @@
 //! What a model was trained for: tasks and dimensions. A refusal says which model can do more.
 
 use crate::error::{Error, Result};
-use kokeshi_model::{EncoderConfig, Position};
-
-/// Tasks of the released jina-embeddings-v3.
-const V3_TASKS: [&str; 5] =
-    ["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching"];
+use kokeshi_model::{EncoderConfig, Position, released_tasks};
 
 /// The adapter index of `task`.
 ///
@@ -63,23 +59,9 @@ fn known_tasks(config: &EncoderConfig) -> String {
 }
 
 fn v2_task_hint(task: &str) -> String {
-    if V3_TASKS.contains(&task) {
-        format!("leave the task out, or use jina-embeddings-v3, which has `{task}`")
-    } else {
-        format!("leave the task out; jina-embeddings-v3 has `{}`", V3_TASKS.join("`, `"))
+    if released_tasks().any(|known| known == task) {
+        return format!("leave the task out, or use jina-embeddings-v3, which has `{task}`");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kokeshi_model::Checkpoint;
-    use kokeshi_testkit::fixture;
-
-    #[test]
-    fn the_hints_offer_the_tasks_that_v3_has() {
-        let v3 = Checkpoint::open(&fixture("v3-tiny/original")).expect("a checkpoint");
-        let names: Vec<_> = v3.config().tasks.iter().map(|task| task.name.as_str()).collect();
-        assert_eq!(names, V3_TASKS);
-    }
+    let known: Vec<_> = released_tasks().map(|known| format!("`{known}`")).collect();
+    format!("leave the task out; jina-embeddings-v3 has {}", known.join(", "))
 }

@@ -55,8 +55,8 @@ pub use encode::{EmbeddingType, Encoded, encode};
 pub use error::{Error, Result};
 pub use finish::cosine;
 pub use kokeshi_model::{
-    Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Shape, TaskConfig,
-    TensorInfo,
+    Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Precision, Shape,
+    TaskConfig, TensorInfo,
 };
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};

@@ -1,6 +1,6 @@
 //! What must not change a vector: company, order, number of threads, the way a task is mixed.
 
-use kokeshi::{Chunking, Device, Input, LateSpans, LoadOptions, Model, Options, Window};
+use kokeshi::{Chunking, Device, Input, LateSpans, LoadOptions, Model, Options, Precision, Window};
 use kokeshi_testkit::{assert_close, fixture};
 
 const TEXTS: [&str; 7] = [
@@ -22,7 +22,7 @@ const FOLDERS: [&str; 5] = [
 ];
 
 fn open_on(folder: &str, threads: Option<usize>) -> Model {
-    let device = Device::Cpu { threads, level: None };
+    let device = Device::Cpu { threads, level: None, precision: Precision::F32 };
     Model::open(&fixture(folder), &LoadOptions { device }).expect(folder)
 }
 

@@ -37,24 +37,44 @@ impl<T> DerefMut for Aligned<T> {
     }
 }
 
-/// A scratch buffer that grows to the largest request and is then reused.
+/// A scratch buffer, of either type, that grows to the largest request and is then reused.
 #[derive(Debug)]
 pub struct Scratch {
-    buffer: Aligned<f32>,
+    floats: Aligned<f32>,
+    words: Aligned<u32>,
+}
+
+/// What a [`Scratch`] lends.
+pub trait Lent: Copy + Default + 'static {
+    /// The buffer of this type.
+    fn of(scratch: &mut Scratch) -> &mut Aligned<Self>;
+}
+
+impl Lent for f32 {
+    fn of(scratch: &mut Scratch) -> &mut Aligned<f32> {
+        &mut scratch.floats
+    }
+}
+
+impl Lent for u32 {
+    fn of(scratch: &mut Scratch) -> &mut Aligned<u32> {
+        &mut scratch.words
+    }
 }
 
 impl Scratch {
     /// An empty buffer.
     pub fn new() -> Self {
-        Self { buffer: Aligned::zeroed(0) }
+        Self { floats: Aligned::zeroed(0), words: Aligned::zeroed(0) }
     }
 
     /// `len` values of unspecified content.
-    pub fn take(&mut self, len: usize) -> &mut [f32] {
-        if self.buffer.len() < len {
-            self.buffer = Aligned::zeroed(len);
+    pub fn take<T: Lent>(&mut self, len: usize) -> &mut [T] {
+        let buffer = T::of(self);
+        if buffer.len() < len {
+            *buffer = Aligned::zeroed(len);
         }
-        &mut self.buffer[..len]
+        &mut buffer[..len]
     }
 }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 thread_local! {
     /// Buffers of this worker, kept between calls.
-    static SCRATCH: RefCell<[Scratch; 3]> = RefCell::new([Scratch::new(), Scratch::new(), Scratch::new()]);
+    static SCRATCH: RefCell<[Scratch; 4]> = RefCell::new(std::array::from_fn(|_| Scratch::new()));
 }
 
 /// Worker threads of one backend.
@@ -42,7 +42,7 @@ impl Threads {
 
     /// Runs `work` on every task, spread over the workers, and returns when all are done. Each
     /// worker lends its scratch buffers.
-    pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut [Scratch; 3]) + Sync) {
+    pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut [Scratch; 4]) + Sync) {
         self.pool.install(|| {
             tasks.into_par_iter().with_max_len(1).for_each(|task| {
                 SCRATCH.with_borrow_mut(|scratch| work(task, scratch));
@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(threads.count(), count);
             let sum = AtomicUsize::new(0);
             threads.run((0..1000).collect(), |i: usize, scratch| {
-                scratch[0].take(i).fill(1.0);
+                scratch[0].take::<f32>(i).fill(1.0);
                 sum.fetch_add(i, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 999 * 1000 / 2);

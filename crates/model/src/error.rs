@@ -104,6 +104,14 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// The CPU lacks an instruction set that was asked for.
+    #[error("this CPU lacks `{level}`; its best is `{best}`")]
+    Level {
+        /// The instruction set.
+        level: &'static str,
+        /// The best that the CPU has.
+        best: &'static str,
+    },
     /// The backend could not start.
     #[error("cannot start {count} worker threads: {source}")]
     Threads {

@@ -23,10 +23,11 @@ mod weights;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, TensorInfo};
-pub use config::{EncoderConfig, Position, TaskConfig};
+pub use config::{EncoderConfig, Position, TaskConfig, released_tasks};
 pub use encoder::Forward;
 pub use error::{Error, Result};
 pub use kokeshi_kernels::Level;
+pub use kokeshi_kernels::attention::Precision;
 pub use kokeshi_kernels::gemm::Activation;
 pub use names::Layout;
 pub use synthesize::{Shape, synthesize};
@@ -42,6 +43,8 @@ pub enum Device {
         threads: Option<usize>,
         /// Instruction set; `None` is the best that the CPU has.
         level: Option<Level>,
+        /// How products are computed.
+        precision: Precision,
     },
     /// Plain loops in f64: the definition of the right result, and very slow.
     Reference,
@@ -49,7 +52,7 @@ pub enum Device {
 
 impl Default for Device {
     fn default() -> Self {
-        Self::Cpu { threads: None, level: None }
+        Self::Cpu { threads: None, level: None, precision: Precision::F32 }
     }
 }
 
@@ -62,10 +65,13 @@ pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>
     let weights = weights::read_weights(checkpoint)?;
     let config = checkpoint.config();
     Ok(match *device {
-        Device::Cpu { threads, level } => {
+        Device::Cpu { threads, level, precision } => {
             let threads = threads.unwrap_or_else(Threads::available);
             let level = level.unwrap_or_else(Level::best);
-            let cpu = backend::Cpu::new(config, level, threads)?;
+            if !level.is_available() {
+                return Err(Error::Level { level: level.name(), best: Level::best().name() });
+            }
+            let cpu = backend::Cpu::new(config, level, precision, threads)?;
             Box::new(encoder::Encoder::new(config, cpu, weights))
         }
         Device::Reference => Box::new(encoder::Encoder::new(config, backend::Reference, weights)),

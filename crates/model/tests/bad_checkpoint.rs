@@ -12,7 +12,7 @@ const WORD: &str = "roberta.embeddings.word_embeddings.parametrizations.weight.o
 const FC1: &str = "roberta.encoder.layers.1.mlp.fc1.parametrizations.weight.original";
 
 fn load_from(folder: &Path) -> Result<Box<dyn Forward>> {
-    load(&Checkpoint::open(folder)?, &Device::Cpu { threads: Some(1), level: None })
+    load(&Checkpoint::open(folder)?, &Device::default())
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! The forward pass against the goldens of the published implementation (f32): every layout, every
 //! backend, every instruction set, every task, every length.
 
-use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, load};
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json};
 use std::ops::Range;
 
@@ -17,9 +17,12 @@ fn open(folder: &str, device: Device) -> Box<dyn Forward> {
     load(&checkpoint, &device).expect("the fixture loads")
 }
 
+fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
+    Device::Cpu { threads, level, precision: Precision::F32 }
+}
+
 fn devices() -> Vec<Device> {
-    let cpu =
-        |level| [1, 3].map(|threads| Device::Cpu { threads: Some(threads), level: Some(level) });
+    let cpu = |level| [1, 3].map(|threads| cpu(Some(threads), Some(level)));
     Level::available().flat_map(cpu).chain([Device::Reference]).collect()
 }
 
@@ -88,7 +91,7 @@ fn every_device_follows_the_published_implementation() {
 #[test]
 fn heads_of_the_released_width_follow_the_published_implementation() {
     for level in Level::available() {
-        check_ragged("v3-head64", "original", Device::Cpu { threads: None, level: Some(level) });
+        check_ragged("v3-head64", "original", cpu(None, Some(level)));
     }
 }
 
@@ -106,9 +109,8 @@ fn all_layouts_give_the_same_states() {
 fn a_sequence_gives_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
     let rows = ragged("v3-tiny");
     for level in Level::available() {
-        let alone = open("v3-tiny/original", Device::Cpu { threads: Some(1), level: Some(level) });
-        let together =
-            open("v3-tiny/original", Device::Cpu { threads: Some(4), level: Some(level) });
+        let alone = open("v3-tiny/original", cpu(Some(1), Some(level)));
+        let together = open("v3-tiny/original", cpu(Some(4), Some(level)));
         // Every task in one batch, in an order that is not that of the lengths.
         let order: Vec<usize> = (0..rows.len()).map(|i| (i * 4 + 3) % rows.len()).collect();
         let adapter = |i: usize| (i % 6).checked_sub(1);
@@ -146,5 +148,35 @@ fn an_empty_batch_gives_nothing() {
         let encoder = open("v3-tiny/original", device);
         assert!(encoder.hidden_states(&Batch::new()).is_empty());
         assert!(encoder.pool(&Batch::new(), &[]).is_empty());
+    }
+}
+
+/// The cosine of each row's mean state with that of the f32 forward pass.
+fn cosines(family: &str, device: Device) -> Vec<f64> {
+    let rows = ragged(family);
+    let exact = open(&format!("{family}/original"), Device::default());
+    let rounded = open(&format!("{family}/original"), device);
+    let hidden = exact.config().hidden;
+    let mut batch = Batch::new();
+    rows.iter().enumerate().for_each(|(i, ids)| batch.push(ids, (i % 6).checked_sub(1)));
+    let sequences: Vec<_> = batch.sequences().collect();
+    let (a, b) = (exact.pool(&batch, &sequences), rounded.pool(&batch, &sequences));
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let cosine = |(a, b): (&[f32], &[f32])| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    a.chunks_exact(hidden).zip(b.chunks_exact(hidden)).map(cosine).collect()
+}
+
+#[test]
+fn bf16_products_stay_close_to_f32() {
+    for level in Level::available() {
+        for family in ["v3-tiny", "v3-head64"] {
+            let device =
+                Device::Cpu { threads: None, level: Some(level), precision: Precision::Bf16 };
+            let worst = cosines(family, device).into_iter().fold(1.0, f64::min);
+            println!("{family}, {level:?}: {worst:.6}");
+            assert!(worst >= 0.9998, "{family}, {level:?}: {worst}");
+        }
     }
 }

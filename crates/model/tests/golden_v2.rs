@@ -1,7 +1,7 @@
 //! The v2 family against its goldens (a reference in f64 on the weights as stored): both layouts,
 //! both gates, every stored type, every device, every length.
 
-use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, load};
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json};
 
 const FIXTURES: [&str; 4] = ["std_wordpiece", "code_bpe", "std_zh_f16", "code_reglu_bf16"];
@@ -15,9 +15,12 @@ fn open(name: &str, device: Device) -> Box<dyn Forward> {
     load(&checkpoint, &device).expect("it loads")
 }
 
+fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
+    Device::Cpu { threads, level, precision: Precision::F32 }
+}
+
 fn devices() -> impl Iterator<Item = Device> {
-    let cpu = |level| Device::Cpu { threads: Some(3), level: Some(level) };
-    Level::available().map(cpu).chain([Device::Reference])
+    Level::available().map(|level| cpu(Some(3), Some(level))).chain([Device::Reference])
 }
 
 /// The token ids of every golden sequence.
@@ -64,8 +67,8 @@ fn a_sequence_gives_the_same_bits_alone_and_in_a_batch() {
         let goldens = Goldens::open(&format!("v2-tiny/{name}/golden.safetensors"));
         let mut sequences = sequences(name, &goldens);
         sequences.reverse();
-        let together = open(name, Device::Cpu { threads: Some(4), level: None });
-        let alone = open(name, Device::Cpu { threads: Some(1), level: None });
+        let together = open(name, cpu(Some(4), None));
+        let alone = open(name, cpu(Some(1), None));
         let hidden = together.config().hidden;
         let mut batch = Batch::new();
         sequences.iter().for_each(|ids| batch.push(ids, None));

@@ -8,7 +8,7 @@
 mod pack;
 pub(crate) mod tile;
 
-pub(crate) use pack::pack_rows;
+use pack::pack_rows;
 pub use pack::{Layer, LoraBank, Storage, Weights};
 
 use crate::grid::{Rect, even_ends, grid};
@@ -16,7 +16,7 @@ use crate::isa::{Isa, Kernel};
 use crate::math::{gelu, relu};
 use crate::threads::Threads;
 use pack::Panels;
-use tile::{Element, MR, NV, nr, tile};
+use tile::{Element, MR, NV, Row, nr, tile};
 
 /// What follows a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ const ROW_BLOCK_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub struct Workspace {
     rows: Vec<f32>,
+    pairs: Vec<u32>,
     down: Vec<f32>,
 }
 
@@ -66,71 +67,97 @@ pub fn linear(
     workspace: &mut Workspace,
     out: &mut [f32],
 ) {
-    let (rows, depth) = (adapters.len(), weights.inputs);
-    assert_eq!(x.len(), rows * depth);
-    assert_eq!(out.len(), rows * weights.outputs());
-    workspace.rows.resize(rows.next_multiple_of(MR) * depth, 0.0);
-    workspace.down.resize(rows * weights.rank(), 0.0);
-    prepare_rows(threads, x, weights, adapters, workspace);
-    let product = Product { weights, rows: &workspace.rows, down: &workspace.down, adapters };
-
-    let block = (ROW_BLOCK_BYTES / (4 * depth.max(1)) / MR).clamp(1, 64) * MR;
-    let row_ends = even_ends(rows, block);
-    let panels = weights.columns.panels();
-    // Four tasks a thread even out the end, where one thread would wait for another.
-    let bands = (4 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
-    let band = panels.div_ceil(bands.max(1)) * weights.columns.panel_outputs();
-    let col_ends = even_ends(weights.outputs(), band);
-    let rects = grid(out, weights.outputs(), &row_ends, &col_ends);
-    threads.run(rects, |rect, _| weights.level.run(Block { product: &product, rect }));
+    assert_eq!(x.len(), adapters.len() * weights.inputs);
+    assert_eq!(out.len(), adapters.len() * weights.outputs());
+    let Workspace { rows, pairs, down } = workspace;
+    down.resize(adapters.len() * weights.rank(), 0.0);
+    let call = Call { threads, x, weights, adapters };
+    match &weights.panels {
+        Panels::F32(panels) => call.run(panels, rows, down, out),
+        Panels::Bf16(panels) => call.run(panels, rows, down, out),
+        Panels::Bf16Dot(panels) => call.run(panels, pairs, down, out),
+    }
 }
 
-/// Packs the rows of `x` and computes their projections on A of their adapter.
-fn prepare_rows(
-    threads: &Threads,
-    x: &[f32],
-    weights: &Weights,
-    adapters: &[Option<usize>],
-    workspace: &mut Workspace,
-) {
-    const TILES: usize = 4;
-    let depth = weights.inputs;
-    let rank = weights.rank();
-    let mut down = workspace.down.chunks_mut((TILES * MR * rank).max(1));
-    let tasks: Vec<_> = x
-        .chunks(TILES * MR * depth)
-        .zip(workspace.rows.chunks_mut(TILES * MR * depth))
-        .zip(adapters.chunks(TILES * MR))
-        .map(|((x, tiles), adapters)| (x, tiles, adapters, down.next().unwrap_or_default()))
-        .collect();
-    threads.run(tasks, |(x, tiles, adapters, down), _| {
-        pack_rows(x, depth, tiles);
-        if let Some(bank) = &weights.lora {
-            weights.level.run(Down { x, bank, adapters, down, depth });
-        }
-    });
-}
-
-/// `down[row] = A x[row]` for the adapter of each row.
-struct Down<'a> {
+/// The arguments of [`linear`] that do not depend on the storage.
+struct Call<'a> {
+    threads: &'a Threads,
     x: &'a [f32],
-    bank: &'a LoraBank,
+    weights: &'a Weights,
+    adapters: &'a [Option<usize>],
+}
+
+impl Call<'_> {
+    fn run<W: Element>(
+        &self,
+        panels: &[W],
+        rows: &mut Vec<W::Row>,
+        down: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let Self { threads, weights, adapters, .. } = *self;
+        let steps = W::steps(weights.inputs);
+        rows.resize(adapters.len().next_multiple_of(MR) * steps, W::Row::default());
+        self.prepare_rows(steps, rows, down);
+        let product = Product { weights, panels, steps, rows, down, adapters };
+
+        let block = (ROW_BLOCK_BYTES / (size_of::<W::Row>() * steps.max(1)) / MR).clamp(1, 64) * MR;
+        let row_ends = even_ends(adapters.len(), block);
+        let panels = weights.columns.panels();
+        // Four tasks a thread even out the end, where one thread would wait for another.
+        let bands = (4 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
+        let band = panels.div_ceil(bands.max(1)) * weights.columns.panel_outputs();
+        let col_ends = even_ends(weights.outputs(), band);
+        let rects = grid(out, weights.outputs(), &row_ends, &col_ends);
+        threads.run(rects, |rect, _| weights.level.run(Block { product: &product, rect }));
+    }
+
+    /// Packs the rows of `x` and computes their projections on A of their adapter.
+    fn prepare_rows<R: Row>(&self, steps: usize, rows: &mut [R], down: &mut [f32]) {
+        const TILES: usize = 4;
+        let weights = self.weights;
+        let mut down = down.chunks_mut((TILES * MR * weights.rank()).max(1));
+        let tasks: Vec<_> = self
+            .x
+            .chunks(TILES * MR * weights.inputs)
+            .zip(rows.chunks_mut(TILES * MR * steps))
+            .zip(self.adapters.chunks(TILES * MR))
+            .map(|((x, tiles), adapters)| Prepare {
+                weights,
+                steps,
+                x,
+                tiles,
+                adapters,
+                down: down.next().unwrap_or_default(),
+            })
+            .collect();
+        self.threads.run(tasks, |task, _| weights.level.run(task));
+    }
+}
+
+/// Packs a few tiles of rows and computes `down[row] = A x[row]` for the adapter of each row.
+struct Prepare<'a, R> {
+    weights: &'a Weights,
+    steps: usize,
+    x: &'a [f32],
+    tiles: &'a mut [R],
     adapters: &'a [Option<usize>],
     down: &'a mut [f32],
-    depth: usize,
 }
 
-impl Kernel for Down<'_> {
+impl<R: Row> Kernel for Prepare<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
-        let rank = self.bank.rank;
-        let rows = self.x.chunks_exact(self.depth).zip(self.down.chunks_exact_mut(rank));
+        let depth = self.weights.inputs;
+        pack_rows(self.x, depth, self.steps, self.tiles);
+        let Some(bank) = &self.weights.lora else { return };
+        let rows = self.x.chunks_exact(depth).zip(self.down.chunks_exact_mut(bank.rank));
         for ((x, down), adapter) in rows.zip(self.adapters) {
             let Some(adapter) = adapter else { continue };
-            let a = &self.bank.down[adapter * rank * self.depth..][..rank * self.depth];
-            for (down, a) in down.iter_mut().zip(a.chunks_exact(self.depth)) {
+            let a = &bank.down[adapter * bank.rank * depth..][..bank.rank * depth];
+            for (down, a) in down.iter_mut().zip(a.chunks_exact(depth)) {
                 *down = dot(v, x, a);
             }
         }
@@ -149,48 +176,43 @@ fn dot<I: Isa>(v: I, a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// All that a block of the output is computed from.
-struct Product<'a> {
+struct Product<'a, W: Element> {
     weights: &'a Weights,
-    /// Packed rows of x, `[rows / MR, inputs, MR]`.
-    rows: &'a [f32],
+    panels: &'a [W],
+    /// Steps of the tile over the whole depth.
+    steps: usize,
+    /// Packed rows of x, `[rows / MR, steps, MR]`.
+    rows: &'a [W::Row],
     /// `[rows, rank]`
     down: &'a [f32],
     adapters: &'a [Option<usize>],
 }
 
 /// One rectangle of the output. Rows start at a multiple of `MR`, columns at a panel.
-struct Block<'a> {
-    product: &'a Product<'a>,
+struct Block<'a, W: Element> {
+    product: &'a Product<'a, W>,
     rect: Rect<'a>,
 }
 
-impl Kernel for Block<'_> {
+impl<W: Element> Kernel for Block<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
-        match &self.product.weights.panels {
-            Panels::F32(panels) => block(v, self.product, panels, self.rect),
-            Panels::Bf16(panels) => block(v, self.product, panels, self.rect),
-        }
-    }
-}
-
-#[inline(always)]
-fn block<I: Isa, W: Element>(v: I, product: &Product<'_>, panels: &[W], mut rect: Rect<'_>) {
-    let depth = product.weights.inputs;
-    let step = product.weights.columns.panel_outputs();
-    let cols = rect.cols();
-    for first in cols.clone().step_by(step) {
-        let col = first / step * nr::<I>();
-        let panel = &panels[col * depth..][..nr::<I>() * depth];
-        for row in rect.rows().step_by(MR) {
-            let sums = tile(v, &product.rows[row * depth..][..MR * depth], panel);
-            let end = rect.rows().end.min(row + MR);
-            for (row, sums) in (row..end).zip(sums) {
-                let sums = add_bias_and_lora(v, product, row, col, sums);
-                let to = &mut rect.row_mut(row)[first - cols.start..];
-                activate(v, product.weights.activation, sums, to);
+        let Self { product, mut rect } = self;
+        let (steps, cols) = (product.steps, rect.cols());
+        let outputs = product.weights.columns.panel_outputs();
+        for first in cols.clone().step_by(outputs) {
+            let col = first / outputs * nr::<I>();
+            let panel = &product.panels[col * steps..][..nr::<I>() * steps];
+            for row in rect.rows().step_by(MR) {
+                let sums = tile(v, &product.rows[row * steps..][..MR * steps], panel);
+                let end = rect.rows().end.min(row + MR);
+                for (row, sums) in (row..end).zip(sums) {
+                    let sums = add_bias_and_lora(v, product, row, col, sums);
+                    let to = &mut rect.row_mut(row)[first - cols.start..];
+                    activate(v, product.weights.activation, sums, to);
+                }
             }
         }
     }
@@ -198,9 +220,9 @@ fn block<I: Isa, W: Element>(v: I, product: &Product<'_>, panels: &[W], mut rect
 
 /// Adds bias and low-rank update to a tile row whose first packed column is `col`.
 #[inline(always)]
-fn add_bias_and_lora<I: Isa>(
+fn add_bias_and_lora<I: Isa, W: Element>(
     v: I,
-    product: &Product<'_>,
+    product: &Product<'_, W>,
     row: usize,
     col: usize,
     mut sums: [I::F32; NV],

@@ -1,17 +1,21 @@
 //! Weights and activations in the order in which the tile reads them.
 
 use super::Activation;
-use super::tile::{Element, MR, NV};
+use super::tile::{Element, MR, NV, Row};
 use crate::isa::Level;
+use crate::isa::pair_of;
 use crate::memory::Aligned;
 
-/// How weights are kept in memory. Arithmetic is in `f32` either way.
+/// How weights are kept in memory and multiplied. Sums are in f32 always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     /// Four bytes a weight.
     F32,
     /// Two bytes a weight; exact only for values that came from bf16.
     Bf16,
+    /// Two bytes a weight, and inputs are rounded to bf16 too. Fast where the level has the
+    /// instruction ([`Level::has_bf16_dot`]).
+    Bf16Dot,
 }
 
 /// The low-rank updates of all tasks on one linear layer.
@@ -46,11 +50,12 @@ pub struct Weights {
     pub(super) activation: Option<Activation>,
 }
 
-/// `[panels, inputs, nr]`: columns of Wᵀ side by side, zero where there is none.
+/// `[panels, steps, nr]`: columns of Wᵀ side by side, zero where there is none.
 #[derive(Debug)]
 pub(super) enum Panels {
     F32(Aligned<f32>),
     Bf16(Aligned<u16>),
+    Bf16Dot(Aligned<u32>),
 }
 
 /// Which row of W stands in which packed column.
@@ -138,11 +143,13 @@ impl Weights {
         let gated = activation.is_some_and(Activation::is_gated);
         assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows an output");
         let columns = Columns { rows, lanes: level.lanes(), gated };
+        let bf16 = |x: f32| pair_of(x, 0.0) as u16;
         let panels = match storage {
-            Storage::F32 => Panels::F32(pack_panels(columns, inputs, read_row, |x| x)),
-            Storage::Bf16 => {
-                let narrow = |x: f32| (x.to_bits() >> 16) as u16;
-                Panels::Bf16(pack_panels(columns, inputs, read_row, narrow))
+            Storage::F32 => Panels::F32(pack_panels(columns, inputs, read_row, |x| x[0])),
+            Storage::Bf16 => Panels::Bf16(pack_panels(columns, inputs, read_row, |x| bf16(x[0]))),
+            Storage::Bf16Dot => {
+                let pair = |x: &[f32]| pair_of(x[0], x.get(1).copied().unwrap_or(0.0));
+                Panels::Bf16Dot(pack_panels(columns, inputs, read_row, pair))
             }
         };
         let mut spread_bias = Aligned::zeroed(columns.width());
@@ -166,6 +173,7 @@ impl Weights {
         let panels = match &self.panels {
             Panels::F32(panels) => size_of_val(&panels[..]),
             Panels::Bf16(panels) => size_of_val(&panels[..]),
+            Panels::Bf16Dot(panels) => size_of_val(&panels[..]),
         };
         let lora = self.lora.as_ref().map_or(0, LoraBank::len_bytes);
         panels + size_of_val(&self.bias[..]) + lora
@@ -187,37 +195,37 @@ impl Weights {
     }
 }
 
+/// `element` makes one stored element of [`Element::DEPTH`] weights.
 fn pack_panels<W: Element>(
     columns: Columns,
     inputs: usize,
     read_row: &mut dyn FnMut(usize, &mut [f32]),
-    narrow: impl Fn(f32) -> W,
+    element: impl Fn(&[f32]) -> W,
 ) -> Aligned<W> {
-    let nr = NV * columns.lanes;
-    let mut panels = Aligned::zeroed(columns.width() * inputs);
+    let (nr, steps) = (NV * columns.lanes, W::steps(inputs));
+    let mut panels = Aligned::zeroed(columns.width() * steps);
     let mut values = vec![0.0; inputs];
     for col in 0..columns.width() {
         let Some(row) = columns.row(col) else { continue };
         read_row(row, &mut values);
-        let panel = &mut panels[col / nr * nr * inputs..][..nr * inputs];
-        for (to, &x) in panel[col % nr..].iter_mut().step_by(nr).zip(&values) {
-            *to = narrow(x);
+        let panel = &mut panels[col / nr * nr * steps..][..nr * steps];
+        for (to, x) in panel[col % nr..].iter_mut().step_by(nr).zip(values.chunks(W::DEPTH)) {
+            *to = element(x);
         }
     }
     panels
 }
 
-/// Packs rows of `x` (`[rows, depth]`) into tiles `[rows / MR, depth, MR]`; rows past the end are
+/// Packs rows of `x` (`[rows, depth]`) into tiles `[rows / MR, steps, MR]`; rows past the end are
 /// zero. `tiles` holds a whole number of tiles.
-pub(crate) fn pack_rows(x: &[f32], depth: usize, tiles: &mut [f32]) {
-    for (rows, tile) in x.chunks(MR * depth).zip(tiles.chunks_exact_mut(MR * depth)) {
-        if rows.len() < tile.len() {
-            tile.fill(0.0);
+#[inline(always)]
+pub(crate) fn pack_rows<R: Row>(x: &[f32], depth: usize, steps: usize, tiles: &mut [R]) {
+    for (rows, tile) in x.chunks(MR * depth).zip(tiles.chunks_exact_mut(MR * steps)) {
+        if rows.len() < MR * depth {
+            tile.fill(R::default());
         }
         for (m, row) in rows.chunks_exact(depth).enumerate() {
-            for (to, &x) in tile[m..].iter_mut().step_by(MR).zip(row) {
-                *to = x;
-            }
+            R::pack(|i| row[i], depth, &mut tile[m..], MR);
         }
     }
 }

@@ -100,16 +100,19 @@ fn every_level_and_storage_follows_the_definition_at_every_edge() {
     for (rows, inputs, outputs, rank) in shapes {
         let case = Case::random(&mut random, rows, inputs, outputs, rank);
         for level in Level::available() {
-            for storage in [Storage::F32, Storage::Bf16] {
+            for storage in [Storage::F32, Storage::Bf16, Storage::Bf16Dot] {
                 let got = case.run(&threads, &case.pack(level, storage, None));
                 for row in 0..rows {
                     for output in 0..outputs {
                         let (want, magnitude) = case.definition(row, output);
                         let error = (f64::from(got[row * outputs + output]) - want).abs();
                         // Summing n terms in f32 loses at most n · 2⁻²⁴ of their magnitude; the
-                        // observed loss is far below the root of that.
+                        // observed loss is far below the root of that. Inputs rounded to bf16
+                        // (8 bits) are off by at most 2⁻⁸ each, and LoRA is in f32 always.
+                        let rounding = if storage == Storage::Bf16Dot { 1.0 / 256.0 } else { 0.0 };
+                        let bound = 1e-6 + rounding;
                         assert!(
-                            error <= 1e-6 * magnitude,
+                            error <= bound * magnitude,
                             "{level:?}, {storage:?}, {rows}x{inputs}x{outputs}, rank {rank}, at \
                              ({row}, {output}): {error:e} of {magnitude:e}"
                         );
@@ -125,8 +128,10 @@ fn rows_alone_in_a_batch_and_on_any_number_of_threads_give_the_same_bits() {
     let mut random = Random::new(2);
     let (rows, inputs, outputs) = (77, 96, 130);
     let case = Case::random(&mut random, rows, inputs, outputs, 4);
-    for level in Level::available() {
-        let weights = case.pack(level, Storage::Bf16, None);
+    let storages = [Storage::F32, Storage::Bf16, Storage::Bf16Dot];
+    let cases = storages.iter().flat_map(|s| Level::available().map(move |l| (*s, l)));
+    for (storage, level) in cases {
+        let weights = case.pack(level, storage, None);
         let batch = case.run(&Threads::new(1).expect("threads start"), &weights);
         let threads = Threads::new(3).expect("threads start");
         assert_eq!(case.run(&threads, &weights), batch, "{level:?}");
@@ -141,6 +146,23 @@ fn rows_alone_in_a_batch_and_on_any_number_of_threads_give_the_same_bits() {
             };
             let alone = alone.run(&threads, &weights);
             assert_eq!(alone, batch[row * outputs..][..outputs], "{level:?}, row {row}");
+        }
+    }
+}
+
+#[test]
+fn inputs_that_bf16_holds_are_multiplied_exactly() {
+    let threads = Threads::new(2).expect("threads start");
+    let mut random = Random::new(5);
+    for inputs in [1, 2, 7, 64, 129] {
+        let mut case = Case::random(&mut random, 13, inputs, 37, 0);
+        // Small integers: every product and sum is exact in f32.
+        let integer = |x: &mut f32| *x = (*x * 4.0).round().clamp(-8.0, 8.0);
+        case.x.iter_mut().chain(&mut case.weight).chain(&mut case.bias).for_each(integer);
+        for level in Level::available() {
+            let got = case.run(&threads, &case.pack(level, Storage::Bf16Dot, None));
+            let want = case.run(&threads, &case.pack(level, Storage::F32, None));
+            assert_eq!(got, want, "{level:?}, {inputs} inputs");
         }
     }
 }

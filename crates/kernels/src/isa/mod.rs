@@ -10,7 +10,7 @@ mod x86_64;
 
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::Avx2;
+pub use x86_64::{Avx2, Avx512};
 
 /// The widest vector of any instruction set, in lanes: the size of a buffer for one vector.
 pub const MAX_LANES: usize = 16;
@@ -23,6 +23,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// A vector of `LANES` values.
     type F32: Copy;
+    /// A vector of `LANES` pairs of bf16 values, the first of a pair in the lower half.
+    type Pairs: Copy;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;
@@ -50,6 +52,15 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn exp2_integral(self, n: Self::F32) -> Self::F32;
     /// Sum of all lanes.
     fn sum(self, x: Self::F32) -> f32;
+    /// The first `LANES` pairs of `src`.
+    fn load_pairs(self, src: &[u32]) -> Self::Pairs;
+    /// All lanes `pair`.
+    fn splat_pair(self, pair: u32) -> Self::Pairs;
+    /// Rounds to bf16 and writes `LANES` pairs to the front of `dst`.
+    fn store_pairs(self, low: Self::F32, high: Self::F32, dst: &mut [u32]);
+    /// `sums + a₀ b₀ + a₁ b₁` for the pairs of each lane, in f32; one instruction at
+    /// [`Level::Avx512Dot`], which takes subnormal numbers for zero.
+    fn dot_bf16(self, a: Self::Pairs, b: Self::Pairs, sums: Self::F32) -> Self::F32;
 
     /// Up to `LANES` values of `src`; lanes past its end are zero.
     #[inline(always)]
@@ -69,6 +80,19 @@ pub trait Isa: Copy + Send + Sync + 'static {
     }
 }
 
+/// Two numbers as bf16, the first in the lower half.
+#[inline(always)]
+pub(crate) fn pair_of(low: f32, high: f32) -> u32 {
+    bf16(low) | bf16(high) << 16
+}
+
+/// The nearest bf16, ties to even.
+#[inline(always)]
+fn bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
+}
+
 /// An operation written once and compiled once for every instruction set. The value holds the
 /// operation's arguments.
 pub trait Kernel {
@@ -86,11 +110,15 @@ pub enum Level {
     Portable,
     /// AVX2 with FMA.
     Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// AVX-512 with the dot products of BF16 and VNNI.
+    Avx512Dot,
 }
 
 impl Level {
     /// Every level, slowest first.
-    pub const ALL: [Level; 2] = [Level::Portable, Level::Avx2];
+    pub const ALL: [Level; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Avx512Dot];
 
     /// The levels that this CPU can run.
     pub fn available() -> impl Iterator<Item = Level> {
@@ -107,6 +135,8 @@ impl Level {
         match self {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+            Level::Avx512Dot => "avx512-dot",
         }
     }
 
@@ -116,9 +146,18 @@ impl Level {
             Level::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Avx512::<false>::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Dot => Avx512::<true>::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 => false,
+            Level::Avx2 | Level::Avx512 | Level::Avx512Dot => false,
         }
+    }
+
+    /// Whether bf16 products are faster than those of f32.
+    pub fn has_bf16_dot(self) -> bool {
+        self == Level::Avx512Dot
     }
 
     /// Vectors of this level, in lanes.
@@ -126,21 +165,28 @@ impl Level {
         match self {
             Level::Portable => Portable::LANES,
             Level::Avx2 => 8,
+            Level::Avx512 | Level::Avx512Dot => 16,
         }
     }
 
-    /// Runs `kernel` at this level, or at the portable one if the CPU lacks it.
+    /// Runs `kernel` at this level.
+    ///
+    /// # Panics
+    ///
+    /// If the CPU lacks it.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        const LACKING: &str = "this CPU lacks the SIMD level";
         match self {
             Level::Portable => kernel.run(Portable),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => match Avx2::detect() {
-                Some(isa) => isa.run(kernel),
-                None => kernel.run(Portable),
-            },
+            Level::Avx2 => Avx2::detect().expect(LACKING).run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Avx512::<false>::detect().expect(LACKING).run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Dot => Avx512::<true>::detect().expect(LACKING).run(kernel),
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 => kernel.run(Portable),
+            Level::Avx2 | Level::Avx512 | Level::Avx512Dot => panic!("{LACKING}"),
         }
     }
 }
@@ -167,6 +213,16 @@ impl std::str::FromStr for Level {
 mod tests {
     use super::*;
 
+    /// A pair whose halves differ in every lane, small integers that every sum holds exactly.
+    fn pair(lane: usize) -> u32 {
+        let half = |x: f32| x.to_bits() >> 16;
+        half(lane as f32 - 5.0) | half(2.0 * lane as f32 + 1.0) << 16
+    }
+
+    fn halves(pair: u32) -> [f32; 2] {
+        [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
+    }
+
     /// Applies every operation to fixed lanes and returns the lanes of each result.
     struct Probe;
 
@@ -179,6 +235,7 @@ mod tests {
             let b: Vec<f32> = (0..16).map(|i| 3.0 - i as f32 * 0.5 + 0.125).collect();
             let n: Vec<f32> = (0..16).map(|i| (i * 16 - 120) as f32).collect();
             let half: Vec<u16> = a.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+            let pairs: Vec<u32> = (0..16).map(pair).collect();
             let (x, y) = (v.load(&a), v.load(&b));
             let mut results = Vec::new();
             for vector in [
@@ -194,6 +251,7 @@ mod tests {
                 v.round(x),
                 v.exp2_integral(v.load(&n)),
                 v.load_partial(&a[..3]),
+                v.dot_bf16(v.load_pairs(&pairs), v.splat_pair(pairs[3]), y),
             ] {
                 let mut lanes = vec![0.0; I::LANES];
                 v.store(vector, &mut lanes);
@@ -214,7 +272,7 @@ mod tests {
         for level in Level::available() {
             let lanes = level.lanes();
             let results = level.run(Probe);
-            let definitions: [&dyn Fn(usize) -> f32; 12] = [
+            let definitions: [&dyn Fn(usize) -> f32; 13] = [
                 &|_| 2.5,
                 &a,
                 &a,
@@ -227,13 +285,59 @@ mod tests {
                 &|i| a(i).round_ties_even(),
                 &|i| ((i as i32 * 16 - 120) as f32).exp2(),
                 &|i| if i < 3 { a(i) } else { 0.0 },
+                &|i| {
+                    halves(pair(i))[0] * halves(pair(3))[0]
+                        + halves(pair(i))[1] * halves(pair(3))[1]
+                        + b(i)
+                },
             ];
             for (op, (definition, result)) in definitions.iter().zip(&results).enumerate() {
                 let want: Vec<f32> = (0..lanes).map(definition).collect();
                 assert_eq!(result[..lanes], want, "{level:?}, operation {op}");
             }
-            assert_eq!(results[12], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
-            assert_eq!(results[13], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
+            assert_eq!(results[13], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
+            assert_eq!(results[14], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
+        }
+    }
+
+    #[test]
+    fn bf16_rounds_to_the_nearest_and_ties_to_even() {
+        let cases = [
+            (1.0, 0x3f80),
+            (-2.5, 0xc020),
+            (f32::from_bits(0x3f80_8000), 0x3f80),
+            (f32::from_bits(0x3f81_8000), 0x3f82),
+            (f32::from_bits(0x3f80_8001), 0x3f81),
+            (f32::MAX, 0x7f80),
+        ];
+        for (x, bits) in cases {
+            assert_eq!(pair_of(x, 0.0), bits, "{x}");
+            assert_eq!(pair_of(0.0, x), bits << 16, "{x}");
+        }
+    }
+
+    /// Stores pairs of a fixed vector of values that need rounding.
+    struct StorePairs;
+
+    impl Kernel for StorePairs {
+        type Output = [Vec<u32>; 2];
+
+        #[inline(always)]
+        fn run<I: Isa>(self, v: I) -> [Vec<u32>; 2] {
+            let bits = |i: usize| [0x3f80_8000, 0x3f81_8000, 0xbf80_8001, 0x0000_0000][i % 4];
+            let low: Vec<f32> = (0..16).map(|i| f32::from_bits(bits(i))).collect();
+            let high: Vec<f32> = (0..16).map(|i| i as f32 / 3.0).collect();
+            let mut stored = vec![0; I::LANES];
+            v.store_pairs(v.load(&low), v.load(&high), &mut stored);
+            [stored, low.iter().zip(&high).map(|(l, h)| pair_of(*l, *h)).take(I::LANES).collect()]
+        }
+    }
+
+    #[test]
+    fn every_level_rounds_pairs_as_the_definition_does() {
+        for level in Level::available() {
+            let [got, want] = level.run(StorePairs);
+            assert_eq!(got, want, "{level:?}");
         }
     }
 
@@ -242,7 +346,8 @@ mod tests {
         assert_eq!("portable".parse(), Ok(Level::Portable));
         assert_eq!(
             "sse9".parse::<Level>(),
-            Err("unknown SIMD level `sse9`; there are portable, avx2".to_owned())
+            Err("unknown SIMD level `sse9`; there are portable, avx2, avx512, avx512-dot"
+                .to_owned())
         );
     }
 }

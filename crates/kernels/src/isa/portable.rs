@@ -1,4 +1,4 @@
-use super::Isa;
+use super::{Isa, pair_of};
 
 const LANES: usize = 4;
 
@@ -16,6 +16,7 @@ fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
 impl Isa for Portable {
     const LANES: usize = LANES;
     type F32 = [f32; LANES];
+    type Pairs = [u32; LANES];
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; LANES] {
@@ -77,5 +78,25 @@ impl Isa for Portable {
     #[inline(always)]
     fn sum(self, x: [f32; LANES]) -> f32 {
         (x[0] + x[1]) + (x[2] + x[3])
+    }
+    #[inline(always)]
+    fn load_pairs(self, src: &[u32]) -> [u32; LANES] {
+        [src[0], src[1], src[2], src[3]]
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: u32) -> [u32; LANES] {
+        [pair; LANES]
+    }
+    #[inline(always)]
+    fn store_pairs(self, low: [f32; LANES], high: [f32; LANES], dst: &mut [u32]) {
+        for (to, (low, high)) in dst[..LANES].iter_mut().zip(low.into_iter().zip(high)) {
+            *to = pair_of(low, high);
+        }
+    }
+    #[inline(always)]
+    fn dot_bf16(self, a: [u32; LANES], b: [u32; LANES], sums: [f32; LANES]) -> [f32; LANES] {
+        let low = |x: [u32; LANES]| lanes(|i| f32::from_bits(x[i] << 16));
+        let high = |x: [u32; LANES]| lanes(|i| f32::from_bits(x[i] & 0xffff_0000));
+        self.mul_add(high(a), high(b), self.mul_add(low(a), low(b), sums))
     }
 }

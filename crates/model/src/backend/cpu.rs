@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::table::Table;
 use crate::weights::LinearWeights;
 use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::{self, Heads, attention};
+use kokeshi_kernels::attention::{self, Heads, Precision, attention};
 use kokeshi_kernels::gemm::{Layer, Storage, Weights, Workspace, linear};
 use kokeshi_kernels::layer_norm::{self, Norm};
 use kokeshi_kernels::pooling::sum_spans;
@@ -21,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Cpu {
     level: Level,
+    precision: Precision,
     threads: Threads,
     positions: Positions,
     buffers: Buffers,
@@ -53,11 +54,17 @@ impl Positions {
 }
 
 impl Cpu {
-    pub(crate) fn new(config: &EncoderConfig, level: Level, threads: usize) -> Result<Self> {
+    pub(crate) fn new(
+        config: &EncoderConfig,
+        level: Level,
+        precision: Precision,
+        threads: usize,
+    ) -> Result<Self> {
         let pool = Threads::new(threads);
         let threads = pool.map_err(|source| Error::Threads { count: threads, source })?;
         Ok(Self {
             level,
+            precision,
             threads,
             positions: Positions::new(config),
             buffers: Buffers::default(),
@@ -79,7 +86,11 @@ impl Backend for Cpu {
 
     fn linear(&self, weights: LinearWeights) -> Weights {
         let LinearWeights { matrix, bias, lora, activation } = weights;
-        let storage = if matrix.is_bf16() { Storage::Bf16 } else { Storage::F32 };
+        let storage = match self.precision {
+            Precision::Bf16 => Storage::Bf16Dot,
+            Precision::F32 if matrix.is_bf16() => Storage::Bf16,
+            Precision::F32 => Storage::F32,
+        };
         let layer = Layer { rows: matrix.rows, inputs: matrix.inputs, bias, lora, activation };
         let mut read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
         let packed = Weights::pack(self.level, storage, layer, &mut read_row);
@@ -132,7 +143,7 @@ impl Backend for Cpu {
             position: self.positions.borrow(),
         };
         let mut out = self.buffers.take(shape.adapters.len() * config.hidden);
-        attention(&self.threads, self.level, qkv, &heads, &mut out);
+        attention(&self.threads, self.level, self.precision, qkv, &heads, &mut out);
         out
     }
 

@@ -86,8 +86,8 @@ const RELEASED_TASKS: [(&str, &str); 5] = [
     ("text-matching", ""),
 ];
 
-/// Names of the released tasks, in the order of the adapter index.
-pub(crate) fn released_tasks() -> impl Iterator<Item = &'static str> {
+/// Names of the tasks of the released jina-embeddings-v3, in the order of the adapter index.
+pub fn released_tasks() -> impl Iterator<Item = &'static str> {
     RELEASED_TASKS.iter().map(|(name, _)| *name)
 }
 

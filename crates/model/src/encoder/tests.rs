@@ -6,6 +6,7 @@ use crate::backend::{Cpu, Reference};
 use crate::checkpoint::Checkpoint;
 use crate::weights::read_weights;
 use kokeshi_kernels::Level;
+use kokeshi_kernels::attention::Precision;
 use kokeshi_testkit::{Golden, Goldens, assert_close, fixture, json};
 
 const TOLERANCE: f32 = 3e-5;
@@ -61,6 +62,9 @@ fn every_step_follows_the_published_implementation() {
     let checkpoint = Checkpoint::open(&fixture("v3-tiny/original")).expect("the fixture opens");
     check(&checkpoint, Reference);
     for level in Level::available() {
-        check(&checkpoint, Cpu::new(&checkpoint.config, level, 2).expect("threads start"));
+        check(
+            &checkpoint,
+            Cpu::new(&checkpoint.config, level, Precision::F32, 2).expect("threads start"),
+        );
     }
 }

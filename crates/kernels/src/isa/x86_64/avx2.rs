@@ -1,6 +1,7 @@
-#![expect(unsafe_code, reason = "intrinsics; a token proves that the CPU has the features")]
+//! Eight lanes.
 
-use super::{Isa, Kernel};
+use super::{HIGH, proven};
+use crate::isa::{Isa, Kernel};
 use std::arch::x86_64::*;
 
 /// AVX2 with FMA: Haswell, Zen 1, and what came after.
@@ -29,18 +30,10 @@ impl Avx2 {
     }
 }
 
-/// Runs one intrinsic that the token in scope proves available.
-macro_rules! proven {
-    ($e:expr) => {
-        // SAFETY: the method has a token, so `detect` found the features; pointers come from slices
-        // that the expression's arguments cut to the vector's length.
-        unsafe { $e }
-    };
-}
-
 impl Isa for Avx2 {
     const LANES: usize = 8;
     type F32 = __m256;
+    type Pairs = __m256i;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -107,5 +100,44 @@ impl Isa for Avx2 {
         self.store(x, &mut lanes);
         let [a, b, c, d, e, f, g, h] = lanes;
         ((a + e) + (b + f)) + ((c + g) + (d + h))
+    }
+    #[inline(always)]
+    fn load_pairs(self, src: &[u32]) -> __m256i {
+        let src = src[..8].as_ptr().cast();
+        proven!(_mm256_loadu_si256(src))
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: u32) -> __m256i {
+        proven!(_mm256_set1_epi32(pair.cast_signed()))
+    }
+    #[inline(always)]
+    fn store_pairs(self, low: __m256, high: __m256, dst: &mut [u32]) {
+        // As `bf16`: adds half of the last place that stays, less one if that place is even.
+        let round = |x: __m256| {
+            let bits = proven!(_mm256_castps_si256(x));
+            let shifted = proven!(_mm256_srli_epi32::<16>(bits));
+            let one = proven!(_mm256_set1_epi32(1));
+            let odd = proven!(_mm256_and_si256(shifted, one));
+            let half = proven!(_mm256_set1_epi32(0x7fff));
+            let half = proven!(_mm256_add_epi32(half, odd));
+            proven!(_mm256_add_epi32(bits, half))
+        };
+        let low = proven!(_mm256_srli_epi32::<16>(round(low)));
+        let mask = proven!(_mm256_set1_epi32(HIGH));
+        let high = proven!(_mm256_and_si256(round(high), mask));
+        let pairs = proven!(_mm256_or_si256(low, high));
+        let dst = dst[..8].as_mut_ptr().cast();
+        proven!(_mm256_storeu_si256(dst, pairs));
+    }
+    #[inline(always)]
+    fn dot_bf16(self, a: __m256i, b: __m256i, sums: __m256) -> __m256 {
+        let halves = |x: __m256i| {
+            let low = proven!(_mm256_slli_epi32::<16>(x));
+            let mask = proven!(_mm256_set1_epi32(HIGH));
+            let high = proven!(_mm256_and_si256(x, mask));
+            [low, high].map(|x| proven!(_mm256_castsi256_ps(x)))
+        };
+        let ([a0, a1], [b0, b1]) = (halves(a), halves(b));
+        self.mul_add(a1, b1, self.mul_add(a0, b0, sums))
     }
 }

@@ -1,0 +1,162 @@
+//! Bidirectional attention over packed sequences, with online softmax (Milakov and Gimelshein
+//! 2018; Dao et al. 2022): nothing of size length² exists.
+//!
+//! Scores are computed transposed, keys down and queries across the lanes of a vector. Maximum, sum
+//! and rescaling of the softmax are then plain vertical operations, and the probabilities of a block
+//! of keys already lie as the tile wants its second operand.
+
+mod pack;
+mod softmax;
+
+use crate::gemm::tile::{MR, Operand, nr};
+use crate::grid::{Rect, grid};
+use crate::isa::{Isa, Kernel, Level, MAX_LANES};
+use crate::memory::Scratch;
+use crate::rope::RopeTable;
+use crate::threads::Threads;
+use pack::Source;
+use softmax::{Bias, KEY_BLOCK, Packed, attend};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Queries of one task. Keys and values are packed anew for each task, so it is long against that
+/// work, and short enough that a text of 8192 tokens makes eight tasks a head. A multiple of every
+/// level's lane count, so that cutting here changes no result.
+const QUERY_BAND: usize = 1024;
+
+/// How the products of a row with a column are computed. Sums are in f32 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// In f32.
+    F32,
+    /// Both factors are rounded to bf16. Fast where the level has the instruction
+    /// ([`Level::has_bf16_dot`]).
+    Bf16,
+}
+
+/// The sequences of a batch and the shape of their heads.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads<'a> {
+    /// Token range of each sequence, end to end from 0.
+    pub sequences: &'a [Range<usize>],
+    /// Number of heads.
+    pub heads: usize,
+    /// Width of a head; `hidden = heads * head_dim`.
+    pub head_dim: usize,
+    /// How tokens know where they stand.
+    pub position: Position<'a>,
+}
+
+/// How positions enter the scores.
+#[derive(Clone, Copy, Debug)]
+pub enum Position<'a> {
+    /// q and k are rotated by angles that grow with the position. The table holds at least as many
+    /// positions as the longest sequence has tokens.
+    Rope(&'a RopeTable),
+    /// `−slope · |i − j|` is added to the score of query i and key j, with a slope for each head
+    /// (symmetric ALiBi). It is generated in the register tile and stands nowhere else.
+    Alibi(&'a [f32]),
+}
+
+/// `out = softmax(q kᵀ / √head_dim + bias) v` for every sequence and head, with q and k rotated or
+/// the bias of [`Position::Alibi`].
+///
+/// `qkv` is `[tokens, 3 * hidden]` (all of q, then k, then v), `out` is `[tokens, hidden]`.
+///
+/// # Panics
+///
+/// If the shapes do not agree, or the sequences do not lie end to end.
+pub fn attention(
+    threads: &Threads,
+    level: Level,
+    precision: Precision,
+    qkv: &[f32],
+    heads: &Heads<'_>,
+    out: &mut [f32],
+) {
+    let hidden = heads.heads * heads.head_dim;
+    let tokens = heads.sequences.last().map_or(0, |last| last.end);
+    assert_eq!(qkv.len(), tokens * 3 * hidden);
+    assert_eq!(out.len(), tokens * hidden);
+    if let Position::Alibi(slopes) = heads.position {
+        assert_eq!(slopes.len(), heads.heads);
+    }
+    let mut bands = Vec::new();
+    let mut start = 0;
+    for sequence in heads.sequences {
+        assert_eq!(sequence.start, start, "sequences must lie end to end");
+        if let Position::Rope(table) = heads.position {
+            assert!(sequence.len() <= table.positions(), "the rope table is too short");
+        }
+        start = sequence.end;
+        let starts = sequence.clone().step_by(QUERY_BAND);
+        bands
+            .extend(starts.map(|start| (sequence.clone(), (start + QUERY_BAND).min(sequence.end))));
+    }
+    let row_ends: Vec<usize> = bands.iter().map(|(_, end)| *end).collect();
+    let col_ends: Vec<usize> = (1..=heads.heads).map(|i| i * heads.head_dim).collect();
+    let rects = grid(out, hidden, &row_ends, &col_ends);
+    let tasks: Vec<_> = rects.into_iter().enumerate().collect();
+    threads.run(tasks, |(i, out), scratch| {
+        let sequence = bands[i / heads.heads].0.clone();
+        let source = Source { qkv, heads, sequence, col: out.cols().start };
+        match precision {
+            Precision::F32 => level.run(Head::<f32>::new(source, out, scratch)),
+            Precision::Bf16 => level.run(Head::<u32>::new(source, out, scratch)),
+        };
+    });
+}
+
+/// One head of one band of queries. `out` covers the band's rows and the head's columns; operands of
+/// products are packed as `W`.
+struct Head<'a, W> {
+    source: Source<'a>,
+    out: Rect<'a>,
+    scratch: &'a mut [Scratch; 4],
+    operand: PhantomData<W>,
+}
+
+impl<'a, W> Head<'a, W> {
+    fn new(source: Source<'a>, out: Rect<'a>, scratch: &'a mut [Scratch; 4]) -> Self {
+        Self { source, out, scratch, operand: PhantomData }
+    }
+}
+
+impl<W: Operand> Kernel for Head<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, v: I) {
+        let Self { source, mut out, scratch, .. } = self;
+        let (dim, nr) = (source.heads.head_dim, nr::<I>());
+        let [keys, values, operands, sums] = scratch;
+        let (steps, key_steps) = (W::steps(dim), W::steps(source.sequence.len()));
+        let keys = keys.take(source.sequence.len().next_multiple_of(MR) * steps);
+        let values = values.take(dim.next_multiple_of(MR) * key_steps);
+        source.pack_keys::<W>(keys);
+        source.pack_values::<W>(values);
+        let operands = operands.take((steps + W::steps(KEY_BLOCK)) * nr);
+        let (queries, probabilities) = operands.split_at_mut(steps * nr);
+        let sums = sums.take((KEY_BLOCK + dim.next_multiple_of(MR)) * nr);
+        let (scores, context) = sums.split_at_mut(KEY_BLOCK * nr);
+        for first in out.rows().step_by(nr) {
+            let last = (first + nr).min(out.rows().end);
+            source.pack_queries::<W>(first..last, nr, queries);
+            let packed = Packed { queries, keys, values, len: source.sequence.len() };
+            let bias = source.slope().map(|s| Bias::new(v, s, first - source.sequence.start));
+            let totals = attend(v, &packed, bias, scores, probabilities, context);
+            let mut lanes = [0.0; 2 * MAX_LANES];
+            v.store(totals[0], &mut lanes);
+            v.store(totals[1], &mut lanes[I::LANES..]);
+            for (j, row) in (first..last).enumerate() {
+                let scale = 1.0 / lanes[j];
+                for (c, to) in out.row_mut(row).iter_mut().enumerate() {
+                    *to = context[c * nr + j] * scale;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use super::*;
+use crate::testing::Random;
+
+fn definition(qkv: &[f32], heads: &Heads<'_>, out: &mut [f64]) {
+    let (dim, hidden) = (heads.head_dim, heads.heads * heads.head_dim);
+    let rotated = |which: usize, sequence: &Range<usize>, token: usize, head: usize| {
+        let x = &qkv[(3 * token + which) * hidden + head * dim..][..dim];
+        let f = |i: usize| f64::from(x[i]);
+        let Position::Rope(table) = heads.position else { return (0..dim).map(f).collect() };
+        let (cos, sin) = table.at(token - sequence.start);
+        (0..dim)
+            .map(|i| {
+                let j = i % (dim / 2);
+                let (cos, sin) = (f64::from(cos[j]), f64::from(sin[j]));
+                if i < dim / 2 {
+                    f(i) * cos - f(i + dim / 2) * sin
+                } else {
+                    f(i) * cos + f(j) * sin
+                }
+            })
+            .collect::<Vec<f64>>()
+    };
+    for sequence in heads.sequences {
+        for head in 0..heads.heads {
+            let keys: Vec<_> = sequence.clone().map(|t| rotated(1, sequence, t, head)).collect();
+            for query in sequence.clone() {
+                let q = rotated(0, sequence, query, head);
+                let bias = |key: usize| match heads.position {
+                    Position::Rope(_) => 0.0,
+                    Position::Alibi(slopes) => {
+                        -f64::from(slopes[head]) * query.abs_diff(key) as f64
+                    }
+                };
+                let product = |k: &Vec<f64>| q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>();
+                let scores: Vec<f64> = sequence
+                    .clone()
+                    .zip(&keys)
+                    .map(|(key, k)| product(k) / (dim as f64).sqrt() + bias(key))
+                    .collect();
+                let peak = scores.iter().copied().fold(f64::MIN, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|s| (s - peak).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for c in 0..dim {
+                    let value = |t: usize| f64::from(qkv[(3 * t + 2) * hidden + head * dim + c]);
+                    let sum: f64 = sequence.clone().zip(&weights).map(|(t, w)| w * value(t)).sum();
+                    out[query * hidden + head * dim + c] = sum / total;
+                }
+            }
+        }
+    }
+}
+
+fn sequences(lens: &[usize]) -> Vec<Range<usize>> {
+    let ends = lens.iter().scan(0, |end, len| {
+        *end += len;
+        Some(*end - len..*end)
+    });
+    ends.collect()
+}
+
+#[test]
+fn every_level_follows_the_definition_on_ragged_batches() {
+    let threads = Threads::new(2).expect("threads start");
+    let mut random = Random::new(11);
+    for (head_count, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10), (1, 96)] {
+        let lens = [1, 2, 5, 6, 7, 15, 16, 17, 119, 120, 121, 300];
+        let sequences = sequences(&lens);
+        let tokens: usize = lens.iter().sum();
+        let hidden = head_count * head_dim;
+        // Scores of up to about ±60, so that the running maximum and the decay matter.
+        let qkv: Vec<f32> = random.normal(tokens * 3 * hidden).iter().map(|x| x * 2.5).collect();
+        let rope = RopeTable::new(300, head_dim, 20000.0);
+        let slopes: Vec<f32> = (1..=head_count).map(|h| 2_f32.powi(-(h as i32))).collect();
+        let positions = [Position::Rope(&rope), Position::Alibi(&slopes)];
+        let cases = positions.iter().flat_map(|p| Level::available().map(move |l| (*p, l)));
+        for (position, level) in cases {
+            let heads = Heads { sequences: &sequences, heads: head_count, head_dim, position };
+            let mut want = vec![0.0; tokens * hidden];
+            definition(&qkv, &heads, &mut want);
+            let mut got = vec![f32::NAN; tokens * hidden];
+            attention(&threads, level, Precision::F32, &qkv, &heads, &mut got);
+            let worst = worst(&got, &want);
+            println!("{level:?}, {head_count} heads of {head_dim}: {worst:.1e}");
+            // Scores near 60 carry 60 · 2⁻²³ ≈ 7e-6 of rounding into each weight, values reach 10.
+            assert!(worst < 5e-5, "{level:?}, {head_count} heads of {head_dim}: {worst:e}");
+        }
+    }
+}
+
+/// The largest difference, or NaN.
+fn worst(got: &[f32], want: &[f64]) -> f64 {
+    let differences = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs());
+    differences.fold(0.0, |worst, e| if e.is_nan() { e } else { e.max(worst) })
+}
+
+#[test]
+fn bf16_products_are_off_by_no_more_than_the_rounding_of_their_factors() {
+    let threads = Threads::new(2).expect("threads start");
+    let mut random = Random::new(13);
+    for (head_count, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10)] {
+        let sequences = sequences(&[1, 2, 5, 17, 120, 121, 300]);
+        let tokens = sequences.last().map_or(0, |last| last.end);
+        let hidden = head_count * head_dim;
+        let qkv: Vec<f32> =
+            random.normal(tokens * 3 * hidden).iter().map(|x| x.clamp(-1.0, 1.0)).collect();
+        let rope = RopeTable::new(300, head_dim, 20000.0);
+        let slopes: Vec<f32> = (1..=head_count).map(|h| 2_f32.powi(-(h as i32))).collect();
+        let positions = [Position::Rope(&rope), Position::Alibi(&slopes)];
+        let cases = positions.iter().flat_map(|p| Level::available().map(move |l| (*p, l)));
+        for (position, level) in cases {
+            let heads = Heads { sequences: &sequences, heads: head_count, head_dim, position };
+            let mut want = vec![0.0; tokens * hidden];
+            definition(&qkv, &heads, &mut want);
+            let mut got = vec![f32::NAN; tokens * hidden];
+            attention(&threads, level, Precision::Bf16, &qkv, &heads, &mut got);
+            // Factors round by 2⁻⁸ of their size. A score sums head_dim products of two factors of
+            // at most √2 (rotated) and is divided by √head_dim; a weight is off by as much as two
+            // scores are (its own and the peak) and its own rounding, a value by its rounding.
+            let score = 2.0 * 2.0 / 256.0 * (head_dim as f64).sqrt();
+            let bound = 2.0 * score.exp_m1() + 2.0 / 256.0;
+            let worst = worst(&got, &want);
+            println!("{level:?}, {head_count} heads of {head_dim}: {worst:.1e} of {bound:.1e}");
+            assert!(worst < bound, "{level:?}, {head_count} heads of {head_dim}: {worst:e}");
+        }
+    }
+}
+
+#[test]
+fn bf16_factors_that_bf16_holds_leave_only_the_rounding_of_weights() {
+    let threads = Threads::new(2).expect("threads start");
+    let mut random = Random::new(14);
+    // 1/√head_dim is a power of two, and ALiBi rotates nothing: q, k and v stay as they are.
+    for (head_count, head_dim) in [(3, 16), (2, 64)] {
+        let sequences = sequences(&[1, 2, 7, 119, 121, 300]);
+        let tokens = sequences.last().map_or(0, |last| last.end);
+        let hidden = head_count * head_dim;
+        let bf16 = |x: &f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+        let qkv: Vec<f32> = random.normal(tokens * 3 * hidden).iter().map(bf16).collect();
+        let largest = qkv.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let slopes = [0.25, 0.01, 1.0];
+        let position = Position::Alibi(&slopes[..head_count]);
+        let heads = Heads { sequences: &sequences, heads: head_count, head_dim, position };
+        let mut want = vec![0.0; tokens * hidden];
+        definition(&qkv, &heads, &mut want);
+        for level in Level::available() {
+            let mut got = vec![f32::NAN; tokens * hidden];
+            attention(&threads, level, Precision::Bf16, &qkv, &heads, &mut got);
+            let worst = worst(&got, &want);
+            assert!(worst < f64::from(largest) / 256.0, "{level:?}, {head_dim}: {worst:e}");
+        }
+    }
+}
+
+#[test]
+fn sequences_alone_in_a_batch_and_in_bands_give_the_same_bits() {
+    let mut random = Random::new(12);
+    let (head_count, head_dim, hidden) = (2, 16, 32);
+    let rope = RopeTable::new(2100, head_dim, 20000.0);
+    let sequences = sequences(&[3, 2100, 40]);
+    let qkv = random.normal(2143 * 3 * hidden);
+    let positions = [Position::Rope(&rope), Position::Alibi(&[0.5, 0.01])];
+    let precisions = [Precision::F32, Precision::Bf16];
+    let positions = positions.iter().flat_map(|p| precisions.map(|precision| (*p, precision)));
+    let cases = positions.flat_map(|(p, q)| Level::available().map(move |l| (p, q, l)));
+    for (position, precision, level) in cases {
+        let run = |count: usize, sequences: &[Range<usize>], qkv: &[f32]| {
+            let threads = Threads::new(count).expect("threads start");
+            let heads = Heads { sequences, heads: head_count, head_dim, position };
+            let mut out = vec![f32::NAN; qkv.len() / 3];
+            attention(&threads, level, precision, qkv, &heads, &mut out);
+            out
+        };
+        let batch = run(3, &sequences, &qkv);
+        assert_eq!(run(1, &sequences, &qkv), batch, "{level:?}");
+        for sequence in &sequences {
+            let alone = &qkv[sequence.start * 3 * hidden..sequence.end * 3 * hidden];
+            let alone = run(2, std::slice::from_ref(&(0..sequence.len())), alone);
+            let together = &batch[sequence.start * hidden..sequence.end * hidden];
+            assert_eq!(alone, together, "{level:?}");
+        }
+    }
+}
