@@ -1,10 +1,10 @@
 //! From what the user calls a model to the model.
 
-use crate::args::{DeviceArguments, DeviceKind};
+use crate::args::{self, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{Device, Error, LoadOptions, Model, Models};
+use kokeshi::{Device, Error, LoadOptions, Model, Models, Precision};
 use kokeshi_hub::{KNOWN, Known, ModelRef};
 use std::ffi::OsStr;
 use std::fmt;
@@ -106,12 +106,18 @@ fn expanded(folder: PathBuf) -> PathBuf {
 
 fn device(arguments: &DeviceArguments) -> anyhow::Result<Device> {
     let threads = arguments.threads.map(usize::from);
-    match (arguments.device, threads, arguments.simd_level) {
-        (DeviceKind::Cpu, threads, level) => Ok(Device::Cpu { threads, level }),
-        (DeviceKind::Reference, None, None) => Ok(Device::Reference),
+    let precision = match arguments.precision {
+        args::Precision::F32 => Precision::F32,
+        args::Precision::Bf16 => Precision::Bf16,
+    };
+    match (arguments.device, threads, arguments.simd_level, precision) {
+        (DeviceKind::Cpu, threads, level, precision) => {
+            Ok(Device::Cpu { threads, level, precision })
+        }
+        (DeviceKind::Reference, None, None, Precision::F32) => Ok(Device::Reference),
         (DeviceKind::Reference, ..) => Err(usage(
-            "--threads and --simd-level do not apply to `--device reference`, which runs plain \
-             loops on one thread",
+            "--threads, --simd-level and --precision do not apply to `--device reference`, which \
+             runs plain loops on one thread",
         )),
     }
 }
