@@ -257,16 +257,20 @@ fn pictures_show_both_models() {
 
 #[test]
 fn a_memory_budget_holds_for_each_model_alone_or_is_an_error() {
-    insta::assert_snapshot!(failure(&embed("a", &["--memory-budget", "10kB"])), @r##"
+    // Packed weights are padded to the vectors of the instruction set.
+    let portable = ["--simd-level", "portable", "--memory-budget"];
+    let embed = |budget| embed("a", &[&portable[..], &[budget]].concat());
+    insta::assert_snapshot!(failure(&embed("10kB")), @r##"
     error: model `…` takes 278.40 kB, more than the memory budget of 10.00 kB
     hint: give more with --memory-budget, or leave it out
     "##);
     let place = Place::new();
-    let free = side_by_side(&place, &["--query", "fox"]);
+    let free = side_by_side(&place, &["--query", "fox", "--simd-level", "portable"]);
     // Larger than either model and smaller than both together.
-    let tight = side_by_side(&place, &["--query", "fox", "--memory-budget", "600kB"]);
+    let tight = [&["--query", "fox"], &portable[..], &["600kB"]].concat();
+    let tight = side_by_side(&place, &tight);
     assert_eq!(free.quiet(), tight.quiet());
-    let error = embed("a", &["--memory-budget", "plenty"]);
+    let error = embed("plenty");
     assert!(error.failure(2).contains("expected a size such as `4GB`"), "{}", error.stderr);
 }
 
