@@ -12,6 +12,7 @@ pub mod isa;
 pub mod layer_norm;
 mod math;
 pub mod memory;
+pub mod peak;
 pub mod pooling;
 pub mod rope;
 pub mod threads;

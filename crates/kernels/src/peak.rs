@@ -1,0 +1,117 @@
+//! What this machine can do at most, measured: the floor that benchmarks compare with.
+
+use crate::attention::Precision;
+use crate::isa::{Isa, Kernel, Level};
+use crate::threads::Threads;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Independent sums held in registers. Twelve hide the latency of every instruction set here.
+const SUMS: usize = 12;
+
+/// Multiply-adds without memory: what a tile would reach if data came for free.
+struct Multiply {
+    precision: Precision,
+    rounds: usize,
+}
+
+impl Kernel for Multiply {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, v: I) -> f32 {
+        let (a, b) = (v.splat(1.0), v.splat(1e-9));
+        let pair = v.splat_pair(0x3f80_3f80);
+        let mut sums = [v.splat(0.0); SUMS];
+        for _ in 0..self.rounds {
+            for sum in &mut sums {
+                *sum = match self.precision {
+                    Precision::F32 => v.mul_add(a, b, *sum),
+                    Precision::Bf16 => v.dot_bf16(pair, pair, *sum),
+                };
+            }
+            black_box(());
+        }
+        sums.into_iter().map(|sum| v.sum(sum)).sum()
+    }
+}
+
+/// Multiplications and additions a second of all threads together.
+///
+/// Levels without a dot product of bf16 multiply in f32, so [`Precision::Bf16`] is no faster there.
+pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 {
+    // About a millisecond: short enough that some of the runs are disturbed by nothing.
+    const ROUNDS: usize = 40_000;
+    const RUNS: usize = 300;
+    let precision = if level.has_bf16_dot() { precision } else { Precision::F32 };
+    let products = if precision == Precision::Bf16 { 2 } else { 1 };
+    let count = threads.count() * ROUNDS * SUMS * 2 * products * level.lanes();
+    let once = || {
+        let start = Instant::now();
+        threads.run((0..threads.count()).collect::<Vec<usize>>(), |_, _| {
+            black_box(level.run(Multiply { precision, rounds: ROUNDS }));
+        });
+        count as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..RUNS).map(|_| once()).fold(0.0, f64::max)
+}
+
+/// Adds up what it is given.
+struct Sum<'a>(&'a [f32]);
+
+impl Kernel for Sum<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, v: I) -> f32 {
+        let mut sums = [v.splat(0.0); SUMS];
+        for block in self.0.chunks_exact(SUMS * I::LANES) {
+            for (sum, x) in sums.iter_mut().zip(block.chunks_exact(I::LANES)) {
+                *sum = v.add(*sum, v.load(x));
+            }
+        }
+        sums.into_iter().map(|sum| v.sum(sum)).sum()
+    }
+}
+
+/// Bytes a second that all threads together read from memory.
+pub fn bandwidth(threads: &Threads, level: Level) -> f64 {
+    // 256 MiB: more than the caches of most machines.
+    const LEN: usize = 64 << 20;
+    const RUNS: usize = 8;
+    let data = vec![1.0_f32; LEN];
+    let once = || {
+        let start = Instant::now();
+        let parts = data.chunks(LEN / threads.count().max(1)).collect();
+        threads.run(parts, |part, _| {
+            black_box(level.run(Sum(part)));
+        });
+        size_of_val(&data[..]) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..RUNS).map(|_| once()).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_are_positive_and_finite_at_every_level() {
+        let threads = Threads::new(1).expect("threads start");
+        for level in Level::available() {
+            for precision in [Precision::F32, Precision::Bf16] {
+                let peak = operations(&threads, level, precision);
+                assert!(peak.is_finite() && peak > 1e6, "{level:?}, {precision:?}: {peak}");
+            }
+        }
+        assert!(bandwidth(&threads, Level::best()) > 1e6);
+    }
+
+    #[test]
+    fn sums_read_every_number_of_whole_blocks() {
+        let data = vec![1.0; 12 * 16 * 5];
+        for level in Level::available() {
+            assert_eq!(level.run(Sum(&data)), data.len() as f32, "{level:?}");
+        }
+    }
+}
