@@ -2,7 +2,7 @@
 //!
 //! The blocking is that of Goto and van de Geijn (2008) without its split of the depth: a block of
 //! packed rows of `x` stays in the level-2 cache, the panels of W pass through it, and a register
-//! tile ([`tile`]) multiplies. Bias, low-rank update and activation are applied to the tile before
+//! tile multiplies. Bias, low-rank update and activation are applied to the tile before
 //! it leaves the registers.
 
 mod pack;
