@@ -43,6 +43,7 @@ fn adapters() -> impl Iterator<Item = (Option<usize>, &'static str)> {
 }
 
 /// Runs the ragged rows of a fixture family as one batch, with each task.
+#[expect(clippy::print_stdout, reason = "what was measured, for people")]
 fn check_ragged(family: &str, layout: &str, device: Device) {
     let goldens = Goldens::open(&format!("{family}/golden/golden.safetensors"));
     let encoder = open(&format!("{family}/{layout}"), device);
