@@ -58,96 +58,91 @@ fn sequences(lens: &[usize]) -> Vec<Range<usize>> {
     ends.collect()
 }
 
-#[test]
-fn every_level_follows_the_definition_on_ragged_batches() {
-    let threads = Threads::new(2).expect("threads start");
-    let mut random = Random::new(11);
-    for (head_count, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10), (1, 96)] {
-        let lens = [1, 2, 5, 6, 7, 15, 16, 17, 119, 120, 121, 300];
-        let sequences = sequences(&lens);
-        let tokens: usize = lens.iter().sum();
-        let hidden = head_count * head_dim;
-        // Scores of up to about ±60, so that the running maximum and the decay matter.
-        let qkv: Vec<f32> = random.normal(tokens * 3 * hidden).iter().map(|x| x * 2.5).collect();
-        let rope = RopeTable::new(300, head_dim, 20000.0);
-        let slopes: Vec<f32> = (1..=head_count).map(|h| 2_f32.powi(-(h as i32))).collect();
-        let positions = [Position::Rope(&rope), Position::Alibi(&slopes)];
-        let cases = positions.iter().flat_map(|p| Level::available().map(move |l| (*p, l)));
-        for (position, level) in cases {
-            let heads = Heads { sequences: &sequences, heads: head_count, head_dim, position };
-            let mut want = vec![0.0; tokens * hidden];
-            definition(&qkv, &heads, &mut want);
-            let mut got = vec![f32::NAN; tokens * hidden];
-            attention(&threads, level, Precision::F32, &qkv, &heads, &mut got);
-            let worst = worst(&got, &want);
-            println!("{level:?}, {head_count} heads of {head_dim}: {worst:.1e}");
-            // Scores near 60 carry 60 · 2⁻²³ ≈ 7e-6 of rounding into each weight, values reach 10.
-            assert!(worst < 5e-5, "{level:?}, {head_count} heads of {head_dim}: {worst:e}");
-        }
-    }
-}
-
 /// The largest difference, or NaN.
 fn worst(got: &[f32], want: &[f64]) -> f64 {
     let differences = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs());
     differences.fold(0.0, |worst, e| if e.is_nan() { e } else { e.max(worst) })
 }
 
+/// Compares every level with the definition on ragged sequences of `qkv` (`[tokens, 3 * hidden]`) and
+/// hands the largest difference to `check`.
+fn compare(
+    qkv: &[f32],
+    heads: usize,
+    position: Position<'_>,
+    precision: Precision,
+    check: impl Fn(f64),
+) {
+    let threads = Threads::new(2).expect("threads start");
+    let sequences = sequences(&LENS);
+    let hidden = qkv.len() / (3 * LENS.iter().sum::<usize>());
+    let shape = Heads { sequences: &sequences, heads, head_dim: hidden / heads, position };
+    let mut want = vec![0.0; qkv.len() / 3];
+    definition(qkv, &shape, &mut want);
+    for level in Level::available() {
+        let mut got = vec![f32::NAN; want.len()];
+        attention(&threads, level, precision, qkv, &shape, &mut got);
+        check(worst(&got, &want));
+    }
+}
+
+/// Lengths around the tile, the vectors of all levels, and a block of keys.
+const LENS: [usize; 12] = [1, 2, 5, 6, 7, 15, 16, 17, 119, 120, 121, 300];
+
+/// q, k and v of all tokens, changed by `change`.
+fn random_qkv(random: &mut Random, hidden: usize, change: impl Fn(f32) -> f32) -> Vec<f32> {
+    let count = LENS.iter().sum::<usize>() * 3 * hidden;
+    random.normal(count).into_iter().map(change).collect()
+}
+
+fn slopes(heads: usize) -> Vec<f32> {
+    (1..=heads).map(|h| 2_f32.powi(-(h as i32))).collect()
+}
+
+#[test]
+fn every_level_follows_the_definition_on_ragged_batches() {
+    let mut random = Random::new(11);
+    for (heads, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10), (1, 96)] {
+        // Scores of up to about ±60, so that the running maximum and the decay matter.
+        let qkv = random_qkv(&mut random, heads * head_dim, |x| x * 2.5);
+        let (rope, slopes) = (RopeTable::new(300, head_dim, 20000.0), slopes(heads));
+        for position in [Position::Rope(&rope), Position::Alibi(&slopes)] {
+            // Scores near 60 carry 60 · 2⁻²³ ≈ 7e-6 of rounding into each weight, values reach 10.
+            compare(&qkv, heads, position, Precision::F32, |worst| {
+                assert!(worst < 5e-5, "{worst:e}");
+            });
+        }
+    }
+}
+
 #[test]
 fn bf16_products_are_off_by_no_more_than_the_rounding_of_their_factors() {
-    let threads = Threads::new(2).expect("threads start");
     let mut random = Random::new(13);
-    for (head_count, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10)] {
-        let sequences = sequences(&[1, 2, 5, 17, 120, 121, 300]);
-        let tokens = sequences.last().map_or(0, |last| last.end);
-        let hidden = head_count * head_dim;
-        let qkv: Vec<f32> =
-            random.normal(tokens * 3 * hidden).iter().map(|x| x.clamp(-1.0, 1.0)).collect();
-        let rope = RopeTable::new(300, head_dim, 20000.0);
-        let slopes: Vec<f32> = (1..=head_count).map(|h| 2_f32.powi(-(h as i32))).collect();
-        let positions = [Position::Rope(&rope), Position::Alibi(&slopes)];
-        let cases = positions.iter().flat_map(|p| Level::available().map(move |l| (*p, l)));
-        for (position, level) in cases {
-            let heads = Heads { sequences: &sequences, heads: head_count, head_dim, position };
-            let mut want = vec![0.0; tokens * hidden];
-            definition(&qkv, &heads, &mut want);
-            let mut got = vec![f32::NAN; tokens * hidden];
-            attention(&threads, level, Precision::Bf16, &qkv, &heads, &mut got);
-            // Factors round by 2⁻⁸ of their size. A score sums head_dim products of two factors of
-            // at most √2 (rotated) and is divided by √head_dim; a weight is off by as much as two
-            // scores are (its own and the peak) and its own rounding, a value by its rounding.
-            let score = 2.0 * 2.0 / 256.0 * (head_dim as f64).sqrt();
-            let bound = 2.0 * score.exp_m1() + 2.0 / 256.0;
-            let worst = worst(&got, &want);
-            println!("{level:?}, {head_count} heads of {head_dim}: {worst:.1e} of {bound:.1e}");
-            assert!(worst < bound, "{level:?}, {head_count} heads of {head_dim}: {worst:e}");
+    for (heads, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10)] {
+        let qkv = random_qkv(&mut random, heads * head_dim, |x| x.clamp(-1.0, 1.0));
+        let (rope, slopes) = (RopeTable::new(300, head_dim, 20000.0), slopes(heads));
+        // Factors round by 2⁻⁸ of their size. A score sums head_dim products of two factors of at
+        // most √2 (rotated) and is divided by √head_dim; a weight is off by as much as two scores
+        // are (its own and the peak) and its own rounding, a value by its rounding.
+        let score = 2.0 * 2.0 / 256.0 * (head_dim as f64).sqrt();
+        let bound = 2.0 * score.exp_m1() + 2.0 / 256.0;
+        for position in [Position::Rope(&rope), Position::Alibi(&slopes)] {
+            let check = |worst| assert!(worst < bound, "{worst:e} of {bound:e}");
+            compare(&qkv, heads, position, Precision::Bf16, check);
         }
     }
 }
 
 #[test]
 fn bf16_factors_that_bf16_holds_leave_only_the_rounding_of_weights() {
-    let threads = Threads::new(2).expect("threads start");
     let mut random = Random::new(14);
     // 1/√head_dim is a power of two, and ALiBi rotates nothing: q, k and v stay as they are.
-    for (head_count, head_dim) in [(3, 16), (2, 64)] {
-        let sequences = sequences(&[1, 2, 7, 119, 121, 300]);
-        let tokens = sequences.last().map_or(0, |last| last.end);
-        let hidden = head_count * head_dim;
-        let bf16 = |x: &f32| f32::from_bits(x.to_bits() & 0xffff_0000);
-        let qkv: Vec<f32> = random.normal(tokens * 3 * hidden).iter().map(bf16).collect();
-        let largest = qkv.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-        let slopes = [0.25, 0.01, 1.0];
-        let position = Position::Alibi(&slopes[..head_count]);
-        let heads = Heads { sequences: &sequences, heads: head_count, head_dim, position };
-        let mut want = vec![0.0; tokens * hidden];
-        definition(&qkv, &heads, &mut want);
-        for level in Level::available() {
-            let mut got = vec![f32::NAN; tokens * hidden];
-            attention(&threads, level, Precision::Bf16, &qkv, &heads, &mut got);
-            let worst = worst(&got, &want);
-            assert!(worst < f64::from(largest) / 256.0, "{level:?}, {head_dim}: {worst:e}");
-        }
+    for (heads, head_dim) in [(3, 16), (2, 64)] {
+        let bf16 = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+        let qkv = random_qkv(&mut random, heads * head_dim, bf16);
+        let largest = f64::from(qkv.iter().fold(0.0_f32, |largest, x| largest.max(x.abs())));
+        let check = |worst| assert!(worst < largest / 256.0, "{worst:e} of {largest}");
+        compare(&qkv, heads, Position::Alibi(&slopes(heads)), Precision::Bf16, check);
     }
 }
 
