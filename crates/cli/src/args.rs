@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Embed(EmbedArguments),
     /// Rank texts against a query, or compare texts with each other
     Similarity(SimilarityArguments),
+    /// Measure a model's speed, beside what this machine could reach
+    Bench(BenchArguments),
     /// List, download, inspect and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -34,9 +36,20 @@ pub(crate) struct ModelArguments {
     pub(crate) device: DeviceArguments,
 }
 
-/// What models run on.
+/// What models run on, and how much of it they may take.
 #[derive(Args, Debug)]
 pub(crate) struct DeviceArguments {
+    #[command(flatten)]
+    pub(crate) arithmetic: ArithmeticArguments,
+    /// Memory that loaded models may take together, such as `4GB` or `1.5GiB`; the default is no
+    /// limit. When the next model does not fit beside the others, those used longest ago make room
+    #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
+    pub(crate) memory_budget: Option<usize>,
+}
+
+/// What computes, and how.
+#[derive(Args, Debug)]
+pub(crate) struct ArithmeticArguments {
     /// Arithmetic: optimised for this processor, or the plain loops that define what is right
     #[arg(long, value_enum, default_value_t = DeviceKind::Cpu)]
     pub(crate) device: DeviceKind,
@@ -50,10 +63,6 @@ pub(crate) struct DeviceArguments {
     /// AVX-512 BF16, slower on others; vectors move by less than 0.0002 in cosine
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
-    /// Memory that loaded models may take together, such as `4GB` or `1.5GiB`; the default is no
-    /// limit. When the next model does not fit beside the others, those used longest ago make room
-    #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
-    pub(crate) memory_budget: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -199,6 +208,25 @@ pub(crate) struct SimilarityArguments {
     pub(crate) models: Vec<String>,
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    /// A known name, a hub id or a folder; it needs no tokenizer, since token ids are drawn at
+    /// random
+    #[arg(long, value_name = "MODEL", default_value = "starter")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) arithmetic: ArithmeticArguments,
+    /// Time every batch once, instead of for a second and three times at least
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Print JSON, with the time of every run
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also draw the shares of the floor into an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,10 +1,10 @@
 //! From what the user calls a model to the model.
 
-use crate::args::{self, DeviceArguments, DeviceKind};
+use crate::args::{self, ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{Device, Error, LoadOptions, Model, Models, Precision};
+use kokeshi::{Checkpoint, Device, Error, LoadOptions, Model, Models, Precision};
 use kokeshi_hub::{KNOWN, Known, ModelRef};
 use std::ffi::OsStr;
 use std::fmt;
@@ -42,7 +42,7 @@ pub(crate) struct Loader {
 
 impl Loader {
     pub(crate) fn new(arguments: &DeviceArguments) -> anyhow::Result<Self> {
-        let options = LoadOptions { device: device(arguments)? };
+        let options = LoadOptions { device: device(&arguments.arithmetic)? };
         Ok(Self { models: Models::new(options, arguments.memory_budget) })
     }
 
@@ -66,6 +66,18 @@ fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
 }
 
 impl Place {
+    /// The configuration and the weights, without a tokenizer.
+    pub(crate) fn checkpoint(&self) -> kokeshi::Result<Checkpoint> {
+        Ok(match self {
+            Self::Bundled => Checkpoint::from_bytes(
+                kokeshi_starter::CONFIG,
+                Some(kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG),
+                kokeshi_starter::WEIGHTS,
+            )?,
+            Self::Folder(folder) => Checkpoint::open(folder)?,
+        })
+    }
+
     fn open(&self, options: &LoadOptions) -> kokeshi::Result<Model> {
         match self {
             Self::Bundled => Model::starter(options),
@@ -104,7 +116,8 @@ fn expanded(folder: PathBuf) -> PathBuf {
     }
 }
 
-fn device(arguments: &DeviceArguments) -> anyhow::Result<Device> {
+/// The device that the options ask for.
+pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     let threads = arguments.threads.map(usize::from);
     let precision = match arguments.precision {
         args::Precision::F32 => Precision::F32,

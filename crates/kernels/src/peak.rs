@@ -20,8 +20,9 @@ impl Kernel for Multiply {
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) -> f32 {
-        let (a, b) = (v.splat(1.0), v.splat(1e-9));
-        let pair = v.splat_pair(0x3f80_3f80);
+        // Unknown to the compiler, which would turn a product with 1 into a sum.
+        let (a, b) = (v.splat(black_box(1.0)), v.splat(black_box(1e-9)));
+        let pair = v.splat_pair(black_box(0x3f80_3f80));
         let mut sums = [v.splat(0.0); SUMS];
         for _ in 0..self.rounds {
             for sum in &mut sums {

@@ -11,7 +11,6 @@ use crate::selection::Loader;
 use crate::view::{Matrices, Matrix, Ranked, Ranking, Rankings, View, svg};
 use anyhow::Context;
 use kokeshi::{Input, cosine};
-use std::fs;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -141,7 +140,7 @@ fn write_pictures(arguments: &SimilarityArguments, view: &View) -> anyhow::Resul
     let svg = arguments.svg.iter().map(|path| (path, svg::picture(view)));
     let html = arguments.html.iter().map(|path| (path, svg::page(view)));
     for (path, picture) in svg.chain(html) {
-        fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))?;
+        svg::write(path, &picture)?;
     }
     Ok(())
 }

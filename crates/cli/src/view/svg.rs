@@ -2,7 +2,10 @@
 
 use super::comparison::Moved;
 use super::{Grid, Matrices, Matrix, Ranking, Rankings, View, colour, share};
+use anyhow::Context;
 use std::fmt::Write;
+use std::fs;
+use std::path::Path;
 
 /// Pixels of a cell of a matrix, and of a line of a ranking or a heading.
 const CELL: usize = 44;
@@ -18,12 +21,27 @@ const TEXT_CHARS: usize = 64;
 
 /// The picture as an SVG document.
 pub(crate) fn picture(view: &View) -> String {
-    let (width, height, body) = match view {
-        View::Ranking(ranking) => bars(ranking),
+    document(match view {
+        View::Ranking(Ranking { results, .. }) => {
+            bars(results.iter().map(|result| (result.score, result.text.as_str())))
+        }
         View::Rankings(rankings) => slopes(rankings),
         View::Matrix(matrix) => cells(&matrix.grid()),
         View::Matrices(matrices) => stacked(matrices),
-    };
+    })
+}
+
+/// A bar for each share from 0 to 1 with its label, as an SVG document.
+pub(crate) fn bar_chart<'a>(shares: impl Iterator<Item = (f32, &'a str)>) -> String {
+    document(bars(shares))
+}
+
+/// Writes a picture or a page to `path`.
+pub(crate) fn write(path: &Path, picture: &str) -> anyhow::Result<()> {
+    fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn document((width, height, body): Body) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
          width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
@@ -51,14 +69,15 @@ pub(crate) fn page(view: &View) -> String {
 /// Width, height and elements.
 type Body = (usize, usize, String);
 
-fn bars(ranking: &Ranking) -> Body {
-    let mut body = String::new();
-    for (rank, result) in ranking.results.iter().enumerate() {
-        let y = 10 + rank * LINE;
-        body += &bar(0, y, result.score, &result.text);
-        body += &label(SCORE + BAR + 10, y + 13, "start", "black", &shortened(&result.text));
+/// Scores from 0 to 1 as bars, each with its text beside it.
+fn bars<'a>(scores: impl Iterator<Item = (f32, &'a str)>) -> Body {
+    let (mut y, mut body) = (10, String::new());
+    for (score, text) in scores {
+        body += &bar(0, y, score, text);
+        body += &label(SCORE + BAR + 10, y + 13, "start", "black", &shortened(text));
+        y += LINE;
     }
-    (SCORE + BAR + 10 + TEXT, 20 + ranking.results.len() * LINE, body)
+    (SCORE + BAR + 10 + TEXT, y + 10, body)
 }
 
 /// Two rankings, and a line from each text's place in the first to its place in the second. The

@@ -1,6 +1,7 @@
 //! The program as its users meet it: each test runs the real binary in an empty folder.
 
 mod bad_input;
+mod bench;
 mod embed;
 mod formats;
 mod models;

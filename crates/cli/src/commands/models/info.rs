@@ -32,15 +32,11 @@ pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Resul
 impl Info {
     fn read(name: &str) -> anyhow::Result<Self> {
         let place = selection::find(name)?;
-        let (checkpoint, tokenizer) = match &place {
-            Place::Bundled => {
-                (starter()?, Model::starter(&LoadOptions::default())?.tokenizer_info())
-            }
-            Place::Folder(folder) => {
-                let tokenizer = kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?;
-                (Checkpoint::open(folder)?, tokenizer)
-            }
+        let tokenizer = match &place {
+            Place::Bundled => Model::starter(&LoadOptions::default())?.tokenizer_info(),
+            Place::Folder(folder) => kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?,
         };
+        let checkpoint = place.checkpoint()?;
         let (tensors, known) = (checkpoint.tensors(), selection::known(name)?);
         let (name, place) = (name.to_owned(), place.to_string());
         Ok(Self { name, place, checkpoint, tensors, tokenizer, known })
@@ -160,11 +156,6 @@ impl Info {
         });
         lines.collect()
     }
-}
-
-fn starter() -> anyhow::Result<Checkpoint> {
-    let prompts = Some(kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG);
-    Ok(Checkpoint::from_bytes(kokeshi_starter::CONFIG, prompts, kokeshi_starter::WEIGHTS)?)
 }
 
 fn position(position: Position) -> String {

@@ -1,0 +1,160 @@
+//! The floor: the time that no program on this machine can be below.
+
+use super::Cpu;
+use anyhow::Context;
+use kokeshi::{Checkpoint, Precision};
+use kokeshi_kernels::peak;
+use kokeshi_kernels::threads::Threads;
+use kokeshi_model::Batch;
+use serde::Serialize;
+use std::fmt;
+
+/// What this machine can do at most, measured before and after the batches.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Peaks {
+    /// Multiplications and additions a second, in the precision of the products.
+    pub(super) flops_per_second: f64,
+    /// Bytes a second from memory.
+    pub(super) bytes_per_second: f64,
+}
+
+impl Peaks {
+    pub(super) fn measure(cpu: &Cpu) -> anyhow::Result<Self> {
+        let threads = Threads::new(cpu.threads)
+            .with_context(|| format!("cannot start {} threads", cpu.threads))?;
+        Ok(Self {
+            flops_per_second: peak::operations(&threads, cpu.level, cpu.precision),
+            bytes_per_second: peak::bandwidth(&threads, cpu.level),
+        })
+    }
+
+    /// The best of two measurements. Other programs can only make them worse: with both cores of a
+    /// machine in use elsewhere, the arithmetic peak was at times measured as half of what it is.
+    pub(super) fn highest(self, other: Self) -> Self {
+        Self {
+            flops_per_second: self.flops_per_second.max(other.flops_per_second),
+            bytes_per_second: self.bytes_per_second.max(other.bytes_per_second),
+        }
+    }
+}
+
+impl fmt::Display for Peaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (flops, bytes) = (self.flops_per_second / 1e9, self.bytes_per_second / 1e9);
+        write!(f, "{flops:.1} GFLOP/s, {bytes:.1} GB/s from memory")
+    }
+}
+
+/// What a forward pass cannot do without: the products of its linear layers and of attention, and
+/// each weight of the linear layers read once. Adapters, norms, activations and the rows of the
+/// embedding table are not counted: less than a hundredth at the released shapes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    layers: usize,
+    hidden: usize,
+    vocab: usize,
+    /// Weights of the linear layers of one layer.
+    layer_weights: usize,
+    bytes_per_weight: usize,
+}
+
+/// What a floor is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Bound {
+    Arithmetic,
+    Memory,
+}
+
+impl Cost {
+    /// In f32 the products of a BF16 checkpoint read its two bytes a weight, widened exactly.
+    pub(super) fn new(checkpoint: &Checkpoint, precision: Precision) -> Self {
+        let config = checkpoint.config();
+        let (hidden, ffn_hidden) = (config.hidden, config.ffn_hidden);
+        let up = if config.activation.is_gated() { 2 * ffn_hidden } else { ffn_hidden };
+        let stored_bf16 = checkpoint.tensors().iter().all(|tensor| tensor.dtype == "BF16");
+        let bf16 = precision == Precision::Bf16 || stored_bf16;
+        Self {
+            layers: config.layers,
+            hidden,
+            vocab: config.vocab,
+            layer_weights: (3 * hidden + hidden + up + ffn_hidden) * hidden,
+            bytes_per_weight: if bf16 { 2 } else { 4 },
+        }
+    }
+
+    /// Weights of the linear layers and of the embedding table.
+    pub(super) fn weights(&self) -> usize {
+        self.layers * self.layer_weights + self.vocab * self.hidden
+    }
+
+    /// Bytes of the linear layers.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.layers * self.layer_weights * self.bytes_per_weight
+    }
+
+    /// Multiplications and additions: `2 · weights` a token, and `4 · length² · hidden` a sequence
+    /// for scores and their products with the values.
+    pub(super) fn flops(&self, batch: &Batch) -> f64 {
+        let linear = 2.0 * self.layer_weights as f64 * batch.tokens() as f64;
+        let squares = batch.sequences().map(|sequence| (sequence.len() as f64).powi(2));
+        let attention = 4.0 * self.hidden as f64 * squares.sum::<f64>();
+        self.layers as f64 * (linear + attention)
+    }
+
+    /// Seconds that `batch` takes at least.
+    pub(super) fn floor(&self, batch: &Batch, peaks: Peaks) -> (f64, Bound) {
+        let arithmetic = self.flops(batch) / peaks.flops_per_second;
+        let memory = self.weight_bytes() as f64 / peaks.bytes_per_second;
+        if arithmetic > memory { (arithmetic, Bound::Arithmetic) } else { (memory, Bound::Memory) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selection::Place;
+    use kokeshi_testkit::fixture;
+
+    fn cost(checkpoint: &str, precision: Precision) -> Cost {
+        let place = Place::Folder(fixture(checkpoint));
+        Cost::new(&place.checkpoint().expect("a checkpoint"), precision)
+    }
+
+    fn batch(lengths: &[usize]) -> Batch {
+        let mut batch = Batch::new();
+        lengths.iter().for_each(|&length| batch.push(&vec![0; length], None));
+        batch
+    }
+
+    #[test]
+    fn flops_are_those_of_the_linear_layers_and_of_attention() {
+        // 3 layers, hidden 64, feed-forward 128.
+        let linear = 2 * 3 * (64 * 192 + 64 * 64 + 2 * 64 * 128);
+        let cost = cost("v3-tiny/original", Precision::F32);
+        let expected = 7 * linear + 3 * 4 * 64 * (3 * 3 + 4 * 4);
+        assert_eq!(cost.flops(&batch(&[3, 4])), expected as f64);
+    }
+
+    #[test]
+    fn gated_layers_have_two_rows_an_output() {
+        // 2 layers, hidden 24, feed-forward 40, stored as F16.
+        let weights = 2 * (24 * 72 + 24 * 24 + 3 * 24 * 40);
+        let [f32, bf16] = [Precision::F32, Precision::Bf16]
+            .map(|precision| cost("v2-tiny/std_zh_f16", precision).weight_bytes());
+        assert_eq!((f32, bf16), (4 * weights, 2 * weights));
+        let stored = cost("v2-tiny/code_reglu_bf16", Precision::F32);
+        assert_eq!(stored.weight_bytes(), 2 * 2 * (40 * 160 + 3 * 40 * 56));
+    }
+
+    #[test]
+    fn the_slower_of_arithmetic_and_memory_is_the_floor() {
+        let (cost, batch) = (cost("v3-tiny/original", Precision::F32), batch(&[16]));
+        let (flops, bytes) = (cost.flops(&batch), cost.weight_bytes() as f64);
+        let floor = |flops_per_second, bytes_per_second| {
+            cost.floor(&batch, Peaks { flops_per_second, bytes_per_second })
+        };
+        assert_eq!(floor(flops / 2.0, bytes), (2.0, Bound::Arithmetic));
+        assert_eq!(floor(flops, bytes / 3.0), (3.0, Bound::Memory));
+    }
+}

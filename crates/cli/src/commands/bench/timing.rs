@@ -1,0 +1,72 @@
+//! Repeated runs and their median.
+
+use super::workload::Workload;
+use kokeshi_model::Forward;
+use std::hint::black_box;
+use std::ops::Range;
+use std::time::Instant;
+
+/// Runs are repeated for at least this long, and this often.
+const SECONDS: f64 = 1.0;
+const RUNS: usize = 3;
+/// More runs do not make a median better.
+const MAX_RUNS: usize = 1000;
+
+/// Seconds of the runs of each workload. All of them run in turn, so that what slows the machine
+/// down for a while slows them alike. A first round warms up and is not counted.
+pub(super) fn time(forward: &dyn Forward, workloads: &[Workload], quick: bool) -> Vec<Vec<f64>> {
+    let mut runs = vec![Vec::new(); workloads.len()];
+    for workload in workloads {
+        seconds(forward, workload);
+    }
+    while runs.iter().any(|runs| !enough(runs, quick)) {
+        for (runs, workload) in runs.iter_mut().zip(workloads) {
+            runs.push(seconds(forward, workload));
+        }
+    }
+    runs
+}
+
+fn enough(runs: &[f64], quick: bool) -> bool {
+    match runs.len() {
+        0 => false,
+        1.. if quick => true,
+        count => count >= MAX_RUNS || count >= RUNS && runs.iter().sum::<f64>() >= SECONDS,
+    }
+}
+
+/// Seconds of one forward pass.
+fn seconds(forward: &dyn Forward, workload: &Workload) -> f64 {
+    let spans: Vec<Range<usize>> = workload.batch.sequences().collect();
+    let start = Instant::now();
+    black_box(forward.pool(&workload.batch, &spans));
+    start.elapsed().as_secs_f64()
+}
+
+/// The middle of an odd number of values, the mean of the two in the middle of an even one.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (lower, upper) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
+    (sorted[lower] + sorted[upper]) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 8.0]), 3.0);
+        assert_eq!(median(&[5.0]), 5.0);
+    }
+
+    #[test]
+    fn runs_are_enough_after_a_second_and_three_runs_and_at_the_latest_at_the_cap() {
+        assert!(!enough(&[], true) && enough(&[0.1], true));
+        assert!(!enough(&[9.0, 9.0], false) && enough(&[9.0; 3], false));
+        assert!(!enough(&[0.1; 9], false) && enough(&[0.25; 4], false));
+        assert!(enough(&[1e-6; MAX_RUNS], false));
+    }
+}

@@ -1,0 +1,186 @@
+//! What is timed: batches of random tokens.
+
+use kokeshi::EncoderConfig;
+use kokeshi_model::Batch;
+use std::ops::RangeInclusive;
+
+/// A batch and what it is called.
+pub(super) struct Workload {
+    pub(super) name: &'static str,
+    pub(super) batch: Batch,
+}
+
+/// The rows of a report, before they are timed.
+pub(super) struct Workloads {
+    /// Those of one turn are compared with each other.
+    pub(super) turns: Vec<Vec<Workload>>,
+    /// Why a model has fewer rows than others.
+    pub(super) left_out: Vec<String>,
+}
+
+/// The rows that show what a mixture of tasks costs.
+pub(super) const ONE_TASK: &str = "32 ragged, one task";
+/// See [`ONE_TASK`].
+pub(super) const MIXED_TASKS: &str = "32 ragged, mixed tasks";
+
+/// Token ids of the sequences of a batch.
+type Texts = Vec<Vec<u32>>;
+
+impl Workloads {
+    /// The batches that a model of this shape can run: with its base weights, and the texts of
+    /// `32 ragged` again with its first task, and with every task in turn, no task being one more.
+    pub(super) fn new(config: &EncoderConfig) -> Self {
+        let mut random = Random::seeded();
+        let ragged: Vec<usize> = (0..32).map(|_| random.within(8..=512)).collect();
+        let lengths = [
+            ("1×16", vec![16]),
+            ("1×128", vec![128]),
+            ("8×128", vec![128; 8]),
+            ("32 ragged", ragged.clone()),
+            ("4×512", vec![512; 4]),
+            ("1×2048", vec![2048]),
+            ("1×8192", vec![8192]),
+        ];
+        let (mut turns, mut left_out) = (Vec::new(), Vec::new());
+        for (name, lengths) in lengths {
+            if fits(&lengths, config) {
+                let texts = random.texts(&lengths, config);
+                turns.push(vec![Workload { name, batch: batch(&texts, &[None]) }]);
+            } else {
+                let limit = config.max_tokens;
+                left_out.push(format!("{name} is left out: the limit is {limit} tokens a text"));
+            }
+        }
+        match config.tasks.len() {
+            0 | 1 => left_out.push("mixed tasks are left out: there is one task only".to_owned()),
+            _ if fits(&ragged, config) => {
+                turns.push(tasks(&random.texts(&ragged, config), config).into());
+            }
+            _ => (),
+        }
+        Self { turns, left_out }
+    }
+}
+
+/// The same texts with one task and with all.
+fn tasks(texts: &Texts, config: &EncoderConfig) -> [Workload; 2] {
+    let all: Vec<_> = std::iter::once(None).chain((0..config.tasks.len()).map(Some)).collect();
+    [
+        Workload { name: ONE_TASK, batch: batch(texts, &[Some(0)]) },
+        Workload { name: MIXED_TASKS, batch: batch(texts, &all) },
+    ]
+}
+
+fn fits(lengths: &[usize], config: &EncoderConfig) -> bool {
+    lengths.iter().all(|&length| length <= config.max_tokens)
+}
+
+/// A few short texts, some with a task, to check results with.
+pub(super) fn sample(config: &EncoderConfig) -> Batch {
+    let lengths = [29, 5, 14].map(|length: usize| length.min(config.max_tokens));
+    let last = config.tasks.len().checked_sub(1);
+    batch(&Random::seeded().texts(&lengths, config), &[None, last, last.map(|_| 0)])
+}
+
+/// `texts` with the adapters in turn.
+fn batch(texts: &Texts, adapters: &[Option<usize>]) -> Batch {
+    let mut batch = Batch::new();
+    for (text, &adapter) in texts.iter().zip(adapters.iter().cycle()) {
+        batch.push(text, adapter);
+    }
+    batch
+}
+
+/// Numbers that are the same in every run: xorshift64* (Vigna 2016).
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn within(&mut self, range: RangeInclusive<usize>) -> usize {
+        let count = (range.end() - range.start() + 1) as u64;
+        range.start() + (((self.next() >> 32) * count) >> 32) as usize
+    }
+
+    fn texts(&mut self, lengths: &[usize], config: &EncoderConfig) -> Texts {
+        let largest = config.vocab.saturating_sub(1);
+        let mut text = |&length| (0..length).map(|_| self.within(0..=largest) as u32).collect();
+        lengths.iter().map(|length: &usize| text(length)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selection::Place;
+    use std::collections::BTreeSet;
+
+    fn config() -> EncoderConfig {
+        Place::Bundled.checkpoint().expect("the bundled model").config().clone()
+    }
+
+    fn batches(workloads: &Workloads) -> Vec<(&'static str, &Batch)> {
+        workloads.turns.iter().flatten().map(|w| (w.name, &w.batch)).collect()
+    }
+
+    fn lengths(batch: &Batch) -> Vec<usize> {
+        batch.sequences().map(|sequence| sequence.len()).collect()
+    }
+
+    #[test]
+    fn batches_hold_what_their_names_say_and_ids_of_the_vocabulary() {
+        let config = config();
+        let workloads = Workloads::new(&config);
+        let batches = batches(&workloads);
+        assert_eq!(batches.len(), 9);
+        for (name, batch) in &batches {
+            assert!(batch.ids().iter().all(|&id| (id as usize) < config.vocab), "{name}");
+            assert!(batch.ids().iter().collect::<BTreeSet<_>>().len() > 10, "{name}");
+            let (count, shape) = name.split_once(['×', ' ']).expect("a shape");
+            assert_eq!(batch.seq_ends().len().to_string(), count, "{name}");
+            match shape.parse::<usize>() {
+                Ok(length) => assert!(lengths(batch).iter().all(|&l| l == length), "{name}"),
+                Err(_) => assert!(lengths(batch).iter().all(|l| (8..=512).contains(l)), "{name}"),
+            }
+        }
+        let (ragged, distinct) = (lengths(batches[3].1), |l: Vec<usize>| BTreeSet::from_iter(l));
+        assert!(ragged.iter().any(|&l| l < 64) && ragged.iter().any(|&l| l > 448), "{ragged:?}");
+        assert!(distinct(ragged).len() > 20);
+    }
+
+    #[test]
+    fn mixed_tasks_are_the_same_texts_as_one_task_with_every_task_and_none() {
+        let config = config();
+        let workloads = Workloads::new(&config);
+        let [one, mixed] = &workloads.turns[7][..] else { panic!("two workloads in one turn") };
+        assert_eq!(
+            (one.batch.ids(), one.batch.seq_ends()),
+            (mixed.batch.ids(), mixed.batch.seq_ends())
+        );
+        assert_eq!(one.batch.adapters(), [Some(0); 32]);
+        let tasks: BTreeSet<_> = mixed.batch.adapters().iter().collect();
+        assert_eq!(tasks.len(), config.tasks.len() + 1);
+    }
+
+    #[test]
+    fn what_is_beyond_the_limit_or_needs_tasks_is_left_out_with_a_reason() {
+        let mut config = config();
+        config.max_tokens = 200;
+        config.tasks.truncate(1);
+        let workloads = Workloads::new(&config);
+        let names: Vec<_> = batches(&workloads).iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["1×16", "1×128", "8×128"]);
+        assert_eq!(workloads.left_out.len(), 5);
+        assert_eq!(workloads.left_out[0], "32 ragged is left out: the limit is 200 tokens a text");
+        assert!(lengths(&sample(&config)).iter().sum::<usize>() <= 48);
+    }
+}
