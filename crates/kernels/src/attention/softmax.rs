@@ -69,7 +69,7 @@ pub(super) fn attend<I: Isa, W: Operand>(
         let scores = &mut scores[..(end - start) * nr::<I>()];
         let block_peaks = score(v, packed, start, bias, scores);
         let new_peaks = [v.max(peaks[0], block_peaks[0]), v.max(peaks[1], block_peaks[1])];
-        let decay = [exp(v, v.sub(peaks[0], new_peaks[0])), exp(v, v.sub(peaks[1], new_peaks[1]))];
+        let decay = [0, 1].map(|n| exp(v, v.sub(peaks[n], new_peaks[n])));
         peaks = new_peaks;
         sums = [v.mul(sums[0], decay[0]), v.mul(sums[1], decay[1])];
         let steps = start / W::DEPTH..start / W::DEPTH + W::steps(end - start);
@@ -125,7 +125,7 @@ fn exponentiate<I: Isa, W: Operand>(
         for n in 0..NV {
             let mut p = [v.splat(0.0); 2];
             for (p, row) in p.iter_mut().zip(rows.chunks_exact(nr::<I>())) {
-                *p = exp(v, v.sub(v.load(&row[n * I::LANES..]), peaks[n]));
+                *p = W::exp(v, v.sub(v.load(&row[n * I::LANES..]), peaks[n]));
                 sums[n] = v.add(sums[n], *p);
             }
             W::store(v, p, &mut to[n * I::LANES..]);

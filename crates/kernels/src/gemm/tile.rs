@@ -1,6 +1,7 @@
 //! The register tile: the inner loop of every matrix product.
 
 use crate::isa::{Isa, pair_of};
+use crate::math::{exp, exp_for_bf16};
 use crate::memory::Lent;
 
 /// Rows of the tile.
@@ -60,6 +61,8 @@ impl Row for u32 {
 pub(crate) trait Operand: Element<Row = Self> + Row + Lent {
     /// One element of [`Element::DEPTH`] numbers.
     fn join(numbers: [f32; 2]) -> Self;
+    /// `e^x` for x ≤ 0, as exact as the elements are.
+    fn exp<I: Isa>(isa: I, x: I::F32) -> I::F32;
     /// Writes a vector of elements, each of [`Element::DEPTH`] numbers.
     fn store<I: Isa>(isa: I, numbers: [I::F32; 2], to: &mut [Self]);
 }
@@ -68,6 +71,10 @@ impl Operand for f32 {
     #[inline(always)]
     fn join([x, _]: [f32; 2]) -> f32 {
         x
+    }
+    #[inline(always)]
+    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
+        exp(v, x)
     }
     #[inline(always)]
     fn store<I: Isa>(v: I, [x, _]: [I::F32; 2], to: &mut [f32]) {
@@ -79,6 +86,10 @@ impl Operand for u32 {
     #[inline(always)]
     fn join([low, high]: [f32; 2]) -> u32 {
         pair_of(low, high)
+    }
+    #[inline(always)]
+    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
+        exp_for_bf16(v, x)
     }
     #[inline(always)]
     fn store<I: Isa>(v: I, [low, high]: [I::F32; 2], to: &mut [u32]) {

@@ -48,8 +48,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The nearest integer, ties to even.
     fn round(self, x: Self::F32) -> Self::F32;
-    /// `2^n` for integral lanes in `-126..=127`.
-    fn exp2_integral(self, n: Self::F32) -> Self::F32;
+    /// `x · 2^n` for integral n in `-126..=127`.
+    fn mul_exp2(self, x: Self::F32, n: Self::F32) -> Self::F32;
     /// Sum of all lanes.
     fn sum(self, x: Self::F32) -> f32;
     /// The first `LANES` pairs of `src`.
@@ -249,7 +249,7 @@ mod tests {
                 v.mul_add(x, y, v.splat(0.75)),
                 v.max(x, y),
                 v.round(x),
-                v.exp2_integral(v.load(&n)),
+                v.mul_exp2(y, v.load(&n)),
                 v.load_partial(&a[..3]),
                 v.dot_bf16(v.load_pairs(&pairs), v.splat_pair(pairs[3]), y),
             ] {
@@ -283,7 +283,7 @@ mod tests {
                 &|i| a(i) * b(i) + 0.75,
                 &|i| a(i).max(b(i)),
                 &|i| a(i).round_ties_even(),
-                &|i| ((i as i32 * 16 - 120) as f32).exp2(),
+                &|i| b(i) * ((i as i32 * 16 - 120) as f32).exp2(),
                 &|i| if i < 3 { a(i) } else { 0.0 },
                 &|i| {
                     halves(pair(i))[0] * halves(pair(3))[0]

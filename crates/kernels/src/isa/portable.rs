@@ -72,8 +72,8 @@ impl Isa for Portable {
         lanes(|i| (x[i] + SHIFT) - SHIFT)
     }
     #[inline(always)]
-    fn exp2_integral(self, n: [f32; LANES]) -> [f32; LANES] {
-        lanes(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
+    fn mul_exp2(self, x: [f32; LANES], n: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| x[i] * f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
     }
     #[inline(always)]
     fn sum(self, x: [f32; LANES]) -> f32 {

@@ -87,12 +87,12 @@ impl Isa for Avx2 {
         proven!(_mm256_round_ps::<NEAREST>(x))
     }
     #[inline(always)]
-    fn exp2_integral(self, n: __m256) -> __m256 {
+    fn mul_exp2(self, x: __m256, n: __m256) -> __m256 {
         let n = proven!(_mm256_cvtps_epi32(n));
         let bias = proven!(_mm256_set1_epi32(127));
         let exponent = proven!(_mm256_add_epi32(n, bias));
         let bits = proven!(_mm256_slli_epi32::<23>(exponent));
-        proven!(_mm256_castsi256_ps(bits))
+        self.mul(x, proven!(_mm256_castsi256_ps(bits)))
     }
     #[inline(always)]
     fn sum(self, x: __m256) -> f32 {

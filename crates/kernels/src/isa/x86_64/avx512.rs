@@ -101,12 +101,8 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         proven!(_mm512_roundscale_ps::<NEAREST>(x))
     }
     #[inline(always)]
-    fn exp2_integral(self, n: __m512) -> __m512 {
-        let n = proven!(_mm512_cvtps_epi32(n));
-        let bias = proven!(_mm512_set1_epi32(127));
-        let exponent = proven!(_mm512_add_epi32(n, bias));
-        let bits = proven!(_mm512_slli_epi32::<23>(exponent));
-        proven!(_mm512_castsi512_ps(bits))
+    fn mul_exp2(self, x: __m512, n: __m512) -> __m512 {
+        proven!(_mm512_scalef_ps(x, n))
     }
     #[inline(always)]
     fn sum(self, x: __m512) -> f32 {
@@ -132,6 +128,18 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
     }
     #[inline(always)]
     fn store_pairs(self, low: __m512, high: __m512, dst: &mut [u32]) {
+        let dst = dst[..16].as_mut_ptr().cast();
+        if DOT {
+            let widened = |x: __m512| {
+                let half = proven!(_mm512_cvtneps_pbh(x));
+                // SAFETY: both types are 256 bits of any content.
+                let half = unsafe { std::mem::transmute::<__m256bh, __m256i>(half) };
+                proven!(_mm512_cvtepu16_epi32(half))
+            };
+            let high = proven!(_mm512_slli_epi32::<16>(widened(high)));
+            let pairs = proven!(_mm512_or_si512(widened(low), high));
+            return proven!(_mm512_storeu_si512(dst, pairs));
+        }
         // As `bf16`: adds half of the last place that stays, less one if that place is even.
         let round = |x: __m512| {
             let bits = proven!(_mm512_castps_si512(x));
@@ -146,7 +154,6 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         let mask = proven!(_mm512_set1_epi32(HIGH));
         let high = proven!(_mm512_and_si512(round(high), mask));
         let pairs = proven!(_mm512_or_si512(low, high));
-        let dst = dst[..16].as_mut_ptr().cast();
         proven!(_mm512_storeu_si512(dst, pairs));
     }
     #[inline(always)]
