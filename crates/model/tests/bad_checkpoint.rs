@@ -287,12 +287,16 @@ fn a_config_that_disagrees_with_the_weights_names_the_tensor() {
 /// The split fixture with the configuration of one adapter changed.
 fn adapter_with(key: &str, value: serde_json::Value) -> TempDir {
     let folder = copy("v3-tiny/native_split");
+    configure_adapter(&folder, key, value);
+    folder
+}
+
+fn configure_adapter(folder: &TempDir, key: &str, value: serde_json::Value) {
     let path = folder.path().join("separation/adapter_config.json");
     let json = fs::read(&path).expect("the adapter's config");
     let mut config: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     config[key] = value;
     fs::write(&path, config.to_string()).expect("a config");
-    folder
 }
 
 #[test]
@@ -338,10 +342,6 @@ fn an_adapter_may_leave_modules_out_and_scale_by_the_root_of_its_rank() {
     let mut tensors = read(&path);
     tensors.retain(|name, _| name.contains("k_proj"));
     write(&path, &tensors);
-    let config = folder.path().join("separation/adapter_config.json");
-    let json = fs::read_to_string(&config).expect("the adapter's config");
-    let mut json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    json["target_modules"] = serde_json::json!(["k_proj"]);
-    fs::write(&config, json.to_string()).expect("a config");
+    configure_adapter(&folder, "target_modules", serde_json::json!(["k_proj"]));
     assert!(load_from(folder.path()).is_ok(), "an adapter on keys alone");
 }
