@@ -2,9 +2,8 @@
 //! [`Model::open`](crate::Model::open) takes.
 
 use crate::error::Result;
-use kokeshi_model::{Error, Shape};
+use kokeshi_model::Shape;
 use serde_json::{Map, Value, json};
-use std::fs;
 use std::path::Path;
 
 /// Writes a checkpoint of `shape` with random weights to `folder`. The same seed gives the same
@@ -23,11 +22,7 @@ pub fn synthesize(
         Shape::V3 | Shape::Tiny => kokeshi_starter::TOKENIZER.to_vec(),
         Shape::V2Base => character_tokenizer().to_string().into_bytes(),
     };
-    let io = |path: &Path, source| Error::Io { action: "write", path: path.to_owned(), source };
-    fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
-    let path = folder.join("tokenizer.json");
-    fs::write(&path, tokenizer).map_err(|e| io(&path, e))?;
-    Ok(kokeshi_model::synthesize(folder, shape, seed, progress)?)
+    Ok(kokeshi_model::synthesize(folder, shape, &tokenizer, seed, progress)?)
 }
 
 /// A WordPiece tokenizer whose pieces are letters and digits: the bundled one has more pieces than

@@ -67,9 +67,9 @@ fn v2_base_config() -> Value {
     })
 }
 
-/// Writes `config.json` and `model.safetensors` (BF16; v3 in the original layout) of random weights to
-/// `folder`, which is made if it is not there. The same seed gives the same file. `progress` is
-/// told bytes written and bytes in all.
+/// Writes `config.json`, `tokenizer` as `tokenizer.json`, and `model.safetensors` (BF16; v3 in the
+/// original layout) of random weights to `folder`, which is made if it is not there. The same seed
+/// gives the same file. `progress` is told bytes written and bytes in all.
 ///
 /// # Errors
 ///
@@ -77,10 +77,13 @@ fn v2_base_config() -> Value {
 pub fn synthesize(
     folder: &Path,
     shape: Shape,
+    tokenizer: &[u8],
     seed: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| Error::io("write", folder, e))?;
+    let path = folder.join("tokenizer.json");
+    fs::write(&path, tokenizer).map_err(|e| Error::io("write", &path, e))?;
     let path = folder.join("config.json");
     let json = shape.config().to_string();
     fs::write(&path, &json).map_err(|e| Error::io("write", &path, e))?;
@@ -199,8 +202,10 @@ mod tests {
         let folders = [7, 7, 8].map(|seed| {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let mut last = (0, 0);
-            synthesize(folder.path(), Shape::Tiny, seed, &mut |done, all| last = (done, all))
-                .expect("it is written");
+            synthesize(folder.path(), Shape::Tiny, b"{}", seed, &mut |done, all| {
+                last = (done, all);
+            })
+            .expect("it is written");
             assert_eq!(last.0, last.1, "progress reaches the end");
             folder
         });
