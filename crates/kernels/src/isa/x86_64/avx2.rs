@@ -6,21 +6,21 @@ use std::arch::x86_64::*;
 
 /// AVX2 with FMA: Haswell, Zen 1, and what came after.
 #[derive(Clone, Copy)]
-pub struct Avx2 {
+pub(crate) struct Avx2 {
     _detected: (),
 }
 
 impl Avx2 {
     /// A token, if the CPU has AVX2 and FMA.
     #[inline]
-    pub fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
             .then_some(Self { _detected: () })
     }
 
     /// Enters code compiled for this instruction set.
     #[inline]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2", enable = "fma")]
         fn enter<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
             kernel.run(isa)
@@ -33,7 +33,7 @@ impl Avx2 {
 impl Isa for Avx2 {
     const LANES: usize = 8;
     type F32 = __m256;
-    type Pairs = __m256i;
+    type Words = __m256i;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -102,13 +102,34 @@ impl Isa for Avx2 {
         ((a + e) + (b + f)) + ((c + g) + (d + h))
     }
     #[inline(always)]
-    fn load_pairs(self, src: &[u32]) -> __m256i {
+    fn load_words(self, src: &[u32]) -> __m256i {
         let src = src[..8].as_ptr().cast();
         proven!(_mm256_loadu_si256(src))
     }
     #[inline(always)]
-    fn splat_pair(self, pair: u32) -> __m256i {
-        proven!(_mm256_set1_epi32(pair.cast_signed()))
+    fn splat_word(self, word: u32) -> __m256i {
+        proven!(_mm256_set1_epi32(word.cast_signed()))
+    }
+    #[inline(always)]
+    fn store_words(self, x: __m256i, dst: &mut [u32]) {
+        let dst = dst[..8].as_mut_ptr().cast();
+        proven!(_mm256_storeu_si256(dst, x));
+    }
+    #[inline(always)]
+    fn add_words(self, a: __m256i, b: __m256i) -> __m256i {
+        proven!(_mm256_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn from_bits(self, x: __m256i) -> __m256 {
+        proven!(_mm256_castsi256_ps(x))
+    }
+    #[inline(always)]
+    fn from_ints(self, x: __m256i) -> __m256 {
+        proven!(_mm256_cvtepi32_ps(x))
+    }
+    #[inline(always)]
+    fn to_ints(self, x: __m256) -> __m256i {
+        proven!(_mm256_cvtps_epi32(x))
     }
     #[inline(always)]
     fn store_pairs(self, low: __m256, high: __m256, dst: &mut [u32]) {
@@ -139,5 +160,20 @@ impl Isa for Avx2 {
         };
         let ([a0, a1], [b0, b1]) = (halves(a), halves(b));
         self.mul_add(a1, b1, self.mul_add(a0, b0, sums))
+    }
+    #[inline(always)]
+    fn dot_u8i8(self, a: __m256i, b: __m256i, sums: __m256i) -> __m256i {
+        // Products of two bytes as 16-bit lanes: 255 · 128 and sums of two need 17 bits, which
+        // `madd` has; its 8-bit sibling saturates.
+        let low = proven!(_mm256_set1_epi16(0xff));
+        let even = |x: __m256i| proven!(_mm256_and_si256(x, low));
+        let signed = |x: __m256i| proven!(_mm256_srai_epi16::<8>(x));
+        let (a_even, a_odd) = (even(a), proven!(_mm256_srli_epi16::<8>(a)));
+        let shifted = proven!(_mm256_slli_epi16::<8>(b));
+        let (b_even, b_odd) = (signed(shifted), signed(b));
+        let products = proven!(_mm256_madd_epi16(a_even, b_even));
+        let sums = proven!(_mm256_add_epi32(sums, products));
+        let products = proven!(_mm256_madd_epi16(a_odd, b_odd));
+        proven!(_mm256_add_epi32(sums, products))
     }
 }
