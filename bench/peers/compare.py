@@ -5,6 +5,7 @@ See README.md for what is compared. Vectors are compared first; passes then take
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ ROWS = {
     "v3": ["1×16", "1×128", "8×128", "32 ragged", "4×512", "1×2048", "1×8192"],
     "v2-base": ["8×128", "1×8192"],
 }
+FIXTURES = {"v3": "v3-tiny/original", "v2-base": "v2-tiny/std_wordpiece"}
 # A turn lasts this long, or for one pass.
 TURN_SECONDS = 0.5
 MAX_PASSES = 50
@@ -42,11 +44,10 @@ def main():
 
 
 def arguments():
-    names = lambda text: text.split(",")
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=names, default=["v3"], help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--rows", type=names, help="such as `1×16,32 ragged`; default: by model")
-    parser.add_argument("--peers", type=names, default=list(PEERS), help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["v3"])
+    parser.add_argument("--rows", nargs="+", help="such as `1×16 '32 ragged'`; default: by model")
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--isa", choices=list(ISAS), default="native")
     parser.add_argument(
         "--rounds", type=int, default=5, help="turns of each program; 0 only prints and writes"
@@ -60,12 +61,7 @@ def arguments():
     parser.add_argument(
         "--work", type=Path, default=ROOT / "target/peers", help="checkpoints and exported networks"
     )
-    options = parser.parse_args()
-    for known, asked in [(MODELS, options.models), (PEERS, options.peers)]:
-        for name in asked:
-            if name not in known:
-                parser.error(f"there is no `{name}`; there are {', '.join(known)}")
-    return options
+    return parser.parse_args()
 
 
 def read(path):
@@ -86,6 +82,8 @@ def measure(model, options, results):
     for name in names:
         if name not in batches:
             sys.exit(f"there is no row `{name}`; there are {', '.join(batches)}")
+    for library in dict.fromkeys(peer.split("-")[0] for peer in options.peers):
+        agree_on_fixture(f"{library}-f32", model, options)
     running = {}
     try:
         for name in names:
@@ -101,7 +99,7 @@ def measure(model, options, results):
                         contender, model, folder, options.isa, options.kokeshi
                     )
                     if contender in PEERS:
-                        agree(running, contender, agreement.probe(batches["8×128"]))
+                        agree(running, contender, agreement.probe("probe", batches["8×128"]))
             row = timed(running, peers, batch, options.rounds)
             row.update(model=model, isa=options.isa, commit=machine.commit(ROOT))
             replace(results["rows"], row)
@@ -127,10 +125,36 @@ def print_batches(kokeshi, folder):
     return {batch["name"]: batch for batch in batches}
 
 
-def agree(running, peer, batch):
+def agree(running, peer, batch, limits=None):
     """Runs `batch` on `peer` and on ours, which warms both up; the cosine of their vectors."""
     ours, theirs = (running[name].run(batch)[1] for name in (PEERS[peer], peer))
-    return agreement.check(peer, batch["name"], ours, theirs)
+    return agreement.check(peer, batch["name"], ours, theirs, limits or agreement.LIMITS[peer])
+
+
+def agree_on_fixture(peer, model, options):
+    """Compares vectors of the checkpoint that our own tests hold against published results."""
+    folder = options.work / f"{model}-fixture"
+    shutil.copytree(ROOT / "fixtures" / FIXTURES[model], folder, dirs_exist_ok=True)
+    batches = print_batches(options.kokeshi, folder)
+    batch = next(
+        (
+            batches[name]
+            for name in ["32 ragged, mixed tasks", "32 ragged"]
+            if name in batches and can_run(peer, model, "native", batches[name])
+        ),
+        None,
+    )
+    if batch is None:
+        return
+    names = (PEERS[peer], peer)
+    running = {
+        name: Contender(name, model, folder, "native", options.kokeshi) for name in names
+    }
+    try:
+        agree(running, peer, agreement.probe("fixture", batch), agreement.FIXTURE_LIMITS)
+    finally:
+        for contender in running.values():
+            contender.stop()
 
 
 def timed(running, peers, batch, rounds):
