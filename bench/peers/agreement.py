@@ -28,22 +28,20 @@ def probe(name, batch):
     return {"name": name, "texts": texts}
 
 
-def check(peer, row, ours, theirs, limits):
+def check(what, ours, theirs, limits):
     """The lowest cosine of two lists of vectors. Ends the program if it is below its limit."""
     ours, theirs = numpy.array(ours), numpy.array(theirs)
     plain = lowest_cosine(ours, theirs)
-    limit, centred_limit = limits
-    if not plain >= limit:
-        sys.exit(f"{peer}, {row}: a cosine of {plain:.6f} with our vectors, below {limit}")
+    found = [("cosine", plain, limits[0])]
     if len(ours) > 1:
         centre = ours.mean(0)
         centred = lowest_cosine(ours - centre, theirs - centre)
-        if not centred >= centred_limit:
-            sys.exit(
-                f"{peer}, {row}: without their mean, a cosine of {centred:.6f} with our vectors, "
-                f"below {centred_limit}"
-            )
-        print(f"  {peer}, {row}: cosine 1 - {1 - plain:.1e}, centred 1 - {1 - centred:.1e}", file=sys.stderr)
+        found.append(("centred cosine", centred, limits[1]))
+    for measure, value, limit in found:
+        if not value >= limit:
+            sys.exit(f"{what}: vectors differ from ours: {measure} 1 - {1 - value:.1e}, at least {limit}")
+    text = ", ".join(f"{measure} 1 - {1 - value:.1e}" for measure, value, _ in found)
+    print(f"  {what}: {text}", file=sys.stderr)
     return plain
 
 

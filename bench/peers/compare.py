@@ -1,6 +1,6 @@
 """Times kokeshi beside PyTorch and ONNX Runtime over the same token ids and the same weights.
 
-See README.md for what is compared. Vectors are compared first; passes then take turns.
+README.md says what is compared. Vectors come first; then kokeshi and a peer take turns.
 """
 
 import argparse
@@ -14,15 +14,9 @@ from pathlib import Path
 import agreement
 import machine
 import table
-from contender import ISAS, PEERS, Contender, can_run
+from contender import ISAS, PEERS, Ended, Pair, can_run
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = ["v3", "v2-base"]
-# The rows of each model's table; `--rows` can name any that `kokeshi bench --print-batches` has.
-ROWS = {
-    "v3": ["1×16", "1×128", "8×128", "32 ragged", "4×512", "1×2048", "1×8192"],
-    "v2-base": ["8×128", "1×8192"],
-}
 FIXTURES = {"v3": "v3-tiny/original", "v2-base": "v2-tiny/std_wordpiece"}
 # A turn lasts this long, or for one pass.
 TURN_SECONDS = 0.5
@@ -36,17 +30,18 @@ def main():
     results = read(options.results)
     if options.rounds > 0:
         for model in options.models:
-            measure(model, options, results)
-            options.results.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    print(table.tables(results["rows"]))
+            for peer in options.peers:
+                if can_run(peer, model, options.isa):
+                    measure(model, peer, options, results)
+    print(table.tables(results["cells"]))
     if options.write:
         options.write.write_text(table.document(results))
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=["v3"])
-    parser.add_argument("--rows", nargs="+", help="such as `1×16 '32 ragged'`; default: by model")
+    parser.add_argument("--models", nargs="+", choices=list(table.ROWS), default=["v3"])
+    parser.add_argument("--rows", nargs="+", help="names of batches; default: those of the table")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--isa", choices=list(ISAS), default="native")
     parser.add_argument(
@@ -54,7 +49,7 @@ def arguments():
     )
     parser.add_argument(
         "--results", type=Path, default=ROOT / "bench/results.json",
-        help="rows measured now replace their like in this file",
+        help="what is measured now replaces its like in this file",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write all results as Markdown")
     parser.add_argument("--kokeshi", type=Path, default=ROOT / "target/release/kokeshi")
@@ -68,44 +63,35 @@ def read(path):
     """Results measured before, which must be of this machine."""
     here = machine.describe()
     if not path.exists():
-        return {"machine": here, "rows": []}
+        return {"machine": here, "cells": []}
     results = json.loads(path.read_text())
-    if results["machine"] != here and results["rows"]:
+    if results["machine"] != here:
         sys.exit(f"{path} holds results of another machine: give another file with --results")
     return results
 
 
-def measure(model, options, results):
+def measure(model, peer, options, results):
+    """The cells of `peer` for all rows, each written as soon as it is there."""
+    agree_on_fixture(model, peer, options)
     folder = checkpoint(model, options)
     batches = print_batches(options.kokeshi, folder)
-    names = options.rows or ROWS[model]
-    for name in names:
-        if name not in batches:
-            sys.exit(f"there is no row `{name}`; there are {', '.join(batches)}")
-    for library in dict.fromkeys(peer.split("-")[0] for peer in options.peers):
-        agree_on_fixture(f"{library}-f32", model, options)
-    running = {}
+    pair = Pair(peer, model, folder, options.isa, options.kokeshi)
     try:
-        for name in names:
+        agree(pair, agreement.probe("probe", batches["8×128"]), agreement.LIMITS[peer])
+        for name in options.rows or table.ROWS[model]:
+            if name not in batches:
+                sys.exit(f"there is no row `{name}`; there are {', '.join(batches)}")
             batch = batches[name]
-            peers = [p for p in options.peers if can_run(p, model, options.isa, batch)]
-            if not peers:
-                print(f"{name} is left out: no peer can run it", file=sys.stderr)
+            if not can_run(peer, model, options.isa, batch):
+                print(f"  {name} is left out: {peer} cannot run it", file=sys.stderr)
                 continue
-            for contender in dict.fromkeys(c for peer in peers for c in (PEERS[peer], peer)):
-                if contender not in running:
-                    print(f"starting {contender}", file=sys.stderr)
-                    running[contender] = Contender(
-                        contender, model, folder, options.isa, options.kokeshi
-                    )
-                    if contender in PEERS:
-                        agree(running, contender, agreement.probe("probe", batches["8×128"]))
-            row = timed(running, peers, batch, options.rounds)
-            row.update(model=model, isa=options.isa, commit=machine.commit(ROOT))
-            replace(results["rows"], row)
+            cell = {"model": model, "isa": options.isa, "row": name, "peer": peer}
+            cell |= {"commit": machine.commit(ROOT), **timed(pair, batch, options.rounds)}
+            replace(results["cells"], cell)
+            options.results.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+            print(f"  {name}: {table.text(cell)}", file=sys.stderr)
     finally:
-        for contender in running.values():
-            contender.stop()
+        pair.stop()
 
 
 def checkpoint(model, options):
@@ -125,60 +111,45 @@ def print_batches(kokeshi, folder):
     return {batch["name"]: batch for batch in batches}
 
 
-def agree(running, peer, batch, limits=None):
-    """Runs `batch` on `peer` and on ours, which warms both up; the cosine of their vectors."""
-    ours, theirs = (running[name].run(batch)[1] for name in (PEERS[peer], peer))
-    return agreement.check(peer, batch["name"], ours, theirs, limits or agreement.LIMITS[peer])
-
-
-def agree_on_fixture(peer, model, options):
-    """Compares vectors of the checkpoint that our own tests hold against published results."""
+def agree_on_fixture(model, peer, options):
+    """Compares vectors, in f32, of a checkpoint that our own tests hold against published results."""
+    peer = peer.split("-")[0] + "-f32"
     folder = options.work / f"{model}-fixture"
     shutil.copytree(ROOT / "fixtures" / FIXTURES[model], folder, dirs_exist_ok=True)
     batches = print_batches(options.kokeshi, folder)
-    batch = next(
-        (
-            batches[name]
-            for name in ["32 ragged, mixed tasks", "32 ragged"]
-            if name in batches and can_run(peer, model, "native", batches[name])
-        ),
-        None,
-    )
-    if batch is None:
-        return
-    names = (PEERS[peer], peer)
-    running = {
-        name: Contender(name, model, folder, "native", options.kokeshi) for name in names
-    }
+    rows = (batches.get(name) for name in ["32 ragged, mixed tasks", "32 ragged"])
+    batch = next(batch for batch in rows if batch and can_run(peer, model, "native", batch))
+    pair = Pair(peer, model, folder, "native", options.kokeshi)
     try:
-        agree(running, peer, agreement.probe("fixture", batch), agreement.FIXTURE_LIMITS)
+        agree(pair, agreement.probe("fixture", batch), agreement.FIXTURE_LIMITS)
     finally:
-        for contender in running.values():
-            contender.stop()
+        pair.stop()
 
 
-def timed(running, peers, batch, rounds):
-    """The seconds of every pass of `peers` and of ours, which take turns."""
-    cosines = {peer: agree(running, peer, batch) for peer in peers}
-    names = list(dict.fromkeys(c for peer in peers for c in (PEERS[peer], peer)))
-    contenders = {
-        name: {"program": running[name].program, "device": running[name].device, "seconds": []}
-        for name in names
-    }
-    for _ in range(rounds):
-        for name in names:
-            time.sleep(PAUSE_SECONDS)
-            contenders[name]["seconds"] += turn(running[name], batch)
-    for peer, cosine in cosines.items():
-        contenders[peer]["cosine"] = cosine
+def agree(pair, batch, limits):
+    """Runs `batch` on both, which warms them up; the cosine of their vectors."""
+    ours, theirs = (contender.run(batch)[1] for contender in pair.both)
+    return agreement.check(f"{pair.peer.name}, {batch['name']}", ours, theirs, limits)
+
+
+def timed(pair, batch, rounds):
+    """The seconds of every pass of both, which take turns: A B A B."""
     lengths = [len(text["ids"]) for text in batch["texts"]]
-    print(f"{batch['name']} timed", file=sys.stderr)
-    return {
-        "name": batch["name"],
-        "tokens": sum(lengths),
-        "padded_tokens": max(lengths) * len(lengths),
-        "contenders": contenders,
-    }
+    cell = {"tokens": sum(lengths), "padded_tokens": max(lengths) * len(lengths)}
+    seconds = {"ours": [], "theirs": []}
+    try:
+        cell["cosine"] = agree(pair, batch, agreement.LIMITS[pair.peer.name])
+        for _ in range(rounds):
+            for contender, passes in zip(pair.both, seconds.values()):
+                time.sleep(PAUSE_SECONDS)
+                passes += turn(contender, batch)
+    except Ended as ended:
+        # Linux ends a program with this status where memory does not suffice.
+        if ended.contender is not pair.peer or ended.status != -9:
+            raise
+        pair.restart_peer()
+        return cell | {"failure": "killed: out of memory", **pair.described()}
+    return cell | {side: of | {"seconds": seconds[side]} for side, of in pair.described().items()}
 
 
 def turn(contender, batch):
@@ -193,15 +164,18 @@ def turn(contender, batch):
     return seconds
 
 
-def replace(rows, row):
-    """Puts `row` in the place of its like, so that all its numbers come from one interleaved run."""
-    key = lambda row: (row["model"], row["isa"], row["name"])
-    for n, other in enumerate(rows):
-        if key(other) == key(row):
-            rows[n] = row
+def replace(cells, cell):
+    """Puts `cell` in the place of its like."""
+    names = ["model", "isa", "row", "peer"]
+    for n, other in enumerate(cells):
+        if all(other[name] == cell[name] for name in names):
+            cells[n] = cell
             return
-    rows.append(row)
+    cells.append(cell)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Ended as ended:
+        sys.exit(f"{ended}; what it said is above")

@@ -1,4 +1,4 @@
-"""A program that runs batches: `kokeshi bench --read-batches`, or a peer in `worker.py`."""
+"""Programs that run batches: `kokeshi bench --read-batches`, and a peer in `worker.py`."""
 
 import json
 import os
@@ -30,37 +30,37 @@ ISAS = {
     ),
 }
 
-# Each peer, and which of ours it stands beside. There is no int8 of ours: the fastest takes part.
-PEERS = {
-    "torch-bf16": "kokeshi-bf16",
-    "torch-f32": "kokeshi-f32",
-    "onnx-f32": "kokeshi-f32",
-    "onnx-int8": "kokeshi-bf16",
-}
+# Each peer, and the precision of ours that it stands beside. There is no int8 of ours: bf16 is the
+# fastest.
+PEERS = {"torch-bf16": "bf16", "torch-f32": "f32", "onnx-f32": "f32", "onnx-int8": "bf16"}
 
 
-def can_run(peer, model, isa, batch):
-    """Whether `peer` is measured in this table; ONNX Runtime has no switch for instructions."""
-    exported = model == "v3" and isa == "native" and not any(t["task"] for t in batch["texts"])
-    return exported or not peer.startswith("onnx")
+def can_run(peer, model, isa, batch=None):
+    """Whether there is such a cell. Only v3 is exported for ONNX Runtime, without its tasks, and
+    nothing keeps ONNX Runtime to a level of instructions."""
+    tasks = batch is not None and any(text["task"] for text in batch["texts"])
+    return not peer.startswith("onnx") or (model == "v3" and isa == "native" and not tasks)
+
+
+class Ended(Exception):
+    """A program that has gone before it answered."""
+
+    def __init__(self, contender, status):
+        super().__init__(f"{contender.name} ended with status {status}")
+        self.contender, self.status = contender, status
 
 
 class Contender:
     """A running program; `program` and `device` are what it says of itself."""
 
-    def __init__(self, name, model, folder, isa, kokeshi):
-        options, variables = ISAS[isa]
-        if name.startswith("kokeshi"):
-            precision = name.split("-")[1]
-            command = [kokeshi, "bench", "--read-batches", "--model", folder]
-            command += ["--precision", precision, *options]
-        else:
-            command = [sys.executable, HERE / "worker.py", name, model, folder]
+    def __init__(self, name, command, variables):
         self.name = name
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, **variables},
         )
+        # Where memory does not suffice, this is the program to end.
+        Path(f"/proc/{self.process.pid}/oom_score_adj").write_text("1000")
         greeting = self._read()
         self.program, self.device = greeting["program"], greeting["device"]
 
@@ -70,17 +70,53 @@ class Contender:
             self.process.stdin.write(json.dumps(batch) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass
+            raise Ended(self, self.process.wait()) from None
         answer = self._read()
         return answer["seconds"], answer["vectors"]
 
     def _read(self):
         line = self.process.stdout.readline()
         if not line:
-            status = self.process.wait()
-            sys.exit(f"{self.name} ended with status {status}; what it said is above")
+            raise Ended(self, self.process.wait())
         return json.loads(line)
 
     def stop(self):
-        self.process.stdin.close()
+        self.process.terminate()
         self.process.wait()
+
+
+class Pair:
+    """Ours and a peer, both loaded."""
+
+    def __init__(self, peer, model, folder, isa, kokeshi):
+        options, variables = ISAS[isa]
+        if peer.startswith("onnx"):
+            # In a process of its own, whose memory is free again before anything is timed.
+            subprocess.run([sys.executable, HERE / "onnx_v3.py", folder], check=True, stdout=2)
+        precision = PEERS[peer]
+        ours = [kokeshi, "bench", "--read-batches", "--model", folder]
+        ours += ["--precision", precision, *options]
+        theirs = [sys.executable, HERE / "worker.py", peer, model, folder]
+        print(f"kokeshi-{precision} and {peer}, {model}, {isa}", file=sys.stderr)
+        self._peer = (peer, theirs, variables)
+        self.ours = Contender(f"kokeshi-{precision}", ours, {})
+        self.peer = Contender(*self._peer)
+
+    @property
+    def both(self):
+        return (self.ours, self.peer)
+
+    def described(self):
+        """What each side says of itself."""
+        return {
+            side: {"program": contender.program, "device": contender.device}
+            for side, contender in zip(["ours", "theirs"], self.both)
+        }
+
+    def restart_peer(self):
+        self.peer.stop()
+        self.peer = Contender(*self._peer)
+
+    def stop(self):
+        for contender in self.both:
+            contender.stop()

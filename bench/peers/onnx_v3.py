@@ -1,15 +1,17 @@
 """jina-embeddings-v3 for ONNX Runtime: the module of `v3_torch.py`, exported without a task,
 fused by `onnxruntime.transformers.optimizer`, and quantised by `quantize_dynamic`.
 
-The files are made once, beside the checkpoint.
+    python onnx_v3.py FOLDER
+
+makes both files beside the checkpoint in FOLDER, where they are not there yet.
 """
 
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
-import onnx
 import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -22,7 +24,7 @@ class Model:
     """A session over mean states."""
 
     def __init__(self, folder, kind):
-        path = {"f32": exported, "int8": quantised}[kind](Path(folder))
+        path = Path(folder) / f"onnx-{kind}" / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -38,31 +40,21 @@ class Model:
         return self.session.run(["vectors"], inputs)[0]
 
 
-def exported(folder):
-    """The fused network in f32."""
-    return made(folder / "onnx-f32", lambda path: export(folder, path))
+def make_all(folder):
+    """Both networks."""
+    make(folder / "onnx-f32", lambda path: export(folder, path))
+    make(folder / "onnx-int8", lambda path: quantise(folder / "onnx-f32" / "model.onnx", path))
 
 
-def quantised(folder):
-    """Linear layers and the embedding table in int8, activations quantised as they come."""
-    source = exported(folder)
-    return made(
-        folder / "onnx-int8",
-        lambda path: quantize_dynamic(
-            source, path, weight_type=QuantType.QInt8, use_external_data_format=True
-        ),
-    )
-
-
-def made(folder, make):
+def make(folder, write):
     """`model.onnx` in `folder`, which only gets its name when it is whole."""
-    if not folder.exists():
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        make(part / "model.onnx")
-        part.rename(folder)
-    return folder / "model.onnx"
+    if folder.exists():
+        return
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    write(part / "model.onnx")
+    part.rename(folder)
 
 
 def export(folder, path):
@@ -85,3 +77,12 @@ def export(folder, path):
     fused.save_model_to_file(str(path), use_external_data_format=True)
     for file in plain.parent.glob("plain.onnx*"):
         file.unlink()
+
+
+def quantise(source, path):
+    """Linear layers and the embedding table in int8; activations are quantised as they come."""
+    quantize_dynamic(source, path, weight_type=QuantType.QInt8, use_external_data_format=True)
+
+
+if __name__ == "__main__":
+    make_all(Path(sys.argv[1]))

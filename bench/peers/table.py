@@ -10,6 +10,11 @@ TITLES = {
     "onnx-f32": "ONNX Runtime f32",
     "onnx-int8": "ONNX Runtime int8",
 }
+# The rows of each model's table; there may be more.
+ROWS = {
+    "v3": ["1×16", "1×128", "8×128", "32 ragged", "4×512", "1×2048", "1×8192"],
+    "v2-base": ["8×128", "1×8192"],
+}
 MODELS = {"v3": "jina-embeddings-v3", "v2-base": "jina-embeddings-v2-base-en"}
 LEVELS = {
     "native": "all instructions of the processor",
@@ -18,33 +23,41 @@ LEVELS = {
 }
 
 
-def tables(rows):
-    """All of `rows`, one table for each model and level of instructions."""
+def tables(cells):
+    """All of `cells`, one table for each model and level of instructions."""
     parts = []
     for model in MODELS:
         for isa in ISAS:
-            chosen = [row for row in rows if (row["model"], row["isa"]) == (model, isa)]
+            chosen = [cell for cell in cells if (cell["model"], cell["isa"]) == (model, isa)]
             if chosen:
                 parts.append(f"### {MODELS[model]}, {LEVELS[isa]}\n\n{table(chosen)}")
     return "\n".join(parts)
 
 
-def table(rows):
-    peers = [peer for peer in PEERS if any(peer in row["contenders"] for row in rows)]
-    heads = ["batch", "tokens", *(TITLES[peer] for peer in peers)]
-    lines = [heads, ["---", "---:", *("---:" for _ in peers)]]
-    for row in rows:
-        cells = [cell(row, peer) for peer in peers]
-        lines.append([row["name"], str(row["tokens"]), *cells])
+def table(cells):
+    peers = [peer for peer in PEERS if any(cell["peer"] == peer for cell in cells)]
+    found = {(cell["row"], cell["peer"]): cell for cell in cells}
+    heads = ["batch", "tokens", "padded", *(TITLES[peer] for peer in peers)]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    for name in in_order(cells):
+        row = [found.get((name, peer)) for peer in peers]
+        tokens = next([str(c["tokens"]), str(c["padded_tokens"])] for c in row if c)
+        lines.append([name, *tokens, *(text(cell) if cell else "–" for cell in row)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def cell(row, peer):
+def in_order(cells):
+    """The names of the rows, those of `ROWS` first."""
+    names = dict.fromkeys(cell["row"] for cell in cells)
+    usual = [name for name in ROWS["v3"] if name in names]
+    return usual + [name for name in names if name not in usual]
+
+
+def text(cell):
     """`2.00× (50 / 25 ms)`: their time over ours, and both."""
-    contenders = row["contenders"]
-    if peer not in contenders:
-        return "–"
-    theirs, ours = (median(contenders[name]["seconds"]) * 1e3 for name in (peer, PEERS[peer]))
+    if "failure" in cell:
+        return cell["failure"]
+    theirs, ours = (median(cell[side]["seconds"]) * 1e3 for side in ["theirs", "ours"])
     return f"**{theirs / ours:.2f}×** ({milliseconds(theirs)} / {milliseconds(ours)} ms)"
 
 
@@ -54,15 +67,14 @@ def milliseconds(value):
 
 def document(results):
     """The whole of `RESULTS.md`."""
-    machine = results["machine"]
-    programs = sorted(
-        {
-            f"{contender['program']} ({contender['device']['threads']} threads)"
-            for row in results["rows"]
-            for contender in row["contenders"].values()
-        }
-    )
-    commits = sorted({row["commit"] for row in results["rows"]})
+    machine, cells = results["machine"], results["cells"]
+    programs, levels = set(), set()
+    for cell in cells:
+        for side in ["ours", "theirs"]:
+            threads = cell[side]["device"]["threads"]
+            programs.add(f"{cell[side]['program']} ({threads} threads)")
+        levels.add(f"{cell['isa']}: {cell['ours']['device']['simd_level']}")
+    commits = {cell["commit"] for cell in cells}
     return f"""# Results
 
 Written by `bench/peers/compare.py --write` from `bench/results.json`, which holds the time of every
@@ -76,20 +88,9 @@ each other column beside kokeshi in the same precision. A dash: not measured.
 | instruction sets | {', '.join(machine['instructions'])} |
 | cores, memory | {machine['cores']}, {machine['memory_gib']} GiB |
 | system | {machine['system']} |
-| programs | {', '.join(programs)} |
-| commit of kokeshi | {', '.join(commits)} |
-| levels of kokeshi | {', '.join(levels(results['rows']))} |
+| programs | {', '.join(sorted(programs))} |
+| commit of kokeshi | {', '.join(sorted(commits))} |
+| levels of kokeshi | {', '.join(sorted(levels))} |
 
-{tables(results['rows'])}"""
+{tables(cells)}"""
 
-
-def levels(rows):
-    """Which instructions ours used in each kind of table."""
-    return sorted(
-        {
-            f"{row['isa']}: {contender['device']['simd_level']}"
-            for row in rows
-            for name, contender in row["contenders"].items()
-            if name.startswith("kokeshi")
-        }
-    )
