@@ -81,6 +81,7 @@ class Contender:
         return json.loads(line)
 
     def stop(self):
+        self.process.stdout.close()
         self.process.terminate()
         self.process.wait()
 

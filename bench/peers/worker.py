@@ -4,6 +4,7 @@ what computes, then for each line with a batch one with the seconds of a pass an
     python worker.py torch-bf16 v3 FOLDER
 """
 
+import importlib
 import json
 import sys
 import time
@@ -25,12 +26,13 @@ def load(peer, model, folder):
         return onnx_v3.Model(folder, kind), f"ONNX Runtime {onnxruntime.__version__}"
     module = {"v3": "v3_torch", "v2-base": "v2_torch"}[model]
     dtype = {"bf16": torch.bfloat16, "f32": torch.float32}[kind]
-    network = __import__(module).Model(folder, dtype).eval()
+    network = importlib.import_module(module).Model(folder, dtype).eval()
     return network, f"PyTorch {torch.__version__}"
 
 
 def main():
     peer, model, folder = sys.argv[1:]
+    # What libraries print is not for the reader of the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     network, program = load(peer, model, folder)
     capability = torch.backends.cpu.get_cpu_capability() if "torch" in peer else None
