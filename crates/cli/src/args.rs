@@ -232,6 +232,15 @@ pub(crate) struct BenchArguments {
     /// Also draw the shares of the floor into an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+    /// Print the batches instead of timing them, so that other programs can be timed over the same
+    /// tokens: a line of JSON each, with the token ids and the task of every text
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg"])]
+    pub(crate) print_batches: bool,
+    /// Run batches from standard input, in the form of --print-batches, each once and as soon as it
+    /// is there; answer with lines of JSON: first what computes, then for each batch the seconds of
+    /// its pass and the mean state of each text
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "print_batches"])]
+    pub(crate) read_batches: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@
 //! Tokenization, input and output are no part of them.
 
 mod check;
+mod exchange;
 mod floor;
 mod memory;
 mod report;
@@ -27,6 +28,17 @@ use std::time::Instant;
 use workload::{Workload, Workloads};
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if arguments.print_batches {
+        let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+        exchange::print(checkpoint.config(), printer.data())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.read_batches {
+        let cpu = Cpu::new(selection::device(&arguments.arithmetic)?)?;
+        let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+        exchange::answer(&*load(&checkpoint, &cpu.device())?, (&cpu).into(), printer.data())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = measure(arguments, printer)?;
     printer.print(&match arguments.json {
         true => serde_json::to_string(&report)? + "\n",
