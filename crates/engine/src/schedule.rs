@@ -112,7 +112,7 @@ mod tests {
 
     fn tiny(folder: &str) -> Box<dyn Forward> {
         let checkpoint = Checkpoint::open(&fixture(folder)).expect("a checkpoint");
-        kokeshi_model::load(&checkpoint, &Device::default()).expect("a backend")
+        kokeshi_model::load(&checkpoint, &Device::EXACT).expect("a backend")
     }
 
     #[test]

@@ -12,7 +12,7 @@ const NORMALISED: f32 = 3e-6;
 const FIXTURES: [&str; 2] = ["v3-tiny", "v3-head64"];
 
 fn open(folder: &str) -> Model {
-    Model::open(&fixture(folder), &LoadOptions::default()).expect(folder)
+    Model::open(&fixture(folder), &LoadOptions { device: Device::EXACT }).expect(folder)
 }
 
 /// `original_f32` has no tokenizer of its own, and a limit can only be changed in a copy.
@@ -26,7 +26,7 @@ fn open_copy(folder: &str, change: impl Fn(&mut Value)) -> Model {
         let name = from.rsplit('/').next().expect("a file name");
         fs::copy(fixture(from), copy.path().join(name)).expect("a copy");
     }
-    Model::open(copy.path(), &LoadOptions::default()).expect(folder)
+    Model::open(copy.path(), &LoadOptions { device: Device::EXACT }).expect(folder)
 }
 
 fn goldens(fixture: &str) -> (Goldens, Value) {
@@ -93,7 +93,8 @@ fn every_text_and_task_is_right_in_the_transformers_layouts() {
     copy_all(&fixture("v3-tiny/native_split"), folder.path());
     let tokenizer = fixture("v3-tiny/native/tokenizer.json");
     fs::copy(tokenizer, folder.path().join("tokenizer.json")).expect("a copy");
-    let model = Model::open(folder.path(), &LoadOptions::default()).expect("native_split");
+    let model =
+        Model::open(folder.path(), &LoadOptions { device: Device::EXACT }).expect("native_split");
     check_texts(&model, "v3-tiny", &[64]);
 }
 
@@ -205,7 +206,7 @@ fn the_encoder_pools_the_spans_of_the_references_truncating_variant() {
     for fixture_name in FIXTURES {
         let folder = fixture(&format!("{fixture_name}/original"));
         let checkpoint = Checkpoint::open(&folder).expect("a checkpoint");
-        let forward = kokeshi_model::load(&checkpoint, &Device::default()).expect("a backend");
+        let forward = kokeshi_model::load(&checkpoint, &Device::EXACT).expect("a backend");
         let (goldens, cases) = goldens(fixture_name);
         let cases = cases["late"]["cases"].as_array().expect("cases");
         let truncating: Vec<_> = cases.iter().filter(|case| convention(case).is_none()).collect();

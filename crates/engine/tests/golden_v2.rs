@@ -1,7 +1,7 @@
 //! The jina-embeddings-v2 family: from text to vector against the reference implementation's
 //! vectors, and what v2 takes of a caller's options.
 
-use kokeshi::{Error, Input, LateSpans, LoadOptions, Model, Options};
+use kokeshi::{Device, Error, Input, LateSpans, LoadOptions, Model, Options};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, unit_rows};
 use serde_json::Value;
 
@@ -16,7 +16,8 @@ const DOCUMENT: &str = "The quick brown fox jumps. 你好 世界! Der Hund schl�
                         def add(a, b):\n    return a + b  # 🦊\n\nEl zorro salta. again";
 
 fn open(name: &str) -> Model {
-    Model::open(&fixture(&format!("v2-tiny/{name}")), &LoadOptions::default()).expect(name)
+    Model::open(&fixture(&format!("v2-tiny/{name}")), &LoadOptions { device: Device::EXACT })
+        .expect(name)
 }
 
 /// The golden texts and their numbers of tokens.

@@ -4,7 +4,7 @@
 //! example stands what was hoped for and whether it came. It is the one test that depends on the
 //! model's weights; scores are rounded to two places, as instruction sets differ in the last bits.
 
-use kokeshi::{Input, LoadOptions, Model, cosine};
+use kokeshi::{Device, Input, LoadOptions, Model, cosine};
 use kokeshi_testkit::json;
 use serde_json::Value;
 use std::fmt::Write;
@@ -18,7 +18,8 @@ struct Page {
 
 impl Page {
     fn open() -> Self {
-        let model = Model::starter(&LoadOptions::default()).expect("the bundled model");
+        let model =
+            Model::starter(&LoadOptions { device: Device::EXACT }).expect("the bundled model");
         Self { model, guide: json("guide-examples.json"), text: String::new() }
     }
 

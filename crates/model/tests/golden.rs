@@ -80,7 +80,7 @@ fn check_ragged(family: &str, layout: &str, device: Device) {
 #[test]
 fn every_layout_follows_the_published_implementation() {
     for layout in ["original", "original_f32", "native", "native_split"] {
-        check_ragged("v3-tiny", layout, Device::default());
+        check_ragged("v3-tiny", layout, Device::EXACT);
     }
 }
 
@@ -101,9 +101,9 @@ fn heads_of_the_released_width_follow_the_published_implementation() {
 #[test]
 fn all_layouts_give_the_same_states() {
     let batch = batch(&ragged("v3-tiny"), Some(1));
-    let want = open("v3-tiny/original", Device::default()).hidden_states(&batch);
+    let want = open("v3-tiny/original", Device::EXACT).hidden_states(&batch);
     for layout in ["original_f32", "native", "native_split"] {
-        let got = open(&format!("v3-tiny/{layout}"), Device::default()).hidden_states(&batch);
+        let got = open(&format!("v3-tiny/{layout}"), Device::EXACT).hidden_states(&batch);
         assert_eq!(got, want, "{layout}: the same numbers in other files");
     }
 }
@@ -132,7 +132,7 @@ fn a_sequence_gives_the_same_bits_alone_and_in_any_batch_on_any_number_of_thread
 
 #[test]
 fn one_span_over_all_tokens_is_the_sum_of_all_states() {
-    let encoder = open("v3-tiny/original", Device::default());
+    let encoder = open("v3-tiny/original", Device::EXACT);
     let batch = batch(&ragged("v3-tiny"), None);
     let hidden = encoder.config().hidden;
     let states = encoder.hidden_states(&batch);
@@ -157,7 +157,7 @@ fn an_empty_batch_gives_nothing() {
 /// The cosine of each row's mean state with that of the f32 forward pass.
 fn cosines(family: &str, device: Device) -> Vec<f64> {
     let rows = ragged(family);
-    let exact = open(&format!("{family}/original"), Device::default());
+    let exact = open(&format!("{family}/original"), Device::EXACT);
     let rounded = open(&format!("{family}/original"), device);
     let hidden = exact.config().hidden;
     let mut batch = Batch::new();
