@@ -1,8 +1,8 @@
 //! The thread of a lane: takes batches, runs them, answers.
 
-use super::LANES;
 use super::pending::{Job, Pending};
 use super::state::Shared;
+use super::{LANES, Observer};
 use crate::error::{Error, Result};
 use crate::request::Embedded;
 use crate::schedule::Passes;
@@ -61,9 +61,15 @@ impl Driver<'_> {
     }
 
     fn note_starts(&self, jobs: &[Job]) {
-        let Some(observer) = &self.shared.limits.observer else { return };
         for job in jobs.iter().filter(|job| job.pending.start()) {
-            observer.waited(job.pending.submitted.elapsed());
+            self.tell(|observer| observer.waited(job.pending.submitted.elapsed()));
+        }
+    }
+
+    /// A mistake of the observer must not end the lane. The panic hook has reported it.
+    fn tell(&self, what: impl Fn(&dyn Observer)) {
+        if let Some(observer) = &self.shared.limits.observer {
+            drop(catch_unwind(AssertUnwindSafe(|| what(&**observer))));
         }
     }
 
@@ -115,9 +121,8 @@ impl Driver<'_> {
                 pending.add(place, span, part);
             });
         }
-        if let Some(observer) = &self.shared.limits.observer {
-            observer.ran(passes.tokens(), running.len(), start.elapsed());
-        }
+        let time = start.elapsed();
+        self.tell(|observer| observer.ran(passes.tokens(), running.len(), time));
         for job in jobs {
             if let Some(embedded) = job.pending.pass_done(forward.config().hidden) {
                 self.answer(&job.pending, Ok(embedded));
