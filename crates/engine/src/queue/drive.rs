@@ -50,20 +50,21 @@ impl Driver<'_> {
         let mut jobs = self.shared.take_batch(self.lane);
         let tokens = jobs.iter().map(Job::tokens).sum();
         self.note_starts(&jobs);
-        let outcome = self.run(&jobs);
-        let done = match outcome {
+        match self.run(&jobs) {
             Outcome::Panicked(reason) => {
                 // Stable, so that windows of a document keep their order.
                 jobs.sort_by_key(|job| Arc::as_ptr(&job.pending));
-                self.isolate(&jobs, reason)
+                let done = self.isolate(&jobs, reason);
+                self.shared.end_batch(self.lane, tokens, done);
             }
             outcome => {
                 // Others may have the cores while answers are made.
                 drop(turn);
-                self.finish(&jobs, outcome)
+                let done = if matches!(outcome, Outcome::Ran(_)) { tokens } else { 0 };
+                self.shared.end_batch(self.lane, tokens, done);
+                self.finish(&jobs, outcome);
             }
-        };
-        self.shared.end_batch(self.lane, tokens, done);
+        }
     }
 
     fn note_starts(&self, jobs: &[Job]) {
