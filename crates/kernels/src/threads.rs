@@ -1,33 +1,61 @@
 //! The pool that kernels run on.
 
 use crate::memory::Scratch;
+use crate::turns::{self, Priority, Turn, Turns};
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 thread_local! {
     /// Buffers of this worker, kept between calls.
     static SCRATCH: RefCell<[Scratch; 4]> = RefCell::new(std::array::from_fn(|_| Scratch::new()));
 }
 
-/// Worker threads of one backend.
-#[derive(Debug)]
+/// Worker threads. Clones share them.
+#[derive(Clone, Debug)]
 pub struct Threads {
-    pool: rayon::ThreadPool,
+    pool: Arc<Pool>,
 }
 
+#[derive(Debug)]
+struct Pool {
+    /// The workers of each priority. One crew works at a time: see [`crate::turns`].
+    crews: [rayon::ThreadPool; Priority::ALL.len()],
+    turns: Arc<Turns>,
+}
+
+/// Pools that are in use, by number of workers.
+static SHARED: Mutex<BTreeMap<usize, Weak<Pool>>> = Mutex::new(BTreeMap::new());
+
 impl Threads {
-    /// Starts `count` workers.
+    /// Starts `count` workers of each priority.
     ///
     /// # Errors
     ///
     /// If the system refuses a thread.
     pub fn new(count: usize) -> std::io::Result<Self> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(count.max(1))
-            .thread_name(|i| format!("kokeshi-{i}"))
-            .build()
-            .map_err(std::io::Error::other)?;
-        Ok(Self { pool })
+        let count = count.max(1);
+        let [urgent, normal, bulk] = Priority::ALL.map(|priority| crew(count, priority));
+        let pool = Pool { crews: [urgent?, normal?, bulk?], turns: Arc::new(Turns::new()) };
+        Ok(Self { pool: Arc::new(pool) })
+    }
+
+    /// The workers that all callers with this `count` in the process share, so that several models
+    /// do not run more threads than there are cores. They are started for the first one, and end
+    /// with the last.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a thread.
+    pub fn shared(count: usize) -> std::io::Result<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = shared.get(&count).and_then(Weak::upgrade) {
+            return Ok(Self { pool });
+        }
+        let threads = Self::new(count)?;
+        shared.insert(count, Arc::downgrade(&threads.pool));
+        Ok(threads)
     }
 
     /// The number of CPUs that this process may use (affinity mask and cgroup quota).
@@ -35,26 +63,45 @@ impl Threads {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }
 
-    /// Number of workers.
+    /// Number of workers that work at the same time.
     pub fn count(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.crews[0].current_num_threads()
+    }
+
+    /// Waits until the calling thread may run passes with `priority`, and lets it until the turn is
+    /// dropped.
+    pub fn turn(&self, priority: Priority) -> Turn {
+        Arc::clone(&self.pool.turns).take(priority)
     }
 
     /// Runs `work` on every task, spread over the workers, and returns when all are done. Each
-    /// worker lends its scratch buffers.
+    /// worker lends its scratch buffers. Tasks have the priority of the calling thread's [`Turn`];
+    /// without one, they are bulk.
     pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut [Scratch; 4]) + Sync) {
-        self.pool.install(|| {
+        let priority = turns::current();
+        let Pool { crews, turns } = &*self.pool;
+        crews[priority as usize].install(|| {
             tasks.into_par_iter().with_max_len(1).for_each(|task| {
+                turns.let_others_first(priority);
                 SCRATCH.with_borrow_mut(|scratch| work(task, scratch));
             });
         });
     }
 }
 
+fn crew(count: usize, priority: Priority) -> std::io::Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(move |i| format!("kokeshi-{priority:?}-{i}").to_lowercase())
+        .build()
+        .map_err(std::io::Error::other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     #[test]
     fn every_task_runs_once_on_any_number_of_threads() {
@@ -68,5 +115,81 @@ mod tests {
             });
             assert_eq!(sum.into_inner(), 999 * 1000 / 2);
         }
+    }
+
+    /// Runs bulk tasks until `stop`; how many have run is in `count`.
+    fn bulk(threads: &Threads, count: &AtomicUsize, stop: &AtomicBool) {
+        let _turn = threads.turn(Priority::Bulk);
+        while !stop.load(Ordering::Relaxed) {
+            threads.run((0..64).collect::<Vec<usize>>(), |_, _| {
+                std::thread::sleep(Duration::from_millis(1));
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    }
+
+    fn wait_for(condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < Duration::from_secs(60), "nothing happens");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn bulk_work_rests_between_tasks_while_urgent_work_is_in_flight() {
+        let threads = Threads::new(2).expect("threads start");
+        let (count, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| bulk(&threads, &count, &stop));
+            wait_for(|| count.load(Ordering::Relaxed) > 0);
+            let turn = threads.turn(Priority::Urgent);
+            let before = count.load(Ordering::Relaxed);
+            let sum = AtomicUsize::new(0);
+            threads.run((0..100).collect(), |i: usize, _| {
+                std::thread::sleep(Duration::from_millis(1));
+                sum.fetch_add(i, Ordering::Relaxed);
+            });
+            let during = count.load(Ordering::Relaxed) - before;
+            assert!(during <= 2 * threads.count(), "{during} tasks did not rest");
+            assert_eq!(sum.into_inner(), 99 * 100 / 2);
+            drop(turn);
+            let before = count.load(Ordering::Relaxed);
+            wait_for(|| count.load(Ordering::Relaxed) > before + 2 * threads.count());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn urgent_work_without_end_leaves_bulk_work_its_share() {
+        let threads = Threads::new(2).expect("threads start");
+        let (count, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| bulk(&threads, &count, &stop));
+            wait_for(|| count.load(Ordering::Relaxed) > 0);
+            let (start, mut urgent) = (Instant::now(), Duration::ZERO);
+            while start.elapsed() < Duration::from_secs(1) {
+                let turn = threads.turn(Priority::Urgent);
+                let began = Instant::now();
+                threads.run(vec![(); 20], |(), _| std::thread::sleep(Duration::from_millis(2)));
+                urgent += began.elapsed();
+                drop(turn);
+            }
+            stop.store(true, Ordering::Relaxed);
+            // An allowance of 100 ms and a batch of 20 ms more than half.
+            let share = urgent.as_secs_f64() / start.elapsed().as_secs_f64();
+            assert!((0.3..0.7).contains(&share), "{share}");
+        });
+    }
+
+    #[test]
+    fn equal_counts_share_one_pool_as_long_as_somebody_has_it() {
+        let pool = |count| Threads::shared(count).expect("threads start").pool;
+        let (first, second, other) = (pool(3), pool(3), pool(4));
+        assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
+        let ended = Arc::downgrade(&first);
+        drop((first, second));
+        assert!(ended.upgrade().is_none());
+        assert_eq!(pool(3).crews[0].current_num_threads(), 3);
     }
 }
