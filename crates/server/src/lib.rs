@@ -1,0 +1,23 @@
+//! The HTTP server of kokeshi: one internal request (`embed::EmbedRequest`), and thin adapters that
+//! read and write it as Jina, OpenAI, TEI, Ollama and Cohere do.
+//!
+//! A request passes `listen` (sockets, TLS, time limits), `front` (its id, task prefix, key and
+//! limits, log and metrics), a handler in `routes`, `wire` (JSON types), and `embed` (tokenising and
+//! the model's queue).
+
+mod app;
+mod body;
+mod config;
+mod embed;
+mod error;
+mod front;
+mod listen;
+mod problem;
+mod registry;
+mod routes;
+mod wire;
+
+pub use config::{Config, Limits, Timeouts, TlsFiles};
+pub use error::{Error, Result};
+pub use listen::Server;
+pub use registry::{Licence, ModelEntry};
