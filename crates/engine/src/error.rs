@@ -1,5 +1,7 @@
 //! What can go wrong between a text and its embedding.
 
+use std::time::Duration;
+
 /// The result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -109,6 +111,31 @@ pub enum Error {
         /// The budget, in bytes.
         budget: usize,
     },
+    /// A queue that has all the work it may accept.
+    #[error(
+        "the queue is full: {waiting_tokens} tokens are waiting, the limit is {limit}; try again in \
+         {} s", retry_after.as_secs_f64().ceil()
+    )]
+    QueueFull {
+        /// Tokens of the requests that are not answered yet.
+        waiting_tokens: usize,
+        /// The queue's limit.
+        limit: usize,
+        /// When there should be room for the request.
+        retry_after: Duration,
+    },
+    /// A queue that accepts no more requests, because it is being shut down.
+    #[error("the queue is shutting down and accepts no more requests")]
+    QueueClosed,
+    /// A forward pass that panicked: a fault of this program, or an input of another model.
+    #[error("the forward pass failed: {reason}")]
+    Panicked {
+        /// The message of the panic.
+        reason: String,
+    },
+    /// The system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// Options that contradict each other or are out of range.
     #[error("{0}")]
     Options(String),

@@ -1,37 +1,53 @@
 //! Mean states → vectors: cut to `dimensions`, then scale to unit length.
 
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, Request};
 use crate::request::{Embedded, Options};
+use crate::schedule::Sums;
 
 /// Norms below this count as this, so that a zero vector stays zero.
 const SMALLEST_NORM: f32 = 1e-12;
 
-/// The vectors of one input, from the mean states of its spans.
-pub(crate) fn embedded(
-    prepared: &Prepared,
-    means: &mut impl Iterator<Item = Vec<f32>>,
-    hidden: usize,
-    options: &Options,
-) -> Embedded {
-    let document = means.next().unwrap_or_default();
-    let blank = prepared.blank.as_ref().and_then(|_| means.next()).unwrap_or_default();
-    let rows = prepared.document.spans.iter().zip(document.chunks_exact(hidden));
-    let vectors = rows.map(|(span, mean)| {
-        let without_tokens = span.is_empty() && prepared.blank.is_some();
-        vector(if without_tokens { &blank } else { mean }, options)
-    });
-    Embedded {
-        vectors: vectors.collect(),
-        tokens: prepared.tokens(),
-        truncated_tokens: prepared.truncated_tokens,
-        windows: prepared.document.passes.len(),
+/// What is made of a mean state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finish {
+    /// Leading dimensions that are kept; `None` keeps all.
+    dimensions: Option<usize>,
+    normalized: bool,
+}
+
+impl From<&Options> for Finish {
+    fn from(options: &Options) -> Self {
+        Self { dimensions: options.dimensions, normalized: options.normalized }
     }
 }
 
-fn vector(mean: &[f32], options: &Options) -> Vec<f32> {
-    let kept = options.dimensions.map_or(mean.len(), |dimensions| dimensions.min(mean.len()));
+/// The vectors of every input of a request whose passes have all run.
+pub(crate) fn embedded(request: &Request, sums: Sums) -> Vec<Embedded> {
+    let inputs = request.inputs.iter().zip(sums.means(request));
+    inputs.map(|(input, [document, blank])| vectors(input, &document, &blank)).collect()
+}
+
+/// The vectors of one input: of the spans of its document, or of the empty text where a span has no
+/// token. `document` is `[spans, hidden]`.
+fn vectors(input: &Prepared, document: &[f32], blank: &[f32]) -> Embedded {
+    let hidden = (document.len() / input.document.spans.len().max(1)).max(1);
+    let rows = input.document.spans.iter().zip(document.chunks_exact(hidden));
+    let vectors = rows.map(|(span, mean)| {
+        let without_tokens = span.is_empty() && input.blank.is_some();
+        vector(if without_tokens { blank } else { mean }, input.finish)
+    });
+    Embedded {
+        vectors: vectors.collect(),
+        tokens: input.tokens(),
+        truncated_tokens: input.truncated_tokens,
+        windows: input.document.passes.len(),
+    }
+}
+
+fn vector(mean: &[f32], finish: Finish) -> Vec<f32> {
+    let kept = finish.dimensions.map_or(mean.len(), |dimensions| dimensions.min(mean.len()));
     let mut vector = mean[..kept].to_vec();
-    if options.normalized {
+    if finish.normalized {
         let norm = norm(&vector).max(SMALLEST_NORM);
         vector.iter_mut().for_each(|x| *x /= norm);
     }
@@ -54,15 +70,15 @@ mod tests {
 
     #[test]
     fn dimensions_are_cut_before_the_vector_is_scaled() {
-        let options = Options { dimensions: Some(2), ..Options::default() };
-        assert_eq!(vector(&[3.0, 4.0, 12.0], &options), [0.6, 0.8]);
-        let options = Options { normalized: false, ..options };
-        assert_eq!(vector(&[3.0, 4.0, 12.0], &options), [3.0, 4.0]);
+        let finish = Finish { dimensions: Some(2), normalized: true };
+        assert_eq!(vector(&[3.0, 4.0, 12.0], finish), [0.6, 0.8]);
+        let finish = Finish { normalized: false, ..finish };
+        assert_eq!(vector(&[3.0, 4.0, 12.0], finish), [3.0, 4.0]);
     }
 
     #[test]
     fn a_zero_vector_stays_zero_and_is_similar_to_nothing() {
-        assert_eq!(vector(&[0.0, 0.0], &Options::default()), [0.0, 0.0]);
+        assert_eq!(vector(&[0.0, 0.0], Finish::from(&Options::default())), [0.0, 0.0]);
         assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
     }
 

@@ -43,6 +43,7 @@ mod late;
 mod model;
 mod models;
 mod prepare;
+mod queue;
 mod request;
 mod schedule;
 mod spans;
@@ -60,7 +61,8 @@ pub use kokeshi_model::{
 };
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};
-pub use prepare::MAX_TEXT_BYTES;
+pub use prepare::{MAX_TEXT_BYTES, Request};
+pub use queue::{Observer, Queue, QueueLimits, QueueStats, Ticket};
 pub use request::{Chunk, Chunking, Embedded, Input, LateSpans, Options, Text, Window};
 pub use schedule::Progress;
 pub use synthesize::synthesize;

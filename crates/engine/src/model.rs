@@ -3,12 +3,11 @@
 use crate::chunk;
 use crate::error::Result;
 use crate::finish;
-use crate::prepare::{self, Prepared, Preparer};
+use crate::prepare::{self, Preparer, Request};
 use crate::request::{Chunk, Chunking, Embedded, Input, Options};
 use crate::schedule::{self, Progress};
 use crate::tokenize::{Tokenizer, TokenizerInfo};
 use kokeshi_model::{Batch, Checkpoint, Device, EncoderConfig, Forward};
-use rayon::prelude::*;
 use std::fmt;
 use std::path::Path;
 
@@ -94,19 +93,24 @@ impl Model {
         inputs: &[Input<'_>],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Embedded>> {
-        let prepared: Vec<Result<Prepared>> = inputs
-            .par_iter()
-            .enumerate()
-            .map(|(index, input)| self.preparer.prepare(index, input))
-            .collect();
-        let prepared = prepared.into_iter().collect::<Result<Vec<_>>>()?;
-        let sequences: Vec<_> = prepared.iter().flat_map(Prepared::sequences).collect();
-        let means = schedule::span_means(&*self.forward, &sequences, inputs.len(), progress);
-        let (mut means, hidden) = (means.into_iter(), self.config().hidden);
-        let finish = |(prepared, input): (&Prepared, &Input<'_>)| {
-            finish::embedded(prepared, &mut means, hidden, &input.options)
-        };
-        Ok(prepared.iter().zip(inputs).map(finish).collect())
+        let request = self.prepare(inputs)?;
+        let sums = schedule::run(&*self.forward, &request, progress);
+        Ok(finish::embedded(&request, sums))
+    }
+
+    /// Tokenises and checks inputs, for [`Queue::submit`](crate::Queue::submit). Whatever can be
+    /// wrong with an input is found here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::embed`].
+    pub fn prepare(&self, inputs: &[Input<'_>]) -> Result<Request> {
+        self.preparer.request(inputs)
+    }
+
+    /// What runs the passes of prepared inputs.
+    pub(crate) fn forward(&self) -> &dyn Forward {
+        &*self.forward
     }
 
     /// Cuts a document into chunks, for [`Input::late`] or to embed one by one.

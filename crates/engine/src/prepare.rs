@@ -2,12 +2,14 @@
 
 use crate::capability;
 use crate::error::{Error, Result};
+use crate::finish::Finish;
 use crate::late;
 use crate::request::{Chunk, Input, Options, Text};
 use crate::spans::TokenBounds;
 use crate::tokenize::Tokenizer;
 use crate::window::{self, Pass};
 use kokeshi_model::EncoderConfig;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Largest text that a model takes, in bytes. Tokenizing was measured to take 80 (prose) to 190 (one
@@ -25,8 +27,6 @@ pub(crate) struct Preparer {
 /// Tokens that run through the model together, and the spans of them that become vectors.
 #[derive(Debug)]
 pub(crate) struct Sequence {
-    /// Index of the input.
-    pub(crate) input: usize,
     pub(crate) ids: Vec<u32>,
     pub(crate) adapter: Option<usize>,
     pub(crate) spans: Vec<Range<usize>>,
@@ -41,6 +41,24 @@ pub(crate) struct Prepared {
     /// What chunks without tokens get: an empty text with the same task.
     pub(crate) blank: Option<Sequence>,
     pub(crate) truncated_tokens: usize,
+    pub(crate) finish: Finish,
+}
+
+/// Inputs that are tokenised and in order. A request owns all it needs, so it can wait.
+#[derive(Debug)]
+pub struct Request {
+    pub(crate) inputs: Vec<Prepared>,
+}
+
+/// One forward pass of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Index of the input.
+    pub(crate) input: usize,
+    /// Whether it is the empty text of chunks without tokens, not the document.
+    pub(crate) blank: bool,
+    /// Index of the pass.
+    pub(crate) pass: usize,
 }
 
 /// What stands around a text's own tokens.
@@ -66,13 +84,24 @@ impl Preparer {
         &self.tokenizer
     }
 
+    /// Prepares all inputs of a call.
+    ///
+    /// # Errors
+    ///
+    /// The first input's that has one.
+    pub(crate) fn request(&self, inputs: &[Input<'_>]) -> Result<Request> {
+        let inputs = inputs.par_iter().enumerate();
+        let prepared: Vec<_> = inputs.map(|(index, input)| self.prepare(index, input)).collect();
+        Ok(Request { inputs: prepared.into_iter().collect::<Result<_>>()? })
+    }
+
     /// Prepares input number `index` of a call.
     pub(crate) fn prepare(&self, index: usize, input: &Input<'_>) -> Result<Prepared> {
         let options = &input.options;
         capability::check_dimensions(&self.config, index, options.dimensions)?;
         let frame = self.frame(index, options)?;
         match input.text {
-            Text::Whole(text) => self.whole(&frame, text, options.truncate),
+            Text::Whole(text) => self.whole(&frame, text, options),
             Text::LateChunks { text, chunks } => {
                 check_size(index, text.len())?;
                 let (ids, spans) = self.chunk_spans(index, text, chunks)?;
@@ -96,12 +125,12 @@ impl Preparer {
         Ok(Frame { input, adapter: Some(adapter), specials, instruction })
     }
 
-    fn whole(&self, frame: &Frame<'_>, text: &str, truncate: bool) -> Result<Prepared> {
+    fn whole(&self, frame: &Frame<'_>, text: &str, options: &Options) -> Result<Prepared> {
         check_size(frame.input, text.len())?;
         let mut ids = frame.around(&self.tokenizer.ids(text)?);
         let (tokens, limit) = (ids.len(), self.config.max_tokens);
         if tokens > limit {
-            if !truncate {
+            if !options.truncate {
                 return Err(Error::TooLong { index: frame.input, tokens, limit });
             }
             let after = frame.specials.1;
@@ -109,7 +138,8 @@ impl Preparer {
             ids.extend_from_slice(&after[..after.len().min(limit)]);
         }
         let truncated_tokens = tokens - ids.len();
-        Ok(Prepared { document: frame.whole(ids), blank: None, truncated_tokens })
+        let (document, finish) = (frame.whole(ids), options.into());
+        Ok(Prepared { document, blank: None, truncated_tokens, finish })
     }
 
     /// The document's own tokens, and those of each chunk.
@@ -162,8 +192,8 @@ impl Preparer {
         let spans = late::in_model_input(spans, content.len(), frame.lengths(), options.late_spans);
         let passes = window::passes(ids.len(), sizes, &spans);
         let blank = spans.iter().any(Range::is_empty).then(|| frame.whole(frame.around(&[])));
-        let document = Sequence { input: frame.input, ids, adapter: frame.adapter, spans, passes };
-        Ok(Prepared { document, blank, truncated_tokens: 0 })
+        let document = Sequence { ids, adapter: frame.adapter, spans, passes };
+        Ok(Prepared { document, blank, truncated_tokens: 0, finish: options.into() })
     }
 }
 
@@ -183,13 +213,38 @@ impl Frame<'_> {
         // A tokenizer without special tokens leaves nothing of an empty text to run.
         let passes = (tokens > 0).then(|| Pass::whole(tokens)).into_iter().collect();
         let spans = std::iter::once(0..tokens).collect();
-        Sequence { input: self.input, ids, adapter: self.adapter, spans, passes }
+        Sequence { ids, adapter: self.adapter, spans, passes }
+    }
+}
+
+impl Request {
+    /// Tokens that run through the model: special tokens, instructions and the overlaps of windows
+    /// included.
+    pub fn tokens(&self) -> usize {
+        self.places().map(|place| self.pass(place).1.run.len()).sum()
+    }
+
+    /// All passes, in the order in which they run.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.inputs.iter().enumerate().flat_map(|(input, prepared)| {
+            let blank = prepared.blank.as_ref().map_or(0, |blank| blank.passes.len());
+            let document = (0..prepared.document.passes.len()).map(|pass| (false, pass));
+            let all = document.chain((0..blank).map(|pass| (true, pass)));
+            all.map(move |(blank, pass)| Place { input, blank, pass })
+        })
+    }
+
+    /// The pass at `place`, and the sequence that it is a part of.
+    pub(crate) fn pass(&self, place: Place) -> (&Sequence, &Pass) {
+        let input = &self.inputs[place.input];
+        let blank = input.blank.as_ref().filter(|_| place.blank);
+        let sequence = blank.unwrap_or(&input.document);
+        (sequence, &sequence.passes[place.pass])
     }
 }
 
 impl Prepared {
-    /// All sequences that must run.
-    pub(crate) fn sequences(&self) -> impl Iterator<Item = &Sequence> {
+    fn sequences(&self) -> impl Iterator<Item = &Sequence> {
         std::iter::once(&self.document).chain(&self.blank)
     }
 
@@ -339,7 +394,7 @@ mod tests {
         let empty = prepared.document.spans.iter().map(Range::is_empty);
         assert_eq!(empty.collect::<Vec<_>>(), [false, true, true, false]);
         let blank = prepared.blank.as_ref().expect("the empty text");
-        assert_eq!((blank.input, &blank.ids[..]), (3, &[0, 2][..]));
+        assert_eq!(blank.ids, [0, 2]);
         assert_eq!(prepared.tokens(), prepared.document.ids.len() + 2);
     }
 }

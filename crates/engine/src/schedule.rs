@@ -1,13 +1,12 @@
 //! Sequences → batches within a token budget → the mean state of every span.
 
-use crate::prepare::Sequence;
-use crate::window::Pass;
+use crate::prepare::{Place, Prepared, Request, Sequence};
 use kokeshi_model::{Batch, Forward};
 use std::ops::Range;
 
 /// Tokens of a batch. A longer pass runs alone. Working memory grows with the batch, and past a
 /// few hundred tokens speed hardly does.
-const BATCH_TOKENS: usize = 8192;
+pub(crate) const BATCH_TOKENS: usize = 8192;
 
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,70 +21,123 @@ pub struct Progress {
     pub total_tokens: usize,
 }
 
-/// A pass with the number of its sequence.
-type Job<'a> = (usize, &'a Pass);
-
-/// Mean last-layer states of every span of every sequence, `[spans, hidden]` each; zeros for an
-/// empty span. Sequences run in their order; `progress` is called after every batch.
-pub(crate) fn span_means(
+/// Runs all passes of `request` in their order; `progress` is called after every batch.
+pub(crate) fn run(
     forward: &dyn Forward,
-    sequences: &[&Sequence],
-    total_inputs: usize,
+    request: &Request,
     progress: &mut dyn FnMut(Progress),
-) -> Vec<Vec<f32>> {
-    let hidden = forward.config().hidden;
-    let mut sums: Vec<_> =
-        sequences.iter().map(|run| vec![0.0; run.spans.len() * hidden]).collect();
-    let jobs: Vec<Job<'_>> = sequences
-        .iter()
-        .enumerate()
-        .flat_map(|(number, run)| run.passes.iter().map(move |pass| (number, pass)))
-        .collect();
-    let total_tokens = jobs.iter().map(|(_, pass)| pass.run.len()).sum();
+) -> Sums {
+    let mut sums = Sums::new(request, forward.config().hidden);
+    let places: Vec<Place> = request.places().collect();
+    let lens: Vec<usize> = places.iter().map(|&place| request.pass(place).1.run.len()).collect();
+    let (total_inputs, total_tokens) = (request.inputs.len(), lens.iter().sum());
     let mut done = Progress { inputs: 0, total_inputs, tokens: 0, total_tokens };
-    let mut rest = &jobs[..];
-    while !rest.is_empty() {
-        let (batch, after) = rest.split_at(batch_len(rest));
-        run(forward, sequences, batch, &mut sums);
-        rest = after;
-        done.inputs = rest.first().map_or(total_inputs, |&(number, _)| sequences[number].input);
-        done.tokens += batch.iter().map(|(_, pass)| pass.run.len()).sum::<usize>();
+    let mut start = 0;
+    while start < places.len() {
+        let end = start + batch_len(&lens[start..]);
+        let mut passes = Passes::default();
+        places[start..end].iter().for_each(|&place| passes.push(request, place));
+        let parts = passes.run(forward, &mut || true).unwrap_or_default();
+        passes.each(&parts, |number, span, part| sums.add(places[start + number], span, part));
+        done.tokens += passes.tokens();
+        start = end;
+        done.inputs = places.get(start).map_or(total_inputs, |place| place.input);
         progress(done);
-    }
-    for (run, sums) in sequences.iter().zip(&mut sums) {
-        divide(sums, &run.spans, hidden);
     }
     sums
 }
 
-/// How many of `jobs`, at least one, fit into the next batch.
-fn batch_len(jobs: &[Job<'_>]) -> usize {
+/// How many passes of these lengths, at least one, fit into the next batch.
+fn batch_len(lens: &[usize]) -> usize {
     let mut tokens = 0;
-    let fitting = jobs.iter().take_while(|(_, pass)| {
-        tokens += pass.run.len();
+    let fitting = lens.iter().take_while(|&len| {
+        tokens += len;
         tokens <= BATCH_TOKENS
     });
     fitting.count().max(1)
 }
 
-/// Runs one batch and adds what it holds of every span to `sums`.
-fn run(forward: &dyn Forward, sequences: &[&Sequence], jobs: &[Job<'_>], sums: &mut [Vec<f32>]) {
-    let mut batch = Batch::new();
-    let (mut spans, mut owners) = (Vec::new(), Vec::new());
-    for &(number, pass) in jobs {
-        let sequence = sequences[number];
-        let start = batch.tokens();
-        batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
+/// Passes that run as one batch, of any number of requests.
+#[derive(Debug, Default)]
+pub(crate) struct Passes {
+    batch: Batch,
+    count: usize,
+    /// Token ranges of the batch that are summed.
+    spans: Vec<Range<usize>>,
+    /// Whose they are: number of the pass and of the span in its sequence.
+    owners: Vec<(usize, usize)>,
+}
+
+impl Passes {
+    pub(crate) fn push(&mut self, request: &Request, place: Place) {
+        let (sequence, pass) = request.pass(place);
+        let start = self.batch.tokens();
+        self.batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
         for (span, tokens) in pass.cut(&sequence.spans) {
-            spans.push(start + tokens.start..start + tokens.end);
-            owners.push((number, span));
+            self.spans.push(start + tokens.start..start + tokens.end);
+            self.owners.push((self.count, span));
+        }
+        self.count += 1;
+    }
+
+    pub(crate) fn tokens(&self) -> usize {
+        self.batch.tokens()
+    }
+
+    /// Sums of states, for [`Self::each`]; `None` if `go_on` stopped it.
+    pub(crate) fn run(
+        &self,
+        forward: &dyn Forward,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Vec<f32>> {
+        forward.pool_while(&self.batch, &self.spans, go_on)
+    }
+
+    /// Hands out what [`Self::run`] gave: number of the pass in the order of [`Self::push`], index
+    /// of the span in its sequence, and the sum of the span's states in this pass.
+    pub(crate) fn each(&self, parts: &[f32], mut take: impl FnMut(usize, usize, &[f32])) {
+        let hidden = parts.len() / self.owners.len().max(1);
+        for (&(number, span), part) in self.owners.iter().zip(parts.chunks_exact(hidden.max(1))) {
+            take(number, span, part);
         }
     }
-    let hidden = forward.config().hidden;
-    let parts = forward.pool(&batch, &spans);
-    for ((number, span), part) in owners.into_iter().zip(parts.chunks_exact(hidden)) {
-        let sum = &mut sums[number][span * hidden..][..hidden];
+}
+
+/// Sums of the states of every span of a request, as far as its passes have run.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    hidden: usize,
+    /// Of each input's document, `[spans, hidden]`, and of its empty text.
+    inputs: Vec<[Vec<f32>; 2]>,
+}
+
+impl Sums {
+    pub(crate) fn new(request: &Request, hidden: usize) -> Self {
+        let zeros = |sequence: &Sequence| vec![0.0; sequence.spans.len() * hidden];
+        let sums = |input: &Prepared| {
+            [zeros(&input.document), input.blank.as_ref().map(zeros).unwrap_or_default()]
+        };
+        Self { hidden, inputs: request.inputs.iter().map(sums).collect() }
+    }
+
+    /// Adds what the pass at `place` holds of a span. Windows of a document must come in their
+    /// order, or the sum has other bits.
+    pub(crate) fn add(&mut self, place: Place, span: usize, part: &[f32]) {
+        let sums = &mut self.inputs[place.input][usize::from(place.blank)];
+        let sum = &mut sums[span * self.hidden..][..self.hidden];
         sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+
+    /// Mean states of each input's document and empty text; zeros for an empty span.
+    pub(crate) fn means(self, request: &Request) -> impl Iterator<Item = [Vec<f32>; 2]> {
+        let hidden = self.hidden;
+        self.inputs.into_iter().zip(&request.inputs).map(
+            move |([mut document, mut blank], input)| {
+                divide(&mut document, &input.document.spans, hidden);
+                divide(&mut blank, input.blank.as_ref().map_or(&[], |blank| &blank.spans), hidden);
+                [document, blank]
+            },
+        )
     }
 }
 
@@ -100,14 +152,32 @@ fn divide(sums: &mut [f32], spans: &[Range<usize>], hidden: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Options;
     use crate::window::passes;
     use kokeshi_model::{Checkpoint, Device};
     use kokeshi_testkit::{Goldens, assert_close, fixture, json, unit_rows};
     use serde_json::from_value;
 
-    fn sequence(input: usize, ids: Vec<u32>, spans: Vec<Range<usize>>, size: usize) -> Sequence {
+    fn sequence(ids: Vec<u32>, spans: Vec<Range<usize>>, size: usize) -> Sequence {
         let passes = passes(ids.len(), (size, size / 4), &spans);
-        Sequence { input, ids, adapter: None, spans, passes }
+        Sequence { ids, adapter: None, spans, passes }
+    }
+
+    fn request(documents: Vec<Sequence>) -> Request {
+        let finish = (&Options::default()).into();
+        let prepared = |document| Prepared { document, blank: None, truncated_tokens: 0, finish };
+        Request { inputs: documents.into_iter().map(prepared).collect() }
+    }
+
+    /// Mean states of the spans of each document.
+    fn means(
+        forward: &dyn Forward,
+        documents: Vec<Sequence>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Vec<Vec<f32>> {
+        let request = request(documents);
+        let sums = run(forward, &request, progress);
+        sums.means(&request).map(|[document, _]| document).collect()
     }
 
     fn tiny(folder: &str) -> Box<dyn Forward> {
@@ -125,20 +195,20 @@ mod tests {
             for case in cases["long_late"]["cases"].as_array().expect("cases") {
                 let number = |key: &str| case[key].as_u64().expect(key) as usize;
                 let task = forward.config().tasks.iter().position(|t| case["task"] == t.name);
-                let means = |spans: Vec<Range<usize>>| {
+                let span_means = |spans: Vec<Range<usize>>| {
                     let sizes = (number("embed_size"), number("overlap"));
                     let passes = passes(ids.len(), sizes, &spans);
-                    let run = Sequence { input: 0, ids: ids.clone(), adapter: task, spans, passes };
-                    span_means(&*forward, &[&run], 1, &mut |_| ()).remove(0)
+                    let run = Sequence { ids: ids.clone(), adapter: task, spans, passes };
+                    means(&*forward, vec![run], &mut |_| ()).remove(0)
                 };
                 let spans: Vec<[usize; 2]> =
                     from_value(case["chunk_spans"].clone()).expect("spans");
-                let chunks = means(spans.iter().map(|&[start, end]| start..end).collect());
+                let chunks = span_means(spans.iter().map(|&[start, end]| start..end).collect());
                 let chunks = unit_rows(&chunks, forward.config().hidden);
                 let name = case["chunks"].as_str().expect("a tensor");
                 assert_close(name, &chunks, &goldens.get(name).values, 3e-6);
                 if let Some(name) = case["hidden"].as_str() {
-                    let states = means((0..ids.len()).map(|token| token..token + 1).collect());
+                    let states = span_means((0..ids.len()).map(|token| token..token + 1).collect());
                     assert_close(name, &states, &goldens.get(name).values, 3e-5);
                 }
             }
@@ -147,11 +217,9 @@ mod tests {
 
     #[test]
     fn batches_keep_the_order_and_the_budget_and_a_longer_pass_runs_alone() {
-        let long = Pass::whole(BATCH_TOKENS + 1);
-        let half = Pass::whole(BATCH_TOKENS / 2);
-        let one = Pass::whole(1);
-        let jobs = [(0, &half), (1, &half), (2, &one), (3, &long), (4, &one)];
-        let lens: Vec<_> = (0..jobs.len()).map(|from| batch_len(&jobs[from..])).collect();
+        let half = BATCH_TOKENS / 2;
+        let lens = [half, half, 1, BATCH_TOKENS + 1, 1];
+        let lens: Vec<_> = (0..lens.len()).map(|from| batch_len(&lens[from..])).collect();
         assert_eq!(lens, [2, 2, 1, 1, 1]);
     }
 
@@ -159,14 +227,13 @@ mod tests {
     fn progress_counts_inputs_that_are_done_and_tokens_that_ran() {
         let forward = tiny("v3-tiny/original");
         let (whole, both, size) = (0..6000, 0..2, 4000);
-        let runs = [
-            sequence(0, vec![5; 3], vec![0..3, 1..1], size),
-            sequence(1, vec![7; 6000], vec![whole], size),
-            sequence(2, vec![9; 2], vec![both], size),
+        let runs = vec![
+            sequence(vec![5; 3], vec![0..3, 1..1], size),
+            sequence(vec![7; 6000], vec![whole], size),
+            sequence(vec![9; 2], vec![both], size),
         ];
         let mut seen = Vec::new();
-        let runs: Vec<_> = runs.iter().collect();
-        let means = span_means(&*forward, &runs, 3, &mut |progress| seen.push(progress));
+        let means = means(&*forward, runs, &mut |progress| seen.push(progress));
         assert_eq!(means[0][64..], [0.0; 64], "an empty span");
         let total = 3 + 4000 + 3000 + 2;
         assert_eq!(

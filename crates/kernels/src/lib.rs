@@ -16,6 +16,7 @@ pub mod peak;
 pub mod pooling;
 pub mod rope;
 pub mod threads;
+pub mod turns;
 
 pub use isa::Level;
 

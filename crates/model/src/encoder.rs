@@ -6,6 +6,7 @@ use crate::config::EncoderConfig;
 use crate::table::Table;
 use crate::weights::{EncoderWeights, LayerWeights};
 use kokeshi_kernels::layer_norm::Norm;
+use kokeshi_kernels::turns::{Priority, Turn};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -34,7 +35,28 @@ pub trait Forward: Debug + Send + Sync {
     /// # Panics
     ///
     /// As [`Forward::hidden_states`], or if a span lies outside the batch.
-    fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Vec<f32>;
+    fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Vec<f32> {
+        self.pool_while(batch, spans, &mut || true).unwrap_or_default()
+    }
+
+    /// As [`Forward::pool`]; asks `go_on` before every layer, and gives the batch up with `None` as
+    /// soon as the answer is no.
+    ///
+    /// # Panics
+    ///
+    /// As [`Forward::pool`].
+    fn pool_while(
+        &self,
+        batch: &Batch,
+        spans: &[Range<usize>],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Vec<f32>>;
+
+    /// Waits until the calling thread may run passes with `priority`, and lets it until the turn is
+    /// dropped. Without a turn passes are bulk. `None` where the device knows no priorities.
+    fn turn(&self, _priority: Priority) -> Option<Turn> {
+        None
+    }
 }
 
 /// Token states between two steps of the forward pass, for tests that look inside.
@@ -92,12 +114,14 @@ impl<B: Backend> Encoder<B> {
         Self { config, backend, table: weights.table, emb_norm: weights.emb_norm, layers }
     }
 
-    /// Runs all layers. `observe` is shown the states after each step, with the layer's index.
+    /// Runs all layers, or stops before one that `go_on` does not want. `observe` is shown the states
+    /// after each step, with the layer's index.
     pub(crate) fn forward(
         &self,
         batch: &Batch,
+        go_on: &mut dyn FnMut() -> bool,
         observe: &mut dyn FnMut(usize, Point, &B::States),
-    ) -> B::States {
+    ) -> Option<B::States> {
         let longest = batch.sequences().map(|sequence| sequence.len()).max().unwrap_or(0);
         assert!(longest <= self.config.max_tokens, "a sequence of {longest} tokens is too long");
         let (b, shape) = (&self.backend, &Shape::new(&self.config, batch));
@@ -106,10 +130,13 @@ impl<B: Backend> Encoder<B> {
         b.norm(&mut x, &self.emb_norm);
         observe(0, Point::EmbNorm, &x);
         for (i, layer) in self.layers.iter().enumerate() {
+            if !go_on() {
+                return None;
+            }
             let mut seen = |point, x: &B::States| observe(i, point, x);
             x = layer.forward(b, shape, x, &mut seen);
         }
-        x
+        Some(x)
     }
 }
 
@@ -160,11 +187,22 @@ impl<B: Backend> Forward for Encoder<B> {
     }
 
     fn hidden_states(&self, batch: &Batch) -> Vec<f32> {
-        self.backend.download(&self.forward(batch, &mut |_, _, _| {}))
+        let states = self.forward(batch, &mut || true, &mut |_, _, _| {});
+        states.map(|states| self.backend.download(&states)).unwrap_or_default()
     }
 
-    fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Vec<f32> {
-        self.backend.pool(&self.forward(batch, &mut |_, _, _| {}), self.config.hidden, spans)
+    fn pool_while(
+        &self,
+        batch: &Batch,
+        spans: &[Range<usize>],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Vec<f32>> {
+        let states = self.forward(batch, go_on, &mut |_, _, _| {})?;
+        Some(self.backend.pool(&states, self.config.hidden, spans))
+    }
+
+    fn turn(&self, priority: Priority) -> Option<Turn> {
+        self.backend.turn(priority)
     }
 }
 

@@ -29,6 +29,7 @@ pub use error::{Error, Result};
 pub use kokeshi_kernels::Level;
 pub use kokeshi_kernels::attention::Precision;
 pub use kokeshi_kernels::gemm::Activation;
+pub use kokeshi_kernels::turns::{Priority, Turn};
 pub use names::Layout;
 pub use synthesize::{Shape, synthesize};
 

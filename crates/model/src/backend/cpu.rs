@@ -14,6 +14,7 @@ use kokeshi_kernels::layer_norm::{self, Norm};
 use kokeshi_kernels::pooling::sum_spans;
 use kokeshi_kernels::rope::RopeTable;
 use kokeshi_kernels::threads::Threads;
+use kokeshi_kernels::turns::{Priority, Turn};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -60,7 +61,7 @@ impl Cpu {
         precision: Precision,
         threads: usize,
     ) -> Result<Self> {
-        let pool = Threads::new(threads);
+        let pool = Threads::shared(threads);
         let threads = pool.map_err(|source| Error::Threads { count: threads, source })?;
         Ok(Self {
             level,
@@ -83,6 +84,10 @@ impl Cpu {
 impl Backend for Cpu {
     type Linear = Weights;
     type States = Buffer;
+
+    fn turn(&self, priority: Priority) -> Option<Turn> {
+        Some(self.threads.turn(priority))
+    }
 
     fn linear(&self, weights: LinearWeights) -> Weights {
         let LinearWeights { matrix, bias, lora, activation } = weights;

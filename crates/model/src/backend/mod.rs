@@ -12,6 +12,7 @@ use crate::config::EncoderConfig;
 use crate::table::Table;
 use crate::weights::LinearWeights;
 use kokeshi_kernels::layer_norm::Norm;
+use kokeshi_kernels::turns::{Priority, Turn};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -22,6 +23,10 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// Token states.
     type States;
 
+    /// Waits until the calling thread may run passes with `priority`, where the device has turns.
+    fn turn(&self, _priority: Priority) -> Option<Turn> {
+        None
+    }
     /// Takes a linear layer from the checkpoint to the device.
     fn linear(&self, weights: LinearWeights) -> Self::Linear;
     /// Bytes of memory that a linear layer takes.

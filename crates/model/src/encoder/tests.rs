@@ -47,12 +47,13 @@ fn check<B: Backend>(checkpoint: &Checkpoint, backend: B) {
         let mut batch = Batch::new();
         batch.push(&ids, adapter);
         let mut points = 0;
-        encoder.forward(&batch, &mut |layer, point, x| {
+        let states = encoder.forward(&batch, &mut || true, &mut |layer, point, x| {
             let want = golden(&goldens, task, layer, point);
             let at = format!("{:?}, {task}, layer {layer}, {point:?}", encoder.backend);
             assert_close(&at, &encoder.backend.download(x), &want.values, TOLERANCE);
             points += 1;
         });
+        assert!(states.is_some());
         assert_eq!(points, 2 + 7 * checkpoint.config.layers, "every step was looked at");
     }
 }
