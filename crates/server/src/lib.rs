@@ -6,18 +6,27 @@
 //! the model's queue).
 
 mod app;
+mod auth;
 mod body;
+mod classifiers;
 mod config;
 mod embed;
 mod error;
 mod front;
+mod limits;
 mod listen;
+mod metrics;
 mod problem;
 mod registry;
 mod routes;
+mod running;
+mod shutdown;
+mod telemetry;
+mod tls;
 mod wire;
 
 pub use config::{Config, Limits, Timeouts, TlsFiles};
 pub use error::{Error, Result};
 pub use listen::Server;
 pub use registry::{Licence, ModelEntry};
+pub use telemetry::{LogFormat, LogLevel, start_log};

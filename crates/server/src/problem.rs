@@ -1,5 +1,6 @@
 //! What a request is refused with, before a dialect gives it a body.
 
+use crate::running::queue_full;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
@@ -60,6 +61,13 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after)
     }
 
+    /// 504: accepted, and not answered in time.
+    pub(crate) fn timeout(limit: Duration) -> Self {
+        let seconds = limit.as_secs_f64();
+        let message = format!("the request was not answered within {seconds} seconds");
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "SERVICE_TIMEOUT", message)
+    }
+
     fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
@@ -94,6 +102,10 @@ impl From<kokeshi::Error> for Problem {
             E::TooLong { .. } | E::TooLarge { .. } => Self::bad_request("INPUT_TOO_LONG", message),
             E::Options(_) => Self::bad_request("INPUT_INVALID", message),
             E::Budget { .. } => Self::unavailable(message),
+            E::QueueFull { waiting_tokens, limit, retry_after } => {
+                queue_full(waiting_tokens, limit, retry_after)
+            }
+            E::QueueClosed => Self::unavailable("the server is stopping"),
             _ => Self::internal(message),
         }
     }

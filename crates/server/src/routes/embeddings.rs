@@ -1,18 +1,26 @@
 //! `POST /v1/embeddings` for Jina's and OpenAI's clients.
 
+use super::written;
 use crate::app::App;
 use crate::body::Json;
-use crate::embed::EmbedRequest;
+use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
-use crate::wire::embeddings::{self, EmbeddingsBody};
+use crate::wire::embeddings::{self, EmbeddingsBody, ResponseSchema};
+use crate::wire::error::ErrorBody;
 use axum::Extension;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::sync::Arc;
 
-/// Embeds texts.
+/// Embed texts
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "Jina and OpenAI",
+    request_body = EmbeddingsBody,
+    responses((status = 200, body = ResponseSchema), (status = "4XX", body = ErrorBody))
+)]
 pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -20,24 +28,25 @@ pub(crate) async fn embeddings(
 ) -> Outcome<Response> {
     let kinds = body.types();
     let request = EmbedRequest {
-        texts: body.input.texts("input", decode)?,
+        texts: body.input.texts("input", token_ids)?,
         model: body.model,
-        task: body.task,
+        task: Task::Asked(body.task),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: body.normalized.unwrap_or(true),
         truncate: body.truncate.unwrap_or(false),
         late_chunking: body.late_chunking,
     };
     let done = app.embed(request, &caller).await?;
-    let headers = done.headers();
-    let body = embeddings::write(&done.model, done.tokens, &done.vectors, &kinds);
-    Ok((headers, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    written(&app, done, move |done| {
+        embeddings::write(&done.model, done.tokens, &done.vectors, &kinds)
+    })
+    .await
 }
 
-fn decode(_: &[u32]) -> Outcome<String> {
-    Err(Problem::bad_request(
-        "INPUT_TOKEN_IDS",
-        "`input` holds token ids of another model's tokenizer; send texts (langchain-openai: \
-         OpenAIEmbeddings(check_embedding_ctx_length=False))",
-    ))
+/// Token ids belong to a tokenizer that is not the model's.
+pub(super) fn token_ids(_: &[u32]) -> Outcome<String> {
+    let message = "`input` holds token ids of another model's tokenizer; send texts (with \
+                   langchain-openai: OpenAIEmbeddings(check_embedding_ctx_length=False))";
+    let problem = Problem::bad_request("INPUT_TOKEN_IDS", message);
+    Err(Problem { field: Some("input".to_owned()), ..problem })
 }

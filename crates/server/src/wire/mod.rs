@@ -1,8 +1,14 @@
 //! Bodies of requests and responses, one file a dialect: types and their spelling, no behaviour.
 
+pub(crate) mod classify;
+pub(crate) mod cohere;
 pub(crate) mod embeddings;
 pub(crate) mod error;
 pub(crate) mod input;
+pub(crate) mod models;
+pub(crate) mod ollama;
+pub(crate) mod segment;
+pub(crate) mod tei;
 pub(crate) mod vectors;
 
 use crate::problem::{Outcome, Problem};

@@ -7,7 +7,7 @@ pub(crate) use arguments::ServeArguments;
 
 use crate::printer::Printer;
 use crate::selection;
-use arguments::{AddressArguments, LimitArguments};
+use arguments::{AddressArguments, LimitArguments, LogFormat, LogLevel, TelemetryArguments};
 use kokeshi::{LoadOptions, Models};
 use kokeshi_server::{Config, Licence, Limits, ModelEntry, Server, Timeouts, TlsFiles};
 use std::net::SocketAddr;
@@ -23,15 +23,21 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     }
     let options = LoadOptions { device: selection::device(&arguments.device.arithmetic)? };
     let models = Models::new(options, arguments.device.memory_budget);
-    let server = Server::bind(config(arguments), entries, models)?;
+    let (format, level) = log(&arguments.telemetry);
+    kokeshi_server::start_log(format, level)?;
+    // With a budget, models take turns in memory, and loading all would be waste.
+    let load_all = arguments.check || arguments.device.memory_budget.is_none();
+    let server = Server::bind(config(arguments), entries, models, load_all)?;
     if arguments.check {
         printer.note("the configuration is good");
         return Ok(ExitCode::SUCCESS);
     }
     let scheme = if arguments.address.tls_cert.is_some() { "https" } else { "http" };
     printer.note(&format!("listening on {scheme}://{}", server.address()));
-    server.run()?;
-    Ok(ExitCode::SUCCESS)
+    match server.run()? {
+        0 => Ok(ExitCode::SUCCESS),
+        unanswered => anyhow::bail!("stopped with {unanswered} requests unanswered"),
+    }
 }
 
 /// A model as `--model` names it: `[NAME=]MODEL`.
@@ -76,6 +82,20 @@ fn config(arguments: &ServeArguments) -> Config {
         limits: limits(&arguments.limits),
         timeouts: timeouts(&arguments.limits),
     }
+}
+
+fn log(arguments: &TelemetryArguments) -> (kokeshi_server::LogFormat, kokeshi_server::LogLevel) {
+    let format = match arguments.log_format {
+        LogFormat::Text => kokeshi_server::LogFormat::Text,
+        LogFormat::Json => kokeshi_server::LogFormat::Json,
+    };
+    let level = match arguments.log_level {
+        LogLevel::Error => kokeshi_server::LogLevel::Error,
+        LogLevel::Warn => kokeshi_server::LogLevel::Warn,
+        LogLevel::Info => kokeshi_server::LogLevel::Info,
+        LogLevel::Debug => kokeshi_server::LogLevel::Debug,
+    };
+    (format, level)
 }
 
 fn limits(arguments: &LimitArguments) -> Limits {
