@@ -103,7 +103,7 @@ impl Default for Limits {
             body_bytes: 32 << 20,
             items: 2048,
             request_tokens: 1 << 20,
-            queue_tokens: 1 << 20,
+            queue_tokens: 1 << 18,
             connections: 1024,
         }
     }

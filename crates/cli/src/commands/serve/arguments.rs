@@ -120,7 +120,7 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "N", default_value_t = 1 << 20, env = "KOKESHI_MAX_REQUEST_TOKENS")]
     pub(crate) max_request_tokens: usize,
     /// Most tokens that wait for a model or run; beyond it, requests are refused with 429
-    #[arg(long, value_name = "N", default_value_t = 1 << 20, env = "KOKESHI_QUEUE_TOKENS")]
+    #[arg(long, value_name = "N", default_value_t = 1 << 18, env = "KOKESHI_QUEUE_TOKENS")]
     pub(crate) queue_tokens: usize,
     /// Most open connections; others wait to be accepted
     #[arg(long, value_name = "N", default_value_t = 1024, env = "KOKESHI_MAX_CONNECTIONS")]
@@ -201,4 +201,29 @@ pub(crate) enum LogLevel {
     /// Every request
     Info,
     Debug,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_documented_table_has_every_option_with_its_variable() {
+        let table = include_str!("../../../../../docs/serve.md");
+        let command = Arguments::command();
+        let serve = command.find_subcommand("serve").expect("the command");
+        let mut variables = 0;
+        for argument in serve.get_arguments().filter(|arg| arg.get_long() != Some("help")) {
+            let flag = format!("`--{}`", argument.get_long().expect("a flag"));
+            let row = table.lines().find(|line| line.starts_with('|') && line.contains(&flag));
+            let row = row.unwrap_or_else(|| panic!("{flag} is not in docs/serve.md"));
+            if let Some(variable) = argument.get_env() {
+                variables += 1;
+                let variable = format!("`{}`", variable.to_str().expect("text"));
+                assert!(row.contains(&variable), "{row}");
+            }
+        }
+        assert!(variables > 25, "{variables}");
+    }
 }

@@ -1,0 +1,150 @@
+//! The probes, the log, and the end.
+
+use crate::{Answer, Server, write_request};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+#[test]
+fn metrics_count_requests_texts_tokens_and_passes() {
+    let server = Server::start(&[]);
+    let body = json!({"input": ["a", "b"], "task": "separation"});
+    let tokens = server.post("/v1/embeddings", &body).good()["usage"]["total_tokens"].clone();
+    server.post("/v1/embeddings", &json!({"input": 7})).refused(422, "INPUT_VALIDATION");
+    server.get("/some/path");
+    let text = server.get("/metrics").text();
+    for line in [
+        "kokeshi_requests_total{path=\"/v1/embeddings\",status=\"200\"} 1".to_owned(),
+        "kokeshi_requests_total{path=\"/v1/embeddings\",status=\"422\"} 1".to_owned(),
+        "kokeshi_requests_total{path=\"other\",status=\"404\"} 1".to_owned(),
+        "kokeshi_errors_total{code=\"INPUT_VALIDATION\"} 1".to_owned(),
+        "kokeshi_texts_total{model=\"starter\",task=\"separation\"} 2".to_owned(),
+        format!("kokeshi_tokens_total{{model=\"starter\",task=\"separation\"}} {tokens}"),
+        "kokeshi_queue_wait_seconds_count{model=\"starter\"} 1".to_owned(),
+        "kokeshi_queue_tokens{model=\"starter\"} 0".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    assert!(text.contains("kokeshi_forward_seconds_bucket{model=\"starter\""), "{text}");
+}
+
+#[test]
+fn the_log_is_json_with_ids_and_without_texts_unless_asked() {
+    let secret = "a very private text";
+    for (args, told) in
+        [(&["--log-format", "json"][..], false), (&["--log-format", "json", "--log-inputs"], true)]
+    {
+        let server = Server::start(args);
+        let body = json!({"input": secret}).to_string();
+        let sent = [("X-Request-Id", "my-id.7")];
+        let answer = server.send("POST", "/v1/embeddings", &sent, body.as_bytes());
+        assert_eq!(answer.header("x-request-id"), Some("my-id.7"));
+        let started = Instant::now();
+        let line = loop {
+            let log = server.log.lock().expect("a log").clone();
+            let found = log.lines().find(|line| line.contains("\"status\"")).map(str::to_owned);
+            if let Some(line) = found {
+                break line;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "{log}");
+        };
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!((&line["request_id"], &line["status"]), (&json!("my-id.7"), &json!(200)));
+        assert_eq!(line["path"], "/v1/embeddings");
+        let log = server.log.lock().expect("a log").clone();
+        assert_eq!(log.contains(secret), told, "{log}");
+    }
+}
+
+#[test]
+fn the_description_names_every_path_and_the_page_downloads_nothing() {
+    let server = Server::start(&[]);
+    let api = server.get("/openapi.json").good();
+    for path in [
+        "/v1/embeddings",
+        "/v1/classify",
+        "/v1/train",
+        "/v1/segment",
+        "/embed",
+        "/api/embed",
+        "/v2/embed",
+    ] {
+        let operation = &api["paths"][path]["post"];
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+        let name = schema.as_str().and_then(|name| name.rsplit('/').next()).expect(path);
+        assert!(api["components"]["schemas"][name]["properties"].is_object(), "{path}");
+    }
+    let body = &api["components"]["schemas"]["EmbeddingsBody"]["properties"];
+    for field in [
+        "model",
+        "input",
+        "task",
+        "dimensions",
+        "late_chunking",
+        "normalized",
+        "truncate",
+        "embedding_type",
+        "encoding_format",
+        "encoding_type",
+    ] {
+        assert!(body[field].is_object(), "{field}");
+    }
+    let page = server.get("/docs");
+    assert_eq!(page.status, 200);
+    assert!(!page.text().contains("http://") && !page.text().contains("https://"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
+    let mut server = Server::start(&[]);
+    let long = json!({"input": vec!["word ".repeat(4000); 12]}).to_string();
+    let mut streams: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = server.connect();
+            write_request(&mut stream, "POST", "/v1/embeddings", &[], long.as_bytes());
+            stream
+        })
+        .collect();
+    let busy = "kokeshi_queue_requests{model=\"starter\"} 4";
+    while !server.get("/metrics").text().contains(busy) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.terminate();
+    let started = Instant::now();
+    loop {
+        let answer = server.post("/v1/embeddings", &json!({"input": "x"}));
+        if answer.status == 503 {
+            answer.refused(503, "SERVICE_UNAVAILABLE");
+            assert!(answer.header("retry-after").is_some());
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "it still accepts");
+    }
+    server.get("/ready").refused(503, "SERVICE_UNAVAILABLE");
+    assert_eq!(server.get("/live").status, 200);
+    for stream in &mut streams {
+        let mut raw = Vec::new();
+        stream.read_to_end(&mut raw).expect("an answer");
+        assert_eq!(Answer::read(&raw).good()["data"].as_array().map(Vec::len), Some(12));
+    }
+    let status = server.child.wait().expect("an end");
+    assert!(status.success(), "{status}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_end_does_not_wait_longer_than_it_may() {
+    let mut server = Server::start(&["--drain-timeout", "0.2"]);
+    let long = json!({"input": vec!["word ".repeat(8000); 256]}).to_string();
+    let mut stream = server.connect();
+    write_request(&mut stream, "POST", "/v1/embeddings", &[], long.as_bytes());
+    while !server.get("/metrics").text().contains("kokeshi_queue_requests{model=\"starter\"} 1") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.terminate();
+    let started = Instant::now();
+    let status = server.child.wait().expect("an end");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(status.code(), Some(1), "it says that a request was given up");
+}
