@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::registry::{ModelEntry, Registry};
 use crate::shutdown::Drain;
+use crate::traces::Traces;
 use kokeshi::Models;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) drain: Drain,
     /// When the server started, in seconds since 1970.
     pub(crate) started: u64,
+    /// Where spans of requests go.
+    pub(crate) traces: Option<Traces>,
     /// Held by whoever tokenises or else computes outside a queue: more of them than cores would
     /// only make each slower.
     pub(crate) workers: Arc<Semaphore>,
@@ -43,7 +46,8 @@ impl App {
         let workers = Arc::new(Semaphore::new(cores));
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let drain = Drain::default();
-        Ok(Self { config, registry, keys, classifiers, metrics, drain, started, workers })
+        let traces = config.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
+        Ok(Self { config, registry, keys, classifiers, metrics, drain, started, traces, workers })
     }
 
     /// Loads the models: all of them, or with a memory budget the first, so that faults show

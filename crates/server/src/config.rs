@@ -28,6 +28,8 @@ pub struct Config {
     pub join_queries: bool,
     /// Folder of trained classifiers; without one, `/v1/train` is off.
     pub classifiers: Option<PathBuf>,
+    /// An OpenTelemetry collector that takes OTLP over HTTP, such as `http://localhost:4318`.
+    pub otlp_endpoint: Option<String>,
     /// Log the text of inputs.
     pub log_inputs: bool,
     /// Serve `/metrics` without a key although keys are configured.
@@ -89,6 +91,7 @@ impl Default for Config {
             default_task: None,
             join_queries: false,
             classifiers: None,
+            otlp_endpoint: None,
             log_inputs: false,
             public_metrics: false,
             limits: Limits::default(),

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::auth::Key;
 use crate::limits::{Permit, Usage};
 use crate::problem::{Outcome, Problem};
+use crate::traces::Span;
 use crate::wire::error::{Dialect, written};
 use axum::Router;
 use axum::body::Body;
@@ -16,7 +17,7 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tower::ServiceExt;
 
 /// Who sends a request, and what is known of it outside its body.
@@ -65,6 +66,9 @@ impl Front {
         let in_flight = scopeguard(&self.app);
         let (started, method) = (Instant::now(), request.method().clone());
         let request_id = self.ids.of(request.headers());
+        let traces = self.app.traces.as_ref();
+        let trace = traces.map(|traces| traces.context(request.headers(), &request_id));
+        let began = SystemTime::now();
         let in_path = strip_task(request.uri_mut());
         let path = request.uri().path().to_owned();
         let response = match self.admit(&request, peer, in_path, &request_id) {
@@ -96,9 +100,24 @@ impl Front {
             status = response.status().as_u16(),
             code,
             peer = %peer.ip(),
-            milliseconds = started.elapsed().as_secs_f64() * 1e3,
+            microseconds = started.elapsed().as_micros() as u64,
             "request"
         );
+        if let (Some(traces), Some(context)) = (traces, trace) {
+            traces.record(Span {
+                context,
+                name: format!("{method} {route}"),
+                started: began,
+                ended: SystemTime::now(),
+                status: response.status().as_u16(),
+                attributes: vec![
+                    ("http.request.method", method.to_string()),
+                    ("http.route", route.to_owned()),
+                    ("kokeshi.request_id", request_id.to_string()),
+                    ("error.type", code.unwrap_or_default().to_owned()),
+                ],
+            });
+        }
         drop((in_flight, accepted));
         response
     }

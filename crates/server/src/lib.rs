@@ -23,6 +23,7 @@ mod running;
 mod shutdown;
 mod telemetry;
 mod tls;
+mod traces;
 mod wire;
 
 pub use config::{Config, Limits, Timeouts, TlsFiles};

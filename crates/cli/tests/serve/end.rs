@@ -148,3 +148,40 @@ fn the_end_does_not_wait_longer_than_it_may() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert_eq!(status.code(), Some(1), "it says that a request was given up");
 }
+
+#[test]
+fn spans_reach_a_collector_and_belong_to_the_clients_trace() {
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", collector.local_addr().expect("an address"));
+    let server = Server::start(&["--otlp-endpoint", &endpoint]);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let sent = [("traceparent", parent.as_str())];
+    let answer = server.send("POST", "/v1/embeddings", &sent, b"{\"input\":\"x\"}");
+    let (mut stream, _) = collector.accept().expect("a message");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+    let (mut raw, mut part) = (Vec::new(), [0; 4096]);
+    let message = loop {
+        let read = stream.read(&mut part).expect("a message");
+        raw.extend_from_slice(&part[..read]);
+        let text = String::from_utf8_lossy(&raw).into_owned();
+        if let Some(Ok(message)) =
+            text.split_once("\r\n\r\n").map(|(_, body)| serde_json::from_str(body))
+        {
+            let message: Value = message;
+            assert!(text.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{text}");
+            break message;
+        }
+        assert!(read > 0, "no message: {text}");
+    };
+    let span = &message["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    assert_eq!(
+        (&span["traceId"], &span["parentSpanId"]),
+        (&json!(trace), &json!("00f067aa0ba902b7"))
+    );
+    assert_eq!((&span["name"], &span["kind"]), (&json!("POST /v1/embeddings"), &json!(2)));
+    let attributes = span["attributes"].as_array().expect("attributes");
+    let id = attributes.iter().find(|one| one["key"] == "kokeshi.request_id").expect("an id");
+    assert_eq!(id["value"]["stringValue"].as_str(), answer.header("x-request-id"));
+    assert!(attributes.iter().any(|one| one["value"]["intValue"] == "200"), "{span}");
+}

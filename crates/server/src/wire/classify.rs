@@ -82,7 +82,6 @@ pub(crate) struct TrainBody {
     /// `public` or `private`; kept and shown, as everybody with a key may use every classifier.
     pub(crate) access: Option<Access>,
     /// How long to train: ten steps each; default 10.
-    #[schema(value_type = Option<usize>)]
     pub(crate) num_iters: Option<Count>,
     pub(crate) input: Vec<Example>,
 }

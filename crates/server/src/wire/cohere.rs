@@ -18,7 +18,6 @@ pub(crate) struct CohereBody {
     pub(crate) input_type: Option<InputType>,
     /// `float`, `base64`, `binary`, `ubinary`.
     pub(crate) embedding_types: Option<Vec<String>>,
-    #[schema(value_type = Option<usize>, minimum = 1)]
     pub(crate) output_dimension: Option<Count>,
     pub(crate) truncate: Option<Truncate>,
 }

@@ -6,7 +6,9 @@ use kokeshi::EmbeddingType;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A request. A null is the same as an absent field, and unknown fields are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -18,7 +20,6 @@ pub(crate) struct EmbeddingsBody {
     /// A task of the model. Without one, jina-embeddings-v3 runs its base weights.
     pub(crate) task: Option<String>,
     /// Leading dimensions to keep: an integer, or a string of digits.
-    #[schema(value_type = Option<usize>, minimum = 1)]
     pub(crate) dimensions: Option<Count>,
     /// All of `input` is one document, and every item a chunk of it. With a list of lists, every
     /// inner list is a document.
@@ -28,13 +29,10 @@ pub(crate) struct EmbeddingsBody {
     /// Drop the tail of a text that is too long; default false, which is an error.
     pub(crate) truncate: Option<bool>,
     /// How vectors are written: `float`, `base64`, `binary`, `ubinary`, or a list of these.
-    #[schema(value_type = Option<String>)]
     pub(crate) embedding_type: Option<Types>,
     /// OpenAI's name of `embedding_type`.
-    #[schema(value_type = Option<String>)]
     pub(crate) encoding_format: Option<Types>,
     /// LlamaIndex' name of `embedding_type`.
-    #[schema(value_type = Option<String>)]
     pub(crate) encoding_type: Option<Types>,
 }
 
@@ -57,6 +55,16 @@ impl<'de> Deserialize<'de> for Count {
         deserializer.deserialize_any(CountVisitor)
     }
 }
+
+impl PartialSchema for Count {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]+$"));
+        AnyOfBuilder::new().item(number).item(text).into()
+    }
+}
+
+impl ToSchema for Count {}
 
 struct CountVisitor;
 
@@ -94,6 +102,17 @@ impl<'de> Deserialize<'de> for Types {
         deserializer.deserialize_any(TypesVisitor)
     }
 }
+
+impl PartialSchema for Types {
+    fn schema() -> RefOr<Schema> {
+        let names = || EmbeddingType::ALL.map(EmbeddingType::name);
+        let one = || ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names()));
+        let several = ArrayBuilder::new().items(one()).min_items(Some(1));
+        AnyOfBuilder::new().item(one()).item(several).into()
+    }
+}
+
+impl ToSchema for Types {}
 
 struct TypesVisitor;
 

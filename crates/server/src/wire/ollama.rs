@@ -14,7 +14,6 @@ pub(crate) struct EmbedBody {
     pub(crate) input: RawInput,
     /// Default true, unlike elsewhere.
     pub(crate) truncate: Option<bool>,
-    #[schema(value_type = Option<usize>, minimum = 1)]
     pub(crate) dimensions: Option<Count>,
 }
 

@@ -15,7 +15,6 @@ pub(crate) struct SegmentBody {
     pub(crate) chunking: Option<String>,
     /// Without `chunking`: chunks of whole units of meaning with at most so many characters;
     /// default 1000.
-    #[schema(value_type = Option<usize>, minimum = 1)]
     pub(crate) max_chunk_length: Option<Count>,
     /// Also return the texts of the chunks.
     pub(crate) return_chunks: Option<bool>,
@@ -52,7 +51,6 @@ pub(crate) struct SimilarityBody {
     /// For all texts. Without it, where a model has them: `retrieval.query` and
     /// `retrieval.passage` with a query, else `text-matching`.
     pub(crate) task: Option<String>,
-    #[schema(value_type = Option<usize>, minimum = 1)]
     pub(crate) dimensions: Option<Count>,
     pub(crate) truncate: Option<bool>,
 }

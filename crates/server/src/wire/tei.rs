@@ -19,7 +19,6 @@ pub(crate) struct TeiBody {
     pub(crate) truncation_direction: Option<String>,
     /// The task.
     pub(crate) prompt_name: Option<String>,
-    #[schema(value_type = Option<usize>, minimum = 1)]
     pub(crate) dimensions: Option<Count>,
 }
 

@@ -184,6 +184,10 @@ pub(crate) struct TelemetryArguments {
     /// Log the texts of inputs as well
     #[arg(long, action = ArgAction::SetTrue, env = "KOKESHI_LOG_INPUTS")]
     pub(crate) log_inputs: bool,
+    /// Send a span a request to an OpenTelemetry collector, as OTLP over HTTP, such as
+    /// `http://localhost:4318`
+    #[arg(long, value_name = "URL", env = "KOKESHI_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

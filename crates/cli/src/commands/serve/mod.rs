@@ -78,6 +78,7 @@ fn config(arguments: &ServeArguments) -> Config {
         api_keys: access.api_key.clone(),
         allow_open: access.allow_open,
         public_metrics: access.public_metrics,
+        otlp_endpoint: arguments.telemetry.otlp_endpoint.clone(),
         log_inputs: arguments.telemetry.log_inputs,
         limits: limits(&arguments.limits),
         timeouts: timeouts(&arguments.limits),
