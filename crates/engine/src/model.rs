@@ -7,7 +7,7 @@ use crate::prepare::{self, Preparer, Request};
 use crate::request::{Chunk, Chunking, Embedded, Input, Options};
 use crate::schedule::{self, Progress};
 use crate::tokenize::{Tokenizer, TokenizerInfo};
-use kokeshi_model::{Batch, Checkpoint, Device, EncoderConfig, Forward};
+use kokeshi_model::{Batch, Checkpoint, Device, EncoderConfig, Forward, Priority};
 use std::fmt;
 use std::path::Path;
 
@@ -94,7 +94,9 @@ impl Model {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Embedded>> {
         let request = self.prepare(inputs)?;
+        let turn = self.forward.turn(Priority::Bulk);
         let sums = schedule::run(&*self.forward, &request, progress);
+        drop(turn);
         Ok(finish::embedded(&request, sums))
     }
 
@@ -106,6 +108,12 @@ impl Model {
     /// As [`Self::embed`].
     pub fn prepare(&self, inputs: &[Input<'_>]) -> Result<Request> {
         self.preparer.request(inputs)
+    }
+
+    /// The model with another way of running its passes.
+    #[cfg(test)]
+    pub(crate) fn wrap(self, wrap: impl FnOnce(Box<dyn Forward>) -> Box<dyn Forward>) -> Self {
+        Self { forward: wrap(self.forward), preparer: self.preparer }
     }
 
     /// What runs the passes of prepared inputs.

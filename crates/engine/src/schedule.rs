@@ -38,7 +38,8 @@ pub(crate) fn run(
         let mut passes = Passes::default();
         places[start..end].iter().for_each(|&place| passes.push(request, place));
         let parts = passes.run(forward, &mut || true).unwrap_or_default();
-        passes.each(&parts, |number, span, part| sums.add(places[start + number], span, part));
+        let mut parts = parts.chunks_exact(forward.config().hidden);
+        places[start..end].iter().for_each(|&place| sums.add(request, place, &mut parts));
         done.tokens += passes.tokens();
         start = end;
         done.inputs = places.get(start).map_or(total_inputs, |place| place.input);
@@ -61,11 +62,8 @@ fn batch_len(lens: &[usize]) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct Passes {
     batch: Batch,
-    count: usize,
-    /// Token ranges of the batch that are summed.
+    /// Token ranges of the batch that are summed: what each pass holds of its sequence's spans.
     spans: Vec<Range<usize>>,
-    /// Whose they are: number of the pass and of the span in its sequence.
-    owners: Vec<(usize, usize)>,
 }
 
 impl Passes {
@@ -73,18 +71,16 @@ impl Passes {
         let (sequence, pass) = request.pass(place);
         let start = self.batch.tokens();
         self.batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
-        for (span, tokens) in pass.cut(&sequence.spans) {
-            self.spans.push(start + tokens.start..start + tokens.end);
-            self.owners.push((self.count, span));
-        }
-        self.count += 1;
+        let spans = pass.cut(&sequence.spans);
+        self.spans.extend(spans.map(|(_, span)| start + span.start..start + span.end));
     }
 
     pub(crate) fn tokens(&self) -> usize {
         self.batch.tokens()
     }
 
-    /// Sums of states, for [`Self::each`]; `None` if `go_on` stopped it.
+    /// Sums of states, `[spans, hidden]`, for [`Sums::add`] of each pass in turn; `None` if `go_on`
+    /// stopped it.
     pub(crate) fn run(
         &self,
         forward: &dyn Forward,
@@ -92,19 +88,10 @@ impl Passes {
     ) -> Option<Vec<f32>> {
         forward.pool_while(&self.batch, &self.spans, go_on)
     }
-
-    /// Hands out what [`Self::run`] gave: number of the pass in the order of [`Self::push`], index
-    /// of the span in its sequence, and the sum of the span's states in this pass.
-    pub(crate) fn each(&self, parts: &[f32], mut take: impl FnMut(usize, usize, &[f32])) {
-        let hidden = parts.len() / self.owners.len().max(1);
-        for (&(number, span), part) in self.owners.iter().zip(parts.chunks_exact(hidden.max(1))) {
-            take(number, span, part);
-        }
-    }
 }
 
 /// Sums of the states of every span of a request, as far as its passes have run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sums {
     hidden: usize,
     /// Of each input's document, `[spans, hidden]`, and of its empty text.
@@ -120,12 +107,20 @@ impl Sums {
         Self { hidden, inputs: request.inputs.iter().map(sums).collect() }
     }
 
-    /// Adds what the pass at `place` holds of a span. Windows of a document must come in their
-    /// order, or the sum has other bits.
-    pub(crate) fn add(&mut self, place: Place, span: usize, part: &[f32]) {
+    /// Adds what the pass at `place` holds of each span: takes as many of `parts`. Windows of a
+    /// document must come in their order, or the sum has other bits.
+    pub(crate) fn add<'a>(
+        &mut self,
+        request: &Request,
+        place: Place,
+        parts: &mut impl Iterator<Item = &'a [f32]>,
+    ) {
+        let (sequence, pass) = request.pass(place);
         let sums = &mut self.inputs[place.input][usize::from(place.blank)];
-        let sum = &mut sums[span * self.hidden..][..self.hidden];
-        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        for ((span, _), part) in pass.cut(&sequence.spans).zip(parts) {
+            let sum = &mut sums[span * self.hidden..][..self.hidden];
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
     }
 
     /// Mean states of each input's document and empty text; zeros for an empty span.

@@ -1,9 +1,15 @@
 //! The queue: many clients, the vectors of `Model::embed`, one answer each.
 
-use kokeshi::{Embedded, Error, Input, LoadOptions, Model, Options, Queue, QueueLimits, Result};
+use kokeshi::{
+    Chunking, Embedded, Input, LoadOptions, Model, Options, Queue, QueueLimits, Request, Result,
+    Ticket, Window,
+};
 use kokeshi_testkit::fixture;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const V3: &str = "v3-tiny/original";
 
@@ -11,7 +17,7 @@ fn model(folder: &str) -> Arc<Model> {
     Arc::new(Model::open(&fixture(folder), &LoadOptions::default()).expect(folder))
 }
 
-fn start(model: &Arc<Model>) -> Queue {
+fn start_queue(model: &Arc<Model>) -> Queue {
     Queue::start(Arc::clone(model), QueueLimits::default()).expect("it starts")
 }
 
@@ -22,7 +28,7 @@ fn inputs(model: &Model, client: usize, request: usize) -> Vec<(String, Options)
         (number % 4 > 0).then(|| tasks[number % tasks.len()].name.clone())
     };
     let input = |number: usize| {
-        let words = [1, 7, 40, 300, 1500][(client * 31 + request * 7 + number) % 5];
+        let words = [1, 7, 20, 60, 250][(client * 31 + request * 7 + number) % 5];
         let options = Options {
             task: task(client + number),
             normalized: number % 3 > 0,
@@ -40,25 +46,109 @@ fn as_inputs(inputs: &[(String, Options)]) -> Vec<Input<'_>> {
 #[test]
 fn every_request_of_many_clients_is_answered_once_with_the_bits_it_has_alone() {
     let model = model(V3);
-    let queue = start(&model);
+    let queue = start_queue(&model);
     let (answer, answers) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for client in 0..8 {
-            let (queue, model, answer) = (&queue, &model, answer.clone());
-            scope.spawn(move || {
-                let mut tickets = Vec::new();
-                for number in 0..12 {
-                    let inputs = inputs(model, client, number);
-                    let request = model.prepare(&as_inputs(&inputs)).expect("prepared");
-                    let answer = answer.clone();
-                    let done = move |result| drop(answer.send((client, number, result)));
-                    tickets.push(queue.submit(request, &client.to_string(), done).expect("room"));
-                }
-                assert!(queue.stats().requests <= 96);
-                tickets
-            });
-        }
+    let send = |client: usize, number: usize| {
+        let inputs = inputs(&model, client, number);
+        let request = model.prepare(&as_inputs(&inputs)).expect("prepared");
+        let answer = answer.clone();
+        let done = move |result| drop(answer.send((client, number, result)));
+        queue.submit(request, &client.to_string(), done).expect("room")
+    };
+    let tickets: Vec<Ticket> = thread::scope(|scope| {
+        let client = |client| scope.spawn(move || (0..12).map(|n| send(client, n)).collect());
+        let clients: Vec<thread::ScopedJoinHandle<'_, Vec<Ticket>>> = (0..8).map(client).collect();
+        clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
     });
+    let mut answered = BTreeSet::new();
+    for (client, number, result) in answers.iter().take(8 * 12) {
+        let alone = model.embed(&as_inputs(&inputs(&model, client, number)));
+        assert_eq!(result.expect("embedded"), alone.expect("embedded"), "{client} {number}");
+        assert!(answered.insert((client, number)), "answered twice: {client} {number}");
+    }
+    drop(tickets);
+    let stats = queue.stats();
+    assert_eq!((stats.requests, stats.tokens, stats.waiting_tokens), (0, 0, 0));
+    assert!(stats.batches > 0 && stats.tokens_per_second.expect("measured") > 0.0);
     drop((queue, answer));
-    assert_eq!(answers.iter().count(), 0);
+    assert_eq!(answers.iter().count(), 0, "nothing is answered later");
+}
+
+/// Answers of `queue` to `requests`, in their order.
+fn answers(queue: &Queue, requests: Vec<Request>) -> Vec<Vec<Embedded>> {
+    let (answer, answers) = mpsc::channel();
+    let submit = |(number, request)| {
+        let answer = answer.clone();
+        queue.submit(request, "a", move |result| drop(answer.send((number, result))))
+    };
+    let count = requests.len();
+    let tickets = requests.into_iter().enumerate().map(submit).collect::<Result<Vec<_>>>();
+    let tickets = tickets.expect("room");
+    let mut answered: Vec<_> = answers.iter().take(count).collect();
+    drop(tickets);
+    answered.sort_by_key(|(number, _)| *number);
+    answered.into_iter().map(|(_, result)| result.expect("embedded")).collect()
+}
+
+#[test]
+fn late_chunks_blank_chunks_and_long_documents_come_out_as_from_the_model() {
+    for folder in [V3, "v2-tiny/std_wordpiece", "v2-tiny/code_bpe"] {
+        let model = model(folder);
+        let document = "The Force will be with you. Always.\n\n \n".repeat(60);
+        let chunks = model.chunk(&document, Chunking::Tokens(100)).expect("chunks");
+        let parts = ["one", " ", "", "two"];
+        let window = Window { size: Some(500), overlap: 100 };
+        let late =
+            Input::late(&document, &chunks).options(Options { window, ..Options::default() });
+        let inputs = [
+            vec![late],
+            vec![Input::late_parts(&parts), Input::new("")],
+            vec![Input::new("short").task("text-matching")],
+        ];
+        let queue = start_queue(&model);
+        let prepared = inputs.iter().map(|inputs| model.prepare(inputs).expect("prepared"));
+        let alone: Vec<_> =
+            inputs.iter().map(|inputs| model.embed(inputs).expect("embedded")).collect();
+        assert_eq!(answers(&queue, prepared.collect()), alone, "{folder}");
+    }
+}
+
+/// Streams of short and of long requests without pause, for two models on the same cores: each
+/// lane of each model gets on.
+#[test]
+fn neither_short_nor_long_requests_starve() {
+    const ROUNDS: usize = 5;
+    let models = [model(V3), model("v2-tiny/std_wordpiece")];
+    let queues = models.each_ref().map(start_queue);
+    let (word, mut counts) = ("word ", Vec::new());
+    let done = AtomicUsize::new(0);
+    let start = Instant::now();
+    let stream = |model: &Arc<Model>, queue: &Queue, words: usize| {
+        let text = word.repeat(words);
+        let options = Options { truncate: true, ..Options::default() };
+        let mut count = 0;
+        // Goes on until all streams have had their rounds: none may end the pressure early.
+        while done.load(Ordering::Relaxed) < 6 {
+            assert!(start.elapsed() < Duration::from_secs(120), "a stream starves");
+            let input = Input::new(&text).options(options.clone());
+            let request = model.prepare(&[input]).expect("prepared");
+            assert_eq!(answers(queue, vec![request])[0].len(), 1);
+            count += 1;
+            if count == ROUNDS {
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        count
+    };
+    thread::scope(|scope| {
+        let streams: Vec<_> = models
+            .iter()
+            .zip(&queues)
+            .flat_map(|(model, queue)| [5, 100, 600].map(|words| (model, queue, words)))
+            .map(|(model, queue, words)| scope.spawn(move || stream(model, queue, words)))
+            .collect();
+        counts.extend(streams.into_iter().map(|stream| stream.join().expect("a stream")));
+    });
+    assert_eq!(counts.len(), 6);
+    assert!(counts.iter().all(|&count| count >= ROUNDS), "{counts:?}");
 }

@@ -100,7 +100,8 @@ fn crew(count: usize, priority: Priority) -> std::io::Result<rayon::ThreadPool> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     #[test]
     fn every_task_runs_once_on_any_number_of_threads() {
@@ -114,5 +115,81 @@ mod tests {
             });
             assert_eq!(sum.into_inner(), 999 * 1000 / 2);
         }
+    }
+
+    /// Runs bulk tasks until `stop`; how many have run is in `count`.
+    fn bulk(threads: &Threads, count: &AtomicUsize, stop: &AtomicBool) {
+        let _turn = threads.turn(Priority::Bulk);
+        while !stop.load(Ordering::Relaxed) {
+            threads.run((0..64).collect::<Vec<usize>>(), |_, _| {
+                std::thread::sleep(Duration::from_millis(1));
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    }
+
+    fn wait_for(condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < Duration::from_secs(60), "nothing happens");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn bulk_work_rests_between_tasks_while_urgent_work_is_in_flight() {
+        let threads = Threads::new(2).expect("threads start");
+        let (count, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| bulk(&threads, &count, &stop));
+            wait_for(|| count.load(Ordering::Relaxed) > 0);
+            let turn = threads.turn(Priority::Urgent);
+            let before = count.load(Ordering::Relaxed);
+            let sum = AtomicUsize::new(0);
+            threads.run((0..100).collect(), |i: usize, _| {
+                std::thread::sleep(Duration::from_millis(1));
+                sum.fetch_add(i, Ordering::Relaxed);
+            });
+            let during = count.load(Ordering::Relaxed) - before;
+            assert!(during <= 2 * threads.count(), "{during} tasks did not rest");
+            assert_eq!(sum.into_inner(), 99 * 100 / 2);
+            drop(turn);
+            let before = count.load(Ordering::Relaxed);
+            wait_for(|| count.load(Ordering::Relaxed) > before + 2 * threads.count());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn urgent_work_without_end_leaves_bulk_work_its_share() {
+        let threads = Threads::new(2).expect("threads start");
+        let (count, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| bulk(&threads, &count, &stop));
+            wait_for(|| count.load(Ordering::Relaxed) > 0);
+            let (start, mut urgent) = (Instant::now(), Duration::ZERO);
+            while start.elapsed() < Duration::from_secs(1) {
+                let turn = threads.turn(Priority::Urgent);
+                let began = Instant::now();
+                threads.run(vec![(); 20], |(), _| std::thread::sleep(Duration::from_millis(2)));
+                urgent += began.elapsed();
+                drop(turn);
+            }
+            stop.store(true, Ordering::Relaxed);
+            // An allowance of 100 ms and a batch of 20 ms more than half.
+            let share = urgent.as_secs_f64() / start.elapsed().as_secs_f64();
+            assert!((0.3..0.7).contains(&share), "{share}");
+        });
+    }
+
+    #[test]
+    fn equal_counts_share_one_pool_as_long_as_somebody_has_it() {
+        let pool = |count| Threads::shared(count).expect("threads start").pool;
+        let (first, second, other) = (pool(3), pool(3), pool(4));
+        assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
+        let ended = Arc::downgrade(&first);
+        drop((first, second));
+        assert!(ended.upgrade().is_none());
+        assert_eq!(pool(3).crews[0].current_num_threads(), 3);
     }
 }

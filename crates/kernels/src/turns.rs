@@ -73,8 +73,10 @@ impl Turns {
         }
     }
 
-    /// Waits until the calling thread may run passes with `priority`.
+    /// Waits until the calling thread may run passes with `priority`. Within another turn it gets at
+    /// least the priority of that one, or it would wait for itself.
     pub(crate) fn take(self: Arc<Self>, priority: Priority) -> Turn {
+        let priority = priority.min(current());
         let mut ledger = self.lock();
         loop {
             ledger.account(Instant::now());
@@ -232,6 +234,8 @@ mod tests {
         assert_eq!(current(), Priority::Bulk);
         let outer = Arc::clone(&turns).take(Priority::Normal);
         let inner = Arc::clone(&turns).take(Priority::Urgent);
+        assert_eq!((current(), turns.lock().in_flight), (Priority::Urgent, [1, 1, 0]));
+        drop(Arc::clone(&turns).take(Priority::Bulk));
         assert_eq!((current(), turns.lock().in_flight), (Priority::Urgent, [1, 1, 0]));
         drop(inner);
         assert_eq!((current(), turns.lock().in_flight), (Priority::Normal, [0, 1, 0]));

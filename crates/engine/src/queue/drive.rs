@@ -1,11 +1,13 @@
 //! The thread of a lane: takes batches, runs them, answers.
 
-use super::LANES;
 use super::pending::{Job, Pending};
 use super::state::Shared;
+use super::{LANES, Observer};
 use crate::error::{Error, Result};
+use crate::prepare::Place;
 use crate::request::Embedded;
 use crate::schedule::Passes;
+use kokeshi_model::Turn;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,9 +18,7 @@ pub(super) fn drive(shared: &Shared, lane: usize) {
     let lane = Driver { shared, lane };
     while shared.wait_for_work(lane.lane) {
         // The batch is put together when it may run, so that it takes in what came meanwhile.
-        let turn = shared.model.forward().turn(LANES[lane.lane].priority);
-        lane.run_batch();
-        drop(turn);
+        lane.run_batch(shared.model.forward().turn(LANES[lane.lane].priority));
     }
     loop {
         let jobs = shared.take_batch(lane.lane);
@@ -37,99 +37,109 @@ struct Driver<'a> {
 
 /// What came of a forward pass.
 enum Outcome {
-    Ran,
+    /// What [`Passes::run`] gave.
+    Ran(Vec<f32>),
     /// Nobody waits for it any more, or the queue ends.
     Stopped,
     Panicked(String),
 }
 
 impl Driver<'_> {
-    fn run_batch(&self) {
+    /// Runs the next batch; `turn` is the right to.
+    fn run_batch(&self, turn: Option<Turn>) {
         let mut jobs = self.shared.take_batch(self.lane);
         let tokens = jobs.iter().map(Job::tokens).sum();
         self.note_starts(&jobs);
-        let done = match self.run(&jobs) {
-            Outcome::Ran => tokens,
-            Outcome::Stopped => 0,
+        let outcome = self.run(&jobs);
+        let done = match outcome {
             Outcome::Panicked(reason) => {
                 // Stable, so that windows of a document keep their order.
                 jobs.sort_by_key(|job| Arc::as_ptr(&job.pending));
-                self.isolate(&jobs, &reason)
+                self.isolate(&jobs, reason)
+            }
+            outcome => {
+                // Others may have the cores while answers are made.
+                drop(turn);
+                self.finish(&jobs, outcome)
             }
         };
         self.shared.end_batch(self.lane, tokens, done);
     }
 
     fn note_starts(&self, jobs: &[Job]) {
-        let Some(observer) = &self.shared.limits.observer else { return };
         for job in jobs.iter().filter(|job| job.pending.start()) {
-            observer.waited(job.pending.submitted.elapsed());
+            self.tell(|observer| observer.waited(job.pending.submitted.elapsed()));
+        }
+    }
+
+    /// A mistake of the observer must not end the lane. The panic hook has reported it.
+    fn tell(&self, what: impl Fn(&dyn Observer)) {
+        if let Some(observer) = &self.shared.limits.observer {
+            drop(catch_unwind(AssertUnwindSafe(|| what(&**observer))));
         }
     }
 
     /// Runs the requests of a batch that failed each alone, and fails those that fail again: one
     /// bad request harms nobody else. `jobs` are sorted by request. Tokens that ran.
-    fn isolate(&self, jobs: &[Job], reason: &str) -> usize {
+    fn isolate(&self, jobs: &[Job], reason: String) -> usize {
         let requests: Vec<&[Job]> =
             jobs.chunk_by(|a, b| Arc::ptr_eq(&a.pending, &b.pending)).collect();
-        let fail = |jobs: &[Job], reason: &str| {
-            let error = Error::Panicked { reason: reason.to_owned() };
-            self.answer(&jobs[0].pending, Err(error));
-            0
-        };
         if let [alone] = requests[..] {
-            return fail(alone, reason);
+            return self.finish(alone, Outcome::Panicked(reason));
         }
-        let run = |jobs: &[Job]| match self.run(jobs) {
-            Outcome::Ran => jobs.iter().map(Job::tokens).sum(),
-            Outcome::Stopped => 0,
-            Outcome::Panicked(reason) => fail(jobs, &reason),
-        };
-        requests.into_iter().map(run).sum()
+        requests.into_iter().map(|request| self.finish(request, self.run(request))).sum()
     }
 
-    /// One forward pass over `jobs`, and the answers that it completes.
+    /// One forward pass over `jobs`.
     fn run(&self, jobs: &[Job]) -> Outcome {
-        let forward = self.shared.model.forward();
-        let mut passes = Passes::default();
-        let mut running = Vec::new();
-        for job in jobs {
-            if let Some(place) = job.place {
-                passes.push(&job.pending.request, place);
-                running.push((&job.pending, place));
-            }
+        let (mut passes, mut running) = (Passes::default(), Vec::new());
+        for (job, place) in placed(jobs) {
+            passes.push(&job.pending.request, place);
+            running.push(&job.pending);
         }
+        if running.is_empty() {
+            return Outcome::Ran(Vec::new());
+        }
+        let mut go_on =
+            || self.shared.goes_on(self.lane) && running.iter().any(|pending| !pending.is_over());
         let start = Instant::now();
-        let mut go_on = || {
-            self.shared.goes_on(self.lane) && running.iter().any(|(pending, _)| !pending.is_over())
-        };
-        if !running.is_empty() {
-            let ran = catch_unwind(AssertUnwindSafe(|| passes.run(forward, &mut go_on)));
-            let parts = match ran {
-                Ok(Some(parts)) => parts,
-                Ok(None) => return self.stop(jobs),
-                Err(panic) => return Outcome::Panicked(reason(&*panic)),
-            };
-            passes.each(&parts, |number, span, part| {
-                let (pending, place) = running[number];
-                pending.add(place, span, part);
-            });
+        let run = || passes.run(self.shared.model.forward(), &mut go_on);
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Some(parts)) => {
+                let time = start.elapsed();
+                self.tell(|observer| observer.ran(passes.tokens(), running.len(), time));
+                Outcome::Ran(parts)
+            }
+            Ok(None) => Outcome::Stopped,
+            Err(panic) => Outcome::Panicked(reason(&*panic)),
         }
-        if let Some(observer) = &self.shared.limits.observer {
-            observer.ran(passes.tokens(), running.len(), start.elapsed());
+    }
+
+    /// Takes in what came of `jobs`, and answers the requests that are complete. Tokens that ran.
+    fn finish(&self, jobs: &[Job], outcome: Outcome) -> usize {
+        let fail = |error: &dyn Fn() -> Error| {
+            jobs.iter().for_each(|job| self.answer(&job.pending, Err(error())));
+            0
+        };
+        let parts = match outcome {
+            Outcome::Ran(parts) => parts,
+            // Those that still wait do so because the queue ends.
+            Outcome::Stopped => return fail(&|| Error::QueueClosed),
+            Outcome::Panicked(reason) => {
+                return fail(&|| Error::Panicked { reason: reason.clone() });
+            }
+        };
+        let hidden = self.shared.model.config().hidden;
+        let mut parts = parts.chunks_exact(hidden);
+        for (job, place) in placed(jobs) {
+            job.pending.add(place, &mut parts);
         }
         for job in jobs {
-            if let Some(embedded) = job.pending.pass_done(forward.config().hidden) {
+            if let Some(embedded) = job.pending.pass_done() {
                 self.answer(&job.pending, Ok(embedded));
             }
         }
-        Outcome::Ran
-    }
-
-    /// Answers those that still wait: they do only if the queue ends.
-    fn stop(&self, jobs: &[Job]) -> Outcome {
-        jobs.iter().for_each(|job| self.answer(&job.pending, Err(Error::QueueClosed)));
-        Outcome::Stopped
+        jobs.iter().map(Job::tokens).sum()
     }
 
     /// Answers a request, unless that has happened or nobody waits for it.
@@ -140,6 +150,11 @@ impl Driver<'_> {
         drop(catch_unwind(AssertUnwindSafe(|| done(result))));
         self.shared.settle(pending);
     }
+}
+
+/// The jobs that have something to run.
+fn placed(jobs: &[Job]) -> impl Iterator<Item = (&Job, Place)> {
+    jobs.iter().filter_map(|job| job.place.map(|place| (job, place)))
 }
 
 /// What a panic says.

@@ -154,7 +154,8 @@ impl Queue {
         let tokens = request.tokens();
         let fits = |lane: &LaneKind| tokens <= lane.request_tokens;
         let lane = LANES.iter().position(fits).unwrap_or(LANES.len() - 1);
-        let (pending, jobs) = Pending::new(request, client, lane, Box::new(done));
+        let hidden = self.shared.model.config().hidden;
+        let (pending, jobs) = Pending::new(request, client, lane, hidden, Box::new(done));
         self.shared.admit(&pending, jobs)?;
         Ok(Ticket { shared: Arc::clone(&self.shared), pending })
     }
@@ -205,3 +206,6 @@ impl fmt::Debug for Ticket {
         f.debug_struct("Ticket").field("tokens", &self.pending.tokens).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,7 @@ pub(super) struct Pending {
 }
 
 struct Work {
-    /// `None` before the first pass.
-    sums: Option<Sums>,
+    sums: Sums,
     /// Passes that have not run.
     remaining: usize,
     /// `None` once the request is answered or cancelled.
@@ -40,18 +39,20 @@ pub(super) struct Job {
 }
 
 impl Pending {
-    /// With its jobs and their tokens.
+    /// With its jobs and their tokens; states are `hidden` wide.
     pub(super) fn new(
         request: Request,
         client: &str,
         lane: usize,
+        hidden: usize,
         done: Done,
     ) -> (Arc<Self>, Vec<(usize, Job)>) {
         let mut places: Vec<_> = request.places().map(Some).collect();
         if places.is_empty() {
             places.push(None);
         }
-        let work = Work { sums: None, remaining: places.len(), done: Some(done) };
+        let sums = Sums::new(&request, hidden);
+        let work = Work { sums, remaining: places.len(), done: Some(done) };
         let pending = Arc::new(Self {
             client: client.to_owned(),
             lane,
@@ -84,21 +85,16 @@ impl Pending {
         self.lock().done.take()
     }
 
-    /// Adds what a pass holds of a span.
-    pub(super) fn add(&self, place: Place, span: usize, part: &[f32]) {
-        let mut work = self.lock();
-        let sums = work.sums.get_or_insert_with(|| Sums::new(&self.request, part.len()));
-        sums.add(place, span, part);
+    /// Adds what a pass holds of each span: takes as many of `parts`.
+    pub(super) fn add<'a>(&self, place: Place, parts: &mut impl Iterator<Item = &'a [f32]>) {
+        self.lock().sums.add(&self.request, place, parts);
     }
 
-    /// Counts a pass that has run, with states `hidden` wide. After the last one, the result.
-    pub(super) fn pass_done(&self, hidden: usize) -> Option<Vec<Embedded>> {
+    /// Counts a pass that has run. After the last one, the result.
+    pub(super) fn pass_done(&self) -> Option<Vec<Embedded>> {
         let mut work = self.lock();
         work.remaining -= 1;
-        if work.remaining > 0 {
-            return None;
-        }
-        let sums = work.sums.take().unwrap_or_else(|| Sums::new(&self.request, hidden));
+        let sums = (work.remaining == 0).then(|| std::mem::take(&mut work.sums))?;
         drop(work);
         Some(finish::embedded(&self.request, sums))
     }
