@@ -8,6 +8,7 @@
 mod app;
 mod auth;
 mod body;
+mod cl100k;
 mod classifiers;
 mod config;
 mod embed;

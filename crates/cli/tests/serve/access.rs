@@ -114,7 +114,7 @@ fn flags_win_over_variables_and_these_over_the_file() {
         fs::write(folder.path().join("file.toml"), file).expect("a file");
     };
     let limit = |server: &Server| {
-        let error = server.post("/v1/embeddings", &json!({"input": ["a"; 4]}));
+        let error = server.post("/v1/embeddings", &json!({"input": vec!["a"; 4]}));
         let error = error.refused(400, "INPUT_TOO_MANY_ITEMS");
         error["detail"].as_str().and_then(|text| text.rsplit(' ').next()).expect("text").to_owned()
     };

@@ -53,6 +53,14 @@ fn every_spelling_of_input_gives_the_same_vectors() {
 }
 
 #[test]
+fn token_ids_of_openais_clients_are_texts() {
+    let server = Server::v3(&[]);
+    let wanted = server.vectors(&json!({"input": ["hello world", "hello"]}));
+    assert_eq!(server.vectors(&json!({"input": [[15339, 1917], [15339]]})), wanted);
+    assert_eq!(server.vectors(&json!({"input": [15339, 1917]})), wanted[..1]);
+}
+
+#[test]
 fn fields_mean_what_the_librarys_options_mean() {
     let server = Server::v3(&[]);
     let model = model();

@@ -61,7 +61,8 @@ fn other_refusals_have_the_codes_of_the_service() {
     let error = post(&long).refused(400, "INPUT_TOO_LONG");
     let detail = error["detail"].as_str().expect("a text");
     assert!(detail.contains("text 1") && detail.contains("8192"), "{detail}");
-    let error = post(&json!({"input": [[1, 2], [3]]})).refused(400, "INPUT_TOKEN_IDS");
+    let error =
+        post(&json!({"input": [[1, 2], [4_000_000_000_u32]]})).refused(400, "INPUT_TOKEN_IDS");
     assert!(error["detail"].as_str().expect("text").contains("check_embedding_ctx_length=False"));
     post(&json!({"input": "x".repeat(200_000)})).refused(413, "INPUT_TOO_LARGE");
     server.get("/v1/embeddings").refused(405, "METHOD_NOT_ALLOWED");

@@ -1,8 +1,8 @@
 //! `/v1/classify`, by the meaning of labels or with a trained classifier, and `/v1/train`.
 
-use super::embeddings::token_ids;
 use crate::app::App;
 use crate::body::Json;
+use crate::cl100k;
 use crate::classifiers::{Classifiers, softmax};
 use crate::embed::{EmbedRequest, EmbedResponse, Task};
 use crate::front::Caller;
@@ -39,7 +39,7 @@ pub(crate) async fn classify(
     Extension(caller): Extension<Caller>,
     Json(body): Json<ClassifyBody>,
 ) -> Outcome<axum::Json<ClassifyResponse>> {
-    let texts = flat(body.input.texts("input", token_ids)?)?;
+    let texts = flat(body.input.texts("input", cl100k::decode)?)?;
     if texts.len() > MOST {
         let message = format!("`input` has {} items; the limit is {MOST}", texts.len());
         return Err(Problem::bad_request("INPUT_TOO_MANY_ITEMS", message));

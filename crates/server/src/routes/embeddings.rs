@@ -3,9 +3,10 @@
 use super::written;
 use crate::app::App;
 use crate::body::Json;
+use crate::cl100k;
 use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
-use crate::problem::{Outcome, Problem};
+use crate::problem::Outcome;
 use crate::wire::embeddings::{self, EmbeddingsBody, ResponseSchema};
 use crate::wire::error::ErrorBody;
 use axum::Extension;
@@ -28,7 +29,7 @@ pub(crate) async fn embeddings(
 ) -> Outcome<Response> {
     let kinds = body.types();
     let request = EmbedRequest {
-        texts: body.input.texts("input", token_ids)?,
+        texts: body.input.texts("input", cl100k::decode)?,
         model: body.model,
         task: Task::Asked(body.task),
         dimensions: body.dimensions.map(|count| count.0),
@@ -41,12 +42,4 @@ pub(crate) async fn embeddings(
         embeddings::write(&done.model, done.tokens, &done.vectors, &kinds)
     })
     .await
-}
-
-/// Token ids belong to a tokenizer that is not the model's.
-pub(super) fn token_ids(_: &[u32]) -> Outcome<String> {
-    let message = "`input` holds token ids of another model's tokenizer; send texts (with \
-                   langchain-openai: OpenAIEmbeddings(check_embedding_ctx_length=False))";
-    let problem = Problem::bad_request("INPUT_TOKEN_IDS", message);
-    Err(Problem { field: Some("input".to_owned()), ..problem })
 }

@@ -1,9 +1,9 @@
 //! Ollama: embeddings, and the questions that its clients ask first.
 
-use super::embeddings::token_ids;
 use super::{json, written};
 use crate::app::App;
 use crate::body::Json;
+use crate::cl100k;
 use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
@@ -34,7 +34,7 @@ pub(crate) async fn embed(
     let started = Instant::now();
     let request = EmbedRequest {
         model: body.model,
-        texts: body.input.texts("input", token_ids)?,
+        texts: body.input.texts("input", cl100k::decode)?,
         task: Task::Asked(None),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: true,

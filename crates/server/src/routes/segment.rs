@@ -1,8 +1,8 @@
 //! `/v1/segment`: a text's chunks. `/v1/similarity`: cosines of texts.
 
-use super::embeddings::token_ids;
 use crate::app::App;
 use crate::body::Json;
+use crate::cl100k;
 use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
@@ -101,7 +101,7 @@ pub(crate) async fn similarity(
     Extension(caller): Extension<Caller>,
     Json(body): Json<SimilarityBody>,
 ) -> Outcome<axum::Json<SimilarityResponse>> {
-    let Texts::Flat(texts) = body.input.texts("input", token_ids)? else {
+    let Texts::Flat(texts) = body.input.texts("input", cl100k::decode)? else {
         return Err(Problem::invalid("input", "expected a text or a list of texts"));
     };
     if body.query.is_none() && texts.len() > MOST_COMPARED {

@@ -1,9 +1,9 @@
 //! Text Embeddings Inference.
 
-use super::embeddings::token_ids;
 use super::{json, written};
 use crate::app::App;
 use crate::body::Json;
+use crate::cl100k;
 use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
@@ -40,7 +40,7 @@ fn request(body: TeiBody) -> Outcome<EmbedRequest> {
     }
     Ok(EmbedRequest {
         model: None,
-        texts: body.inputs.texts("inputs", token_ids)?,
+        texts: body.inputs.texts("inputs", cl100k::decode)?,
         task: Task::Asked(body.prompt_name),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: body.normalize.unwrap_or(true),
