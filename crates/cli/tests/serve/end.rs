@@ -106,10 +106,7 @@ fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
             stream
         })
         .collect();
-    let busy = "kokeshi_queue_requests{model=\"starter\"} 4";
-    while !server.get("/metrics").text().contains(busy) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 4");
     server.terminate();
     let started = Instant::now();
     loop {
@@ -136,12 +133,10 @@ fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
 #[test]
 fn the_end_does_not_wait_longer_than_it_may() {
     let mut server = Server::start(&["--drain-timeout", "0.2"]);
-    let long = json!({"input": vec!["word ".repeat(8000); 256]}).to_string();
+    let long = json!({"input": vec!["word ".repeat(8000); 100]}).to_string();
     let mut stream = server.connect();
     write_request(&mut stream, "POST", "/v1/embeddings", &[], long.as_bytes());
-    while !server.get("/metrics").text().contains("kokeshi_queue_requests{model=\"starter\"} 1") {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 1");
     server.terminate();
     let started = Instant::now();
     let status = server.child.wait().expect("an end");

@@ -17,7 +17,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A running server; it is killed when dropped.
@@ -26,7 +26,8 @@ struct Server {
     address: String,
     /// What it wrote to standard error so far.
     log: Arc<Mutex<String>>,
-    folder: TempDir,
+    /// Where it runs; removed when dropped.
+    _folder: TempDir,
 }
 
 /// An answer.
@@ -72,7 +73,7 @@ impl Server {
                 *writer.lock().expect("a log") += &(line + "\n");
             }
         });
-        Self { child, address, log, folder }
+        Self { child, address, log, _folder: folder }
     }
 
     /// `POST` of JSON.
@@ -109,6 +110,16 @@ impl Server {
         let answer = self.post("/v1/embeddings", body).good();
         let data = answer["data"].as_array().expect("data");
         data.iter().map(|item| vector(&item["embedding"])).collect()
+    }
+
+    /// Waits until `text` is among the metrics.
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        let started = Instant::now();
+        while !self.get("/metrics").text().contains(text) {
+            assert!(started.elapsed() < Duration::from_secs(60), "{text} does not happen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[cfg(unix)]

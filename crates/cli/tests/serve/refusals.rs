@@ -105,11 +105,7 @@ fn a_full_queue_refuses_at_once_a_list_as_a_single_text() {
     let long = json!({"input": vec!["word ".repeat(8000); 8]});
     let refused = std::thread::scope(|scope| {
         let busy = scope.spawn(|| server.post("/v1/embeddings", &long));
-        let metrics = || server.get("/metrics").text();
-        while !metrics().contains("kokeshi_queue_requests{model=\"starter\"} 1") {
-            assert!(!busy.is_finished(), "the long request ended before it could be seen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        server.wait_for("kokeshi_queue_requests{model=\"starter\"} 1");
         let inputs = [json!("x"), json!(["x", "y"])];
         let refused = inputs.map(|input| server.post("/v1/embeddings", &json!({"input": input})));
         assert_eq!(server.get("/ready").status, 200, "busy is not stuck");
@@ -128,17 +124,9 @@ fn a_client_that_goes_away_takes_its_work_with_it() {
     let long = json!({"input": vec!["word ".repeat(8000); 64]}).to_string();
     let mut stream = server.connect();
     crate::write_request(&mut stream, "POST", "/v1/embeddings", &[], long.as_bytes());
-    let has = |text: &str| server.get("/metrics").text().contains(text);
-    let busy = "kokeshi_queue_requests{model=\"starter\"} 1";
-    let wait = |until: &dyn Fn() -> bool| {
-        let started = Instant::now();
-        while !until() {
-            assert!(started.elapsed() < Duration::from_secs(60), "it does not happen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    };
-    wait(&|| has(busy));
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 1");
     drop(stream);
-    wait(&|| !has(busy));
-    assert!(!has("kokeshi_texts_total{model=\"starter\""), "nothing was answered");
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 0");
+    let metrics = server.get("/metrics").text();
+    assert!(!metrics.contains("kokeshi_texts_total{model=\"starter\""), "nothing was answered");
 }
