@@ -1,9 +1,11 @@
 //! The command line: definitions and the prose of `--help`, nothing else.
 
 use crate::bytes;
+use crate::commands::serve::ServeArguments;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use kokeshi::{Chunking, EmbeddingType, Level, Shape};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Text embeddings with jina-embeddings-v3 and jina-embeddings-v2, on this machine.
 #[derive(Debug, Parser)]
@@ -19,6 +21,8 @@ pub(crate) enum Command {
     Embed(EmbedArguments),
     /// Rank texts against a query, or compare texts with each other
     Similarity(SimilarityArguments),
+    /// Serve models over HTTP, as the APIs of Jina, OpenAI, TEI, Ollama and Cohere
+    Serve(Box<ServeArguments>),
     /// Measure a model's speed, beside what this machine could reach
     Bench(BenchArguments),
     /// List, download, inspect and verify models
@@ -43,7 +47,7 @@ pub(crate) struct DeviceArguments {
     pub(crate) arithmetic: ArithmeticArguments,
     /// Memory that loaded models may take together, such as `4GB` or `1.5GiB`; the default is no
     /// limit. When the next model does not fit beside the others, those used longest ago make room
-    #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = bytes::parse, env = "KOKESHI_MEMORY_BUDGET")]
     pub(crate) memory_budget: Option<usize>,
 }
 
@@ -51,17 +55,22 @@ pub(crate) struct DeviceArguments {
 #[derive(Args, Debug)]
 pub(crate) struct ArithmeticArguments {
     /// Arithmetic: optimised for this processor, or the plain loops that define what is right
-    #[arg(long, value_enum, default_value_t = DeviceKind::Cpu)]
+    #[arg(long, value_enum, default_value_t = DeviceKind::Cpu, env = "KOKESHI_DEVICE")]
     pub(crate) device: DeviceKind,
     /// Worker threads; the default is one a core. The vectors do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..),
+        env = "KOKESHI_THREADS"
+    )]
     pub(crate) threads: Option<u16>,
     /// Instruction set; the default is the fastest that this processor has
-    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    #[arg(long, value_name = "LEVEL", value_parser = level, env = "KOKESHI_SIMD_LEVEL")]
     pub(crate) simd_level: Option<Level>,
     /// How products are computed; the default is `bf16` where the model is stored so and the
     /// processor multiplies it, else `f32`
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, env = "KOKESHI_PRECISION")]
     pub(crate) precision: Option<Precision>,
 }
 
@@ -306,6 +315,12 @@ pub(crate) struct SynthesizeArguments {
 
 fn shape(name: &str) -> Result<Shape, String> {
     one_of(Shape::ALL, Shape::name, name)
+}
+
+/// A number of seconds, such as `30` or `0.5`.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    number.filter(|time| !time.is_zero()).ok_or_else(|| "expected seconds, above 0".to_owned())
 }
 
 /// The value called `name`, or which names there are.

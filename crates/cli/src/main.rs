@@ -35,6 +35,7 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
     match command {
         Command::Embed(options) => commands::embed::run(options, printer),
         Command::Similarity(options) => commands::similarity::run(options, printer),
+        Command::Serve(options) => commands::serve::run(options, printer),
         Command::Bench(options) => commands::bench::run(options, printer),
         Command::Models(command) => commands::models::run(command, printer),
     }

@@ -78,7 +78,8 @@ impl Place {
         })
     }
 
-    fn open(&self, options: &LoadOptions) -> kokeshi::Result<Model> {
+    /// Loads the model.
+    pub(crate) fn open(&self, options: &LoadOptions) -> kokeshi::Result<Model> {
         match self {
             Self::Bundled => Model::starter(options),
             Self::Folder(folder) => Model::open(folder, options),

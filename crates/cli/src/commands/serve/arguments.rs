@@ -1,0 +1,233 @@
+//! The options of `kokeshi serve`. Each can be a flag, a variable or a key of the configuration
+//! file: see `file.rs`.
+
+use crate::args::{DeviceArguments, seconds};
+use crate::bytes;
+use clap::{ArgAction, Args, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArguments {
+    /// A TOML file with any of these options as keys (`max-items = 512`). Flags win over
+    /// environment variables, and these over the file
+    #[arg(long, value_name = "FILE", env = "KOKESHI_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check the configuration and load the models, then end without serving
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) address: AddressArguments,
+    #[command(flatten)]
+    pub(crate) models: ModelsArguments,
+    #[command(flatten)]
+    pub(crate) access: AccessArguments,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArguments,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Address")]
+pub(crate) struct AddressArguments {
+    /// Address to listen on
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "KOKESHI_HOST")]
+    pub(crate) host: IpAddr,
+    /// Port; 0 takes a free one, which is printed
+    #[arg(long, default_value_t = 8080, env = "KOKESHI_PORT")]
+    pub(crate) port: u16,
+    /// Certificate chain for TLS, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "KOKESHI_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key for TLS, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "KOKESHI_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Origin that browsers may call from, or `*`; may be given several times. Without it, CORS is
+    /// off
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "KOKESHI_CORS_ORIGIN")]
+    pub(crate) cors_origin: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Models")]
+pub(crate) struct ModelsArguments {
+    /// A model to serve: a known name, a hub id or a folder, or `NAME=` and one of these, which
+    /// clients then call NAME; may be given several times. The first serves requests that name none
+    #[arg(
+        long = "model",
+        value_name = "[NAME=]MODEL",
+        value_delimiter = ',',
+        default_value = "starter",
+        env = "KOKESHI_MODEL"
+    )]
+    pub(crate) models: Vec<String>,
+    /// Task of requests that name none, with models that have it
+    #[arg(long, value_name = "TASK", env = "KOKESHI_DEFAULT_TASK")]
+    pub(crate) default_task: Option<String>,
+    /// Join several `retrieval.query` inputs with late chunking to one document, as the hosted
+    /// service does; by default they are embedded one by one
+    #[arg(long, env = "KOKESHI_JOIN_QUERIES")]
+    pub(crate) join_queries: bool,
+    /// Folder for the classifiers that `/v1/train` makes; without it, training is off
+    #[arg(long, value_name = "FOLDER", env = "KOKESHI_CLASSIFIERS")]
+    pub(crate) classifiers: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessArguments {
+    /// TOML file of hashed API keys and their limits
+    #[arg(long, value_name = "FILE", env = "KOKESHI_API_KEY_FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// API key in clear, best set as a variable: other users of a machine can see flags; may be
+    /// given several times
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_delimiter = ',',
+        env = "KOKESHI_API_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) api_key: Vec<String>,
+    /// Listen beyond this machine although no key is configured
+    #[arg(long, env = "KOKESHI_ALLOW_OPEN")]
+    pub(crate) allow_open: bool,
+    /// Serve /metrics without a key although keys are configured
+    #[arg(long, env = "KOKESHI_PUBLIC_METRICS")]
+    pub(crate) public_metrics: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArguments {
+    /// Largest body
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = bytes::parse,
+        default_value = "32MiB",
+        env = "KOKESHI_MAX_BODY"
+    )]
+    pub(crate) max_body: usize,
+    /// Most items of `input`
+    #[arg(long, value_name = "N", default_value_t = 2048, env = "KOKESHI_MAX_ITEMS")]
+    pub(crate) max_items: usize,
+    /// Most tokens of a request
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, env = "KOKESHI_MAX_REQUEST_TOKENS")]
+    pub(crate) max_request_tokens: usize,
+    /// Most tokens that wait for a model or run; beyond it, requests are refused with 429
+    #[arg(long, value_name = "N", default_value_t = 1 << 18, env = "KOKESHI_QUEUE_TOKENS")]
+    pub(crate) queue_tokens: usize,
+    /// Most open connections; others wait to be accepted
+    #[arg(long, value_name = "N", default_value_t = 1024, env = "KOKESHI_MAX_CONNECTIONS")]
+    pub(crate) max_connections: usize,
+    /// Seconds until a request's headers have arrived, and between requests of a connection
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = seconds,
+        default_value = "30",
+        env = "KOKESHI_HEADER_TIMEOUT"
+    )]
+    pub(crate) header_timeout: Duration,
+    /// Seconds until a body has arrived
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = seconds,
+        default_value = "60",
+        env = "KOKESHI_BODY_TIMEOUT"
+    )]
+    pub(crate) body_timeout: Duration,
+    /// Seconds until a request is answered, its time in the queue included
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = seconds,
+        default_value = "600",
+        env = "KOKESHI_REQUEST_TIMEOUT"
+    )]
+    pub(crate) request_timeout: Duration,
+    /// Seconds that the forward pass of /ready may take
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = seconds,
+        default_value = "10",
+        env = "KOKESHI_READY_TIMEOUT"
+    )]
+    pub(crate) ready_timeout: Duration,
+    /// Seconds that accepted requests have after a signal to stop
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = seconds,
+        default_value = "30",
+        env = "KOKESHI_DRAIN_TIMEOUT"
+    )]
+    pub(crate) drain_timeout: Duration,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Telemetry")]
+pub(crate) struct TelemetryArguments {
+    /// How the log on standard error is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "KOKESHI_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// What is logged
+    #[arg(long, value_enum, default_value_t = LogLevel::Info, env = "KOKESHI_LOG_LEVEL")]
+    pub(crate) log_level: LogLevel,
+    /// Log the texts of inputs as well
+    #[arg(long, action = ArgAction::SetTrue, env = "KOKESHI_LOG_INPUTS")]
+    pub(crate) log_inputs: bool,
+    /// Send a span a request to an OpenTelemetry collector, as OTLP over HTTP, such as
+    /// `http://localhost:4318`
+    #[arg(long, value_name = "URL", env = "KOKESHI_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    /// Every request
+    Info,
+    Debug,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_documented_table_has_every_option_with_its_variable() {
+        let table = include_str!("../../../../../docs/serve.md");
+        let command = Arguments::command();
+        let serve = command.find_subcommand("serve").expect("the command");
+        let mut variables = 0;
+        for argument in serve.get_arguments().filter(|arg| arg.get_long() != Some("help")) {
+            let flag = format!("`--{}`", argument.get_long().expect("a flag"));
+            let row = table.lines().find(|line| line.starts_with('|') && line.contains(&flag));
+            let row = row.unwrap_or_else(|| panic!("{flag} is not in docs/serve.md"));
+            if let Some(variable) = argument.get_env() {
+                variables += 1;
+                let variable = format!("`{}`", variable.to_str().expect("text"));
+                assert!(row.contains(&variable), "{row}");
+            }
+        }
+        assert!(variables > 25, "{variables}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Keys, their limits, and what is open without them.
+
+use crate::{Server, command};
+use serde_json::json;
+use std::fs;
+use std::process::Output;
+
+/// `printf secret-a | sha256sum`
+const A: &str = "8766b9cb08e6040b704f1e3ee1e186efccf2635b1d2634d6525333007e6aeae1";
+
+fn with_keys(limits: &str) -> Server {
+    let file = format!("[[key]]\nname = \"team-a\"\nsha256 = \"{A}\"\n{limits}");
+    Server::start_with(
+        &["--api-key-file", "keys.toml"],
+        &[("KOKESHI_API_KEY", "secret-b")],
+        |folder| {
+            fs::write(folder.path().join("keys.toml"), &file).expect("a file");
+        },
+    )
+}
+
+fn ask(server: &Server, authorization: Option<&str>) -> crate::Answer {
+    let headers: Vec<_> = authorization.map(|value| ("Authorization", value)).into_iter().collect();
+    server.send("POST", "/v1/embeddings", &headers, b"{\"input\":\"x\"}")
+}
+
+#[test]
+fn keys_of_the_file_and_of_the_environment_open_and_others_do_not() {
+    let server = with_keys("");
+    assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
+    assert_eq!(ask(&server, Some("bearer  secret-b ")).status, 200);
+    ask(&server, None).refused(401, "AUTH_MISSING_API_KEY");
+    ask(&server, Some("Bearer secret-c")).refused(401, "AUTH_INVALID_API_KEY");
+    ask(&server, Some("Bearer ")).refused(401, "AUTH_INVALID_FORMAT");
+    ask(&server, Some("Basic c2VjcmV0LWE=")).refused(401, "AUTH_INVALID_FORMAT");
+    let prefixed = server.send("POST", "/task/separation/v1/embeddings", &[], b"{\"input\":\"x\"}");
+    prefixed.refused(401, "AUTH_MISSING_API_KEY");
+    for path in ["/health", "/live", "/ready", "/openapi.json", "/docs"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    for path in ["/metrics", "/v1/models", "/info", "/api/tags"] {
+        assert_eq!(server.get(path).status, 401, "{path}");
+    }
+    let log = server.log.lock().expect("a log").clone();
+    assert!(!log.contains("secret-"), "{log}");
+}
+
+#[test]
+fn without_keys_any_header_will_do() {
+    let server = Server::start(&[]);
+    for header in [None, Some("Bearer None"), Some("Bearer sk-x"), Some("nonsense")] {
+        assert_eq!(ask(&server, header).status, 200);
+    }
+}
+
+#[test]
+fn limits_of_a_key_are_counted_and_announced() {
+    let server = with_keys("requests_per_minute = 2");
+    let first = ask(&server, Some("Bearer secret-a"));
+    assert_eq!((first.status, first.header("x-ratelimit-remaining-requests")), (200, Some("1")));
+    assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
+    let third = ask(&server, Some("Bearer secret-a"));
+    third.refused(429, "RATE_REQUEST_LIMIT_EXCEEDED");
+    let seconds: u64 = third.header("retry-after").expect("a time").parse().expect("seconds");
+    assert!((1..=30).contains(&seconds), "{seconds}");
+    assert_eq!(ask(&server, Some("Bearer secret-b")).status, 200, "the other key has its own");
+
+    let server = with_keys("tokens_per_minute = 8");
+    let first = ask(&server, Some("Bearer secret-a"));
+    assert_eq!(first.status, 200);
+    let tokens = first.json()["usage"]["total_tokens"].as_u64().expect("tokens");
+    let left = (8 - tokens).to_string();
+    assert_eq!(first.header("x-ratelimit-remaining-tokens"), Some(left.as_str()));
+    let headers = [("Authorization", "Bearer secret-a")];
+    let more = json!({"input": "a b c d e f g h"}).to_string();
+    let refused = server.send("POST", "/v1/embeddings", &headers, more.as_bytes());
+    refused.refused(429, "RATE_TOKEN_LIMIT_EXCEEDED");
+
+    let server = with_keys("concurrency = 0");
+    let refused = ask(&server, Some("Bearer secret-a"));
+    refused.refused(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+}
+
+/// A server that does not start.
+#[track_caller]
+fn failure(args: &[&str], env: &[(&str, &str)], file: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("file.toml"), file).expect("a file");
+    let Output { status, stderr, .. } = command(args, env, &folder).output().expect("an end");
+    let stderr = String::from_utf8(stderr).expect("text");
+    assert!(!status.success(), "{stderr}");
+    stderr
+}
+
+#[test]
+fn other_machines_need_a_key_or_permission() {
+    let refused = failure(&["--host", "0.0.0.0", "--check"], &[], "");
+    assert!(refused.contains("no API key is configured"), "{refused}");
+    for (args, env) in [
+        (&["--host", "0.0.0.0", "--check", "--allow-open"][..], &[][..]),
+        (&["--host", "0.0.0.0", "--check"], &[("KOKESHI_API_KEY", "secret")]),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = command(args, env, &folder).output().expect("an end");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn flags_win_over_variables_and_these_over_the_file() {
+    let file =
+        "max-items = 1\ndefault-task = \"separation\"\nmodel = [\"a=starter\", \"b=starter\"]\n";
+    let fill = |folder: &tempfile::TempDir| {
+        fs::write(folder.path().join("file.toml"), file).expect("a file");
+    };
+    let limit = |server: &Server| {
+        let error = server.post("/v1/embeddings", &json!({"input": vec!["a"; 4]}));
+        let error = error.refused(400, "INPUT_TOO_MANY_ITEMS");
+        error["detail"].as_str().and_then(|text| text.rsplit(' ').next()).expect("text").to_owned()
+    };
+    let config = ["--config", "file.toml"];
+    let server = Server::start_with(&config, &[], fill);
+    assert_eq!(limit(&server), "1");
+    let names = server.get("/v1/models").good();
+    assert_eq!((&names["data"][0]["id"], &names["data"][1]["id"]), (&json!("a"), &json!("b")));
+    let env = [("KOKESHI_MAX_ITEMS", "2")];
+    assert_eq!(limit(&Server::start_with(&config, &env, fill)), "2");
+    let flags = ["--config", "file.toml", "--max-items", "3"];
+    assert_eq!(limit(&Server::start_with(&flags, &env, fill)), "3");
+}
+
+#[test]
+fn faults_of_the_configuration_are_told_before_anything_is_served() {
+    let config = ["--config", "file.toml", "--check"];
+    for (args, file, message) in [
+        (&config[..], "max-itmes = 1", "unknown key `max-itmes`"),
+        (&config, "max-items = \"x\"", "--max-items"),
+        (&config, "max-items = [", "is not TOML"),
+        (&config, "max-items = {a = 1}", "`max-items` has a value of the wrong type"),
+        (&["--config", "no.toml"], "", "cannot read the configuration no.toml"),
+        (&["--api-key-file", "file.toml"], "", "it has no [[key]]"),
+        (&["--api-key-file", "file.toml"], "[[key]]\nname='x'\nsha256='y'", "key `x`"),
+        (&["--model", "jina-embeddings-v3"], "", "is not on this machine"),
+        (&["--model", "a=starter", "--model", "A=starter"], "", "named twice"),
+        (&["--default-task", "nonsense"], "", "default task `nonsense`"),
+        (&["--cors-origin", "example.org"], "", "is not an origin"),
+        (&["--tls-cert", "file.toml", "--tls-key", "file.toml"], "", "file.toml"),
+        (&["--drain-timeout", "0"], "", "expected seconds"),
+    ] {
+        let stderr = failure(args, &[], file);
+        assert!(stderr.contains(message), "{args:?} {file:?}: {stderr}");
+    }
+}
+
+#[test]
+fn browsers_may_call_only_when_asked_to() {
+    let ask = |server: &Server| {
+        let headers =
+            [("Origin", "https://example.org"), ("Access-Control-Request-Method", "POST")];
+        let answer = server.send("OPTIONS", "/v1/embeddings", &headers, b"");
+        answer.header("access-control-allow-origin").map(str::to_owned)
+    };
+    assert_eq!(ask(&Server::start(&[])), None);
+    let open = Server::start(&["--cors-origin", "https://example.org"]);
+    assert_eq!(ask(&open).as_deref(), Some("https://example.org"));
+    assert_eq!(ask(&Server::start(&["--cors-origin", "https://example.com"])), None);
+}
+
+#[test]
+fn tls_is_spoken_with_the_given_certificate() {
+    use ureq::tls::{Certificate, RootCerts, TlsConfig};
+    let file = |name: &str| kokeshi_testkit::fixture(&format!("tls/{name}"));
+    let (certificate, key) = (file("certificate.pem"), file("key.pem"));
+    let path = |path: &std::path::Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let server = Server::start(&["--tls-cert", &path(&certificate), "--tls-key", &path(&key)]);
+    let pem = fs::read(&certificate).expect("a certificate");
+    let root = Certificate::from_pem(&pem).expect("a certificate");
+    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build();
+    let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
+    let port = server.address.rsplit(':').next().expect("a port");
+    let url = format!("https://localhost:{port}/v1/embeddings");
+    let mut answer = agent.post(&url).send("{\"input\":\"x\"}").expect("an answer");
+    let body = answer.body_mut().read_to_string().expect("a body");
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body["model"], "starter");
+    // Nobody gets an answer in clear.
+    assert!(ureq::get(&format!("http://localhost:{port}/live")).call().is_err());
+}

@@ -1,0 +1,238 @@
+//! `kokeshi serve` as its clients meet it: each test starts the real program on a free port and
+//! speaks HTTP with it.
+
+mod access;
+mod classify;
+mod dialects;
+mod embeddings;
+mod end;
+mod guide;
+mod late;
+mod refusals;
+
+use kokeshi_testkit::fixture;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A running server; it is killed when dropped.
+struct Server {
+    child: Child,
+    address: String,
+    /// What it wrote to standard error so far.
+    log: Arc<Mutex<String>>,
+    /// Where it runs; removed when dropped.
+    _folder: TempDir,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Server {
+    /// Starts `kokeshi serve` with `args` and the bundled model.
+    fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[], |_| ())
+    }
+
+    /// Starts it with a tiny checkpoint under the name of the released v3.
+    fn v3(args: &[&str]) -> Self {
+        let model = format!("jina-embeddings-v3={}", fixture("v3-tiny/original").display());
+        Self::start(&[&["--model", model.as_str()], args].concat())
+    }
+
+    /// Starts it in an empty folder that `fill` may put files into.
+    fn start_with(args: &[&str], env: &[(&str, &str)], fill: impl Fn(&TempDir)) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fill(&folder);
+        let mut child = command(args, env, &folder).spawn().expect("a running program");
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut log = String::new();
+        let address = loop {
+            let mut line = String::new();
+            let read = lines.read_line(&mut line).expect("a log");
+            assert!(read > 0, "the server ended: {log}");
+            log.push_str(&line);
+            if let Some((_, address)) = line.trim().split_once("listening on ") {
+                break address.rsplit('/').next().expect("an address").to_owned();
+            }
+        };
+        let log = Arc::new(Mutex::new(log));
+        let writer = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                *writer.lock().expect("a log") += &(line + "\n");
+            }
+        });
+        Self { child, address, log, _folder: folder }
+    }
+
+    /// `POST` of JSON.
+    #[track_caller]
+    fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[], body.to_string().as_bytes())
+    }
+
+    #[track_caller]
+    fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        write_request(&mut stream, method, path, headers, body);
+        let mut raw = Vec::new();
+        stream.read_to_end(&mut raw).expect("an answer");
+        Answer::read(&raw)
+    }
+
+    #[track_caller]
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a socket");
+        stream
+    }
+
+    /// The vectors of a good answer of `/v1/embeddings`.
+    #[track_caller]
+    fn vectors(&self, body: &Value) -> Vec<Vec<f32>> {
+        let answer = self.post("/v1/embeddings", body).good();
+        let data = answer["data"].as_array().expect("data");
+        data.iter().map(|item| vector(&item["embedding"])).collect()
+    }
+
+    /// Waits until `text` is among the metrics.
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        let started = Instant::now();
+        while !self.get("/metrics").text().contains(text) {
+            assert!(started.elapsed() < Duration::from_secs(60), "{text} does not happen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[cfg(unix)]
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        assert!(killed.success());
+    }
+}
+
+fn command(args: &[&str], env: &[(&str, &str)], folder: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kokeshi"));
+    command
+        .arg("serve")
+        .args(["--port", "0"])
+        .args(args)
+        .current_dir(folder.path())
+        .env_clear()
+        .env("HF_HUB_CACHE", folder.path().join("hub"))
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn write_request(
+    stream: &mut TcpStream,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+    request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += "\r\n";
+    // A server may answer and close before it has read a body that it refuses.
+    let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.write_all(body));
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Answer {
+    #[track_caller]
+    fn read(raw: &[u8]) -> Self {
+        let end = raw.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head");
+        let head = std::str::from_utf8(&raw[..end]).expect("a head in UTF-8");
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status");
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").expect("a header");
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        Self {
+            status: status.parse().expect("a status"),
+            headers: lines.map(header).collect(),
+            body: raw[end + 4..].to_vec(),
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The JSON of an answer with status 200.
+    #[track_caller]
+    fn good(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        self.json()
+    }
+
+    /// The JSON of a refusal, which both halves of the error agree on.
+    #[track_caller]
+    fn refused(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        let body = self.json();
+        assert_eq!(body["code"], code, "{body}");
+        assert!(body["detail"].is_string() && !body["detail"].as_str().expect("text").is_empty());
+        assert_eq!(body["error"]["message"], body["detail"]);
+        assert_eq!(body["error"]["code"], code);
+        assert!(body["error"].get("param").is_some() && body["error"]["type"].is_string());
+        assert_eq!(body["request_id"].as_str(), self.header("x-request-id"));
+        body
+    }
+}
+
+#[track_caller]
+fn vector(value: &Value) -> Vec<f32> {
+    let numbers = value.as_array().unwrap_or_else(|| panic!("no vector: {value}"));
+    numbers.iter().map(|number| number.as_f64().expect("a number") as f32).collect()
+}
+
+/// A v2 checkpoint for tests.
+fn tiny_v2() -> PathBuf {
+    fixture("v2-tiny/std_wordpiece")
+}

@@ -1,0 +1,132 @@
+//! Bad requests get one clear answer, and the server goes on.
+
+use crate::Server;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+#[test]
+fn wrong_types_are_422_and_name_the_field() {
+    let server = Server::v3(&[]);
+    for (body, field) in [
+        (json!({"input": "x", "task": 7}), "task"),
+        (json!({"input": "x", "task": "no-task"}), "task"),
+        (json!({"input": "x", "dimensions": "many"}), "dimensions"),
+        (json!({"input": "x", "dimensions": -1}), "dimensions"),
+        (json!({"input": "x", "dimensions": 0}), "dimensions"),
+        (json!({"input": "x", "dimensions": 1e300}), "dimensions"),
+        (json!({"input": "x", "dimensions": 100_000}), "dimensions"),
+        (json!({"input": "x", "dimensions": 1.5}), "dimensions"),
+        (json!({"input": "x", "late_chunking": "yes"}), "late_chunking"),
+        (json!({"input": "x", "normalized": 1}), "normalized"),
+        (json!({"input": "x", "truncate": []}), "truncate"),
+        (json!({"input": "x", "embedding_type": "int8"}), "embedding_type"),
+        (json!({"input": "x", "encoding_format": []}), "encoding_format"),
+        (json!({"input": "x", "encoding_type": 7}), "encoding_type"),
+        (json!({"input": "x", "model": 7}), "model"),
+        (json!({"input": 7}), "input"),
+        (json!({"input": null}), "input"),
+        (json!({"input": []}), "input"),
+        (json!({"input": true}), "input"),
+        (json!({"input": ["a", null]}), "input[1]"),
+        (json!({"input": ["a", 7]}), "input[1]"),
+        (json!({"input": ["a", ["b"]]}), "input[1]"),
+        (json!({"input": [["a"], "b"]}), "input[1]"),
+        (json!({"input": [["a"], []]}), "input[1]"),
+        (json!({"input": [["a"], ["b", ["c"]]]}), "input[1][1]"),
+        (json!({"input": ["a", {"image": "http://x"}]}), "input[1]"),
+        (json!({"input": ["a", {"id": 1}]}), "input[1]"),
+        (json!({"input": [{"text": 7}]}), "input[0].text"),
+    ] {
+        let error = server.post("/v1/embeddings", &body).refused(422, "INPUT_VALIDATION");
+        assert_eq!(error["errors"][0]["field"], field, "{error}");
+        assert_eq!(error["error"]["param"], field);
+    }
+    for body in [json!({}), json!({"model": "jina-embeddings-v3"})] {
+        let error = server.post("/v1/embeddings", &body).refused(422, "INPUT_VALIDATION");
+        assert!(error["detail"].as_str().expect("a text").contains("`input`"), "{error}");
+    }
+}
+
+#[test]
+fn other_refusals_have_the_codes_of_the_service() {
+    let server = Server::v3(&["--max-items", "3", "--max-body", "100kB"]);
+    let post = |body: &Value| server.post("/v1/embeddings", body);
+    let error = post(&json!({"model": "gpt", "input": "x"})).refused(400, "INPUT_MODEL_NOT_FOUND");
+    assert!(error["detail"].as_str().expect("a text").contains("`jina-embeddings-v3`"));
+    let error = post(&json!({"input": ["a", "b", "c", "d"]})).refused(400, "INPUT_TOO_MANY_ITEMS");
+    let wanted = "\"input\" length 4 is larger than the largest allowed size 3";
+    assert_eq!(error["detail"], wanted);
+    let long = json!({"input": ["a", "word ".repeat(9000)]});
+    let error = post(&long).refused(400, "INPUT_TOO_LONG");
+    let detail = error["detail"].as_str().expect("a text");
+    assert!(detail.contains("text 1") && detail.contains("8192"), "{detail}");
+    let error =
+        post(&json!({"input": [[1, 2], [4_000_000_000_u32]]})).refused(400, "INPUT_TOKEN_IDS");
+    assert!(error["detail"].as_str().expect("text").contains("check_embedding_ctx_length=False"));
+    post(&json!({"input": "x".repeat(200_000)})).refused(413, "INPUT_TOO_LARGE");
+    server.get("/v1/embeddings").refused(405, "METHOD_NOT_ALLOWED");
+    server.get("/nothing").refused(404, "RESOURCE_NOT_FOUND");
+    let raw = |body: &[u8]| server.send("POST", "/v1/embeddings", &[], body);
+    for body in [&b"{"[..], b"", b"nonsense", b"{\"input\": \"\xff\"}", b"{\"input\":\"x\"} more"] {
+        raw(body).refused(400, "INPUT_INVALID_JSON");
+    }
+    raw("[".repeat(50_000).as_bytes()).refused(400, "INPUT_INVALID_JSON");
+    let deep = format!("{{\"input\":{}", "[".repeat(50_000));
+    raw(deep.as_bytes()).refused(400, "INPUT_INVALID_JSON");
+    let zipped = [("Content-Encoding", "gzip")];
+    let answer = server.send("POST", "/v1/embeddings", &zipped, b"{\"input\":\"x\"}");
+    answer.refused(415, "INPUT_INVALID_ENCODING");
+    assert_eq!(server.get("/ready").status, 200);
+}
+
+#[test]
+fn slow_headers_and_bodies_end() {
+    let server = Server::start(&["--header-timeout", "0.5", "--body-timeout", "0.5"]);
+    let started = Instant::now();
+    let mut slow = server.connect();
+    slow.write_all(b"POST /v1/embeddings HTTP/1.1\r\nHost:").expect("a part of a head");
+    let mut answer = Vec::new();
+    // Either an answer or the end of the connection.
+    let _ = slow.read_to_end(&mut answer);
+    let mut slow = server.connect();
+    let head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+    slow.write_all(head).expect("a part of a body");
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(server.get("/ready").status, 200);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_a_list_as_a_single_text() {
+    let server = Server::start(&["--queue-tokens", "1"]);
+    let long = json!({"input": vec!["word ".repeat(8000); 8]});
+    let refused = std::thread::scope(|scope| {
+        let busy = scope.spawn(|| server.post("/v1/embeddings", &long));
+        server.wait_for("kokeshi_queue_requests{model=\"starter\"} 1");
+        let inputs = [json!("x"), json!(["x", "y"])];
+        let refused = inputs.map(|input| server.post("/v1/embeddings", &json!({"input": input})));
+        assert_eq!(server.get("/ready").status, 200, "busy is not stuck");
+        assert_eq!(busy.join().expect("an answer").status, 200);
+        refused
+    });
+    for answer in refused {
+        answer.refused(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+        assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().is_ok()));
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_takes_its_work_with_it() {
+    let server = Server::start(&[]);
+    let long = json!({"input": vec!["word ".repeat(8000); 64]}).to_string();
+    let mut stream = server.connect();
+    crate::write_request(&mut stream, "POST", "/v1/embeddings", &[], long.as_bytes());
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 1");
+    drop(stream);
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 0");
+    let metrics = server.get("/metrics").text();
+    assert!(!metrics.contains("kokeshi_texts_total{model=\"starter\""), "nothing was answered");
+}

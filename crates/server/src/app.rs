@@ -1,0 +1,75 @@
+//! What all handlers share.
+
+use crate::auth::Keys;
+use crate::classifiers::Classifiers;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::registry::{ModelEntry, Registry};
+use crate::shutdown::Drain;
+use crate::traces::Traces;
+use kokeshi::Models;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+
+/// The state of a server.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) registry: Registry,
+    pub(crate) keys: Keys,
+    pub(crate) classifiers: Option<Classifiers>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) drain: Drain,
+    /// When the server started, in seconds since 1970.
+    pub(crate) started: u64,
+    /// Where spans of requests go.
+    pub(crate) traces: Option<Traces>,
+    /// Held by whoever tokenises or else computes outside a queue: more of them than cores would
+    /// only make each slower.
+    pub(crate) workers: Arc<Semaphore>,
+}
+
+impl App {
+    /// Checks the configuration as far as that goes without a socket.
+    pub(crate) fn new(config: Config, entries: Vec<ModelEntry>, models: Models) -> Result<Self> {
+        let keys = Keys::new(&config)?;
+        if keys.is_empty() && !config.allow_open && !config.address.ip().is_loopback() {
+            return Err(Error::Open { address: config.address });
+        }
+        let metrics: Arc<Metrics> = Arc::default();
+        let queue_tokens = config.limits.queue_tokens;
+        let registry = Registry::new(entries, models, queue_tokens, Arc::clone(&metrics))?;
+        let classifiers = config.classifiers.as_deref().map(Classifiers::open).transpose()?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = Arc::new(Semaphore::new(cores));
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let drain = Drain::default();
+        let traces = config.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
+        Ok(Self { config, registry, keys, classifiers, metrics, drain, started, traces, workers })
+    }
+
+    /// Loads the models: all of them, or with a memory budget the first, so that faults show
+    /// before the first request.
+    pub(crate) fn load(&self, all: bool) -> Result<()> {
+        let entries = self.registry.entries();
+        let entries = if all { entries } else { &entries[..1] };
+        for entry in entries {
+            let name = || entry.name.clone();
+            let running = self.registry.run(entry);
+            running.map_err(|source| Error::Model { name: name(), source })?;
+        }
+        self.check_default_task(all)
+    }
+
+    fn check_default_task(&self, all: bool) -> Result<()> {
+        let Some(task) = self.config.default_task.as_ref().filter(|_| all) else { return Ok(()) };
+        let running = self.registry.running();
+        let tasks = running.iter().flat_map(|running| &running.model.config().tasks);
+        match tasks.into_iter().any(|known| known.name == *task) {
+            true => Ok(()),
+            false => Err(Error::DefaultTask { task: task.clone() }),
+        }
+    }
+}

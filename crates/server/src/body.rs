@@ -1,0 +1,55 @@
+//! Reading a request's body, within its size and time.
+
+use crate::app::App;
+use crate::problem::{Outcome, Problem};
+use crate::wire;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// A JSON body of type `T`.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Outcome<Self> {
+        check_encoding(request.headers())?;
+        let bytes = read(request.into_body(), app).await?;
+        wire::parse(&bytes).map(Self)
+    }
+}
+
+fn check_encoding(headers: &HeaderMap) -> Outcome<()> {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    if encoding.is_none_or(|encoding| encoding == "identity") {
+        return Ok(());
+    }
+    let message = "compressed bodies are not read; send JSON without Content-Encoding";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "INPUT_INVALID_ENCODING", message))
+}
+
+async fn read(body: Body, app: &App) -> Outcome<Bytes> {
+    let limit = app.config.limits.body_bytes;
+    let collected = Limited::new(body, limit).collect();
+    match tokio::time::timeout(app.config.timeouts.body, collected).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message =
+                format!("the body is larger than {limit} bytes; send fewer texts at once");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INPUT_TOO_LARGE", message))
+        }
+        Ok(Err(error)) => {
+            let message = format!("the body did not arrive whole: {error}");
+            Err(Problem::bad_request("INPUT_INCOMPLETE", message))
+        }
+        Err(_) => {
+            let seconds = app.config.timeouts.body.as_secs_f64();
+            let message = format!("the body did not arrive within {seconds} seconds");
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "INPUT_TIMEOUT", message))
+        }
+    }
+}

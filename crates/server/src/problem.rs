@@ -1,0 +1,112 @@
+//! What a request is refused with, before a dialect gives it a body.
+
+use crate::running::queue_full;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::time::Duration;
+
+/// A refusal: status, the hosted service's code, and one sentence that says what to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    /// The field of the body that is at fault, such as `input[3]`.
+    pub(crate) field: Option<String>,
+    /// When to try again.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// The result of everything that answers a request.
+pub(crate) type Outcome<T> = Result<T, Problem>;
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), field: None, retry_after: None }
+    }
+
+    /// 400: the request can never succeed.
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 422: `field` has a wrong type or value.
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "INPUT_VALIDATION", message);
+        Self { field: Some(field.into()), ..problem }
+    }
+
+    /// 404 for things that are named in a path.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND", message)
+    }
+
+    /// 500: a fault of the server, with nothing in it that the client could change.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+    }
+
+    /// 503: not now.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message);
+        problem.retry_after(Duration::from_secs(1))
+    }
+
+    /// 429 with the code of the limit that was met.
+    pub(crate) fn limited(
+        code: &'static str,
+        message: impl Into<String>,
+        retry_after: Duration,
+    ) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after)
+    }
+
+    /// 504: accepted, and not answered in time.
+    pub(crate) fn timeout(limit: Duration) -> Self {
+        let seconds = limit.as_secs_f64();
+        let message = format!("the request was not answered within {seconds} seconds");
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "SERVICE_TIMEOUT", message)
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+}
+
+/// The status, `Retry-After`, and the problem itself as an extension: `wire::error` writes the
+/// body once the dialect and the request's id are known.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Statuses are those of the hosted service where it is known; see `docs/serve.md`.
+impl From<kokeshi::Error> for Problem {
+    fn from(error: kokeshi::Error) -> Self {
+        use kokeshi::Error as E;
+        let message = match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        };
+        match error {
+            E::UnknownTask { .. } => Self::invalid("task", message),
+            E::Dimensions { .. } | E::FixedWidth { .. } => Self::invalid("dimensions", message),
+            E::TooLong { .. } | E::TooLarge { .. } => Self::bad_request("INPUT_TOO_LONG", message),
+            E::Options(_) => Self::bad_request("INPUT_INVALID", message),
+            E::Budget { .. } => Self::unavailable(message),
+            E::QueueFull { waiting_tokens, limit, retry_after } => {
+                queue_full(waiting_tokens, limit, retry_after)
+            }
+            E::QueueClosed => Self::unavailable("the server is stopping"),
+            _ => Self::internal(message),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `POST /v1/embeddings` for Jina's and OpenAI's clients.
+
+use super::written;
+use crate::app::App;
+use crate::body::Json;
+use crate::cl100k;
+use crate::embed::{EmbedRequest, Task};
+use crate::front::Caller;
+use crate::problem::Outcome;
+use crate::wire::embeddings::{self, EmbeddingsBody, ResponseSchema};
+use crate::wire::error::ErrorBody;
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+
+/// Embed texts
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "Jina and OpenAI",
+    request_body = EmbeddingsBody,
+    responses((status = 200, body = ResponseSchema), (status = "4XX", body = ErrorBody))
+)]
+pub(crate) async fn embeddings(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Json(body): Json<EmbeddingsBody>,
+) -> Outcome<Response> {
+    let kinds = body.types();
+    let request = EmbedRequest {
+        texts: body.input.texts("input", cl100k::decode)?,
+        model: body.model,
+        task: Task::Asked(body.task),
+        dimensions: body.dimensions.map(|count| count.0),
+        normalized: body.normalized.unwrap_or(true),
+        truncate: body.truncate.unwrap_or(false),
+        late_chunking: body.late_chunking,
+    };
+    let done = app.embed(request, &caller).await?;
+    written(&app, done, move |done| {
+        embeddings::write(&done.model, done.tokens, &done.vectors, &kinds)
+    })
+    .await
+}

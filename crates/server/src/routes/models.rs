@@ -1,0 +1,73 @@
+//! `/v1/models`.
+
+use crate::app::App;
+use crate::problem::{Outcome, Problem};
+use crate::registry::ModelEntry;
+use crate::wire::models::{ModelInfo, ModelList, Pricing};
+use axum::Json;
+use axum::extract::{Path, State};
+use std::sync::Arc;
+
+/// The served models
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "Jina and OpenAI",
+    responses((status = 200, body = ModelList))
+)]
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
+    let data = app.registry.entries().iter().map(|entry| described(&app, entry)).collect();
+    Json(ModelList { object: "list", data })
+}
+
+/// One model
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}",
+    tag = "Jina and OpenAI",
+    params(("id" = String, Path, description = "A model, with or without its owner")),
+    responses((status = 200, body = ModelInfo))
+)]
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Outcome<Json<ModelInfo>> {
+    let named = app.registry.find(Some(&id));
+    let entry = named.map_err(|problem| Problem::not_found(problem.message))?.entry;
+    Ok(Json(described(&app, entry)))
+}
+
+fn described(app: &App, entry: &ModelEntry) -> ModelInfo {
+    let running = app.registry.running();
+    let running = running.iter().find(|running| running.name == entry.name);
+    let config = running.map(|running| running.model.config());
+    let tasks = config.map(|config| config.tasks.iter().map(|task| task.name.clone()).collect());
+    let licence = entry.licence.as_ref();
+    ModelInfo {
+        id: entry.name.clone(),
+        object: "model",
+        created: app.started,
+        owned_by: entry
+            .repo
+            .as_deref()
+            .and_then(|repo| repo.split('/').next())
+            .unwrap_or("local")
+            .to_owned(),
+        name: entry.name.clone(),
+        hugging_face_id: entry.repo.clone(),
+        description: licence.map_or_else(
+            || "licence unknown: see where the model is from".to_owned(),
+            |licence| format!("licence {}: {}", licence.id, licence.note),
+        ),
+        input_modalities: ["text"],
+        output_modalities: ["embedding"],
+        licence: licence.map(|licence| licence.id.clone()),
+        licence_note: licence.map(|licence| licence.note.clone()),
+        loaded: running.is_some(),
+        context_length: config.map(|config| config.max_tokens),
+        dimensions: config.map(|config| config.hidden),
+        tasks,
+        supported_features: vec!["task", "dimensions", "late_chunking", "truncate", "normalized"],
+        pricing: Pricing { prompt: "0", completion: "0" },
+    }
+}

@@ -1,0 +1,63 @@
+//! What orchestrators and Prometheus ask.
+
+use crate::app::App;
+use crate::problem::{Outcome, Problem};
+use crate::running::Running;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kokeshi::Input;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The process answers
+#[utoipa::path(get, path = "/live", tag = "Operation", responses((status = 200, body = String)))]
+pub(crate) async fn live() -> &'static str {
+    "ok"
+}
+
+/// Every loaded model embeds a text through its queue
+///
+/// A full queue is ready as long as its work goes on.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "Operation",
+    responses((status = 200, body = String), (status = 503, description = "Stopping, or stuck"))
+)]
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Outcome<&'static str> {
+    if app.drain.is_closing() {
+        return Err(Problem::unavailable("the server is stopping"));
+    }
+    let limit = app.config.timeouts.ready;
+    for running in app.registry.running() {
+        let name = running.name.clone();
+        match probe(running, limit).await {
+            Ok(()) => {}
+            Err(problem) if problem.status == StatusCode::TOO_MANY_REQUESTS => {}
+            Err(problem) => {
+                tracing::error!(model = name, problem = problem.message, "not ready");
+                let message = format!("the model `{name}` does not answer: {}", problem.message);
+                return Err(Problem::unavailable(message));
+            }
+        }
+    }
+    Ok("ready")
+}
+
+async fn probe(running: Arc<Running>, limit: Duration) -> Outcome<()> {
+    if let Some(stalled) = running.stats().stalled.filter(|stalled| *stalled > limit) {
+        let seconds = stalled.as_secs_f64();
+        return Err(Problem::unavailable(format!("a worker is stuck for {seconds:.0} seconds")));
+    }
+    // A few tokens: the work of tokenising them is less than that of moving them to a thread.
+    let request = running.model.prepare(&[Input::new("ready")])?;
+    running.embed(request, "probe", limit).await.map(|_| ())
+}
+
+/// Figures for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, body = String)))]
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.text(&app.registry.running());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}

@@ -1,0 +1,106 @@
+//! Cohere: `/v2/embed` and `/v1/embed`.
+
+use super::embeddings::Count;
+use super::vectors::write_vector;
+use kokeshi::EmbeddingType;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A request of Cohere's API.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct CohereBody {
+    pub(crate) model: Option<String>,
+    pub(crate) texts: Option<Vec<String>>,
+    /// In place of `texts`.
+    pub(crate) inputs: Option<Vec<CohereInput>>,
+    /// Selects the task, with models that have it.
+    pub(crate) input_type: Option<InputType>,
+    /// `float`, `base64`, `binary`, `ubinary`.
+    pub(crate) embedding_types: Option<Vec<String>>,
+    pub(crate) output_dimension: Option<Count>,
+    pub(crate) truncate: Option<Truncate>,
+}
+
+/// An input in parts.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct CohereInput {
+    pub(crate) content: Vec<CoherePart>,
+}
+
+/// A part of an input.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct CoherePart {
+    pub(crate) text: Option<String>,
+}
+
+/// What texts are for.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InputType {
+    SearchQuery,
+    SearchDocument,
+    Classification,
+    Clustering,
+    Image,
+}
+
+/// What becomes of a text that is too long.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Truncate {
+    None,
+    Start,
+    End,
+}
+
+/// An answer, as one of the two API versions writes it.
+pub(crate) struct Answer<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) texts: &'a [String],
+    pub(crate) vectors: &'a [Vec<f32>],
+    pub(crate) tokens: usize,
+    /// Without types, `/v1/embed` answers with a plain list of floats.
+    pub(crate) types: Option<&'a [EmbeddingType]>,
+    pub(crate) api_version: &'a str,
+}
+
+impl Answer<'_> {
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let id = Value::from(self.id);
+        let shape = if self.types.is_some() { "by_type" } else { "floats" };
+        let head =
+            format!("{{\"id\":{id},\"response_type\":\"embeddings_{shape}\",\"embeddings\":");
+        let mut out = head.into_bytes();
+        match self.types {
+            None => self.write_list(&mut out, EmbeddingType::Float),
+            Some(types) => {
+                for (number, kind) in types.iter().enumerate() {
+                    let open = if number > 0 { ',' } else { '{' };
+                    out.extend_from_slice(format!("{open}\"{kind}\":").as_bytes());
+                    self.write_list(&mut out, *kind);
+                }
+                out.push(b'}');
+            }
+        }
+        let (texts, tokens, version) =
+            (Value::from(self.texts.to_vec()), self.tokens, self.api_version);
+        let tail = format!(
+            ",\"texts\":{texts},\"meta\":{{\"api_version\":{{\"version\":\"{version}\"}},\
+             \"billed_units\":{{\"input_tokens\":{tokens}}}}}}}"
+        );
+        out.extend_from_slice(tail.as_bytes());
+        out
+    }
+
+    fn write_list(&self, out: &mut Vec<u8>, kind: EmbeddingType) {
+        out.push(b'[');
+        for (index, vector) in self.vectors.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_vector(out, vector, &[kind]);
+        }
+        out.push(b']');
+    }
+}

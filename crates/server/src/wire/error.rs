@@ -1,0 +1,122 @@
+//! Bodies of refusals, as each dialect's clients read them.
+
+use crate::problem::Problem;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+/// Whose clients a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Jina and OpenAI, which share paths.
+    Jina,
+    Tei,
+    Ollama,
+    Cohere,
+}
+
+impl Dialect {
+    /// The dialect that a path is spoken in.
+    pub(crate) fn of(path: &str) -> Self {
+        match path {
+            "/embed" | "/embed_all" | "/info" => Self::Tei,
+            "/v1/embed" | "/v2/embed" => Self::Cohere,
+            _ if path.starts_with("/api/") => Self::Ollama,
+            _ => Self::Jina,
+        }
+    }
+}
+
+/// The Jina and the OpenAI error in one body. Of the clients tried, some read `detail`, which must
+/// be a string, and some `error.message`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody<'a> {
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    error: OpenAiError<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError<'a>>,
+}
+
+/// OpenAI's half of [`ErrorBody`].
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OpenAiError<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
+}
+
+/// The field that a 422 is about.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FieldError<'a> {
+    field: &'a str,
+    message: &'a str,
+    r#type: &'static str,
+}
+
+/// Gives a refusal its body. Statuses and headers stay.
+pub(crate) fn written(response: Response, dialect: Dialect, request_id: &str) -> Response {
+    let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
+    let body = body(&problem, dialect, request_id);
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let mut written = (json, body).into_response();
+    *written.status_mut() = response.status();
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
+            written.headers_mut().insert(name, value.clone());
+        }
+    }
+    written
+}
+
+fn body(problem: &Problem, dialect: Dialect, request_id: &str) -> String {
+    let message = problem.message.as_str();
+    let value = match dialect {
+        Dialect::Jina => json!(ErrorBody {
+            detail: message,
+            code: problem.code,
+            request_id,
+            error: OpenAiError {
+                message,
+                r#type: openai_type(problem.status),
+                param: problem.field.as_deref(),
+                code: problem.code,
+            },
+            errors: field_errors(problem),
+        }),
+        Dialect::Tei => json!({"error": message, "error_type": tei_type(problem.status)}),
+        Dialect::Ollama => json!({"error": message}),
+        Dialect::Cohere => json!({"message": message, "id": request_id}),
+    };
+    Value::to_string(&value)
+}
+
+fn field_errors(problem: &Problem) -> Vec<FieldError<'_>> {
+    let message = problem.message.as_str();
+    let error = |field| FieldError { field, message, r#type: "value_error" };
+    problem.field.as_deref().map(error).into_iter().collect()
+}
+
+fn openai_type(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        status if status.is_server_error() => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn tei_type(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => "Overloaded",
+        StatusCode::SERVICE_UNAVAILABLE => "Unhealthy",
+        status if status.is_server_error() => "Backend",
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => "Tokenizer",
+        _ => "Validation",
+    }
+}

@@ -1,0 +1,201 @@
+//! `input` in all its spellings: a text, `{"text": …}`, lists of both, lists of lists, token ids.
+
+use crate::problem::{Outcome, Problem};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+/// What a client sent, checked no further than JSON types.
+#[derive(Debug)]
+pub(crate) enum RawInput {
+    Text(String),
+    Token(u32),
+    List(Vec<Self>),
+}
+
+/// Texts to embed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Texts {
+    /// Texts in a row.
+    Flat(Vec<String>),
+    /// The chunks of each document: a list of lists.
+    Nested(Vec<Vec<String>>),
+}
+
+impl Texts {
+    /// Number of vectors that are asked for.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Flat(texts) => texts.len(),
+            Self::Nested(documents) => documents.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
+/// The types that an item of `input` may have, for messages.
+const EXPECTED: &str = "a text, {\"text\": …} or a list of these";
+
+impl<'de> Deserialize<'de> for RawInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = RawInput;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<RawInput, E> {
+        Ok(RawInput::Text(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<RawInput, E> {
+        Ok(RawInput::Text(text))
+    }
+
+    fn visit_u64<E: Error>(self, token: u64) -> Result<RawInput, E> {
+        let token = u32::try_from(token);
+        token.map(RawInput::Token).map_err(|_| E::custom("a token id is a number below 2³²"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawInput, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(RawInput::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<RawInput, A::Error> {
+        let mut text = None;
+        let mut others = Vec::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if name == "text" {
+                text = fields.next_value::<Option<String>>()?;
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+                others.push(name);
+            }
+        }
+        match text {
+            Some(text) => Ok(RawInput::Text(text)),
+            None if others.iter().any(|name| is_picture(name)) => {
+                Err(A::Error::custom("images and PDFs need a multimodal model; send texts"))
+            }
+            None => Err(A::Error::custom("an item that is an object needs the field `text`")),
+        }
+    }
+}
+
+fn is_picture(field: &str) -> bool {
+    matches!(field, "image" | "pdf" | "url" | "bytes")
+}
+
+impl RawInput {
+    /// The texts of the field called `field`; `decode` turns token ids into a text.
+    pub(crate) fn texts(
+        self,
+        field: &str,
+        decode: impl Fn(&[u32]) -> Outcome<String>,
+    ) -> Outcome<Texts> {
+        let items = match self {
+            Self::List(items) => items,
+            Self::Text(text) => return Ok(Texts::Flat(vec![text])),
+            Self::Token(_) => {
+                return Err(Problem::invalid(field, format!("expected {EXPECTED}")));
+            }
+        };
+        if items.is_empty() {
+            return Err(Problem::invalid(field, "expected at least one text; the list is empty"));
+        }
+        match items[0] {
+            Self::Text(_) => all_texts(items, field).map(Texts::Flat),
+            Self::Token(_) => Ok(Texts::Flat(vec![decode(&all_tokens(items, field)?)?])),
+            Self::List(_) => lists(items, field, decode),
+        }
+    }
+}
+
+/// Lists of token ids are texts; lists of texts are documents.
+fn lists(
+    items: Vec<RawInput>,
+    field: &str,
+    decode: impl Fn(&[u32]) -> Outcome<String>,
+) -> Outcome<Texts> {
+    let ids = matches!(&items[0], RawInput::List(inner) if matches!(inner.first(), Some(RawInput::Token(_))));
+    let (mut texts, mut documents) = (Vec::new(), Vec::new());
+    for (index, item) in items.into_iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        let RawInput::List(inner) = item else {
+            let message = "expected a list, as the items before it are; do not mix both";
+            return Err(Problem::invalid(field, message));
+        };
+        if inner.is_empty() {
+            return Err(Problem::invalid(field, "expected at least one item; the list is empty"));
+        }
+        if ids {
+            texts.push(decode(&all_tokens(inner, &field)?)?);
+        } else {
+            documents.push(all_texts(inner, &field)?);
+        }
+    }
+    Ok(if ids { Texts::Flat(texts) } else { Texts::Nested(documents) })
+}
+
+fn all_texts(items: Vec<RawInput>, field: &str) -> Outcome<Vec<String>> {
+    let text = |(index, item): (usize, RawInput)| match item {
+        RawInput::Text(text) => Ok(text),
+        _ => {
+            let message = "expected a text, as the items before it are; do not mix both";
+            Err(Problem::invalid(format!("{field}[{index}]"), message))
+        }
+    };
+    items.into_iter().enumerate().map(text).collect()
+}
+
+fn all_tokens(items: Vec<RawInput>, field: &str) -> Outcome<Vec<u32>> {
+    let token = |(index, item): (usize, RawInput)| match item {
+        RawInput::Token(token) => Ok(token),
+        _ => {
+            let message = "expected a token id, as the items before it are; do not mix both";
+            Err(Problem::invalid(format!("{field}[{index}]"), message))
+        }
+    };
+    items.into_iter().enumerate().map(token).collect()
+}
+
+impl PartialSchema for RawInput {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let object = || {
+            let described = ObjectBuilder::new().schema_type(Type::Object);
+            described.property("text", text()).required("text")
+        };
+        let item = || AnyOfBuilder::new().item(text()).item(object());
+        let token = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let list = |items: RefOr<Schema>| ArrayBuilder::new().items(items).min_items(Some(1));
+        AnyOfBuilder::new()
+            .item(text())
+            .item(object())
+            .item(list(Schema::from(item()).into()))
+            .item(list(Schema::from(list(Schema::from(item()).into())).into()))
+            .item(list(Schema::from(token()).into()))
+            .item(list(Schema::from(list(Schema::from(token()).into())).into()))
+            .description(Some(
+                "One text, a list of texts, or a list of lists: the chunks of one document each, \
+                 for late chunking. Lists of integers are cl100k token ids, as some OpenAI \
+                 clients send them.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for RawInput {}

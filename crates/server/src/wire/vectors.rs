@@ -1,0 +1,144 @@
+//! Vectors as JSON, written into the body's one buffer: no tree of values, no copies of base64.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kokeshi::{EmbeddingType, Encoded, encode};
+
+/// Appends the value of `embedding`: one type is the value itself, several are an object keyed by
+/// type (the hosted form of that is not documented; its schema leaves no other shape).
+pub(crate) fn write_vector(out: &mut Vec<u8>, vector: &[f32], kinds: &[EmbeddingType]) {
+    if let [kind] = kinds {
+        return write_as(out, vector, *kind);
+    }
+    out.push(b'{');
+    for (number, kind) in kinds.iter().enumerate() {
+        let comma = if number > 0 { "," } else { "" };
+        out.extend_from_slice(format!("{comma}\"{kind}\":").as_bytes());
+        write_as(out, vector, *kind);
+    }
+    out.push(b'}');
+}
+
+/// Bytes that a vector of `dimensions` takes at most, about: to reserve the body at once.
+pub(crate) fn size_hint(dimensions: usize, kinds: &[EmbeddingType]) -> usize {
+    let size = |kind: &EmbeddingType| match kind {
+        EmbeddingType::Float => 14 * dimensions,
+        EmbeddingType::Base64 => 16 * dimensions / 3,
+        EmbeddingType::Binary | EmbeddingType::Ubinary => 5 * dimensions.div_ceil(8),
+    };
+    kinds.iter().map(size).sum::<usize>() + 64
+}
+
+fn write_as(out: &mut Vec<u8>, vector: &[f32], kind: EmbeddingType) {
+    match kind {
+        EmbeddingType::Float => write_floats(out, vector),
+        EmbeddingType::Base64 => write_base64(out, vector),
+        EmbeddingType::Binary | EmbeddingType::Ubinary => match encode(vector, kind) {
+            Encoded::Binary(bytes) => {
+                write_list(out, &bytes, |out, byte| integer(out, (*byte).into()))
+            }
+            Encoded::Ubinary(bytes) => {
+                write_list(out, &bytes, |out, byte| integer(out, (*byte).into()))
+            }
+            Encoded::Float(_) | Encoded::Base64(_) => {}
+        },
+    }
+}
+
+/// Appends `[…]` of shortest decimals that read back as the same f32.
+pub(crate) fn write_floats(out: &mut Vec<u8>, vector: &[f32]) {
+    let mut buffer = zmij::Buffer::new();
+    write_list(out, vector, |out, value| match value.is_finite() {
+        true => out.extend_from_slice(buffer.format_finite(*value).as_bytes()),
+        // JSON has no other word for it, and serde_json writes the same.
+        false => out.extend_from_slice(b"null"),
+    });
+}
+
+fn integer(out: &mut Vec<u8>, value: i16) {
+    let digits = value.unsigned_abs();
+    if value < 0 {
+        out.push(b'-');
+    }
+    for place in [100, 10, 1] {
+        if digits >= place || place == 1 {
+            out.push(b'0' + (digits / place % 10) as u8);
+        }
+    }
+}
+
+fn write_list<T>(out: &mut Vec<u8>, values: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, value);
+    }
+    out.push(b']');
+}
+
+/// Floats of a base64 block: 12 bytes a group of three are 16 characters without padding.
+const BLOCK: usize = 48;
+
+fn write_base64(out: &mut Vec<u8>, vector: &[f32]) {
+    out.push(b'"');
+    for block in vector.chunks(BLOCK) {
+        let mut bytes = [0; 4 * BLOCK];
+        for (place, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(block) {
+            *place = value.to_le_bytes();
+        }
+        let start = out.len();
+        out.resize(start + (4 * block.len()).div_ceil(3) * 4, 0);
+        let written = STANDARD.encode_slice(&bytes[..4 * block.len()], &mut out[start..]);
+        debug_assert_eq!(written.ok(), Some(out.len() - start), "the room is what base64 takes");
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(vector: &[f32], kinds: &[EmbeddingType]) -> serde_json::Value {
+        let mut out = Vec::new();
+        write_vector(&mut out, vector, kinds);
+        serde_json::from_slice(&out).expect("JSON")
+    }
+
+    #[test]
+    fn floats_read_back_as_the_same_bits() {
+        let vector = [0.0, -0.0, 1.0, -0.1, f32::MIN_POSITIVE, 1e-45, f32::MAX, 0.333_333_34];
+        let mut out = Vec::new();
+        write_floats(&mut out, &vector);
+        let read: Vec<f32> = serde_json::from_slice(&out).expect("JSON");
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&read), bits(&vector));
+    }
+
+    #[test]
+    fn base64_is_that_of_the_engine_at_every_length() {
+        for length in 0..200 {
+            let vector: Vec<f32> = (0..length).map(|i| i as f32 - 0.3).collect();
+            let Encoded::Base64(wanted) = encode(&vector, EmbeddingType::Base64) else { panic!() };
+            assert_eq!(json(&vector, &[EmbeddingType::Base64]), wanted);
+        }
+    }
+
+    #[test]
+    fn bits_are_those_of_the_engine() {
+        let vector: Vec<f32> = (0..100).map(|i| ((i * 37) % 11) as f32 - 5.0).collect();
+        let Encoded::Binary(signed) = encode(&vector, EmbeddingType::Binary) else { panic!() };
+        let Encoded::Ubinary(unsigned) = encode(&vector, EmbeddingType::Ubinary) else { panic!() };
+        let kinds = [EmbeddingType::Binary, EmbeddingType::Ubinary];
+        assert_eq!(
+            json(&vector, &kinds),
+            serde_json::json!({"binary": signed, "ubinary": unsigned})
+        );
+        for value in -128..=255_i16 {
+            let mut out = Vec::new();
+            integer(&mut out, value);
+            assert_eq!(out, value.to_string().as_bytes());
+        }
+    }
+}
