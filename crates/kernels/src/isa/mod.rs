@@ -25,6 +25,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type F32: Copy;
     /// A vector of `LANES` pairs of bf16 values, the first of a pair in the lower half.
     type Pairs: Copy;
+    /// A vector of `LANES` sums of integers.
+    type Sums: Copy;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F32;
@@ -61,6 +63,15 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// `sums + a₀ b₀ + a₁ b₁` for the pairs of each lane, in f32; one instruction at
     /// [`Level::Avx512Dot`], which takes subnormal numbers for zero.
     fn dot_bf16(self, a: Self::Pairs, b: Self::Pairs, sums: Self::F32) -> Self::F32;
+    /// The first `LANES` IEEE half-precision values of `src`, widened exactly.
+    fn load_f16(self, src: &[u16]) -> Self::F32;
+    /// Sums of zero.
+    fn zero_sums(self) -> Self::Sums;
+    /// Adds the products of the first `4 · LANES` values to the sums, exactly; which lane takes which
+    /// product differs between levels.
+    fn dot_u8i8(self, a: &[u8], b: &[i8], sums: Self::Sums) -> Self::Sums;
+    /// Sum of all lanes.
+    fn sum_sums(self, sums: Self::Sums) -> i32;
 
     /// Up to `LANES` values of `src`; lanes past its end are zero.
     #[inline(always)]
@@ -78,6 +89,16 @@ pub trait Isa: Copy + Send + Sync + 'static {
         let len = dst.len();
         dst.copy_from_slice(&lanes[..len]);
     }
+}
+
+/// IEEE half precision → single precision, exact; infinities and NaN stay what they are.
+#[inline(always)]
+pub(crate) fn f16_to_f32(half: u16) -> f32 {
+    // Exponent and fraction move to their places; the product with 2¹¹² moves the bias from 15 to 127
+    // and normalises subnormal numbers on the way.
+    let magnitude = f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+    let top = if half & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(magnitude.to_bits() | top | u32::from(half & 0x8000) << 16)
 }
 
 /// Two numbers as bf16, the first in the lower half.
@@ -297,6 +318,58 @@ mod tests {
             }
             assert_eq!(results[13], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
             assert_eq!(results[14], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
+        }
+    }
+
+    /// Every half-precision number, widened; and lanes of a product of bytes.
+    struct Codes;
+
+    impl Kernel for Codes {
+        type Output = (Vec<u32>, Vec<i32>);
+
+        #[inline(always)]
+        fn run<I: Isa>(self, v: I) -> (Vec<u32>, Vec<i32>) {
+            let halves: Vec<u16> = (0..=u16::MAX).collect();
+            let mut wide = vec![0.0; halves.len()];
+            for (from, to) in halves.chunks(I::LANES).zip(wide.chunks_mut(I::LANES)) {
+                v.store(v.load_f16(from), to);
+            }
+            let a: Vec<u8> = (0..64).map(|i| 255 - 3 * i).collect();
+            let sums = (0..4 * I::LANES).map(|only| {
+                let mut b = [0; 64];
+                b[only] = -128;
+                // One value at a time, so that none can be multiplied with a wrong partner.
+                let sums = v.dot_u8i8(&a, &b, v.dot_u8i8(&a, &b, v.zero_sums()));
+                v.sum_sums(sums)
+            });
+            (wide.iter().map(|x| x.to_bits()).collect(), sums.collect())
+        }
+    }
+
+    /// The definition of half precision, by its parts.
+    fn half(bits: u16) -> f64 {
+        let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 0x3ff));
+        let magnitude = match exponent {
+            0 => fraction * 2_f64.powi(-24),
+            31 if fraction == 0.0 => f64::INFINITY,
+            31 => f64::NAN,
+            _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
+        };
+        if bits >> 15 == 1 { -magnitude } else { magnitude }
+    }
+
+    #[test]
+    fn every_level_widens_every_half_and_multiplies_every_byte() {
+        for level in Level::available() {
+            let (wide, sums) = level.run(Codes);
+            for (bits, got) in (0..=u16::MAX).zip(wide) {
+                let (got, want) = (f64::from(f32::from_bits(got)), half(bits));
+                let same = got == want && got.is_sign_negative() == want.is_sign_negative();
+                assert!(same || got.is_nan() && want.is_nan(), "{level:?}, {bits:#06x}: {got}");
+            }
+            for (only, sum) in sums.into_iter().enumerate() {
+                assert_eq!(sum, 2 * -128 * (255 - 3 * only as i32), "{level:?}, value {only}");
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-use super::{Isa, pair_of};
+use super::{Isa, f16_to_f32, pair_of};
 
 const LANES: usize = 4;
 
@@ -17,6 +17,7 @@ impl Isa for Portable {
     const LANES: usize = LANES;
     type F32 = [f32; LANES];
     type Pairs = [u32; LANES];
+    type Sums = [i32; LANES];
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; LANES] {
@@ -98,5 +99,22 @@ impl Isa for Portable {
         let low = |x: [u32; LANES]| lanes(|i| f32::from_bits(x[i] << 16));
         let high = |x: [u32; LANES]| lanes(|i| f32::from_bits(x[i] & 0xffff_0000));
         self.mul_add(high(a), high(b), self.mul_add(low(a), low(b), sums))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> [f32; LANES] {
+        lanes(|i| f16_to_f32(src[..LANES][i]))
+    }
+    #[inline(always)]
+    fn zero_sums(self) -> [i32; LANES] {
+        [0; LANES]
+    }
+    #[inline(always)]
+    fn dot_u8i8(self, a: &[u8], b: &[i8], sums: [i32; LANES]) -> [i32; LANES] {
+        let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
+        std::array::from_fn(|lane| sums[lane] + (4 * lane..4 * lane + 4).map(product).sum::<i32>())
+    }
+    #[inline(always)]
+    fn sum_sums(self, sums: [i32; LANES]) -> i32 {
+        sums.into_iter().sum()
     }
 }

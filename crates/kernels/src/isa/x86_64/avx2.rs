@@ -4,24 +4,27 @@ use super::{HIGH, proven};
 use crate::isa::{Isa, Kernel};
 use std::arch::x86_64::*;
 
-/// AVX2 with FMA: Haswell, Zen 1, and what came after.
+/// AVX2 with FMA, F16C and POPCNT: Haswell, Zen 1, and what came after.
 #[derive(Clone, Copy)]
 pub struct Avx2 {
     _detected: (),
 }
 
 impl Avx2 {
-    /// A token, if the CPU has AVX2 and FMA.
+    /// A token, if the CPU has the features.
     #[inline]
     pub fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
-            .then_some(Self { _detected: () })
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Self { _detected: () })
     }
 
     /// Enters code compiled for this instruction set.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2", enable = "fma")]
+        #[target_feature(enable = "avx2,fma,f16c,popcnt")]
         fn enter<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
             kernel.run(isa)
         }
@@ -34,6 +37,7 @@ impl Isa for Avx2 {
     const LANES: usize = 8;
     type F32 = __m256;
     type Pairs = __m256i;
+    type Sums = __m256i;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -139,5 +143,36 @@ impl Isa for Avx2 {
         };
         let ([a0, a1], [b0, b1]) = (halves(a), halves(b));
         self.mul_add(a1, b1, self.mul_add(a0, b0, sums))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m256 {
+        let src = src[..8].as_ptr().cast();
+        let half = proven!(_mm_loadu_si128(src));
+        proven!(_mm256_cvtph_ps(half))
+    }
+    #[inline(always)]
+    fn zero_sums(self) -> __m256i {
+        proven!(_mm256_setzero_si256())
+    }
+    /// Widened to 16 bits: `vpmaddubsw` would saturate.
+    #[inline(always)]
+    fn dot_u8i8(self, a: &[u8], b: &[i8], sums: __m256i) -> __m256i {
+        let (a, b) = (a[..32].as_ptr(), b[..32].as_ptr());
+        let pair_sums = |at: usize| {
+            // SAFETY: both slices were cut to 32 values, of which these are 16.
+            let (a, b) = unsafe { (a.add(at).cast(), b.add(at).cast()) };
+            let (a, b) = (proven!(_mm_loadu_si128(a)), proven!(_mm_loadu_si128(b)));
+            let (a, b) = (proven!(_mm256_cvtepu8_epi16(a)), proven!(_mm256_cvtepi8_epi16(b)));
+            proven!(_mm256_madd_epi16(a, b))
+        };
+        let both = proven!(_mm256_add_epi32(pair_sums(0), pair_sums(16)));
+        proven!(_mm256_add_epi32(sums, both))
+    }
+    #[inline(always)]
+    fn sum_sums(self, sums: __m256i) -> i32 {
+        let mut lanes = [0_i32; 8];
+        let to = lanes.as_mut_ptr().cast();
+        proven!(_mm256_storeu_si256(to, sums));
+        lanes.into_iter().sum()
     }
 }

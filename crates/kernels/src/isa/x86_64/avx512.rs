@@ -18,7 +18,8 @@ impl<const DOT: bool> Avx512<DOT> {
         let base = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("popcnt");
         let dot = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
         (base && (dot || !DOT)).then_some(Self { _detected: () })
     }
@@ -26,11 +27,13 @@ impl<const DOT: bool> Avx512<DOT> {
     /// Enters code compiled for this instruction set.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+        #[target_feature(enable = "popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
         fn enter<K: Kernel, const DOT: bool>(isa: Avx512<DOT>, kernel: K) -> K::Output {
             kernel.run(isa)
         }
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")]
+        #[target_feature(
+            enable = "popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni"
+        )]
         fn enter_dot<K: Kernel, const DOT: bool>(isa: Avx512<DOT>, kernel: K) -> K::Output {
             kernel.run(isa)
         }
@@ -48,6 +51,7 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
     const LANES: usize = 16;
     type F32 = __m512;
     type Pairs = __m512i;
+    type Sums = __m512i;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -171,5 +175,40 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         };
         let ([a0, a1], [b0, b1]) = (halves(a), halves(b));
         self.mul_add(a1, b1, self.mul_add(a0, b0, sums))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m512 {
+        let src = src[..16].as_ptr().cast();
+        let half = proven!(_mm256_loadu_si256(src));
+        proven!(_mm512_cvtph_ps(half))
+    }
+    #[inline(always)]
+    fn zero_sums(self) -> __m512i {
+        proven!(_mm512_setzero_si512())
+    }
+    #[inline(always)]
+    fn dot_u8i8(self, a: &[u8], b: &[i8], sums: __m512i) -> __m512i {
+        let (a, b) = (a[..64].as_ptr(), b[..64].as_ptr());
+        if DOT {
+            let (a, b) =
+                (proven!(_mm512_loadu_si512(a.cast())), proven!(_mm512_loadu_si512(b.cast())));
+            return proven!(_mm512_dpbusd_epi32(sums, a, b));
+        }
+        let pair_sums = |at: usize| {
+            // SAFETY: both slices were cut to 64 values, of which these are 32.
+            let (a, b) = unsafe { (a.add(at).cast(), b.add(at).cast()) };
+            let (a, b) = (proven!(_mm256_loadu_si256(a)), proven!(_mm256_loadu_si256(b)));
+            let (a, b) = (proven!(_mm512_cvtepu8_epi16(a)), proven!(_mm512_cvtepi8_epi16(b)));
+            proven!(_mm512_madd_epi16(a, b))
+        };
+        let both = proven!(_mm512_add_epi32(pair_sums(0), pair_sums(32)));
+        proven!(_mm512_add_epi32(sums, both))
+    }
+    #[inline(always)]
+    fn sum_sums(self, sums: __m512i) -> i32 {
+        let mut lanes = [0_i32; 16];
+        let to = lanes.as_mut_ptr().cast();
+        proven!(_mm512_storeu_si512(to, sums));
+        lanes.into_iter().sum()
     }
 }
