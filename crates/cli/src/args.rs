@@ -1,5 +1,9 @@
 //! The command line: definitions and the prose of `--help`, nothing else.
 
+mod collection;
+
+pub(crate) use collection::*;
+
 use crate::bytes;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use kokeshi::{Chunking, EmbeddingType, Level, Shape};
@@ -19,11 +23,18 @@ pub(crate) enum Command {
     Embed(EmbedArguments),
     /// Rank texts against a query, or compare texts with each other
     Similarity(SimilarityArguments),
+    /// Make files searchable, and keep what is searchable up to date
+    Index(IndexArguments),
+    /// Find what files say about something, by meaning and on request by words
+    Search(SearchArguments),
     /// Measure a model's speed, beside what this machine could reach
     Bench(BenchArguments),
     /// List, download, inspect and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Print the text of a PDF file or web page that standard input holds, within limits
+    #[command(hide = true)]
+    Extract(ExtractArguments),
 }
 
 /// Which model runs.

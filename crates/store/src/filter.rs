@@ -12,6 +12,8 @@ pub struct Filter {
     only: Option<GlobSet>,
     /// Paths that do not count.
     never: Option<GlobSet>,
+    /// Paths of which one must lie at or above; none is all.
+    below: Vec<String>,
     conditions: Vec<Condition>,
 }
 
@@ -26,12 +28,20 @@ impl Filter {
         let (never, only): (Vec<&str>, Vec<&str>) =
             paths.iter().map(String::as_str).partition(|path| path.starts_with('!'));
         let never: Vec<&str> = never.into_iter().map(|path| &path[1..]).collect();
-        Ok(Self { only: globs(&only)?, never: globs(&never)?, conditions })
+        Ok(Self { only: globs(&only)?, never: globs(&never)?, below: Vec::new(), conditions })
+    }
+
+    /// Also demands that a path is one of `paths` or below one, if there are some. They are taken as
+    /// they are, not as globs.
+    #[must_use]
+    pub fn below(self, paths: Vec<String>) -> Self {
+        Self { below: paths, ..self }
     }
 
     /// Whether nothing is filtered.
     pub fn is_empty(&self) -> bool {
-        self.only.is_none() && self.never.is_none() && self.conditions.is_empty()
+        let paths = self.only.is_none() && self.never.is_none() && self.below.is_empty();
+        paths && self.conditions.is_empty()
     }
 
     /// Whether metadata matter.
@@ -40,7 +50,12 @@ impl Filter {
     }
 
     pub(crate) fn matches_path(&self, path: &str) -> bool {
-        self.only.as_ref().is_none_or(|globs| globs.is_match(path))
+        let below = |above: &String| {
+            let rest = path.strip_prefix(above.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        (self.below.is_empty() || self.below.iter().any(below))
+            && self.only.as_ref().is_none_or(|globs| globs.is_match(path))
             && self.never.as_ref().is_none_or(|globs| !globs.is_match(path))
     }
 
@@ -187,6 +202,10 @@ mod tests {
             assert_eq!(filter(patterns).matches_path(path), wanted, "{patterns:?} {path}");
         }
         assert!(Filter::new(&["[".to_owned()], Vec::new()).is_err());
+        let below = filter(&["*.md"]).below(vec!["a[1]".to_owned()]);
+        for (path, wanted) in [("a[1]/b.md", true), ("a[1]/b.txt", false), ("a1/b.md", false)] {
+            assert_eq!(below.matches_path(path), wanted, "{path}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod words;
 
 pub use error::{Error, Result};
 pub use filter::{Condition, Filter};
+pub use fusion::rank_share;
 pub use provenance::Provenance;
 pub use record::{Chunk, Collection, Counts, Document, Entry, Hit, Part, Place, Query, Store};
 pub use sqlite::{Lock, Sqlite};

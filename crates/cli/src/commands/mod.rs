@@ -2,5 +2,8 @@
 
 pub(crate) mod bench;
 pub(crate) mod embed;
+pub(crate) mod extract;
+pub(crate) mod index;
 pub(crate) mod models;
+pub(crate) mod search;
 pub(crate) mod similarity;

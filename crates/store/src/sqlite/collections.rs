@@ -130,3 +130,14 @@ pub(super) fn remove_root(connection: &Connection, id: i64, path: &str) -> rusql
     let sql = "DELETE FROM roots WHERE collection = ?1 AND path = ?2";
     Ok(connection.execute(sql, params![id, path])? > 0)
 }
+
+pub(super) fn note(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    statement.query_row([key], |row| row.get(0)).optional()
+}
+
+pub(super) fn set_note(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) \
+               ON CONFLICT (key) DO UPDATE SET value = ?2";
+    connection.execute(sql, [key, value]).map(drop)
+}

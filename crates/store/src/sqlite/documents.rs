@@ -60,6 +60,20 @@ pub(super) fn remove(
     Ok(removed)
 }
 
+/// Remembers times and sizes of files whose content is what it was.
+pub(super) fn set_seen(
+    connection: &Connection,
+    collection: i64,
+    seen: &[(String, i64, u64)],
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE documents SET modified = ?3, size = ?4 WHERE collection = ?1 AND path = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (path, modified, size) in seen {
+        statement.execute(params![collection, path, modified, size.cast_signed()])?;
+    }
+    Ok(())
+}
+
 fn find(connection: &Connection, collection: i64, path: &str) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT id FROM documents WHERE collection = ?1 AND path = ?2";
     let mut statement = connection.prepare_cached(sql)?;

@@ -217,6 +217,39 @@ impl Sqlite {
         })
     }
 
+    /// What was noted under `key`.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn note(&self, key: &str) -> Result<Option<String>> {
+        let note = collections::note(&self.connection, key);
+        note.map_err(Error::sqlite(&self.path))
+    }
+
+    /// Notes `value` under `key`, a sentence that says what it is.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn set_note(&self, key: &str, value: &str) -> Result<()> {
+        self.write(|connection| {
+            collections::set_note(connection, key, value).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    /// Remembers that the files of documents were seen as they are: path, time of change, size.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such collection, or SQLite fails.
+    pub fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            documents::set_seen(connection, id, seen).map_err(Error::sqlite(&self.path))
+        })
+    }
+
     /// Paths that were indexed into a collection, each with its options as JSON.
     ///
     /// # Errors
