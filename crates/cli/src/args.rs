@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Index(IndexArguments),
     /// Find what files say about something, by meaning and on request by words
     Search(SearchArguments),
+    /// Show what is indexed, how, and whether it is up to date
+    Status(StatusArguments),
+    /// Index, and again whenever a file changes, until Ctrl-C
+    Watch(WatchArguments),
+    /// Take files out of a collection, or remove the collection; the files themselves stay
+    Forget(ForgetArguments),
     /// Measure a model's speed, beside what this machine could reach
     Bench(BenchArguments),
     /// List, download, inspect and verify models

@@ -37,7 +37,10 @@ const OWN_FOLDER: &str = ".kokeshi";
 /// # Errors
 ///
 /// If a glob cannot be read.
-pub fn walk(root: &Path, options: &WalkOptions) -> Result<impl Iterator<Item = Result<Found>>> {
+pub fn walk(
+    root: &Path,
+    options: &WalkOptions,
+) -> Result<impl Iterator<Item = Result<Found>> + use<>> {
     let mut globs = OverrideBuilder::new(root);
     for glob in &options.globs {
         globs.add(glob).map_err(|error| Error::Walk(error.to_string()))?;

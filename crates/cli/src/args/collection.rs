@@ -123,6 +123,34 @@ pub(crate) struct SearchArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct StatusArguments {
+    /// The store's file. Without it: `.kokeshi/index.db` in this folder or in one above
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchArguments {
+    #[command(flatten)]
+    pub(crate) index: IndexArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForgetArguments {
+    /// Files and folders, which may be gone already
+    #[arg(value_name = "PATH", required_unless_present = "all")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) collection: CollectionArguments,
+    /// Remove the whole collection with its settings
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ExtractArguments {
     /// What standard input holds
     #[arg(long, value_enum)]

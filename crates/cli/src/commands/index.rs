@@ -18,48 +18,73 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// As shells report a process that Ctrl-C has ended.
-const STOPPED: u8 = 130;
+pub(super) const STOPPED: u8 = 130;
 /// Reasons for leaving files out that are told one by one.
 const REASONS: usize = 10;
 
 pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let start = Instant::now();
     let stop = stop_on_ctrl_c()?;
-    let paths = &arguments.paths;
-    let place = match paths.is_empty() {
-        true => Place::to_search(arguments.collection.store.as_deref(), None)?,
-        false => {
-            paths.iter().try_for_each(|path| real(path).map(drop))?;
-            Place::to_index(arguments.collection.store.as_deref(), paths)?
-        }
-    };
-    let mut store = match paths.is_empty() {
-        true => place.open()?,
-        false => Sqlite::create(&place.file)?,
-    };
-    let _lock = Lock::take(&place.file)?;
-    let opened = settings::to_index(
-        &mut store,
-        &arguments.collection,
-        &arguments.vectors,
-        &arguments.device,
-    )?;
-    let roots = remember(&mut store, &place, &opened, paths, &arguments.walk)?;
-    let mut report = Report::default();
-    for (folder, options) in roots {
-        let entries = store.list(&opened.name)?;
-        let plan = Plan::make(&place, &[folder], &options, entries)?;
-        report.add(indexer::run(&place, &opened, plan, printer, &stop)?);
-        if report.stopped {
-            break;
-        }
-    }
-    tell(&report, &place, start, printer);
+    let mut indexing = Indexing::begin(arguments)?;
+    let report = indexing.update(printer, &stop)?;
     Ok(if report.stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
 }
 
+/// A collection that may be written to, and what belongs into it.
+pub(super) struct Indexing {
+    place: Place,
+    store: Sqlite,
+    opened: Opened,
+    roots: Vec<(PathBuf, WalkOptions)>,
+    _lock: Lock,
+}
+
+impl Indexing {
+    /// Opens the store and the collection, or makes them.
+    pub(super) fn begin(arguments: &IndexArguments) -> anyhow::Result<Self> {
+        let (paths, store) = (&arguments.paths, arguments.collection.store.as_deref());
+        let place = match paths.is_empty() {
+            true => Place::to_search(store, None)?,
+            false => {
+                paths.iter().try_for_each(|path| real(path).map(drop))?;
+                Place::to_index(store, paths)?
+            }
+        };
+        let mut store = if paths.is_empty() { place.open()? } else { Sqlite::create(&place.file)? };
+        let lock = Lock::take(&place.file)?;
+        let (vectors, device) = (&arguments.vectors, &arguments.device);
+        let opened = settings::to_index(&mut store, &arguments.collection, vectors, device)?;
+        let roots = remember(&mut store, &place, &opened, paths, &arguments.walk)?;
+        Ok(Self { place, store, opened, roots, _lock: lock })
+    }
+
+    /// The folders and files that are kept up to date.
+    pub(super) fn roots(&self) -> impl Iterator<Item = &PathBuf> {
+        self.roots.iter().map(|(root, _)| root)
+    }
+
+    /// Makes the collection hold what the roots hold, and says what that took.
+    pub(super) fn update(
+        &mut self,
+        printer: &Printer,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Report> {
+        let start = Instant::now();
+        let mut report = Report::default();
+        for (root, options) in &self.roots {
+            let entries = self.store.list(&self.opened.name)?;
+            let plan = Plan::make(&self.place, std::slice::from_ref(root), options, entries)?;
+            report.add(indexer::run(&self.place, &self.opened, plan, printer, stop)?);
+            if report.stopped {
+                break;
+            }
+        }
+        tell(&report, &self.place, start, printer);
+        Ok(report)
+    }
+}
+
 /// A flag that Ctrl-C sets; a second one ends the process, which loses only the batch at hand.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
@@ -113,7 +138,7 @@ fn write_options(options: &WalkOptions) -> String {
     serde_json::json!({ "hidden": hidden, "ignored": ignored, "globs": globs }).to_string()
 }
 
-fn read_options(text: &str) -> WalkOptions {
+pub(super) fn read_options(text: &str) -> WalkOptions {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let globs = value["globs"].as_array().into_iter().flatten();
     WalkOptions {

@@ -1,6 +1,7 @@
 //! The engine that is always there: one SQLite file.
 
 mod blocks;
+mod check;
 mod collections;
 mod documents;
 mod matrix;
@@ -99,6 +100,16 @@ impl Sqlite {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(fail)?;
         self.connection.execute_batch("PRAGMA optimize").map_err(fail)
+    }
+
+    /// Everything in the file that contradicts something else in it; nothing, unless the file was
+    /// damaged from outside.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn check(&self) -> Result<Vec<String>> {
+        check::contradictions(&self.connection).map_err(Error::sqlite(&self.path))
     }
 
     /// Runs `work` in one transaction that is the only one to write.
