@@ -8,12 +8,12 @@ use notify::{Event, RecursiveMode, Watcher};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Silence after which a change is taken as complete.
 const QUIET: Duration = Duration::from_millis(300);
 /// How often Ctrl-C is looked at.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
@@ -37,13 +37,20 @@ pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for a change that is complete; `false` when it is time to stop.
+/// Waits for a change that is complete; `false` when it is time to stop. Events that do not count must
+/// not put off one that does: our own file makes them while somebody searches.
 fn change(changes: &Receiver<notify::Result<Event>>, stop: &AtomicBool) -> anyhow::Result<bool> {
-    let mut changed = false;
+    let mut changed: Option<Instant> = None;
     while !stop.load(Ordering::Relaxed) {
-        match changes.recv_timeout(if changed { QUIET } else { PATIENCE }) {
-            Ok(event) => changed |= counts(&event.context("watching files failed")?),
-            Err(RecvTimeoutError::Timeout) if changed => return Ok(true),
+        if changed.is_some_and(|last| last.elapsed() >= QUIET) {
+            return Ok(true);
+        }
+        match changes.recv_timeout(PATIENCE) {
+            Ok(event) => {
+                if counts(&event.context("watching files failed")?) {
+                    changed = Some(Instant::now());
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(false),
         }

@@ -11,7 +11,7 @@ fn indexed(options: &[&str]) -> Place {
     place
 }
 
-const QUERY: &str = "The lamp is not bright enough";
+const QUERY: &str = "Is the lamp in the hall too dark?";
 
 #[test]
 fn a_result_has_its_file_lines_score_and_best_sentence() {
