@@ -76,16 +76,21 @@ pub(crate) struct ArithmeticArguments {
     /// Instruction set; the default is the fastest that this processor has
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub(crate) simd_level: Option<Level>,
-    /// How products are computed. `bf16` rounds their factors: twice as fast on processors with
-    /// AVX-512 BF16, slower on others; vectors move by less than 0.0002 in cosine
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub(crate) precision: Precision,
+    /// How products are computed; the default is `bf16` where the model is stored so and the
+    /// processor multiplies it, else `f32`
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<Precision>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Precision {
+    /// As exact as the published implementation in f32
     F32,
+    /// Factors are rounded to bf16: vectors move by less than 0.0002 in cosine
     Bf16,
+    /// Linear layers in eight bits: half the memory of bf16; vectors move by less than 0.005 in
+    /// cosine
+    Int8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -244,6 +249,15 @@ pub(crate) struct BenchArguments {
     /// Also draw the shares of the floor into an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+    /// Print the batches instead of timing them, so that other programs can be timed over the same
+    /// tokens: a line of JSON each, with the token ids and the task of every text
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg"])]
+    pub(crate) print_batches: bool,
+    /// Run batches from standard input, in the form of --print-batches, each once and as soon as it
+    /// is there; answer with lines of JSON: first what computes, then for each batch the seconds of
+    /// its pass and the mean state of each text
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "print_batches"])]
+    pub(crate) read_batches: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -130,15 +130,16 @@ fn expanded(folder: PathBuf) -> PathBuf {
 /// The device that the options ask for.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     let threads = arguments.threads.map(usize::from);
-    let precision = match arguments.precision {
+    let precision = arguments.precision.map(|precision| match precision {
         args::Precision::F32 => Precision::F32,
         args::Precision::Bf16 => Precision::Bf16,
-    };
+        args::Precision::Int8 => Precision::Int8,
+    });
     match (arguments.device, threads, arguments.simd_level, precision) {
         (DeviceKind::Cpu, threads, level, precision) => {
             Ok(Device::Cpu { threads, level, precision })
         }
-        (DeviceKind::Reference, None, None, Precision::F32) => Ok(Device::Reference),
+        (DeviceKind::Reference, None, None, None) => Ok(Device::Reference),
         (DeviceKind::Reference, ..) => Err(usage(
             "--threads, --simd-level and --precision do not apply to `--device reference`, which \
              runs plain loops on one thread",

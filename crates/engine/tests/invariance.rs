@@ -22,7 +22,7 @@ const FOLDERS: [&str; 5] = [
 ];
 
 fn open_on(folder: &str, threads: Option<usize>) -> Model {
-    let device = Device::Cpu { threads, level: None, precision: Precision::F32 };
+    let device = Device::Cpu { threads, level: None, precision: Some(Precision::F32) };
     Model::open(&fixture(folder), &LoadOptions { device }).expect(folder)
 }
 

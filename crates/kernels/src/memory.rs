@@ -45,7 +45,7 @@ pub struct Scratch {
 }
 
 /// What a [`Scratch`] lends.
-pub trait Lent: Copy + Default + 'static {
+pub trait Lent: Copy + Default + Send + Sync + 'static {
     /// The buffer of this type.
     fn of(scratch: &mut Scratch) -> &mut Aligned<Self>;
 }

@@ -1,13 +1,15 @@
 //! What this machine can do at most, measured: the floor that benchmarks compare with.
 
 use crate::attention::Precision;
-use crate::isa::{Isa, Kernel, Level};
+use crate::isa::{BLOCK, Isa, Kernel, Level, MATRIX};
 use crate::threads::Threads;
 use std::hint::black_box;
 use std::time::Instant;
 
 /// Independent sums held in registers. Twelve hide the latency of every instruction set here.
 const SUMS: usize = 12;
+/// Blocks of the depth of a product in matrix hardware: both factors take half of a level-1 cache.
+const BLOCKS: usize = 8;
 
 /// Multiply-adds without memory: what a tile would reach if data came for free.
 struct Multiply {
@@ -15,42 +17,83 @@ struct Multiply {
     rounds: usize,
 }
 
+impl Multiply {
+    /// Multiplications and additions of a run.
+    fn count(&self, level: Level) -> usize {
+        let products = match self.precision {
+            Precision::F32 => 1,
+            Precision::Bf16 => 2,
+            Precision::Int8 => 4,
+        };
+        let in_matrix = level.has_matrix() && self.precision != Precision::F32;
+        let words = if in_matrix { MATRIX * MATRIX * BLOCKS * BLOCK } else { SUMS * level.lanes() };
+        2 * self.rounds * words * products
+    }
+}
+
 impl Kernel for Multiply {
-    type Output = f32;
+    type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, v: I) -> f32 {
+    fn run<I: Isa>(self, v: I) {
+        if I::HAS_MATRIX && self.precision != Precision::F32 {
+            return self.in_matrix(v);
+        }
         // Unknown to the compiler, which would turn a product with 1 into a sum.
         let (a, b) = (v.splat(black_box(1.0)), v.splat(black_box(1e-9)));
-        let pair = v.splat_pair(black_box(0x3f80_3f80));
-        let mut sums = [v.splat(0.0); SUMS];
+        let word = v.splat_word(black_box(0x3f80_3f80));
+        match self.precision {
+            Precision::F32 => self.repeat(v.splat(0.0), |sum| v.mul_add(a, b, sum)),
+            Precision::Bf16 => self.repeat(v.splat(0.0), |sum| v.dot_bf16(word, word, sum)),
+            Precision::Int8 => self.repeat(v.splat_word(0), |sum| v.dot_u8i8(word, word, sum)),
+        }
+    }
+}
+
+impl Multiply {
+    /// Adds to all sums, `rounds` times.
+    #[inline(always)]
+    fn repeat<T: Copy>(self, zero: T, add: impl Fn(T) -> T) {
+        let mut sums = [zero; SUMS];
         for _ in 0..self.rounds {
             for sum in &mut sums {
-                *sum = match self.precision {
-                    Precision::F32 => v.mul_add(a, b, *sum),
-                    Precision::Bf16 => v.dot_bf16(pair, pair, *sum),
-                };
+                *sum = add(*sum);
             }
             black_box(());
         }
-        sums.into_iter().map(|sum| v.sum(sum)).sum()
+        black_box(&sums);
+    }
+
+    #[inline(always)]
+    fn in_matrix<I: Isa>(self, v: I) {
+        let factor = vec![black_box(0); BLOCKS * MATRIX * BLOCK];
+        let mut sums = [0; MATRIX * MATRIX];
+        for _ in 0..self.rounds {
+            match self.precision {
+                Precision::Int8 => v.matrix_u8i8(&factor, &factor, &mut sums),
+                Precision::F32 | Precision::Bf16 => v.matrix_bf16(&factor, &factor, &mut sums),
+            }
+            black_box(&mut sums);
+        }
     }
 }
 
 /// Multiplications and additions a second of all threads together.
 ///
-/// Levels without a dot product of bf16 multiply in f32, so [`Precision::Bf16`] is no faster there.
+/// Levels without dot products of bf16 and of eight bits multiply in f32, and are no faster there.
 pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 {
     // About a millisecond: short enough that some of the runs are disturbed by nothing.
     const ROUNDS: usize = 40_000;
+    const MATRIX_ROUNDS: usize = 400;
     const RUNS: usize = 300;
     let precision = if level.has_bf16_dot() { precision } else { Precision::F32 };
-    let products = if precision == Precision::Bf16 { 2 } else { 1 };
-    let count = threads.count() * ROUNDS * SUMS * 2 * products * level.lanes();
+    let in_matrix = level.has_matrix() && precision != Precision::F32;
+    let work = || Multiply { precision, rounds: if in_matrix { MATRIX_ROUNDS } else { ROUNDS } };
+    let count = threads.count() * work().count(level);
     let once = || {
         let start = Instant::now();
         threads.run((0..threads.count()).collect::<Vec<usize>>(), |_, _| {
-            black_box(level.run(Multiply { precision, rounds: ROUNDS }));
+            level.run(work());
         });
         count as f64 / start.elapsed().as_secs_f64()
     };
@@ -100,7 +143,7 @@ mod tests {
     fn peaks_are_positive_and_finite_at_every_level() {
         let threads = Threads::new(1).expect("threads start");
         for level in Level::available() {
-            for precision in [Precision::F32, Precision::Bf16] {
+            for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
                 let peak = operations(&threads, level, precision);
                 assert!(peak.is_finite() && peak > 1e6, "{level:?}, {precision:?}: {peak}");
             }

@@ -86,6 +86,11 @@ impl Checkpoint {
         self.layout
     }
 
+    /// Whether every tensor is bf16.
+    pub fn is_bf16(&self) -> bool {
+        self.tensors().iter().all(|tensor| tensor.dtype == "BF16")
+    }
+
     /// All tensors, those of adapter folders last.
     pub fn tensors(&self) -> Vec<TensorInfo> {
         let adapters = self.adapters.iter().flat_map(|adapter| &adapter.tensors);

@@ -43,17 +43,30 @@ pub enum Device {
         threads: Option<usize>,
         /// Instruction set; `None` is the best that the CPU has.
         level: Option<Level>,
-        /// How products are computed.
-        precision: Precision,
+        /// How products are computed; `None` is [`Precision::Bf16`] where the checkpoint is bf16
+        /// and the instruction set multiplies it, else [`Precision::F32`].
+        precision: Option<Precision>,
     },
     /// Plain loops in f64: the definition of the right result, and very slow.
     Reference,
 }
 
+impl Device {
+    /// The CPU with [`Precision::F32`], whatever the checkpoint is.
+    pub const EXACT: Self =
+        Self::Cpu { threads: None, level: None, precision: Some(Precision::F32) };
+}
+
 impl Default for Device {
     fn default() -> Self {
-        Self::Cpu { threads: None, level: None, precision: Precision::F32 }
+        Self::Cpu { threads: None, level: None, precision: None }
     }
+}
+
+/// How products are computed where nobody says how: in bf16 if that loses nothing of the weights and
+/// is faster at `level`.
+pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
+    if checkpoint.is_bf16() && level.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 }
 }
 
 /// Loads the weights of `checkpoint` on `device`.
@@ -71,6 +84,7 @@ pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>
             if !level.is_available() {
                 return Err(Error::Level { level: level.name(), best: Level::best().name() });
             }
+            let precision = precision.unwrap_or_else(|| default_precision(checkpoint, level));
             let cpu = backend::Cpu::new(config, level, precision, threads)?;
             Box::new(encoder::Encoder::new(config, cpu, weights))
         }

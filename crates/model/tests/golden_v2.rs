@@ -16,7 +16,7 @@ fn open(name: &str, device: Device) -> Box<dyn Forward> {
 }
 
 fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
-    Device::Cpu { threads, level, precision: Precision::F32 }
+    Device::Cpu { threads, level, precision: Some(Precision::F32) }
 }
 
 fn devices() -> impl Iterator<Item = Device> {

@@ -114,7 +114,7 @@ impl Layout {
         let row = match storage {
             Storage::F32 => 4 * dimensions.next_multiple_of(F32_ROW),
             Storage::F16 => 2 * dimensions.next_multiple_of(F16_ROW),
-            Storage::Int8 => dimensions.next_multiple_of(BYTES_ROW),
+            Storage::Int8 => dimensions.next_multiple_of(4 * BYTES_ROW),
             Storage::Bits => 8 * dimensions.div_ceil(64).next_multiple_of(BITS_ROW),
         };
         let rows = (BLOCK_BYTES / row.max(1)).clamp(1, 512);
@@ -171,7 +171,8 @@ fn signs(vector: &[f32]) -> Vec<u64> {
 pub(crate) enum Probe {
     Floats(Vec<f32>),
     Bytes {
-        values: Vec<i8>,
+        /// Four signed bytes a word.
+        words: Vec<u32>,
         scale: f32,
         /// What [`BYTE_ZERO`] adds to every product.
         excess: i32,
@@ -194,7 +195,9 @@ impl Probe {
                 let (mut values, scale) = quantised(query);
                 values.resize(layout.row, 0);
                 let sum: i32 = values.iter().map(|x| i32::from(*x)).sum();
-                Self::Bytes { values, scale, excess: i32::from(BYTE_ZERO) * sum }
+                let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
+                let words = values.as_chunks().0.iter().map(word).collect();
+                Self::Bytes { words, scale, excess: i32::from(BYTE_ZERO) * sum }
             }
             Storage::Bits => {
                 let mut words = signs(query);

@@ -114,6 +114,11 @@ impl Iterator for Texts {
     }
 }
 
+/// The lines of standard input, each as soon as it is there.
+pub(crate) fn stdin_lines() -> impl Iterator<Item = anyhow::Result<Document>> {
+    lines::texts(BufReader::new(io::stdin()), Source::Stdin)
+}
+
 /// The error for a call whose sources hold no text at all.
 pub(crate) fn no_texts() -> anyhow::Error {
     hinted(

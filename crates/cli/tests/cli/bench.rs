@@ -1,6 +1,8 @@
 //! `kokeshi bench`: what it reports. How fast anything is, no test asks.
 
 use crate::{Place, tiny_v3};
+use kokeshi::{Checkpoint, Device};
+use kokeshi_model::Batch;
 use kokeshi_testkit::fixture;
 use serde_json::Value;
 use std::fs;
@@ -121,4 +123,77 @@ fn what_cannot_be_timed_is_refused_before_anything_runs() {
     assert!(missing.failure(1).starts_with("error: "), "{}", missing.stderr);
     let absent = place.run(["bench", "--model", "jina-embeddings-v3"]);
     assert!(absent.failure(1).contains("kokeshi models pull"), "{}", absent.stderr);
+}
+
+#[test]
+fn batches_travel_as_lines_and_their_vectors_are_those_of_the_reference_network() {
+    let place = Place::new();
+    let model = tiny_v3();
+    let model = model.to_str().expect("a path in UTF-8");
+    let printed = place.run(["bench", "--model", model, "--print-batches"]);
+    let batches = printed.jsonl();
+    let names: Vec<_> = batches.iter().filter_map(|batch| batch["name"].as_str()).collect();
+    assert_eq!(names[..7], ROWS);
+    assert_eq!(names.len(), 9);
+    let mixed: Vec<_> = batches[8]["texts"].as_array().expect("texts")[..2].to_vec();
+    assert_eq!([&mixed[0]["task"], &mixed[1]["task"]], [&Value::Null, &"retrieval.query".into()]);
+
+    let lines: Vec<_> = printed.text().lines().collect();
+    let mixed = serde_json::json!({ "name": "two", "texts": mixed }).to_string();
+    let input = [lines[0], "", &mixed].join("\n");
+    let arguments = ["bench", "--model", model, "--read-batches", "--threads", "1"];
+    let answers = place.run_with(arguments, input.as_bytes()).jsonl();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0]["device"]["threads"], 1);
+    assert_eq!((&answers[1]["name"], &answers[2]["name"]), (&"1×16".into(), &"two".into()));
+    assert!(answers[1..].iter().all(|answer| number(&answer["seconds"]) > 0.0));
+    let vectors =
+        |answer: &Value| serde_json::from_value::<Vec<Vec<f32>>>(answer["vectors"].clone());
+    let mut got = vectors(&answers[1]).expect("vectors");
+    got.extend(vectors(&answers[2]).expect("vectors"));
+    let mut batch = Batch::new();
+    for (text, adapter) in
+        [&batches[0]["texts"][0], &batches[8]["texts"][0], &batches[8]["texts"][1]]
+            .into_iter()
+            .zip([None, None, Some(0)])
+    {
+        let ids: Vec<u32> = serde_json::from_value(text["ids"].clone()).expect("ids");
+        batch.push(&ids, adapter);
+    }
+    let checkpoint = Checkpoint::open(&tiny_v3()).expect("a checkpoint");
+    let reference = kokeshi_model::load(&checkpoint, &Device::Reference).expect("an encoder");
+    let spans: Vec<_> = batch.sequences().collect();
+    let sums = reference.pool(&batch, &spans);
+    for ((got, sum), span) in got.iter().zip(sums.chunks(64)).zip(&spans) {
+        for (x, sum) in got.iter().zip(sum) {
+            assert!((x - sum / span.len() as f32).abs() < 2e-5, "{x}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_run_is_refused_with_its_place() {
+    let model = tiny_v3();
+    let model = model.to_str().expect("a path in UTF-8");
+    let cases = [
+        ("{", "error: line 2 of standard input is no batch: "),
+        (r#"{"name": "a", "texts": [], "rows": 1}"#, "unknown field `rows`"),
+        (r#"{"name": "a", "texts": []}"#, "the batch has 0 tokens; it may have 1 to 65536"),
+        (r#"{"name": "a", "texts": [{"ids": [5]}, {"ids": []}]}"#, "text 2: it has 0 tokens"),
+        (r#"{"name": "a", "texts": [{"ids": [5, 90000]}]}"#, "there is no token 90000"),
+        (
+            r#"{"name": "a", "texts": [{"ids": [5], "task": "b"}]}"#,
+            "there is no task `b`; the model has `ret",
+        ),
+    ];
+    let long = format!(r#"{{"name": "a", "texts": [{{"ids": [{}5]}}]}}"#, "5,".repeat(9000));
+    let cases = cases.into_iter().chain([(long.as_str(), "it has 9001 tokens; a text has 1 to ")]);
+    for (line, expected) in cases {
+        let input = format!("{{\"name\": \"fine\", \"texts\": [{{\"ids\": [5]}}]}}\n{line}\n");
+        let run =
+            Place::new().run_with(["bench", "--model", model, "--read-batches"], input.as_bytes());
+        assert_eq!((run.status, run.text().lines().count()), (Some(1), 2), "{line:.60}");
+        assert!(run.stderr.contains("line 2 of standard input"), "{}", run.stderr);
+        assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
+    }
 }

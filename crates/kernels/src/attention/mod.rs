@@ -8,7 +8,8 @@
 mod pack;
 mod softmax;
 
-use crate::gemm::tile::{MR, Operand, nr};
+use crate::gemm::element::{Float, Operand, Pairs};
+use crate::gemm::tile::{Sums, nr, strip_rows};
 use crate::grid::{Rect, grid};
 use crate::isa::{Isa, Kernel, Level, MAX_LANES};
 use crate::memory::Scratch;
@@ -32,6 +33,9 @@ pub enum Precision {
     /// Both factors are rounded to bf16. Fast where the level has the instruction
     /// ([`Level::has_bf16_dot`]).
     Bf16,
+    /// Linear layers in eight bits; attention, whose factors have no fixed range, as
+    /// [`Precision::Bf16`] where that is fast, or else in f32.
+    Int8,
 }
 
 /// The sequences of a batch and the shape of their heads.
@@ -101,57 +105,66 @@ pub fn attention(
         let sequence = bands[i / heads.heads].0.clone();
         let source = Source { qkv, heads, sequence, col: out.cols().start };
         match precision {
-            Precision::F32 => level.run(Head::<f32>::new(source, out, scratch)),
-            Precision::Bf16 => level.run(Head::<u32>::new(source, out, scratch)),
+            Precision::Int8 if !level.has_bf16_dot() => {
+                level.run(Head::<Float>::new(source, out, scratch));
+            }
+            Precision::F32 => level.run(Head::<Float>::new(source, out, scratch)),
+            Precision::Bf16 | Precision::Int8 => {
+                level.run(Head::<Pairs>::new(source, out, scratch))
+            }
         };
     });
 }
 
 /// One head of one band of queries. `out` covers the band's rows and the head's columns; operands of
-/// products are packed as `W`.
-struct Head<'a, W> {
+/// products are packed as `E`.
+struct Head<'a, E> {
     source: Source<'a>,
     out: Rect<'a>,
     scratch: &'a mut [Scratch; 4],
-    operand: PhantomData<W>,
+    operand: PhantomData<E>,
 }
 
-impl<'a, W> Head<'a, W> {
+impl<'a, E> Head<'a, E> {
     fn new(source: Source<'a>, out: Rect<'a>, scratch: &'a mut [Scratch; 4]) -> Self {
         Self { source, out, scratch, operand: PhantomData }
     }
 }
 
-impl<W: Operand> Kernel for Head<'_, W> {
+impl<E: Operand> Kernel for Head<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
         let Self { source, mut out, scratch, .. } = self;
-        let (dim, nr) = (source.heads.head_dim, nr::<I>());
-        let [keys, values, operands, sums] = scratch;
-        let (steps, key_steps) = (W::steps(dim), W::steps(source.sequence.len()));
-        let keys = keys.take(source.sequence.len().next_multiple_of(MR) * steps);
-        let values = values.take(dim.next_multiple_of(MR) * key_steps);
-        source.pack_keys::<W>(keys);
-        source.pack_values::<W>(values);
-        let operands = operands.take((steps + W::steps(KEY_BLOCK)) * nr);
+        let (dim, len, nr) = (source.heads.head_dim, source.sequence.len(), nr::<I>());
+        let strip = strip_rows::<E>(I::HAS_MATRIX);
+        let rows = dim.next_multiple_of(strip);
+        let (steps, key_steps) = (E::steps(dim), E::steps(len));
+        let [keys, values, operands, floats] = scratch;
+        let keys = keys.take(len.next_multiple_of(strip) * steps);
+        let values = values.take(rows * key_steps);
+        let operands = operands.take((steps + E::steps(KEY_BLOCK)) * nr);
         let (queries, probabilities) = operands.split_at_mut(steps * nr);
-        let sums = sums.take((KEY_BLOCK + dim.next_multiple_of(MR)) * nr);
-        let (scores, context) = sums.split_at_mut(KEY_BLOCK * nr);
+        let floats = floats.take((KEY_BLOCK + rows) * nr + dim);
+        let (scores, floats) = floats.split_at_mut(KEY_BLOCK * nr);
+        let (context, rotated) = floats.split_at_mut(rows * nr);
+        let mut sums = Sums::new();
+        source.pack_keys::<I, E>(v, strip, rotated, keys);
+        source.pack_values::<I, E>(v, strip, values);
         for first in out.rows().step_by(nr) {
             let last = (first + nr).min(out.rows().end);
-            source.pack_queries::<W>(first..last, nr, queries);
-            let packed = Packed { queries, keys, values, len: source.sequence.len() };
+            source.pack_queries::<I, E>(v, first..last, rotated, queries);
+            let packed = Packed { queries, keys, values, len, strip };
             let bias = source.slope().map(|s| Bias::new(v, s, first - source.sequence.start));
-            let totals = attend(v, &packed, bias, scores, probabilities, context);
-            let mut lanes = [0.0; 2 * MAX_LANES];
-            v.store(totals[0], &mut lanes);
-            v.store(totals[1], &mut lanes[I::LANES..]);
+            let totals =
+                attend::<I, E>(v, &packed, bias, &mut sums, scores, probabilities, context);
+            let mut scales = [0.0; 2 * MAX_LANES];
+            v.store(v.div(v.splat(1.0), totals[0]), &mut scales);
+            v.store(v.div(v.splat(1.0), totals[1]), &mut scales[I::LANES..]);
             for (j, row) in (first..last).enumerate() {
-                let scale = 1.0 / lanes[j];
                 for (c, to) in out.row_mut(row).iter_mut().enumerate() {
-                    *to = context[c * nr + j] * scale;
+                    *to = context[c * nr + j] * scales[j];
                 }
             }
         }

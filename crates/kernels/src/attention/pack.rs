@@ -1,7 +1,9 @@
 //! q, k and v of one head, rotated and packed as the tile reads them.
 
 use super::{Heads, Position};
-use crate::gemm::tile::{MR, Operand};
+use crate::gemm::element::{Operand, pack_row};
+use crate::gemm::tile::nr;
+use crate::isa::{BLOCK, Isa, MAX_LANES};
 use std::ops::Range;
 
 /// Where a head's q, k and v come from.
@@ -29,83 +31,87 @@ impl Source<'_> {
         &self.qkv[(3 * token + which) * hidden + self.col..][..self.heads.head_dim]
     }
 
-    /// Packs the vector of a token, rotated where positions rotate and times `scale`, to every
-    /// `stride`-th place of `to`.
+    /// Writes the vector of a token to `to`, rotated where positions rotate and times `scale`.
     #[inline(always)]
-    fn place<W: Operand>(
-        &self,
-        which: usize,
-        token: usize,
-        scale: f32,
-        to: &mut [W],
-        stride: usize,
-    ) {
+    fn rotate(&self, which: usize, token: usize, scale: f32, to: &mut [f32]) {
         let from = self.of(which, token);
+        let Position::Rope(table) = self.heads.position else {
+            to.iter_mut().zip(from).for_each(|(to, x)| *to = x * scale);
+            return;
+        };
+        let (cos, sin) = table.at(token - self.sequence.start);
         let half = from.len() / 2;
-        let (low, high) = from.split_at(half);
-        match self.heads.position {
-            Position::Alibi(_) => W::pack(|j| from[j] * scale, from.len(), to, stride),
-            Position::Rope(table) => {
-                let (cos, sin) = table.at(token - self.sequence.start);
-                let rotated = |j: usize| {
-                    if j < half {
-                        (low[j] * cos[j] - high[j] * sin[j]) * scale
-                    } else {
-                        let j = j - half;
-                        (high[j] * cos[j] + low[j] * sin[j]) * scale
-                    }
-                };
-                W::pack(rotated, from.len(), to, stride);
-            }
+        let ((low, high), (to_low, to_high)) = (from.split_at(half), to.split_at_mut(half));
+        let pairs = low.iter().zip(high).zip(cos.iter().zip(sin));
+        for ((to_low, to_high), ((low, high), (cos, sin))) in
+            to_low.iter_mut().zip(to_high).zip(pairs)
+        {
+            *to_low = (low * cos - high * sin) * scale;
+            *to_high = (high * cos + low * sin) * scale;
         }
     }
 
-    /// `[len / MR, steps of head_dim, MR]`; keys past the end are zero.
+    /// Strips of keys; those past the end are left as they are. `rotated` holds a head's vector.
     #[inline(always)]
-    pub(super) fn pack_keys<W: Operand>(&self, keys: &mut [W]) {
-        let tile = MR * W::steps(self.heads.head_dim);
-        if let Some(last) = keys.chunks_exact_mut(tile).last() {
-            last.fill(W::default());
-        }
+    pub(super) fn pack_keys<I: Isa, E: Operand>(
+        &self,
+        v: I,
+        strip: usize,
+        rotated: &mut [f32],
+        keys: &mut [E::Step],
+    ) {
+        let steps = E::steps(self.heads.head_dim);
         for (i, token) in self.sequence.clone().enumerate() {
-            self.place(1, token, 1.0, &mut keys[i / MR * tile + i % MR..], MR);
+            self.rotate(1, token, 1.0, rotated);
+            let to = &mut keys[i / strip * strip * steps + i % strip * BLOCK..];
+            pack_row::<I, E>(v, rotated, 1.0, to, strip * BLOCK);
         }
     }
 
-    /// `[head_dim / MR, steps of len, MR]`; columns past the head are zero.
+    /// Strips of columns of v, with the keys as their depth, zero past the last one.
     #[inline(always)]
-    pub(super) fn pack_values<W: Operand>(&self, values: &mut [W]) {
-        let dim = self.heads.head_dim;
-        let steps = W::steps(self.sequence.len());
+    pub(super) fn pack_values<I: Isa, E: Operand>(
+        &self,
+        v: I,
+        strip: usize,
+        values: &mut [E::Step],
+    ) {
+        let (dim, steps) = (self.heads.head_dim, E::steps(self.sequence.len()));
+        let mut lanes = [E::Step::default(); MAX_LANES];
         for step in 0..steps {
-            let first = self.sequence.start + step * W::DEPTH;
-            let end = self.sequence.end;
-            let row = |i: usize| if first + i < end { self.of(2, first + i) } else { &[] };
-            let rows = [row(0), row(W::DEPTH - 1)];
-            for group in 0..dim.div_ceil(MR) {
-                let to = &mut values[(group * steps + step) * MR..][..MR];
-                for (m, to) in to.iter_mut().enumerate() {
-                    let at = |row: &[f32]| row.get(group * MR + m).copied().unwrap_or(0.0);
-                    *to = W::join([at(rows[0]), at(rows[1])]);
+            let first = self.sequence.start + step * E::DEPTH;
+            let row = |token| if token < self.sequence.end { self.of(2, token) } else { &[] };
+            let rows = [row(first), row(first + E::DEPTH - 1)];
+            for start in (0..dim).step_by(I::LANES) {
+                let end = (start + I::LANES).min(dim);
+                let vector = |row: &[f32]| v.load_partial(row.get(start..end).unwrap_or_default());
+                E::store(v, rows.map(vector), &mut lanes);
+                for (column, &lane) in (start..end).zip(&lanes) {
+                    let at = column / strip * strip * steps + step / BLOCK * strip * BLOCK;
+                    values[at + column % strip * BLOCK + step % BLOCK] = lane;
                 }
             }
         }
     }
 
-    /// `[steps of head_dim, nr]`, scaled by 1/√head_dim; queries past the end are zero.
+    /// A panel of queries, scaled by 1/√head_dim; those past the end are left as they are.
     #[inline(always)]
-    pub(super) fn pack_queries<W: Operand>(
+    pub(super) fn pack_queries<I: Isa, E: Operand>(
         &self,
+        v: I,
         tokens: Range<usize>,
-        nr: usize,
-        queries: &mut [W],
+        rotated: &mut [f32],
+        queries: &mut [E::Step],
     ) {
-        if tokens.len() < nr {
-            queries.fill(W::default());
-        }
         let scale = 1.0 / (self.heads.head_dim as f32).sqrt();
+        let mut block = [E::Step::default(); BLOCK];
         for (j, token) in tokens.enumerate() {
-            self.place(0, token, scale, &mut queries[j..], nr);
+            self.rotate(0, token, scale, rotated);
+            let blocks = queries.chunks_exact_mut(BLOCK * nr::<I>());
+            for (numbers, to) in rotated.chunks(BLOCK * E::DEPTH).zip(blocks) {
+                pack_row::<I, E>(v, numbers, 1.0, &mut block, BLOCK);
+                to[j..].iter_mut().step_by(nr::<I>()).zip(block).for_each(|(to, x)| *to = x);
+            }
         }
     }
 }

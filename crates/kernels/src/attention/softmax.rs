@@ -1,22 +1,25 @@
 //! Softmax over blocks of keys, for one vector row of queries.
 
-use crate::gemm::tile::{MR, NV, Operand, nr, tile};
-use crate::isa::{Isa, MAX_LANES};
+use crate::gemm::element::{Operand, Scales};
+use crate::gemm::tile::{NV, Sums, WHOLE_STRIPS, multiply, nr};
+use crate::isa::{BLOCK, Isa, MAX_LANES};
 use crate::math::exp;
 
-/// Keys whose scores are held at once: with AVX2 they take 8 KiB of the level-1 cache.
-pub(super) const KEY_BLOCK: usize = 20 * MR;
+/// Keys whose scores are held at once: with AVX-512 they take 12 KiB of the level-1 cache.
+pub(super) const KEY_BLOCK: usize = WHOLE_STRIPS;
 
 /// Operands of one vector row of queries.
-pub(super) struct Packed<'a, W> {
-    /// `[steps of head_dim, nr]`
-    pub(super) queries: &'a [W],
-    /// `[len / MR, steps of head_dim, MR]`
-    pub(super) keys: &'a [W],
-    /// `[head_dim / MR, steps of len, MR]`
-    pub(super) values: &'a [W],
+pub(super) struct Packed<'a, T> {
+    /// A panel, with head_dim as its depth.
+    pub(super) queries: &'a [T],
+    /// Strips of keys, with head_dim as their depth.
+    pub(super) keys: &'a [T],
+    /// Strips of columns of v, with the keys as their depth.
+    pub(super) values: &'a [T],
     /// Number of keys.
     pub(super) len: usize,
+    /// Rows of a strip.
+    pub(super) strip: usize,
 }
 
 /// `−slope · |i − j|` for a vector row of queries.
@@ -52,101 +55,111 @@ impl<I: Isa> Bias<I> {
 /// Writes the unnormalised context, `[head_dim, nr]`, and returns the sums of the softmax. `scores`
 /// and `probabilities` hold a block of keys.
 #[inline(always)]
-pub(super) fn attend<I: Isa, W: Operand>(
+pub(super) fn attend<I: Isa, E: Operand>(
     v: I,
-    packed: &Packed<'_, W>,
+    packed: &Packed<'_, E::Step>,
     bias: Option<Bias<I>>,
+    sums: &mut Sums,
     scores: &mut [f32],
-    probabilities: &mut [W],
+    probabilities: &mut [E::Step],
     context: &mut [f32],
 ) -> [I::F32; NV] {
-    let (len, key_steps) = (packed.len, W::steps(packed.len));
     context.fill(0.0);
     let mut peaks = [v.splat(f32::MIN); NV];
-    let mut sums = [v.splat(0.0); NV];
-    for start in (0..len).step_by(KEY_BLOCK) {
-        let end = (start + KEY_BLOCK).min(len);
-        let scores = &mut scores[..(end - start) * nr::<I>()];
-        let block_peaks = score(v, packed, start, bias, scores);
+    let mut totals = [v.splat(0.0); NV];
+    for start in (0..packed.len).step_by(KEY_BLOCK) {
+        let keys = KEY_BLOCK.min(packed.len - start);
+        let scores = &mut scores[..keys * nr::<I>()];
+        let block_peaks = score::<I, E>(v, packed, start, bias, sums, scores);
         let new_peaks = [v.max(peaks[0], block_peaks[0]), v.max(peaks[1], block_peaks[1])];
         let decay = [0, 1].map(|n| exp(v, v.sub(peaks[n], new_peaks[n])));
         peaks = new_peaks;
-        sums = [v.mul(sums[0], decay[0]), v.mul(sums[1], decay[1])];
-        let steps = start / W::DEPTH..start / W::DEPTH + W::steps(end - start);
-        let probabilities = &mut probabilities[..steps.len() * nr::<I>()];
-        exponentiate(v, scores, peaks, &mut sums, probabilities);
-        for (group, rows) in context.chunks_exact_mut(MR * nr::<I>()).enumerate() {
-            let at = group * key_steps;
-            let values = &packed.values[(at + steps.start) * MR..(at + steps.end) * MR];
-            accumulate(v, values, probabilities, decay, rows);
-        }
+        totals = [v.mul(totals[0], decay[0]), v.mul(totals[1], decay[1])];
+        let probabilities = &mut probabilities[..E::steps(keys) * nr::<I>()];
+        exponentiate::<I, E>(v, scores, peaks, &mut totals, probabilities);
+        accumulate::<I, E>(v, packed, start, probabilities, decay, sums, context);
     }
-    sums
+    totals
 }
 
 /// Scores of a block of keys, `[keys, nr]`, and the largest of each query. The block starts at key
-/// `start`, a multiple of `MR`.
+/// `start`, a whole number of strips.
 #[inline(always)]
-fn score<I: Isa, W: Operand>(
+fn score<I: Isa, E: Operand>(
     v: I,
-    packed: &Packed<'_, W>,
+    packed: &Packed<'_, E::Step>,
     start: usize,
     bias: Option<Bias<I>>,
+    sums: &mut Sums,
     scores: &mut [f32],
 ) -> [I::F32; NV] {
-    let width = packed.queries.len() / nr::<I>();
+    let (nr, strip) = (nr::<I>(), packed.strip);
+    let steps = packed.queries.len() / nr;
     let mut peaks = [v.splat(f32::MIN); NV];
-    let keys = packed.keys[start * width..].chunks_exact(MR * width);
-    for (i, (keys, scores)) in keys.zip(scores.chunks_mut(MR * nr::<I>())).enumerate() {
-        let products = tile(v, keys, packed.queries);
-        let rows = products.into_iter().zip(scores.chunks_exact_mut(nr::<I>()));
-        for (position, (product, to)) in (start + i * MR..).zip(rows) {
-            let product = bias.map_or(product, |bias| bias.add(v, position, product));
+    let keys = packed.keys[start * steps..].chunks_exact(strip * steps);
+    for ((keys, scores), first) in
+        keys.zip(scores.chunks_mut(strip * nr)).zip((start..).step_by(strip))
+    {
+        multiply::<I, E>(v, keys, packed.queries, sums, |m, product| {
+            let Some(to) = scores.get_mut(m * nr..(m + 1) * nr) else { return };
+            let product = product.map(|sum| E::value(v, sum, Scales::NONE));
+            let product = bias.map_or(product, |bias| bias.add(v, first + m, product));
             for (n, x) in product.into_iter().enumerate() {
                 peaks[n] = v.max(peaks[n], x);
                 v.store(x, &mut to[n * I::LANES..]);
             }
-        }
+        });
     }
     peaks
 }
 
-/// `e^(score − peak)` of a block, added to `sums` and packed along the keys.
+/// `e^(score − peak)` of a block, added to `totals` and packed as a panel, with the keys as its
+/// depth; zero past the last key.
 #[inline(always)]
-fn exponentiate<I: Isa, W: Operand>(
+fn exponentiate<I: Isa, E: Operand>(
     v: I,
     scores: &[f32],
     peaks: [I::F32; NV],
-    sums: &mut [I::F32; NV],
-    probabilities: &mut [W],
+    totals: &mut [I::F32; NV],
+    probabilities: &mut [E::Step],
 ) {
-    let steps = scores.chunks(W::DEPTH * nr::<I>()).zip(probabilities.chunks_exact_mut(nr::<I>()));
-    for (rows, to) in steps {
+    let nr = nr::<I>();
+    let mut steps = scores.chunks(E::DEPTH * nr);
+    for to in probabilities.chunks_exact_mut(nr) {
+        let rows = steps.next().unwrap_or_default();
         for n in 0..NV {
             let mut p = [v.splat(0.0); 2];
-            for (p, row) in p.iter_mut().zip(rows.chunks_exact(nr::<I>())) {
-                *p = W::exp(v, v.sub(v.load(&row[n * I::LANES..]), peaks[n]));
-                sums[n] = v.add(sums[n], *p);
+            for (p, row) in p.iter_mut().zip(rows.chunks_exact(nr)) {
+                *p = E::exp(v, v.sub(v.load(&row[n * I::LANES..]), peaks[n]));
+                totals[n] = v.add(totals[n], *p);
             }
-            W::store(v, p, &mut to[n * I::LANES..]);
+            E::store(v, p, &mut to[n * I::LANES..]);
         }
     }
 }
 
-/// `rows = rows · decay + values · probabilities` for one group of `MR` columns of v.
+/// `context ← context · decay + values · probabilities` for a block of keys from `start` on.
 #[inline(always)]
-fn accumulate<I: Isa, W: Operand>(
+fn accumulate<I: Isa, E: Operand>(
     v: I,
-    values: &[W],
-    probabilities: &[W],
+    packed: &Packed<'_, E::Step>,
+    start: usize,
+    probabilities: &[E::Step],
     decay: [I::F32; NV],
-    rows: &mut [f32],
+    sums: &mut Sums,
+    context: &mut [f32],
 ) {
-    let products = tile(v, values, probabilities);
-    for (product, row) in products.into_iter().zip(rows.chunks_exact_mut(nr::<I>())) {
-        for (n, x) in product.into_iter().enumerate() {
-            let at = &mut row[n * I::LANES..];
-            v.store(v.mul_add(v.load(at), decay[n], x), at);
-        }
+    let (nr, strip) = (nr::<I>(), packed.strip);
+    let (steps, from) = (probabilities.len() / nr, start / (E::DEPTH * BLOCK) * strip * BLOCK);
+    let values = packed.values.chunks_exact(strip * E::steps(packed.len));
+    for (values, context) in values.zip(context.chunks_exact_mut(strip * nr)) {
+        let values = &values[from..][..strip * steps];
+        multiply::<I, E>(v, values, probabilities, sums, |m, product| {
+            for (n, sum) in product.into_iter().enumerate() {
+                let x = E::value(v, sum, Scales::NONE);
+                let at = &mut context[m * nr + n * I::LANES..];
+                v.store(v.mul_add(v.load(at), decay[n], x), at);
+            }
+        });
     }
 }

@@ -5,18 +5,20 @@
 //! tile multiplies. Bias, low-rank update and activation are applied to the tile before
 //! it leaves the registers.
 
+pub(crate) mod element;
 mod pack;
 pub(crate) mod tile;
 
-use pack::pack_rows;
 pub use pack::{Layer, LoraBank, Storage, Weights};
 
 use crate::grid::{Rect, even_ends, grid};
-use crate::isa::{Isa, Kernel};
+use crate::isa::{BLOCK, Isa, Kernel};
 use crate::math::{gelu, relu};
+use crate::memory::Scratch;
 use crate::threads::Threads;
+use element::{Element, Float, Pairs, Quads, Widened, pack_row};
 use pack::Panels;
-use tile::{Element, MR, NV, Row, nr, tile};
+use tile::{NV, Sums, multiply, nr, strip_rows};
 
 /// What follows a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +43,15 @@ impl Activation {
 
 /// Bytes of packed rows that should stay in the level-2 cache: half of the 512 KiB of Zen 1 to 3.
 const ROW_BLOCK_BYTES: usize = 256 * 1024;
+/// The same where there is matrix hardware, and with it 2 MiB of that cache. The weights pass once a
+/// block, and tiles use them up faster than the next cache delivers.
+const MATRIX_ROW_BLOCK_BYTES: usize = 1024 * 1024;
 
 /// Buffers of a call to [`linear`], reused between calls.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    rows: Vec<f32>,
-    pairs: Vec<u32>,
+    rows: Scratch,
+    scales: Vec<f32>,
     down: Vec<f32>,
 }
 
@@ -69,13 +74,15 @@ pub fn linear(
 ) {
     assert_eq!(x.len(), adapters.len() * weights.inputs);
     assert_eq!(out.len(), adapters.len() * weights.outputs());
-    let Workspace { rows, pairs, down } = workspace;
+    let Workspace { rows, scales, down } = workspace;
     down.resize(adapters.len() * weights.rank(), 0.0);
+    scales.resize(adapters.len(), 1.0);
     let call = Call { threads, x, weights, adapters };
     match &weights.panels {
-        Panels::F32(panels) => call.run(panels, rows, down, out),
-        Panels::Bf16(panels) => call.run(panels, rows, down, out),
-        Panels::Bf16Dot(panels) => call.run(panels, pairs, down, out),
+        Panels::F32(panels) => call.run::<Float>(panels, rows, scales, down, out),
+        Panels::Bf16(panels) => call.run::<Widened>(panels, rows, scales, down, out),
+        Panels::Bf16Dot(panels) => call.run::<Pairs>(panels, rows, scales, down, out),
+        Panels::Int8(panels) => call.run::<Quads>(panels, rows, scales, down, out),
     }
 }
 
@@ -88,20 +95,24 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn run<W: Element>(
+    fn run<E: Element>(
         &self,
-        panels: &[W],
-        rows: &mut Vec<W::Row>,
+        panels: &[E::Column],
+        rows: &mut Scratch,
+        scales: &mut [f32],
         down: &mut [f32],
         out: &mut [f32],
     ) {
         let Self { threads, weights, adapters, .. } = *self;
-        let steps = W::steps(weights.inputs);
-        rows.resize(adapters.len().next_multiple_of(MR) * steps, W::Row::default());
-        self.prepare_rows(steps, rows, down);
-        let product = Product { weights, panels, steps, rows, down, adapters };
+        let (steps, has_matrix) = (E::steps(weights.inputs), weights.level.has_matrix());
+        let strip = strip_rows::<E>(has_matrix);
+        let rows = rows.take(adapters.len().next_multiple_of(strip) * steps);
+        self.prepare_rows::<E>(strip, steps, rows, scales, down);
+        let product = Product::<E> { weights, panels, strip, steps, rows, scales, down, adapters };
 
-        let block = (ROW_BLOCK_BYTES / (size_of::<W::Row>() * steps.max(1)) / MR).clamp(1, 64) * MR;
+        let block_bytes = if has_matrix { MATRIX_ROW_BLOCK_BYTES } else { ROW_BLOCK_BYTES };
+        let strip_bytes = size_of::<E::Row>() * steps * strip;
+        let block = (block_bytes / strip_bytes.max(1)).clamp(1, 64) * strip;
         let row_ends = even_ends(adapters.len(), block);
         let panels = weights.columns.panels();
         // Four tasks a thread even out the end, where one thread would wait for another.
@@ -113,45 +124,57 @@ impl Call<'_> {
     }
 
     /// Packs the rows of `x` and computes their projections on A of their adapter.
-    fn prepare_rows<R: Row>(&self, steps: usize, rows: &mut [R], down: &mut [f32]) {
-        const TILES: usize = 4;
+    fn prepare_rows<E: Element>(
+        &self,
+        strip: usize,
+        steps: usize,
+        rows: &mut [E::Row],
+        scales: &mut [f32],
+        down: &mut [f32],
+    ) {
+        /// Rows of a task: enough to outweigh handing it out.
+        const ROWS: usize = 32;
         let weights = self.weights;
-        let mut down = down.chunks_mut((TILES * MR * weights.rank()).max(1));
+        let count = ROWS.next_multiple_of(strip);
+        let mut down = down.chunks_mut((count * weights.rank()).max(1));
         let tasks: Vec<_> = self
             .x
-            .chunks(TILES * MR * weights.inputs)
-            .zip(rows.chunks_mut(TILES * MR * steps))
-            .zip(self.adapters.chunks(TILES * MR))
-            .map(|((x, tiles), adapters)| Prepare {
-                weights,
-                steps,
-                x,
-                tiles,
-                adapters,
-                down: down.next().unwrap_or_default(),
+            .chunks(count * weights.inputs)
+            .zip(rows.chunks_mut(count * steps))
+            .zip(scales.chunks_mut(count).zip(self.adapters.chunks(count)))
+            .map(|((x, strips), (scales, adapters))| {
+                let down = down.next().unwrap_or_default();
+                Prepare::<E> { weights, strip, steps, x, strips, scales, adapters, down }
             })
             .collect();
         self.threads.run(tasks, |task, _| weights.level.run(task));
     }
 }
 
-/// Packs a few tiles of rows and computes `down[row] = A x[row]` for the adapter of each row.
-struct Prepare<'a, R> {
+/// Packs a few strips of rows and computes `down[row] = A x[row]` for the adapter of each row.
+struct Prepare<'a, E: Element> {
     weights: &'a Weights,
+    strip: usize,
     steps: usize,
     x: &'a [f32],
-    tiles: &'a mut [R],
+    strips: &'a mut [E::Row],
+    scales: &'a mut [f32],
     adapters: &'a [Option<usize>],
     down: &'a mut [f32],
 }
 
-impl<R: Row> Kernel for Prepare<'_, R> {
+impl<E: Element> Kernel for Prepare<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
+        let Self { strip, steps, .. } = self;
         let depth = self.weights.inputs;
-        pack_rows(self.x, depth, self.steps, self.tiles);
+        for (i, (row, scale)) in self.x.chunks_exact(depth).zip(self.scales).enumerate() {
+            *scale = E::scale(v, row);
+            let first = i / strip * strip * steps + i % strip * BLOCK;
+            pack_row::<I, E>(v, row, *scale, &mut self.strips[first..], strip * BLOCK);
+        }
         let Some(bank) = &self.weights.lora else { return };
         let rows = self.x.chunks_exact(depth).zip(self.down.chunks_exact_mut(bank.rank));
         for ((x, down), adapter) in rows.zip(self.adapters) {
@@ -176,71 +199,78 @@ fn dot<I: Isa>(v: I, a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// All that a block of the output is computed from.
-struct Product<'a, W: Element> {
+struct Product<'a, E: Element> {
     weights: &'a Weights,
-    panels: &'a [W],
-    /// Steps of the tile over the whole depth.
+    panels: &'a [E::Column],
+    /// Rows of a strip.
+    strip: usize,
+    /// Steps of the depth.
     steps: usize,
-    /// Packed rows of x, `[rows / MR, steps, MR]`.
-    rows: &'a [W::Row],
+    /// Packed rows of x, strip by strip.
+    rows: &'a [E::Row],
+    /// `[rows]`
+    scales: &'a [f32],
     /// `[rows, rank]`
     down: &'a [f32],
     adapters: &'a [Option<usize>],
 }
 
-/// One rectangle of the output. Rows start at a multiple of `MR`, columns at a panel.
-struct Block<'a, W: Element> {
-    product: &'a Product<'a, W>,
+/// One rectangle of the output. Rows start at a strip, columns at a panel.
+struct Block<'a, E: Element> {
+    product: &'a Product<'a, E>,
     rect: Rect<'a>,
 }
 
-impl<W: Element> Kernel for Block<'_, W> {
+impl<E: Element> Kernel for Block<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
         let Self { product, mut rect } = self;
-        let (steps, cols) = (product.steps, rect.cols());
+        let (strip, steps, cols) = (product.strip, product.steps, rect.cols());
         let outputs = product.weights.columns.panel_outputs();
+        let (mut sums, end) = (Sums::new(), rect.rows().end);
         for first in cols.clone().step_by(outputs) {
             let col = first / outputs * nr::<I>();
             let panel = &product.panels[col * steps..][..nr::<I>() * steps];
-            for row in rect.rows().step_by(MR) {
-                let sums = tile(v, &product.rows[row * steps..][..MR * steps], panel);
-                let end = rect.rows().end.min(row + MR);
-                for (row, sums) in (row..end).zip(sums) {
-                    let sums = add_bias_and_lora(v, product, row, col, sums);
-                    let to = &mut rect.row_mut(row)[first - cols.start..];
-                    activate(v, product.weights.activation, sums, to);
-                }
+            for start in rect.rows().step_by(strip) {
+                let rows = &product.rows[start * steps..][..strip * steps];
+                multiply::<I, E>(v, rows, panel, &mut sums, |m, sums| {
+                    let row = start + m;
+                    if row < end {
+                        let values = product.values(v, row, col, sums);
+                        let to = &mut rect.row_mut(row)[first - cols.start..];
+                        activate(v, product.weights.activation, values, to);
+                    }
+                });
             }
         }
     }
 }
 
-/// Adds bias and low-rank update to a tile row whose first packed column is `col`.
-#[inline(always)]
-fn add_bias_and_lora<I: Isa, W: Element>(
-    v: I,
-    product: &Product<'_, W>,
-    row: usize,
-    col: usize,
-    mut sums: [I::F32; NV],
-) -> [I::F32; NV] {
-    for (n, sum) in sums.iter_mut().enumerate() {
-        *sum = v.add(*sum, v.load(&product.weights.bias[col + n * I::LANES..]));
-    }
-    if let (Some(bank), Some(adapter)) = (&product.weights.lora, product.adapters[row]) {
-        let width = product.weights.bias.len();
-        let down = &product.down[row * bank.rank..][..bank.rank];
-        let up = &bank.up[adapter * bank.rank * width..][..bank.rank * width];
-        for (&down, up) in down.iter().zip(up.chunks_exact(width)) {
-            for (n, sum) in sums.iter_mut().enumerate() {
-                *sum = v.mul_add(v.splat(down), v.load(&up[col + n * I::LANES..]), *sum);
+impl<E: Element> Product<'_, E> {
+    /// The sums of a row and the panel whose first packed column is `col`, with bias and low-rank
+    /// update.
+    #[inline(always)]
+    fn values<I: Isa>(&self, v: I, row: usize, col: usize, sums: [E::Sum<I>; NV]) -> [I::F32; NV] {
+        let (weights, row_scale) = (self.weights, self.scales[row]);
+        let mut values = [0, 1].map(|n| {
+            let scales = weights.scales(row_scale, col + n * I::LANES);
+            let value = E::value(v, sums[n], scales);
+            v.add(value, v.load(&weights.bias[col + n * I::LANES..]))
+        });
+        if let (Some(bank), Some(adapter)) = (&weights.lora, self.adapters[row]) {
+            let width = weights.bias.len();
+            let down = &self.down[row * bank.rank..][..bank.rank];
+            let up = &bank.up[adapter * bank.rank * width..][..bank.rank * width];
+            for (&down, up) in down.iter().zip(up.chunks_exact(width)) {
+                for (n, value) in values.iter_mut().enumerate() {
+                    *value = v.mul_add(v.splat(down), v.load(&up[col + n * I::LANES..]), *value);
+                }
             }
         }
+        values
     }
-    sums
 }
 
 /// Writes the activated tile row to the front of `to`, as far as `to` reaches.

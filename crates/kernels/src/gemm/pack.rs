@@ -1,9 +1,9 @@
 //! Weights and activations in the order in which the tile reads them.
 
 use super::Activation;
-use super::tile::{Element, MR, NV, Row};
+use super::element::{BYTE_OFFSET, Element, Float, LARGEST_BYTE, Pairs, Quads, Scales, Widened};
+use super::tile::NV;
 use crate::isa::Level;
-use crate::isa::pair_of;
 use crate::memory::Aligned;
 
 /// How weights are kept in memory and multiplied. Sums are in f32 always.
@@ -16,6 +16,9 @@ pub enum Storage {
     /// Two bytes a weight, and inputs are rounded to bf16 too. Fast where the level has the
     /// instruction ([`Level::has_bf16_dot`]).
     Bf16Dot,
+    /// One byte a weight, with a scale for each output; inputs are rounded to one byte too, with a
+    /// scale for each row. Products and sums are exact integers.
+    Int8,
 }
 
 /// The low-rank updates of all tasks on one linear layer.
@@ -43,6 +46,11 @@ pub struct Weights {
     pub(super) inputs: usize,
     pub(super) columns: Columns,
     pub(super) panels: Panels,
+    /// Scales of packed columns of integers, `[panels * nr]`, or empty.
+    scales: Aligned<f32>,
+    /// What the sums of packed columns of integers are moved by: the offset of the rows' bytes times
+    /// the sum of the column's.
+    offsets: Aligned<u32>,
     /// `[panels * nr]`, zero where there is no row of W.
     pub(super) bias: Aligned<f32>,
     /// `up` has rows of `panels * nr`, zero where there is no row of W.
@@ -56,6 +64,7 @@ pub(super) enum Panels {
     F32(Aligned<f32>),
     Bf16(Aligned<u16>),
     Bf16Dot(Aligned<u32>),
+    Int8(Aligned<u32>),
 }
 
 /// Which row of W stands in which packed column.
@@ -102,6 +111,28 @@ impl Columns {
         (output < half).then_some(value + output)
     }
 
+    /// Packs W, `[panels, steps, nr]`. `adapt` may change the weights of a packed column before.
+    fn pack<E: Element>(
+        self,
+        inputs: usize,
+        read_row: &mut dyn FnMut(usize, &mut [f32]),
+        mut adapt: impl FnMut(usize, &mut [f32]),
+    ) -> Aligned<E::Column> {
+        let (nr, steps) = (NV * self.lanes, E::steps(inputs));
+        let mut panels = Aligned::zeroed(self.width() * steps);
+        let mut values = vec![0.0; inputs];
+        for col in 0..self.width() {
+            let Some(row) = self.row(col) else { continue };
+            read_row(row, &mut values);
+            adapt(col, &mut values);
+            let panel = &mut panels[col / nr * nr * steps..][..nr * steps];
+            for (to, x) in panel[col % nr..].iter_mut().step_by(nr).zip(values.chunks(E::DEPTH)) {
+                *to = E::column(x);
+            }
+        }
+        panels
+    }
+
     /// `from`, one number a row of W, in the order of packed columns.
     fn spread(self, from: &[f32], to: &mut [f32]) {
         for (col, to) in to.iter_mut().enumerate() {
@@ -143,14 +174,17 @@ impl Weights {
         let gated = activation.is_some_and(Activation::is_gated);
         assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows an output");
         let columns = Columns { rows, lanes: level.lanes(), gated };
-        let bf16 = |x: f32| pair_of(x, 0.0) as u16;
+        let quantised = if storage == Storage::Int8 { columns.width() } else { 0 };
+        let mut scales = Aligned::zeroed(quantised);
+        let mut offsets = Aligned::zeroed(quantised);
+        let mut quantise = |col, values: &mut [f32]| {
+            (scales[col], offsets[col]) = quantise(values);
+        };
         let panels = match storage {
-            Storage::F32 => Panels::F32(pack_panels(columns, inputs, read_row, |x| x[0])),
-            Storage::Bf16 => Panels::Bf16(pack_panels(columns, inputs, read_row, |x| bf16(x[0]))),
-            Storage::Bf16Dot => {
-                let pair = |x: &[f32]| pair_of(x[0], x.get(1).copied().unwrap_or(0.0));
-                Panels::Bf16Dot(pack_panels(columns, inputs, read_row, pair))
-            }
+            Storage::F32 => Panels::F32(columns.pack::<Float>(inputs, read_row, |_, _| ())),
+            Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(inputs, read_row, |_, _| ())),
+            Storage::Bf16Dot => Panels::Bf16Dot(columns.pack::<Pairs>(inputs, read_row, |_, _| ())),
+            Storage::Int8 => Panels::Int8(columns.pack::<Quads>(inputs, read_row, &mut quantise)),
         };
         let mut spread_bias = Aligned::zeroed(columns.width());
         if !bias.is_empty() {
@@ -165,7 +199,17 @@ impl Weights {
             }
             LoraBank { up, ..bank }
         });
-        Self { level, inputs, columns, panels, bias: spread_bias, lora, activation }
+        Self {
+            level,
+            inputs,
+            columns,
+            panels,
+            scales,
+            offsets,
+            bias: spread_bias,
+            lora,
+            activation,
+        }
     }
 
     /// Bytes of memory that it takes.
@@ -173,10 +217,11 @@ impl Weights {
         let panels = match &self.panels {
             Panels::F32(panels) => size_of_val(&panels[..]),
             Panels::Bf16(panels) => size_of_val(&panels[..]),
-            Panels::Bf16Dot(panels) => size_of_val(&panels[..]),
+            Panels::Bf16Dot(panels) | Panels::Int8(panels) => size_of_val(&panels[..]),
         };
         let lora = self.lora.as_ref().map_or(0, LoraBank::len_bytes);
-        panels + size_of_val(&self.bias[..]) + lora
+        let columns = size_of_val(&self.bias[..]) + size_of_val(&self.scales[..]);
+        panels + columns + size_of_val(&self.offsets[..]) + lora
     }
 
     /// Number of outputs.
@@ -189,43 +234,29 @@ impl Weights {
         self.inputs
     }
 
+    /// What turns the sums of a row with the columns from `col` on to numbers.
+    #[inline(always)]
+    pub(super) fn scales(&self, row: f32, col: usize) -> Scales<'_> {
+        if self.scales.is_empty() {
+            return Scales::NONE;
+        }
+        Scales { row, columns: &self.scales[col..], offsets: &self.offsets[col..] }
+    }
+
     /// Rank of the low-rank updates; 0 if there are none.
     pub fn rank(&self) -> usize {
         self.lora.as_ref().map_or(0, |bank| bank.rank)
     }
 }
 
-/// `element` makes one stored element of [`Element::DEPTH`] weights.
-fn pack_panels<W: Element>(
-    columns: Columns,
-    inputs: usize,
-    read_row: &mut dyn FnMut(usize, &mut [f32]),
-    element: impl Fn(&[f32]) -> W,
-) -> Aligned<W> {
-    let (nr, steps) = (NV * columns.lanes, W::steps(inputs));
-    let mut panels = Aligned::zeroed(columns.width() * steps);
-    let mut values = vec![0.0; inputs];
-    for col in 0..columns.width() {
-        let Some(row) = columns.row(col) else { continue };
-        read_row(row, &mut values);
-        let panel = &mut panels[col / nr * nr * steps..][..nr * steps];
-        for (to, x) in panel[col % nr..].iter_mut().step_by(nr).zip(values.chunks(W::DEPTH)) {
-            *to = element(x);
-        }
+/// Divides the weights of one output by their scale, and returns it with the column's offset.
+fn quantise(weights: &mut [f32]) -> (f32, u32) {
+    let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs()));
+    let scale = if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 };
+    let mut sum = 0;
+    for weight in weights {
+        *weight = (*weight * (1.0 / scale)).round_ties_even();
+        sum += *weight as i32;
     }
-    panels
-}
-
-/// Packs rows of `x` (`[rows, depth]`) into tiles `[rows / MR, steps, MR]`; rows past the end are
-/// zero. `tiles` holds a whole number of tiles.
-#[inline(always)]
-pub(crate) fn pack_rows<R: Row>(x: &[f32], depth: usize, steps: usize, tiles: &mut [R]) {
-    for (rows, tile) in x.chunks(MR * depth).zip(tiles.chunks_exact_mut(MR * steps)) {
-        if rows.len() < MR * depth {
-            tile.fill(R::default());
-        }
-        for (m, row) in rows.chunks_exact(depth).enumerate() {
-            R::pack(|i| row[i], depth, &mut tile[m..], MR);
-        }
-    }
+    (scale, (-BYTE_OFFSET * sum).cast_unsigned())
 }

@@ -128,7 +128,7 @@ fn rows_alone_in_a_batch_and_on_any_number_of_threads_give_the_same_bits() {
     let mut random = Random::new(2);
     let (rows, inputs, outputs) = (77, 96, 130);
     let case = Case::random(&mut random, rows, inputs, outputs, 4);
-    let storages = [Storage::F32, Storage::Bf16, Storage::Bf16Dot];
+    let storages = [Storage::F32, Storage::Bf16, Storage::Bf16Dot, Storage::Int8];
     let cases = storages.iter().flat_map(|s| Level::available().map(move |l| (*s, l)));
     for (storage, level) in cases {
         let weights = case.pack(level, storage, None);
@@ -163,6 +163,44 @@ fn inputs_that_bf16_holds_are_multiplied_exactly() {
             let got = case.run(&threads, &case.pack(level, Storage::Bf16Dot, None));
             let want = case.run(&threads, &case.pack(level, Storage::F32, None));
             assert_eq!(got, want, "{level:?}, {inputs} inputs");
+        }
+    }
+}
+
+/// Numbers as bytes in -127..=127, and what they are multiplied with.
+fn quantised(numbers: &[f32]) -> (Vec<i64>, f64) {
+    let largest = numbers.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
+    let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+    let byte = |x: &f32| (x * (1.0 / scale)).round_ties_even() as i64;
+    (numbers.iter().map(byte).collect(), f64::from(scale))
+}
+
+#[test]
+fn bytes_are_multiplied_as_exact_integers() {
+    let threads = Threads::new(2).expect("threads start");
+    let mut random = Random::new(6);
+    for (rows, inputs, outputs) in [(1, 1, 1), (7, 63, 33), (35, 64, 31), (3, 1030, 65)] {
+        let mut case = Case::random(&mut random, rows, inputs, outputs, 0);
+        // An outlier, and a row and an output of zeros, which have no scale.
+        case.x[0] = 40.0;
+        case.x[(rows - 1) * inputs..].fill(0.0);
+        case.weight[(outputs - 1) * inputs..].fill(0.0);
+        for level in Level::available() {
+            let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
+            for (row, got) in got.chunks(outputs).enumerate() {
+                let (x, x_scale) = quantised(&case.x[row * inputs..][..inputs]);
+                for (output, &got) in got.iter().enumerate() {
+                    let (w, w_scale) = quantised(&case.weight[output * inputs..][..inputs]);
+                    let sum: i64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
+                    let bias = f64::from(case.bias[output]);
+                    let want = sum as f64 * x_scale * w_scale + bias;
+                    let error = (f64::from(got) - want).abs();
+                    assert!(
+                        error <= 1e-6 * (want.abs() + bias.abs()),
+                        "{level:?}, {rows}x{inputs}x{outputs} at ({row}, {output}): {error:e}"
+                    );
+                }
+            }
         }
     }
 }

@@ -1,158 +1,77 @@
-//! The register tile: the inner loop of every matrix product.
+//! The inner loop of every matrix product: a strip of packed rows meets a panel of packed columns.
+//!
+//! Both lie in blocks of [`BLOCK`] steps of the depth: a strip is `[blocks, rows, BLOCK]`, a panel
+//! `[blocks, BLOCK, nr]`. Where a level has matrix hardware, a strip is what that takes at once;
+//! elsewhere it is what the registers hold.
 
-use crate::isa::{Isa, pair_of};
-use crate::math::{exp, exp_for_bf16};
-use crate::memory::Lent;
+use super::element::Element;
+use crate::isa::{BLOCK, Isa, MATRIX, Product};
 
-/// Rows of the tile.
-pub(crate) const MR: usize = 6;
+/// Rows of the register tile.
+const MR: usize = 6;
 /// Vectors in a row of the tile. 6 × 2 accumulators, 2 vectors of B and 1 broadcast of A fill 15 of
 /// the 16 registers of AVX2, and 12 independent sums hide the latency of a fused multiply-add.
 pub(crate) const NV: usize = 2;
+/// A number of rows that is whole strips at every level, and whole blocks of every element.
+pub(crate) const WHOLE_STRIPS: usize = 96;
 
-/// Columns of the tile, and of a packed panel.
+/// Columns of a panel.
 pub(crate) const fn nr<I: Isa>() -> usize {
     NV * I::LANES
 }
 
-/// How weights are stored in a panel, and with what they are multiplied.
-pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
-    /// What the rows of x are packed to.
-    type Row: Row;
-    /// Elements of the depth in one step of the tile.
-    const DEPTH: usize;
+/// Rows of a strip, at a level with matrix hardware or without.
+pub(crate) const fn strip_rows<E: Element>(has_matrix: bool) -> usize {
+    if has_matrix && E::IN_MATRIX { MATRIX } else { MR }
+}
 
-    /// Adds one step of the depth to a tile: `a` holds `MR` rows, `b` holds `nr` columns.
-    fn step<I: Isa>(isa: I, a: &[Self::Row], b: &[Self], sums: &mut [[I::F32; NV]; MR]);
+/// Where matrix hardware leaves a product.
+#[repr(align(64))]
+pub(crate) struct Sums(Product);
 
-    /// Steps that a depth takes.
-    fn steps(depth: usize) -> usize {
-        depth.div_ceil(Self::DEPTH)
+impl Sums {
+    pub(crate) fn new() -> Self {
+        Self([0; MATRIX * MATRIX])
     }
 }
 
-/// An element of a packed row of x.
-pub(crate) trait Row: Copy + Default + Send + Sync {
-    /// Packs `len` numbers to every `stride`-th place of `to`.
-    fn pack(x: impl Fn(usize) -> f32, len: usize, to: &mut [Self], stride: usize);
-}
-
-impl Row for f32 {
-    #[inline(always)]
-    fn pack(x: impl Fn(usize) -> f32, len: usize, to: &mut [f32], stride: usize) {
-        to.iter_mut().step_by(stride).zip(0..len).for_each(|(to, i)| *to = x(i));
-    }
-}
-
-impl Row for u32 {
-    #[inline(always)]
-    fn pack(x: impl Fn(usize) -> f32, len: usize, to: &mut [u32], stride: usize) {
-        let mut places = to.iter_mut().step_by(stride);
-        for (i, to) in (0..len / 2).zip(places.by_ref()) {
-            *to = pair_of(x(2 * i), x(2 * i + 1));
-        }
-        if let (true, Some(to)) = (len % 2 == 1, places.next()) {
-            *to = pair_of(x(len - 1), 0.0);
-        }
-    }
-}
-
-/// An element that may stand on both sides of a product: neither side is packed beforehand.
-pub(crate) trait Operand: Element<Row = Self> + Row + Lent {
-    /// One element of [`Element::DEPTH`] numbers.
-    fn join(numbers: [f32; 2]) -> Self;
-    /// `e^x` for x ≤ 0, as exact as the elements are.
-    fn exp<I: Isa>(isa: I, x: I::F32) -> I::F32;
-    /// Writes a vector of elements, each of [`Element::DEPTH`] numbers.
-    fn store<I: Isa>(isa: I, numbers: [I::F32; 2], to: &mut [Self]);
-}
-
-impl Operand for f32 {
-    #[inline(always)]
-    fn join([x, _]: [f32; 2]) -> f32 {
-        x
-    }
-    #[inline(always)]
-    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
-        exp(v, x)
-    }
-    #[inline(always)]
-    fn store<I: Isa>(v: I, [x, _]: [I::F32; 2], to: &mut [f32]) {
-        v.store(x, to);
-    }
-}
-
-impl Operand for u32 {
-    #[inline(always)]
-    fn join([low, high]: [f32; 2]) -> u32 {
-        pair_of(low, high)
-    }
-    #[inline(always)]
-    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
-        exp_for_bf16(v, x)
-    }
-    #[inline(always)]
-    fn store<I: Isa>(v: I, [low, high]: [I::F32; 2], to: &mut [u32]) {
-        v.store_pairs(low, high, to);
-    }
-}
-
-/// `sums += a ⊗ b`, where `b` is a row of the panel and `a` one number for each row of x.
-#[inline(always)]
-fn multiply<I: Isa>(v: I, a: &[f32], b: [I::F32; NV], sums: &mut [[I::F32; NV]; MR]) {
-    for (row, &a) in sums.iter_mut().zip(a) {
-        let a = v.splat(a);
-        row[0] = v.mul_add(a, b[0], row[0]);
-        row[1] = v.mul_add(a, b[1], row[1]);
-    }
-}
-
-impl Element for f32 {
-    type Row = f32;
-    const DEPTH: usize = 1;
-
-    #[inline(always)]
-    fn step<I: Isa>(v: I, a: &[f32], b: &[f32], sums: &mut [[I::F32; NV]; MR]) {
-        multiply(v, a, [v.load(b), v.load(&b[I::LANES..])], sums);
-    }
-}
-
-/// A bf16 bit pattern, widened and multiplied in f32.
-impl Element for u16 {
-    type Row = f32;
-    const DEPTH: usize = 1;
-
-    #[inline(always)]
-    fn step<I: Isa>(v: I, a: &[f32], b: &[u16], sums: &mut [[I::F32; NV]; MR]) {
-        multiply(v, a, [v.load_bf16(b), v.load_bf16(&b[I::LANES..])], sums);
-    }
-}
-
-/// Two bf16 bit patterns that follow each other in the depth, multiplied as such.
-impl Element for u32 {
-    type Row = u32;
-    const DEPTH: usize = 2;
-
-    #[inline(always)]
-    fn step<I: Isa>(v: I, a: &[u32], b: &[u32], sums: &mut [[I::F32; NV]; MR]) {
-        let b = [v.load_pairs(b), v.load_pairs(&b[I::LANES..])];
-        for (row, &a) in sums.iter_mut().zip(a) {
-            let a = v.splat_pair(a);
-            row[0] = v.dot_bf16(a, b[0], row[0]);
-            row[1] = v.dot_bf16(a, b[1], row[1]);
-        }
-    }
-}
-
-/// `A · B` for one tile: `a` is packed `[steps, MR]`, `b` is packed `[steps, nr]`.
+/// Multiplies a strip of rows with a panel, and hands every row's sums to `each`.
 ///
-/// Each lane is summed over the depth in order, so an element of the product does not depend on
-/// its place in the tile.
+/// Each sum is taken over the depth in order, so it does not depend on its place in the strip.
 #[inline(always)]
-pub(crate) fn tile<I: Isa, W: Element>(v: I, a: &[W::Row], b: &[W]) -> [[I::F32; NV]; MR] {
-    let mut sums = [[v.splat(0.0); NV]; MR];
-    for (a, b) in a.chunks_exact(MR).zip(b.chunks_exact(nr::<I>())) {
-        W::step(v, a, b, &mut sums);
+pub(crate) fn multiply<I: Isa, E: Element>(
+    v: I,
+    rows: &[E::Row],
+    panel: &[E::Column],
+    sums: &mut Sums,
+    mut each: impl FnMut(usize, [E::Sum<I>; NV]),
+) {
+    if I::HAS_MATRIX && E::IN_MATRIX {
+        E::in_matrix(v, rows, panel, &mut sums.0);
+        for (row, sums) in sums.0.chunks_exact(nr::<I>()).enumerate() {
+            each(row, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
+        }
+    } else {
+        for (row, sums) in tile::<I, E>(v, rows, panel).into_iter().enumerate() {
+            each(row, sums);
+        }
+    }
+}
+
+/// The product of a strip in registers.
+#[inline(always)]
+fn tile<I: Isa, E: Element>(v: I, rows: &[E::Row], panel: &[E::Column]) -> [[E::Sum<I>; NV]; MR] {
+    let mut sums = [[E::zero(v); NV]; MR];
+    let blocks = rows.chunks_exact(MR * BLOCK).zip(panel.chunks_exact(BLOCK * nr::<I>()));
+    for (rows, panel) in blocks {
+        for (step, columns) in panel.chunks_exact(nr::<I>()).enumerate() {
+            let columns = [E::load(v, columns), E::load(v, &columns[I::LANES..])];
+            for (m, sums) in sums.iter_mut().enumerate() {
+                let row = E::splat(v, rows[m * BLOCK + step]);
+                sums[0] = E::multiply(v, row, columns[0], sums[0]);
+                sums[1] = E::multiply(v, row, columns[1], sums[1]);
+            }
+        }
     }
     sums
 }

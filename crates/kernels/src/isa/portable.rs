@@ -1,4 +1,4 @@
-use super::{Isa, f16_to_f32, pair_of};
+use super::{Isa, dot_of_bytes, f16_to_f32, pair_of};
 
 const LANES: usize = 4;
 
@@ -6,7 +6,12 @@ const LANES: usize = 4;
 ///
 /// Four lanes are one register of SSE2 and NEON, which the compiler uses by itself.
 #[derive(Clone, Copy)]
-pub struct Portable;
+pub(crate) struct Portable;
+
+#[inline(always)]
+fn words(f: impl Fn(usize) -> u32) -> [u32; LANES] {
+    [f(0), f(1), f(2), f(3)]
+}
 
 #[inline(always)]
 fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
@@ -16,8 +21,7 @@ fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
 impl Isa for Portable {
     const LANES: usize = LANES;
     type F32 = [f32; LANES];
-    type Pairs = [u32; LANES];
-    type Sums = [i32; LANES];
+    type Words = [u32; LANES];
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; LANES] {
@@ -30,6 +34,10 @@ impl Isa for Portable {
     #[inline(always)]
     fn load_bf16(self, src: &[u16]) -> [f32; LANES] {
         lanes(|i| f32::from_bits(u32::from(src[..LANES][i]) << 16))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> [f32; LANES] {
+        lanes(|i| f16_to_f32(src[..LANES][i]))
     }
     #[inline(always)]
     fn store(self, x: [f32; LANES], dst: &mut [f32]) {
@@ -81,12 +89,33 @@ impl Isa for Portable {
         (x[0] + x[1]) + (x[2] + x[3])
     }
     #[inline(always)]
-    fn load_pairs(self, src: &[u32]) -> [u32; LANES] {
-        [src[0], src[1], src[2], src[3]]
+    fn load_words(self, src: &[u32]) -> [u32; LANES] {
+        words(|i| src[..LANES][i])
     }
     #[inline(always)]
-    fn splat_pair(self, pair: u32) -> [u32; LANES] {
-        [pair; LANES]
+    fn splat_word(self, word: u32) -> [u32; LANES] {
+        [word; LANES]
+    }
+    #[inline(always)]
+    fn store_words(self, x: [u32; LANES], dst: &mut [u32]) {
+        dst[..LANES].copy_from_slice(&x);
+    }
+    #[inline(always)]
+    fn add_words(self, a: [u32; LANES], b: [u32; LANES]) -> [u32; LANES] {
+        words(|i| a[i].wrapping_add(b[i]))
+    }
+    #[inline(always)]
+    fn from_bits(self, x: [u32; LANES]) -> [f32; LANES] {
+        lanes(|i| f32::from_bits(x[i]))
+    }
+    #[inline(always)]
+    fn from_ints(self, x: [u32; LANES]) -> [f32; LANES] {
+        lanes(|i| x[i].cast_signed() as f32)
+    }
+    #[inline(always)]
+    fn to_ints(self, x: [f32; LANES]) -> [u32; LANES] {
+        let x = self.round(x);
+        words(|i| (x[i] as i32).cast_unsigned())
     }
     #[inline(always)]
     fn store_pairs(self, low: [f32; LANES], high: [f32; LANES], dst: &mut [u32]) {
@@ -101,20 +130,7 @@ impl Isa for Portable {
         self.mul_add(high(a), high(b), self.mul_add(low(a), low(b), sums))
     }
     #[inline(always)]
-    fn load_f16(self, src: &[u16]) -> [f32; LANES] {
-        lanes(|i| f16_to_f32(src[..LANES][i]))
-    }
-    #[inline(always)]
-    fn zero_sums(self) -> [i32; LANES] {
-        [0; LANES]
-    }
-    #[inline(always)]
-    fn dot_u8i8(self, a: &[u8], b: &[i8], sums: [i32; LANES]) -> [i32; LANES] {
-        let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
-        std::array::from_fn(|lane| sums[lane] + (4 * lane..4 * lane + 4).map(product).sum::<i32>())
-    }
-    #[inline(always)]
-    fn sum_sums(self, sums: [i32; LANES]) -> i32 {
-        sums.into_iter().sum()
+    fn dot_u8i8(self, a: [u32; LANES], b: [u32; LANES], sums: [u32; LANES]) -> [u32; LANES] {
+        words(|i| dot_of_bytes(sums[i], a[i], b[i]))
     }
 }

@@ -87,6 +87,7 @@ impl Backend for Cpu {
     fn linear(&self, weights: LinearWeights) -> Weights {
         let LinearWeights { matrix, bias, lora, activation } = weights;
         let storage = match self.precision {
+            Precision::Int8 => Storage::Int8,
             Precision::Bf16 => Storage::Bf16Dot,
             Precision::F32 if matrix.is_bf16() => Storage::Bf16,
             Precision::F32 => Storage::F32,

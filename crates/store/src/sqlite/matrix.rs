@@ -97,9 +97,9 @@ impl Rows {
             Probe::Floats(query) => {
                 scan::dot_f16(level, query, bytemuck::cast_slice(data), to);
             }
-            Probe::Bytes { values, scale, excess } => {
+            Probe::Bytes { words, scale, excess } => {
                 let mut sums = vec![0; to.len()];
-                scan::dot_u8(level, values, data, &mut sums);
+                scan::dot_u8(level, words, bytemuck::cast_slice(data), &mut sums);
                 for ((to, sum), row) in to.iter_mut().zip(sums).zip(&self.scales[rows]) {
                     *to = (sum - excess) as f32 * scale * row;
                 }

@@ -72,14 +72,18 @@ impl Cost {
         let config = checkpoint.config();
         let (hidden, ffn_hidden) = (config.hidden, config.ffn_hidden);
         let up = if config.activation.is_gated() { 2 * ffn_hidden } else { ffn_hidden };
-        let stored_bf16 = checkpoint.tensors().iter().all(|tensor| tensor.dtype == "BF16");
-        let bf16 = precision == Precision::Bf16 || stored_bf16;
+        let bytes_per_weight = match precision {
+            Precision::Int8 => 1,
+            Precision::Bf16 => 2,
+            Precision::F32 if checkpoint.is_bf16() => 2,
+            Precision::F32 => 4,
+        };
         Self {
             layers: config.layers,
             hidden,
             vocab: config.vocab,
             layer_weights: (3 * hidden + hidden + up + ffn_hidden) * hidden,
-            bytes_per_weight: if bf16 { 2 } else { 4 },
+            bytes_per_weight,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Tokenization, input and output are no part of them.
 
 mod check;
+mod exchange;
 mod floor;
 mod memory;
 mod report;
@@ -27,6 +28,17 @@ use std::time::Instant;
 use workload::{Workload, Workloads};
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if arguments.print_batches {
+        let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+        exchange::print(checkpoint.config(), printer.data())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.read_batches {
+        let cpu = Cpu::new(selection::device(&arguments.arithmetic)?)?;
+        let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+        exchange::answer(&*load(&checkpoint, &cpu.device())?, (&cpu).into(), printer.data())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = measure(arguments, printer)?;
     printer.print(&match arguments.json {
         true => serde_json::to_string(&report)? + "\n",
@@ -49,10 +61,11 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
 
 fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Result<Report<'a>> {
     let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
-    let cpu = Cpu::new(selection::device(&arguments.arithmetic)?)?;
+    let device = selection::device(&arguments.arithmetic)?;
     bar.set_message("loading the model");
     let start = Instant::now();
     let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+    let cpu = Cpu::new(device, &checkpoint)?;
     let forward = load(&checkpoint, &cpu.device())?;
     let load_seconds = start.elapsed().as_secs_f64();
     let loaded = memory::peak();
@@ -106,13 +119,14 @@ struct Cpu {
 }
 
 impl Cpu {
-    fn new(device: Device) -> anyhow::Result<Self> {
+    fn new(device: Device, checkpoint: &Checkpoint) -> anyhow::Result<Self> {
         match device {
-            Device::Cpu { threads, level, precision } => Ok(Self {
-                threads: threads.unwrap_or_else(Threads::available),
-                level: level.unwrap_or_else(Level::best),
-                precision,
-            }),
+            Device::Cpu { threads, level, precision } => {
+                let level = level.unwrap_or_else(Level::best);
+                let default = || kokeshi_model::default_precision(checkpoint, level);
+                let threads = threads.unwrap_or_else(Threads::available);
+                Ok(Self { threads, level, precision: precision.unwrap_or_else(default) })
+            }
             Device::Reference => Err(usage(
                 "`--device reference` is what results are checked against, and too slow to be timed",
             )),
@@ -121,7 +135,7 @@ impl Cpu {
 
     fn device(&self) -> Device {
         let Self { threads, level, precision } = *self;
-        Device::Cpu { threads: Some(threads), level: Some(level), precision }
+        Device::Cpu { threads: Some(threads), level: Some(level), precision: Some(precision) }
     }
 }
 

@@ -63,6 +63,7 @@ impl From<&Cpu> for DeviceInfo {
         let precision = match cpu.precision {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
         };
         Self { kind: "cpu", precision, simd_level: cpu.level.name(), threads: cpu.threads }
     }

@@ -1,7 +1,7 @@
 //! Repeated runs and their median.
 
 use super::workload::Workload;
-use kokeshi_model::Forward;
+use kokeshi_model::{Batch, Forward};
 use std::hint::black_box;
 use std::ops::Range;
 use std::time::Instant;
@@ -37,10 +37,17 @@ fn enough(runs: &[f64], quick: bool) -> bool {
 
 /// Seconds of one forward pass.
 fn seconds(forward: &dyn Forward, workload: &Workload) -> f64 {
-    let spans: Vec<Range<usize>> = workload.batch.sequences().collect();
+    let (seconds, sums) = pass(forward, &workload.batch);
+    black_box(sums);
+    seconds
+}
+
+/// Seconds of one forward pass, and the sum of the states of each sequence.
+pub(super) fn pass(forward: &dyn Forward, batch: &Batch) -> (f64, Vec<f32>) {
+    let spans: Vec<Range<usize>> = batch.sequences().collect();
     let start = Instant::now();
-    black_box(forward.pool(&workload.batch, &spans));
-    start.elapsed().as_secs_f64()
+    let sums = forward.pool(batch, &spans);
+    (start.elapsed().as_secs_f64(), sums)
 }
 
 /// The middle of an odd number of values, the mean of the two in the middle of an even one.

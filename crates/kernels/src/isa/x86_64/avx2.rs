@@ -6,24 +6,24 @@ use std::arch::x86_64::*;
 
 /// AVX2 with FMA, F16C and POPCNT: Haswell, Zen 1, and what came after.
 #[derive(Clone, Copy)]
-pub struct Avx2 {
+pub(crate) struct Avx2 {
     _detected: (),
 }
 
 impl Avx2 {
     /// A token, if the CPU has the features.
     #[inline]
-    pub fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx2")
+    pub(crate) fn detect() -> Option<Self> {
+        let has_all = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c")
             && is_x86_feature_detected!("popcnt");
-        has.then_some(Self { _detected: () })
+        has_all.then_some(Self { _detected: () })
     }
 
     /// Enters code compiled for this instruction set.
     #[inline]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma,f16c,popcnt")]
         fn enter<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
             kernel.run(isa)
@@ -36,8 +36,7 @@ impl Avx2 {
 impl Isa for Avx2 {
     const LANES: usize = 8;
     type F32 = __m256;
-    type Pairs = __m256i;
-    type Sums = __m256i;
+    type Words = __m256i;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -55,6 +54,12 @@ impl Isa for Avx2 {
         let wide = proven!(_mm256_cvtepu16_epi32(half));
         let bits = proven!(_mm256_slli_epi32::<16>(wide));
         proven!(_mm256_castsi256_ps(bits))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m256 {
+        let src = src[..8].as_ptr().cast();
+        let half = proven!(_mm_loadu_si128(src));
+        proven!(_mm256_cvtph_ps(half))
     }
     #[inline(always)]
     fn store(self, x: __m256, dst: &mut [f32]) {
@@ -106,13 +111,34 @@ impl Isa for Avx2 {
         ((a + e) + (b + f)) + ((c + g) + (d + h))
     }
     #[inline(always)]
-    fn load_pairs(self, src: &[u32]) -> __m256i {
+    fn load_words(self, src: &[u32]) -> __m256i {
         let src = src[..8].as_ptr().cast();
         proven!(_mm256_loadu_si256(src))
     }
     #[inline(always)]
-    fn splat_pair(self, pair: u32) -> __m256i {
-        proven!(_mm256_set1_epi32(pair.cast_signed()))
+    fn splat_word(self, word: u32) -> __m256i {
+        proven!(_mm256_set1_epi32(word.cast_signed()))
+    }
+    #[inline(always)]
+    fn store_words(self, x: __m256i, dst: &mut [u32]) {
+        let dst = dst[..8].as_mut_ptr().cast();
+        proven!(_mm256_storeu_si256(dst, x));
+    }
+    #[inline(always)]
+    fn add_words(self, a: __m256i, b: __m256i) -> __m256i {
+        proven!(_mm256_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn from_bits(self, x: __m256i) -> __m256 {
+        proven!(_mm256_castsi256_ps(x))
+    }
+    #[inline(always)]
+    fn from_ints(self, x: __m256i) -> __m256 {
+        proven!(_mm256_cvtepi32_ps(x))
+    }
+    #[inline(always)]
+    fn to_ints(self, x: __m256) -> __m256i {
+        proven!(_mm256_cvtps_epi32(x))
     }
     #[inline(always)]
     fn store_pairs(self, low: __m256, high: __m256, dst: &mut [u32]) {
@@ -145,34 +171,18 @@ impl Isa for Avx2 {
         self.mul_add(a1, b1, self.mul_add(a0, b0, sums))
     }
     #[inline(always)]
-    fn load_f16(self, src: &[u16]) -> __m256 {
-        let src = src[..8].as_ptr().cast();
-        let half = proven!(_mm_loadu_si128(src));
-        proven!(_mm256_cvtph_ps(half))
-    }
-    #[inline(always)]
-    fn zero_sums(self) -> __m256i {
-        proven!(_mm256_setzero_si256())
-    }
-    /// Widened to 16 bits: `vpmaddubsw` would saturate.
-    #[inline(always)]
-    fn dot_u8i8(self, a: &[u8], b: &[i8], sums: __m256i) -> __m256i {
-        let (a, b) = (a[..32].as_ptr(), b[..32].as_ptr());
-        let pair_sums = |at: usize| {
-            // SAFETY: both slices were cut to 32 values, of which these are 16.
-            let (a, b) = unsafe { (a.add(at).cast(), b.add(at).cast()) };
-            let (a, b) = (proven!(_mm_loadu_si128(a)), proven!(_mm_loadu_si128(b)));
-            let (a, b) = (proven!(_mm256_cvtepu8_epi16(a)), proven!(_mm256_cvtepi8_epi16(b)));
-            proven!(_mm256_madd_epi16(a, b))
-        };
-        let both = proven!(_mm256_add_epi32(pair_sums(0), pair_sums(16)));
-        proven!(_mm256_add_epi32(sums, both))
-    }
-    #[inline(always)]
-    fn sum_sums(self, sums: __m256i) -> i32 {
-        let mut lanes = [0_i32; 8];
-        let to = lanes.as_mut_ptr().cast();
-        proven!(_mm256_storeu_si256(to, sums));
-        lanes.into_iter().sum()
+    fn dot_u8i8(self, a: __m256i, b: __m256i, sums: __m256i) -> __m256i {
+        // Products of two bytes as 16-bit lanes: 255 · 128 and sums of two need 17 bits, which
+        // `madd` has; its 8-bit sibling saturates.
+        let low = proven!(_mm256_set1_epi16(0xff));
+        let even = |x: __m256i| proven!(_mm256_and_si256(x, low));
+        let signed = |x: __m256i| proven!(_mm256_srai_epi16::<8>(x));
+        let (a_even, a_odd) = (even(a), proven!(_mm256_srli_epi16::<8>(a)));
+        let shifted = proven!(_mm256_slli_epi16::<8>(b));
+        let (b_even, b_odd) = (signed(shifted), signed(b));
+        let products = proven!(_mm256_madd_epi16(a_even, b_even));
+        let sums = proven!(_mm256_add_epi32(sums, products));
+        let products = proven!(_mm256_madd_epi16(a_odd, b_odd));
+        proven!(_mm256_add_epi32(sums, products))
     }
 }

@@ -1,42 +1,45 @@
 //! Sixteen lanes.
 
-use super::{HIGH, proven};
-use crate::isa::{Isa, Kernel};
+use super::{HIGH, amx, proven};
+use crate::isa::{Isa, Kernel, Product, define_product, dot_of_bytes, dot_of_pairs, pair_of};
 use std::arch::x86_64::*;
 
 /// AVX-512 (F, BW, DQ, VL: Skylake-X, Zen 4, and what came after). With `DOT` also the dot products
-/// of BF16 and VNNI (Sapphire Rapids, Zen 4).
+/// of BF16 and VNNI (Sapphire Rapids, Zen 4), with `MATRIX` the tiles of AMX (Sapphire Rapids).
 #[derive(Clone, Copy)]
-pub struct Avx512<const DOT: bool> {
+pub(crate) struct Avx512<const DOT: bool, const MATRIX: bool> {
     _detected: (),
 }
 
-impl<const DOT: bool> Avx512<DOT> {
+impl<const DOT: bool, const MATRIX: bool> Avx512<DOT, MATRIX> {
     /// A token, if the CPU has the features.
     #[inline]
-    pub fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         let base = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("popcnt");
         let dot = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
-        (base && (dot || !DOT)).then_some(Self { _detected: () })
+        let has_all = base && (dot || !DOT) && (!MATRIX || amx::is_available());
+        has_all.then_some(Self { _detected: () })
     }
 
     /// Enters code compiled for this instruction set.
     #[inline]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
-        fn enter<K: Kernel, const DOT: bool>(isa: Avx512<DOT>, kernel: K) -> K::Output {
+        fn enter<K: Kernel, I: Isa>(isa: I, kernel: K) -> K::Output {
             kernel.run(isa)
         }
         #[target_feature(
             enable = "popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni"
         )]
-        fn enter_dot<K: Kernel, const DOT: bool>(isa: Avx512<DOT>, kernel: K) -> K::Output {
+        fn enter_dot<K: Kernel, I: Isa>(isa: I, kernel: K) -> K::Output {
             kernel.run(isa)
         }
+        // SAFETY: a token with `MATRIX` exists only if `detect` found AMX.
+        let _tiles = MATRIX.then(|| unsafe { amx::Tiles::configure() });
         if DOT {
             // SAFETY: a token with `DOT` exists only if `detect` found every feature enabled here.
             unsafe { enter_dot(self, kernel) }
@@ -47,11 +50,11 @@ impl<const DOT: bool> Avx512<DOT> {
     }
 }
 
-impl<const DOT: bool> Isa for Avx512<DOT> {
+impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
     const LANES: usize = 16;
     type F32 = __m512;
-    type Pairs = __m512i;
-    type Sums = __m512i;
+    type Words = __m512i;
+    const HAS_MATRIX: bool = MATRIX;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -69,6 +72,12 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         let wide = proven!(_mm512_cvtepu16_epi32(half));
         let bits = proven!(_mm512_slli_epi32::<16>(wide));
         proven!(_mm512_castsi512_ps(bits))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m512 {
+        let src = src[..16].as_ptr().cast();
+        let half = proven!(_mm256_loadu_si256(src));
+        proven!(_mm512_cvtph_ps(half))
     }
     #[inline(always)]
     fn store(self, x: __m512, dst: &mut [f32]) {
@@ -122,13 +131,34 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         lanes[0]
     }
     #[inline(always)]
-    fn load_pairs(self, src: &[u32]) -> __m512i {
+    fn load_words(self, src: &[u32]) -> __m512i {
         let src = src[..16].as_ptr().cast();
         proven!(_mm512_loadu_si512(src))
     }
     #[inline(always)]
-    fn splat_pair(self, pair: u32) -> __m512i {
-        proven!(_mm512_set1_epi32(pair.cast_signed()))
+    fn splat_word(self, word: u32) -> __m512i {
+        proven!(_mm512_set1_epi32(word.cast_signed()))
+    }
+    #[inline(always)]
+    fn store_words(self, x: __m512i, dst: &mut [u32]) {
+        let dst = dst[..16].as_mut_ptr().cast();
+        proven!(_mm512_storeu_si512(dst, x));
+    }
+    #[inline(always)]
+    fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
+        proven!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn from_bits(self, x: __m512i) -> __m512 {
+        proven!(_mm512_castsi512_ps(x))
+    }
+    #[inline(always)]
+    fn from_ints(self, x: __m512i) -> __m512 {
+        proven!(_mm512_cvtepi32_ps(x))
+    }
+    #[inline(always)]
+    fn to_ints(self, x: __m512) -> __m512i {
+        proven!(_mm512_cvtps_epi32(x))
     }
     #[inline(always)]
     fn store_pairs(self, low: __m512, high: __m512, dst: &mut [u32]) {
@@ -177,38 +207,55 @@ impl<const DOT: bool> Isa for Avx512<DOT> {
         self.mul_add(a1, b1, self.mul_add(a0, b0, sums))
     }
     #[inline(always)]
-    fn load_f16(self, src: &[u16]) -> __m512 {
-        let src = src[..16].as_ptr().cast();
-        let half = proven!(_mm256_loadu_si256(src));
-        proven!(_mm512_cvtph_ps(half))
-    }
-    #[inline(always)]
-    fn zero_sums(self) -> __m512i {
-        proven!(_mm512_setzero_si512())
-    }
-    #[inline(always)]
-    fn dot_u8i8(self, a: &[u8], b: &[i8], sums: __m512i) -> __m512i {
-        let (a, b) = (a[..64].as_ptr(), b[..64].as_ptr());
+    fn dot_u8i8(self, a: __m512i, b: __m512i, sums: __m512i) -> __m512i {
         if DOT {
-            let (a, b) =
-                (proven!(_mm512_loadu_si512(a.cast())), proven!(_mm512_loadu_si512(b.cast())));
             return proven!(_mm512_dpbusd_epi32(sums, a, b));
         }
-        let pair_sums = |at: usize| {
-            // SAFETY: both slices were cut to 64 values, of which these are 32.
-            let (a, b) = unsafe { (a.add(at).cast(), b.add(at).cast()) };
-            let (a, b) = (proven!(_mm256_loadu_si256(a)), proven!(_mm256_loadu_si256(b)));
-            let (a, b) = (proven!(_mm512_cvtepu8_epi16(a)), proven!(_mm512_cvtepi8_epi16(b)));
-            proven!(_mm512_madd_epi16(a, b))
-        };
-        let both = proven!(_mm512_add_epi32(pair_sums(0), pair_sums(32)));
-        proven!(_mm512_add_epi32(sums, both))
+        // Products of two bytes as 16-bit lanes: 255 · 128 and sums of two need 17 bits, which
+        // `madd` has; its 8-bit sibling saturates.
+        let low = proven!(_mm512_set1_epi16(0xff));
+        let even = |x: __m512i| proven!(_mm512_and_si512(x, low));
+        let signed = |x: __m512i| proven!(_mm512_srai_epi16::<8>(x));
+        let (a_even, a_odd) = (even(a), proven!(_mm512_srli_epi16::<8>(a)));
+        let shifted = proven!(_mm512_slli_epi16::<8>(b));
+        let (b_even, b_odd) = (signed(shifted), signed(b));
+        let products = proven!(_mm512_madd_epi16(a_even, b_even));
+        let sums = proven!(_mm512_add_epi32(sums, products));
+        let products = proven!(_mm512_madd_epi16(a_odd, b_odd));
+        proven!(_mm512_add_epi32(sums, products))
     }
     #[inline(always)]
-    fn sum_sums(self, sums: __m512i) -> i32 {
-        let mut lanes = [0_i32; 16];
-        let to = lanes.as_mut_ptr().cast();
-        proven!(_mm512_storeu_si512(to, sums));
-        lanes.into_iter().sum()
+    fn store_bf16(self, first: __m512, second: __m512, dst: &mut [u32]) {
+        let dst = dst[..16].as_mut_ptr().cast();
+        if DOT {
+            let words = proven!(_mm512_cvtne2ps_pbh(second, first));
+            // SAFETY: both types are 512 bits of any content.
+            let words = unsafe { std::mem::transmute::<__m512bh, __m512i>(words) };
+            return proven!(_mm512_storeu_si512(dst, words));
+        }
+        let mut lanes = [0.0; 32];
+        self.store(first, &mut lanes);
+        self.store(second, &mut lanes[16..]);
+        let pairs: [u32; 16] = std::array::from_fn(|i| pair_of(lanes[2 * i], lanes[2 * i + 1]));
+        let pairs = self.load_words(&pairs);
+        proven!(_mm512_storeu_si512(dst, pairs));
+    }
+    #[inline(always)]
+    fn matrix_bf16(self, a: &[u32], b: &[u32], sums: &mut Product) {
+        if MATRIX {
+            // SAFETY: the token is inside `run`, which has configured the tiles.
+            unsafe { amx::product_bf16(a, b, sums) }
+        } else {
+            define_product(a, b, sums, dot_of_pairs);
+        }
+    }
+    #[inline(always)]
+    fn matrix_u8i8(self, a: &[u32], b: &[u32], sums: &mut Product) {
+        if MATRIX {
+            // SAFETY: as above.
+            unsafe { amx::product_u8i8(a, b, sums) }
+        } else {
+            define_product(a, b, sums, dot_of_bytes);
+        }
     }
 }

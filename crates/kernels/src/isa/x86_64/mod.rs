@@ -1,11 +1,12 @@
 //! The instruction sets of x86-64.
 #![expect(unsafe_code, reason = "intrinsics; a token proves that the CPU has the features")]
 
+mod amx;
 mod avx2;
 mod avx512;
 
-pub use avx2::Avx2;
-pub use avx512::Avx512;
+pub(crate) use avx2::Avx2;
+pub(crate) use avx512::Avx512;
 
 /// Runs one intrinsic that the token in scope proves available.
 macro_rules! proven {

@@ -1,0 +1,330 @@
+//! In what form the factors of a product are stored and multiplied.
+
+use crate::isa::{BLOCK, Isa, Product, pair_of};
+use crate::math::{exp, exp_for_bf16};
+use crate::memory::Lent;
+
+/// The form of both factors. Columns are those of a panel of weights, rows those of x.
+pub(crate) trait Element: 'static {
+    /// One step of the depth of a column.
+    type Column: Copy + Default + Send + Sync;
+    /// One step of the depth of a row.
+    type Row: Lent + Send + Sync;
+    /// A vector of either, in registers.
+    type Factor<I: Isa>: Copy;
+    /// A vector of sums.
+    type Sum<I: Isa>: Copy;
+    /// Numbers in one step of the depth.
+    const DEPTH: usize;
+    /// Whether matrix hardware multiplies it.
+    const IN_MATRIX: bool;
+
+    /// A step of a column of weights that were divided by their column's scale; missing ones are 0.
+    fn column(weights: &[f32]) -> Self::Column;
+    /// What the numbers of `row` are divided by before they are packed.
+    fn scale<I: Isa>(_: I, _row: &[f32]) -> f32 {
+        1.0
+    }
+    /// Packs a block of a row, `BLOCK * DEPTH` numbers.
+    fn pack<I: Isa>(isa: I, numbers: &[f32], scale: f32, to: &mut [Self::Row]);
+
+    /// Loads a step of a vector of columns.
+    fn load<I: Isa>(isa: I, columns: &[Self::Column]) -> Self::Factor<I>;
+    /// Spreads a step of a row over a vector.
+    fn splat<I: Isa>(isa: I, row: Self::Row) -> Self::Factor<I>;
+    /// The empty sum.
+    fn zero<I: Isa>(isa: I) -> Self::Sum<I>;
+    /// `sum + row · columns` of one step.
+    fn multiply<I: Isa>(
+        isa: I,
+        row: Self::Factor<I>,
+        columns: Self::Factor<I>,
+        sum: Self::Sum<I>,
+    ) -> Self::Sum<I>;
+    /// The product of a strip and a panel in matrix hardware, if [`Element::IN_MATRIX`].
+    fn in_matrix<I: Isa>(_: I, _rows: &[Self::Row], _panel: &[Self::Column], _to: &mut Product) {}
+    /// Loads a vector of such a product.
+    fn load_sum<I: Isa>(isa: I, sums: &[u32]) -> Self::Sum<I>;
+    /// A sum as numbers. Integers are taken back from their offset and scales.
+    fn value<I: Isa>(isa: I, sum: Self::Sum<I>, scales: Scales<'_>) -> I::F32;
+
+    /// Steps that a depth takes, in whole blocks.
+    fn steps(depth: usize) -> usize {
+        depth.div_ceil(Self::DEPTH).next_multiple_of(BLOCK)
+    }
+}
+
+/// What sums of integers are multiplied with and moved by; nothing where sums are floats.
+#[derive(Clone, Copy)]
+pub(crate) struct Scales<'a> {
+    /// The row's.
+    pub(crate) row: f32,
+    /// Those of a vector of columns.
+    pub(crate) columns: &'a [f32],
+    /// Added to the sums of a vector of columns beforehand.
+    pub(crate) offsets: &'a [u32],
+}
+
+impl Scales<'_> {
+    /// For sums of floats.
+    pub(crate) const NONE: Scales<'static> = Scales { row: 1.0, columns: &[], offsets: &[] };
+}
+
+/// Packs a row: its first block to the front of `to`, the others `stride` steps after each other.
+/// Steps past the row are zero up to the end of their block.
+#[inline(always)]
+pub(crate) fn pack_row<I: Isa, E: Element>(
+    v: I,
+    row: &[f32],
+    scale: f32,
+    to: &mut [E::Row],
+    stride: usize,
+) {
+    /// Four numbers a step are the most.
+    const LONGEST: usize = 4 * BLOCK;
+    let len = BLOCK * E::DEPTH;
+    for (numbers, to) in row.chunks(len).zip(to.chunks_mut(stride)) {
+        if numbers.len() == len {
+            E::pack(v, numbers, scale, &mut to[..BLOCK]);
+        } else {
+            let mut padded = [0.0; LONGEST];
+            padded[..numbers.len()].copy_from_slice(numbers);
+            E::pack(v, &padded[..len], scale, &mut to[..BLOCK]);
+        }
+    }
+}
+
+/// Both factors f32.
+pub(crate) struct Float;
+/// Weights are bf16, which is widened and multiplied in f32.
+pub(crate) struct Widened;
+/// Both factors bf16: a step is a pair that follows each other in the depth.
+pub(crate) struct Pairs;
+/// Both factors of eight bits, four in a step: weights signed, rows moved up by 128 and unsigned.
+pub(crate) struct Quads;
+
+/// The functions that all elements with f32 sums share.
+macro_rules! float_sums {
+    () => {
+        type Sum<I: Isa> = I::F32;
+
+        #[inline(always)]
+        fn zero<I: Isa>(v: I) -> I::F32 {
+            v.splat(0.0)
+        }
+        #[inline(always)]
+        fn load_sum<I: Isa>(v: I, sums: &[u32]) -> I::F32 {
+            v.from_bits(v.load_words(sums))
+        }
+        #[inline(always)]
+        fn value<I: Isa>(_: I, sum: I::F32, _: Scales<'_>) -> I::F32 {
+            sum
+        }
+    };
+}
+
+/// The functions that all elements with rows of f32 share.
+macro_rules! float_rows {
+    () => {
+        type Row = f32;
+        type Factor<I: Isa> = I::F32;
+        const DEPTH: usize = 1;
+        const IN_MATRIX: bool = false;
+
+        #[inline(always)]
+        fn pack<I: Isa>(_: I, numbers: &[f32], _: f32, to: &mut [f32]) {
+            to.copy_from_slice(numbers);
+        }
+        #[inline(always)]
+        fn splat<I: Isa>(v: I, row: f32) -> I::F32 {
+            v.splat(row)
+        }
+        #[inline(always)]
+        fn multiply<I: Isa>(v: I, row: I::F32, columns: I::F32, sum: I::F32) -> I::F32 {
+            v.mul_add(row, columns, sum)
+        }
+    };
+}
+
+impl Element for Float {
+    type Column = f32;
+    float_sums!();
+    float_rows!();
+
+    fn column(weights: &[f32]) -> f32 {
+        weights[0]
+    }
+    #[inline(always)]
+    fn load<I: Isa>(v: I, columns: &[f32]) -> I::F32 {
+        v.load(columns)
+    }
+}
+
+impl Element for Widened {
+    type Column = u16;
+    float_sums!();
+    float_rows!();
+
+    fn column(weights: &[f32]) -> u16 {
+        pair_of(weights[0], 0.0) as u16
+    }
+    #[inline(always)]
+    fn load<I: Isa>(v: I, columns: &[u16]) -> I::F32 {
+        v.load_bf16(columns)
+    }
+}
+
+impl Element for Pairs {
+    type Column = u32;
+    type Row = u32;
+    type Factor<I: Isa> = I::Words;
+    const DEPTH: usize = 2;
+    const IN_MATRIX: bool = true;
+    float_sums!();
+
+    fn column(weights: &[f32]) -> u32 {
+        pair_of(weights[0], weights.get(1).copied().unwrap_or(0.0))
+    }
+    #[inline(always)]
+    fn pack<I: Isa>(v: I, numbers: &[f32], _: f32, to: &mut [u32]) {
+        for (x, to) in numbers.chunks_exact(2 * I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
+            v.store_bf16(v.load(x), v.load(&x[I::LANES..]), to);
+        }
+    }
+    #[inline(always)]
+    fn load<I: Isa>(v: I, columns: &[u32]) -> I::Words {
+        v.load_words(columns)
+    }
+    #[inline(always)]
+    fn splat<I: Isa>(v: I, row: u32) -> I::Words {
+        v.splat_word(row)
+    }
+    #[inline(always)]
+    fn multiply<I: Isa>(v: I, row: I::Words, columns: I::Words, sum: I::F32) -> I::F32 {
+        v.dot_bf16(row, columns, sum)
+    }
+    #[inline(always)]
+    fn in_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
+        v.matrix_bf16(rows, panel, to);
+    }
+}
+
+/// Largest magnitude of a signed byte that has a negative.
+pub(super) const LARGEST_BYTE: f32 = 127.0;
+/// What is added to a row's bytes, so that they have no sign.
+pub(super) const BYTE_OFFSET: i32 = 128;
+
+impl Element for Quads {
+    type Column = u32;
+    type Row = u32;
+    type Factor<I: Isa> = I::Words;
+    type Sum<I: Isa> = I::Words;
+    const DEPTH: usize = 4;
+    const IN_MATRIX: bool = true;
+
+    fn column(weights: &[f32]) -> u32 {
+        let byte = |i| weights.get(i).map_or(0, |w: &f32| w.round_ties_even() as i8);
+        u32::from_le_bytes([0, 1, 2, 3].map(byte).map(i8::cast_unsigned))
+    }
+    #[inline(always)]
+    fn scale<I: Isa>(v: I, row: &[f32]) -> f32 {
+        let whole = row.len() - row.len() % I::LANES;
+        let mut largest = v.splat(0.0);
+        for x in row[..whole].chunks_exact(I::LANES) {
+            let x = v.load(x);
+            largest = v.max(largest, v.max(x, v.sub(v.splat(0.0), x)));
+        }
+        let mut lanes = [0.0; crate::isa::MAX_LANES];
+        v.store(largest, &mut lanes);
+        let largest = lanes.iter().chain(&row[whole..]).fold(0.0, |a: f32, b| a.max(b.abs()));
+        // A row of zeros needs no scale, and must not divide by one.
+        if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 }
+    }
+    #[inline(always)]
+    fn pack<I: Isa>(v: I, numbers: &[f32], scale: f32, to: &mut [u32]) {
+        let (factor, offset) = (v.splat(1.0 / scale), v.splat_word(BYTE_OFFSET.cast_unsigned()));
+        let mut words = [0; 4 * BLOCK];
+        for (x, to) in numbers.chunks_exact(I::LANES).zip(words.chunks_exact_mut(I::LANES)) {
+            let bytes = v.add_words(v.to_ints(v.mul(v.load(x), factor)), offset);
+            v.store_words(bytes, to);
+        }
+        for (to, bytes) in to.iter_mut().zip(words.chunks_exact(4)) {
+            *to = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | bytes[3] << 24;
+        }
+    }
+    #[inline(always)]
+    fn load<I: Isa>(v: I, columns: &[u32]) -> I::Words {
+        v.load_words(columns)
+    }
+    #[inline(always)]
+    fn splat<I: Isa>(v: I, row: u32) -> I::Words {
+        v.splat_word(row)
+    }
+    #[inline(always)]
+    fn zero<I: Isa>(v: I) -> I::Words {
+        v.splat_word(0)
+    }
+    #[inline(always)]
+    fn multiply<I: Isa>(v: I, row: I::Words, columns: I::Words, sum: I::Words) -> I::Words {
+        v.dot_u8i8(row, columns, sum)
+    }
+    #[inline(always)]
+    fn in_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
+        v.matrix_u8i8(rows, panel, to);
+    }
+    #[inline(always)]
+    fn load_sum<I: Isa>(v: I, sums: &[u32]) -> I::Words {
+        v.load_words(sums)
+    }
+    #[inline(always)]
+    fn value<I: Isa>(v: I, sum: I::Words, scales: Scales<'_>) -> I::F32 {
+        let sum = v.add_words(sum, v.load_words(scales.offsets));
+        v.mul(v.from_ints(sum), v.mul(v.load(scales.columns), v.splat(scales.row)))
+    }
+}
+
+/// The one type of an element whose columns and rows are alike.
+pub(crate) trait Alike {
+    /// One step of the depth on either side.
+    type Step: Lent + Send + Sync;
+}
+
+impl Alike for Float {
+    type Step = f32;
+}
+
+impl Alike for Pairs {
+    type Step = u32;
+}
+
+/// An element of which neither side must be weights: what attention multiplies.
+pub(crate) trait Operand:
+    Alike + Element<Row = <Self as Alike>::Step, Column = <Self as Alike>::Step>
+{
+    /// `e^x` for x ≤ 0, as exact as the elements are.
+    fn exp<I: Isa>(isa: I, x: I::F32) -> I::F32;
+    /// Writes a vector of elements, each of [`Element::DEPTH`] numbers.
+    fn store<I: Isa>(isa: I, numbers: [I::F32; 2], to: &mut [Self::Step]);
+}
+
+impl Operand for Float {
+    #[inline(always)]
+    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
+        exp(v, x)
+    }
+    #[inline(always)]
+    fn store<I: Isa>(v: I, [x, _]: [I::F32; 2], to: &mut [f32]) {
+        v.store(x, to);
+    }
+}
+
+impl Operand for Pairs {
+    #[inline(always)]
+    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
+        exp_for_bf16(v, x)
+    }
+    #[inline(always)]
+    fn store<I: Isa>(v: I, [low, high]: [I::F32; 2], to: &mut [u32]) {
+        v.store_pairs(low, high, to);
+    }
+}
