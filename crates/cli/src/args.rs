@@ -1,5 +1,9 @@
 //! The command line: definitions and the prose of `--help`, nothing else.
 
+mod collection;
+
+pub(crate) use collection::*;
+
 use crate::bytes;
 use crate::commands::serve::ServeArguments;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -23,11 +27,24 @@ pub(crate) enum Command {
     Similarity(SimilarityArguments),
     /// Serve models over HTTP, as the APIs of Jina, OpenAI, TEI, Ollama and Cohere
     Serve(Box<ServeArguments>),
+    /// Make files searchable, and keep what is searchable up to date
+    Index(IndexArguments),
+    /// Find what files say about something, by meaning and on request by words
+    Search(SearchArguments),
+    /// Show what is indexed, how, and whether it is up to date
+    Status(StatusArguments),
+    /// Index, and again whenever a file changes, until Ctrl-C
+    Watch(WatchArguments),
+    /// Take files out of a collection, or remove the collection; the files themselves stay
+    Forget(ForgetArguments),
     /// Measure a model's speed, beside what this machine could reach
     Bench(BenchArguments),
     /// List, download, inspect and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Print the text of a PDF file or web page that standard input holds, within limits
+    #[command(hide = true)]
+    Extract(ExtractArguments),
 }
 
 /// Which model runs.

@@ -24,3 +24,20 @@ pub(crate) fn no_color() -> bool {
 pub(crate) fn dumb_terminal() -> bool {
     env::var_os("TERM").is_some_and(|value| value == "dumb")
 }
+
+/// Whether a variable of the terminal says that it knows hyperlinks; none is common to all.
+pub(crate) fn hyperlinks() -> bool {
+    const PROGRAMS: [&str; 6] = ["iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "rio"];
+    const TERMINALS: [&str; 4] = ["kitty", "alacritty", "foot", "ghostty"];
+    let is = |name: &str, known: &[&str]| {
+        let value = env::var(name).unwrap_or_default();
+        known.iter().any(|known| value.contains(known))
+    };
+    let vte = env::var("VTE_VERSION").ok().and_then(|version| version.parse().ok());
+    is("TERM_PROGRAM", &PROGRAMS)
+        || is("TERM", &TERMINALS)
+        || vte.is_some_and(|version: u32| version >= 5000)
+        || ["WT_SESSION", "KONSOLE_VERSION", "DOMTERM"]
+            .iter()
+            .any(|name| env::var_os(name).is_some())
+}

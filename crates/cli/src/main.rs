@@ -1,9 +1,11 @@
 //! `kokeshi`: texts to embeddings with jina-embeddings-v3 and -v2, on this machine.
 //!
-//! Exit status: 0 success, 1 a failure that the message explains, 2 wrong usage.
+//! Exit status: 0 success, 1 a failure that the message explains (or a search that found nothing),
+//! 2 wrong usage, 130 stopped by Ctrl-C.
 
 mod args;
 mod bytes;
+mod collection;
 mod commands;
 mod env;
 mod failure;
@@ -36,6 +38,12 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Embed(options) => commands::embed::run(options, printer),
         Command::Similarity(options) => commands::similarity::run(options, printer),
         Command::Serve(options) => commands::serve::run(options, printer),
+        Command::Index(options) => commands::index::run(options, printer),
+        Command::Search(options) => commands::search::run(options, printer),
+        Command::Status(options) => commands::status::run(options, printer),
+        Command::Watch(options) => commands::watch::run(options, printer),
+        Command::Forget(options) => commands::forget::run(options, printer),
+        Command::Extract(options) => commands::extract::run(options, printer),
         Command::Bench(options) => commands::bench::run(options, printer),
         Command::Models(command) => commands::models::run(command, printer),
     }

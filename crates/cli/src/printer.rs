@@ -18,6 +18,8 @@ pub(crate) struct Printer {
     pub(crate) colour: bool,
     /// Standard output takes block characters.
     pub(crate) blocks: bool,
+    /// Standard output takes hyperlinks (OSC 8).
+    pub(crate) links: bool,
     /// Columns of standard output.
     pub(crate) width: usize,
     bold_errors: bool,
@@ -33,6 +35,7 @@ impl Printer {
             terminal,
             progress: messages && !dumb,
             colour: terminal && !plain && !dumb,
+            links: terminal && !dumb && env::hyperlinks(),
             blocks: !plain && !dumb,
             width: width.filter(|_| terminal).unwrap_or(DEFAULT_WIDTH),
             bold_errors: messages && !plain && !dumb,

@@ -35,6 +35,17 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Place> {
     }
 }
 
+/// The name of a model that still means it elsewhere: a folder's absolute path.
+pub(crate) fn lasting(name: &str) -> String {
+    match ModelRef::parse(name) {
+        Ok(ModelRef::Folder(folder)) => {
+            let folder = expanded(folder);
+            folder.canonicalize().unwrap_or(folder).display().to_string()
+        }
+        _ => name.to_owned(),
+    }
+}
+
 /// The models of a call, each loaded when it is first asked for.
 pub(crate) struct Loader {
     models: Models,

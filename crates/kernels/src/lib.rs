@@ -15,6 +15,7 @@ pub mod memory;
 pub mod peak;
 pub mod pooling;
 pub mod rope;
+pub mod scan;
 pub mod threads;
 pub mod turns;
 

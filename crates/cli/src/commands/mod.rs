@@ -2,6 +2,12 @@
 
 pub(crate) mod bench;
 pub(crate) mod embed;
+pub(crate) mod extract;
+pub(crate) mod forget;
+pub(crate) mod index;
 pub(crate) mod models;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod similarity;
+pub(crate) mod status;
+pub(crate) mod watch;

@@ -4,7 +4,9 @@ mod bad_input;
 mod bench;
 mod embed;
 mod formats;
+mod index;
 mod models;
+mod search;
 mod similarity;
 mod v2;
 

@@ -110,7 +110,7 @@ pub fn attention(
             }
             Precision::F32 => level.run(Head::<Float>::new(source, out, scratch)),
             Precision::Bf16 | Precision::Int8 => {
-                level.run(Head::<Pairs>::new(source, out, scratch))
+                level.run(Head::<Pairs>::new(source, out, scratch));
             }
         };
     });

@@ -114,7 +114,7 @@ macro_rules! float_sums {
         }
         #[inline(always)]
         fn load_sum<I: Isa>(v: I, sums: &[u32]) -> I::F32 {
-            v.from_bits(v.load_words(sums))
+            v.bits_to_f32(v.load_words(sums))
         }
         #[inline(always)]
         fn value<I: Isa>(_: I, sum: I::F32, _: Scales<'_>) -> I::F32 {
@@ -279,7 +279,7 @@ impl Element for Quads {
     #[inline(always)]
     fn value<I: Isa>(v: I, sum: I::Words, scales: Scales<'_>) -> I::F32 {
         let sum = v.add_words(sum, v.load_words(scales.offsets));
-        v.mul(v.from_ints(sum), v.mul(v.load(scales.columns), v.splat(scales.row)))
+        v.mul(v.ints_to_f32(sum), v.mul(v.load(scales.columns), v.splat(scales.row)))
     }
 }
 

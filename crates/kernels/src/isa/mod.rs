@@ -42,6 +42,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn load(self, src: &[f32]) -> Self::F32;
     /// The first `LANES` bf16 values of `src`, widened exactly.
     fn load_bf16(self, src: &[u16]) -> Self::F32;
+    /// The first `LANES` IEEE half-precision values of `src`, widened exactly.
+    fn load_f16(self, src: &[u16]) -> Self::F32;
     /// Writes all lanes to the front of `dst`.
     fn store(self, x: Self::F32, dst: &mut [f32]);
     /// `a + b`
@@ -71,9 +73,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// `a + b` of 32-bit integers, modulo 2³².
     fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
     /// The f32 whose bits each word is.
-    fn from_bits(self, x: Self::Words) -> Self::F32;
+    fn bits_to_f32(self, x: Self::Words) -> Self::F32;
     /// The f32 nearest to each signed integer.
-    fn from_ints(self, x: Self::Words) -> Self::F32;
+    fn ints_to_f32(self, x: Self::Words) -> Self::F32;
     /// The integer nearest to each number, ties to even, for magnitudes below 2²².
     fn to_ints(self, x: Self::F32) -> Self::Words;
     /// Rounds to bf16 and writes `LANES` pairs, a number of `low` and one of `high` each, to the
@@ -159,6 +161,16 @@ fn dot_of_bytes(sum: u32, a: u32, b: u32) -> u32 {
     let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
     let product = |(a, b): (u8, u8)| (i32::from(a) * i32::from(b.cast_signed())).cast_unsigned();
     products.map(product).fold(sum, u32::wrapping_add)
+}
+
+/// IEEE half precision → single precision, exact; infinities and NaN stay what they are.
+#[inline(always)]
+pub(crate) fn f16_to_f32(half: u16) -> f32 {
+    // Exponent and fraction move to their places; the product with 2¹¹² moves the bias from 15 to 127
+    // and normalises subnormal numbers on the way.
+    let magnitude = f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+    let top = if half & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(magnitude.to_bits() | top | u32::from(half & 0x8000) << 16)
 }
 
 /// Two numbers as bf16, the first in the lower half.
@@ -352,10 +364,10 @@ mod tests {
                 v.mul_exp2(y, v.load(&n)),
                 v.load_partial(&a[..3]),
                 v.dot_bf16(v.load_words(&pairs), v.splat_word(pairs[3]), y),
-                v.from_bits(v.load_words(&pairs)),
-                v.from_ints(v.to_ints(x)),
-                v.from_ints(v.add_words(v.to_ints(x), v.splat_word((-9_i32).cast_unsigned()))),
-                v.from_ints(v.dot_u8i8(
+                v.bits_to_f32(v.load_words(&pairs)),
+                v.ints_to_f32(v.to_ints(x)),
+                v.ints_to_f32(v.add_words(v.to_ints(x), v.splat_word((-9_i32).cast_unsigned()))),
+                v.ints_to_f32(v.dot_u8i8(
                     v.load_words(&bytes),
                     v.splat_word(bytes[1]),
                     v.splat_word(7),
@@ -413,6 +425,47 @@ mod tests {
             }
             assert_eq!(results[17], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
             assert_eq!(results[18], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
+        }
+    }
+
+    /// Every half-precision number, widened.
+    struct Halves;
+
+    impl Kernel for Halves {
+        type Output = Vec<u32>;
+
+        #[inline(always)]
+        fn run<I: Isa>(self, v: I) -> Vec<u32> {
+            let halves: Vec<u16> = (0..=u16::MAX).collect();
+            let mut wide = vec![0.0; halves.len()];
+            for (from, to) in halves.chunks(I::LANES).zip(wide.chunks_mut(I::LANES)) {
+                v.store(v.load_f16(from), to);
+            }
+            wide.iter().map(|x| x.to_bits()).collect()
+        }
+    }
+
+    /// The definition of half precision, by its parts.
+    fn half(bits: u16) -> f64 {
+        let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 0x3ff));
+        let magnitude = match exponent {
+            0 => fraction * 2_f64.powi(-24),
+            31 if fraction == 0.0 => f64::INFINITY,
+            31 => f64::NAN,
+            _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
+        };
+        if bits >> 15 == 1 { -magnitude } else { magnitude }
+    }
+
+    #[test]
+    fn every_level_widens_every_half() {
+        for level in Level::available() {
+            let wide = level.run(Halves);
+            for (bits, got) in (0..=u16::MAX).zip(wide) {
+                let (got, want) = (f64::from(f32::from_bits(got)), half(bits));
+                let same = got == want && got.is_sign_negative() == want.is_sign_negative();
+                assert!(same || got.is_nan() && want.is_nan(), "{level:?}, {bits:#06x}: {got}");
+            }
         }
     }
 

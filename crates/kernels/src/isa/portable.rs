@@ -1,4 +1,4 @@
-use super::{Isa, dot_of_bytes, pair_of};
+use super::{Isa, dot_of_bytes, f16_to_f32, pair_of};
 
 const LANES: usize = 4;
 
@@ -34,6 +34,10 @@ impl Isa for Portable {
     #[inline(always)]
     fn load_bf16(self, src: &[u16]) -> [f32; LANES] {
         lanes(|i| f32::from_bits(u32::from(src[..LANES][i]) << 16))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> [f32; LANES] {
+        lanes(|i| f16_to_f32(src[..LANES][i]))
     }
     #[inline(always)]
     fn store(self, x: [f32; LANES], dst: &mut [f32]) {
@@ -101,11 +105,11 @@ impl Isa for Portable {
         words(|i| a[i].wrapping_add(b[i]))
     }
     #[inline(always)]
-    fn from_bits(self, x: [u32; LANES]) -> [f32; LANES] {
+    fn bits_to_f32(self, x: [u32; LANES]) -> [f32; LANES] {
         lanes(|i| f32::from_bits(x[i]))
     }
     #[inline(always)]
-    fn from_ints(self, x: [u32; LANES]) -> [f32; LANES] {
+    fn ints_to_f32(self, x: [u32; LANES]) -> [f32; LANES] {
         lanes(|i| x[i].cast_signed() as f32)
     }
     #[inline(always)]

@@ -4,24 +4,27 @@ use super::{HIGH, proven};
 use crate::isa::{Isa, Kernel};
 use std::arch::x86_64::*;
 
-/// AVX2 with FMA: Haswell, Zen 1, and what came after.
+/// AVX2 with FMA, F16C and POPCNT: Haswell, Zen 1, and what came after.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2 {
     _detected: (),
 }
 
 impl Avx2 {
-    /// A token, if the CPU has AVX2 and FMA.
+    /// A token, if the CPU has the features.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
-            .then_some(Self { _detected: () })
+        let has_all = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("popcnt");
+        has_all.then_some(Self { _detected: () })
     }
 
     /// Enters code compiled for this instruction set.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2", enable = "fma")]
+        #[target_feature(enable = "avx2,fma,f16c,popcnt")]
         fn enter<K: Kernel>(isa: Avx2, kernel: K) -> K::Output {
             kernel.run(isa)
         }
@@ -51,6 +54,12 @@ impl Isa for Avx2 {
         let wide = proven!(_mm256_cvtepu16_epi32(half));
         let bits = proven!(_mm256_slli_epi32::<16>(wide));
         proven!(_mm256_castsi256_ps(bits))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m256 {
+        let src = src[..8].as_ptr().cast();
+        let half = proven!(_mm_loadu_si128(src));
+        proven!(_mm256_cvtph_ps(half))
     }
     #[inline(always)]
     fn store(self, x: __m256, dst: &mut [f32]) {
@@ -120,11 +129,11 @@ impl Isa for Avx2 {
         proven!(_mm256_add_epi32(a, b))
     }
     #[inline(always)]
-    fn from_bits(self, x: __m256i) -> __m256 {
+    fn bits_to_f32(self, x: __m256i) -> __m256 {
         proven!(_mm256_castsi256_ps(x))
     }
     #[inline(always)]
-    fn from_ints(self, x: __m256i) -> __m256 {
+    fn ints_to_f32(self, x: __m256i) -> __m256 {
         proven!(_mm256_cvtepi32_ps(x))
     }
     #[inline(always)]

@@ -18,7 +18,8 @@ impl<const DOT: bool, const MATRIX: bool> Avx512<DOT, MATRIX> {
         let base = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("popcnt");
         let dot = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
         let has_all = base && (dot || !DOT) && (!MATRIX || amx::is_available());
         has_all.then_some(Self { _detected: () })
@@ -27,11 +28,13 @@ impl<const DOT: bool, const MATRIX: bool> Avx512<DOT, MATRIX> {
     /// Enters code compiled for this instruction set.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+        #[target_feature(enable = "popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
         fn enter<K: Kernel, I: Isa>(isa: I, kernel: K) -> K::Output {
             kernel.run(isa)
         }
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")]
+        #[target_feature(
+            enable = "popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni"
+        )]
         fn enter_dot<K: Kernel, I: Isa>(isa: I, kernel: K) -> K::Output {
             kernel.run(isa)
         }
@@ -69,6 +72,12 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
         let wide = proven!(_mm512_cvtepu16_epi32(half));
         let bits = proven!(_mm512_slli_epi32::<16>(wide));
         proven!(_mm512_castsi512_ps(bits))
+    }
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m512 {
+        let src = src[..16].as_ptr().cast();
+        let half = proven!(_mm256_loadu_si256(src));
+        proven!(_mm512_cvtph_ps(half))
     }
     #[inline(always)]
     fn store(self, x: __m512, dst: &mut [f32]) {
@@ -140,11 +149,11 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
         proven!(_mm512_add_epi32(a, b))
     }
     #[inline(always)]
-    fn from_bits(self, x: __m512i) -> __m512 {
+    fn bits_to_f32(self, x: __m512i) -> __m512 {
         proven!(_mm512_castsi512_ps(x))
     }
     #[inline(always)]
-    fn from_ints(self, x: __m512i) -> __m512 {
+    fn ints_to_f32(self, x: __m512i) -> __m512 {
         proven!(_mm512_cvtepi32_ps(x))
     }
     #[inline(always)]

@@ -1,0 +1,167 @@
+//! Arguments of the commands that keep and search collections.
+
+use super::DeviceArguments;
+use crate::collection::DEFAULT;
+use crate::collection::settings::Cutting;
+use clap::{ArgAction, Args, ValueEnum};
+use kokeshi_store::{Codes, Condition, Storage};
+use std::path::PathBuf;
+
+/// Which collection of which store.
+#[derive(Args, Debug)]
+pub(crate) struct CollectionArguments {
+    /// The store's file. Without it: `.kokeshi/index.db` in the indexed folder or in one above
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// A collection of the store, or an alias; one store may hold several, each with a model of its
+    /// own
+    #[arg(long, value_name = "NAME", default_value = DEFAULT)]
+    pub(crate) collection: String,
+}
+
+/// What vectors a collection has. It keeps what it was made with: other values are refused, and what
+/// is left out stays as it is.
+#[derive(Args, Debug)]
+pub(crate) struct VectorArguments {
+    /// A known name (see `kokeshi models list`), a hub id or a folder; a new collection has
+    /// `starter` without it
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Keep only the first N dimensions of each vector
+    #[arg(long, value_name = "N")]
+    pub(crate) dimensions: Option<usize>,
+    /// How vectors are stored: `f32`, `f16` (the default), `int8` or `bits`
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) storage: Option<Storage>,
+    /// Also store codes that find a short list fast, for large collections: `bits`, `int8`, or
+    /// `int8:256` of the first 256 dimensions. Scores are computed from the vectors all the same
+    #[arg(long, value_name = "CODES")]
+    pub(crate) shortlist: Option<Codes>,
+    /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences
+    /// into pieces of about 256 tokens; or as `kokeshi embed --chunk` does
+    #[arg(long, value_name = "HOW")]
+    pub(crate) chunk: Option<Cutting>,
+    /// Pool the vectors of a document's chunks from one pass over the whole of it, so that chunks
+    /// know their context; the default
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    pub(crate) late_chunking: Option<bool>,
+}
+
+/// Which files count.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct WalkArguments {
+    /// Also index hidden files and folders
+    #[arg(long)]
+    pub(crate) hidden: bool,
+    /// Also index what `.gitignore`, `.ignore` and the like leave out
+    #[arg(long)]
+    pub(crate) no_ignore: bool,
+    /// Index only files that match, or with `!` before the pattern, do not; may be given several
+    /// times
+    #[arg(long, short, value_name = "GLOB")]
+    pub(crate) glob: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct IndexArguments {
+    /// Files and folders; without any, everything that the collection was made from
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) collection: CollectionArguments,
+    #[command(flatten)]
+    pub(crate) walk: WalkArguments,
+    #[command(flatten)]
+    pub(crate) vectors: VectorArguments,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SearchArguments {
+    /// What to look for, in any language of the model
+    pub(crate) query: String,
+    /// Look only at and below these paths
+    #[arg(value_name = "PATH")]
+    pub(crate) within: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) collection: CollectionArguments,
+    /// Most results
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub(crate) limit: usize,
+    /// Leave out results with a lower cosine
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub(crate) min_score: Option<f32>,
+    /// Look only at documents whose path matches this glob, or with `!` before it, does not; may be
+    /// given several times
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) path: Vec<String>,
+    /// Look only at what has this metadata: `key=value`, or with `!=`, `<`, `<=`, `>`, `>=`; may be
+    /// given several times, and all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) conditions: Vec<Condition>,
+    /// Search by words (BM25) as well, and fuse both rankings
+    #[arg(long)]
+    pub(crate) hybrid: bool,
+    /// Scan all vectors, also where the collection has codes for short lists
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Sentences to show on either side of the best one
+    #[arg(long, short = 'C', value_name = "N", default_value_t = 1)]
+    pub(crate) context: usize,
+    /// Say what each result's score is made of
+    #[arg(long)]
+    pub(crate) why: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "files_with_matches")]
+    pub(crate) json: bool,
+    /// Print only the paths of documents, best first
+    #[arg(long, short = 'l')]
+    pub(crate) files_with_matches: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArguments {
+    /// The store's file. Without it: `.kokeshi/index.db` in this folder or in one above
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchArguments {
+    #[command(flatten)]
+    pub(crate) index: IndexArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForgetArguments {
+    /// Files and folders, which may be gone already
+    #[arg(value_name = "PATH", required_unless_present = "all")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) collection: CollectionArguments,
+    /// Remove the whole collection with its settings
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExtractArguments {
+    /// What standard input holds
+    #[arg(long, value_enum)]
+    pub(crate) format: ExtractFormat,
+    /// Bytes of address space that the reader may take
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExtractFormat {
+    Html,
+    Pdf,
+}

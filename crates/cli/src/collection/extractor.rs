@@ -1,0 +1,92 @@
+//! PDF files and web pages are read by this program in a process of its own: their readers are large,
+//! and a hostile file may make them panic, loop, or take all memory.
+
+use crate::args::ExtractFormat;
+use clap::ValueEnum;
+use kokeshi_documents::{Error, Extractor, Format};
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// How long a file may take.
+const TIME: Duration = Duration::from_secs(60);
+/// Memory that a file may take.
+const MEMORY: u64 = 1 << 30;
+/// Text that a file may have, in bytes.
+const LONGEST_TEXT: u64 = 64 << 20;
+
+/// Runs `kokeshi extract`.
+pub(super) struct Subprocess;
+
+impl Extractor for Subprocess {
+    fn extract(&self, format: Format, content: &[u8]) -> Result<String, Error> {
+        let format = if format == Format::Pdf { ExtractFormat::Pdf } else { ExtractFormat::Html };
+        let mut child = start(format)
+            .map_err(|error| Error::NoText(format!("its reader cannot be started: {error}")))?;
+        let result = text(&mut child, content);
+        // It has ended or is of no use any more; either way nothing must stay behind.
+        let _ = child.kill();
+        let _ = child.wait();
+        result
+    }
+}
+
+fn start(format: ExtractFormat) -> std::io::Result<Child> {
+    let format = format.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+    Command::new(std::env::current_exe()?)
+        .args(["extract", "--format", &format, "--memory", &MEMORY.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+fn text(child: &mut Child, content: &[u8]) -> Result<String, Error> {
+    let failed = |reason: String| Error::NoText(reason);
+    let (Some(mut input), Some(output), Some(errors)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(failed("its reader has no pipes".to_owned()));
+    };
+    let content = content.to_vec();
+    thread::spawn(move || {
+        // A reader that has failed says so itself.
+        let _ = input.write_all(&content);
+    });
+    let (to, from) = channel();
+    let done = to.clone();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = output.take(LONGEST_TEXT + 1).read_to_end(&mut text).map(|_| text);
+        let _ = done.send(read);
+    });
+    let reasons = thread::spawn(move || {
+        let mut reason = String::new();
+        let _ = errors.take(4096).read_to_string(&mut reason);
+        reason
+    });
+    drop(to);
+    let Ok(text) = from.recv_timeout(TIME) else {
+        return Err(failed(format!("reading it took more than {} s", TIME.as_secs())));
+    };
+    let text = text.map_err(|error| failed(format!("its reader failed: {error}")))?;
+    if text.len() as u64 > LONGEST_TEXT {
+        return Err(failed(format!("its text is longer than {} MiB", LONGEST_TEXT >> 20)));
+    }
+    match child.wait() {
+        Ok(status) if status.success() => String::from_utf8(text)
+            .map_err(|error| failed(format!("its reader wrote no UTF-8: {error}"))),
+        _ => {
+            let reason = reasons.join().unwrap_or_default();
+            let reason = reason.lines().find_map(|line| line.strip_prefix("error: "));
+            let limit = MEMORY >> 20;
+            let reason = reason.map_or_else(
+                || format!("its reader gave up; it may take {limit} MiB of memory"),
+                str::to_owned,
+            );
+            Err(failed(reason))
+        }
+    }
+}

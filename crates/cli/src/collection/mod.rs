@@ -1,0 +1,13 @@
+//! Collections of one's own files: where their store lies, which model made them, and how files
+//! become documents in them.
+
+pub(crate) mod extractor;
+pub(crate) mod indexer;
+pub(crate) mod place;
+pub(crate) mod plan;
+mod reading;
+mod revision;
+pub(crate) mod settings;
+
+/// The collection that is meant without `--collection`.
+pub(crate) const DEFAULT: &str = "default";

@@ -1,0 +1,170 @@
+//! Which model and which options a collection is made with, or was.
+
+use super::revision;
+use crate::args::{CollectionArguments, DeviceArguments, VectorArguments};
+use crate::failure::hinted;
+use crate::selection::{self, Loader};
+use kokeshi::{Chunking, Model};
+use kokeshi_store::{Collection, Provenance, Sqlite, Storage, Store};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// How documents are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cutting {
+    /// At their own structure, into pieces of about so many tokens.
+    Structure(usize),
+    /// As the engine cuts texts.
+    Engine(Chunking),
+}
+
+impl Default for Cutting {
+    fn default() -> Self {
+        Self::Structure(256)
+    }
+}
+
+impl FromStr for Cutting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("structure:").map(str::parse) {
+            Some(Ok(size)) if size > 0 => Ok(Self::Structure(size)),
+            Some(_) => Err("`structure:` needs a size, as in `structure:256`".to_owned()),
+            None => text
+                .parse()
+                .map(Self::Engine)
+                .map_err(|error: kokeshi::Error| format!("{error}, or `structure:256`")),
+        }
+    }
+}
+
+impl fmt::Display for Cutting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Structure(size) => write!(f, "structure:{size}"),
+            Self::Engine(chunking) => chunking.fmt(f),
+        }
+    }
+}
+
+/// The tasks for passages and queries, where a model has them.
+const TASKS: [&str; 2] = ["retrieval.passage", "retrieval.query"];
+
+/// A collection and the model that made it.
+pub(crate) struct Opened {
+    pub(crate) name: String,
+    pub(crate) provenance: Provenance,
+    pub(crate) model: Arc<Model>,
+}
+
+/// The collection that `arguments` name, made if there is none, with its model. What is not said
+/// stays as the collection has it.
+pub(crate) fn to_index(
+    store: &mut Sqlite,
+    arguments: &CollectionArguments,
+    vectors: &VectorArguments,
+    device: &DeviceArguments,
+) -> anyhow::Result<Opened> {
+    let found = store.collection(&arguments.collection)?;
+    let old = found.as_ref().map(|found| &found.provenance);
+    let name = vectors.model.clone().or_else(|| old.map(|old| old.model.clone()));
+    let name = name.unwrap_or_else(|| "starter".to_owned());
+    let model = Loader::new(device)?.get(&name)?;
+    let revision = revision::of(&selection::find(&name)?, store)?;
+    let task = |wanted: &str| {
+        let tasks = &model.config().tasks;
+        tasks.iter().any(|task| task.name == wanted).then(|| wanted.to_owned())
+    };
+    let [passage_task, query_task] = TASKS.map(task);
+    let provenance = Provenance {
+        model: selection::lasting(&name),
+        revision,
+        passage_task,
+        query_task,
+        dimensions: (vectors.dimensions)
+            .or(old.map(|old| old.dimensions))
+            .unwrap_or(model.config().hidden),
+        normalised: true,
+        chunking: (vectors.chunk.map(|cutting| cutting.to_string()))
+            .or(old.map(|old| old.chunking.clone()))
+            .unwrap_or_else(|| Cutting::default().to_string()),
+        late: vectors.late_chunking.or(old.map(|old| old.late)).unwrap_or(true),
+        storage: vectors.storage.or(old.map(|old| old.storage)).unwrap_or(Storage::F16),
+        codes: vectors.shortlist.or(old.and_then(|old| old.codes)),
+    };
+    let name = match found {
+        Some(found) => {
+            found.provenance.check_same(&found.name, &provenance)?;
+            found.name
+        }
+        None => {
+            check_dimensions(&model, provenance.dimensions)?;
+            store.create(&arguments.collection, &provenance)?;
+            arguments.collection.clone()
+        }
+    };
+    Ok(Opened { name, provenance, model })
+}
+
+/// The engine refuses dimensions only with a text at hand, and an empty collection must not be left
+/// behind.
+fn check_dimensions(model: &Model, dimensions: usize) -> anyhow::Result<()> {
+    let probe = kokeshi::Input::new("").dimensions(dimensions);
+    model.embed(&[probe])?;
+    Ok(())
+}
+
+/// The collection that `arguments` name, with its model as it was.
+pub(crate) fn to_search(
+    store: &Sqlite,
+    collection: &str,
+    device: &DeviceArguments,
+) -> anyhow::Result<Opened> {
+    let Collection { name, provenance, .. } = known(store, collection)?;
+    let model = Loader::new(device)?.get(&provenance.model)?;
+    let revision = revision::of(&selection::find(&provenance.model)?, store)?;
+    if revision != provenance.revision {
+        return Err(hinted(
+            format!(
+                "the weights of `{}` are now {revision}; collection `{name}` was made with {}",
+                provenance.model, provenance.revision
+            ),
+            "vectors of both cannot be compared: bring the old weights back, or index again into \
+             another collection with --collection NAME",
+        ));
+    }
+    Ok(Opened { name, provenance, model })
+}
+
+/// The collection that `name` leads to.
+pub(crate) fn known(store: &Sqlite, name: &str) -> anyhow::Result<Collection> {
+    if let Some(found) = store.collection(name)? {
+        return Ok(found);
+    }
+    // Counting names the collections that there are.
+    store.count(name)?;
+    Err(anyhow::anyhow!("there is no collection `{name}` in {}", shown(store.path())))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuttings_are_written_as_they_are_read() {
+        for text in ["structure:256", "tokens:128", "sentences", "semantic:512"] {
+            assert_eq!(text.parse::<Cutting>().expect(text).to_string(), text);
+        }
+        for text in ["structure", "structure:", "structure:0", "nothing"] {
+            let error = text.parse::<Cutting>().expect_err(text);
+            assert!(error.contains("structure:256"), "{error}");
+        }
+    }
+}

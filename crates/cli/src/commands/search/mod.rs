@@ -1,0 +1,111 @@
+//! `kokeshi search`: what files say about something.
+
+mod best;
+mod show;
+
+use crate::args::SearchArguments;
+use crate::collection::place::{Place, real};
+use crate::collection::settings::{self, Opened};
+use crate::failure::hinted;
+use crate::printer::Printer;
+use kokeshi::{Input, Options};
+use kokeshi_store::{Filter, Hit, Query, Store};
+use std::collections::HashSet;
+use std::process::ExitCode;
+
+/// Chunks that are looked at for each document wanted.
+const CHUNKS_A_FILE: usize = 20;
+
+/// A hit with the range of its best sentence, in bytes of its text.
+struct Result {
+    hit: Hit,
+    best: std::ops::Range<usize>,
+}
+
+pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if arguments.query.trim().is_empty() {
+        return Err(hinted("the query is empty", "say what to look for"));
+    }
+    let place = Place::to_search(
+        arguments.collection.store.as_deref(),
+        arguments.within.first().map(std::path::PathBuf::as_path),
+    )?;
+    let filter = filter(arguments, &place)?;
+    let store = place.open()?;
+    let opened = settings::to_search(&store, &arguments.collection.collection, &arguments.device)?;
+    let vector = embedded(&opened, &arguments.query)?;
+    let limit = match arguments.files_with_matches {
+        true => arguments.limit.saturating_mul(CHUNKS_A_FILE),
+        false => arguments.limit,
+    };
+    let query = Query {
+        vector: &vector,
+        words: arguments.hybrid.then_some(&*arguments.query),
+        limit,
+        filter: &filter,
+        exact: arguments.exact,
+    };
+    let mut hits = store.search(&opened.name, &query)?;
+    if let Some(least) = arguments.min_score {
+        hits.retain(|hit| hit.dense.is_some_and(|dense| dense.score >= least));
+    }
+    let found = !hits.is_empty();
+    if arguments.files_with_matches {
+        show::files(&files(&hits, arguments.limit), &place, printer)?;
+    } else {
+        let results = best::sentences(&opened, &vector, hits)?;
+        match arguments.json {
+            true => show::json(arguments, &opened, &place, &results, printer)?,
+            false => show::people(arguments, &place, &results, printer)?,
+        }
+    }
+    if !found && !arguments.json {
+        printer.note(nothing(&store, &opened)?);
+    }
+    Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why there is no hit.
+fn nothing(store: &impl Store, opened: &Opened) -> anyhow::Result<&'static str> {
+    let empty = store.count(&opened.name)?.chunks == 0;
+    Ok(if empty { "nothing is indexed yet" } else { "nothing found that meets the conditions" })
+}
+
+fn filter(arguments: &SearchArguments, place: &Place) -> anyhow::Result<Filter> {
+    let mut paths = arguments.path.clone();
+    let mut within = Vec::new();
+    for path in &arguments.within {
+        let real = real(path)?;
+        let Some(name) = place.name(&real) else {
+            return Err(hinted(
+                format!("the name of {} is not in UTF-8", path.display()),
+                "rename it",
+            ));
+        };
+        within.push(name);
+    }
+    // The root itself is no restriction.
+    if within.iter().any(|name| name == ".") {
+        within.clear();
+    }
+    paths.retain(|path| !path.is_empty());
+    Ok(Filter::new(&paths, arguments.conditions.clone())?.below(within))
+}
+
+fn embedded(opened: &Opened, text: &str) -> anyhow::Result<Vec<f32>> {
+    let options = Options {
+        task: opened.provenance.query_task.clone(),
+        dimensions: Some(opened.provenance.dimensions),
+        ..Options::default()
+    };
+    let mut embedded = opened.model.embed(&[Input::new(text).options(options)])?;
+    let vectors = embedded.pop().map(|result| result.vectors).unwrap_or_default();
+    vectors.into_iter().next().ok_or_else(|| anyhow::anyhow!("the model gave no vector"))
+}
+
+/// The documents of `hits` by their best chunk, `limit` at most.
+fn files(hits: &[Hit], limit: usize) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let paths = hits.iter().map(|hit| hit.path.clone()).filter(|path| seen.insert(path.clone()));
+    paths.take(limit).collect()
+}

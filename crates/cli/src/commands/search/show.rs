@@ -1,0 +1,237 @@
+//! Results for people and for programs.
+
+use super::Result;
+use crate::args::SearchArguments;
+use crate::collection::place::Place;
+use crate::collection::settings::Opened;
+use crate::printer::Printer;
+use kokeshi_store::{Hit, Part, rank_share};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Bytes of a sentence that are shown, at most.
+const LONGEST_SENTENCE: usize = 600;
+
+/// One path a line.
+pub(super) fn files(names: &[String], place: &Place, printer: &Printer) -> anyhow::Result<()> {
+    let lines: String = names
+        .iter()
+        .map(|name| linked(&place.shown(name), &place.path(name), printer) + "\n")
+        .collect();
+    printer.print(&lines)
+}
+
+/// A heading for each result, then its best sentence in its context.
+pub(super) fn people(
+    arguments: &SearchArguments,
+    place: &Place,
+    results: &[Result],
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let mut out = Vec::new();
+    for (number, result) in results.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        let hit = &result.hit;
+        let at = format!("{}:{}", place.shown(&hit.path), whereabouts(hit));
+        let at = linked(&coloured(&at, "35", printer), &place.path(&hit.path), printer);
+        writeln!(out, "{at}  {}", coloured(&score(hit), "32", printer))?;
+        if arguments.why {
+            writeln!(out, "  {}", why(hit))?;
+        }
+        for line in excerpt(result, arguments.context, printer).lines() {
+            writeln!(out, "    {line}")?;
+        }
+    }
+    printer.print(&String::from_utf8_lossy(&out))
+}
+
+/// `12`, `12-15`, or the page of a PDF.
+fn whereabouts(hit: &Hit) -> String {
+    match (hit.place.page, hit.place.lines) {
+        (Some(page), _) => format!("page {page}"),
+        (None, (first, last)) if first == last => first.to_string(),
+        (None, (first, last)) => format!("{first}-{last}"),
+    }
+}
+
+fn score(hit: &Hit) -> String {
+    match hit.words {
+        None if hit.dense.is_some_and(|dense| dense.score == hit.score) => {
+            format!("{:.3}", hit.score)
+        }
+        _ => format!("{:.4}", hit.score),
+    }
+}
+
+/// What the score is made of.
+fn why(hit: &Hit) -> String {
+    let share = |name: &str, scored: &str, part: Option<Part>, fused: bool| match part {
+        None => format!("{name}: not among the best"),
+        Some(Part { rank, score }) if fused => {
+            let share = rank_share(rank);
+            let percent = 100.0 * share / hit.score.max(f32::MIN_POSITIVE);
+            format!("{name}: rank {rank}, {scored} {score:.3}, gives {share:.4} ({percent:.0} %)")
+        }
+        Some(Part { rank, score }) => format!("{name}: rank {rank}, {scored} {score:.3}"),
+    };
+    let fused = hit.dense.is_none_or(|dense| dense.score != hit.score);
+    let meaning = share("meaning", "cosine", hit.dense, fused);
+    match fused {
+        true => format!("{meaning}; {}", share("words", "BM25", hit.words, fused)),
+        false => meaning,
+    }
+}
+
+/// The best sentence, marked, with `context` sentences on either side.
+fn excerpt(result: &Result, context: usize, printer: &Printer) -> String {
+    let text = &result.hit.text;
+    let best = result.best.clone();
+    let sentences: Vec<Range<usize>> =
+        text.split_sentence_bound_indices().map(|(at, part)| at..at + part.len()).collect();
+    let first = sentences.iter().position(|sentence| sentence.end > best.start).unwrap_or(0);
+    let last = sentences.iter().rposition(|sentence| sentence.start < best.end).unwrap_or(first);
+    let start = sentences.get(first.saturating_sub(context)).map_or(0, |sentence| sentence.start);
+    let end = sentences.get((last + context).min(sentences.len().saturating_sub(1)));
+    let end = end.map_or(text.len(), |sentence| sentence.end).max(best.end);
+    let start = start.min(best.start);
+    let marked = plain(&text[best.clone()]);
+    let marked = match printer.colour {
+        true => format!("\x1b[1m{marked}\x1b[0m"),
+        false => marked,
+    };
+    let before = if start > 0 { "… " } else { "" };
+    let after = if end < text.len() { " …" } else { "" };
+    let (head, tail) = (plain(&text[start..best.start]), plain(&text[best.end..end]));
+    let joined = format!("{before}{}{marked}{}{after}", spaced(&head, false), spaced(&tail, true));
+    wrapped(&joined, printer.width.saturating_sub(4).max(20))
+}
+
+/// One line without control characters, which could command a terminal.
+fn plain(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| word.replace(char::is_control, ""));
+    let text = words.collect::<Vec<_>>().join(" ");
+    if text.len() <= LONGEST_SENTENCE {
+        return text;
+    }
+    text[..text.floor_char_boundary(LONGEST_SENTENCE)].to_owned() + "…"
+}
+
+fn spaced(text: &str, before: bool) -> String {
+    match text {
+        "" => String::new(),
+        text if before => format!(" {text}"),
+        text => format!("{text} "),
+    }
+}
+
+/// Breaks a line between words. Escape sequences count as if they were seen, which only breaks a line
+/// a little early.
+fn wrapped(text: &str, width: usize) -> String {
+    use unicode_width::UnicodeWidthStr;
+    let (mut lines, mut columns) = (String::new(), 0);
+    for word in text.split_word_bounds() {
+        let wide = word.width();
+        if columns + wide > width && columns > 0 {
+            lines.truncate(lines.trim_end().len());
+            lines.push('\n');
+            columns = 0;
+        }
+        if columns > 0 || !word.trim().is_empty() {
+            lines.push_str(word);
+            columns += wide;
+        }
+    }
+    lines
+}
+
+fn coloured(text: &str, colour: &str, printer: &Printer) -> String {
+    if printer.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// `text` as a link to a file, where the terminal knows links.
+fn linked(text: &str, path: &Path, printer: &Printer) -> String {
+    if !printer.links {
+        return text.to_owned();
+    }
+    let escaped: String = path.to_string_lossy().bytes().map(escaped).collect();
+    format!("\x1b]8;;file://{escaped}\x1b\\{text}\x1b]8;;\x1b\\")
+}
+
+/// A byte of a path in a URI.
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    }
+}
+
+/// Everything about the results.
+pub(super) fn json(
+    arguments: &SearchArguments,
+    opened: &Opened,
+    place: &Place,
+    results: &[Result],
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let part =
+        |part: Option<Part>| part.map(|part| json!({ "rank": part.rank, "score": part.score }));
+    let hits = results.iter().map(|Result { hit, best }| {
+        let mut object = json!({
+            "path": place.shown(&hit.path),
+            "format": hit.format,
+            "lines": [hit.place.lines.0, hit.place.lines.1],
+            "bytes": [hit.place.bytes.start, hit.place.bytes.end],
+            "page": hit.place.page,
+            "chunk": hit.ordinal,
+            "score": hit.score,
+            "text": hit.text,
+            "best": hit.text[best.clone()],
+            "metadata": hit.metadata,
+        });
+        if arguments.why || arguments.hybrid {
+            object["why"] = json!({ "meaning": part(hit.dense), "words": part(hit.words) });
+        }
+        object
+    });
+    let answer = json!({
+        "query": arguments.query,
+        "collection": opened.name,
+        "model": opened.provenance.model,
+        "hits": hits.collect::<Vec<Value>>(),
+    });
+    printer.print(&(serde_json::to_string_pretty(&answer)? + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_lose_none() {
+        let text = "one two three 灯塔看守人 four";
+        for width in 1..40 {
+            let lines = wrapped(text, width);
+            let letters = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(letters(&lines), letters(text), "{width}");
+        }
+        assert_eq!(wrapped("one two three", 8), "one two\nthree");
+    }
+
+    #[test]
+    fn no_text_can_command_a_terminal() {
+        assert_eq!(plain("a\x1b[31mb\n\tc\u{7}"), "a[31mb c");
+    }
+
+    #[test]
+    fn links_escape_what_a_path_may_hold() {
+        let path: String = "/a b/ü;\x1b".bytes().map(escaped).collect();
+        assert_eq!(path, "/a%20b/%C3%BC%3B%1B");
+    }
+}

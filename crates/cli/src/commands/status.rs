@@ -1,0 +1,125 @@
+//! `kokeshi status`: what a store holds, and whether it is up to date.
+
+use super::index::read_options;
+use crate::args::StatusArguments;
+use crate::bytes;
+use crate::collection::place::Place;
+use crate::collection::plan::Plan;
+use crate::layout::counted;
+use crate::printer::Printer;
+use kokeshi_store::{Collection, Counts, Sqlite, Store};
+use serde_json::json;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// A collection beside the files it was made from.
+struct State {
+    collection: Collection,
+    counts: Counts,
+    /// Paths that were indexed, as people write them.
+    roots: Vec<String>,
+    /// Files that are new or look changed.
+    changed: usize,
+    /// Documents whose files are gone.
+    gone: usize,
+}
+
+pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let place = Place::to_search(arguments.store.as_deref(), None)?;
+    let store = place.open()?;
+    let states =
+        store.collections()?.into_iter().map(|collection| state(&store, &place, collection));
+    let states = states.collect::<anyhow::Result<Vec<_>>>()?;
+    let size = std::fs::metadata(&place.file)?.len();
+    let text = match arguments.json {
+        true => json_of(&place, size, &states)?,
+        false => text_of(&place, size, &states),
+    };
+    printer.print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state(store: &Sqlite, place: &Place, collection: Collection) -> anyhow::Result<State> {
+    let (mut roots, mut changed, mut gone) = (Vec::new(), 0, 0);
+    for (root, options) in store.roots(&collection.name)? {
+        let entries = store.list(&collection.name)?;
+        // A file whose time was not to be relied on may well be unchanged: its size tells.
+        let plan = Plan::make(place, &[place.path(&root)], &read_options(&options), entries)?;
+        changed += plan.tasks.len();
+        gone += plan.gone.len();
+        roots.push(place.shown(&root));
+    }
+    let counts = store.count(&collection.name)?;
+    Ok(State { collection, counts, roots, changed, gone })
+}
+
+fn text_of(place: &Place, size: u64, states: &[State]) -> String {
+    let mut text = format!("{}: {}\n", place.file.display(), bytes::shown(size));
+    if states.is_empty() {
+        text.push_str("no collection yet\n");
+    }
+    for State { collection, counts, roots, changed, gone } in states {
+        let made = &collection.provenance;
+        let mut line = |name: &str, value: &str| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {name:<11}{value}");
+        };
+        let mut title = vec![collection.name.clone()];
+        title.extend(collection.aliases.iter().map(|alias| format!("alias {alias}")));
+        let held = [counted(counts.documents, "document"), counted(counts.chunks, "chunk")];
+        line("", "");
+        line("collection", &title.join(", "));
+        line("holds", &held.join(", "));
+        line("of", &roots.join(", "));
+        line("model", &format!("{} ({})", made.model, made.revision));
+        let tasks =
+            [&made.passage_task, &made.query_task].map(|task| task.as_deref().unwrap_or("none"));
+        line("tasks", &format!("{} for documents, {} for queries", tasks[0], tasks[1]));
+        let codes = made.codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
+        let length = if made.normalised { "unit length" } else { "any length" };
+        line(
+            "vectors",
+            &format!("{} dimensions, {length}, {}{codes}", made.dimensions, made.storage),
+        );
+        let late = if made.late { "late chunking" } else { "each chunk alone" };
+        line("chunks", &format!("{}, {late}", made.chunking));
+        let state = match (changed, gone) {
+            (0, 0) => "up to date".to_owned(),
+            _ => format!(
+                "{} to look at, {gone} gone: `kokeshi index` updates",
+                counted(*changed, "file")
+            ),
+        };
+        line("state", &state);
+    }
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn json_of(place: &Place, size: u64, states: &[State]) -> anyhow::Result<String> {
+    let collections = states.iter().map(|State { collection, counts, roots, changed, gone }| {
+        let made = &collection.provenance;
+        json!({
+            "name": collection.name,
+            "aliases": collection.aliases,
+            "created": collection.created,
+            "documents": counts.documents,
+            "chunks": counts.chunks,
+            "paths": roots,
+            "model": made.model,
+            "revision": made.revision,
+            "passage_task": made.passage_task,
+            "query_task": made.query_task,
+            "dimensions": made.dimensions,
+            "normalised": made.normalised,
+            "chunking": made.chunking,
+            "late_chunking": made.late,
+            "storage": made.storage.name(),
+            "shortlist": made.codes.map(|codes| codes.to_string()),
+            "files_to_look_at": changed,
+            "files_gone": gone,
+        })
+    });
+    let collections: Vec<_> = collections.collect();
+    let status = json!({ "store": place.file, "bytes": size, "collections": collections });
+    Ok(serde_json::to_string_pretty(&status)? + "\n")
+}

@@ -1,0 +1,358 @@
+//! `kokeshi index` and its kin: what is kept up to date, and what survives.
+
+use crate::{Place, Run, tiny_v3};
+use kokeshi_store::{Filter, Lock, Query, Sqlite, Store};
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub(crate) const LAMP: &str = "# Lamps\n\nThe lamp in the hall is too dark. A brighter bulb helps.\n\n\
+                               ## Care\n\nWipe the glass with a dry cloth once a month.\n";
+pub(crate) const SHIP: &str =
+    "Our parcels leave by ship. Delivery to the islands takes three days.\n";
+
+/// A folder `notes` with two documents.
+pub(crate) fn notes() -> Place {
+    let place = Place::new();
+    fs::create_dir(place.path("notes")).expect("a folder");
+    place.write("notes/lamp.md", LAMP);
+    place.write("notes/ship.txt", SHIP);
+    // As if written a while ago: the times of new files are not relied on.
+    age(&place, "notes/lamp.md");
+    age(&place, "notes/ship.txt");
+    place
+}
+
+/// Sets the time of change an hour back.
+fn age(place: &Place, name: &str) {
+    let file = fs::File::options().write(true).open(place.path(name)).expect("a file");
+    let hour = Duration::from_secs(3600);
+    file.set_modified(std::time::SystemTime::now() - hour).expect("a time");
+}
+
+/// What a run that went well said.
+#[track_caller]
+fn said(run: &Run) -> &str {
+    assert_eq!((run.status, run.text()), (Some(0), ""), "{}", run.stderr);
+    &run.stderr
+}
+
+fn store(place: &Place, file: &str) -> Sqlite {
+    Sqlite::open(&place.path(file)).expect("a store")
+}
+
+/// Documents by path: their hash, and the texts of their chunks in order.
+fn content(store: &Sqlite, collection: &str) -> BTreeMap<String, (String, Vec<String>)> {
+    let found = store.collection(collection).expect("a store").expect("a collection");
+    let mut content: BTreeMap<String, (String, Vec<String>)> = store
+        .list(collection)
+        .expect("documents")
+        .into_iter()
+        .map(|entry| (entry.path, (entry.hash, Vec::new())))
+        .collect();
+    let vector = vec![1.0; found.provenance.dimensions];
+    let filter = Filter::default();
+    let limit = 1 + store.count(collection).expect("counts").chunks;
+    let all = Query { vector: &vector, words: None, limit, filter: &filter, exact: true };
+    let mut hits = store.search(collection, &all).expect("hits");
+    hits.sort_by_key(|hit| hit.ordinal);
+    for hit in hits {
+        content.get_mut(&hit.path).expect("a document").1.push(hit.text);
+    }
+    content
+}
+
+#[test]
+fn a_folder_becomes_searchable_and_a_second_run_embeds_only_what_changed() {
+    let place = notes();
+    assert!(said(&place.run(["index", "notes"])).contains("indexed 2 documents (2 chunks, "));
+    let again = place.run(["index", "notes"]);
+    assert!(said(&again).contains("indexed 0 documents (0 chunks, 0 tokens)"), "{}", again.stderr);
+    assert!(said(&again).contains("2 unchanged"), "{}", again.stderr);
+    // Another time, the same content: read, but not embedded.
+    place.write("notes/ship.txt", SHIP);
+    let touched = place.run(["index", "notes"]);
+    assert!(
+        said(&touched).contains("indexed 0 documents") && said(&touched).contains("2 unchanged")
+    );
+    // The same time and size would hide a change; a new file never has a time that is relied on.
+    place.write("notes/ship.txt", SHIP.replace("three", "seven"));
+    place.write("notes/new.txt", "A third text.\n");
+    fs::remove_file(place.path("notes/lamp.md")).expect("a removed file");
+    let changed = place.run(["index", "notes"]);
+    assert!(said(&changed).contains("indexed 2 documents") && said(&changed).contains("1 removed"));
+    let content = content(&store(&place, "notes/.kokeshi/index.db"), "default");
+    assert_eq!(content.keys().collect::<Vec<_>>(), ["new.txt", "ship.txt"]);
+    assert!(content["ship.txt"].1[0].contains("seven days"));
+    assert!(store(&place, "notes/.kokeshi/index.db").check().expect("a check").is_empty());
+}
+
+#[test]
+fn a_changed_model_or_option_is_refused_with_both_sides_and_the_way_out() {
+    let place = notes();
+    said(&place.run(["index", "notes"]));
+    let model = tiny_v3().display().to_string();
+    for (options, parts) in [
+        (vec!["--model", &model], vec!["weights is starter (sha256:", "not ", "v3-tiny"]),
+        (vec!["--dimensions", "128"], vec!["its dimensions is 256, not 128"]),
+        (vec!["--storage", "int8"], vec!["its storage is f16, not int8"]),
+        (vec!["--chunk", "sentences"], vec!["its chunking is structure:256, not sentences"]),
+        (vec!["--late-chunking", "false"], vec!["its late chunking is true, not false"]),
+    ] {
+        let run = place.run(["index", "notes"].iter().chain(&options));
+        let error = run.failure(1);
+        assert!(parts.iter().all(|part| error.contains(part)), "{options:?}: {error}");
+        assert!(error.contains("hint: index into a collection of its own"), "{error}");
+    }
+    let other = ["index", "notes", "--collection", "small", "--model", &model, "--storage", "int8"];
+    said(&place.run(other));
+    // What is left out stays as it was.
+    assert!(said(&place.run(["index", "notes", "--collection", "small"])).contains("2 unchanged"));
+    let status = place.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
+    let names = status["collections"].as_array().expect("collections").iter();
+    let models: Vec<_> = names.map(|c| (c["name"].clone(), c["storage"].clone())).collect();
+    assert_eq!(models, [("default".into(), "f16".into()), ("small".into(), "int8".into())]);
+}
+
+#[test]
+fn weights_that_changed_under_the_same_name_are_noticed() {
+    let place = notes();
+    fs::create_dir(place.path("model")).expect("a folder");
+    for file in fs::read_dir(tiny_v3()).expect("a checkpoint") {
+        let file = file.expect("a file");
+        if file.path().is_file() {
+            fs::copy(file.path(), place.path("model").join(file.file_name())).expect("a copy");
+        }
+    }
+    said(&place.run(["index", "notes", "--model", "./model"]));
+    assert_eq!(place.run(["search", "lamp", "notes"]).status, Some(0));
+    let config = fs::read_to_string(place.path("model/config.json")).expect("a configuration");
+    place.write("model/config.json", config + "\n");
+    let run = place.run(["search", "lamp", "notes"]);
+    let error = run.failure(1);
+    assert!(
+        error.contains("are now sha256:") && error.contains("was made with sha256:"),
+        "{error}"
+    );
+}
+
+#[test]
+fn two_writers_do_not_meet() {
+    let place = notes();
+    said(&place.run(["index", "notes"]));
+    let lock = Lock::take(&place.path("notes/.kokeshi/index.db")).expect("a lock");
+    for command in [&["index", "notes"][..], &["forget", "notes/ship.txt"]] {
+        let run = place.run(command);
+        let error = run.failure(1);
+        assert!(error.contains("another kokeshi process is writing to "), "{error}");
+        assert!(error.contains("hint: wait until it is done"), "{error}");
+    }
+    assert_eq!(place.run(["search", "lamp", "notes"]).status, Some(0), "readers need no lock");
+    drop(lock);
+    said(&place.run(["index", "notes"]));
+}
+
+#[test]
+fn what_is_no_store_of_this_version_is_told_so() {
+    let place = notes();
+    let error = place.run(["search", "lamp"]);
+    assert!(error.failure(1).contains("there is no index at "), "{}", error.stderr);
+    place.write("text.db", "this is a text, and longer than the header of a database file");
+    let error = place.run(["search", "lamp", "--store", "text.db"]);
+    assert!(error.failure(1).contains("is not an index of kokeshi"), "{}", error.stderr);
+    let error = place.run(["index", "absent"]);
+    assert!(error.failure(1).contains("cannot read absent"), "{}", error.stderr);
+    assert!(!place.path(".kokeshi").exists());
+}
+
+#[test]
+fn files_can_be_forgotten_also_when_they_are_gone() {
+    let place = notes();
+    said(&place.run(["index", "notes"]));
+    fs::remove_file(place.path("notes/ship.txt")).expect("a removed file");
+    assert!(said(&place.run(["forget", "notes/ship.txt"])).contains("removed 1 document"));
+    let run = place.run(["forget", "notes/ship.txt"]);
+    assert!(run.failure(1).contains("nothing at notes/ship.txt"), "{}", run.stderr);
+    let warned = place.run(["forget", "notes/lamp.md"]);
+    assert!(said(&warned).contains("comes back with the next"), "{}", warned.stderr);
+    said(&place.run(["index", "notes"]));
+    said(&place.run(["forget", "notes"]));
+    let status = place.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
+    assert_eq!(status["collections"][0]["documents"], 0);
+    assert_eq!(status["collections"][0]["paths"], serde_json::json!([]));
+    said(&place.run(["forget", "--all", "--store", "notes/.kokeshi/index.db"]));
+    let status = place.run(["status", "--store", "notes/.kokeshi/index.db"]);
+    assert!(status.quiet().contains("no collection yet"));
+}
+
+#[test]
+fn status_knows_what_has_changed_since() {
+    let place = notes();
+    said(&place.run(["index", "notes"]));
+    let status = || place.run(["status", "--store", "notes/.kokeshi/index.db"]).quiet().to_owned();
+    let fresh = status();
+    for part in ["2 documents, 2 chunks", "starter (sha256:", "256 dimensions", "up to date", "f16"]
+    {
+        assert!(fresh.contains(part), "{part}: {fresh}");
+    }
+    place.write("notes/new.txt", "new");
+    fs::remove_file(place.path("notes/lamp.md")).expect("a removed file");
+    assert!(status().contains("1 file to look at, 1 gone"), "{}", status());
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_with_a_reason_and_the_rest_is_indexed() {
+    let place = notes();
+    place.write("notes/latin.txt", b"caf\xe9");
+    place.write("notes/rows.jsonl", "{\"text\": \"a row\"}\n{broken\n");
+    place.write("notes/broken.pdf", "%PDF-1.4 and nothing else");
+    place.write("notes/program", b"\x7fELF\0\0");
+    let run = place.run(["index", "notes"]);
+    let told = said(&run);
+    for part in
+        ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is no JSON", "broken.pdf: "]
+    {
+        assert!(told.contains(&part.replace("latin.txt", "latin.txt")), "{part}: {told}");
+    }
+    assert!(told.contains("indexed 2 documents") && told.contains("3 left out"), "{told}");
+    assert!(!told.contains("program"), "binary files are no news: {told}");
+}
+
+#[test]
+fn web_pages_tables_and_code_are_read_as_what_they_are() {
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    place.write(
+        "d/page.html",
+        "<html><head><style>p{}</style></head><body><h1>Tea</h1><p>Boil <b>water</b>.</p>",
+    );
+    place.write("d/faq.csv", "question,answer\nWhere?,Here\nWhen?,Now\n");
+    place.write("d/rows.jsonl", "{\"title\":\"T\",\"text\":\"caf\\u00e9\",\"lang\":\"fr\"}\n");
+    place.write("d/code.rs", "fn one() {}\n\nfn two() {}\n");
+    said(&place.run(["index", "d"]));
+    let content = content(&store(&place, "d/.kokeshi/index.db"), "default");
+    assert_eq!(content["page.html"].1, ["# Tea\n\nBoil **water**."]);
+    assert_eq!(
+        content["faq.csv"].1,
+        ["question: Where?\nanswer: Here", "question: When?\nanswer: Now"]
+    );
+    assert_eq!(content["rows.jsonl"].1, ["T\ncafé"]);
+    assert_eq!(content["code.rs"].1, ["fn one() {}\n\nfn two() {}"]);
+    let rows = ["search", "x", "d", "--where", "lang=fr", "--json"];
+    let hits = place.run(rows).json();
+    assert_eq!(hits["hits"].as_array().map(Vec::len), Some(1));
+    assert_eq!(hits["hits"][0]["metadata"]["lang"], "fr");
+}
+
+fn start(place: &Place, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_kokeshi"))
+        .args(arguments)
+        .current_dir(place.folder.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a running program")
+}
+
+/// A text that differs with `seed`, of several chunks.
+fn essay(seed: u64) -> String {
+    let paragraph =
+        |at: u64| format!("Paragraph {at} of essay {seed}: {}\n\n", "words go on. ".repeat(30));
+    (0..5).map(paragraph).collect()
+}
+
+#[test]
+fn fifty_kills_lose_and_double_nothing() {
+    const FILES: u64 = 60;
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    let write = |file: u64, seed: u64| place.write(&format!("d/{file}.md"), essay(seed));
+    (0..FILES).for_each(|file| write(file, file));
+    let index = ["index", "d", "--threads", "1"];
+    let mut state = 1_u64;
+    let mut random = |below: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    // How long a whole run takes here, so that kills fall all over it.
+    let begun = Instant::now();
+    assert!(start(&place, &index).wait().expect("an end").success());
+    let whole = begun.elapsed().as_millis() as u64;
+    for round in 0..50 {
+        for _ in 0..FILES / 3 {
+            write(random(FILES), 1000 + 100 * round + random(100));
+        }
+        if round % 5 == 0 {
+            let _ = fs::remove_file(place.path(&format!("d/{}.md", random(FILES))));
+        }
+        let mut child = start(&place, &index);
+        std::thread::sleep(Duration::from_millis(random(whole)));
+        child.kill().expect("a kill");
+        child.wait().expect("an end");
+        let faults = store(&place, "d/.kokeshi/index.db").check().expect("a check");
+        assert!(faults.is_empty(), "round {round}: {faults:?}");
+    }
+    assert!(start(&place, &index).wait().expect("an end").success());
+    let fresh = ["index", "d", "--store", "fresh.db"];
+    assert!(start(&place, &fresh).wait().expect("an end").success());
+    let root = place.path("d").canonicalize().expect("a path").display().to_string() + "/";
+    let fresh = content(&store(&place, "fresh.db"), "default");
+    let fresh: BTreeMap<_, _> =
+        fresh.into_iter().map(|(path, content)| (path.replace(&root, ""), content)).collect();
+    assert_eq!(content(&store(&place, "d/.kokeshi/index.db"), "default"), fresh);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_is_done() {
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    for file in 0..400 {
+        place.write(&format!("d/{file}.md"), essay(file));
+    }
+    let mut child = start(&place, &["index", "d", "--threads", "1"]);
+    let path = place.path("d/.kokeshi/index.db");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let count = || {
+        let store = Sqlite::open(&path).ok()?;
+        Some(store.count("default").ok()?.documents)
+    };
+    while count().unwrap_or(0) == 0 {
+        assert!(Instant::now() < deadline, "nothing was written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+    let kept = count().expect("a store");
+    assert!((1..400).contains(&kept), "{kept}");
+    let run = place.run(["index", "d"]);
+    assert!(said(&run).contains(&format!("indexed {} documents", 400 - kept)), "{}", run.stderr);
+}
+
+#[test]
+fn watching_sees_changes() {
+    let place = notes();
+    let mut child = start(&place, &["watch", "notes"]);
+    let path = place.path("notes/.kokeshi/index.db");
+    let wait_for = |wanted: usize| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let count = || Sqlite::open(&path).and_then(|store| store.count("default")).ok();
+        while count().is_none_or(|counts| counts.documents != wanted) {
+            assert!(Instant::now() < deadline, "{:?}", count());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait_for(2);
+    place.write("notes/new.txt", "Something new.");
+    wait_for(3);
+    fs::remove_file(place.path("notes/ship.txt")).expect("a removed file");
+    wait_for(2);
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    assert!(Sqlite::open(&path).expect("a store").check().expect("a check").is_empty());
+}

@@ -1,0 +1,203 @@
+//! What a file is, and reading it as that.
+
+use crate::error::{Error, Result};
+use crate::text::Text;
+use crate::{markdown, pdf, rows};
+use serde_json::Map;
+use std::path::Path;
+
+/// Largest file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// What a file is read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Paragraphs.
+    Text,
+    /// Sections below headings.
+    Markdown,
+    /// A page, whose text is read as Markdown.
+    Html,
+    /// Source code.
+    Code,
+    /// A JSON value a line.
+    Jsonl,
+    /// A table with a heading, separated by this byte.
+    Table(u8),
+    /// Pages.
+    Pdf,
+}
+
+const CODE: &[&str] = &[
+    "rs", "py", "pyi", "js", "mjs", "cjs", "ts", "tsx", "jsx", "go", "java", "kt", "kts", "scala",
+    "c", "h", "cc", "cpp", "cxx", "hpp", "hh", "cs", "rb", "php", "swift", "m", "mm", "sh", "bash",
+    "zsh", "fish", "ps1", "lua", "sql", "r", "jl", "hs", "ml", "mli", "ex", "exs", "erl", "clj",
+    "lisp", "el", "zig", "nim", "dart", "pl", "pm", "vue", "svelte", "css", "scss", "proto", "tf",
+    "nix",
+];
+
+impl Format {
+    /// By the name of the file.
+    pub fn of(path: &Path) -> Self {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.unwrap_or_default().to_ascii_lowercase();
+        match extension.as_str() {
+            "md" | "markdown" | "mdx" => Self::Markdown,
+            "html" | "htm" | "xhtml" => Self::Html,
+            "jsonl" | "ndjson" => Self::Jsonl,
+            "csv" => Self::Table(b','),
+            "tsv" => Self::Table(b'\t'),
+            "pdf" => Self::Pdf,
+            code if CODE.contains(&code) => Self::Code,
+            _ => Self::Text,
+        }
+    }
+
+    /// Its name, for people and for filters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Markdown => "markdown",
+            Self::Html => "html",
+            Self::Code => "code",
+            Self::Jsonl => "jsonl",
+            Self::Table(_) => "csv",
+            Self::Pdf => "pdf",
+        }
+    }
+}
+
+/// Gets the text out of formats whose readers are large and may fail badly: another process, in the
+/// program.
+pub trait Extractor {
+    /// The text of `content`, a file of `format` ([`Format::Html`] or [`Format::Pdf`]). Pages end in
+    /// a form feed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoText`] with a reason for people.
+    fn extract(&self, format: Format, content: &[u8]) -> Result<String>;
+}
+
+/// Reads `content` as `format`. `None` if it is binary and so nothing for us.
+///
+/// # Errors
+///
+/// [`Error::NoText`] if it is not what its name says.
+pub fn read(format: Format, content: &[u8], extractor: &dyn Extractor) -> Result<Option<Text>> {
+    match format {
+        Format::Pdf => return extractor.extract(format, content).map(pdf::paged).map(Some),
+        Format::Html => {
+            return extractor.extract(format, content).map(markdown::sections).map(Some);
+        }
+        _ => {}
+    }
+    let Some(text) = decoded(content)? else { return Ok(None) };
+    Ok(Some(match format {
+        Format::Markdown => markdown::sections(text),
+        Format::Jsonl => rows::jsonl(&text)?,
+        Format::Table(separator) => rows::table(&text, separator)?,
+        Format::Code => {
+            let sections = top_level(&text);
+            Text::whole(text, sections, Map::new())
+        }
+        Format::Text | Format::Html | Format::Pdf => Text::whole(text, Vec::new(), Map::new()),
+    }))
+}
+
+/// Bytes at the start that are searched for a zero, which no text has.
+const BINARY_SEARCH: usize = 8 << 10;
+
+/// UTF-8, or UTF-16 with a byte order mark. `None` for what is no text.
+fn decoded(content: &[u8]) -> Result<Option<String>> {
+    let no_text = |reason: &str| Err(Error::NoText(reason.to_owned()));
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        String::from_utf16(&bytes.as_chunks().0.iter().map(|two| unit(*two)).collect::<Vec<_>>())
+    };
+    let text = match content {
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes).ok(),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes).ok(),
+        _ if content[..content.len().min(BINARY_SEARCH)].contains(&0) => return Ok(None),
+        _ => String::from_utf8(content.to_vec()).ok(),
+    };
+    text.map_or_else(|| no_text("its text is not in UTF-8 or UTF-16"), |text| Ok(Some(text)))
+}
+
+/// Where items of the top level begin: lines without indentation after a blank line.
+fn top_level(text: &str) -> Vec<usize> {
+    let (mut at, mut blank, mut starts) = (0, true, Vec::new());
+    for line in text.split_inclusive('\n') {
+        let empty = line.trim().is_empty();
+        if blank && !empty && line.starts_with(|c: char| !c.is_whitespace() && !"})]".contains(c)) {
+            starts.push(at);
+        }
+        blank = empty;
+        at += line.len();
+    }
+    starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a fixed text.
+    struct Fixed(&'static str);
+
+    impl Extractor for Fixed {
+        fn extract(&self, _: Format, _: &[u8]) -> Result<String> {
+            Ok(self.0.to_owned())
+        }
+    }
+
+    fn read_as(name: &str, content: &[u8]) -> Result<Option<Text>> {
+        read(Format::of(Path::new(name)), content, &Fixed("# Title\n\nText\n"))
+    }
+
+    #[test]
+    fn a_format_is_known_by_its_name() {
+        for (name, format) in [
+            ("README.md", "markdown"),
+            ("a.HTML", "html"),
+            ("x/y.rs", "code"),
+            ("rows.ndjson", "jsonl"),
+            ("rows.tsv", "csv"),
+            ("paper.pdf", "pdf"),
+            ("LICENSE", "text"),
+            (".gitignore", "text"),
+        ] {
+            assert_eq!(Format::of(Path::new(name)).name(), format, "{name}");
+        }
+    }
+
+    #[test]
+    fn text_is_read_in_three_encodings_and_binary_is_left_out() {
+        for content in [
+            &b"h\xc3\xa9"[..],
+            b"\xef\xbb\xbfh\xc3\xa9",
+            b"\xff\xfeh\0\xe9\0",
+            b"\xfe\xff\0h\0\xe9",
+        ] {
+            let text = read_as("a.txt", content).expect("readable").expect("a text");
+            assert_eq!(text.text, "hé");
+        }
+        assert_eq!(read_as("a.bin", b"ELF\0\x01").expect("readable"), None);
+        assert!(read_as("a.txt", b"caf\xe9").is_err());
+        assert!(read_as("a.txt", b"\xff\xfe\x00\xd8").is_err());
+        assert_eq!(read_as("a.txt", b"").expect("readable").expect("a text").parts, []);
+    }
+
+    #[test]
+    fn code_is_cut_at_its_items() {
+        let text = "use a;\n\nfn b() {\n    c();\n\n    d();\n\n}\n\nfn e() {}\n";
+        let starts: Vec<&str> = top_level(text).into_iter().map(|at| &text[at..at + 4]).collect();
+        assert_eq!(starts, ["use ", "fn b", "fn e"]);
+    }
+
+    #[test]
+    fn pages_and_web_pages_go_through_the_extractor() {
+        let page = read_as("a.html", b"<p>").expect("readable").expect("a text");
+        assert_eq!(page.parts[0].sections, [0]);
+    }
+}

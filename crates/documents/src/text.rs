@@ -1,0 +1,93 @@
+//! A document's text, and what of it belongs together.
+
+use serde_json::{Map, Value};
+use std::ops::Range;
+
+/// What was read from a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Text {
+    /// The text that all offsets refer to.
+    pub text: String,
+    /// What is known about the document.
+    pub metadata: Map<String, Value>,
+    /// What an embedding may see together, in order: the whole of a text; each row of a table.
+    pub parts: Vec<Part>,
+    /// Where pages begin, in bytes; none if there are no pages.
+    pub pages: Vec<usize>,
+}
+
+/// A part of a document that one pass of late chunking covers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// Where it lies in the text, in bytes.
+    pub bytes: Range<usize>,
+    /// Where sections begin within it, in bytes of the text, ascending. A chunk holds nothing of two
+    /// sections unless they are small.
+    pub sections: Vec<usize>,
+    /// Its line in the file, from 1, where the text is not that of the file: a row of a table.
+    pub line: Option<usize>,
+    /// What is known about it alone.
+    pub metadata: Map<String, Value>,
+}
+
+/// Longest part, in bytes. The tokenizer takes up to 190 bytes of memory for each byte of a part.
+const LONGEST_PART: usize = 1 << 20;
+
+impl Text {
+    /// A text that belongs together, with its sections; a long one is cut in several parts, at
+    /// sections if it can be.
+    pub(crate) fn whole(text: String, sections: Vec<usize>, metadata: Map<String, Value>) -> Self {
+        let mut parts = Vec::new();
+        let mut start = 0;
+        while start < text.len() {
+            let end = part_end(&text, start, &sections);
+            let sections =
+                sections.iter().copied().filter(|section| (start..end).contains(section)).collect();
+            parts.push(Part { bytes: start..end, sections, ..Part::default() });
+            start = end;
+        }
+        Self { text, metadata, parts, pages: Vec::new() }
+    }
+}
+
+/// Where the part that begins at `start` ends: the last section, or else the last line, or else the
+/// last character that is not too far away.
+fn part_end(text: &str, start: usize, sections: &[usize]) -> usize {
+    if text.len() - start <= LONGEST_PART {
+        return text.len();
+    }
+    let limit = text.floor_char_boundary(start + LONGEST_PART);
+    let half = start + LONGEST_PART / 2;
+    let section = sections.iter().copied().rfind(|at| (half..=limit).contains(at));
+    let line = || text[start..limit].rfind('\n').map(|at| start + at + 1);
+    section.or_else(line).unwrap_or(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_at_sections_lines_or_characters_and_lose_nothing() {
+        let line = "x".repeat(1000) + "\n";
+        let lines = line.repeat(2000);
+        let section = 900 * line.len();
+        for (text, sections, first) in [
+            (lines.clone(), vec![0, section], section),
+            (lines, vec![0], LONGEST_PART / line.len() * line.len()),
+            ("ä".repeat(LONGEST_PART), vec![], LONGEST_PART),
+            ("short".to_owned(), vec![], 5),
+        ] {
+            let text = Text::whole(text, sections, Map::new());
+            assert_eq!(text.parts[0].bytes, 0..first);
+            let mut end = 0;
+            for part in &text.parts {
+                assert_eq!(part.bytes.start, end);
+                assert!(part.bytes.len() <= LONGEST_PART);
+                end = part.bytes.end;
+            }
+            assert_eq!(end, text.text.len());
+        }
+        assert!(Text::whole(String::new(), Vec::new(), Map::new()).parts.is_empty());
+    }
+}

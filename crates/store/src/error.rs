@@ -1,0 +1,160 @@
+//! What can go wrong with a store.
+
+use rusqlite::ErrorCode;
+use std::path::{Path, PathBuf};
+
+/// The result of a store call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error that names the file and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no store.
+    #[error("there is no index at {path}")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file is no store of ours.
+    #[error("{path} is not an index of kokeshi: {reason}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        reason: String,
+    },
+    /// The file was written by a newer version.
+    #[error(
+        "{path} has schema {found}, written by kokeshi {version}; this is kokeshi {ours}, which \
+         knows schemas up to {known}"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i32,
+        /// What wrote it.
+        version: String,
+        /// This version.
+        ours: &'static str,
+        /// The newest schema that this version knows.
+        known: i32,
+    },
+    /// Another process writes.
+    #[error("another kokeshi process is writing to {path}; nothing was changed")]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No space is left for the file.
+    #[error("no space is left for {path}; everything written before this batch is kept")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No collection of that name.
+    #[error("there is no collection `{name}` in {path}; there is {known}")]
+    UnknownCollection {
+        /// What was asked for.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The names that exist, for people.
+        known: String,
+    },
+    /// The name is taken.
+    #[error("`{name}` is already a {kind} in {path}")]
+    Taken {
+        /// The name.
+        name: String,
+        /// `collection` or `alias`.
+        kind: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Vectors of two kinds would be mixed.
+    #[error("collection `{collection}` cannot take vectors of another kind: {differences}")]
+    Mixed {
+        /// The collection.
+        collection: String,
+        /// Every property in which the two sides differ, with both values.
+        differences: String,
+    },
+    /// A vector of another width than the collection's.
+    #[error("a vector has {found} dimensions, the collection has {wanted}")]
+    Width {
+        /// The vector's.
+        found: usize,
+        /// The collection's.
+        wanted: usize,
+    },
+    /// A pattern or filter that cannot be read.
+    #[error("{0}")]
+    Filter(String),
+    /// The file holds what no version of kokeshi writes.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Reading or writing failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+impl Error {
+    /// Turns what SQLite says of `path` into what people can act on.
+    pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self + Copy + '_ {
+        move |source| {
+            let path = path.to_owned();
+            match source.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => Self::Full { path },
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
+                Some(ErrorCode::NotADatabase) => {
+                    Self::Foreign { path, reason: "it is no SQLite file".to_owned() }
+                }
+                Some(ErrorCode::DatabaseCorrupt) => {
+                    Self::Damaged { path, reason: source.to_string() }
+                }
+                _ => Self::Sqlite { path, source },
+            }
+        }
+    }
+
+    /// What to do about it, where the message does not say it: a sentence to be shown after it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing { .. } => "`kokeshi index PATH` makes one".to_owned(),
+            Self::Newer { .. } => "use the newer kokeshi, or another file with --store".to_owned(),
+            Self::Busy { .. } => "wait until it is done, and run this again".to_owned(),
+            Self::Full { .. } => "free some space, and run this again: it goes on there".to_owned(),
+            Self::Damaged { .. } => {
+                "remove the file and index again: documents are not touched".to_owned()
+            }
+            Self::Mixed { collection, .. } => format!(
+                "index into a collection of its own with --collection NAME, or remove `{collection}` \
+                 with `kokeshi forget --collection {collection} --all` and index again"
+            ),
+            _ => return None,
+        })
+    }
+}

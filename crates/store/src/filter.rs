@@ -1,0 +1,237 @@
+//! Which chunks a search looks at.
+
+use crate::error::{Error, Result};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use serde_json::{Map, Value};
+use std::str::FromStr;
+
+/// Conditions that a chunk and its document must meet, all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Paths that count; none is all.
+    only: Option<GlobSet>,
+    /// Paths that do not count.
+    never: Option<GlobSet>,
+    /// Paths of which one must lie at or above; none is all.
+    below: Vec<String>,
+    conditions: Vec<Condition>,
+}
+
+impl Filter {
+    /// `paths` are globs such as `docs/**/*.md`; a folder stands for all below it, a pattern without
+    /// `/` for any name, and `!` before one excludes. Without patterns every path counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Filter`] for a pattern that is no glob.
+    pub fn new(paths: &[String], conditions: Vec<Condition>) -> Result<Self> {
+        let (never, only): (Vec<&str>, Vec<&str>) =
+            paths.iter().map(String::as_str).partition(|path| path.starts_with('!'));
+        let never: Vec<&str> = never.into_iter().map(|path| &path[1..]).collect();
+        Ok(Self { only: globs(&only)?, never: globs(&never)?, below: Vec::new(), conditions })
+    }
+
+    /// Also demands that a path is one of `paths` or below one, if there are some. They are taken as
+    /// they are, not as globs.
+    #[must_use]
+    pub fn below(self, paths: Vec<String>) -> Self {
+        Self { below: paths, ..self }
+    }
+
+    /// Whether nothing is filtered.
+    pub fn is_empty(&self) -> bool {
+        let paths = self.only.is_none() && self.never.is_none() && self.below.is_empty();
+        paths && self.conditions.is_empty()
+    }
+
+    /// Whether metadata matter.
+    pub(crate) fn reads_metadata(&self) -> bool {
+        !self.conditions.is_empty()
+    }
+
+    pub(crate) fn matches_path(&self, path: &str) -> bool {
+        let below = |above: &String| {
+            let rest = path.strip_prefix(above.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        (self.below.is_empty() || self.below.iter().any(below))
+            && self.only.as_ref().is_none_or(|globs| globs.is_match(path))
+            && self.never.as_ref().is_none_or(|globs| !globs.is_match(path))
+    }
+
+    /// Whether the metadata of a chunk, or else of its document, meet the conditions.
+    pub(crate) fn matches_metadata(
+        &self,
+        chunk: &Map<String, Value>,
+        document: &Map<String, Value>,
+    ) -> bool {
+        self.conditions.iter().all(|condition| {
+            let value = chunk.get(&condition.key).or_else(|| document.get(&condition.key));
+            condition.holds(value)
+        })
+    }
+}
+
+fn globs(patterns: &[&str]) -> Result<Option<GlobSet>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let path = pattern.trim_start_matches("./").trim_end_matches('/');
+        let anchored = if path.contains('/') { path.to_owned() } else { format!("**/{path}") };
+        for glob in [format!("{anchored}/**"), anchored] {
+            let glob = GlobBuilder::new(&glob).literal_separator(true).build();
+            set.add(
+                glob.map_err(|error| {
+                    Error::Filter(format!("`{pattern}` is no path glob: {error}"))
+                })?,
+            );
+        }
+    }
+    let set = set.build().map_err(|error| Error::Filter(error.to_string()))?;
+    Ok(Some(set))
+}
+
+/// A condition on metadata: `lang=de`, `lang!=de`, `year>=1900`, `year<2000`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    key: String,
+    relation: Relation,
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    Equal,
+    Unequal,
+    AtLeast,
+    AtMost,
+    More,
+    Less,
+}
+
+/// Longer signs before those they begin with.
+const RELATIONS: [(&str, Relation); 6] = [
+    ("!=", Relation::Unequal),
+    (">=", Relation::AtLeast),
+    ("<=", Relation::AtMost),
+    ("=", Relation::Equal),
+    (">", Relation::More),
+    ("<", Relation::Less),
+];
+
+impl FromStr for Condition {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let at = text.find(['!', '=', '<', '>']).unwrap_or(text.len());
+        let (key, rest) = text.split_at(at);
+        let sign = RELATIONS.into_iter().find(|(sign, _)| rest.starts_with(sign));
+        match sign {
+            Some((sign, relation)) if !key.trim().is_empty() => Ok(Self {
+                key: key.trim().to_owned(),
+                relation,
+                value: rest[sign.len()..].trim().to_owned(),
+            }),
+            _ => Err(Error::Filter(format!(
+                "`{text}` is no condition; write `key=value`, or `!=`, `<`, `<=`, `>`, `>=` for `=`"
+            ))),
+        }
+    }
+}
+
+impl Condition {
+    /// A list meets a condition if one of its values does; `!=` must hold for all. What is absent is
+    /// unequal to everything.
+    fn holds(&self, value: Option<&Value>) -> bool {
+        match (value, self.relation) {
+            (None | Some(Value::Null), relation) => relation == Relation::Unequal,
+            (Some(Value::Array(values)), Relation::Unequal) => {
+                values.iter().all(|value| self.holds(Some(value)))
+            }
+            (Some(Value::Array(values)), _) => values.iter().any(|value| self.holds(Some(value))),
+            (Some(value), relation) => self.compare(value, relation),
+        }
+    }
+
+    /// Numbers compare as numbers if both sides are; all else by its letters.
+    fn compare(&self, value: &Value, relation: Relation) -> bool {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let order = match (text.parse::<f64>(), self.value.parse::<f64>()) {
+            (Ok(value), Ok(wanted)) => value.partial_cmp(&wanted),
+            _ => Some(text.as_str().cmp(&self.value)),
+        };
+        let Some(order) = order else { return relation == Relation::Unequal };
+        match relation {
+            Relation::Equal => order.is_eq(),
+            Relation::Unequal => order.is_ne(),
+            Relation::AtLeast => order.is_ge(),
+            Relation::AtMost => order.is_le(),
+            Relation::More => order.is_gt(),
+            Relation::Less => order.is_lt(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn filter(paths: &[&str]) -> Filter {
+        let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
+        Filter::new(&paths, Vec::new()).expect("globs")
+    }
+
+    #[test]
+    fn paths_are_globs_folders_or_names() {
+        for (patterns, path, wanted) in [
+            (&[][..], "a/b.md", true),
+            (&["*.md"], "a/b.md", true),
+            (&["*.md"], "a/b.txt", false),
+            (&["a"], "a/c/b.md", true),
+            (&["a/"], "a/c/b.md", true),
+            (&["./a/c"], "a/c/b.md", true),
+            (&["a/*.md"], "a/c/b.md", false),
+            (&["a/**/*.md"], "a/c/b.md", true),
+            (&["!*.md"], "a/b.md", false),
+            (&["!*.md"], "a/b.txt", true),
+            (&["a", "!a/c"], "a/c/b.md", false),
+        ] {
+            assert_eq!(filter(patterns).matches_path(path), wanted, "{patterns:?} {path}");
+        }
+        assert!(Filter::new(&["[".to_owned()], Vec::new()).is_err());
+        let below = filter(&["*.md"]).below(vec!["a[1]".to_owned()]);
+        for (path, wanted) in [("a[1]/b.md", true), ("a[1]/b.txt", false), ("a1/b.md", false)] {
+            assert_eq!(below.matches_path(path), wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn conditions_compare_numbers_as_numbers_and_look_into_lists() {
+        let metadata = json!({"lang": "de", "year": 1899, "tags": ["a", "b"], "no": null});
+        for (condition, wanted) in [
+            ("lang=de", true),
+            ("lang = de", true),
+            ("lang!=de", false),
+            ("year>=900", true),
+            ("year<1899", false),
+            ("year<=1899.0", true),
+            ("year>1898", true),
+            ("tags=b", true),
+            ("tags=c", false),
+            ("tags!=b", false),
+            ("tags!=c", true),
+            ("absent=x", false),
+            ("absent!=x", true),
+            ("no=x", false),
+        ] {
+            let parsed: Condition = condition.parse().expect(condition);
+            assert_eq!(parsed.holds(metadata.get(&parsed.key)), wanted, "{condition}");
+        }
+        for text in ["", "lang", "=de", "!de", " =1"] {
+            assert!(text.parse::<Condition>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Collections of documents, their chunks and the chunks' vectors, and search in them.
+//!
+//! [`Store`] is what a command needs of any engine; [`Sqlite`] is the one that is always there: one
+//! file, one transaction for everything that belongs together. A collection records where its
+//! vectors come from ([`Provenance`]) and takes no others.
+//!
+//! Search scans every vector with the kernels of `kokeshi_kernels::scan`; with [`Codes`], it scans
+//! those instead and computes the exact score of a short list.
+
+mod error;
+mod filter;
+mod fusion;
+mod provenance;
+mod record;
+mod sqlite;
+mod storage;
+mod words;
+
+pub use error::{Error, Result};
+pub use filter::{Condition, Filter};
+pub use fusion::rank_share;
+pub use provenance::Provenance;
+pub use record::{Chunk, Collection, Counts, Document, Entry, Hit, Part, Place, Query, Store};
+pub use sqlite::{Lock, Sqlite};
+pub use storage::{Codes, Storage};

@@ -1,0 +1,120 @@
+//! Where the vectors of a collection come from.
+
+use crate::error::{Error, Result};
+use crate::storage::{Codes, Storage};
+
+/// Everything that makes vectors comparable. Two sets of vectors belong into one collection only if
+/// all of it is equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The model's name or folder, for people.
+    pub model: String,
+    /// Which weights exactly: a revision of the hub, or a hash of the files.
+    pub revision: String,
+    /// Task of passages, if the model has tasks.
+    pub passage_task: Option<String>,
+    /// Task of queries, if the model has tasks.
+    pub query_task: Option<String>,
+    /// Numbers of a vector.
+    pub dimensions: usize,
+    /// Whether vectors have unit length. Scores are cosines only if they do.
+    pub normalised: bool,
+    /// How documents are cut, such as `structure:256`.
+    pub chunking: String,
+    /// Whether chunks were pooled from one pass over their document.
+    pub late: bool,
+    /// How vectors are stored.
+    pub storage: Storage,
+    /// Codes that find a short list, if there are some.
+    pub codes: Option<Codes>,
+}
+
+impl Provenance {
+    /// Every property with its value, for people. The model's name is left out: the same weights may
+    /// lie in several places.
+    fn properties(&self) -> [(&'static str, String); 9] {
+        let task = |task: &Option<String>| task.clone().unwrap_or_else(|| "none".to_owned());
+        let codes = self.codes.map_or_else(|| "none".to_owned(), |codes| codes.to_string());
+        [
+            ("weights", format!("{} ({})", self.model, self.revision)),
+            ("passage task", task(&self.passage_task)),
+            ("query task", task(&self.query_task)),
+            ("dimensions", self.dimensions.to_string()),
+            ("normalised", self.normalised.to_string()),
+            ("chunking", self.chunking.clone()),
+            ("late chunking", self.late.to_string()),
+            ("storage", self.storage.to_string()),
+            ("short list", codes),
+        ]
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Mixed`] if vectors of `other` must not be added to `collection`, which has `self`.
+    pub fn check_same(&self, collection: &str, other: &Self) -> Result<()> {
+        let differs = |side: &Self| Self { model: String::new(), ..side.clone() };
+        if differs(self) == differs(other) {
+            return Ok(());
+        }
+        let pairs = self.properties().into_iter().zip(other.properties());
+        let differences: Vec<String> = pairs
+            .filter(|((name, ours), (_, theirs))| {
+                if *name == "weights" { self.revision != other.revision } else { ours != theirs }
+            })
+            .map(|((name, ours), (_, theirs))| format!("its {name} is {ours}, not {theirs}"))
+            .collect();
+        Err(Error::Mixed { collection: collection.to_owned(), differences: differences.join("; ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provenance() -> Provenance {
+        Provenance {
+            model: "starter".to_owned(),
+            revision: "sha256:01".to_owned(),
+            passage_task: Some("retrieval.passage".to_owned()),
+            query_task: Some("retrieval.query".to_owned()),
+            dimensions: 256,
+            normalised: true,
+            chunking: "structure:256".to_owned(),
+            late: true,
+            storage: Storage::F16,
+            codes: None,
+        }
+    }
+
+    #[test]
+    fn the_same_weights_under_another_name_are_the_same() {
+        let moved = Provenance { model: "/models/starter".to_owned(), ..provenance() };
+        assert!(provenance().check_same("notes", &moved).is_ok());
+    }
+
+    #[test]
+    fn every_difference_is_named_with_both_sides() {
+        let other = Provenance {
+            revision: "sha256:02".to_owned(),
+            passage_task: None,
+            dimensions: 128,
+            normalised: false,
+            late: false,
+            storage: Storage::Bits,
+            ..provenance()
+        };
+        let error = provenance().check_same("notes", &other).expect_err("mixed").to_string();
+        for part in [
+            "`notes`",
+            "starter (sha256:01), not starter (sha256:02)",
+            "passage task is retrieval.passage, not none",
+            "dimensions is 256, not 128",
+            "normalised is true, not false",
+            "late chunking is true, not false",
+            "storage is f16, not bits",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(!error.contains("query task") && !error.contains("short list"), "{error}");
+    }
+}

@@ -1,0 +1,173 @@
+//! What goes into a store, what comes out, and the trait between.
+
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::provenance::Provenance;
+use serde_json::{Map, Value};
+use std::ops::Range;
+
+/// A document with all its chunks.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its name, unique in a collection: a path with `/`.
+    pub path: String,
+    /// Hash of its content.
+    pub hash: String,
+    /// When its file was changed, in nanoseconds since 1970; 0 if that must not be relied on.
+    pub modified: i64,
+    /// Size of its file, in bytes.
+    pub size: u64,
+    /// What it was read as, such as `markdown`.
+    pub format: String,
+    /// What is known about it, to filter by.
+    pub metadata: Map<String, Value>,
+    /// Its chunks, in their order.
+    pub chunks: Vec<Chunk>,
+}
+
+/// A chunk and its vector.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Where it stands in its document.
+    pub place: Place,
+    /// Its text.
+    pub text: String,
+    /// What is known about it alone, such as the fields of a row.
+    pub metadata: Map<String, Value>,
+    /// Its vector, `[dimensions]`.
+    pub vector: Vec<f32>,
+}
+
+/// A part of a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes of the document's text.
+    pub bytes: Range<usize>,
+    /// Its first and last line, from 1.
+    pub lines: (usize, usize),
+    /// Its page, from 1, if the document has pages.
+    pub page: Option<usize>,
+}
+
+/// What is known of a stored document without reading its chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// As in [`Document`].
+    pub path: String,
+    /// As in [`Document`].
+    pub hash: String,
+    /// As in [`Document`].
+    pub modified: i64,
+    /// As in [`Document`].
+    pub size: u64,
+    /// As in [`Document`].
+    pub format: String,
+    /// Number of its chunks.
+    pub chunks: usize,
+}
+
+/// A collection.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    /// Its name.
+    pub name: String,
+    /// Where its vectors come from.
+    pub provenance: Provenance,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// Other names that lead to it.
+    pub aliases: Vec<String>,
+}
+
+/// How much a collection holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Documents.
+    pub documents: usize,
+    /// Chunks, each with one vector.
+    pub chunks: usize,
+}
+
+/// A search.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The query's vector, `[dimensions]`.
+    pub vector: &'a [f32],
+    /// The query's text, to search for its words as well and fuse both rankings.
+    pub words: Option<&'a str>,
+    /// Most hits wanted.
+    pub limit: usize,
+    /// Which chunks count.
+    pub filter: &'a Filter,
+    /// Scan all vectors even if there are codes.
+    pub exact: bool,
+}
+
+/// A hit's share in one ranking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// Its rank there, from 1.
+    pub rank: usize,
+    /// Its score there: the cosine, or BM25.
+    pub score: f32,
+}
+
+/// A chunk that was found.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// What hits are ordered by: the cosine, or the sum of reciprocal ranks of a hybrid search.
+    pub score: f32,
+    /// By meaning: absent if a hybrid search found it by its words only.
+    pub dense: Option<Part>,
+    /// By words.
+    pub words: Option<Part>,
+    /// Its document.
+    pub path: String,
+    /// What the document was read as.
+    pub format: String,
+    /// Its number among the document's chunks.
+    pub ordinal: usize,
+    /// Where it stands.
+    pub place: Place,
+    /// Its text.
+    pub text: String,
+    /// The document's metadata and the chunk's own, which goes first.
+    pub metadata: Map<String, Value>,
+}
+
+/// An engine that holds collections. A name may be that of a collection or an alias.
+pub trait Store {
+    /// All collections, by name.
+    ///
+    /// # Errors
+    ///
+    /// If the engine fails; here and below.
+    fn collections(&self) -> Result<Vec<Collection>>;
+
+    /// The collection that `name` leads to, if there is one.
+    fn collection(&self, name: &str) -> Result<Option<Collection>>;
+
+    /// Makes an empty collection. Fails if the name is taken.
+    fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()>;
+
+    /// Removes a collection, what is in it, and its aliases.
+    fn drop_collection(&mut self, name: &str) -> Result<()>;
+
+    /// Lets `alias` lead to `collection` from now on, in one step for all readers.
+    fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()>;
+
+    /// Adds documents, replacing those with the same paths: all of them or none.
+    fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()>;
+
+    /// Removes the documents at `paths`, and returns how many there were.
+    fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize>;
+
+    /// The chunks nearest to a query, best first.
+    fn search(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>>;
+
+    /// All documents, by path.
+    fn list(&self, collection: &str) -> Result<Vec<Entry>>;
+
+    /// How much there is.
+    fn count(&self, collection: &str) -> Result<Counts>;
+}

@@ -1,0 +1,231 @@
+//! Rows of vectors and codes in blocks, and which of them are in use.
+
+use crate::provenance::Provenance;
+use crate::storage::Layout;
+use rusqlite::blob::Blob;
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Slots whose bits make one row of the table `live`.
+const LIVE_SLOTS: usize = 32_768;
+
+/// A table of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Table {
+    /// What scores are computed from.
+    Vectors,
+    /// What short lists are made of.
+    Codes,
+}
+
+impl Table {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Vectors => "vectors",
+            Self::Codes => "codes",
+        }
+    }
+
+    /// How its rows are written, if the collection has them.
+    pub(super) fn layout(self, provenance: &Provenance) -> Option<Layout> {
+        let dimensions = provenance.dimensions;
+        match self {
+            Self::Vectors => Some(Layout::new(provenance.storage, dimensions)),
+            Self::Codes => provenance.codes.map(|codes| {
+                let kept = codes.dimensions.map_or(dimensions, |kept| kept.min(dimensions));
+                Layout::new(codes.storage, kept)
+            }),
+        }
+    }
+}
+
+/// The key of a collection's block.
+pub(super) fn key(collection: i64, block: usize) -> i64 {
+    (collection << 32) | block as i64
+}
+
+/// The keys of all blocks of a collection.
+fn keys(collection: i64) -> (i64, i64) {
+    (key(collection, 0), key(collection + 1, 0))
+}
+
+/// One bit a slot, whether a chunk has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slots {
+    words: Vec<u64>,
+}
+
+impl Slots {
+    /// Slots that a bit exists for; those past it are free.
+    pub(super) fn len(&self) -> usize {
+        64 * self.words.len()
+    }
+
+    pub(super) fn contains(&self, slot: usize) -> bool {
+        self.words.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    }
+
+    /// The bits of slots `64 * at..`, up to 64.
+    pub(super) fn word(&self, at: usize) -> u64 {
+        self.words.get(at).copied().unwrap_or(0)
+    }
+
+    pub(super) fn insert(&mut self, slot: usize) {
+        if self.words.len() <= slot / 64 {
+            self.words.resize(slot / 64 + 1, 0);
+        }
+        self.words[slot / 64] |= 1 << (slot % 64);
+    }
+
+    fn remove(&mut self, slot: usize) {
+        if let Some(word) = self.words.get_mut(slot / 64) {
+            *word &= !(1 << (slot % 64));
+        }
+    }
+
+    /// Reads the slots in use of a collection.
+    pub(super) fn read(connection: &Connection, collection: i64) -> rusqlite::Result<Self> {
+        let sql = "SELECT block, data FROM live WHERE block >= ?1 AND block < ?2 ORDER BY block";
+        let mut statement = connection.prepare_cached(sql)?;
+        let (first, end) = keys(collection);
+        let mut rows = statement.query([first, end])?;
+        let mut words = Vec::new();
+        while let Some(row) = rows.next()? {
+            let number = (row.get::<_, i64>(0)? - first) as usize;
+            let data = row.get_ref(1)?.as_blob()?;
+            words.resize(number * LIVE_SLOTS / 64, 0);
+            words.extend(data.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+        }
+        Ok(Self { words })
+    }
+}
+
+/// Changes of the slots of a collection within one transaction.
+pub(super) struct Allocation<'c> {
+    connection: &'c Connection,
+    collection: i64,
+    slots: Slots,
+    /// No slot below is free.
+    from: usize,
+    /// Rows of `live` that must be written.
+    changed: Vec<usize>,
+}
+
+impl<'c> Allocation<'c> {
+    pub(super) fn begin(connection: &'c Connection, collection: i64) -> rusqlite::Result<Self> {
+        let slots = Slots::read(connection, collection)?;
+        Ok(Self { connection, collection, slots, from: 0, changed: Vec::new() })
+    }
+
+    /// Takes the lowest free slot.
+    pub(super) fn take(&mut self) -> usize {
+        let words = &self.slots.words;
+        let mut word = self.from / 64;
+        while words.get(word).is_some_and(|&bits| bits == u64::MAX) {
+            word += 1;
+        }
+        let slot = 64 * word + words.get(word).map_or(0, |bits| bits.trailing_ones() as usize);
+        self.slots.insert(slot);
+        self.from = slot;
+        self.touch(slot);
+        slot
+    }
+
+    pub(super) fn free(&mut self, slot: usize) {
+        self.slots.remove(slot);
+        self.from = self.from.min(slot);
+        self.touch(slot);
+    }
+
+    fn touch(&mut self, slot: usize) {
+        let row = slot / LIVE_SLOTS;
+        if !self.changed.contains(&row) {
+            self.changed.push(row);
+        }
+    }
+
+    /// Writes the bits that changed.
+    pub(super) fn end(self) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO live (block, data) VALUES (?1, ?2) \
+                   ON CONFLICT (block) DO UPDATE SET data = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for row in self.changed {
+            let words = row * LIVE_SLOTS / 64..(row + 1) * LIVE_SLOTS / 64;
+            let data: Vec<u8> =
+                words.flat_map(|word| self.slots.word(word).to_le_bytes()).collect();
+            statement.execute(params![key(self.collection, row), data])?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes rows into the blocks of a collection, one block open at a time.
+pub(super) struct Rows<'c> {
+    connection: &'c Connection,
+    collection: i64,
+    table: Table,
+    layout: Layout,
+    open: Option<(usize, Blob<'c>)>,
+}
+
+impl<'c> Rows<'c> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        collection: i64,
+        table: Table,
+        layout: Layout,
+    ) -> Self {
+        Self { connection, collection, table, layout, open: None }
+    }
+
+    /// Writes the row of `slot`.
+    pub(super) fn write(&mut self, slot: usize, vector: &[f32]) -> rusqlite::Result<()> {
+        let (layout, number) = (self.layout, slot % self.layout.rows);
+        let (row, scale) = layout.encode(vector);
+        let blob = self.block(slot / layout.rows)?;
+        blob.write_at(&row, number * layout.row)?;
+        if layout.scale() > 0 {
+            let at = layout.rows * layout.row + number * layout.scale();
+            blob.write_at(&scale.to_le_bytes(), at)?;
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, number: usize) -> rusqlite::Result<&mut Blob<'c>> {
+        let open = match self.open.take() {
+            Some((at, blob)) if at == number => blob,
+            _ => {
+                let key = key(self.collection, number);
+                let table = self.table.name();
+                let sql = format!(
+                    "INSERT OR IGNORE INTO {table} (block, data) VALUES (?1, zeroblob(?2))"
+                );
+                self.connection.prepare_cached(&sql)?.execute(params![key, self.layout.block()])?;
+                self.connection.blob_open("main", table, "data", key, false)?
+            }
+        };
+        Ok(&mut self.open.insert((number, open)).1)
+    }
+}
+
+/// Removes every block of a collection.
+pub(super) fn remove_all(connection: &Connection, collection: i64) -> rusqlite::Result<()> {
+    let (first, end) = keys(collection);
+    for table in ["vectors", "codes", "live"] {
+        let sql = format!("DELETE FROM {table} WHERE block >= ?1 AND block < ?2");
+        connection.execute(&sql, [first, end])?;
+    }
+    Ok(())
+}
+
+/// Number of blocks up to the last.
+pub(super) fn count(
+    connection: &Connection,
+    collection: i64,
+    table: Table,
+) -> rusqlite::Result<usize> {
+    let sql = format!("SELECT max(block) FROM {} WHERE block >= ?1 AND block < ?2", table.name());
+    let (first, end) = keys(collection);
+    let last: Option<Option<i64>> =
+        connection.prepare_cached(&sql)?.query_row([first, end], |row| row.get(0)).optional()?;
+    Ok(last.flatten().map_or(0, |last| (last - first) as usize + 1))
+}

@@ -1,0 +1,189 @@
+//! Documents and chunks: writing, removing, listing.
+
+use super::blocks::{Allocation, Rows, Table};
+use super::collections;
+use crate::provenance::Provenance;
+use crate::record::{Chunk, Counts, Document, Entry};
+use crate::words;
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use serde_json::{Map, Value};
+
+/// Writes `documents`, replacing those with the same paths.
+pub(super) fn upsert(
+    connection: &Connection,
+    collection: i64,
+    provenance: &Provenance,
+    documents: &[Document],
+) -> rusqlite::Result<()> {
+    let mut slots = Allocation::begin(connection, collection)?;
+    let tables = [Table::Vectors, Table::Codes];
+    let mut rows: Vec<Rows<'_>> = tables
+        .into_iter()
+        .filter_map(|table| Some((table, table.layout(provenance)?)))
+        .map(|(table, layout)| Rows::new(connection, collection, table, layout))
+        .collect();
+    for document in documents {
+        let old = find(connection, collection, &document.path)?;
+        if let Some(id) = old {
+            remove_chunks(connection, id, &mut slots)?;
+        }
+        let id = write_document(connection, collection, old, document)?;
+        for (ordinal, chunk) in document.chunks.iter().enumerate() {
+            let slot = slots.take();
+            write_chunk(connection, (collection, id, ordinal, slot), chunk)?;
+            for rows in &mut rows {
+                rows.write(slot, &chunk.vector)?;
+            }
+        }
+    }
+    drop(rows);
+    slots.end()?;
+    collections::changed(connection, collection)
+}
+
+/// Removes the documents at `paths` and returns how many there were.
+pub(super) fn remove(
+    connection: &Connection,
+    collection: i64,
+    paths: &[String],
+) -> rusqlite::Result<usize> {
+    let mut slots = Allocation::begin(connection, collection)?;
+    let mut removed = 0;
+    for path in paths {
+        if let Some(id) = find(connection, collection, path)? {
+            remove_chunks(connection, id, &mut slots)?;
+            removed += connection.execute("DELETE FROM documents WHERE id = ?1", [id])?;
+        }
+    }
+    slots.end()?;
+    collections::changed(connection, collection)?;
+    Ok(removed)
+}
+
+/// Remembers times and sizes of files whose content is what it was.
+pub(super) fn set_seen(
+    connection: &Connection,
+    collection: i64,
+    seen: &[(String, i64, u64)],
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE documents SET modified = ?3, size = ?4 WHERE collection = ?1 AND path = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (path, modified, size) in seen {
+        statement.execute(params![collection, path, modified, size.cast_signed()])?;
+    }
+    Ok(())
+}
+
+fn find(connection: &Connection, collection: i64, path: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT id FROM documents WHERE collection = ?1 AND path = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(params![collection, path], |row| row.get(0)).optional()
+}
+
+fn write_document(
+    connection: &Connection,
+    collection: i64,
+    old: Option<i64>,
+    document: &Document,
+) -> rusqlite::Result<i64> {
+    let metadata = Value::Object(document.metadata.clone()).to_string();
+    let sql = "INSERT OR REPLACE INTO documents \
+               (id, collection, path, hash, modified, size, format, metadata) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let size = document.size.cast_signed();
+    let values: [&dyn ToSql; 8] = [
+        &old,
+        &collection,
+        &document.path,
+        &document.hash,
+        &document.modified,
+        &size,
+        &document.format,
+        &metadata,
+    ];
+    connection.prepare_cached(sql)?.execute(&values[..])?;
+    Ok(old.unwrap_or_else(|| connection.last_insert_rowid()))
+}
+
+/// Collection, document, ordinal and slot of a chunk.
+type Address = (i64, i64, usize, usize);
+
+fn write_chunk(connection: &Connection, at: Address, chunk: &Chunk) -> rusqlite::Result<()> {
+    let (collection, document, ordinal, slot) = at;
+    let own = !chunk.metadata.is_empty();
+    let metadata = own.then(|| Value::Object(chunk.metadata.clone()).to_string());
+    let sql = "INSERT INTO chunks (document, ordinal, collection, slot, first_byte, end_byte, \
+               first_line, last_line, page, metadata, text) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    let place = &chunk.place;
+    let values: [&dyn ToSql; 11] = [
+        &document,
+        &ordinal,
+        &collection,
+        &slot,
+        &place.bytes.start,
+        &place.bytes.end,
+        &place.lines.0,
+        &place.lines.1,
+        &place.page,
+        &metadata,
+        &chunk.text,
+    ];
+    connection.prepare_cached(sql)?.execute(&values[..])?;
+    let sql = "INSERT INTO words (rowid, text) VALUES (?1, ?2)";
+    let words = words::separated(&chunk.text);
+    connection.prepare_cached(sql)?.execute(params![connection.last_insert_rowid(), words])?;
+    Ok(())
+}
+
+/// Removes the chunks of a document with their words, and frees their slots.
+fn remove_chunks(
+    connection: &Connection,
+    document: i64,
+    slots: &mut Allocation<'_>,
+) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM words WHERE rowid IN (SELECT id FROM chunks WHERE document = ?1)";
+    connection.prepare_cached(sql)?.execute([document])?;
+    let sql = "DELETE FROM chunks WHERE document = ?1 RETURNING slot";
+    let mut statement = connection.prepare_cached(sql)?;
+    let freed = statement.query_map([document], |row| row.get::<_, usize>(0))?;
+    freed.into_iter().try_for_each(|slot| slot.map(|slot| slots.free(slot)))
+}
+
+/// Removes the words of all chunks of a collection.
+pub(super) fn remove_words(connection: &Connection, collection: i64) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM words WHERE rowid IN (SELECT id FROM chunks WHERE collection = ?1)";
+    connection.execute(sql, [collection]).map(drop)
+}
+
+pub(super) fn list(connection: &Connection, collection: i64) -> rusqlite::Result<Vec<Entry>> {
+    let sql = "SELECT path, hash, modified, size, format, \
+               (SELECT count(*) FROM chunks WHERE document = documents.id) \
+               FROM documents WHERE collection = ?1 ORDER BY path";
+    let mut statement = connection.prepare_cached(sql)?;
+    let entries = statement.query_map([collection], |row| {
+        Ok(Entry {
+            path: row.get(0)?,
+            hash: row.get(1)?,
+            modified: row.get(2)?,
+            size: row.get::<_, i64>(3)?.cast_unsigned(),
+            format: row.get(4)?,
+            chunks: row.get(5)?,
+        })
+    })?;
+    entries.collect()
+}
+
+pub(super) fn count(connection: &Connection, collection: i64) -> rusqlite::Result<Counts> {
+    let sql = "SELECT (SELECT count(*) FROM documents WHERE collection = ?1), \
+               (SELECT count(*) FROM chunks WHERE collection = ?1)";
+    connection.query_row(sql, [collection], |row| {
+        Ok(Counts { documents: row.get(0)?, chunks: row.get(1)? })
+    })
+}
+
+/// Metadata as they were written.
+pub(super) fn metadata(text: Option<&str>) -> Map<String, Value> {
+    let parsed = text.and_then(|text| serde_json::from_str(text).ok());
+    parsed.unwrap_or_default()
+}

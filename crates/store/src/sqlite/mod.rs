@@ -1,0 +1,298 @@
+//! The engine that is always there: one SQLite file.
+
+mod blocks;
+mod check;
+mod collections;
+mod documents;
+mod matrix;
+mod open;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use open::Lock;
+
+use crate::error::{Error, Result};
+use crate::provenance::Provenance;
+use crate::record::{Collection, Counts, Document, Entry, Hit, Query, Store};
+use kokeshi_kernels::Level;
+use kokeshi_kernels::threads::Threads;
+use matrix::Matrix;
+use rusqlite::Connection;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// A store in one SQLite file, which any number of processes may read while one writes.
+pub struct Sqlite {
+    path: PathBuf,
+    connection: Connection,
+    threads: usize,
+    level: Level,
+    /// Vectors or codes that were read, by collection and table.
+    matrices: RefCell<HashMap<(i64, blocks::Table), Rc<Matrix>>>,
+}
+
+impl Sqlite {
+    /// Opens the store at `path`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, if it is none of ours, if it is of a newer version, or damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        Self::with(path, open::open(path)?)
+    }
+
+    /// Opens the store at `path`, or makes an empty one with the folders it lies in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`], and if it cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        if let Some(folder) = path.parent() {
+            let failed = |source| Error::Io {
+                action: "create the folder of",
+                path: path.to_owned(),
+                source,
+            };
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        Self::with(path, open::open(path)?)
+    }
+
+    fn with(path: &Path, connection: Connection) -> Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            threads: Threads::available(),
+            level: Level::best(),
+            matrices: RefCell::default(),
+        })
+    }
+
+    /// Uses `threads` threads and kernels of `level` for search, instead of all and the best.
+    #[must_use]
+    pub fn with_compute(mut self, threads: usize, level: Level) -> Self {
+        self.threads = threads.max(1);
+        self.level = level;
+        self
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says that no change of the documents of `collection` is under way and the file may be put in
+    /// order: what was written lately moves from the log into the main file.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn checkpoint(&self) -> Result<()> {
+        let fail = Error::sqlite(&self.path);
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(fail)?;
+        self.connection.execute_batch("PRAGMA optimize").map_err(fail)
+    }
+
+    /// Everything in the file that contradicts something else in it; nothing, unless the file was
+    /// damaged from outside.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn check(&self) -> Result<Vec<String>> {
+        check::contradictions(&self.connection).map_err(Error::sqlite(&self.path))
+    }
+
+    /// Runs `work` in one transaction that is the only one to write.
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let fail = Error::sqlite(&self.path);
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(fail)?;
+        let result = work(&self.connection).and_then(|value| {
+            self.connection.execute_batch("COMMIT").map(|()| value).map_err(fail)
+        });
+        if result.is_err() && !self.connection.is_autocommit() {
+            // A transaction that cannot be rolled back ends with the connection.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Store for Sqlite {
+    fn collections(&self) -> Result<Vec<Collection>> {
+        collections::all(&self.connection).map_err(Error::sqlite(&self.path))
+    }
+
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        let found = collections::find(&self.connection, name);
+        Ok(found.map_err(Error::sqlite(&self.path))?.map(|(_, collection)| collection))
+    }
+
+    fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
+        self.write(|connection| {
+            self.refuse_taken(name)?;
+            collections::insert(connection, name, provenance).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn drop_collection(&mut self, name: &str) -> Result<()> {
+        self.write(|connection| {
+            let (id, _) = self.known(name)?;
+            let fail = Error::sqlite(&self.path);
+            documents::remove_words(connection, id).map_err(fail)?;
+            blocks::remove_all(connection, id).map_err(fail)?;
+            collections::delete(connection, id).map_err(fail)
+        })
+    }
+
+    fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
+        self.write(|connection| {
+            let (id, found) = self.known(collection)?;
+            if collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
+                let path = self.path.clone();
+                return Err(Error::Taken { name: alias.to_owned(), kind: "collection", path });
+            }
+            drop(found);
+            collections::set_alias(connection, alias, id).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
+        self.write(|connection| {
+            let (id, found) = self.known(collection)?;
+            let wanted = found.provenance.dimensions;
+            let chunks = documents.iter().flat_map(|document| &document.chunks);
+            if let Some(chunk) = chunks.into_iter().find(|chunk| chunk.vector.len() != wanted) {
+                return Err(Error::Width { found: chunk.vector.len(), wanted });
+            }
+            let written = documents::upsert(connection, id, &found.provenance, documents);
+            written.map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            documents::remove(connection, id, paths).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn search(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
+        self.search_in(collection, query)
+    }
+
+    fn list(&self, collection: &str) -> Result<Vec<Entry>> {
+        let (id, _) = self.known(collection)?;
+        documents::list(&self.connection, id).map_err(Error::sqlite(&self.path))
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        let (id, _) = self.known(collection)?;
+        documents::count(&self.connection, id).map_err(Error::sqlite(&self.path))
+    }
+}
+
+impl Sqlite {
+    /// The collection that `name` leads to, with its id.
+    fn known(&self, name: &str) -> Result<(i64, Collection)> {
+        let fail = Error::sqlite(&self.path);
+        if let Some(found) = collections::find(&self.connection, name).map_err(fail)? {
+            return Ok(found);
+        }
+        let all = collections::all(&self.connection).map_err(fail)?;
+        let names: Vec<String> = all.iter().map(|found| format!("`{}`", found.name)).collect();
+        let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
+        Err(Error::UnknownCollection { name: name.to_owned(), path: self.path.clone(), known })
+    }
+
+    fn refuse_taken(&self, name: &str) -> Result<()> {
+        let found = collections::find(&self.connection, name).map_err(Error::sqlite(&self.path))?;
+        found.map_or(Ok(()), |(_, found)| {
+            let kind = if found.name == name { "collection" } else { "alias" };
+            Err(Error::Taken { name: name.to_owned(), kind, path: self.path.clone() })
+        })
+    }
+
+    /// What was noted under `key`.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn note(&self, key: &str) -> Result<Option<String>> {
+        let note = collections::note(&self.connection, key);
+        note.map_err(Error::sqlite(&self.path))
+    }
+
+    /// Notes `value` under `key`, a sentence that says what it is.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn set_note(&self, key: &str, value: &str) -> Result<()> {
+        self.write(|connection| {
+            collections::set_note(connection, key, value).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    /// Remembers that the files of documents were seen as they are: path, time of change, size.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such collection, or SQLite fails.
+    pub fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            documents::set_seen(connection, id, seen).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    /// Paths that were indexed into a collection, each with its options as JSON.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such collection, or SQLite fails.
+    pub fn roots(&self, collection: &str) -> Result<Vec<(String, String)>> {
+        let (id, _) = self.known(collection)?;
+        collections::roots(&self.connection, id).map_err(Error::sqlite(&self.path))
+    }
+
+    /// Remembers that `path` was indexed with `options`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such collection, or SQLite fails.
+    pub fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            let set = collections::set_root(connection, id, path, options);
+            set.map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    /// Forgets that `path` was indexed.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such collection, or SQLite fails.
+    pub fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            collections::remove_root(connection, id, path).map_err(Error::sqlite(&self.path))
+        })
+    }
+}

@@ -1,0 +1,270 @@
+//! Search: scan or short list, words, fusion, and what is shown of a hit.
+
+use super::blocks::{self, Slots, Table};
+use super::matrix::{Matrix, Rows, Scored, final_score};
+use super::{Sqlite, collections, documents};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::fusion::fuse;
+use crate::provenance::Provenance;
+use crate::record::{Hit, Part, Place, Query};
+use crate::storage::Probe;
+use crate::words;
+use rusqlite::params;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Ranks of each of two rankings that are fused, at least.
+const FUSED_RANKS: usize = 100;
+/// Candidates of a short list: for each hit wanted, and at least.
+const CANDIDATES_A_HIT: usize = 20;
+const CANDIDATES: usize = 1000;
+/// How often a search starts again because another process has written meanwhile.
+const RETRIES: usize = 20;
+
+impl Sqlite {
+    pub(super) fn search_in(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
+        for _ in 0..RETRIES {
+            // One snapshot for everything that a search reads.
+            let read =
+                self.connection.unchecked_transaction().map_err(Error::sqlite(&self.path))?;
+            let found = self.search_once(collection, query)?;
+            drop(read);
+            if let Some(hits) = found {
+                return Ok(hits);
+            }
+        }
+        Err(Error::Busy { path: self.path.clone() })
+    }
+
+    /// `None` if another process wrote while this one read.
+    fn search_once(&self, collection: &str, query: &Query<'_>) -> Result<Option<Vec<Hit>>> {
+        let fail = Error::sqlite(&self.path);
+        let (id, found) = self.known(collection)?;
+        let (provenance, wanted) = (&found.provenance, found.provenance.dimensions);
+        if query.vector.len() != wanted {
+            return Err(Error::Width { found: query.vector.len(), wanted });
+        }
+        let only = match query.filter.is_empty() {
+            true => None,
+            false => Some(self.counting(id, query.filter).map_err(fail)?),
+        };
+        let ranks = if query.words.is_some() { query.limit.max(FUSED_RANKS) } else { query.limit };
+        let Some(dense) = self.nearest(id, provenance, query, only.as_ref(), ranks)? else {
+            return Ok(None);
+        };
+        let ranked = match query.words {
+            None => dense.into_iter().enumerate().map(Ranked::dense).collect(),
+            Some(text) => {
+                let words = self.by_words(id, text, only.as_ref(), ranks).map_err(fail)?;
+                fused(&dense, &words)
+            }
+        };
+        let hits = ranked.into_iter().take(query.limit);
+        hits.map(|ranked| self.hit(id, &ranked).map_err(fail)).collect::<Result<_>>().map(Some)
+    }
+
+    /// The slots of the chunks that a filter lets through.
+    fn counting(&self, collection: i64, filter: &Filter) -> rusqlite::Result<Slots> {
+        let mut slots = Slots::default();
+        let sql = "SELECT id, path, metadata FROM documents WHERE collection = ?1";
+        let mut all = self.connection.prepare_cached(sql)?;
+        let sql = "SELECT slot, metadata FROM chunks WHERE document = ?1";
+        let mut chunks = self.connection.prepare_cached(sql)?;
+        let mut rows = all.query([collection])?;
+        while let Some(row) = rows.next()? {
+            if !filter.matches_path(row.get_ref(1)?.as_str()?) {
+                continue;
+            }
+            let document = match filter.reads_metadata() {
+                true => documents::metadata(row.get_ref(2)?.as_str_or_null()?),
+                false => serde_json::Map::new(),
+            };
+            let mut chunks = chunks.query([row.get::<_, i64>(0)?])?;
+            while let Some(chunk) = chunks.next()? {
+                let own = documents::metadata(chunk.get_ref(1)?.as_str_or_null()?);
+                if filter.matches_metadata(&own, &document) {
+                    slots.insert(chunk.get(0)?);
+                }
+            }
+        }
+        Ok(slots)
+    }
+
+    /// The best `limit` slots by their vectors, with final scores.
+    fn nearest(
+        &self,
+        id: i64,
+        provenance: &Provenance,
+        query: &Query<'_>,
+        only: Option<&Slots>,
+        limit: usize,
+    ) -> Result<Option<Vec<Scored>>> {
+        let table = if query.exact { Table::Vectors } else { Table::Codes };
+        let (table, layout) = match table.layout(provenance) {
+            Some(layout) => (table, layout),
+            None => (Table::Vectors, vectors(provenance)),
+        };
+        let Some(matrix) = self.matrix(id, table, layout)? else { return Ok(None) };
+        let fail = Error::sqlite(&self.path);
+        let live = Slots::read(&self.connection, id).map_err(fail)?;
+        let (probe, compute) = (Probe::new(layout, query.vector), (self.threads, self.level));
+        if table == Table::Vectors {
+            let best = matrix.best(&probe, &live, only, limit, compute).into_iter();
+            let scored = |row: Scored| Scored { score: final_score(layout, row.score), ..row };
+            return Ok(Some(best.map(scored).collect()));
+        }
+        let candidates = (limit * CANDIDATES_A_HIT).max(CANDIDATES);
+        let candidates = matrix.best(&probe, &live, only, candidates, compute);
+        self.rescored(id, provenance, query.vector, candidates, limit).map_err(fail).map(Some)
+    }
+
+    /// The rows of a table, read when they are first asked for and when they have changed.
+    fn matrix(
+        &self,
+        id: i64,
+        table: Table,
+        layout: crate::storage::Layout,
+    ) -> Result<Option<Rc<Matrix>>> {
+        let generation = collections::generation(&self.connection, id);
+        let generation = generation.map_err(Error::sqlite(&self.path))?;
+        if let Some(matrix) = self.matrices.borrow().get(&(id, table))
+            && matrix.generation == generation
+        {
+            return Ok(Some(Rc::clone(matrix)));
+        }
+        // The old one goes first: two of them may not fit into memory.
+        self.matrices.borrow_mut().remove(&(id, table));
+        let read = Matrix::read(self, id, table, layout, generation)?;
+        Ok(read.map(|matrix| {
+            let matrix = Rc::new(matrix);
+            self.matrices.borrow_mut().insert((id, table), Rc::clone(&matrix));
+            matrix
+        }))
+    }
+
+    /// The best `limit` of `candidates` by the vectors themselves, which are read one by one.
+    fn rescored(
+        &self,
+        id: i64,
+        provenance: &Provenance,
+        query: &[f32],
+        mut candidates: Vec<Scored>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Scored>> {
+        let layout = vectors(provenance);
+        candidates.sort_unstable_by_key(|row| row.slot);
+        let mut rows = Rows::zeroed(layout, candidates.len());
+        let mut open = None;
+        for (at, &Scored { slot, .. }) in candidates.iter().enumerate() {
+            let block = blocks::key(id, slot / layout.rows);
+            let blob = match open.take() {
+                None => self.connection.blob_open("main", "vectors", "data", block, true)?,
+                Some((at, blob)) if at == block => blob,
+                Some((_, mut blob)) => {
+                    rusqlite::blob::Blob::reopen(&mut blob, block)?;
+                    blob
+                }
+            };
+            rows.fill(at, &blob, slot)?;
+            open = Some((block, blob));
+        }
+        let mut scores = vec![0.0; candidates.len()];
+        rows.score(self.level, &Probe::new(layout, query), 0..candidates.len(), &mut scores);
+        for (row, score) in candidates.iter_mut().zip(scores) {
+            row.score = final_score(layout, score);
+        }
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        candidates.truncate(limit);
+        Ok(candidates)
+    }
+
+    /// The best `limit` slots by the words of `text`, with BM25 scores.
+    fn by_words(
+        &self,
+        collection: i64,
+        text: &str,
+        only: Option<&Slots>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Scored>> {
+        let Some(words) = words::any_of(text) else { return Ok(Vec::new()) };
+        let sql = "SELECT chunks.slot, -words.rank FROM words \
+                   JOIN chunks ON chunks.id = words.rowid \
+                   WHERE words MATCH ?1 AND chunks.collection = ?2 ORDER BY words.rank";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![words, collection], |row| {
+            Ok(Scored { slot: row.get(0)?, score: row.get::<_, f64>(1)? as f32 })
+        })?;
+        let counts = |row: &rusqlite::Result<Scored>| match (row, only) {
+            (Ok(row), Some(only)) => only.contains(row.slot),
+            _ => true,
+        };
+        rows.filter(counts).take(limit).collect()
+    }
+
+    fn hit(&self, collection: i64, ranked: &Ranked) -> rusqlite::Result<Hit> {
+        let sql = "SELECT path, format, ordinal, first_byte, end_byte, first_line, last_line, page, \
+                   text, documents.metadata, chunks.metadata \
+                   FROM chunks JOIN documents ON documents.id = chunks.document \
+                   WHERE chunks.collection = ?1 AND slot = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_row(params![collection, ranked.slot], |row| {
+            let mut metadata = documents::metadata(row.get_ref(9)?.as_str_or_null()?);
+            metadata.extend(documents::metadata(row.get_ref(10)?.as_str_or_null()?));
+            let place = Place {
+                bytes: row.get(3)?..row.get(4)?,
+                lines: (row.get(5)?, row.get(6)?),
+                page: row.get(7)?,
+            };
+            Ok(Hit {
+                score: ranked.score,
+                dense: ranked.dense,
+                words: ranked.words,
+                path: row.get(0)?,
+                format: row.get(1)?,
+                ordinal: row.get(2)?,
+                place,
+                text: row.get(8)?,
+                metadata,
+            })
+        })
+    }
+}
+
+/// The layout of a collection's vectors.
+fn vectors(provenance: &Provenance) -> crate::storage::Layout {
+    crate::storage::Layout::new(provenance.storage, provenance.dimensions)
+}
+
+/// A slot with its share in each ranking.
+struct Ranked {
+    slot: usize,
+    score: f32,
+    dense: Option<Part>,
+    words: Option<Part>,
+}
+
+impl Ranked {
+    fn dense((at, row): (usize, Scored)) -> Self {
+        let dense = Some(Part { rank: at + 1, score: row.score });
+        Self { slot: row.slot, score: row.score, dense, words: None }
+    }
+}
+
+fn fused(dense: &[Scored], words: &[Scored]) -> Vec<Ranked> {
+    let slots = |ranking: &[Scored]| ranking.iter().map(|row| row.slot).collect::<Vec<_>>();
+    let parts = |ranking: &[Scored]| -> HashMap<usize, Part> {
+        let part = |(rank, row): (usize, &Scored)| (row.slot, Part { rank, score: row.score });
+        (1..).zip(ranking).map(part).collect()
+    };
+    let (in_dense, in_words) = (parts(dense), parts(words));
+    let fused = fuse(&slots(dense), &slots(words)).into_iter();
+    fused
+        .map(|(slot, score)| Ranked {
+            slot,
+            score,
+            dense: in_dense.get(&slot).copied(),
+            words: in_words.get(&slot).copied(),
+        })
+        .collect()
+}

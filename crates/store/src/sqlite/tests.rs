@@ -1,0 +1,275 @@
+//! A real file in a temporary folder.
+
+use super::*;
+use crate::filter::Filter;
+use crate::record::{Chunk, Place};
+use crate::storage::{Codes, Storage};
+use serde_json::{Map, json};
+use tempfile::TempDir;
+
+const WIDTH: usize = 96;
+
+fn provenance(storage: Storage, codes: Option<Codes>) -> Provenance {
+    Provenance {
+        model: "test".to_owned(),
+        revision: "1".to_owned(),
+        passage_task: None,
+        query_task: None,
+        dimensions: WIDTH,
+        normalised: true,
+        chunking: "structure:256".to_owned(),
+        late: true,
+        storage,
+        codes,
+    }
+}
+
+/// A store with the collection `notes`.
+fn store(storage: Storage, codes: Option<Codes>) -> (TempDir, Sqlite) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Sqlite::create(&folder.path().join("index.db")).expect("a store");
+    store.create("notes", &provenance(storage, codes)).expect("a collection");
+    (folder, store)
+}
+
+/// A unit vector that depends on `seed` alone.
+fn vector(seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let values: Vec<f32> = (0..WIDTH)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        })
+        .collect();
+    let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt();
+    values.iter().map(|x| x / norm).collect()
+}
+
+fn document(path: &str, seeds: impl IntoIterator<Item = u64>) -> Document {
+    let chunk = |seed: u64| Chunk {
+        place: Place { bytes: 0..10, lines: (1, 2), page: None },
+        text: format!("chunk {seed} of {path}"),
+        metadata: Map::new(),
+        vector: vector(seed),
+    };
+    Document {
+        path: path.to_owned(),
+        hash: "hash".to_owned(),
+        modified: 1,
+        size: 2,
+        format: "text".to_owned(),
+        metadata: Map::new(),
+        chunks: seeds.into_iter().map(chunk).collect(),
+    }
+}
+
+fn search(store: &Sqlite, vector: &[f32], limit: usize) -> Vec<Hit> {
+    let filter = Filter::default();
+    let query = Query { vector, words: None, limit, filter: &filter, exact: false };
+    store.search("notes", &query).expect("hits")
+}
+
+fn texts(hits: &[Hit]) -> Vec<&str> {
+    hits.iter().map(|hit| hit.text.as_str()).collect()
+}
+
+#[test]
+fn every_storage_finds_the_order_of_the_exact_cosines() {
+    let count = 700;
+    for (storage, codes, tolerance) in [
+        (Storage::F32, None, 1e-6),
+        (Storage::F16, None, 1e-3),
+        (Storage::Int8, None, 0.02),
+        (Storage::F16, Some("bits"), 1e-3),
+        (Storage::F32, Some("int8:64"), 1e-6),
+    ] {
+        let codes = codes.map(|codes| codes.parse().expect("codes"));
+        let (_folder, mut store) = store(storage, codes);
+        store.upsert("notes", &[document("a", 0..count)]).expect("written");
+        for seed in [3, 77, 699] {
+            let query = vector(seed);
+            let dot =
+                |other: u64| vector(other).iter().zip(&query).map(|(a, b)| a * b).sum::<f32>();
+            let hits = search(&store, &query, 5);
+            assert_eq!(hits[0].text, format!("chunk {seed} of a"), "{storage}, {codes:?}");
+            assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
+            for hit in hits {
+                let exact = dot(hit.ordinal as u64);
+                assert!((hit.score - exact).abs() <= tolerance, "{storage}: {} {exact}", hit.score);
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_alone_find_the_nearest_and_estimate_its_cosine() {
+    let (_folder, mut store) = store(Storage::Bits, None);
+    store.upsert("notes", &[document("a", 0..200)]).expect("written");
+    let hits = search(&store, &vector(42), 3);
+    assert_eq!((hits[0].ordinal, hits[0].score), (42, 1.0));
+    assert!(hits[1].score < 0.7);
+}
+
+#[test]
+fn a_document_replaces_the_one_before_and_its_slots_are_used_again() {
+    let (_folder, mut store) = store(Storage::F16, Some("bits".parse().expect("codes")));
+    store.upsert("notes", &[document("a", 0..10), document("b", 10..20)]).expect("written");
+    store.upsert("notes", &[document("a", 20..23)]).expect("written");
+    assert_eq!(store.count("notes").expect("counts"), Counts { documents: 2, chunks: 13 });
+    assert!(texts(&search(&store, &vector(3), 20)).iter().all(|text| *text != "chunk 3 of a"));
+    assert_eq!(search(&store, &vector(21), 1)[0].text, "chunk 21 of a");
+    store.upsert("notes", &[document("c", 30..37)]).expect("written");
+    let slots = "SELECT max(slot) FROM chunks";
+    let last: usize = store.connection.query_row(slots, [], |row| row.get(0)).expect("a slot");
+    assert_eq!(last, 19);
+    assert_eq!(store.remove("notes", &["a".to_owned(), "x".to_owned()]).expect("removed"), 1);
+    assert_eq!(search(&store, &vector(21), 50).len(), 17);
+    let entries = store.list("notes").expect("entries");
+    let names: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.chunks)).collect();
+    assert_eq!(names, [("b", 10), ("c", 7)]);
+    assert!(store.check().expect("a check").is_empty());
+}
+
+#[test]
+fn filters_count_before_the_limit_does() {
+    let (_folder, mut store) = store(Storage::F32, None);
+    let mut german = document("de/a.md", 0..50);
+    german.metadata = json!({"lang": "de"}).as_object().expect("an object").clone();
+    german.chunks[7].metadata = json!({"lang": "en"}).as_object().expect("an object").clone();
+    store.upsert("notes", &[german, document("en/b.md", 50..100)]).expect("written");
+    let found = |paths: &[&str], conditions: &[&str], words: Option<&str>| {
+        let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
+        let conditions = conditions.iter().map(|text| text.parse().expect("a condition")).collect();
+        let filter = Filter::new(&paths, conditions).expect("a filter");
+        let near = vector(60);
+        let query = Query { vector: &near, words, limit: 100, filter: &filter, exact: false };
+        store.search("notes", &query).expect("hits").len()
+    };
+    assert_eq!(found(&["de"], &[], None), 50);
+    assert_eq!(found(&["*.md", "!de"], &[], None), 50);
+    assert_eq!(found(&[], &["lang=de"], None), 49);
+    assert_eq!(found(&[], &["lang!=de"], Some("chunk")), 51);
+    assert_eq!(found(&["nothing"], &[], Some("chunk")), 0);
+}
+
+#[test]
+fn a_hybrid_search_fuses_meaning_and_words_of_any_script() {
+    let (_folder, mut store) = store(Storage::F32, None);
+    let mut document = document("a", 0..120);
+    document.chunks[119].text = "Der Leuchtturmwärter trägt 灯台守 im Namen".to_owned();
+    // The last of all by meaning.
+    document.chunks[119].vector = vector(5).iter().map(|x| -x).collect();
+    store.upsert("notes", &[document]).expect("written");
+    let filter = Filter::default();
+    let near = vector(5);
+    for words in ["LEUCHTTURMWARTER", "灯台"] {
+        let query =
+            Query { vector: &near, words: Some(words), limit: 2, filter: &filter, exact: false };
+        let hits = store.search("notes", &query).expect("hits");
+        let [first, second] = &hits[..] else { panic!("two hits") };
+        assert_eq!((first.ordinal, first.words), (5, None), "{words}");
+        assert_eq!(first.dense.map(|part| part.rank), Some(1));
+        assert_eq!((second.ordinal, second.words.map(|part| part.rank)), (119, Some(1)));
+    }
+    let query = Query { vector: &near, words: Some("?!"), limit: 2, filter: &filter, exact: false };
+    assert_eq!(store.search("notes", &query).expect("hits").len(), 2);
+}
+
+#[test]
+fn another_process_is_seen_at_once_and_never_half() {
+    let (folder, mut writer) = store(Storage::F16, None);
+    let reader = Sqlite::open(&folder.path().join("index.db")).expect("a store");
+    assert!(search(&reader, &vector(1), 5).is_empty());
+    writer.upsert("notes", &[document("a", 0..3)]).expect("written");
+    assert_eq!(search(&reader, &vector(1), 5).len(), 3);
+    writer.upsert("notes", &[document("a", 4..5)]).expect("written");
+    assert_eq!(texts(&search(&reader, &vector(1), 5)), ["chunk 4 of a"]);
+}
+
+#[test]
+fn a_batch_that_fails_leaves_nothing_behind() {
+    let (_folder, mut store) = store(Storage::F16, None);
+    store.upsert("notes", &[document("a", 0..5)]).expect("written");
+    let mut short = document("b", 5..7);
+    short.chunks[1].vector.pop();
+    let error = store.upsert("notes", &[document("a", 8..9), short]).expect_err("too short");
+    assert!(matches!(error, Error::Width { found, wanted } if found + 1 == wanted), "{error}");
+    assert_eq!(store.count("notes").expect("counts"), Counts { documents: 1, chunks: 5 });
+    let narrow = [0.0; 3];
+    let filter = Filter::default();
+    let query = Query { vector: &narrow, words: None, limit: 1, filter: &filter, exact: false };
+    assert!(matches!(store.search("notes", &query), Err(Error::Width { found: 3, .. })));
+}
+
+#[test]
+fn a_full_disk_loses_only_the_batch_at_hand() {
+    let (_folder, mut store) = store(Storage::F32, None);
+    store.upsert("notes", &[document("a", 0..50)]).expect("written");
+    // As far as SQLite can tell, the disk ends here.
+    let limit = "SELECT page_count + 8 FROM pragma_page_count";
+    let pages: i64 = store.connection.query_row(limit, [], |row| row.get(0)).expect("a count");
+    let set = format!("PRAGMA max_page_count = {pages}");
+    store.connection.query_row(&set, [], |_| Ok(())).expect("a limit");
+    let error = store.upsert("notes", &[document("b", 0..5000)]).expect_err("no space");
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("free some space")));
+    assert_eq!(store.count("notes").expect("counts"), Counts { documents: 1, chunks: 50 });
+    store.upsert("notes", &[document("c", 0..1)]).expect("what fits is written");
+    assert!(store.check().expect("a check").is_empty());
+}
+
+#[test]
+fn collections_have_aliases_and_go_with_all_they_hold() {
+    let (_folder, mut store) = store(Storage::F16, Some("bits".parse().expect("codes")));
+    store.create("other", &provenance(Storage::F32, None)).expect("a collection");
+    store.upsert("notes", &[document("a", 0..40)]).expect("written");
+    store.upsert("other", &[document("a", 0..2)]).expect("written");
+    store.set_alias("current", "notes").expect("an alias");
+    assert_eq!(store.count("current").expect("counts").chunks, 40);
+    store.set_alias("current", "other").expect("the alias moves");
+    assert_eq!(store.count("current").expect("counts").chunks, 2);
+    for (name, kind) in [("notes", "collection"), ("current", "alias")] {
+        let error = store.create(name, &provenance(Storage::F32, None)).expect_err("taken");
+        assert!(matches!(error, Error::Taken { kind: found, .. } if found == kind), "{error}");
+    }
+    assert!(store.set_alias("notes", "other").is_err());
+    store.drop_collection("notes").expect("removed");
+    let error = store.count("notes").expect_err("gone").to_string();
+    assert!(error.contains("`notes`") && error.contains("`other`"), "{error}");
+    let left = "SELECT (SELECT count(*) FROM chunks) + (SELECT count(*) FROM vectors) \
+                + (SELECT count(*) FROM codes) + (SELECT count(*) FROM live)";
+    let left: i64 = store.connection.query_row(left, [], |row| row.get(0)).expect("a count");
+    assert_eq!(left, 2 + 1 + 1);
+    assert_eq!(store.collections().expect("collections").len(), 1);
+}
+
+#[test]
+fn files_of_others_and_of_newer_versions_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    assert!(matches!(Sqlite::open(&path("absent")), Err(Error::Missing { .. })));
+    std::fs::write(path("text"), "this is no database, but a text of some length").expect("a file");
+    assert!(matches!(Sqlite::open(&path("text")), Err(Error::Foreign { .. })));
+    let other = Connection::open(path("other")).expect("a database");
+    other.execute_batch("CREATE TABLE t (x)").expect("a table");
+    assert!(matches!(Sqlite::open(&path("other")), Err(Error::Foreign { .. })));
+    drop(Sqlite::create(&path("newer")).expect("a store"));
+    let newer = Connection::open(path("newer")).expect("a database");
+    newer
+        .execute_batch("PRAGMA user_version = 99; UPDATE meta SET value = '9.9.9'")
+        .expect("an update");
+    let error = Sqlite::open(&path("newer")).expect_err("newer").to_string();
+    assert!(error.contains("schema 99") && error.contains("9.9.9"), "{error}");
+}
+
+#[test]
+fn one_process_at_a_time_holds_the_lock() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("index.db");
+    let lock = Lock::take(&path).expect("a lock");
+    assert!(matches!(Lock::take(&path), Err(Error::Busy { .. })));
+    drop(lock);
+    Lock::take(&path).expect("the lock is free again");
+}

@@ -1,0 +1,240 @@
+//! How vectors are written: f32, f16, int8 or bits.
+
+use crate::error::Error;
+use half::f16;
+use kokeshi_kernels::scan::{BITS_ROW, BYTES_ROW, F16_ROW, F32_ROW};
+use std::fmt;
+use std::str::FromStr;
+
+/// How a number of a vector is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// Single precision: what the model computed.
+    F32,
+    /// Half precision: half the size, cosines move by less than 0.001.
+    #[default]
+    F16,
+    /// Signed bytes, with a scale for each vector.
+    Int8,
+    /// Signs. Scores are estimates.
+    Bits,
+}
+
+/// The zero of bytes, which are stored unsigned for the kernels' sake.
+const BYTE_ZERO: u8 = 128;
+
+/// Largest block, in bytes: small enough that reading one row of a block is cheap, large enough
+/// that reading all of them costs little more than the bytes.
+const BLOCK_BYTES: usize = 64 << 10;
+
+impl Storage {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Int8, Self::Bits];
+
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+            Self::Bits => "bits",
+        }
+    }
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Storage {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|storage| storage.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::Filter(format!("`{name}` is no way to store vectors; there are {names}"))
+        })
+    }
+}
+
+/// Codes beside the vectors that find a short list of candidates: `bits`, `int8:256`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codes {
+    /// How they are stored.
+    pub storage: Storage,
+    /// Leading dimensions that they are made of; `None` is all.
+    pub dimensions: Option<usize>,
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.dimensions {
+            Some(dimensions) => write!(f, "{}:{dimensions}", self.storage),
+            None => self.storage.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Codes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (storage, dimensions) = match text.split_once(':') {
+            Some((storage, size)) => {
+                (storage, size.parse().ok().filter(|&size| size > 0).map(Some))
+            }
+            None => (text, Some(None)),
+        };
+        match (storage, dimensions) {
+            ("bits", Some(dimensions)) => Ok(Self { storage: Storage::Bits, dimensions }),
+            ("int8", Some(dimensions)) => Ok(Self { storage: Storage::Int8, dimensions }),
+            _ => Err(Error::Filter(format!(
+                "`{text}` is no kind of codes; use `bits`, `int8` or, of leading dimensions, `int8:256`"
+            ))),
+        }
+    }
+}
+
+/// Where the rows of a block lie. A block is `rows` rows, then a scale for each if there are scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) storage: Storage,
+    /// Leading dimensions that a row holds.
+    pub(crate) dimensions: usize,
+    /// Bytes of a row, a multiple of 64.
+    pub(crate) row: usize,
+    /// Rows of a block.
+    pub(crate) rows: usize,
+}
+
+impl Layout {
+    pub(crate) fn new(storage: Storage, dimensions: usize) -> Self {
+        let row = match storage {
+            Storage::F32 => 4 * dimensions.next_multiple_of(F32_ROW),
+            Storage::F16 => 2 * dimensions.next_multiple_of(F16_ROW),
+            Storage::Int8 => dimensions.next_multiple_of(4 * BYTES_ROW),
+            Storage::Bits => 8 * dimensions.div_ceil(64).next_multiple_of(BITS_ROW),
+        };
+        let rows = (BLOCK_BYTES / row.max(1)).clamp(1, 512);
+        Self { storage, dimensions, row, rows }
+    }
+
+    /// Bytes of a scale.
+    pub(crate) fn scale(self) -> usize {
+        if self.storage == Storage::Int8 { size_of::<f32>() } else { 0 }
+    }
+
+    /// Bytes of a block.
+    pub(crate) fn block(self) -> usize {
+        self.rows * (self.row + self.scale())
+    }
+
+    /// The row of `vector`, which has at least `dimensions` values, and its scale.
+    pub(crate) fn encode(self, vector: &[f32]) -> (Vec<u8>, f32) {
+        let vector = &vector[..self.dimensions];
+        let mut row: Vec<u8> = match self.storage {
+            Storage::F32 => vector.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Storage::F16 => vector.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+            Storage::Bits => signs(vector).iter().flat_map(|word| word.to_le_bytes()).collect(),
+            Storage::Int8 => {
+                let (values, scale) = quantised(vector);
+                let mut row: Vec<u8> =
+                    values.iter().map(|x| x.cast_unsigned() ^ BYTE_ZERO).collect();
+                row.resize(self.row, BYTE_ZERO);
+                return (row, scale);
+            }
+        };
+        row.resize(self.row, 0);
+        (row, 1.0)
+    }
+}
+
+/// Signed bytes and their scale: value · scale is the number.
+fn quantised(vector: &[f32]) -> (Vec<i8>, f32) {
+    let largest = vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+    (vector.iter().map(|x| (x / scale).round() as i8).collect(), scale)
+}
+
+/// A bit for each positive number.
+fn signs(vector: &[f32]) -> Vec<u64> {
+    let word = |values: &[f32]| {
+        values.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(*x > 0.0) << bit)
+    };
+    vector.chunks(64).map(word).collect()
+}
+
+/// A query in the form that a layout's kernel takes.
+#[derive(Debug)]
+pub(crate) enum Probe {
+    Floats(Vec<f32>),
+    Bytes {
+        /// Four signed bytes a word.
+        words: Vec<u32>,
+        scale: f32,
+        /// What [`BYTE_ZERO`] adds to every product.
+        excess: i32,
+    },
+    Bits(Vec<u64>),
+}
+
+impl Probe {
+    /// `query` has at least the layout's dimensions.
+    pub(crate) fn new(layout: Layout, query: &[f32]) -> Self {
+        let query = &query[..layout.dimensions];
+        match layout.storage {
+            Storage::F32 | Storage::F16 => {
+                let mut values = query.to_vec();
+                let value = if layout.storage == Storage::F32 { 4 } else { 2 };
+                values.resize(layout.row / value, 0.0);
+                Self::Floats(values)
+            }
+            Storage::Int8 => {
+                let (mut values, scale) = quantised(query);
+                values.resize(layout.row, 0);
+                let sum: i32 = values.iter().map(|x| i32::from(*x)).sum();
+                let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
+                let words = values.as_chunks().0.iter().map(word).collect();
+                Self::Bytes { words, scale, excess: i32::from(BYTE_ZERO) * sum }
+            }
+            Storage::Bits => {
+                let mut words = signs(query);
+                words.resize(layout.row / 8, 0);
+                Self::Bits(words)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_multiples_of_a_cache_line_and_blocks_are_small() {
+        for storage in Storage::ALL {
+            for dimensions in [1, 32, 100, 256, 1024, 4096] {
+                let layout = Layout::new(storage, dimensions);
+                assert_eq!(layout.row % 64, 0, "{layout:?}");
+                assert!(layout.rows >= 1 && layout.rows * layout.row <= BLOCK_BYTES, "{layout:?}");
+            }
+        }
+        assert_eq!(Layout::new(Storage::F16, 1024).rows, 32);
+        assert_eq!(Layout::new(Storage::Bits, 1024).rows, 512);
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for storage in Storage::ALL {
+            assert_eq!(storage.to_string().parse::<Storage>().expect("a storage"), storage);
+        }
+        for text in ["bits", "int8", "int8:256", "bits:512"] {
+            assert_eq!(text.parse::<Codes>().expect("codes").to_string(), text);
+        }
+        for text in ["", "f16", "int8:", "int8:0", "bits:x"] {
+            assert!(text.parse::<Codes>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Texts as the full-text index takes them.
+
+/// `text` with spaces around every character of scripts that are written without them, so that the
+/// index finds words of Chinese and Japanese: as characters in a row.
+pub(crate) fn separated(text: &str) -> String {
+    let mut separated = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unspaced(c) {
+            separated.extend([' ', c, ' ']);
+        } else {
+            separated.push(c);
+        }
+    }
+    separated
+}
+
+/// A query of the full-text index that finds chunks with any of the words of `text`; characters of
+/// unspaced scripts in pairs, because single ones are everywhere. `None` if there are no words.
+pub(crate) fn any_of(text: &str) -> Option<String> {
+    let mut terms: Vec<String> = Vec::new();
+    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        let runs = word.chars().collect::<Vec<_>>();
+        for run in runs.chunk_by(|a, b| is_unspaced(*a) == is_unspaced(*b)) {
+            let phrase = |chars: &[char]| {
+                let letters: Vec<String> = chars.iter().map(ToString::to_string).collect();
+                format!("\"{}\"", letters.join(" "))
+            };
+            match run {
+                [first, ..] if !is_unspaced(*first) => {
+                    terms.push(format!("\"{}\"", run.iter().collect::<String>()));
+                }
+                [_] => terms.push(phrase(run)),
+                _ => terms.extend(run.windows(2).map(phrase)),
+            }
+        }
+    }
+    (!terms.is_empty()).then(|| terms.join(" OR "))
+}
+
+/// Han, Hiragana, Katakana, Thai, Lao, Khmer and Burmese letters.
+fn is_unspaced(c: char) -> bool {
+    matches!(u32::from(c),
+        0x0e00..=0x0eff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x3040..=0x30ff | 0x31f0..=0x31ff
+        | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x20000..=0x3ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unspaced_scripts_are_taken_apart_and_asked_for_in_pairs() {
+        assert_eq!(separated("Im 灯塔 ist"), "Im  灯  塔  ist");
+        assert_eq!(
+            any_of("Licht 灯台守 x"),
+            Some(r#""Licht" OR "灯 台" OR "台 守" OR "x""#.to_owned())
+        );
+        assert_eq!(any_of("海"), Some("\"海\"".to_owned()));
+    }
+
+    #[test]
+    fn syntax_of_the_index_has_no_meaning_in_a_query() {
+        assert_eq!(any_of("a\" OR b*"), Some(r#""a" OR "OR" OR "b""#.to_owned()));
+        assert_eq!(any_of(" -!\" "), None);
+    }
+}
