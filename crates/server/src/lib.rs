@@ -30,5 +30,5 @@ mod wire;
 pub use config::{Config, Limits, Timeouts, TlsFiles};
 pub use error::{Error, Result};
 pub use listen::Server;
-pub use registry::{Licence, ModelEntry};
+pub use registry::{Licence, ModelEntry, Opener};
 pub use telemetry::{LogFormat, LogLevel, start_log};

@@ -9,6 +9,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// What loads a model.
+pub type Opener = Box<dyn Fn(&LoadOptions) -> kokeshi::Result<Model> + Send + Sync>;
+
 /// A model to serve.
 pub struct ModelEntry {
     /// The name in the API.
@@ -18,7 +21,7 @@ pub struct ModelEntry {
     /// Its licence, if it is known.
     pub licence: Option<Licence>,
     /// Loads it.
-    pub open: Box<dyn Fn(&LoadOptions) -> kokeshi::Result<Model> + Send + Sync>,
+    pub open: Opener,
 }
 
 /// Terms that a model's weights are under.

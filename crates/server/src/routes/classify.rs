@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
-use crate::classifiers::{Classifiers, softmax};
+use crate::classifiers::{Classifier, Classifiers, softmax};
 use crate::embed::{EmbedRequest, EmbedResponse, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
@@ -249,7 +249,7 @@ pub(crate) async fn train(
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Outcome<axum::Json<Vec<ClassifierInfo>>> {
     let state = Arc::clone(&app);
     let all = app.compute(move || store(&state)?.list()).await??;
-    Ok(axum::Json(all.iter().map(|classifier| classifier.info()).collect()))
+    Ok(axum::Json(all.iter().map(Classifier::info).collect()))
 }
 
 /// Delete a classifier

@@ -35,10 +35,10 @@ fn write_as(out: &mut Vec<u8>, vector: &[f32], kind: EmbeddingType) {
         EmbeddingType::Base64 => write_base64(out, vector),
         EmbeddingType::Binary | EmbeddingType::Ubinary => match encode(vector, kind) {
             Encoded::Binary(bytes) => {
-                write_list(out, &bytes, |out, byte| integer(out, (*byte).into()))
+                write_list(out, &bytes, |out, byte| integer(out, (*byte).into()));
             }
             Encoded::Ubinary(bytes) => {
-                write_list(out, &bytes, |out, byte| integer(out, (*byte).into()))
+                write_list(out, &bytes, |out, byte| integer(out, (*byte).into()));
             }
             Encoded::Float(_) | Encoded::Base64(_) => {}
         },
