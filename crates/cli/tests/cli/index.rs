@@ -213,7 +213,7 @@ fn what_cannot_be_read_is_left_out_with_a_reason_and_the_rest_is_indexed() {
     for part in
         ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is no JSON", "broken.pdf: "]
     {
-        assert!(told.contains(&part.replace("latin.txt", "latin.txt")), "{part}: {told}");
+        assert!(told.contains(part), "{part}: {told}");
     }
     assert!(told.contains("indexed 2 documents") && told.contains("3 left out"), "{told}");
     assert!(!told.contains("program"), "binary files are no news: {told}");
