@@ -34,8 +34,9 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.read_batches {
-        let cpu = Cpu::new(selection::device(&arguments.arithmetic)?)?;
+        let device = selection::device(&arguments.arithmetic)?;
         let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+        let cpu = Cpu::new(device, &checkpoint)?;
         exchange::answer(&*load(&checkpoint, &cpu.device())?, (&cpu).into(), printer.data())?;
         return Ok(ExitCode::SUCCESS);
     }
