@@ -40,7 +40,8 @@ struct Bench {
 
 impl Bench {
     fn open(folder: &str, precision: Precision) -> Result<Self, Error> {
-        let options = LoadOptions { device: Device::Cpu { threads: None, level: None, precision } };
+        let device = Device::Cpu { threads: None, level: None, precision: Some(precision) };
+        let options = LoadOptions { device };
         let model = Arc::new(Model::open(Path::new(folder), &options)?);
         let queue = Queue::start(Arc::clone(&model), QueueLimits::default())?;
         Ok(Self { query: texts(&model, &[QUERY_TOKENS])?, model, queue })
