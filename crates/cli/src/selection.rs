@@ -140,7 +140,7 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
         (DeviceKind::Cpu, threads, level, precision) => {
             Ok(Device::Cpu { threads, level, precision })
         }
-        (DeviceKind::Reference, None, None, None) => Ok(Device::Reference),
+        (DeviceKind::Reference, None, None, None | Some(Precision::F32)) => Ok(Device::Reference),
         (DeviceKind::Reference, ..) => Err(usage(
             "--threads, --simd-level and --precision do not apply to `--device reference`, which \
              runs plain loops on one thread",

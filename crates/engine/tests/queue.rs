@@ -25,13 +25,13 @@ fn start_queue(model: &Arc<Model>) -> Queue {
 fn inputs(model: &Model, client: usize, request: usize) -> Vec<(String, Options)> {
     let task = |number: usize| {
         let tasks = &model.config().tasks;
-        (number % 4 > 0).then(|| tasks[number % tasks.len()].name.clone())
+        (!number.is_multiple_of(4)).then(|| tasks[number % tasks.len()].name.clone())
     };
     let input = |number: usize| {
         let words = [1, 7, 20, 60, 250][(client * 31 + request * 7 + number) % 5];
         let options = Options {
             task: task(client + number),
-            normalized: number % 3 > 0,
+            normalized: !number.is_multiple_of(3),
             ..Options::default()
         };
         (format!("{client} {request} ").repeat(words), options)

@@ -68,6 +68,7 @@ impl Place {
     /// Runs with `stdin` and without any variable that could change what happens.
     fn run_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &[u8]) -> Run {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kokeshi"))
+            .env("KOKESHI_PRECISION", "f32")
             .args(args)
             .current_dir(self.folder.path())
             .env_clear()

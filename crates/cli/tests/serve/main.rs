@@ -132,6 +132,7 @@ impl Server {
 
 fn command(args: &[&str], env: &[(&str, &str)], folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kokeshi"));
+    command.env("KOKESHI_PRECISION", "f32");
     command
         .arg("serve")
         .args(["--port", "0"])
