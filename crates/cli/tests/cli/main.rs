@@ -68,10 +68,10 @@ impl Place {
     /// Runs with `stdin` and without any variable that could change what happens.
     fn run_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &[u8]) -> Run {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kokeshi"))
-            .env("KOKESHI_PRECISION", "f32")
             .args(args)
             .current_dir(self.folder.path())
             .env_clear()
+            .env("KOKESHI_PRECISION", "f32")
             .env("HF_HUB_CACHE", self.path("hub"))
             .env("HF_HUB_OFFLINE", "1")
             .stdin(Stdio::piped())

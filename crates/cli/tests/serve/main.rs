@@ -132,13 +132,13 @@ impl Server {
 
 fn command(args: &[&str], env: &[(&str, &str)], folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kokeshi"));
-    command.env("KOKESHI_PRECISION", "f32");
     command
         .arg("serve")
         .args(["--port", "0"])
         .args(args)
         .current_dir(folder.path())
         .env_clear()
+        .env("KOKESHI_PRECISION", "f32")
         .env("HF_HUB_CACHE", folder.path().join("hub"))
         .envs(env.iter().copied())
         .stdin(Stdio::null())
