@@ -138,7 +138,6 @@ fn command(args: &[&str], env: &[(&str, &str)], folder: &TempDir) -> Command {
         .args(args)
         .current_dir(folder.path())
         .env_clear()
-        .env("KOKESHI_PRECISION", "f32")
         .env("HF_HUB_CACHE", folder.path().join("hub"))
         .envs(env.iter().copied())
         .stdin(Stdio::null())
