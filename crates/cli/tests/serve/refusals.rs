@@ -74,6 +74,11 @@ fn other_refusals_have_the_codes_of_the_service() {
     raw("[".repeat(50_000).as_bytes()).refused(400, "INPUT_INVALID_JSON");
     let deep = format!("{{\"input\":{}", "[".repeat(50_000));
     raw(deep.as_bytes()).refused(400, "INPUT_INVALID_JSON");
+    for body in [&b"[\"starter\", \"x\"]"[..], b"\"x\"", b"null", b"1"] {
+        let error = raw(body).refused(422, "INPUT_VALIDATION");
+        assert_eq!(error["detail"], "expected an object");
+    }
+    raw(b"{\"model\": 1, \"input\": [").refused(400, "INPUT_INVALID_JSON");
     let zipped = [("Content-Encoding", "gzip")];
     let answer = server.send("POST", "/v1/embeddings", &zipped, b"{\"input\":\"x\"}");
     answer.refused(415, "INPUT_INVALID_ENCODING");

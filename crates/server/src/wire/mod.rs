@@ -12,23 +12,30 @@ pub(crate) mod tei;
 pub(crate) mod vectors;
 
 use crate::problem::{Outcome, Problem};
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
-/// Reads a JSON body. A wrong type is a 422 that names the field; what is no JSON is a 400.
+/// Reads a JSON object. A wrong type is a 422 that names the field; what is no JSON is a 400.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
+    // Derived readers take a list for an object's fields in their order; clients never mean that.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    if !is_object {
+        check_syntax(body)?;
+        return Err(Problem::invalid("body", "expected an object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(&mut json).or_else(|error| {
+        check_syntax(body)?;
         let path = error.path().to_string();
-        let error = error.into_inner();
-        match error.classify() {
-            Category::Data if path == "." => Problem::invalid("body", described(&error)),
-            Category::Data => Problem::invalid(path, described(&error)),
-            _ => no_json(&error),
-        }
+        let field = if path == "." { "body".to_owned() } else { path };
+        Err(Problem::invalid(field, described(&error.into_inner())))
     })?;
     json.end().map_err(|error| no_json(&error))?;
     Ok(value)
+}
+
+/// A wrong type may stand before the place where a body stops being JSON.
+fn check_syntax(body: &[u8]) -> Outcome<()> {
+    serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| no_json(&error))
 }
 
 fn no_json(error: &serde_json::Error) -> Problem {
