@@ -138,11 +138,12 @@ impl<E: Operand> Kernel for Head<'_, E> {
     fn run<I: Isa>(self, v: I) {
         let Self { source, mut out, scratch, .. } = self;
         let (dim, len, nr) = (source.heads.head_dim, source.sequence.len(), nr::<I>());
-        let strip = strip_rows::<E>(I::LANES, I::HAS_MATRIX);
-        let rows = dim.next_multiple_of(strip);
+        let key_strip = strip_rows::<E>(I::LANES, I::HAS_MATRIX, KEY_BLOCK);
+        let value_strip = strip_rows::<E>(I::LANES, I::HAS_MATRIX, dim);
+        let rows = dim.next_multiple_of(value_strip);
         let (steps, key_steps) = (E::steps(dim), E::steps(len));
         let [keys, values, operands, floats] = scratch;
-        let keys = keys.take(len.next_multiple_of(strip) * steps);
+        let keys = keys.take(len.next_multiple_of(key_strip) * steps);
         let values = values.take(rows * key_steps);
         let operands = operands.take((steps + E::steps(KEY_BLOCK)) * nr);
         let (queries, probabilities) = operands.split_at_mut(steps * nr);
@@ -150,12 +151,12 @@ impl<E: Operand> Kernel for Head<'_, E> {
         let (scores, floats) = floats.split_at_mut(KEY_BLOCK * nr);
         let (context, rotated) = floats.split_at_mut(rows * nr);
         let mut sums = Sums::new();
-        source.pack_keys::<I, E>(v, strip, rotated, keys);
-        source.pack_values::<I, E>(v, strip, values);
+        source.pack_keys::<I, E>(v, key_strip, rotated, keys);
+        source.pack_values::<I, E>(v, value_strip, values);
         for first in out.rows().step_by(nr) {
             let last = (first + nr).min(out.rows().end);
             source.pack_queries::<I, E>(v, first..last, rotated, queries);
-            let packed = Packed { queries, keys, values, len, strip };
+            let packed = Packed { queries, keys, values, len, key_strip, value_strip };
             let bias = source.slope().map(|s| Bias::new(v, s, first - source.sequence.start));
             let totals =
                 attend::<I, E>(v, &packed, bias, &mut sums, scores, probabilities, context);

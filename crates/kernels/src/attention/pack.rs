@@ -77,24 +77,32 @@ impl Source<'_> {
         values: &mut [E::Step],
     ) {
         let (dim, steps) = (self.heads.head_dim, E::steps(self.sequence.len()));
-        let mut lanes = [E::Step::default(); MAX_LANES];
-        for step in 0..steps {
-            let first = self.sequence.start + step * E::DEPTH;
-            let row = |token| if token < self.sequence.end { self.of(2, token) } else { &[] };
-            let rows = [row(first), row(first + E::DEPTH - 1)];
+        let row = |token| if token < self.sequence.end { self.of(2, token) } else { &[] };
+        let mut block = [[E::Step::default(); MAX_LANES]; BLOCK];
+        for first_step in (0..steps).step_by(BLOCK) {
             for start in (0..dim).step_by(I::LANES) {
                 let end = (start + I::LANES).min(dim);
-                let vector = |row: &[f32]| v.load_partial(row.get(start..end).unwrap_or_default());
-                E::store(v, rows.map(vector), &mut lanes);
-                for (column, &lane) in (start..end).zip(&lanes) {
-                    let at = column / strip * strip * steps + step / BLOCK * strip * BLOCK;
-                    values[at + column % strip * BLOCK + step % BLOCK] = lane;
+                for (step, lanes) in block.iter_mut().enumerate() {
+                    let first = self.sequence.start + (first_step + step) * E::DEPTH;
+                    let part = |token| row(token).get(start..end).unwrap_or_default();
+                    let low = v.load_partial(part(first));
+                    let high = v.load_partial(part(first + E::DEPTH - 1));
+                    E::store(v, [low, high], lanes);
+                }
+                for column in start..end {
+                    let at = column / strip * strip * steps
+                        + first_step * strip
+                        + column % strip * BLOCK;
+                    let to = &mut values[at..][..BLOCK];
+                    for (to, lanes) in to.iter_mut().zip(&block) {
+                        *to = lanes[column - start];
+                    }
                 }
             }
         }
     }
 
-    /// A panel of queries, scaled by 1/√head_dim; those past the end are left as they are.
+    /// A panel of queries, scaled by log₂ e / √head_dim, so that the softmax takes powers of two; those past the end are left as they are.
     #[inline(always)]
     pub(super) fn pack_queries<I: Isa, E: Operand>(
         &self,
@@ -103,7 +111,7 @@ impl Source<'_> {
         rotated: &mut [f32],
         queries: &mut [E::Step],
     ) {
-        let scale = 1.0 / (self.heads.head_dim as f32).sqrt();
+        let scale = std::f32::consts::LOG2_E / (self.heads.head_dim as f32).sqrt();
         let mut block = [E::Step::default(); BLOCK];
         for (j, token) in tokens.enumerate() {
             self.rotate(0, token, scale, rotated);

@@ -3,7 +3,7 @@
 use crate::gemm::element::{Operand, Scales};
 use crate::gemm::tile::{NV, Sums, WHOLE_STRIPS, multiply, nr};
 use crate::isa::{BLOCK, Isa, MAX_LANES};
-use crate::math::exp;
+use crate::math::exp2;
 
 /// Keys whose scores are held at once: with AVX-512 they take 12 KiB of the level-1 cache.
 pub(super) const KEY_BLOCK: usize = WHOLE_STRIPS;
@@ -18,14 +18,16 @@ pub(super) struct Packed<'a, T> {
     pub(super) values: &'a [T],
     /// Number of keys.
     pub(super) len: usize,
-    /// Rows of a strip.
-    pub(super) strip: usize,
+    /// Keys of a strip.
+    pub(super) key_strip: usize,
+    /// Columns of v of a strip.
+    pub(super) value_strip: usize,
 }
 
-/// `−slope · |i − j|` for a vector row of queries.
+/// `−slope · |i − j|` for a vector row of queries, times log₂ e like all scores.
 #[derive(Clone, Copy)]
 pub(super) struct Bias<I: Isa> {
-    /// −slope in every lane.
+    /// −slope · log₂ e in every lane.
     slope: I::F32,
     /// Position of each query in its sequence.
     queries: [I::F32; NV],
@@ -36,19 +38,20 @@ impl<I: Isa> Bias<I> {
     #[inline(always)]
     pub(super) fn new(v: I, slope: f32, first: usize) -> Self {
         let lanes: [f32; 2 * MAX_LANES] = std::array::from_fn(|i| (first + i) as f32);
-        Self { slope: v.splat(-slope), queries: [v.load(&lanes), v.load(&lanes[I::LANES..])] }
+        let slope = v.splat(-slope * std::f32::consts::LOG2_E);
+        Self { slope, queries: [v.load(&lanes), v.load(&lanes[I::LANES..])] }
     }
 
     /// Adds the bias of the key at `position` to its scores.
     #[inline(always)]
     fn add(&self, v: I, position: usize, scores: [I::F32; NV]) -> [I::F32; NV] {
         let key = v.splat(position as f32);
-        let [a, b] = scores;
-        let add = |query, score| {
-            let distance = v.max(v.sub(query, key), v.sub(key, query));
-            v.mul_add(self.slope, distance, score)
-        };
-        [add(self.queries[0], a), add(self.queries[1], b)]
+        let mut biased = scores;
+        for n in 0..NV {
+            let distance = v.max(v.sub(self.queries[n], key), v.sub(key, self.queries[n]));
+            biased[n] = v.mul_add(self.slope, distance, scores[n]);
+        }
+        biased
     }
 }
 
@@ -72,7 +75,8 @@ pub(super) fn attend<I: Isa, E: Operand>(
         let scores = &mut scores[..keys * nr::<I>()];
         let block_peaks = score::<I, E>(v, packed, start, bias, sums, scores);
         let new_peaks = [v.max(peaks[0], block_peaks[0]), v.max(peaks[1], block_peaks[1])];
-        let decay = [0, 1].map(|n| exp(v, v.sub(peaks[n], new_peaks[n])));
+        let decay =
+            [exp2(v, v.sub(peaks[0], new_peaks[0])), exp2(v, v.sub(peaks[1], new_peaks[1]))];
         peaks = new_peaks;
         totals = [v.mul(totals[0], decay[0]), v.mul(totals[1], decay[1])];
         let probabilities = &mut probabilities[..E::steps(keys) * nr::<I>()];
@@ -93,7 +97,7 @@ fn score<I: Isa, E: Operand>(
     sums: &mut Sums,
     scores: &mut [f32],
 ) -> [I::F32; NV] {
-    let (nr, strip) = (nr::<I>(), packed.strip);
+    let (nr, strip) = (nr::<I>(), packed.key_strip);
     let steps = packed.queries.len() / nr;
     let mut peaks = [v.splat(f32::MIN); NV];
     let keys = packed.keys[start * steps..].chunks_exact(strip * steps);
@@ -102,18 +106,21 @@ fn score<I: Isa, E: Operand>(
     {
         multiply::<I, E>(v, keys, packed.queries, sums, |m, product| {
             let Some(to) = scores.get_mut(m * nr..(m + 1) * nr) else { return };
-            let product = product.map(|sum| E::value(v, sum, Scales::NONE));
-            let product = bias.map_or(product, |bias| bias.add(v, first + m, product));
-            for (n, x) in product.into_iter().enumerate() {
-                peaks[n] = v.max(peaks[n], x);
-                v.store(x, &mut to[n * I::LANES..]);
+            let mut scores =
+                [E::value(v, product[0], Scales::NONE), E::value(v, product[1], Scales::NONE)];
+            if let Some(bias) = bias {
+                scores = bias.add(v, first + m, scores);
+            }
+            for n in 0..NV {
+                peaks[n] = v.max(peaks[n], scores[n]);
+                v.store(scores[n], &mut to[n * I::LANES..]);
             }
         });
     }
     peaks
 }
 
-/// `e^(score − peak)` of a block, added to `totals` and packed as a panel, with the keys as its
+/// `2^(score − peak)` of a block, added to `totals` and packed as a panel, with the keys as its
 /// depth; zero past the last key.
 #[inline(always)]
 fn exponentiate<I: Isa, E: Operand>(
@@ -124,16 +131,30 @@ fn exponentiate<I: Isa, E: Operand>(
     probabilities: &mut [E::Step],
 ) {
     let nr = nr::<I>();
-    let mut steps = scores.chunks(E::DEPTH * nr);
-    for to in probabilities.chunks_exact_mut(nr) {
-        let rows = steps.next().unwrap_or_default();
+    let steps = scores.chunks_exact(E::DEPTH * nr);
+    let (rest, whole) = (steps.remainder(), steps.len());
+    let (full, empty) = probabilities.split_at_mut(whole * nr);
+    let mut probability = |n, score| {
+        let p = E::exp2(v, v.sub(score, peaks[n]));
+        totals[n] = v.add(totals[n], p);
+        p
+    };
+    for (rows, to) in steps.zip(full.chunks_exact_mut(nr)) {
         for n in 0..NV {
-            let mut p = [v.splat(0.0); 2];
-            for (p, row) in p.iter_mut().zip(rows.chunks_exact(nr)) {
-                *p = E::exp(v, v.sub(v.load(&row[n * I::LANES..]), peaks[n]));
-                totals[n] = v.add(totals[n], *p);
-            }
-            E::store(v, p, &mut to[n * I::LANES..]);
+            let first = probability(n, v.load(&rows[n * I::LANES..]));
+            let second = match E::DEPTH {
+                1 => first,
+                _ => probability(n, v.load(&rows[nr + n * I::LANES..])),
+            };
+            E::store(v, [first, second], &mut to[n * I::LANES..]);
+        }
+    }
+    let mut rest = rest.chunks_exact(nr);
+    for to in empty.chunks_exact_mut(nr) {
+        let row = rest.next();
+        for n in 0..NV {
+            let p = row.map_or(v.splat(0.0), |row| probability(n, v.load(&row[n * I::LANES..])));
+            E::store(v, [p, v.splat(0.0)], &mut to[n * I::LANES..]);
         }
     }
 }
@@ -149,14 +170,14 @@ fn accumulate<I: Isa, E: Operand>(
     sums: &mut Sums,
     context: &mut [f32],
 ) {
-    let (nr, strip) = (nr::<I>(), packed.strip);
+    let (nr, strip) = (nr::<I>(), packed.value_strip);
     let (steps, from) = (probabilities.len() / nr, start / (E::DEPTH * BLOCK) * strip * BLOCK);
     let values = packed.values.chunks_exact(strip * E::steps(packed.len));
     for (values, context) in values.zip(context.chunks_exact_mut(strip * nr)) {
         let values = &values[from..][..strip * steps];
         multiply::<I, E>(v, values, probabilities, sums, |m, product| {
-            for (n, sum) in product.into_iter().enumerate() {
-                let x = E::value(v, sum, Scales::NONE);
+            for n in 0..NV {
+                let x = E::value(v, product[n], Scales::NONE);
                 let at = &mut context[m * nr + n * I::LANES..];
                 v.store(v.mul_add(v.load(at), decay[n], x), at);
             }

@@ -1,7 +1,7 @@
 //! In what form the factors of a product are stored and multiplied.
 
 use crate::isa::{BLOCK, Isa, Product, pair_of};
-use crate::math::{exp, exp_for_bf16};
+use crate::math::{exp2, exp2_for_bf16};
 use crate::memory::Lent;
 
 /// The form of both factors. Columns are those of a panel of weights, rows those of x.
@@ -301,16 +301,16 @@ impl Alike for Pairs {
 pub(crate) trait Operand:
     Alike + Element<Row = <Self as Alike>::Step, Column = <Self as Alike>::Step>
 {
-    /// `e^x` for x ≤ 0, as exact as the elements are.
-    fn exp<I: Isa>(isa: I, x: I::F32) -> I::F32;
+    /// `2^x` for x ≤ 0, as exact as the elements are.
+    fn exp2<I: Isa>(isa: I, x: I::F32) -> I::F32;
     /// Writes a vector of elements, each of [`Element::DEPTH`] numbers.
     fn store<I: Isa>(isa: I, numbers: [I::F32; 2], to: &mut [Self::Step]);
 }
 
 impl Operand for Float {
     #[inline(always)]
-    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
-        exp(v, x)
+    fn exp2<I: Isa>(v: I, x: I::F32) -> I::F32 {
+        exp2(v, x)
     }
     #[inline(always)]
     fn store<I: Isa>(v: I, [x, _]: [I::F32; 2], to: &mut [f32]) {
@@ -320,8 +320,8 @@ impl Operand for Float {
 
 impl Operand for Pairs {
     #[inline(always)]
-    fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
-        exp_for_bf16(v, x)
+    fn exp2<I: Isa>(v: I, x: I::F32) -> I::F32 {
+        exp2_for_bf16(v, x)
     }
     #[inline(always)]
     fn store<I: Isa>(v: I, [low, high]: [I::F32; 2], to: &mut [u32]) {

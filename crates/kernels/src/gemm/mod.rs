@@ -105,7 +105,7 @@ impl Call<'_> {
     ) {
         let Self { threads, weights, adapters, .. } = *self;
         let (steps, has_matrix) = (E::steps(weights.inputs), weights.level.has_matrix());
-        let strip = strip_rows::<E>(weights.level.lanes(), has_matrix);
+        let strip = strip_rows::<E>(weights.level.lanes(), has_matrix, adapters.len());
         let rows = rows.take(adapters.len().next_multiple_of(strip) * steps);
         self.prepare_rows::<E>(strip, steps, rows, scales, down);
         let product = Product::<E> { weights, panels, strip, steps, rows, scales, down, adapters };

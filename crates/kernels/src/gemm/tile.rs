@@ -12,9 +12,11 @@ pub(crate) const NV: usize = 2;
 /// Rows of the tile in 16 registers: 6 × 2 sums, 2 vectors of B and 1 broadcast of A fill 15 of them,
 /// and 12 independent sums hide the latency of a fused multiply-add.
 const MR: usize = 6;
-/// Rows of the tile in the 32 registers of AVX-512: 24 sums, so that loads and broadcasts are 14 to
-/// 24 multiplications and not 8 to 12.
-const LONG_MR: usize = 12;
+/// The same in the 32 registers of AVX-512: 24 sums, so that 14 loads and broadcasts serve 24
+/// multiplications.
+const TALL_MR: usize = 12;
+/// The same for the rows that would fill tall tiles badly, as 16 do, or 64: 10 loads serve 16.
+const SHORT_MR: usize = 8;
 /// A number of rows that is whole strips at every level, and whole blocks of every element.
 pub(crate) const WHOLE_STRIPS: usize = 96;
 
@@ -23,14 +25,18 @@ pub(crate) const fn nr<I: Isa>() -> usize {
     NV * I::LANES
 }
 
-/// Rows of a strip, at a level with vectors of `lanes` and with matrix hardware or without.
-pub(crate) const fn strip_rows<E: Element>(lanes: usize, has_matrix: bool) -> usize {
+/// Rows of a strip, where there are `rows` in all, at a level with vectors of `lanes` and with matrix
+/// hardware or without.
+pub(crate) const fn strip_rows<E: Element>(lanes: usize, has_matrix: bool, rows: usize) -> usize {
     if has_matrix && E::IN_MATRIX {
         MATRIX
-    } else if lanes == MAX_LANES {
-        LONG_MR
-    } else {
+    } else if lanes < MAX_LANES {
         MR
+    } else if 17 * rows.next_multiple_of(SHORT_MR) < 16 * rows.next_multiple_of(TALL_MR) {
+        // A sixteenth less work outweighs that panels are read more often.
+        SHORT_MR
+    } else {
+        TALL_MR
     }
 }
 
@@ -60,16 +66,20 @@ pub(crate) fn multiply<I: Isa, E: Element>(
         for (row, sums) in sums.0.chunks_exact(nr::<I>()).enumerate() {
             each(row, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
         }
-    } else if I::LANES == MAX_LANES {
-        let sums = tile::<I, E, LONG_MR>(v, rows, panel);
-        for m in 0..LONG_MR {
-            each(m, sums[m]);
-        }
+    } else if I::LANES < MAX_LANES {
+        each_row(tile::<I, E, MR>(v, rows, panel), each);
+    } else if rows.len() * nr::<I>() == panel.len() * SHORT_MR {
+        each_row(tile::<I, E, SHORT_MR>(v, rows, panel), each);
     } else {
-        let sums = tile::<I, E, MR>(v, rows, panel);
-        for m in 0..MR {
-            each(m, sums[m]);
-        }
+        each_row(tile::<I, E, TALL_MR>(v, rows, panel), each);
+    }
+}
+
+#[inline(always)]
+fn each_row<S: Copy, const MR: usize>(sums: [[S; NV]; MR], mut each: impl FnMut(usize, [S; NV])) {
+    // By index: an iterator over the array would copy it, and `map` would be a call.
+    for m in 0..MR {
+        each(m, sums[m]);
     }
 }
 
