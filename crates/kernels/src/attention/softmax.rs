@@ -1,7 +1,7 @@
 //! Softmax over blocks of keys, for one vector row of queries.
 
 use crate::gemm::element::{Operand, Scales};
-use crate::gemm::tile::{NV, Sums, WHOLE_STRIPS, multiply, nr};
+use crate::gemm::tile::{Epilogue, NV, Sums, WHOLE_STRIPS, multiply, nr};
 use crate::isa::{BLOCK, Isa, MAX_LANES};
 use crate::math::exp2;
 
@@ -104,20 +104,36 @@ fn score<I: Isa, E: Operand>(
     for ((keys, scores), first) in
         keys.zip(scores.chunks_mut(strip * nr)).zip((start..).step_by(strip))
     {
-        multiply::<I, E>(v, keys, packed.queries, sums, |m, product| {
-            let Some(to) = scores.get_mut(m * nr..(m + 1) * nr) else { return };
-            let mut scores =
-                [E::value(v, product[0], Scales::NONE), E::value(v, product[1], Scales::NONE)];
-            if let Some(bias) = bias {
-                scores = bias.add(v, first + m, scores);
-            }
-            for n in 0..NV {
-                peaks[n] = v.max(peaks[n], scores[n]);
-                v.store(scores[n], &mut to[n * I::LANES..]);
-            }
-        });
+        let mut epilogue = Scores { bias, first, scores, peaks };
+        multiply::<I, E>(v, keys, packed.queries, sums, &mut epilogue);
+        peaks = epilogue.peaks;
     }
     peaks
+}
+
+/// Writes the scores of a strip of keys and keeps the largest.
+struct Scores<'a, I: Isa> {
+    bias: Option<Bias<I>>,
+    /// Position of the strip's first key.
+    first: usize,
+    /// Scores of the strip; it ends with the last key.
+    scores: &'a mut [f32],
+    peaks: [I::F32; NV],
+}
+
+impl<I: Isa, E: Operand> Epilogue<I, E> for Scores<'_, I> {
+    #[inline(always)]
+    fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
+        let Some(to) = self.scores.get_mut(m * nr::<I>()..(m + 1) * nr::<I>()) else { return };
+        let mut scores = [E::value(v, sums[0], Scales::NONE), E::value(v, sums[1], Scales::NONE)];
+        if let Some(bias) = &self.bias {
+            scores = bias.add(v, self.first + m, scores);
+        }
+        for n in 0..NV {
+            self.peaks[n] = v.max(self.peaks[n], scores[n]);
+            v.store(scores[n], &mut to[n * I::LANES..]);
+        }
+    }
 }
 
 /// `2^(score − peak)` of a block, added to `totals` and packed as a panel, with the keys as its
@@ -134,27 +150,24 @@ fn exponentiate<I: Isa, E: Operand>(
     let steps = scores.chunks_exact(E::DEPTH * nr);
     let (rest, whole) = (steps.remainder(), steps.len());
     let (full, empty) = probabilities.split_at_mut(whole * nr);
-    let mut probability = |n, score| {
-        let p = E::exp2(v, v.sub(score, peaks[n]));
-        totals[n] = v.add(totals[n], p);
-        p
-    };
     for (rows, to) in steps.zip(full.chunks_exact_mut(nr)) {
         for n in 0..NV {
-            let first = probability(n, v.load(&rows[n * I::LANES..]));
-            let second = match E::DEPTH {
-                1 => first,
-                _ => probability(n, v.load(&rows[nr + n * I::LANES..])),
-            };
+            let first = E::exp2(v, v.sub(v.load(&rows[n * I::LANES..]), peaks[n]));
+            totals[n] = v.add(totals[n], first);
+            let mut second = first;
+            if E::DEPTH > 1 {
+                second = E::exp2(v, v.sub(v.load(&rows[nr + n * I::LANES..]), peaks[n]));
+                totals[n] = v.add(totals[n], second);
+            }
             E::store(v, [first, second], &mut to[n * I::LANES..]);
         }
     }
-    let mut rest = rest.chunks_exact(nr);
-    for to in empty.chunks_exact_mut(nr) {
-        let row = rest.next();
+    empty.fill(E::Step::default());
+    if !rest.is_empty() {
         for n in 0..NV {
-            let p = row.map_or(v.splat(0.0), |row| probability(n, v.load(&row[n * I::LANES..])));
-            E::store(v, [p, v.splat(0.0)], &mut to[n * I::LANES..]);
+            let last = E::exp2(v, v.sub(v.load(&rest[n * I::LANES..]), peaks[n]));
+            totals[n] = v.add(totals[n], last);
+            E::store(v, [last, v.splat(0.0)], &mut empty[n * I::LANES..]);
         }
     }
 }
@@ -175,12 +188,24 @@ fn accumulate<I: Isa, E: Operand>(
     let values = packed.values.chunks_exact(strip * E::steps(packed.len));
     for (values, context) in values.zip(context.chunks_exact_mut(strip * nr)) {
         let values = &values[from..][..strip * steps];
-        multiply::<I, E>(v, values, probabilities, sums, |m, product| {
-            for n in 0..NV {
-                let x = E::value(v, product[n], Scales::NONE);
-                let at = &mut context[m * nr + n * I::LANES..];
-                v.store(v.mul_add(v.load(at), decay[n], x), at);
-            }
-        });
+        multiply::<I, E>(v, values, probabilities, sums, &mut Context { context, decay });
+    }
+}
+
+/// Adds to rows of the context.
+struct Context<'a, I: Isa> {
+    context: &'a mut [f32],
+    decay: [I::F32; NV],
+}
+
+impl<I: Isa, E: Operand> Epilogue<I, E> for Context<'_, I> {
+    #[inline(always)]
+    fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
+        let decay = self.decay;
+        for n in 0..NV {
+            let x = E::value(v, sums[n], Scales::NONE);
+            let at = &mut self.context[m * nr::<I>() + n * I::LANES..];
+            v.store(v.mul_add(v.load(at), decay[n], x), at);
+        }
     }
 }

@@ -229,21 +229,40 @@ impl<E: Element> Kernel for Block<'_, E> {
         let Self { product, mut rect } = self;
         let (strip, steps, cols) = (product.strip, product.steps, rect.cols());
         let outputs = product.weights.columns.panel_outputs();
-        let (mut sums, end) = (Sums::new(), rect.rows().end);
+        let mut sums = Sums::new();
         for first in cols.clone().step_by(outputs) {
             let col = first / outputs * nr::<I>();
             let panel = &product.panels[col * steps..][..nr::<I>() * steps];
             for start in rect.rows().step_by(strip) {
                 let rows = &product.rows[start * steps..][..strip * steps];
-                multiply::<I, E>(v, rows, panel, &mut sums, |m, sums| {
-                    let row = start + m;
-                    if row < end {
-                        let values = product.values(v, row, col, sums);
-                        let to = &mut rect.row_mut(row)[first - cols.start..];
-                        activate(v, product.weights.activation, values, to);
-                    }
-                });
+                let mut epilogue = Epilogue { product, rect: &mut rect, start, col, first };
+                multiply::<I, E>(v, rows, panel, &mut sums, &mut epilogue);
             }
+        }
+    }
+}
+
+/// Writes a tile to the output: bias, low-rank update and activation.
+struct Epilogue<'a, 'b, E: Element> {
+    product: &'a Product<'a, E>,
+    rect: &'a mut Rect<'b>,
+    /// Row of the tile's first row.
+    start: usize,
+    /// The tile's first packed column.
+    col: usize,
+    /// The tile's first output.
+    first: usize,
+}
+
+impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, E> {
+    #[inline(always)]
+    fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
+        let row = self.start + m;
+        if row < self.rect.rows().end {
+            let values = self.product.values(v, row, self.col, sums);
+            let from = self.first - self.rect.cols().start;
+            let to = &mut self.rect.row_mut(row)[from..];
+            activate(v, self.product.weights.activation, values, to);
         }
     }
 }

@@ -50,7 +50,16 @@ impl Sums {
     }
 }
 
-/// Multiplies a strip of rows with a panel, and hands every row's sums to `each`.
+/// What is done with the sums of a tile while they are in registers.
+///
+/// A trait and no closure: its method can be `#[inline(always)]`. A closure that the compiler leaves
+/// as a call has not the features of the level, and all registers go through memory for every row.
+pub(crate) trait Epilogue<I: Isa, E: Element> {
+    /// Takes the sums of row `m` of the strip.
+    fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]);
+}
+
+/// Multiplies a strip of rows with a panel, and hands every row's sums to `epilogue`.
 ///
 /// Each sum is taken over the depth in order, so it does not depend on its place in the strip.
 #[inline(always)]
@@ -59,27 +68,31 @@ pub(crate) fn multiply<I: Isa, E: Element>(
     rows: &[E::Row],
     panel: &[E::Column],
     sums: &mut Sums,
-    mut each: impl FnMut(usize, [E::Sum<I>; NV]),
+    epilogue: &mut impl Epilogue<I, E>,
 ) {
     if I::HAS_MATRIX && E::IN_MATRIX {
         E::in_matrix(v, rows, panel, &mut sums.0);
-        for (row, sums) in sums.0.chunks_exact(nr::<I>()).enumerate() {
-            each(row, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
+        for (m, sums) in sums.0.chunks_exact(nr::<I>()).enumerate() {
+            epilogue.row(v, m, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
         }
     } else if I::LANES < MAX_LANES {
-        each_row(tile::<I, E, MR>(v, rows, panel), each);
+        finish(v, tile::<I, E, MR>(v, rows, panel), epilogue);
     } else if rows.len() * nr::<I>() == panel.len() * SHORT_MR {
-        each_row(tile::<I, E, SHORT_MR>(v, rows, panel), each);
+        finish(v, tile::<I, E, SHORT_MR>(v, rows, panel), epilogue);
     } else {
-        each_row(tile::<I, E, TALL_MR>(v, rows, panel), each);
+        finish(v, tile::<I, E, TALL_MR>(v, rows, panel), epilogue);
     }
 }
 
 #[inline(always)]
-fn each_row<S: Copy, const MR: usize>(sums: [[S; NV]; MR], mut each: impl FnMut(usize, [S; NV])) {
-    // By index: an iterator over the array would copy it, and `map` would be a call.
+fn finish<I: Isa, E: Element, const MR: usize>(
+    v: I,
+    sums: [[E::Sum<I>; NV]; MR],
+    epilogue: &mut impl Epilogue<I, E>,
+) {
+    // By index: an iterator over the array would copy it.
     for m in 0..MR {
-        each(m, sums[m]);
+        epilogue.row(v, m, sums[m]);
     }
 }
 
