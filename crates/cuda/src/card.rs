@@ -1,5 +1,6 @@
 //! The cards of this machine.
 
+use crate::Number;
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{result, sys};
@@ -43,6 +44,18 @@ pub fn cards() -> Result<Vec<Card>> {
         return Err(Error::NoBlas);
     }
     (0..count).map(|ordinal| card(ordinal, &driver)).collect()
+}
+
+/// What the tensor cores of a card multiply and is safe from overflow where there is a choice: bf16 from
+/// capability 8.0 on, f16 before.
+///
+/// # Errors
+///
+/// As [`cards`], or if there is no such card.
+pub fn best_number(ordinal: usize) -> Result<Number> {
+    let cards = cards()?;
+    let card = cards.get(ordinal).ok_or(Error::NoCard { ordinal, count: cards.len() })?;
+    Ok(if card.capability.0 >= 8 { Number::Bf16 } else { Number::F16 })
 }
 
 /// As the driver counts: 1000 · major + 10 · minor.
