@@ -72,7 +72,7 @@ fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Resu
     let loaded = memory::peak();
     let cost = Cost::new(&checkpoint, cpu.precision);
     bar.set_message("checking its results");
-    let check = check::run(&checkpoint, &*forward, &cost, &cpu)?;
+    let check = check::run(&checkpoint, &*forward, &cost, cpu.precision)?;
     bar.set_message("measuring the machine");
     let before = Peaks::measure(&cpu)?;
     // Both took memory of their own.

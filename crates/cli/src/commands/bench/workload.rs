@@ -75,11 +75,32 @@ fn fits(lengths: &[usize], config: &EncoderConfig) -> bool {
     lengths.iter().all(|&length| length <= config.max_tokens)
 }
 
-/// A few short texts, some with a task, to check results with.
-pub(super) fn sample(config: &EncoderConfig) -> Batch {
-    let lengths = [29, 5, 14].map(|length: usize| length.min(config.max_tokens));
-    let last = config.tasks.len().checked_sub(1);
-    batch(&Random::seeded().texts(&lengths, config), &[None, last, last.map(|_| 0)])
+/// What results are checked with.
+pub(super) struct Sample {
+    /// A few short texts, some with a task.
+    pub(super) texts: Batch,
+    /// The same, and a longer one after them, so that all of a batch's machinery takes part. It
+    /// changes nothing for the others.
+    pub(super) among_others: Batch,
+}
+
+impl Sample {
+    /// Texts of about `tokens` tokens, 48 at most and 2 a text at least.
+    pub(super) fn new(config: &EncoderConfig, tokens: usize) -> Self {
+        const LENGTHS: [usize; 3] = [29, 5, 14];
+        const OTHER: usize = 200;
+        let shortened =
+            |length: usize| (length * tokens.min(48) / 48).max(2).min(config.max_tokens);
+        let mut random = Random::seeded();
+        let texts = random.texts(&LENGTHS.map(shortened), config);
+        let last = config.tasks.len().checked_sub(1);
+        let texts = batch(&texts, &[None, last, last.map(|_| 0)]);
+        let mut among_others = texts.clone();
+        for other in random.texts(&[OTHER.min(config.max_tokens)], config) {
+            among_others.push(&other, None);
+        }
+        Self { texts, among_others }
+    }
 }
 
 /// `texts` with the adapters in turn.
@@ -92,10 +113,10 @@ fn batch(texts: &Texts, adapters: &[Option<usize>]) -> Batch {
 }
 
 /// Numbers that are the same in every run: xorshift64* (Vigna 2016).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn seeded() -> Self {
+    pub(super) fn seeded() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
     }
 
@@ -106,12 +127,12 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn within(&mut self, range: RangeInclusive<usize>) -> usize {
+    pub(super) fn within(&mut self, range: RangeInclusive<usize>) -> usize {
         let count = (range.end() - range.start() + 1) as u64;
         range.start() + (((self.next() >> 32) * count) >> 32) as usize
     }
 
-    fn texts(&mut self, lengths: &[usize], config: &EncoderConfig) -> Texts {
+    pub(super) fn texts(&mut self, lengths: &[usize], config: &EncoderConfig) -> Texts {
         let largest = config.vocab.saturating_sub(1);
         let mut text = |&length| (0..length).map(|_| self.within(0..=largest) as u32).collect();
         lengths.iter().map(|length: &usize| text(length)).collect()
@@ -181,6 +202,21 @@ mod tests {
         assert_eq!(names, ["1×16", "1×128", "8×128"]);
         assert_eq!(workloads.left_out.len(), 5);
         assert_eq!(workloads.left_out[0], "32 ragged is left out: the limit is 200 tokens a text");
-        assert!(lengths(&sample(&config)).iter().sum::<usize>() <= 48);
+    }
+
+    #[test]
+    fn a_sample_has_the_tokens_that_are_asked_for_and_is_part_of_a_larger_batch() {
+        let mut config = config();
+        let lengths_of = |config: &EncoderConfig, tokens| {
+            let Sample { texts, among_others } = Sample::new(config, tokens);
+            assert_eq!(among_others.ids()[..texts.tokens()], *texts.ids());
+            assert!(among_others.tokens() > texts.tokens());
+            lengths(&texts)
+        };
+        assert_eq!(lengths_of(&config, usize::MAX), [29, 5, 14]);
+        assert_eq!(lengths_of(&config, 16), [9, 2, 4]);
+        assert_eq!(lengths_of(&config, 0), [2, 2, 2]);
+        config.max_tokens = 10;
+        assert_eq!(lengths_of(&config, 48), [10, 5, 10]);
     }
 }
