@@ -58,7 +58,7 @@ pub(crate) struct ModelArguments {
 }
 
 /// What models run on, and how much of it they may take.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DeviceArguments {
     #[command(flatten)]
     pub(crate) arithmetic: ArithmeticArguments,
@@ -69,7 +69,7 @@ pub(crate) struct DeviceArguments {
 }
 
 /// What computes, and how.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct ArithmeticArguments {
     /// Arithmetic: optimised for this processor, or the plain loops that define what is right
     #[arg(long, value_enum, default_value_t = DeviceKind::Cpu, env = "KOKESHI_DEVICE")]
@@ -277,7 +277,8 @@ pub(crate) enum ModelsCommand {
     Pull(PullArguments),
     /// Show a model's configuration, tensors, tasks, tokenizer and licence
     Info(InfoArguments),
-    /// Compare a model with vectors published for the released weights
+    /// Compare a model with vectors published for the released weights; products are in f32 unless
+    /// --precision says otherwise
     Verify(VerifyArguments),
     /// Write a checkpoint with random weights, to see size, memory and speed without a download
     Synthesize(SynthesizeArguments),
