@@ -58,7 +58,7 @@ pub(crate) struct ModelArguments {
 }
 
 /// What models run on, and how much of it they may take.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DeviceArguments {
     #[command(flatten)]
     pub(crate) arithmetic: ArithmeticArguments,
@@ -69,10 +69,17 @@ pub(crate) struct DeviceArguments {
 }
 
 /// What computes, and how.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct ArithmeticArguments {
-    /// Arithmetic: optimised for this processor, or the plain loops that define what is right
-    #[arg(long, value_enum, default_value_t = DeviceKind::Cpu, env = "KOKESHI_DEVICE")]
+    /// What computes: `cpu`, an NVIDIA card (`cuda`, or `cuda:1` for the second), `auto` for a card if
+    /// there is one, or `reference` for the plain loops that define what is right
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        value_parser = DeviceKind::parse,
+        default_value = "auto",
+        env = "KOKESHI_DEVICE"
+    )]
     pub(crate) device: DeviceKind,
     /// Worker threads; the default is one a core. The vectors do not depend on it
     #[arg(
@@ -86,7 +93,7 @@ pub(crate) struct ArithmeticArguments {
     #[arg(long, value_name = "LEVEL", value_parser = level, env = "KOKESHI_SIMD_LEVEL")]
     pub(crate) simd_level: Option<Level>,
     /// How products are computed; the default is `bf16` where the model is stored so and the
-    /// processor multiplies it, else `f32`
+    /// processor multiplies it, else `f32`; on a card `bf16`, and `f16` on old ones
     #[arg(long, value_enum, env = "KOKESHI_PRECISION")]
     pub(crate) precision: Option<Precision>,
 }
@@ -97,15 +104,35 @@ pub(crate) enum Precision {
     F32,
     /// Factors are rounded to bf16: vectors move by less than 0.0002 in cosine
     Bf16,
+    /// On a card: states and weights in f16
+    F16,
     /// Linear layers in eight bits: half the memory of bf16; vectors move by less than 0.005 in
     /// cosine
     Int8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceKind {
+    Auto,
     Cpu,
+    Cuda(usize),
     Reference,
+}
+
+impl DeviceKind {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "reference" => Ok(Self::Reference),
+            _ => {
+                let ordinal = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                let known = "it is auto, cpu, cuda, cuda:N (N is the number of a card, from 0) or reference";
+                ordinal.map(Self::Cuda).ok_or_else(|| known.to_owned())
+            }
+        }
+    }
 }
 
 /// A level that this processor can run.
@@ -277,7 +304,8 @@ pub(crate) enum ModelsCommand {
     Pull(PullArguments),
     /// Show a model's configuration, tensors, tasks, tokenizer and licence
     Info(InfoArguments),
-    /// Compare a model with vectors published for the released weights
+    /// Compare a model with vectors published for the released weights; products are in f32 unless
+    /// --precision says otherwise
     Verify(VerifyArguments),
     /// Write a checkpoint with random weights, to see size, memory and speed without a download
     Synthesize(SynthesizeArguments),

@@ -99,7 +99,7 @@ impl Forward for Gated {
         });
         if !opened {
             self.gate.change(|state| state.stopped += 1);
-            return None;
+            return Ok(None);
         }
         let bad = self.config().tasks.iter().position(|task| task.name == BAD_TASK);
         assert!(!batch.adapters().contains(&bad), "a bad task");

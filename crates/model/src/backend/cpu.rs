@@ -107,8 +107,8 @@ impl Backend for Cpu {
             Precision::F32 => Storage::F32,
         };
         let layer = Layer { rows: matrix.rows, inputs: matrix.inputs, bias, lora, activation };
-        let mut read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
-        let packed = Weights::pack(self.level, storage, layer, &mut read_row);
+        let read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
+        let packed = Weights::pack(&self.threads, self.level, storage, layer, &read_row);
         matrix.release();
         Ok(packed)
     }
