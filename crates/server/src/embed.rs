@@ -157,7 +157,7 @@ impl App {
     async fn prepare(self: &Arc<Self>, request: EmbedRequest, caller: &Caller) -> Outcome<Ready> {
         let entry = self.registry.find(request.model.as_deref())?.entry;
         if let Some(running) = self.registry.at_hand(entry) {
-            running.check_room()?;
+            running.check_room(&caller.name)?;
         }
         let (app, caller) = (Arc::clone(self), caller.clone());
         self.compute(move || app.prepare_now(request, &caller)).await?

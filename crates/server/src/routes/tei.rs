@@ -78,7 +78,7 @@ pub(crate) async fn embed_all(
 /// The states of one text after the other: they are megabytes each, and no queue holds them.
 fn all_states(app: &App, caller: &Caller, texts: &[String], task: &Task) -> Outcome<Vec<u8>> {
     let running = app.registry.run(app.registry.find(None)?.entry)?;
-    running.check_room()?;
+    running.check_room(&caller.name)?;
     let (model, mut out) = (&running.model, vec![b'[']);
     let options = Options { task: app.task(model, task, None, caller), ..Options::default() };
     let inputs: Vec<_> =
