@@ -35,10 +35,12 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
 
 /// A wrong type may stand before the place where a body stops being JSON.
 fn check_syntax(body: &[u8]) -> Outcome<()> {
+    // JSON is UTF-8, which `serde_json` does not look at in strings that it skips.
+    std::str::from_utf8(body).map_err(|error| no_json(&error))?;
     serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| no_json(&error))
 }
 
-fn no_json(error: &serde_json::Error) -> Problem {
+fn no_json(error: &dyn std::error::Error) -> Problem {
     Problem::bad_request("INPUT_INVALID_JSON", format!("the body is not valid JSON: {error}"))
 }
 
