@@ -16,6 +16,9 @@ use axum::response::{IntoResponse, Response};
 use kokeshi::{Input, Options};
 use std::sync::Arc;
 
+/// Most tokens of a request for states: in JSON, those of v3 take some 12 KB each.
+const STATE_TOKENS: usize = 16384;
+
 /// Embed texts
 #[utoipa::path(
     post,
@@ -119,6 +122,13 @@ fn check_all(
     let inputs = texts.iter().map(|text| Input::new(text).options(options.clone()));
     let tokens = running.model.prepare(&inputs.collect::<Vec<_>>())?.tokens();
     app.check_tokens(tokens)?;
+    if tokens > STATE_TOKENS {
+        let message = format!(
+            "the request has {tokens} tokens, and the states of at most {STATE_TOKENS} are given \
+             at once; send fewer texts"
+        );
+        return Err(Problem::bad_request("INPUT_TOO_LONG", message));
+    }
     caller.charge(tokens)?;
     Ok((running, options))
 }
