@@ -4,7 +4,7 @@ import time
 
 import texts
 from load import Load, in_window, milliseconds, percentile, throughput
-from program import Server
+from program import Processor, Server
 from report import Row
 from throughput import capacity
 
@@ -18,9 +18,9 @@ async def overload(options):
         load = Load(server.address, texts.mixed(options.texts, seed=1))
         await load.learn()
         tokens, requests = await capacity(load)
-        cpu, start = time.process_time(), time.perf_counter()
+        processor, start = Processor(server), time.perf_counter()
         samples = await load.open(TIMES * requests, options.seconds)
-        generator = (time.process_time() - cpu) / (time.perf_counter() - start)
+        cores = processor.cores()
         again = await load.client.post("/v1/embeddings", load.bodies[0])
     refused = [sample for sample in samples if sample.status == 429]
     good = [sample for sample in samples if sample.status == 200 and not sample.error]
@@ -55,6 +55,6 @@ async def overload(options):
             f"≥ {GOODPUT}", whole >= GOODPUT * tokens),
         Row("accepted requests", milliseconds([s.done - s.due for s in in_window(
             good, full, start + options.seconds)])),
-        Row("load generator", f"{generator:.2f} cores"),
+        Row("processor", cores),
         Row("afterwards", f"{again.status}", "200", again.status == 200),
     ]

@@ -1,6 +1,7 @@
 """The program under test: started on a free port, watched, stopped."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,29 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Processor:
+    """Who uses the cores from now on: the server, this process, and others, which spoil a figure."""
+
+    def __init__(self, server):
+        self.server = server
+        self.start = self.now()
+
+    def now(self):
+        # user, nice, system; irq, softirq, steal.
+        fields = [int(field) for field in Path("/proc/stat").read_text().split()[1:9]]
+        busy = (sum(fields[:3]) + sum(fields[5:])) / TICKS
+        return time.perf_counter(), self.server.seconds(), time.process_time(), busy
+
+    def cores(self):
+        """A row's text."""
+        wall, server, ours, busy = (b - a for a, b in zip(self.start, self.now()))
+        others = max(0.0, busy - server - ours)
+        shares = (("server", server), ("load generator", ours), ("others", others))
+        return ", ".join(f"{name} {seconds / wall:.2f}" for name, seconds in shares) + " cores"
 
 
 class Server:
@@ -57,7 +81,7 @@ class Server:
     def seconds(self):
         """Processor time of the process so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / 100
+        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

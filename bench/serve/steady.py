@@ -2,11 +2,10 @@
 
 import asyncio
 import statistics
-import time
 
 import texts
 from load import Load, latencies, milliseconds
-from program import Server
+from program import Processor, Server
 from report import Row
 from throughput import capacity
 
@@ -25,9 +24,9 @@ async def steady(options):
         tokens, requests = await capacity(load)
         memory = []
         watch = asyncio.create_task(watched(server, memory))
-        cpu, start = time.process_time(), time.perf_counter()
+        processor = Processor(server)
         samples = await load.open(SHARE * requests, options.seconds)
-        generator = (time.process_time() - cpu) / (time.perf_counter() - start)
+        cores = processor.cores()
         watch.cancel()
     first, last = tenths(memory)[WARM_UP_TENTHS], tenths(memory)[-1]
     faults = [s.error or s.status for s in samples if s.status != 200 or s.error]
@@ -46,7 +45,7 @@ async def steady(options):
     for kind, chosen in by_length(load, samples):
         rows.append(Row(kind, milliseconds(latencies(chosen))))
     return rows + [
-        Row("load generator", f"{generator:.2f} cores, at most {1e3 * late:.0f} ms late"),
+        Row("processor", f"{cores}; the generator was at most {1e3 * late:.0f} ms late"),
         Row("resident memory over time", ", ".join(mebibytes(one) for one in tenths(memory))),
         Row("its growth", f"{mebibytes(first)} after warm-up, {mebibytes(last)} at the end: "
                           f"{growth:+.2%}", f"< {GROWTH:.0%}", growth < GROWTH),
