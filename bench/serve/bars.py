@@ -53,7 +53,8 @@ def arguments():
     parser.add_argument("--requests", type=int, default=10_000, help="of `hostile`")
     parser.add_argument("--seed", type=int, default=1, help="of `hostile`")
     parser.add_argument("--only", type=int, help="of `hostile`: this request alone, and shown")
-    parser.add_argument("--model", type=Path, help="of `short`: a checkpoint folder")
+    parser.add_argument("--model", type=Path, help="of `short`: a checkpoint folder, instead of a "
+                        "synthetic one of the released shape")
     parser.add_argument(
         "--serve", action="append", default=[], metavar="OPTION",
         help="an option for the server, as --serve=--queue-tokens=65536; of `overload`",

@@ -1,6 +1,7 @@
 """What a bar was measured to be, and the table of all."""
 
 import json
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,12 +37,23 @@ def show(name, rows):
         print(f"  {row.what}: {row.measured}{bar}", flush=True)
 
 
+def commit():
+    """The last commit of what was measured; `-dirty` where files differ from it."""
+    paths = ["--", "crates", "Cargo.lock", "bench/serve/*.py"]
+    git = lambda *what: subprocess.run(  # noqa: E731
+        ["git", *what, *paths], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return git("log", "-1", "--abbrev=12", "--format=%h") + "-dirty" * bool(
+        git("status", "--porcelain")
+    )
+
+
 def keep(name, rows, command):
     """Puts a bar's rows into results.json, and writes the table of all that are there."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results[name] = {
         "command": command,
-        "commit": machine.commit(ROOT),
+        "commit": commit(),
         "machine": machine.describe(),
         "rows": [asdict(row) for row in rows],
     }

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import shutil
 import statistics
+import subprocess
 import time
 
 import texts
 from load import PATH, milliseconds, percentile
 from client import Client
-from program import Server
+from program import ROOT, Server
 from report import Row
 
 QUERY_TOKENS = 16
@@ -21,7 +23,8 @@ BAR_SECONDS = 0.400
 
 
 async def short(options):
-    with Server(options.program, "--model", str(options.model)) as server:
+    model = options.model or synthetic(options.program)
+    with Server(options.program, "--model", str(model)) as server:
         client = Client(server.address)
         query = await sized(client, QUERY_TOKENS)
         document = await sized(client, DOCUMENT_TOKENS)
@@ -44,6 +47,17 @@ async def short(options):
         Row("p95 behind documents", f"{1e3 * slow:.1f} ms",
             f"≤ {1e3 * BAR_SECONDS:.0f} ms + {1e3 * compute:.1f} ms", slow <= allowed),
     ]
+
+
+def synthetic(program):
+    """A checkpoint of the released v3 shape with random weights, written once."""
+    folder = ROOT / "target" / "synthetic-v3"
+    if not folder.exists():
+        partial = folder.with_name("synthetic-v3.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        subprocess.run([program, "models", "synthesize", partial], check=True)
+        partial.rename(folder)
+    return folder
 
 
 async def sized(client, tokens):
