@@ -35,7 +35,6 @@ async def short(options):
         end = time.perf_counter() + options.seconds
         behind = await queries(client, query, right, lambda _: time.perf_counter() >= end)
         await documents.end()
-        done = await metric(client, "kokeshi_tokens_total")
     compute = statistics.median(alone)
     allowed = compute + BAR_SECONDS
     slow = percentile(behind, 0.95)
@@ -43,7 +42,6 @@ async def short(options):
         Row("query alone", f"{milliseconds(alone)} ({len(alone)})"),
         Row("query behind documents", f"{milliseconds(behind)} ({len(behind)})"),
         Row("documents beside them", f"{documents.answered} answered, {DOCUMENTS} always waiting"),
-        Row("tokens in all", f"{done:.0f}"),
         Row("p95 behind documents", f"{1e3 * slow:.1f} ms",
             f"≤ {1e3 * BAR_SECONDS:.0f} ms + {1e3 * compute:.1f} ms", slow <= allowed),
     ]
@@ -109,10 +107,3 @@ class Documents:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if ended:
             raise ended[0].exception() or SystemExit("documents ended early")
-
-
-async def metric(client, name):
-    """The sum of a metric over its labels."""
-    text = (await client.get("/metrics")).body.decode()
-    lines = (line for line in text.splitlines() if line.startswith(name))
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

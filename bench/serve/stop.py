@@ -30,6 +30,7 @@ async def stop(options):
     lost = [s for s in samples if s.sent < signalled and s.request_id not in answered]
     unheard = [i for i in logged if i.startswith("load-") and i not in answered]
     at_signal = [s for s in samples if s.sent < signalled <= s.done]
+    last = max((s.done for s in at_signal), default=signalled)
     refused = [s for s in samples if s.status == 503]
     others = {s.status for s in samples} - {0, 200, 503}
     told = sum(s.retry_after is not None for s in refused)
@@ -44,6 +45,6 @@ async def stop(options):
                              f"refused with 503, {told} of them with Retry-After; "
                              f"{len(late)} found no server", "nothing else",
             told == len(refused) and not others),
-        Row("the last answer", f"{max(s.done for s in at_signal) - signalled:.2f} s after the signal"),
+        Row("the last answer", f"{last - signalled:.2f} s after the signal"),
         Row("the server ended", f"after {stopped:.2f} s with status {status}", "0", status == 0),
     ]
