@@ -110,6 +110,9 @@ fn tei_tells_of_the_model_and_gives_the_state_of_every_token() {
         let sum: f32 = states.iter().map(|state| state[dimension]).sum();
         assert!((sum / states.len() as f32 - mean).abs() < 1e-5);
     }
+    let many = server.post("/embed_all", &json!({"inputs": vec!["word ".repeat(6000); 3]}));
+    assert_eq!(many.status, 400);
+    assert!(many.json()["error"].as_str().expect("an error").contains("at most 16384"));
     let error = server.post("/embed", &json!({"inputs": 7}));
     assert_eq!(error.status, 422);
     assert_eq!(error.json()["error_type"], "Validation");
