@@ -138,7 +138,7 @@ impl<E: Operand> Kernel for Head<'_, E> {
     fn run<I: Isa>(self, v: I) {
         let Self { source, mut out, scratch, .. } = self;
         let (dim, len, nr) = (source.heads.head_dim, source.sequence.len(), nr::<I>());
-        let strip = strip_rows::<E>(I::HAS_MATRIX);
+        let strip = strip_rows::<E>(I::LANES, I::HAS_MATRIX);
         let rows = dim.next_multiple_of(strip);
         let (steps, key_steps) = (E::steps(dim), E::steps(len));
         let [keys, values, operands, floats] = scratch;

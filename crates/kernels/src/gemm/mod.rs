@@ -105,7 +105,7 @@ impl Call<'_> {
     ) {
         let Self { threads, weights, adapters, .. } = *self;
         let (steps, has_matrix) = (E::steps(weights.inputs), weights.level.has_matrix());
-        let strip = strip_rows::<E>(has_matrix);
+        let strip = strip_rows::<E>(weights.level.lanes(), has_matrix);
         let rows = rows.take(adapters.len().next_multiple_of(strip) * steps);
         self.prepare_rows::<E>(strip, steps, rows, scales, down);
         let product = Product::<E> { weights, panels, strip, steps, rows, scales, down, adapters };
@@ -254,18 +254,20 @@ impl<E: Element> Product<'_, E> {
     #[inline(always)]
     fn values<I: Isa>(&self, v: I, row: usize, col: usize, sums: [E::Sum<I>; NV]) -> [I::F32; NV] {
         let (weights, row_scale) = (self.weights, self.scales[row]);
-        let mut values = [0, 1].map(|n| {
+        let mut values = [v.splat(0.0); NV];
+        for n in 0..NV {
             let scales = weights.scales(row_scale, col + n * I::LANES);
             let value = E::value(v, sums[n], scales);
-            v.add(value, v.load(&weights.bias[col + n * I::LANES..]))
-        });
+            values[n] = v.add(value, v.load(&weights.bias[col + n * I::LANES..]));
+        }
         if let (Some(bank), Some(adapter)) = (&weights.lora, self.adapters[row]) {
             let width = weights.bias.len();
             let down = &self.down[row * bank.rank..][..bank.rank];
             let up = &bank.up[adapter * bank.rank * width..][..bank.rank * width];
             for (&down, up) in down.iter().zip(up.chunks_exact(width)) {
-                for (n, value) in values.iter_mut().enumerate() {
-                    *value = v.mul_add(v.splat(down), v.load(&up[col + n * I::LANES..]), *value);
+                for n in 0..NV {
+                    let up = v.load(&up[col + n * I::LANES..]);
+                    values[n] = v.mul_add(v.splat(down), up, values[n]);
                 }
             }
         }
@@ -287,12 +289,12 @@ fn activate<I: Isa>(v: I, activation: Option<Activation>, [a, b]: [I::F32; NV], 
 #[inline(always)]
 fn store<I: Isa, const N: usize>(v: I, row: [I::F32; N], to: &mut [f32]) {
     if to.len() >= N * I::LANES {
-        for (n, x) in row.into_iter().enumerate() {
-            v.store(x, &mut to[n * I::LANES..]);
+        for n in 0..N {
+            v.store(row[n], &mut to[n * I::LANES..]);
         }
     } else {
-        for (x, to) in row.into_iter().zip(to.chunks_mut(I::LANES)) {
-            v.store_partial(x, to);
+        for (n, to) in to.chunks_mut(I::LANES).take(N).enumerate() {
+            v.store_partial(row[n], to);
         }
     }
 }

@@ -5,13 +5,16 @@
 //! elsewhere it is what the registers hold.
 
 use super::element::Element;
-use crate::isa::{BLOCK, Isa, MATRIX, Product};
+use crate::isa::{BLOCK, Isa, MATRIX, MAX_LANES, Product};
 
-/// Rows of the register tile.
-const MR: usize = 6;
-/// Vectors in a row of the tile. 6 × 2 accumulators, 2 vectors of B and 1 broadcast of A fill 15 of
-/// the 16 registers of AVX2, and 12 independent sums hide the latency of a fused multiply-add.
+/// Vectors in a row of the register tile.
 pub(crate) const NV: usize = 2;
+/// Rows of the tile in 16 registers: 6 × 2 sums, 2 vectors of B and 1 broadcast of A fill 15 of them,
+/// and 12 independent sums hide the latency of a fused multiply-add.
+const MR: usize = 6;
+/// Rows of the tile in the 32 registers of AVX-512: 24 sums, so that loads and broadcasts are 14 to
+/// 24 multiplications and not 8 to 12.
+const LONG_MR: usize = 12;
 /// A number of rows that is whole strips at every level, and whole blocks of every element.
 pub(crate) const WHOLE_STRIPS: usize = 96;
 
@@ -20,9 +23,15 @@ pub(crate) const fn nr<I: Isa>() -> usize {
     NV * I::LANES
 }
 
-/// Rows of a strip, at a level with matrix hardware or without.
-pub(crate) const fn strip_rows<E: Element>(has_matrix: bool) -> usize {
-    if has_matrix && E::IN_MATRIX { MATRIX } else { MR }
+/// Rows of a strip, at a level with vectors of `lanes` and with matrix hardware or without.
+pub(crate) const fn strip_rows<E: Element>(lanes: usize, has_matrix: bool) -> usize {
+    if has_matrix && E::IN_MATRIX {
+        MATRIX
+    } else if lanes == MAX_LANES {
+        LONG_MR
+    } else {
+        MR
+    }
 }
 
 /// Where matrix hardware leaves a product.
@@ -51,16 +60,26 @@ pub(crate) fn multiply<I: Isa, E: Element>(
         for (row, sums) in sums.0.chunks_exact(nr::<I>()).enumerate() {
             each(row, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
         }
+    } else if I::LANES == MAX_LANES {
+        let sums = tile::<I, E, LONG_MR>(v, rows, panel);
+        for m in 0..LONG_MR {
+            each(m, sums[m]);
+        }
     } else {
-        for (row, sums) in tile::<I, E>(v, rows, panel).into_iter().enumerate() {
-            each(row, sums);
+        let sums = tile::<I, E, MR>(v, rows, panel);
+        for m in 0..MR {
+            each(m, sums[m]);
         }
     }
 }
 
-/// The product of a strip in registers.
+/// The product of a strip of `MR` rows in registers.
 #[inline(always)]
-fn tile<I: Isa, E: Element>(v: I, rows: &[E::Row], panel: &[E::Column]) -> [[E::Sum<I>; NV]; MR] {
+fn tile<I: Isa, E: Element, const MR: usize>(
+    v: I,
+    rows: &[E::Row],
+    panel: &[E::Column],
+) -> [[E::Sum<I>; NV]; MR] {
     let mut sums = [[E::zero(v); NV]; MR];
     let blocks = rows.chunks_exact(MR * BLOCK).zip(panel.chunks_exact(BLOCK * nr::<I>()));
     for (rows, panel) in blocks {
