@@ -61,6 +61,11 @@ impl Model {
         self.forward.config()
     }
 
+    /// What it runs on, for people: the device, and how it computes.
+    pub fn device(&self) -> String {
+        self.forward.device()
+    }
+
     /// Bytes that the weights take; the tokenizer is not counted. They include the embedding
     /// table, whose pages the system reads from its file as they are needed.
     pub fn len_bytes(&self) -> usize {
@@ -95,7 +100,7 @@ impl Model {
     ) -> Result<Vec<Embedded>> {
         let request = self.prepare(inputs)?;
         let turn = self.forward.turn(Priority::Bulk);
-        let sums = schedule::run(&*self.forward, &request, progress);
+        let sums = schedule::run(&*self.forward, &request, progress)?;
         drop(turn);
         Ok(finish::embedded(&request, sums))
     }
@@ -154,7 +159,7 @@ impl Model {
         for pass in &sequence.passes {
             batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
         }
-        Ok(self.forward.hidden_states(&batch))
+        Ok(self.forward.hidden_states(&batch)?)
     }
 }
 

@@ -45,14 +45,14 @@ fn every_fixture_follows_the_reference_on_every_device_at_every_length() {
             let mut batch = Batch::new();
             sequences.iter().for_each(|ids| batch.push(ids, Some(0)));
             let (mut worst_state, mut worst_unit) = (0.0_f32, 0.0_f32);
-            let states = encoder.hidden_states(&batch);
+            let states = encoder.hidden_states(&batch).expect("states");
             for (i, sequence) in batch.sequences().enumerate() {
                 let at = format!("{name}, {device:?}, sequence {i}");
                 let got = &states[sequence.start * hidden..sequence.end * hidden];
                 let want = &goldens.get(&format!("hidden.{i:02}")).values;
                 worst_state = worst_state.max(max_abs_diff(got, want));
                 assert_close(&at, got, want, HIDDEN);
-                let sums = encoder.pool(&batch, std::slice::from_ref(&sequence));
+                let sums = encoder.pool(&batch, std::slice::from_ref(&sequence)).expect("sums");
                 let mean: Vec<f32> = sums.iter().map(|x| x / sequence.len() as f32).collect();
                 let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
                 let unit: Vec<f32> = mean.iter().map(|x| x / norm).collect();
@@ -77,12 +77,16 @@ fn a_sequence_gives_the_same_bits_alone_and_in_a_batch() {
         let hidden = together.config().hidden;
         let mut batch = Batch::new();
         sequences.iter().for_each(|ids| batch.push(ids, None));
-        let states = together.hidden_states(&batch);
+        let states = together.hidden_states(&batch).expect("states");
         for (ids, sequence) in sequences.iter().zip(batch.sequences()) {
             let mut single = Batch::new();
             single.push(ids, Some(0));
             let got = &states[sequence.start * hidden..sequence.end * hidden];
-            assert_eq!(got, alone.hidden_states(&single), "{name}: the one task changes nothing");
+            assert_eq!(
+                got,
+                alone.hidden_states(&single).expect("states"),
+                "{name}: the one task changes nothing"
+            );
         }
     }
 }

@@ -163,7 +163,7 @@ fn batches_travel_as_lines_and_their_vectors_are_those_of_the_reference_network(
     let checkpoint = Checkpoint::open(&tiny_v3()).expect("a checkpoint");
     let reference = kokeshi_model::load(&checkpoint, &Device::Reference).expect("an encoder");
     let spans: Vec<_> = batch.sequences().collect();
-    let sums = reference.pool(&batch, &spans);
+    let sums = reference.pool(&batch, &spans).expect("sums");
     for ((got, sum), span) in got.iter().zip(sums.chunks(64)).zip(&spans) {
         for (x, sum) in got.iter().zip(sum) {
             assert!((x - sum / span.len() as f32).abs() < 2e-5, "{x}");

@@ -77,7 +77,11 @@ impl Forward for Gated {
         self.inner.len_bytes()
     }
 
-    fn hidden_states(&self, batch: &Batch) -> Vec<f32> {
+    fn device(&self) -> String {
+        self.inner.device()
+    }
+
+    fn hidden_states(&self, batch: &Batch) -> kokeshi_model::Result<Vec<f32>> {
         self.inner.hidden_states(batch)
     }
 
@@ -86,7 +90,7 @@ impl Forward for Gated {
         batch: &Batch,
         spans: &[Range<usize>],
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Option<Vec<f32>> {
+    ) -> kokeshi_model::Result<Option<Vec<f32>>> {
         let lengths = batch.sequences().map(|sequence| sequence.len()).collect();
         self.gate.change(|state| state.begun.push(lengths));
         let opened = self.gate.wait_for(|state| {

@@ -42,15 +42,17 @@ fn check<B: Backend>(checkpoint: &Checkpoint, backend: B) {
     let ids: Vec<u32> =
         serde_json::from_value(cases["debug"]["ids"].clone()).expect("a list of ids");
     let weights = read_weights(checkpoint).expect("the fixture loads");
-    let encoder = Encoder::new(&checkpoint.config, backend, weights);
+    let encoder = Encoder::new(&checkpoint.config, backend, weights).expect("the fixture loads");
     for (task, adapter) in [("none", None), ("text-matching", Some(4))] {
         let mut batch = Batch::new();
         batch.push(&ids, adapter);
         let mut points = 0;
-        let states = encoder.forward(&batch, &mut || true, &mut |layer, point, x| {
+        let pass = encoder.pass(&batch).expect("memory");
+        let states = encoder.forward(&pass, &mut || true, &mut |layer, point, x| {
             let want = golden(&goldens, task, layer, point);
             let at = format!("{:?}, {task}, layer {layer}, {point:?}", encoder.backend);
-            assert_close(&at, &encoder.backend.download(x), &want.values, TOLERANCE);
+            let got = encoder.backend.download(&pass, x).expect("states");
+            assert_close(&at, &got, &want.values, TOLERANCE);
             points += 1;
         });
         assert!(states.is_some());

@@ -55,8 +55,8 @@ pub(super) fn run(
     };
     let batch = sample(checkpoint.config());
     let spans: Vec<Range<usize>> = batch.sequences().collect();
-    let want = load(checkpoint, &device)?.pool(&batch, &spans);
-    let got = forward.pool(&batch, &spans);
+    let want = load(checkpoint, &device)?.pool(&batch, &spans)?;
+    let got = forward.pool(&batch, &spans)?;
     let agreement = Agreement::new(&got, &want, checkpoint.config().hidden, cpu.precision);
     if !agreement.holds() {
         return Err(hinted(

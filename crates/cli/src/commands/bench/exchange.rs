@@ -81,7 +81,7 @@ pub(super) fn answer(
         let line = parse(&document)?;
         let batch = batch(&line, forward.config())
             .with_context(|| format!("{}: `{}`", document.origin, line.name))?;
-        let (seconds, sums) = timing::pass(forward, &batch);
+        let (seconds, sums) = timing::pass(forward, &batch)?;
         let texts = batch.sequences().zip(sums.chunks(forward.config().hidden));
         let mean = |sum: &[f32], len: usize| sum.iter().map(|x| x / len as f32).collect();
         let vectors = texts.map(|(sequence, sum)| mean(sum, sequence.len())).collect();

@@ -78,7 +78,7 @@ fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Resu
     // Both took memory of their own.
     let forgotten = memory::forget_peak();
     let Workloads { turns, left_out } = Workloads::new(checkpoint.config());
-    let timed = timed(&*forward, &turns, arguments.quick, &bar);
+    let timed = timed(&*forward, &turns, arguments.quick, &bar)?;
     let peak_resident_bytes = memory::peak().max(loaded).filter(|_| forgotten);
     bar.set_message("measuring the machine again");
     let peaks = before.highest(Peaks::measure(&cpu)?);
@@ -103,12 +103,13 @@ fn timed<'a>(
     turns: &'a [Vec<Workload>],
     quick: bool,
     bar: &ProgressBar,
-) -> Vec<(&'a Workload, Vec<f64>)> {
-    let timed = turns.iter().flat_map(|turn| {
+) -> kokeshi_model::Result<Vec<(&'a Workload, Vec<f64>)>> {
+    let mut timed = Vec::new();
+    for turn in turns {
         bar.set_message(format!("timing {}", turn.last().map_or("", |workload| workload.name)));
-        turn.iter().zip(timing::time(forward, turn, quick))
-    });
-    timed.collect()
+        timed.extend(turn.iter().zip(timing::time(forward, turn, quick)?));
+    }
+    Ok(timed)
 }
 
 /// The CPU, with what its defaults stand for.
@@ -128,6 +129,7 @@ impl Cpu {
                 let threads = threads.unwrap_or_else(Threads::available);
                 Ok(Self { threads, level, precision: precision.unwrap_or_else(default) })
             }
+            Device::Cuda { .. } => todo_cuda(),
             Device::Reference => Err(usage(
                 "`--device reference` is what results are checked against, and too slow to be timed",
             )),
