@@ -196,7 +196,7 @@ fn scopeguard(app: &Arc<App>) -> impl Drop + use<> {
 }
 
 /// Paths that need no key: probes, and the description of the API.
-fn is_public(path: &str) -> bool {
+pub(crate) fn is_public(path: &str) -> bool {
     matches!(
         path,
         "/" | "/health" | "/live" | "/ready" | "/docs" | "/openapi.json" | "/api/version"

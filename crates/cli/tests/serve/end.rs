@@ -97,7 +97,7 @@ fn the_description_names_every_path_and_the_page_downloads_nothing() {
 #[cfg(unix)]
 #[test]
 fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
-    // Other tests may have the cores.
+    // Other tests may keep the cores busy for longer than the default.
     let mut server = Server::start(&["--drain-timeout", "300"]);
     let long = json!({"input": vec!["word ".repeat(4000); 12]}).to_string();
     let mut streams: Vec<_> = (0..4)

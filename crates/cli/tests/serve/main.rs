@@ -3,6 +3,7 @@
 
 mod access;
 mod classify;
+mod description;
 mod dialects;
 mod embeddings;
 mod end;

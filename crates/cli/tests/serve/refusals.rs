@@ -67,8 +67,17 @@ fn other_refusals_have_the_codes_of_the_service() {
     post(&json!({"input": "x".repeat(200_000)})).refused(413, "INPUT_TOO_LARGE");
     server.get("/v1/embeddings").refused(405, "METHOD_NOT_ALLOWED");
     server.get("/nothing").refused(404, "RESOURCE_NOT_FOUND");
+    server.get("/v1/models/%ff").refused(400, "INPUT_INVALID");
+    server.send("DELETE", "/v1/classifiers/%ff", &[], b"").refused(400, "INPUT_INVALID");
     let raw = |body: &[u8]| server.send("POST", "/v1/embeddings", &[], body);
-    for body in [&b"{"[..], b"", b"nonsense", b"{\"input\": \"\xff\"}", b"{\"input\":\"x\"} more"] {
+    for body in [
+        &b"{"[..],
+        b"",
+        b"nonsense",
+        b"{\"input\": \"\xff\"}",
+        b"{\"input\": \"x\", \"unknown\": \"\xff\"}",
+        b"{\"input\":\"x\"} more",
+    ] {
         raw(body).refused(400, "INPUT_INVALID_JSON");
     }
     raw(b"{\"input\": \"x\", \"unknown\": \"\xff\"}").refused(400, "INPUT_INVALID_JSON");

@@ -13,6 +13,7 @@ pub(crate) mod vectors;
 
 use crate::problem::{Outcome, Problem};
 use serde::de::{DeserializeOwned, IgnoredAny};
+use std::fmt::Display;
 
 /// Reads a JSON object. A wrong type is a 422 that names the field; what is no JSON is a 400.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
@@ -40,7 +41,7 @@ fn check_syntax(body: &str) -> Outcome<()> {
     serde_json::from_str::<IgnoredAny>(body).map(drop).map_err(|error| no_json(&error))
 }
 
-fn no_json(error: &dyn std::error::Error) -> Problem {
+fn no_json(error: &impl Display) -> Problem {
     Problem::bad_request("INPUT_INVALID_JSON", format!("the body is not valid JSON: {error}"))
 }
 
