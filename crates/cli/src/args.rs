@@ -285,14 +285,25 @@ pub(crate) struct BenchArguments {
     /// Also draw the shares of the floor into an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+    /// Measure memory instead of time: what is resident beside the pages of mapped files after
+    /// loading, with a batch of 8×512 tokens, and after BATCHES of 1 to 8 texts of 8 to 512 tokens
+    #[arg(
+        long,
+        value_name = "BATCHES",
+        num_args = 0..=1,
+        default_missing_value = "1000",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with_all = ["quick", "svg"]
+    )]
+    pub(crate) memory: Option<u32>,
     /// Print the batches instead of timing them, so that other programs can be timed over the same
     /// tokens: a line of JSON each, with the token ids and the task of every text
-    #[arg(long, conflicts_with_all = ["quick", "json", "svg"])]
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory"])]
     pub(crate) print_batches: bool,
     /// Run batches from standard input, in the form of --print-batches, each once and as soon as it
     /// is there; answer with lines of JSON: first what computes, then for each batch the seconds of
     /// its pass and the mean state of each text
-    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "print_batches"])]
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory", "print_batches"])]
     pub(crate) read_batches: bool,
 }
 

@@ -115,6 +115,25 @@ fn people_get_a_table() {
 }
 
 #[test]
+fn memory_stays_what_it_is_over_many_batches() {
+    let (place, model) = (Place::new(), tiny_v3());
+    let model = model.to_str().expect("a path in UTF-8");
+    let run = place.run(["bench", "--memory", "300", "--json", "--model", model]);
+    if !cfg!(target_os = "linux") {
+        println!("skipped: only Linux tells the memory of a process");
+        assert!(run.failure(1).contains("does not tell"), "{}", run.stderr);
+        return;
+    }
+    let report = run.json();
+    let bytes = |name: &str| number(&report[&format!("{name}_bytes")]);
+    assert!(bytes("before") < bytes("loaded") && bytes("loaded") < bytes("largest_batch"));
+    assert_eq!(report["batches"], 300);
+    assert_eq!(bytes("growth"), bytes("last") - bytes("first_tenth"));
+    // A leak of one vector of states a batch would be 270 times 100 kB.
+    assert!(bytes("growth") < 4e6, "{report}");
+}
+
+#[test]
 fn what_cannot_be_timed_is_refused_before_anything_runs() {
     let place = Place::new();
     let reference = place.run(["bench", "--device", "reference"]);

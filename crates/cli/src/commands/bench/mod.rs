@@ -9,6 +9,7 @@ mod floor;
 mod machine;
 mod memory;
 mod report;
+mod residency;
 mod timing;
 mod workload;
 
@@ -23,6 +24,7 @@ use kokeshi::{Checkpoint, Device};
 use kokeshi_model::Forward;
 use machine::Machine;
 use report::{Report, Row};
+use residency::Residency;
 use std::process::ExitCode;
 use std::time::Instant;
 use workload::{Workload, Workloads};
@@ -40,6 +42,14 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         let machine = Machine::new(device, &checkpoint)?;
         let forward = load(&checkpoint, &machine.device())?;
         exchange::answer(&*forward, machine.info(), printer.data())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(batches) = arguments.memory {
+        let residency = residency(arguments, batches, printer)?;
+        printer.print(&match arguments.json {
+            true => serde_json::to_string(&residency)? + "\n",
+            false => residency.text(),
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let report = measure(arguments, printer)?;
@@ -60,6 +70,19 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         svg::write(path, &report.chart())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn residency<'a>(
+    arguments: &'a BenchArguments,
+    batches: u32,
+    printer: &Printer,
+) -> anyhow::Result<Residency<'a>> {
+    let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
+    let before = residency::now()?;
+    let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+    let cpu = Cpu::new(selection::device(&arguments.arithmetic)?, &checkpoint)?;
+    let forward = load(&checkpoint, &cpu.device())?;
+    Residency::measure(&arguments.model, (&cpu).into(), before, &*forward, batches, &bar)
 }
 
 fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Result<Report<'a>> {
