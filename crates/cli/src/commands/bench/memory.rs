@@ -24,7 +24,7 @@ fn status(name: &str) -> Option<u64> {
 
 /// The most that [`anonymous`] was while `work` ran, looked at every millisecond: the system keeps no
 /// peak of it.
-pub(super) fn peak_anonymous_during(work: impl FnOnce()) -> Option<u64> {
+pub(super) fn peak_anonymous_during<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
@@ -35,9 +35,9 @@ pub(super) fn peak_anonymous_during(work: impl FnOnce()) -> Option<u64> {
             }
             most
         });
-        work();
+        let result = work();
         done.store(true, Ordering::Relaxed);
-        watcher.join().unwrap_or(None)
+        (result, watcher.join().unwrap_or(None))
     })
 }
 
@@ -65,7 +65,7 @@ mod tests {
     fn memory_that_is_given_back_counts_in_the_peak_of_its_time() {
         const LEN: usize = 256 << 20;
         let before = anonymous().expect("a size");
-        let most = peak_anonymous_during(|| {
+        let ((), most) = peak_anonymous_during(|| {
             let touched = std::hint::black_box(vec![1_u8; LEN]);
             std::thread::sleep(Duration::from_millis(50));
             drop(touched);

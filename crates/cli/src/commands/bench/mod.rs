@@ -80,9 +80,9 @@ fn residency<'a>(
     let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
     let before = residency::now()?;
     let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
-    let cpu = Cpu::new(selection::device(&arguments.arithmetic)?, &checkpoint)?;
-    let forward = load(&checkpoint, &cpu.device())?;
-    Residency::measure(&arguments.model, (&cpu).into(), before, &*forward, batches, &bar)
+    let machine = Machine::new(selection::device(&arguments.arithmetic)?, &checkpoint)?;
+    let forward = load(&checkpoint, &machine.device())?;
+    Residency::measure(&arguments.model, machine.info(), before, &*forward, batches, &bar)
 }
 
 fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Result<Report<'a>> {

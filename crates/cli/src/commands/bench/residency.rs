@@ -56,19 +56,22 @@ impl<'a> Residency<'a> {
         let loaded_bytes = now()?;
         let mut random = Random::seeded();
         let largest = batch(&mut random, config, &[TOKENS; TEXTS]);
-        let largest_batch_bytes = peak_anonymous_during(|| run(forward, &largest));
+        let (ran, largest_batch_bytes) = peak_anonymous_during(|| run(forward, &largest));
+        ran?;
         let mut first_tenth_bytes = None;
-        let batches_bytes = peak_anonymous_during(|| {
+        let (ran, batches_bytes) = peak_anonymous_during(|| {
             for done in 1..=batches {
                 let lengths = random.within(1..=TEXTS);
                 let lengths: Vec<_> = (0..lengths).map(|_| random.within(8..=TOKENS)).collect();
-                run(forward, &batch(&mut random, config, &lengths));
+                run(forward, &batch(&mut random, config, &lengths))?;
                 bar.set_message(format!("{done} of {}", counted(batches as usize, "batch")));
                 if done == batches.div_ceil(10) {
                     first_tenth_bytes = anonymous();
                 }
             }
+            Ok::<_, anyhow::Error>(())
         });
+        ran?;
         let last_bytes = now()?;
         let first_tenth_bytes = first_tenth_bytes.unwrap_or(last_bytes);
         Ok(Self {
@@ -118,6 +121,7 @@ fn batch(random: &mut Random, config: &EncoderConfig, lengths: &[usize]) -> Batc
     batch
 }
 
-fn run(forward: &dyn Forward, batch: &Batch) {
-    std::hint::black_box(timing::pass(forward, batch));
+fn run(forward: &dyn Forward, batch: &Batch) -> anyhow::Result<()> {
+    std::hint::black_box(timing::pass(forward, batch)?);
+    Ok(())
 }
