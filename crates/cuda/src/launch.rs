@@ -170,7 +170,11 @@ impl Gpu {
     /// # Errors
     ///
     /// [`Error::Shape`] if not.
-    pub fn check_shape(&self, hidden: usize, ffn_hidden: usize, head_dim: usize) -> Result<()> {
+    pub fn check_shape(
+        &self,
+        [hidden, ffn_hidden, head_dim]: [usize; 3],
+        rotary: bool,
+    ) -> Result<()> {
         let fits = |what, found, fits: bool, needed| {
             if fits { Ok(()) } else { Err(Error::Shape { what, found, needed }) }
         };
@@ -182,8 +186,8 @@ impl Gpu {
             "a multiple of 8, to 2048",
         )?;
         fits("feed-forward size", ffn_hidden, octets(ffn_hidden), "a multiple of 8")?;
-        let whole = head_dim.is_multiple_of(2 * OCTET) && head_dim <= 256;
-        fits("head size", head_dim, whole, "a multiple of 16, to 256")
+        let whole = !rotary || head_dim.is_multiple_of(2 * OCTET);
+        fits("head size", head_dim, whole && head_dim <= 256, "a multiple of 16, to 256")
     }
 
     /// Takes a batch to the card: `ids` and `adapters` of all tokens, token ranges of the sequences.

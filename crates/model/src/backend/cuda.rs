@@ -61,7 +61,8 @@ impl Cuda {
 
     pub(crate) fn with_gpu(config: &EncoderConfig, gpu: Gpu) -> Result<Self> {
         let (hidden, head_dim) = (config.hidden, config.head_dim());
-        gpu.check_shape(hidden, config.ffn_hidden, head_dim)?;
+        let rotary = matches!(config.position, Position::Rope { .. });
+        gpu.check_shape([hidden, config.ffn_hidden, head_dim], rotary)?;
         let position = match config.position {
             Position::Rope { theta } => {
                 let positions = config.max_tokens;
