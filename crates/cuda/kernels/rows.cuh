@@ -200,25 +200,28 @@ __device__ void gelu_rows(T* x, int rows, int width, int ld, Reader<T> reader) {
     }
     float down[ACTIVATED_ROWS][GROUP] = {};
     for (int c = threadIdx.x * OCTET; c < width; c += ACTIVATED_THREADS * OCTET) {
-        float state[ACTIVATED_ROWS][OCTET], weight[GROUP][OCTET];
+        float state[ACTIVATED_ROWS][OCTET], weight[OCTET];
 #pragma unroll
         for (int i = 0; i < ACTIVATED_ROWS; i++) {
-            if (first + i >= rows) continue;
-            T* at = x + (size_t)(first + i) * ld + c;
-            load(state[i], at);
-#pragma unroll
-            for (int j = 0; j < OCTET; j++) state[i][j] = widen(narrow<T>(gelu(state[i][j])));
-            store(at, state[i]);
+            if (first + i < rows) load(state[i], x + (size_t)(first + i) * ld + c);
         }
 #pragma unroll
         for (int i = 0; i < ACTIVATED_ROWS; i++) {
-            if (task[i] < 0) continue;
+            if (first + i >= rows) continue;
 #pragma unroll
-            for (int r = 0; r < GROUP; r++) {
-                if (r >= reader.rank) continue;
-                if (i == 0 || !same) load(weight[r], reader.a + ((size_t)task[i] * reader.rank + r) * width + c);
+            for (int j = 0; j < OCTET; j++) state[i][j] = widen(narrow<T>(gelu(state[i][j])));
+            store(x + (size_t)(first + i) * ld + c, state[i]);
+        }
 #pragma unroll
-                for (int j = 0; j < OCTET; j++) down[i][r] += state[i][j] * weight[r][j];
+        for (int r = 0; r < GROUP; r++) {
+            if (r >= reader.rank) break;
+            if (same && task[0] >= 0) load(weight, reader.a + ((size_t)task[0] * reader.rank + r) * width + c);
+#pragma unroll
+            for (int i = 0; i < ACTIVATED_ROWS; i++) {
+                if (task[i] < 0) continue;
+                if (!same) load(weight, reader.a + ((size_t)task[i] * reader.rank + r) * width + c);
+#pragma unroll
+                for (int j = 0; j < OCTET; j++) down[i][r] += state[i][j] * weight[j];
             }
         }
     }
