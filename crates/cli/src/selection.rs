@@ -203,6 +203,21 @@ fn no_card(why: &str) -> anyhow::Error {
     hinted(format!("no NVIDIA card can be used: {why}"), "run on the processor with `--device cpu`")
 }
 
+/// What `--device auto` is on this machine, and why it is no card.
+pub(crate) fn shown_device() -> String {
+    match kokeshi::cards() {
+        Ok(cards) => match cards.first() {
+            Some(card) => {
+                let (major, minor) = card.capability;
+                let memory = bytes::shown(card.memory);
+                format!("cuda:0, {}, capability {major}.{minor}, {memory}", card.name)
+            }
+            None => "cpu".to_owned(),
+        },
+        Err(error) => format!("cpu ({error})"),
+    }
+}
+
 /// Whether the first card can be used. A machine without a driver or a card is not worth a word.
 #[expect(clippy::print_stderr, reason = "for people, before anything is printed")]
 fn usable_card() -> bool {

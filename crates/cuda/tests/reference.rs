@@ -192,7 +192,9 @@ fn a_linear_layer_adds_each_rows_own_low_rank_update() {
         let a = random.values(gpu.number(), tasks * rank * inputs);
         let b = random.values(gpu.number(), tasks * rank * outputs);
         let adapters: Vec<_> = (0..rows).map(|i| (i / 4 % 6).checked_sub(1)).collect();
-        let tiles = gpu.tiles(&vec![0; rows], &adapters, &[0..rows], 64).expect("tiles");
+        let tiles = gpu
+            .tiles(&vec![0; rows], &adapters, std::slice::from_ref(&(0..rows)), 64)
+            .expect("tiles");
         let layer = Layer { outputs, inputs, bias: &bias, down: &a, up: &b, rank };
         assert_eq!(layer.tail(), tail);
         let mut read =
@@ -232,6 +234,8 @@ fn erf(x: f64) -> f64 {
     sum * (-x * x).exp() * 2.0 / std::f64::consts::PI.sqrt()
 }
 
+type Gate = fn(f64) -> f64;
+
 fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + erf(x / 2_f64.sqrt()))
 }
@@ -249,7 +253,7 @@ fn activations_follow_their_definitions() {
         gpu.gelu(&mut states, None).expect("gelu");
         let want: Vec<f64> = x.iter().map(|x| gelu(f64::from(*x))).collect();
         check(&gpu, "gelu", &gpu.read(&states).expect("states"), &want, 1.0);
-        let gates: [(Activation, fn(f64) -> f64); 2] =
+        let gates: [(Activation, Gate); 2] =
             [(Activation::GeGlu, gelu), (Activation::ReGlu, |x| x.max(0.0))];
         for (activation, gate) in gates {
             let (states, mut out) = (write(&gpu, &x, 2 * width, 0), take(&gpu, rows, width, 24));
@@ -351,9 +355,9 @@ fn attention(gpu: &Gpu, heads: usize, dim: usize, alibi: bool, lens: &[usize]) {
     gpu.attend(&states, &tiles, &attention, &mut out).expect("attention");
     let mut want = vec![0.0; rows * hidden];
     for sequence in &sequences {
-        for head in 0..heads {
+        for (head, slope) in slopes.iter().enumerate() {
             let angles = (!alibi).then_some((&cos[..], &sin[..]));
-            let slope = if alibi { f64::from(slopes[head]) } else { 0.0 };
+            let slope = if alibi { f64::from(*slope) } else { 0.0 };
             attend(number, &qkv, sequence, (heads, dim, head), angles, slope, &mut want);
         }
     }
@@ -419,7 +423,9 @@ fn a_tail_made_on_the_way_is_that_made_alone() {
         let layer = Layer { outputs, inputs: width, bias: &[], down: &down, up: &up, rank };
         let linear = gpu.linear(&layer, &mut |_, row| row.fill(0.0)).expect("a layer");
         let adapters: Vec<_> = (0..rows).map(|i| (i / 7 % 6).checked_sub(1)).collect();
-        let tiles = gpu.tiles(&vec![0; rows], &adapters, &[0..rows], 64).expect("tiles");
+        let tiles = gpu
+            .tiles(&vec![0; rows], &adapters, std::slice::from_ref(&(0..rows)), 64)
+            .expect("tiles");
         let ones = gpu.upload(&vec![1.0_f32; width]).expect("ones");
         let norm =
             Norm { gain: ones, bias: gpu.zeros(width * 4).expect("zeros"), eps: 1e-5, width };

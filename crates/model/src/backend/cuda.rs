@@ -156,7 +156,7 @@ impl Backend for Cuda {
     }
 
     fn table_len_bytes(&self, table: &Embedding) -> usize {
-        [&table.word, &table.a, &table.b, &table.shift].map(|memory| memory.len()).iter().sum()
+        [&table.word, &table.a, &table.b, &table.shift].map(kokeshi_cuda::Memory::len).iter().sum()
     }
 
     fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Pass<'a>> {
