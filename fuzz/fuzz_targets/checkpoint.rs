@@ -12,6 +12,6 @@ fuzz_target!(|weights: &[u8]| {
     if let Ok(encoder) = load(&checkpoint, &Device::Reference) {
         let mut batch = Batch::new();
         batch.push(&[0, 2, 1], Some(1));
-        assert_eq!(encoder.hidden_states(&batch).len(), 3 * encoder.config().hidden);
+        assert_eq!(encoder.hidden_states(&batch).expect("states").len(), 3 * encoder.config().hidden);
     }
 });

@@ -58,7 +58,7 @@ pub(crate) struct ModelArguments {
 }
 
 /// What models run on, and how much of it they may take.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct DeviceArguments {
     #[command(flatten)]
     pub(crate) arithmetic: ArithmeticArguments,
@@ -69,10 +69,17 @@ pub(crate) struct DeviceArguments {
 }
 
 /// What computes, and how.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct ArithmeticArguments {
-    /// Arithmetic: optimised for this processor, or the plain loops that define what is right
-    #[arg(long, value_enum, default_value_t = DeviceKind::Cpu, env = "KOKESHI_DEVICE")]
+    /// What computes: `cpu`, an NVIDIA card (`cuda`, or `cuda:1` for the second), `auto` for a card if
+    /// there is one, or `reference` for the plain loops that define what is right
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        value_parser = DeviceKind::parse,
+        default_value = "auto",
+        env = "KOKESHI_DEVICE"
+    )]
     pub(crate) device: DeviceKind,
     /// Worker threads; the default is one a core. The vectors do not depend on it
     #[arg(
@@ -86,7 +93,7 @@ pub(crate) struct ArithmeticArguments {
     #[arg(long, value_name = "LEVEL", value_parser = level, env = "KOKESHI_SIMD_LEVEL")]
     pub(crate) simd_level: Option<Level>,
     /// How products are computed; the default is `bf16` where the model is stored so and the
-    /// processor multiplies it, else `f32`
+    /// processor multiplies it, else `f32`; on a card `bf16`, and `f16` on old ones
     #[arg(long, value_enum, env = "KOKESHI_PRECISION")]
     pub(crate) precision: Option<Precision>,
 }
@@ -97,15 +104,35 @@ pub(crate) enum Precision {
     F32,
     /// Factors are rounded to bf16: vectors move by less than 0.0002 in cosine
     Bf16,
+    /// On a card: states and weights in f16
+    F16,
     /// Linear layers in eight bits: half the memory of bf16; vectors move by less than 0.005 in
     /// cosine
     Int8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceKind {
+    Auto,
     Cpu,
+    Cuda(usize),
     Reference,
+}
+
+impl DeviceKind {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "reference" => Ok(Self::Reference),
+            _ => {
+                let ordinal = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                let known = "it is auto, cpu, cuda, cuda:N (N is the number of a card, from 0) or reference";
+                ordinal.map(Self::Cuda).ok_or_else(|| known.to_owned())
+            }
+        }
+    }
 }
 
 /// A level that this processor can run.
@@ -258,14 +285,25 @@ pub(crate) struct BenchArguments {
     /// Also draw the shares of the floor into an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+    /// Measure memory instead of time: what is resident beside the pages of mapped files after
+    /// loading, with a batch of 8×512 tokens, and after BATCHES of 1 to 8 texts of 8 to 512 tokens
+    #[arg(
+        long,
+        value_name = "BATCHES",
+        num_args = 0..=1,
+        default_missing_value = "1000",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with_all = ["quick", "svg"]
+    )]
+    pub(crate) memory: Option<u32>,
     /// Print the batches instead of timing them, so that other programs can be timed over the same
     /// tokens: a line of JSON each, with the token ids and the task of every text
-    #[arg(long, conflicts_with_all = ["quick", "json", "svg"])]
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory"])]
     pub(crate) print_batches: bool,
     /// Run batches from standard input, in the form of --print-batches, each once and as soon as it
     /// is there; answer with lines of JSON: first what computes, then for each batch the seconds of
     /// its pass and the mean state of each text
-    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "print_batches"])]
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory", "print_batches"])]
     pub(crate) read_batches: bool,
 }
 
@@ -277,7 +315,8 @@ pub(crate) enum ModelsCommand {
     Pull(PullArguments),
     /// Show a model's configuration, tensors, tasks, tokenizer and licence
     Info(InfoArguments),
-    /// Compare a model with vectors published for the released weights
+    /// Compare a model with vectors published for the released weights; products are in f32 unless
+    /// --precision says otherwise
     Verify(VerifyArguments),
     /// Write a checkpoint with random weights, to see size, memory and speed without a download
     Synthesize(SynthesizeArguments),

@@ -4,12 +4,16 @@ use crate::args::{self, ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{Checkpoint, Device, Error, LoadOptions, Model, Models, Precision};
+use crate::layout::counted;
+use kokeshi::{
+    CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
+};
 use kokeshi_hub::{KNOWN, Known, ModelRef};
 use std::ffi::OsStr;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where the files of a model are.
 #[derive(Debug)]
@@ -48,13 +52,15 @@ pub(crate) fn lasting(name: &str) -> String {
 
 /// The models of a call, each loaded when it is first asked for.
 pub(crate) struct Loader {
-    models: Models,
+    /// Not given back at the end: the system takes the memory at once, where freeing the tokenizer of
+    /// v3 piece by piece takes a fifth of a second.
+    models: ManuallyDrop<Models>,
 }
 
 impl Loader {
     pub(crate) fn new(arguments: &DeviceArguments) -> anyhow::Result<Self> {
         let options = LoadOptions { device: device(&arguments.arithmetic)? };
-        Ok(Self { models: Models::new(options, arguments.memory_budget) })
+        Ok(Self { models: ManuallyDrop::new(Models::new(options, arguments.memory_budget)) })
     }
 
     /// The model that the user calls `name`.
@@ -128,22 +134,100 @@ fn expanded(folder: PathBuf) -> PathBuf {
     }
 }
 
-/// The device that the options ask for.
+/// The device that the options ask for. `auto` is the first card, unless an option is the processor's;
+/// why a card that is there cannot be used is said once.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
-    let threads = arguments.threads.map(usize::from);
-    let precision = arguments.precision.map(|precision| match precision {
-        args::Precision::F32 => Precision::F32,
-        args::Precision::Bf16 => Precision::Bf16,
-        args::Precision::Int8 => Precision::Int8,
-    });
-    match (arguments.device, threads, arguments.simd_level, precision) {
-        (DeviceKind::Cpu, threads, level, precision) => {
-            Ok(Device::Cpu { threads, level, precision })
+    let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
+    let processors = threads.is_some() || simd_level.is_some();
+    match device {
+        DeviceKind::Auto if processors || precision == Some(args::Precision::Int8) => {
+            cpu(arguments)
         }
-        (DeviceKind::Reference, None, None, None | Some(Precision::F32)) => Ok(Device::Reference),
-        (DeviceKind::Reference, ..) => Err(usage(
-            "--threads, --simd-level and --precision do not apply to `--device reference`, which \
-             runs plain loops on one thread",
+        DeviceKind::Auto => match usable_card() {
+            true => Ok(Device::Cuda { ordinal: 0, number: number(precision)? }),
+            false => cpu(arguments),
+        },
+        DeviceKind::Cpu => cpu(arguments),
+        DeviceKind::Cuda(_) if processors => Err(usage(
+            "--threads and --simd-level are the processor's, and do not apply to `--device cuda`",
         )),
+        DeviceKind::Cuda(ordinal) => {
+            let cards = kokeshi::cards().map_err(|error| no_card(&error.to_string()))?;
+            if ordinal >= cards.len() {
+                let count = counted(cards.len(), "card");
+                return Err(no_card(&format!(
+                    "there is no card {ordinal}: this machine has {count}"
+                )));
+            }
+            Ok(Device::Cuda { ordinal, number: number(precision)? })
+        }
+        DeviceKind::Reference => match (processors, precision) {
+            (false, None | Some(args::Precision::F32)) => Ok(Device::Reference),
+            _ => Err(usage(
+                "--threads, --simd-level and --precision do not apply to `--device reference`, \
+                 which runs plain loops on one thread",
+            )),
+        },
     }
+}
+
+fn cpu(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
+    let precision = match arguments.precision {
+        None => None,
+        Some(args::Precision::F32) => Some(Precision::F32),
+        Some(args::Precision::Bf16) => Some(Precision::Bf16),
+        Some(args::Precision::Int8) => Some(Precision::Int8),
+        Some(args::Precision::F16) => {
+            return Err(usage(
+                "--precision f16 needs an NVIDIA card; the processor has f32, bf16, int8",
+            ));
+        }
+    };
+    let threads = arguments.threads.map(usize::from);
+    Ok(Device::Cpu { threads, level: arguments.simd_level, precision })
+}
+
+fn number(precision: Option<args::Precision>) -> anyhow::Result<Option<Number>> {
+    match precision {
+        None => Ok(None),
+        Some(args::Precision::F32) => Ok(Some(Number::F32)),
+        Some(args::Precision::F16) => Ok(Some(Number::F16)),
+        Some(args::Precision::Bf16) => Ok(Some(Number::Bf16)),
+        Some(args::Precision::Int8) => {
+            Err(usage("--precision int8 is the processor's; a card has f32, f16 and bf16"))
+        }
+    }
+}
+
+fn no_card(why: &str) -> anyhow::Error {
+    hinted(format!("no NVIDIA card can be used: {why}"), "run on the processor with `--device cpu`")
+}
+
+/// What `--device auto` is on this machine, and why it is no card.
+pub(crate) fn shown_device() -> String {
+    match kokeshi::cards() {
+        Ok(cards) => match cards.first() {
+            Some(card) => {
+                let (major, minor) = card.capability;
+                let memory = bytes::shown(card.memory);
+                format!("cuda:0, {}, capability {major}.{minor}, {memory}", card.name)
+            }
+            None => "cpu".to_owned(),
+        },
+        Err(error) => format!("cpu ({error})"),
+    }
+}
+
+/// Whether the first card can be used. A machine without a driver or a card is not worth a word.
+#[expect(clippy::print_stderr, reason = "for people, before anything is printed")]
+fn usable_card() -> bool {
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    *USABLE.get_or_init(|| match kokeshi::cards() {
+        Ok(cards) => cards.first().is_some_and(|card| card.capability.0 >= 7),
+        Err(CardError::NoDriver | CardError::NoCard { .. }) => false,
+        Err(error) => {
+            eprintln!("kokeshi: this machine's NVIDIA card is not used: {error}");
+            false
+        }
+    })
 }

@@ -127,7 +127,7 @@ pub enum Error {
     /// A queue that accepts no more requests, because it is being shut down.
     #[error("the queue is shutting down and accepts no more requests")]
     QueueClosed,
-    /// A forward pass that panicked: a fault of this program, or an input of another model.
+    /// A forward pass that failed: the device, this program, or an input of another model.
     #[error("the forward pass failed: {reason}")]
     Panicked {
         /// The message of the panic.

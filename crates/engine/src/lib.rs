@@ -56,8 +56,8 @@ pub use encode::{EmbeddingType, Encoded, encode};
 pub use error::{Error, Result};
 pub use finish::cosine;
 pub use kokeshi_model::{
-    Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Precision, Shape,
-    TaskConfig, TensorInfo,
+    Activation, Card, CardError, Checkpoint, Device, EncoderConfig, Layout, Level, Number,
+    Position, Precision, Shape, TaskConfig, TensorInfo, cards,
 };
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};

@@ -35,7 +35,8 @@ impl Model {
         let prompts = Some(kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG);
         let checkpoint =
             Checkpoint::from_bytes(kokeshi_starter::CONFIG, prompts, kokeshi_starter::WEIGHTS)?;
-        let tokenizer = Tokenizer::from_bytes("of the starter model", kokeshi_starter::TOKENIZER)?;
+        let tokenizer =
+            || Tokenizer::from_bytes("of the starter model", kokeshi_starter::TOKENIZER);
         Self::new(&checkpoint, tokenizer, options)
     }
 
@@ -46,19 +47,29 @@ impl Model {
     /// If a file is missing, damaged or does not belong to the others.
     pub fn open(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let checkpoint = Checkpoint::open(folder)?;
-        let tokenizer = Tokenizer::open(&folder.join("tokenizer.json"))?;
-        Self::new(&checkpoint, tokenizer, options)
+        Self::new(&checkpoint, || Tokenizer::open(&folder.join("tokenizer.json")), options)
     }
 
-    fn new(checkpoint: &Checkpoint, tokenizer: Tokenizer, options: &LoadOptions) -> Result<Self> {
-        let preparer = Preparer::new(tokenizer, checkpoint.config().clone())?;
-        let forward = kokeshi_model::load(checkpoint, &options.device)?;
-        Ok(Self { forward, preparer })
+    /// Reads the tokenizer, which takes one core a while, as the weights are loaded.
+    fn new(
+        checkpoint: &Checkpoint,
+        tokenizer: impl FnOnce() -> Result<Tokenizer> + Send,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let load = || kokeshi_model::load(checkpoint, &options.device);
+        let (tokenizer, forward) = rayon::join(tokenizer, load);
+        let preparer = Preparer::new(tokenizer?, checkpoint.config().clone())?;
+        Ok(Self { forward: forward?, preparer })
     }
 
     /// The shape of the network, its limit and its tasks.
     pub fn config(&self) -> &EncoderConfig {
         self.forward.config()
+    }
+
+    /// What it runs on, for people: the device, and how it computes.
+    pub fn device(&self) -> String {
+        self.forward.device()
     }
 
     /// Bytes that the weights take; the tokenizer is not counted. They include the embedding
@@ -95,7 +106,7 @@ impl Model {
     ) -> Result<Vec<Embedded>> {
         let request = self.prepare(inputs)?;
         let turn = self.forward.turn(Priority::Bulk);
-        let sums = schedule::run(&*self.forward, &request, progress);
+        let sums = schedule::run(&*self.forward, &request, progress)?;
         drop(turn);
         Ok(finish::embedded(&request, sums))
     }
@@ -154,7 +165,7 @@ impl Model {
         for pass in &sequence.passes {
             batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
         }
-        Ok(self.forward.hidden_states(&batch))
+        Ok(self.forward.hidden_states(&batch)?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sequences → batches within a token budget → the mean state of every span.
 
+use crate::error::Result;
 use crate::prepare::{Place, Prepared, Request, Sequence};
 use kokeshi_model::{Batch, Forward};
 use std::ops::Range;
@@ -26,7 +27,7 @@ pub(crate) fn run(
     forward: &dyn Forward,
     request: &Request,
     progress: &mut dyn FnMut(Progress),
-) -> Sums {
+) -> Result<Sums> {
     let mut sums = Sums::new(request, forward.config().hidden);
     let places: Vec<Place> = request.places().collect();
     let lens: Vec<usize> = places.iter().map(|&place| request.pass(place).1.run.len()).collect();
@@ -37,7 +38,7 @@ pub(crate) fn run(
         let end = start + batch_len(&lens[start..]);
         let mut passes = Passes::default();
         places[start..end].iter().for_each(|&place| passes.push(request, place));
-        let parts = passes.run(forward, &mut || true).unwrap_or_default();
+        let parts = passes.run(forward, &mut || true)?.unwrap_or_default();
         let mut parts = parts.chunks_exact(forward.config().hidden);
         places[start..end].iter().for_each(|&place| sums.add(request, place, &mut parts));
         done.tokens += passes.tokens();
@@ -45,7 +46,7 @@ pub(crate) fn run(
         done.inputs = places.get(start).map_or(total_inputs, |place| place.input);
         progress(done);
     }
-    sums
+    Ok(sums)
 }
 
 /// How many passes of these lengths, at least one, fit into the next batch.
@@ -85,8 +86,8 @@ impl Passes {
         &self,
         forward: &dyn Forward,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Option<Vec<f32>> {
-        forward.pool_while(&self.batch, &self.spans, go_on)
+    ) -> Result<Option<Vec<f32>>> {
+        Ok(forward.pool_while(&self.batch, &self.spans, go_on)?)
     }
 }
 
@@ -171,7 +172,7 @@ mod tests {
         progress: &mut dyn FnMut(Progress),
     ) -> Vec<Vec<f32>> {
         let request = request(documents);
-        let sums = run(forward, &request, progress);
+        let sums = run(forward, &request, progress).expect("sums");
         sums.means(&request).map(|[document, _]| document).collect()
     }
 

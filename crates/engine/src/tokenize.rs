@@ -113,7 +113,13 @@ impl Tokenizer {
 
     fn largest_id(&self) -> u32 {
         let around = self.specials.0.iter().chain(&self.specials.1).copied();
-        self.inner.get_vocab(true).into_values().chain(around).max().unwrap_or(0)
+        let added = self.inner.get_added_tokens_decoder().into_keys();
+        let model = match self.inner.get_model() {
+            // Its ids are places in a list: no copy of 250,000 pieces is needed.
+            ModelWrapper::Unigram(_) => self.inner.get_vocab_size(false).saturating_sub(1) as u32,
+            _ => self.inner.get_vocab(false).into_values().max().unwrap_or(0),
+        };
+        around.chain(added).max().unwrap_or(0).max(model)
     }
 
     fn cannot_encode(&self, error: &(dyn std::error::Error + Send + Sync)) -> Error {

@@ -217,7 +217,7 @@ fn the_encoder_pools_the_spans_of_the_references_truncating_variant() {
             batch.push(&list::<u32>(&case["input_ids"]), adapter);
             let spans: Vec<[usize; 2]> = list(&case["token_spans_in_model_input"]);
             let spans: Vec<_> = spans.into_iter().map(|[start, end]| start..end).collect();
-            let sums = forward.pool(&batch, &spans);
+            let sums = forward.pool(&batch, &spans).expect("sums");
             let vectors = unit_rows(&sums, forward.config().hidden);
             let name = case["tensor"].as_str().expect("a name");
             assert_close(name, &vectors, &goldens.get(name).values, NORMALISED);

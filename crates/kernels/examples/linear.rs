@@ -55,12 +55,12 @@ fn main() {
             print!("{:<11} {storage:<8?} peak {:>5.0} Gop/s", level.name(), peak / 1e9);
             for (inputs, outputs) in [(1024, 3072), (1024, 4096), (4096, 1024)] {
                 let matrix = values(inputs * outputs);
-                let mut read_row = |row: usize, to: &mut [f32]| {
+                let read_row = |row: usize, to: &mut [f32]| {
                     to.copy_from_slice(&matrix[row * inputs..][..inputs]);
                 };
                 let layer =
                     Layer { rows: outputs, inputs, bias: Vec::new(), lora: None, activation: None };
-                let weights = Weights::pack(level, storage, layer, &mut read_row);
+                let weights = Weights::pack(&threads, level, storage, layer, &read_row);
                 for rows in [16, 128, 1024] {
                     let share = speed(&threads, &weights, &matrix, rows, tolerance) / peak;
                     print!("  {inputs}→{outputs} × {rows}: {share:.2}");

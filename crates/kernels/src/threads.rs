@@ -58,7 +58,8 @@ impl Threads {
         Ok(threads)
     }
 
-    /// The number of CPUs that this process may use (affinity mask and cgroup quota).
+    /// The number of CPUs that this process may use: those of its affinity mask, and no more than the
+    /// quota of its control groups (versions 1 and 2), rounded down. One at least.
     pub fn available() -> usize {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }

@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Shape};
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
-use crate::table::Table;
+use crate::error::{Error, Result};
 use crate::weights::{EncoderWeights, LayerWeights};
 use kokeshi_kernels::layer_norm::Norm;
 use kokeshi_kernels::turns::{Priority, Turn};
@@ -22,25 +22,40 @@ pub trait Forward: Debug + Send + Sync {
     /// file that the system may keep in memory.
     fn len_bytes(&self) -> usize;
 
+    /// What it runs on, for people: the device, and how it computes.
+    fn device(&self) -> String;
+
     /// Last-layer states of all tokens, `[tokens, hidden]`.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails, or has no memory for the longest sequence.
     ///
     /// # Panics
     ///
     /// If a token id is outside the vocabulary, an adapter index outside the tasks, or a sequence
     /// longer than `max_tokens`.
-    fn hidden_states(&self, batch: &Batch) -> Vec<f32>;
+    fn hidden_states(&self, batch: &Batch) -> Result<Vec<f32>>;
 
     /// Sums of the last-layer states over token ranges of the whole batch, `[spans, hidden]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Forward::hidden_states`].
     ///
     /// # Panics
     ///
     /// As [`Forward::hidden_states`], or if a span lies outside the batch.
-    fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Vec<f32> {
-        self.pool_while(batch, spans, &mut || true).unwrap_or_default()
+    fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Result<Vec<f32>> {
+        Ok(self.pool_while(batch, spans, &mut || true)?.unwrap_or_default())
     }
 
     /// As [`Forward::pool`]; asks `go_on` before every layer, and gives the batch up with `None` as
     /// soon as the answer is no.
+    ///
+    /// # Errors
+    ///
+    /// As [`Forward::hidden_states`].
     ///
     /// # Panics
     ///
@@ -50,7 +65,7 @@ pub trait Forward: Debug + Send + Sync {
         batch: &Batch,
         spans: &[Range<usize>],
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Option<Vec<f32>>;
+    ) -> Result<Option<Vec<f32>>>;
 
     /// Waits until the calling thread may run passes with `priority`, and lets it until the turn is
     /// dropped. Without a turn passes are bulk. `None` where the device knows no priorities.
@@ -80,63 +95,97 @@ pub(crate) enum Point {
 pub(crate) struct Encoder<B: Backend> {
     config: EncoderConfig,
     backend: B,
-    table: Table,
-    emb_norm: Norm,
+    table: B::Table,
+    emb_norm: B::Norm,
     layers: Vec<Layer<B>>,
 }
 
 #[derive(Debug)]
 struct Layer<B: Backend> {
     qkv: B::Linear,
-    qk_norms: Option<[Norm; 2]>,
+    qk_norms: Option<[B::Norm; 2]>,
     out: B::Linear,
-    attn_norm: Norm,
-    second_attn_norm: Option<Norm>,
+    attn_norm: B::Norm,
+    second_attn_norm: Option<B::Norm>,
     up: B::Linear,
     down: B::Linear,
-    ffn_norm: Norm,
+    ffn_norm: B::Norm,
 }
 
 impl<B: Backend> Encoder<B> {
-    pub(crate) fn new(config: &EncoderConfig, backend: B, weights: EncoderWeights) -> Self {
-        let layer = |layer: LayerWeights| Layer {
-            qkv: backend.linear(layer.qkv),
-            qk_norms: layer.qk_norms,
-            out: backend.linear(layer.out),
-            attn_norm: layer.attn_norm,
-            second_attn_norm: layer.second_attn_norm,
-            up: backend.linear(layer.up),
-            down: backend.linear(layer.down),
-            ffn_norm: layer.ffn_norm,
+    pub(crate) fn new(config: &EncoderConfig, backend: B, weights: EncoderWeights) -> Result<Self> {
+        let norm = |norm: Norm| backend.take_norm(norm);
+        let layer = |layer: LayerWeights| -> Result<Layer<B>> {
+            let qk_norms = layer.qk_norms.map(|[q, k]| -> Result<_> { Ok([norm(q)?, norm(k)?]) });
+            Ok(Layer {
+                qkv: backend.linear(layer.qkv)?,
+                qk_norms: qk_norms.transpose()?,
+                out: backend.linear(layer.out)?,
+                attn_norm: norm(layer.attn_norm)?,
+                second_attn_norm: layer.second_attn_norm.map(norm).transpose()?,
+                up: backend.linear(layer.up)?,
+                down: backend.linear(layer.down)?,
+                ffn_norm: norm(layer.ffn_norm)?,
+            })
         };
-        let layers = weights.layers.into_iter().map(layer).collect();
-        let config = config.clone();
-        Self { config, backend, table: weights.table, emb_norm: weights.emb_norm, layers }
+        let layers = weights.layers.into_iter().map(layer).collect::<Result<_>>()?;
+        let (table, emb_norm) = (backend.take_table(weights.table)?, norm(weights.emb_norm)?);
+        Ok(Self { config: config.clone(), backend, table, emb_norm, layers })
+    }
+
+    /// Reserves the device's memory for a batch.
+    fn pass<'a>(&'a self, batch: &'a Batch) -> Result<B::Pass<'a>> {
+        let longest = batch.sequences().map(|sequence| sequence.len()).max().unwrap_or(0);
+        assert!(longest <= self.config.max_tokens, "a sequence of {longest} tokens is too long");
+        let largest = batch.ids().iter().max().map_or(0, |&id| id as usize);
+        assert!(largest < self.config.vocab, "token id {largest} is outside the vocabulary");
+        let tasks = self.config.tasks.len();
+        assert!(
+            batch.adapters().iter().flatten().all(|&task| task < tasks),
+            "there are {tasks} tasks"
+        );
+        self.backend.pass(Shape::new(&self.config, batch))
     }
 
     /// Runs all layers, or stops before one that `go_on` does not want. `observe` is shown the states
     /// after each step, with the layer's index.
-    pub(crate) fn forward(
+    fn forward(
         &self,
-        batch: &Batch,
+        pass: &B::Pass<'_>,
         go_on: &mut dyn FnMut() -> bool,
         observe: &mut dyn FnMut(usize, Point, &B::States),
     ) -> Option<B::States> {
-        let longest = batch.sequences().map(|sequence| sequence.len()).max().unwrap_or(0);
-        assert!(longest <= self.config.max_tokens, "a sequence of {longest} tokens is too long");
-        let (b, shape) = (&self.backend, &Shape::new(&self.config, batch));
-        let mut x = b.embed(&self.table, batch.ids(), shape);
+        let b = &self.backend;
+        let mut x = b.embed(pass, &self.table);
         observe(0, Point::Embedded, &x);
-        b.norm(&mut x, &self.emb_norm);
+        let first = self.layers.first().map(|layer| &layer.qkv);
+        b.add_norm(pass, &mut x, None, &self.emb_norm, first);
         observe(0, Point::EmbNorm, &x);
         for (i, layer) in self.layers.iter().enumerate() {
             if !go_on() {
                 return None;
             }
+            let next = self.layers.get(i + 1).map(|layer| &layer.qkv);
             let mut seen = |point, x: &B::States| observe(i, point, x);
-            x = layer.forward(b, shape, x, &mut seen);
+            x = layer.forward(b, pass, x, next, &mut seen);
         }
         Some(x)
+    }
+
+    /// A batch that the device has no memory for, in two of about equal size: the first half's
+    /// sequences, and where the second begins. `None` if there is one sequence.
+    fn halves(batch: &Batch) -> Option<([Batch; 2], usize)> {
+        let cut = batch.seq_ends().iter().position(|&end| 2 * end >= batch.tokens())?;
+        let cut = (cut + 1).min(batch.seq_ends().len().checked_sub(1)?).max(1);
+        if batch.seq_ends().len() < 2 {
+            return None;
+        }
+        let mut halves = [Batch::new(), Batch::new()];
+        for (i, (sequence, &adapter)) in batch.sequences().zip(batch.adapters()).enumerate() {
+            halves[usize::from(i >= cut)].push(&batch.ids()[sequence], adapter);
+        }
+        let tokens = halves[0].tokens();
+        Some((halves, tokens))
     }
 }
 
@@ -144,33 +193,35 @@ impl<B: Backend> Layer<B> {
     fn forward(
         &self,
         b: &B,
-        shape: &Shape<'_>,
+        pass: &B::Pass<'_>,
         mut x: B::States,
+        next: Option<&B::Linear>,
         seen: &mut dyn FnMut(Point, &B::States),
     ) -> B::States {
-        let mut qkv = b.project(&x, &self.qkv, shape);
+        let mut qkv = b.project(pass, &x, &self.qkv, None);
         seen(Point::Qkv, &qkv);
         if let Some(norms) = &self.qk_norms {
-            b.norm_qk(&mut qkv, norms);
+            b.norm_qk(pass, &mut qkv, norms);
             seen(Point::QkNorm, &qkv);
         }
-        let context = b.attend(&qkv, shape);
+        let context = b.attend(pass, &qkv);
         drop(qkv);
         seen(Point::Context, &context);
-        let mut attended = b.project(&context, &self.out, shape);
+        let mut attended = b.project(pass, &context, &self.out, None);
+        drop(context);
         seen(Point::AttnOut, &attended);
-        b.add_norm(&mut attended, &x, &self.attn_norm);
+        b.add_norm(pass, &mut attended, Some(&x), &self.attn_norm, Some(&self.up));
         seen(Point::AttnNorm, &attended);
         if let Some(norm) = &self.second_attn_norm {
             // The layer's input is added a second time.
-            b.add_norm(&mut attended, &x, norm);
+            b.add_norm(pass, &mut attended, Some(&x), norm, Some(&self.up));
             seen(Point::SecondAttnNorm, &attended);
         }
-        let up = b.project(&attended, &self.up, shape);
+        let up = b.project(pass, &attended, &self.up, Some(&self.down));
         seen(Point::Activated, &up);
-        x = b.project(&up, &self.down, shape);
+        x = b.project(pass, &up, &self.down, None);
         seen(Point::Down, &x);
-        b.add_norm(&mut x, &attended, &self.ffn_norm);
+        b.add_norm(pass, &mut x, Some(&attended), &self.ffn_norm, next);
         seen(Point::FfnNorm, &x);
         x
     }
@@ -183,12 +234,25 @@ impl<B: Backend> Forward for Encoder<B> {
 
     fn len_bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(|l| [&l.qkv, &l.out, &l.up, &l.down]);
-        self.table.len_bytes() + layers.map(|l| self.backend.len_bytes(l)).sum::<usize>()
+        let layers = layers.map(|layer| self.backend.len_bytes(layer)).sum::<usize>();
+        self.backend.table_len_bytes(&self.table) + layers
     }
 
-    fn hidden_states(&self, batch: &Batch) -> Vec<f32> {
-        let states = self.forward(batch, &mut || true, &mut |_, _, _| {});
-        states.map(|states| self.backend.download(&states)).unwrap_or_default()
+    fn device(&self) -> String {
+        self.backend.describe()
+    }
+
+    fn hidden_states(&self, batch: &Batch) -> Result<Vec<f32>> {
+        let pass = match self.pass(batch) {
+            Err(error @ Error::DeviceMemory { .. }) => {
+                let (halves, _) = Self::halves(batch).ok_or(error)?;
+                let [first, second] = halves.each_ref().map(|half| self.hidden_states(half));
+                return Ok([first?, second?].concat());
+            }
+            pass => pass?,
+        };
+        let states = self.forward(&pass, &mut || true, &mut |_, _, _| {});
+        states.map_or(Ok(Vec::new()), |states| self.backend.download(&pass, &states))
     }
 
     fn pool_while(
@@ -196,13 +260,44 @@ impl<B: Backend> Forward for Encoder<B> {
         batch: &Batch,
         spans: &[Range<usize>],
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Option<Vec<f32>> {
-        let states = self.forward(batch, go_on, &mut |_, _, _| {})?;
-        Some(self.backend.pool(&states, self.config.hidden, spans))
+    ) -> Result<Option<Vec<f32>>> {
+        let pass = match self.pass(batch) {
+            Err(error @ Error::DeviceMemory { .. }) => {
+                let (halves, cut) = Self::halves(batch).ok_or(error)?;
+                return self.pool_halves(&halves, cut, spans, go_on);
+            }
+            pass => pass?,
+        };
+        let Some(states) = self.forward(&pass, go_on, &mut |_, _, _| {}) else { return Ok(None) };
+        self.backend.pool(&pass, &states, spans).map(Some)
     }
 
     fn turn(&self, priority: Priority) -> Option<Turn> {
         self.backend.turn(priority)
+    }
+}
+
+impl<B: Backend> Encoder<B> {
+    /// As [`Forward::pool_while`], for a batch in two, of which the second begins at token `cut`.
+    fn pool_halves(
+        &self,
+        halves: &[Batch; 2],
+        cut: usize,
+        spans: &[Range<usize>],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<f32>>> {
+        let before = |span: &Range<usize>| span.start.min(cut)..span.end.min(cut);
+        let after = |span: &Range<usize>| span.start.max(cut) - cut..span.end.max(cut) - cut;
+        let spans = [spans.iter().map(before).collect(), spans.iter().map(after).collect()];
+        let mut sums: Option<Vec<f32>> = None;
+        for (half, spans) in halves.iter().zip::<[Vec<Range<usize>>; 2]>(spans) {
+            let Some(part) = self.pool_while(half, &spans, go_on)? else { return Ok(None) };
+            match &mut sums {
+                None => sums = Some(part),
+                Some(sums) => sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part),
+            }
+        }
+        Ok(sums)
     }
 }
 

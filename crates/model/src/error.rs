@@ -121,6 +121,23 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The device has no memory for a pass.
+    #[error(
+        "a pass of {tokens} tokens needs {bytes} bytes of the device's memory, and it has no more: \
+         use shorter texts, fewer models on the device, or the CPU"
+    )]
+    DeviceMemory {
+        /// Tokens of the batch.
+        tokens: usize,
+        /// What it needs.
+        bytes: usize,
+    },
+    /// The device cannot be used, or failed.
+    #[error("{what}")]
+    Device {
+        /// What it says, and what to do.
+        what: String,
+    },
 }
 
 impl Error {

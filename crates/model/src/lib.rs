@@ -26,6 +26,7 @@ pub use checkpoint::{Checkpoint, TensorInfo};
 pub use config::{EncoderConfig, Position, TaskConfig, released_tasks};
 pub use encoder::Forward;
 pub use error::{Error, Result};
+pub use kokeshi_cuda::{Card, Error as CardError, Number, cards};
 pub use kokeshi_kernels::Level;
 pub use kokeshi_kernels::attention::Precision;
 pub use kokeshi_kernels::gemm::Activation;
@@ -47,6 +48,13 @@ pub enum Device {
         /// How products are computed; `None` is [`Precision::Bf16`] where the checkpoint is bf16
         /// and the instruction set multiplies it, else [`Precision::F32`].
         precision: Option<Precision>,
+    },
+    /// An NVIDIA card.
+    Cuda {
+        /// Its number on this machine.
+        ordinal: usize,
+        /// How states and weights lie; `None` is bf16 where the card multiplies it, else f16.
+        number: Option<Number>,
     },
     /// Plain loops in f64: the definition of the right result, and very slow.
     Reference,
@@ -74,7 +82,8 @@ pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
 ///
 /// # Errors
 ///
-/// If a tensor is missing, has the wrong shape, or is used by no part of the network.
+/// If a tensor is missing, has the wrong shape, or is used by no part of the network; or the device
+/// cannot be used.
 pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>> {
     let weights = weights::read_weights(checkpoint)?;
     let config = checkpoint.config();
@@ -87,8 +96,12 @@ pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>
             }
             let precision = precision.unwrap_or_else(|| default_precision(checkpoint, level));
             let cpu = backend::Cpu::new(config, level, precision, threads)?;
-            Box::new(encoder::Encoder::new(config, cpu, weights))
+            Box::new(encoder::Encoder::new(config, cpu, weights)?)
         }
-        Device::Reference => Box::new(encoder::Encoder::new(config, backend::Reference, weights)),
+        Device::Cuda { ordinal, number } => {
+            let cuda = backend::Cuda::new(config, ordinal, number)?;
+            Box::new(encoder::Encoder::new(config, cuda, weights)?)
+        }
+        Device::Reference => Box::new(encoder::Encoder::new(config, backend::Reference, weights)?),
     })
 }

@@ -56,6 +56,49 @@ impl Table {
         self.hidden
     }
 
+    /// Rows.
+    pub(crate) fn vocab(&self) -> usize {
+        self.word.shape[0]
+    }
+
+    /// The summand of every token, without a task and with each; empty if there is none.
+    pub(crate) fn shift(&self) -> &[Vec<f32>] {
+        &self.shift
+    }
+
+    /// Writes `W[row]` alone to `to`, `[hidden]`.
+    pub(crate) fn gather_word(&self, row: usize, to: &mut [f32]) {
+        self.word.read(row * self.hidden, 1, to);
+    }
+
+    /// The low-rank updates of all tasks, filled up with zeros to the largest rank: the rank, A
+    /// `[tasks, vocab, rank]`, B `[tasks, rank, hidden]`.
+    pub(crate) fn low_rank(&self) -> (usize, Vec<f32>, Vec<f32>) {
+        let ranks = self.adapters.iter().flatten().map(|adapter| adapter.b.len() / self.hidden);
+        let rank = ranks.max().unwrap_or(0);
+        let (rows, tasks) = (self.vocab(), if rank > 0 { self.adapters.len() } else { 0 });
+        let mut a = vec![0.0; tasks * rows * rank];
+        let mut b = vec![0.0; tasks * rank * self.hidden];
+        let parts = a.chunks_exact_mut((rows * rank).max(1));
+        let parts = parts.zip(b.chunks_exact_mut((rank * self.hidden).max(1)));
+        for (adapter, (a, b)) in self.adapters.iter().zip(parts) {
+            let Some(adapter) = adapter else { continue };
+            let own = adapter.b.len() / self.hidden;
+            for (row, to) in a.chunks_exact_mut(rank).enumerate() {
+                let start = adapter.start + row * adapter.row_stride;
+                adapter.a.read(start, adapter.rank_stride, &mut to[..own]);
+            }
+            b[..adapter.b.len()].copy_from_slice(&adapter.b);
+        }
+        (rank, a, b)
+    }
+
+    /// Gives the pages of its files back to the system, after its numbers were copied.
+    pub(crate) fn release(&self) {
+        self.word.release();
+        self.adapters.iter().flatten().for_each(|adapter| adapter.a.release());
+    }
+
     /// Writes `W[row] + scale · A[row] B + shift` of a task to `to`, `[hidden]`.
     pub(crate) fn gather(&self, row: usize, task: Option<usize>, to: &mut [f32]) {
         self.word.read(row * self.hidden, 1, to);

@@ -90,7 +90,11 @@ fn widen<const BYTES: usize>(
     number: impl Fn([u8; BYTES]) -> f32,
 ) {
     let (elements, _) = data.as_chunks::<BYTES>();
-    for (to, element) in to.iter_mut().zip(elements[start..].iter().step_by(stride)) {
-        *to = number(*element);
+    let elements = elements[start..].iter();
+    let write = |(to, element): (&mut f32, &[u8; BYTES])| *to = number(*element);
+    // Without a stride, the compiler can use vectors: whole matrices come this way.
+    match stride {
+        1 => to.iter_mut().zip(elements).for_each(write),
+        _ => to.iter_mut().zip(elements.step_by(stride)).for_each(write),
     }
 }

@@ -166,10 +166,10 @@ fn sixteen_bit_floats_load_and_give_nearly_the_same_states() {
     });
     let mut batch = kokeshi_model::Batch::new();
     batch.push(&[0, 36, 99, 2], Some(2));
-    let got = load_from(half.path()).expect("F16 loads").hidden_states(&batch);
+    let got = load_from(half.path()).expect("F16 loads").hidden_states(&batch).expect("states");
     let exact = load_from(&fixture("v3-tiny/original_f32")).expect("F32 loads");
     // bf16 values of this size lie exactly in f16 but for the smallest, which lose 2^-25.
-    kokeshi_testkit::assert_close("f16", &got, &exact.hidden_states(&batch), 3e-5);
+    kokeshi_testkit::assert_close("f16", &got, &exact.hidden_states(&batch).expect("states"), 3e-5);
 }
 
 /// The weights in two files, with an index.
@@ -197,9 +197,9 @@ fn a_sharded_checkpoint_gives_the_same_states() {
     let mut batch = kokeshi_model::Batch::new();
     batch.push(&[0, 36, 99, 2], Some(2));
     let folder = sharded();
-    let got = load_from(folder.path()).expect("shards load").hidden_states(&batch);
+    let got = load_from(folder.path()).expect("shards load").hidden_states(&batch).expect("states");
     let single = load_from(&fixture("v3-tiny/original")).expect("the fixture loads");
-    assert_eq!(got, single.hidden_states(&batch));
+    assert_eq!(got, single.hidden_states(&batch).expect("states"));
 }
 
 #[test]
@@ -333,9 +333,11 @@ fn an_adapter_may_leave_modules_out_and_scale_by_the_root_of_its_rank() {
     let folder = adapter_with("use_rslora", serde_json::json!(true));
     let mut batch = kokeshi_model::Batch::new();
     batch.push(&[0, 36, 99, 2], Some(2));
-    let scaled = load_from(folder.path()).expect("it loads").hidden_states(&batch);
-    let plain =
-        load_from(&fixture("v3-tiny/native_split")).expect("it loads").hidden_states(&batch);
+    let scaled = load_from(folder.path()).expect("it loads").hidden_states(&batch).expect("states");
+    let plain = load_from(&fixture("v3-tiny/native_split"))
+        .expect("it loads")
+        .hidden_states(&batch)
+        .expect("states");
     assert!(kokeshi_testkit::max_abs_diff(&scaled, &plain) > 0.01, "alpha / √4 is twice alpha / 4");
 
     let path = folder.path().join("separation/adapter_model.safetensors");

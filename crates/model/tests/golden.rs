@@ -1,7 +1,7 @@
 //! The forward pass against the goldens of the published implementation (f32): every layout, every
 //! backend, every instruction set, every task, every length.
 
-use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Number, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, max_abs_diff};
 use std::ops::Range;
 
@@ -23,7 +23,23 @@ fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
 
 fn devices() -> Vec<Device> {
     let cpu = |level| [1, 3].map(|threads| cpu(Some(threads), Some(level)));
-    Level::available().flat_map(cpu).chain([Device::Reference]).collect()
+    let exact = Level::available().flat_map(cpu).chain([Device::Reference]);
+    exact.chain(cards(&[Number::F32])).collect()
+}
+
+/// The first card with states and weights in each of `numbers`; none, and why, where there is no card.
+#[expect(clippy::print_stdout, reason = "why nothing was checked, for people")]
+fn cards(numbers: &[Number]) -> Vec<Device> {
+    match kokeshi_model::cards() {
+        Ok(_) => {
+            let device = |&number| Device::Cuda { ordinal: 0, number: Some(number) };
+            numbers.iter().map(device).collect()
+        }
+        Err(error) => {
+            println!("skipped on a card: {error}");
+            Vec::new()
+        }
+    }
 }
 
 fn ragged(family: &str) -> Vec<Vec<u32>> {
@@ -52,8 +68,8 @@ fn check_ragged(family: &str, layout: &str, device: Device) {
     for (adapter, task) in adapters() {
         let batch = batch(&rows, adapter);
         let sequences: Vec<Range<usize>> = batch.sequences().collect();
-        let states = encoder.hidden_states(&batch);
-        let sums = encoder.pool(&batch, &sequences);
+        let states = encoder.hidden_states(&batch).expect("states");
+        let sums = encoder.pool(&batch, &sequences).expect("sums");
         for (i, sequence) in sequences.iter().enumerate() {
             let at = format!("{layout}, {device:?}, {task}, row {i}");
             let key = format!("ragged/{task}/hidden/{i}");
@@ -96,14 +112,49 @@ fn heads_of_the_released_width_follow_the_published_implementation() {
     for level in Level::available() {
         check_ragged("v3-head64", "original", cpu(None, Some(level)));
     }
+    for card in cards(&[Number::F32]) {
+        check_ragged("v3-head64", "original", card);
+    }
+}
+
+#[test]
+fn sixteen_bits_on_a_card_stay_close_to_f32() {
+    for device in cards(&[Number::F16, Number::Bf16]) {
+        for family in ["v3-tiny", "v3-head64"] {
+            let worst = cosines(family, device).into_iter().fold(1.0, f64::min);
+            println!("{family}, {device:?}: {worst:.6}");
+            assert!(worst >= 0.9998, "{family}, {device:?}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn a_sequence_gives_the_same_bits_on_a_card_alone_and_in_any_batch() {
+    for device in cards(&[Number::F32, Number::F16, Number::Bf16]) {
+        let (encoder, rows) = (open("v3-head64/original", device), ragged("v3-head64"));
+        let hidden = encoder.config().hidden;
+        let mut batch = Batch::new();
+        rows.iter().enumerate().for_each(|(i, ids)| batch.push(ids, (i % 6).checked_sub(1)));
+        let spans: Vec<Range<usize>> = batch.sequences().collect();
+        let together = encoder.pool(&batch, &spans).expect("sums");
+        for (i, (ids, want)) in rows.iter().zip(together.chunks(hidden)).enumerate() {
+            let mut batch = Batch::new();
+            batch.push(ids, (i % 6).checked_sub(1));
+            let all = 0..ids.len();
+            let got = encoder.pool(&batch, std::slice::from_ref(&all)).expect("sums");
+            assert_eq!(got, want, "{device:?}, row {i}");
+        }
+    }
 }
 
 #[test]
 fn all_layouts_give_the_same_states() {
     let batch = batch(&ragged("v3-tiny"), Some(1));
-    let want = open("v3-tiny/original", Device::EXACT).hidden_states(&batch);
+    let want = open("v3-tiny/original", Device::EXACT).hidden_states(&batch).expect("states");
     for layout in ["original_f32", "native", "native_split"] {
-        let got = open(&format!("v3-tiny/{layout}"), Device::EXACT).hidden_states(&batch);
+        let got = open(&format!("v3-tiny/{layout}"), Device::EXACT)
+            .hidden_states(&batch)
+            .expect("states");
         assert_eq!(got, want, "{layout}: the same numbers in other files");
     }
 }
@@ -120,12 +171,12 @@ fn a_sequence_gives_the_same_bits_alone_and_in_any_batch_on_any_number_of_thread
         let mut batch = Batch::new();
         order.iter().for_each(|&i| batch.push(&rows[i], adapter(i)));
         let hidden = together.config().hidden;
-        let states = together.hidden_states(&batch);
+        let states = together.hidden_states(&batch).expect("states");
         for (&i, sequence) in order.iter().zip(batch.sequences()) {
             let got = &states[sequence.start * hidden..sequence.end * hidden];
             let mut single = Batch::new();
             single.push(&rows[i], adapter(i));
-            assert_eq!(got, alone.hidden_states(&single), "{level:?}, row {i}");
+            assert_eq!(got, alone.hidden_states(&single).expect("states"), "{level:?}, row {i}");
         }
     }
 }
@@ -135,9 +186,9 @@ fn one_span_over_all_tokens_is_the_sum_of_all_states() {
     let encoder = open("v3-tiny/original", Device::EXACT);
     let batch = batch(&ragged("v3-tiny"), None);
     let hidden = encoder.config().hidden;
-    let states = encoder.hidden_states(&batch);
+    let states = encoder.hidden_states(&batch).expect("states");
     let all = 0..batch.tokens();
-    let sums = encoder.pool(&batch, &[all, 5..5]);
+    let sums = encoder.pool(&batch, &[all, 5..5]).expect("sums");
     for c in 0..hidden {
         let want: f64 = states.iter().skip(c).step_by(hidden).map(|&x| f64::from(x)).sum();
         assert_eq!(sums[c], want as f32, "column {c}");
@@ -149,8 +200,8 @@ fn one_span_over_all_tokens_is_the_sum_of_all_states() {
 fn an_empty_batch_gives_nothing() {
     for device in devices() {
         let encoder = open("v3-tiny/original", device);
-        assert!(encoder.hidden_states(&Batch::new()).is_empty());
-        assert!(encoder.pool(&Batch::new(), &[]).is_empty());
+        assert!(encoder.hidden_states(&Batch::new()).expect("states").is_empty());
+        assert!(encoder.pool(&Batch::new(), &[]).expect("sums").is_empty());
     }
 }
 
@@ -163,7 +214,10 @@ fn cosines(family: &str, device: Device) -> Vec<f64> {
     let mut batch = Batch::new();
     rows.iter().enumerate().for_each(|(i, ids)| batch.push(ids, (i % 6).checked_sub(1)));
     let sequences: Vec<_> = batch.sequences().collect();
-    let (a, b) = (exact.pool(&batch, &sequences), rounded.pool(&batch, &sequences));
+    let (a, b) = (
+        exact.pool(&batch, &sequences).expect("sums"),
+        rounded.pool(&batch, &sequences).expect("sums"),
+    );
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     };

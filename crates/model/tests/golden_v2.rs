@@ -1,7 +1,7 @@
 //! The v2 family against its goldens (a reference in f64 on the weights as stored): both layouts,
 //! both gates, every stored type, every device, every length.
 
-use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Number, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, max_abs_diff};
 
 const FIXTURES: [&str; 4] = ["std_wordpiece", "code_bpe", "std_zh_f16", "code_reglu_bf16"];
@@ -20,7 +20,10 @@ fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
 }
 
 fn devices() -> impl Iterator<Item = Device> {
-    Level::available().map(|level| cpu(Some(3), Some(level))).chain([Device::Reference])
+    let card = kokeshi_model::cards().ok();
+    let card = card.map(|_| Device::Cuda { ordinal: 0, number: Some(Number::F32) });
+    let cpus = Level::available().map(|level| cpu(Some(3), Some(level)));
+    cpus.chain([Device::Reference]).chain(card)
 }
 
 /// The token ids of every golden sequence.
@@ -45,14 +48,14 @@ fn every_fixture_follows_the_reference_on_every_device_at_every_length() {
             let mut batch = Batch::new();
             sequences.iter().for_each(|ids| batch.push(ids, Some(0)));
             let (mut worst_state, mut worst_unit) = (0.0_f32, 0.0_f32);
-            let states = encoder.hidden_states(&batch);
+            let states = encoder.hidden_states(&batch).expect("states");
             for (i, sequence) in batch.sequences().enumerate() {
                 let at = format!("{name}, {device:?}, sequence {i}");
                 let got = &states[sequence.start * hidden..sequence.end * hidden];
                 let want = &goldens.get(&format!("hidden.{i:02}")).values;
                 worst_state = worst_state.max(max_abs_diff(got, want));
                 assert_close(&at, got, want, HIDDEN);
-                let sums = encoder.pool(&batch, std::slice::from_ref(&sequence));
+                let sums = encoder.pool(&batch, std::slice::from_ref(&sequence)).expect("sums");
                 let mean: Vec<f32> = sums.iter().map(|x| x / sequence.len() as f32).collect();
                 let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
                 let unit: Vec<f32> = mean.iter().map(|x| x / norm).collect();
@@ -77,12 +80,16 @@ fn a_sequence_gives_the_same_bits_alone_and_in_a_batch() {
         let hidden = together.config().hidden;
         let mut batch = Batch::new();
         sequences.iter().for_each(|ids| batch.push(ids, None));
-        let states = together.hidden_states(&batch);
+        let states = together.hidden_states(&batch).expect("states");
         for (ids, sequence) in sequences.iter().zip(batch.sequences()) {
             let mut single = Batch::new();
             single.push(ids, Some(0));
             let got = &states[sequence.start * hidden..sequence.end * hidden];
-            assert_eq!(got, alone.hidden_states(&single), "{name}: the one task changes nothing");
+            assert_eq!(
+                got,
+                alone.hidden_states(&single).expect("states"),
+                "{name}: the one task changes nothing"
+            );
         }
     }
 }

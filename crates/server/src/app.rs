@@ -29,6 +29,8 @@ pub(crate) struct App {
     /// Held by whoever tokenises or else computes outside a queue: more of them than cores would
     /// only make each slower.
     pub(crate) workers: Arc<Semaphore>,
+    /// Held by the one forward pass that may run outside a queue.
+    pub(crate) passes: Arc<Semaphore>,
 }
 
 impl App {
@@ -43,11 +45,22 @@ impl App {
         let registry = Registry::new(entries, models, queue_tokens, Arc::clone(&metrics))?;
         let classifiers = config.classifiers.as_deref().map(Classifiers::open).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = Arc::new(Semaphore::new(cores));
+        let (workers, passes) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(1)));
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let drain = Drain::default();
         let traces = config.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
-        Ok(Self { config, registry, keys, classifiers, metrics, drain, started, traces, workers })
+        Ok(Self {
+            config,
+            registry,
+            keys,
+            classifiers,
+            metrics,
+            drain,
+            started,
+            traces,
+            workers,
+            passes,
+        })
     }
 
     /// Loads the models: all of them, or with a memory budget the first, so that faults show

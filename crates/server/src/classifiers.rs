@@ -273,15 +273,18 @@ mod tests {
         let vectors = [vec![1.0, 0.0], vec![0.9, 0.1], vec![0.0, 1.0], vec![0.1, 0.9]];
         let labels = ["a", "a", "b", "b"].map(str::to_owned);
         let mut classifier = Classifier::new("m", Access::Public);
-        classifier.train(&vectors, &labels, 10);
+        // Few steps: many come so near to the optimum that momentum carries them past it.
+        classifier.train(&vectors, &labels, 1);
         let first = classifier.predict(&[1.0, 0.0]);
         assert_eq!(first[0].label, "a");
         assert!(first[0].score > 0.8, "{first:?}");
         assert!((first.iter().map(|one| one.score).sum::<f32>() - 1.0).abs() < 1e-6);
-        classifier.train(&vectors, &labels, 10);
+        classifier.train(&vectors, &labels, 1);
         assert!(classifier.predict(&[1.0, 0.0])[0].score > first[0].score);
+        classifier.train(&vectors, &labels, 10);
+        assert!(classifier.predict(&[1.0, 0.0])[0].score > 0.99);
         classifier.train(&[vec![-1.0, -1.0]], &["c".to_owned()], 10);
-        assert_eq!((classifier.num_samples, classifier.labels.len()), (9, 3));
+        assert_eq!((classifier.num_samples, classifier.labels.len()), (13, 3));
     }
 
     #[test]

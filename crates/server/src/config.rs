@@ -60,7 +60,7 @@ pub struct Limits {
     pub request_tokens: usize,
     /// Tokens that wait or run, for each model.
     pub queue_tokens: usize,
-    /// Open connections; more wait to be accepted.
+    /// Open connections; requests of more are refused, except for probes.
     pub connections: usize,
 }
 

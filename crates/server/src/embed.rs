@@ -8,6 +8,7 @@ use crate::wire::input::Texts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use kokeshi::{Embedded, Input, Model, Options, Request};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Texts to embed with a served model.
 #[derive(Debug)]
@@ -157,26 +158,27 @@ impl App {
     async fn prepare(self: &Arc<Self>, request: EmbedRequest, caller: &Caller) -> Outcome<Ready> {
         let entry = self.registry.find(request.model.as_deref())?.entry;
         if let Some(running) = self.registry.at_hand(entry) {
-            running.check_room()?;
+            running.check_room(&caller.name)?;
         }
         let (app, caller) = (Arc::clone(self), caller.clone());
         self.compute(move || app.prepare_now(request, &caller)).await?
     }
 
-    /// Runs `work` on a thread for blocking work, when a core is free for it.
+    /// Runs `work`, which is short, on a thread for blocking work, when a core is free for it.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Outcome<T> {
-        let stopped = || Problem::internal("the work failed; the log says more");
-        let workers = Arc::clone(&self.workers);
-        let permit = workers.acquire_owned().await.map_err(|_| stopped())?;
-        let work = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(permit);
-            done
-        });
-        work.await.map_err(|_| stopped())
+        blocking(&self.workers, work).await
+    }
+
+    /// Runs `work` with a forward pass of its own, beside the queue: one at a time, and without
+    /// keeping short work waiting.
+    pub(crate) async fn forward<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Outcome<T> {
+        blocking(&self.passes, work).await
     }
 
     fn prepare_now(&self, request: EmbedRequest, caller: &Caller) -> Outcome<Ready> {
@@ -232,6 +234,21 @@ impl App {
             }
         })
     }
+}
+
+/// Runs `work` on a thread for blocking work, when one of `permits` is free.
+async fn blocking<T: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Outcome<T> {
+    let stopped = || Problem::internal("the work failed; the log says more");
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| stopped())?;
+    let work = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    });
+    work.await.map_err(|_| stopped())
 }
 
 fn response(model: &str, embedded: Vec<Embedded>) -> EmbedResponse {

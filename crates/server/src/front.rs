@@ -17,7 +17,7 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tower::ServiceExt;
 
 /// Who sends a request, and what is known of it outside its body.
@@ -46,6 +46,14 @@ const REMAINING: [HeaderName; 2] = [
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
 ];
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Whether as many connections were open before it as may be.
+    pub(crate) is_refused: bool,
+}
+
 /// The whole service: one for all connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
@@ -60,7 +68,7 @@ impl Front {
     }
 
     /// Answers a request of `peer`.
-    pub(crate) async fn answer(&self, mut request: Request<Body>, peer: SocketAddr) -> Response {
+    pub(crate) async fn answer(&self, mut request: Request<Body>, peer: Peer) -> Response {
         let accepted = self.app.drain.accept();
         self.app.metrics.in_flight.inc();
         let in_flight = scopeguard(&self.app);
@@ -80,7 +88,12 @@ impl Front {
                 note_usage(&mut response, usage.as_deref());
                 response
             }
-            Err(problem) => problem.into_response(),
+            Err(problem) => {
+                let mut response = problem.into_response();
+                let key = self.app.keys.check(request.headers()).ok().flatten();
+                note_usage(&mut response, key.map(|key| &*key.usage));
+                response
+            }
         };
         let code = response.extensions().get::<Problem>().map(|problem| problem.code);
         let route = response.extensions().get::<MatchedPath>().cloned();
@@ -88,7 +101,7 @@ impl Front {
         response
             .headers_mut()
             .extend(HeaderValue::from_str(&request_id).map(|id| (REQUEST_ID, id)));
-        if self.app.drain.is_closing() {
+        if self.app.drain.is_closing() || peer.is_refused {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let route = route.as_ref().map_or("other", MatchedPath::as_str);
@@ -99,7 +112,7 @@ impl Front {
             path = %path,
             status = response.status().as_u16(),
             code,
-            peer = %peer.ip(),
+            peer = %peer.address.ip(),
             microseconds = started.elapsed().as_micros() as u64,
             "request"
         );
@@ -126,7 +139,7 @@ impl Front {
     fn admit(
         &self,
         request: &Request<Body>,
-        peer: SocketAddr,
+        peer: Peer,
         task: Option<String>,
         request_id: &Arc<str>,
     ) -> Outcome<(Caller, Option<Permit>)> {
@@ -143,11 +156,21 @@ impl Front {
         if self.app.drain.is_closing() && path != "/metrics" {
             return Err(Problem::unavailable("the server is stopping; ask another one"));
         }
+        if peer.is_refused {
+            return Err(self.too_many_connections());
+        }
         let key = self.app.keys.check(headers)?;
-        let name = key.map_or_else(|| peer.ip().to_string().into(), |key| Arc::clone(&key.name));
+        let name =
+            key.map_or_else(|| peer.address.ip().to_string().into(), |key| Arc::clone(&key.name));
         let usage = key.map(|key: &Key| Arc::clone(&key.usage));
         let permit = usage.as_ref().map(Usage::admit).transpose()?;
         Ok((Caller { name, task, request_id, usage }, permit))
+    }
+
+    fn too_many_connections(&self) -> Problem {
+        let limit = self.app.config.limits.connections;
+        let message = format!("the server has {limit} open connections, which is its limit");
+        Problem::limited("RATE_CONCURRENCY_LIMIT_EXCEEDED", message, Duration::from_secs(1))
     }
 
     fn count(&self, route: &str, response: &Response, code: Option<&str>, started: Instant) {
@@ -173,7 +196,7 @@ fn scopeguard(app: &Arc<App>) -> impl Drop + use<> {
 }
 
 /// Paths that need no key: probes, and the description of the API.
-fn is_public(path: &str) -> bool {
+pub(crate) fn is_public(path: &str) -> bool {
     matches!(
         path,
         "/" | "/health" | "/live" | "/ready" | "/docs" | "/openapi.json" | "/api/version"

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::front::Front;
+use crate::front::{Front, Peer};
 use crate::registry::ModelEntry;
 use crate::{routes, shutdown, tls};
 use axum::body::Body;
@@ -22,6 +22,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// How long connections have for the last bytes of their answers, at least.
 const LAST_BYTES: Duration = Duration::from_secs(2);
+/// Connections beyond the limit that are answered, with a refusal; more wait to be accepted.
+const REFUSED: usize = 256;
 
 /// A server that holds its address and does not answer yet.
 #[derive(Debug)]
@@ -90,12 +92,18 @@ impl Server {
         self.listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
         let connections = Arc::new(Semaphore::new(self.app.config.limits.connections));
+        let refused = Arc::new(Semaphore::new(REFUSED));
         let graceful = GracefulShutdown::new();
         let accept = async {
             loop {
-                let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+                let Ok(refusal) = Arc::clone(&refused).acquire_owned().await else { return };
                 match listener.accept().await {
-                    Ok((stream, peer)) => self.connect(stream, peer, permit, graceful.watcher()),
+                    Ok((stream, address)) => {
+                        let permit = Arc::clone(&connections).try_acquire_owned();
+                        let peer = Peer { address, is_refused: permit.is_err() };
+                        let permit = permit.unwrap_or(refusal);
+                        self.connect(stream, peer, permit, graceful.watcher());
+                    }
                     // Out of file descriptors, or a client that has gone: neither ends the server.
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -121,7 +129,7 @@ impl Server {
         drop(listener);
         if unanswered == 0 {
             // Connections that do not read their answer end with the process.
-            drop(tokio::time::timeout(left.min(LAST_BYTES), graceful.shutdown()).await);
+            drop(tokio::time::timeout(left.max(LAST_BYTES), graceful.shutdown()).await);
         }
         Ok(unanswered)
     }
@@ -129,7 +137,7 @@ impl Server {
     fn connect(
         &self,
         stream: tokio::net::TcpStream,
-        peer: SocketAddr,
+        peer: Peer,
         permit: OwnedSemaphorePermit,
         watcher: Watcher,
     ) {
@@ -144,8 +152,12 @@ impl Server {
                     let handshake = tokio::time::timeout(headers, acceptor.accept(stream));
                     match handshake.await {
                         Ok(Ok(stream)) => speak(stream, peer, front, headers, watcher).await,
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
-                        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+                        Ok(Err(error)) => {
+                            tracing::debug!(peer = %peer.address, %error, "no TLS handshake");
+                        }
+                        Err(_) => {
+                            tracing::debug!(peer = %peer.address, "the TLS handshake took too long");
+                        }
                     }
                 }
             }
@@ -157,7 +169,7 @@ impl Server {
 /// Speaks HTTP on one connection until it ends.
 async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    peer: SocketAddr,
+    peer: Peer,
     front: Front,
     headers: Duration,
     watcher: Watcher,
@@ -171,6 +183,6 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(headers)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%peer, %error, "the connection ended early");
+        tracing::debug!(peer = %peer.address, %error, "the connection ended early");
     }
 }

@@ -1,6 +1,7 @@
 //! What a request is refused with, before a dialect gives it a body.
 
 use crate::running::queue_full;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
@@ -85,6 +86,14 @@ impl IntoResponse for Problem {
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// A path whose escapes are no UTF-8.
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        let message = format!("the path cannot be read: {rejection}");
+        Self::bad_request("INPUT_INVALID", message)
     }
 }
 

@@ -14,7 +14,6 @@ pub(crate) struct Running {
     pub(crate) name: String,
     pub(crate) model: Arc<Model>,
     queue: Queue,
-    queue_tokens: usize,
 }
 
 impl Running {
@@ -23,9 +22,8 @@ impl Running {
         model: Arc<Model>,
         limits: QueueLimits,
     ) -> kokeshi::Result<Self> {
-        let queue_tokens = limits.waiting_tokens;
         let queue = Queue::start(Arc::clone(&model), limits)?;
-        Ok(Self { name: name.to_owned(), model, queue, queue_tokens })
+        Ok(Self { name: name.to_owned(), model, queue })
     }
 
     /// Whether nobody waits for it.
@@ -40,18 +38,8 @@ impl Running {
 
     /// Refuses what the queue would refuse: asked before the work of tokenising, so that a refusal
     /// under overload costs next to nothing.
-    pub(crate) fn check_room(&self) -> Outcome<()> {
-        let stats = self.queue.stats();
-        if stats.tokens < self.queue_tokens {
-            return Ok(());
-        }
-        let excess = (stats.tokens - self.queue_tokens + 1) as f64;
-        let seconds = excess / stats.tokens_per_second.unwrap_or(1.0).max(1.0);
-        Err(queue_full(
-            stats.tokens,
-            self.queue_tokens,
-            Duration::from_secs_f64(seconds.min(3600.0)),
-        ))
+    pub(crate) fn check_room(&self, client: &str) -> Outcome<()> {
+        Ok(self.queue.check_room(client)?)
     }
 
     /// Runs a request. A dropped future cancels it.

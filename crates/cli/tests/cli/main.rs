@@ -8,6 +8,7 @@ mod index;
 mod models;
 mod search;
 mod similarity;
+mod threads;
 mod v2;
 
 use kokeshi_testkit::fixture;
@@ -17,6 +18,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kokeshi");
 
 /// An empty folder to run in.
 struct Place {
@@ -65,9 +68,14 @@ impl Place {
         self.run_with(arguments, b"")
     }
 
-    /// Runs with `stdin` and without any variable that could change what happens.
-    fn run_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &[u8]) -> Run {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kokeshi"))
+    /// `program` without any variable that could change what the real program does.
+    fn command<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(program);
+        command
             .args(args)
             .current_dir(self.folder.path())
             .env_clear()
@@ -76,9 +84,19 @@ impl Place {
             .env("HF_HUB_OFFLINE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a running program");
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the program with `stdin`.
+    fn run_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &[u8]) -> Run {
+        Run::of(self.command(PROGRAM, args), stdin)
+    }
+}
+
+impl Run {
+    fn of(mut command: Command, stdin: &[u8]) -> Self {
+        let mut child = command.spawn().expect("a running program");
         let mut input = child.stdin.take().expect("a pipe");
         let bytes = stdin.to_vec();
         let writer = std::thread::spawn(move || match input.write_all(&bytes) {
@@ -94,9 +112,7 @@ impl Place {
             stderr: String::from_utf8(output.stderr).expect("messages in UTF-8"),
         }
     }
-}
 
-impl Run {
     /// Standard output of a run that went well and had nothing to say.
     #[track_caller]
     fn quiet(&self) -> &str {

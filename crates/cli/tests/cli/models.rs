@@ -1,6 +1,6 @@
 //! `kokeshi models`: list, pull, info, verify, synthesize.
 
-use crate::{Place, tiny_v3};
+use crate::{PROGRAM, Place, Run, tiny_v3};
 use std::fs;
 
 #[test]
@@ -99,6 +99,24 @@ fn verify_fails_every_case_for_weights_that_are_not_the_released_ones() {
     }
     let run = place.run(["models", "verify", folder]);
     assert_eq!(run.text().matches("FAIL ").count(), 14);
+}
+
+#[test]
+fn verify_multiplies_exactly_unless_another_precision_is_asked_for() {
+    let place = Place::new();
+    let folder = tiny_v3();
+    let folder = folder.to_str().expect("a path in UTF-8");
+    let cases = |precision: &[&str]| {
+        let arguments = [&["models", "verify", folder, "--json"], precision].concat();
+        let mut command = place.command(PROGRAM, arguments);
+        command.env_remove("KOKESHI_PRECISION");
+        let run = Run::of(command, b"");
+        let report: serde_json::Value = serde_json::from_str(run.text()).expect("JSON");
+        report["cases"].clone()
+    };
+    let exact = cases(&["--precision", "f32"]);
+    assert_eq!(cases(&[]), exact);
+    assert_ne!(cases(&["--precision", "bf16"]), exact);
 }
 
 #[test]

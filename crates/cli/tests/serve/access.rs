@@ -61,6 +61,7 @@ fn limits_of_a_key_are_counted_and_announced() {
     assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
     let third = ask(&server, Some("Bearer secret-a"));
     third.refused(429, "RATE_REQUEST_LIMIT_EXCEEDED");
+    assert_eq!(third.header("x-ratelimit-remaining-requests"), Some("0"));
     let seconds: u64 = third.header("retry-after").expect("a time").parse().expect("seconds");
     assert!((1..=30).contains(&seconds), "{seconds}");
     assert_eq!(ask(&server, Some("Bearer secret-b")).status, 200, "the other key has its own");

@@ -83,9 +83,17 @@ fn ollamas_clients_find_what_they_probe() {
     assert_eq!(server.get("/api/ps").good()["models"][0]["model"], "starter:latest");
     let shown = server.post("/api/show", &json!({"model": "starter"})).good();
     assert_eq!(shown["capabilities"], json!(["embedding"]));
-    let missing = server.post("/api/show", &json!({"name": "nobody"}));
-    assert_eq!(missing.status, 404);
-    assert!(missing.json()["error"].is_string());
+    // Clients pull a model when they are told 404, and then only.
+    for (path, body, status) in [
+        ("/api/show", json!({"name": "nobody"}), 404),
+        ("/api/embed", json!({"model": "nobody", "input": "x"}), 404),
+        ("/api/embeddings", json!({"model": "nobody", "prompt": "x"}), 404),
+        ("/api/embed", json!({"model": "starter", "input": "x", "dimensions": 100_000}), 422),
+    ] {
+        let refused = server.post(path, &body);
+        assert_eq!(refused.status, status, "{path}: {}", refused.text());
+        assert!(refused.json()["error"].is_string());
+    }
     let answer = server.post("/api/embed", &json!({"model": "starter", "input": [TEXT]})).good();
     assert!(answer["prompt_eval_count"].as_u64() > Some(0) && answer["total_duration"].is_u64());
     // Ollama cuts what is too long unless it is told not to.
@@ -110,6 +118,9 @@ fn tei_tells_of_the_model_and_gives_the_state_of_every_token() {
         let sum: f32 = states.iter().map(|state| state[dimension]).sum();
         assert!((sum / states.len() as f32 - mean).abs() < 1e-5);
     }
+    let many = server.post("/embed_all", &json!({"inputs": vec!["word ".repeat(6000); 3]}));
+    assert_eq!(many.status, 400);
+    assert!(many.json()["error"].as_str().expect("an error").contains("at most 16384"));
     let error = server.post("/embed", &json!({"inputs": 7}));
     assert_eq!(error.status, 422);
     assert_eq!(error.json()["error_type"], "Validation");

@@ -97,7 +97,8 @@ fn the_description_names_every_path_and_the_page_downloads_nothing() {
 #[cfg(unix)]
 #[test]
 fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
-    let mut server = Server::start(&[]);
+    // Other tests may keep the cores busy for longer than the default.
+    let mut server = Server::start(&["--drain-timeout", "300"]);
     let long = json!({"input": vec!["word ".repeat(4000); 12]}).to_string();
     let mut streams: Vec<_> = (0..4)
         .map(|_| {
@@ -125,6 +126,25 @@ fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
         stream.read_to_end(&mut raw).expect("an answer");
         assert_eq!(Answer::read(&raw).good()["data"].as_array().map(Vec::len), Some(12));
     }
+    let status = server.child.wait().expect("an end");
+    assert!(status.success(), "{status}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_client_that_reads_late_gets_its_answer_whole_although_the_server_stops() {
+    let mut server = Server::start(&[]);
+    // States of 20 MB: more than sockets hold.
+    let long = json!({"inputs": "word ".repeat(6000)}).to_string();
+    let mut stream = server.connect();
+    write_request(&mut stream, "POST", "/embed_all", &[], long.as_bytes());
+    server.wait_for("kokeshi_requests_total{path=\"/embed_all\",status=\"200\"} 1");
+    server.terminate();
+    std::thread::sleep(Duration::from_secs(4));
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).expect("an answer");
+    let answer = Answer::read(&raw).good();
+    assert!(answer[0].as_array().is_some_and(|states| states.len() >= 6000));
     let status = server.child.wait().expect("an end");
     assert!(status.success(), "{status}");
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod classify;
+mod description;
 mod dialects;
 mod embeddings;
 mod end;
@@ -44,6 +45,18 @@ impl Server {
         Self::start_with(args, &[], |_| ())
     }
 
+    /// Starts it in a shell that has run `limit`.
+    #[cfg(unix)]
+    fn start_limited(limit: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let serve = command(&[], &[], &folder);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]);
+        shell.arg(serve.get_program()).args(serve.get_args());
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::running(shell, folder)
+    }
+
     /// Starts it with a tiny checkpoint under the name of the released v3.
     fn v3(args: &[&str]) -> Self {
         let model = format!("jina-embeddings-v3={}", fixture("v3-tiny/original").display());
@@ -54,7 +67,12 @@ impl Server {
     fn start_with(args: &[&str], env: &[(&str, &str)], fill: impl Fn(&TempDir)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fill(&folder);
-        let mut child = command(args, env, &folder).spawn().expect("a running program");
+        Self::running(command(args, env, &folder), folder)
+    }
+
+    /// Starts `command` and waits until it listens.
+    fn running(mut command: Command, folder: TempDir) -> Self {
+        let mut child = command.spawn().expect("a running program");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut log = String::new();
         let address = loop {

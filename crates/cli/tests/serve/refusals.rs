@@ -67,10 +67,20 @@ fn other_refusals_have_the_codes_of_the_service() {
     post(&json!({"input": "x".repeat(200_000)})).refused(413, "INPUT_TOO_LARGE");
     server.get("/v1/embeddings").refused(405, "METHOD_NOT_ALLOWED");
     server.get("/nothing").refused(404, "RESOURCE_NOT_FOUND");
+    server.get("/v1/models/%ff").refused(400, "INPUT_INVALID");
+    server.send("DELETE", "/v1/classifiers/%ff", &[], b"").refused(400, "INPUT_INVALID");
     let raw = |body: &[u8]| server.send("POST", "/v1/embeddings", &[], body);
-    for body in [&b"{"[..], b"", b"nonsense", b"{\"input\": \"\xff\"}", b"{\"input\":\"x\"} more"] {
+    for body in [
+        &b"{"[..],
+        b"",
+        b"nonsense",
+        b"{\"input\": \"\xff\"}",
+        b"{\"input\": \"x\", \"unknown\": \"\xff\"}",
+        b"{\"input\":\"x\"} more",
+    ] {
         raw(body).refused(400, "INPUT_INVALID_JSON");
     }
+    raw(b"{\"input\": \"x\", \"unknown\": \"\xff\"}").refused(400, "INPUT_INVALID_JSON");
     raw("[".repeat(50_000).as_bytes()).refused(400, "INPUT_INVALID_JSON");
     let deep = format!("{{\"input\":{}", "[".repeat(50_000));
     raw(deep.as_bytes()).refused(400, "INPUT_INVALID_JSON");
@@ -121,6 +131,70 @@ fn a_full_queue_refuses_at_once_a_list_as_a_single_text() {
         answer.refused(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
         assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().is_ok()));
     }
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_at_once_and_probes_are_not() {
+    let server = Server::start(&["--max-connections", "1"]);
+    let mut idle = server.connect();
+    let started = Instant::now();
+    let refused = server.post("/v1/embeddings", &json!({"input": "x"}));
+    refused.refused(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!((server.get("/live").status, server.get("/ready").status), (200, 200));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // The one that came first is served.
+    crate::write_request(&mut idle, "POST", "/v1/embeddings", &[], b"{\"input\":\"x\"}");
+    let mut raw = Vec::new();
+    idle.read_to_end(&mut raw).expect("an answer");
+    assert_eq!(crate::Answer::read(&raw).status, 200);
+    drop(idle);
+    while server.post("/v1/embeddings", &json!({"input": "x"})).status != 200 {
+        assert!(started.elapsed() < Duration::from_secs(60), "there is room, and it refuses");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let server = Server::start_limited("ulimit -S -n 40");
+    let connections: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    let started = Instant::now();
+    assert_eq!(server.post("/v1/embeddings", &json!({"input": "x"})).status, 200);
+    // Idle connections would make room after --header-timeout.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    drop(connections);
+}
+
+#[test]
+fn states_of_many_long_texts_keep_no_short_query_waiting() {
+    let server = Server::start(&["--threads", "1"]);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let text = "word ".repeat(8000);
+    let pass = Instant::now();
+    server.post("/embed_all", &json!({"inputs": text})).good();
+    let pass = pass.elapsed();
+    let long = json!({"inputs": vec![text; 2]}).to_string();
+    let clients = cores + 4;
+    let streams: Vec<_> = (0..clients)
+        .map(|_| {
+            let mut stream = server.connect();
+            crate::write_request(&mut stream, "POST", "/embed_all", &[], long.as_bytes());
+            stream
+        })
+        .collect();
+    // Their texts are checked, and the first passes run.
+    server.wait_for(&format!("kokeshi_requests_in_flight {}", clients + 1));
+    std::thread::sleep(2 * pass);
+    for _ in 0..3 {
+        let started = Instant::now();
+        assert_eq!(server.post("/v1/embeddings", &json!({"input": "x"})).status, 200);
+        assert!(started.elapsed() < pass / 2, "{:?} of {pass:?}", started.elapsed());
+    }
+    // Clients that go away end their work.
+    server.wait_for(&format!("kokeshi_requests_in_flight {}", clients + 1));
+    drop(streams);
+    server.wait_for("kokeshi_requests_in_flight 1");
 }
 
 #[test]

@@ -41,7 +41,8 @@ enum Outcome {
     Ran(Vec<f32>),
     /// Nobody waits for it any more, or the queue ends.
     Stopped,
-    Panicked(String),
+    /// The device failed, or the pass panicked.
+    Failed(String),
 }
 
 impl Driver<'_> {
@@ -51,7 +52,7 @@ impl Driver<'_> {
         let tokens = jobs.iter().map(Job::tokens).sum();
         self.note_starts(&jobs);
         match self.run(&jobs) {
-            Outcome::Panicked(reason) => {
+            Outcome::Failed(reason) => {
                 // Stable, so that windows of a document keep their order.
                 jobs.sort_by_key(|job| Arc::as_ptr(&job.pending));
                 let done = self.isolate(&jobs, reason);
@@ -86,7 +87,7 @@ impl Driver<'_> {
         let requests: Vec<&[Job]> =
             jobs.chunk_by(|a, b| Arc::ptr_eq(&a.pending, &b.pending)).collect();
         if let [alone] = requests[..] {
-            return self.finish(alone, Outcome::Panicked(reason));
+            return self.finish(alone, Outcome::Failed(reason));
         }
         requests.into_iter().map(|request| self.finish(request, self.run(request))).sum()
     }
@@ -106,13 +107,14 @@ impl Driver<'_> {
         let start = Instant::now();
         let run = || passes.run(self.shared.model.forward(), &mut go_on);
         match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Some(parts)) => {
+            Ok(Ok(Some(parts))) => {
                 let time = start.elapsed();
                 self.tell(|observer| observer.ran(passes.tokens(), running.len(), time));
                 Outcome::Ran(parts)
             }
-            Ok(None) => Outcome::Stopped,
-            Err(panic) => Outcome::Panicked(reason(&*panic)),
+            Ok(Ok(None)) => Outcome::Stopped,
+            Ok(Err(error)) => Outcome::Failed(error.to_string()),
+            Err(panic) => Outcome::Failed(reason(&*panic)),
         }
     }
 
@@ -126,7 +128,7 @@ impl Driver<'_> {
             Outcome::Ran(parts) => parts,
             // Those that still wait do so because the queue ends.
             Outcome::Stopped => return fail(&|| Error::QueueClosed),
-            Outcome::Panicked(reason) => {
+            Outcome::Failed(reason) => {
                 return fail(&|| Error::Panicked { reason: reason.clone() });
             }
         };

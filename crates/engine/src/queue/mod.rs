@@ -47,7 +47,7 @@ const LANES: [LaneKind; 3] = [
 pub struct QueueLimits {
     /// The queue is full while the requests that it has accepted and not yet answered have this
     /// many tokens or more. Any request is accepted before, whatever its size: a list is treated
-    /// as a single text is.
+    /// as a single text is. A client that has less than an even share of it is accepted beyond.
     pub waiting_tokens: usize,
     /// Told how long requests wait and passes take.
     pub observer: Option<Arc<dyn Observer>>,
@@ -158,6 +158,16 @@ impl Queue {
         let (pending, jobs) = Pending::new(request, client, lane, hidden, Box::new(done));
         self.shared.admit(&pending, jobs)?;
         Ok(Ticket { shared: Arc::clone(&self.shared), pending })
+    }
+
+    /// What [`Self::submit`] would say to a request of `client` now, without one: asked before the
+    /// work of preparing it, so that a refusal costs next to nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::submit`].
+    pub fn check_room(&self, client: &str) -> Result<()> {
+        self.shared.check_room(client)
     }
 
     /// What the queue is doing now.

@@ -6,6 +6,7 @@ use super::rate::Rate;
 use super::{LANES, QueueLimits, QueueStats};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,9 @@ pub(super) struct Shared {
 
 struct State {
     lanes: [LaneState; LANES.len()],
-    /// Tokens of the requests that are not answered.
+    /// Tokens of the requests that are not answered, in all and of each client that has any.
     tokens: usize,
+    clients: HashMap<String, usize>,
     /// Batches in flight, and their tokens.
     running: usize,
     running_tokens: usize,
@@ -55,6 +57,7 @@ impl Shared {
         let state = State {
             lanes,
             tokens: 0,
+            clients: HashMap::new(),
             running: 0,
             running_tokens: 0,
             batches: 0,
@@ -77,15 +80,9 @@ impl Shared {
     /// If the queue is full or closed.
     pub(super) fn admit(&self, pending: &Pending, jobs: Vec<(usize, Job)>) -> Result<()> {
         let mut state = self.lock();
-        if state.closed {
-            return Err(Error::QueueClosed);
-        }
-        let (waiting_tokens, limit) = (state.tokens, self.limits.waiting_tokens);
-        if waiting_tokens >= limit {
-            let retry_after = state.rate.time_for(waiting_tokens - limit + pending.tokens);
-            return Err(Error::QueueFull { waiting_tokens, limit, retry_after });
-        }
+        state.check_room(&pending.client, pending.tokens, self.limits.waiting_tokens)?;
         state.tokens += pending.tokens;
+        *state.clients.entry(pending.client.clone()).or_default() += pending.tokens;
         let lane = &mut state.lanes[pending.lane];
         if lane.requests == 0 {
             lane.progress = Instant::now();
@@ -95,6 +92,13 @@ impl Shared {
         drop(state);
         self.work.notify_all();
         Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// If a request of `client` would be refused now.
+    pub(super) fn check_room(&self, client: &str) -> Result<()> {
+        self.lock().check_room(client, 0, self.limits.waiting_tokens)
     }
 
     /// Waits until something waits in a lane. Whether it does; otherwise the lane should end.
@@ -142,6 +146,12 @@ impl Shared {
     pub(super) fn release(&self, pending: &Arc<Pending>) {
         let mut state = self.lock();
         state.tokens -= pending.tokens;
+        if let Some(tokens) = state.clients.get_mut(&pending.client) {
+            *tokens -= pending.tokens;
+            if *tokens == 0 {
+                state.clients.remove(&pending.client);
+            }
+        }
         let waiting = &mut state.lanes[pending.lane].waiting;
         waiting.remove(&pending.client, |job| Arc::ptr_eq(&job.pending, pending));
     }
@@ -189,5 +199,23 @@ impl Shared {
     /// The state is whole between any two of its changes, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether `tokens` more of `client` may wait where `limit` may in all. One client cannot keep
+    /// others out: who has less than an even share of the limit may wait beyond it.
+    fn check_room(&self, client: &str, tokens: usize, limit: usize) -> Result<()> {
+        if self.closed {
+            return Err(Error::QueueClosed);
+        }
+        let waiting_tokens = self.tokens;
+        let own = self.clients.get(client).copied();
+        let clients = self.clients.len() + usize::from(own.is_none());
+        if waiting_tokens < limit || own.unwrap_or(0) < limit / clients {
+            return Ok(());
+        }
+        let retry_after = self.rate.time_for(waiting_tokens - limit + tokens);
+        Err(Error::QueueFull { waiting_tokens, limit, retry_after })
     }
 }

@@ -77,7 +77,11 @@ impl Forward for Gated {
         self.inner.len_bytes()
     }
 
-    fn hidden_states(&self, batch: &Batch) -> Vec<f32> {
+    fn device(&self) -> String {
+        self.inner.device()
+    }
+
+    fn hidden_states(&self, batch: &Batch) -> kokeshi_model::Result<Vec<f32>> {
         self.inner.hidden_states(batch)
     }
 
@@ -86,7 +90,7 @@ impl Forward for Gated {
         batch: &Batch,
         spans: &[Range<usize>],
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Option<Vec<f32>> {
+    ) -> kokeshi_model::Result<Option<Vec<f32>>> {
         let lengths = batch.sequences().map(|sequence| sequence.len()).collect();
         self.gate.change(|state| state.begun.push(lengths));
         let opened = self.gate.wait_for(|state| {
@@ -95,7 +99,7 @@ impl Forward for Gated {
         });
         if !opened {
             self.gate.change(|state| state.stopped += 1);
-            return None;
+            return Ok(None);
         }
         let bad = self.config().tasks.iter().position(|task| task.name == BAD_TASK);
         assert!(!batch.adapters().contains(&bad), "a bad task");
@@ -231,21 +235,42 @@ fn a_full_queue_refuses_a_text_and_a_list_alike_and_at_once() {
     let huge = setup.submit(&[60, 60, 60], "a").expect("any size, while there is room");
     setup.gate.wait_for_begun(1);
     for lengths in [&[3][..], &[3, 3, 3, 3], &[2000]] {
-        match setup.submit(lengths, "b") {
+        match setup.submit(lengths, "a") {
             Err(Error::QueueFull { waiting_tokens: 180, limit: 100, retry_after }) => {
                 assert!(retry_after >= Duration::from_secs(1));
             }
             other => panic!("{other:?}"),
         }
     }
-    let error = setup.submit(&[3], "b").expect_err("full").to_string();
+    let error = setup.submit(&[3], "a").expect_err("full").to_string();
     assert_eq!(
         error,
         "the queue is full: 180 tokens are waiting, the limit is 100; try again in 1 s"
     );
+    assert!(matches!(setup.queue.check_room("a"), Err(Error::QueueFull { .. })));
     setup.gate.open_to(usize::MAX);
     answer(&huge).expect("embedded");
-    answer(&setup.submit(&[3], "b").expect("room again")).expect("embedded");
+    setup.queue.check_room("a").expect("room again");
+    answer(&setup.submit(&[3], "a").expect("room again")).expect("embedded");
+}
+
+#[test]
+fn a_client_that_fills_the_queue_keeps_no_other_out() {
+    let setup = Setup::new(tight(100));
+    let hog: Vec<_> = (0..5).map(|_| setup.submit(&[20], "hog").expect("room")).collect();
+    assert!(matches!(setup.submit(&[3], "hog"), Err(Error::QueueFull { .. })));
+    // Half of 100 for two, a third for three.
+    let second: Vec<_> = (0..3).map(|_| setup.submit(&[20], "b").expect("a share")).collect();
+    assert!(matches!(setup.submit(&[3], "b"), Err(Error::QueueFull { .. })));
+    let third: Vec<_> = (0..2).map(|_| setup.submit(&[20], "c").expect("a share")).collect();
+    assert!(matches!(setup.submit(&[3], "c"), Err(Error::QueueFull { .. })));
+    setup.gate.open_to(usize::MAX);
+    for request in hog.iter().chain(&second).chain(&third) {
+        answer(request).expect("embedded");
+    }
+    // Those that have gone take no share.
+    let alone: Vec<_> = (0..5).map(|_| setup.submit(&[20], "b")).collect();
+    assert!(alone.iter().all(Result::is_ok));
 }
 
 #[test]

@@ -19,6 +19,10 @@ pub(crate) trait Element: 'static {
     /// Whether matrix hardware multiplies it.
     const IN_MATRIX: bool;
 
+    /// Divides a column of weights by its scale, if it has one.
+    fn scale_column(_weights: &mut [f32]) -> ColumnScale {
+        ColumnScale::default()
+    }
     /// A step of a column of weights that were divided by their column's scale; missing ones are 0.
     fn column(weights: &[f32]) -> Self::Column;
     /// What the numbers of `row` are divided by before they are packed.
@@ -52,6 +56,15 @@ pub(crate) trait Element: 'static {
     fn steps(depth: usize) -> usize {
         depth.div_ceil(Self::DEPTH).next_multiple_of(BLOCK)
     }
+}
+
+/// What belongs to a column of integers.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ColumnScale {
+    /// What its weights were divided by.
+    pub(crate) scale: f32,
+    /// What its sums are moved by: the offset of the rows' bytes times the sum of its weights.
+    pub(crate) offset: u32,
 }
 
 /// What sums of integers are multiplied with and moved by; nothing where sums are floats.
@@ -210,9 +223,9 @@ impl Element for Pairs {
 }
 
 /// Largest magnitude of a signed byte that has a negative.
-pub(super) const LARGEST_BYTE: f32 = 127.0;
+const LARGEST_BYTE: f32 = 127.0;
 /// What is added to a row's bytes, so that they have no sign.
-pub(super) const BYTE_OFFSET: i32 = 128;
+const BYTE_OFFSET: i32 = 128;
 
 impl Element for Quads {
     type Column = u32;
@@ -222,6 +235,16 @@ impl Element for Quads {
     const DEPTH: usize = 4;
     const IN_MATRIX: bool = true;
 
+    fn scale_column(weights: &mut [f32]) -> ColumnScale {
+        let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs()));
+        let scale = if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 };
+        let mut sum = 0;
+        for weight in weights {
+            *weight = (*weight * (1.0 / scale)).round_ties_even();
+            sum += *weight as i32;
+        }
+        ColumnScale { scale, offset: (-BYTE_OFFSET * sum).cast_unsigned() }
+    }
     fn column(weights: &[f32]) -> u32 {
         let byte = |i| weights.get(i).map_or(0, |w: &f32| w.round_ties_even() as i8);
         u32::from_le_bytes([0, 1, 2, 3].map(byte).map(i8::cast_unsigned))

@@ -9,7 +9,7 @@ pub(crate) mod element;
 mod pack;
 pub(crate) mod tile;
 
-pub use pack::{Layer, LoraBank, Storage, Weights};
+pub use pack::{Layer, LoraBank, ReadRow, Storage, Weights};
 
 use crate::grid::{Rect, even_ends, grid};
 use crate::isa::{BLOCK, Isa, Kernel};

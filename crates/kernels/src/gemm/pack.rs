@@ -1,10 +1,11 @@
 //! Weights and activations in the order in which the tile reads them.
 
 use super::Activation;
-use super::element::{BYTE_OFFSET, Element, Float, LARGEST_BYTE, Pairs, Quads, Scales, Widened};
+use super::element::{ColumnScale, Element, Float, Pairs, Quads, Scales, Widened};
 use super::tile::NV;
-use crate::isa::Level;
+use crate::isa::{BLOCK, Level};
 use crate::memory::Aligned;
+use crate::threads::Threads;
 
 /// How weights are kept in memory and multiplied. Sums are in f32 always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,25 +112,29 @@ impl Columns {
         (output < half).then_some(value + output)
     }
 
-    /// Packs W, `[panels, steps, nr]`. `adapt` may change the weights of a packed column before.
+    /// Packs W, `[panels, steps, nr]`, a panel a task. `scales` has one place a packed column.
     fn pack<E: Element>(
         self,
+        threads: &Threads,
         inputs: usize,
-        read_row: &mut dyn FnMut(usize, &mut [f32]),
-        mut adapt: impl FnMut(usize, &mut [f32]),
+        read_row: ReadRow<'_>,
+        scales: &mut [ColumnScale],
     ) -> Aligned<E::Column> {
         let (nr, steps) = (NV * self.lanes, E::steps(inputs));
         let mut panels = Aligned::zeroed(self.width() * steps);
-        let mut values = vec![0.0; inputs];
-        for col in 0..self.width() {
-            let Some(row) = self.row(col) else { continue };
-            read_row(row, &mut values);
-            adapt(col, &mut values);
-            let panel = &mut panels[col / nr * nr * steps..][..nr * steps];
-            for (to, x) in panel[col % nr..].iter_mut().step_by(nr).zip(values.chunks(E::DEPTH)) {
-                *to = E::column(x);
+        let tasks = panels.chunks_mut(nr * steps).zip(scales.chunks_mut(nr));
+        threads.run(tasks.enumerate().collect(), |(i, (panel, scales)), [scratch, ..]| {
+            let columns = scratch.take(nr * inputs);
+            let each = columns.chunks_exact_mut(inputs).zip(scales);
+            for (col, (column, scale)) in (i * nr..).zip(each) {
+                match self.row(col) {
+                    Some(row) => read_row(row, column),
+                    None => column.fill(0.0),
+                }
+                *scale = E::scale_column(column);
             }
-        }
+            interleave::<E>(columns, inputs, nr, panel);
+        });
         panels
     }
 
@@ -137,6 +142,20 @@ impl Columns {
     fn spread(self, from: &[f32], to: &mut [f32]) {
         for (col, to) in to.iter_mut().enumerate() {
             *to = self.row(col).map_or(0.0, |row| from[row]);
+        }
+    }
+}
+
+/// Packs the columns of a panel, `[nr, inputs]`, to `[steps, nr]`: a block of the depth at a time, so
+/// that what is written with strides stays in the level-1 cache.
+fn interleave<E: Element>(columns: &[f32], inputs: usize, nr: usize, panel: &mut [E::Column]) {
+    for (i, block) in panel.chunks_exact_mut(BLOCK * nr).enumerate() {
+        let depth = i * BLOCK * E::DEPTH..((i + 1) * BLOCK * E::DEPTH).min(inputs);
+        for (col, column) in columns.chunks_exact(inputs).enumerate() {
+            let steps = column[depth.clone()].chunks(E::DEPTH);
+            for (to, weights) in block[col..].iter_mut().step_by(nr).zip(steps) {
+                *to = E::column(weights);
+            }
         }
     }
 }
@@ -156,36 +175,42 @@ pub struct Layer {
     pub activation: Option<Activation>,
 }
 
+/// Writes a row of W, of which it is given the index, into a slice.
+pub type ReadRow<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
+
 impl Weights {
-    /// Packs a layer whose W is read row by row: `read_row` writes row `i` of W into the slice that
-    /// it is given. Rows are read in no particular order.
+    /// Packs a layer on all `threads`. The rows of W are read in no particular order.
     ///
     /// # Panics
     ///
-    /// If the layer's shapes do not agree.
+    /// If the layer's shapes do not agree, or it has no inputs.
     pub fn pack(
+        threads: &Threads,
         level: Level,
         storage: Storage,
         layer: Layer,
-        read_row: &mut dyn FnMut(usize, &mut [f32]),
+        read_row: ReadRow<'_>,
     ) -> Self {
         let Layer { rows, inputs, bias, lora, activation } = layer;
-        assert!(bias.is_empty() || bias.len() == rows);
+        assert!(inputs > 0 && (bias.is_empty() || bias.len() == rows));
         let gated = activation.is_some_and(Activation::is_gated);
         assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows an output");
         let columns = Columns { rows, lanes: level.lanes(), gated };
-        let quantised = if storage == Storage::Int8 { columns.width() } else { 0 };
-        let mut scales = Aligned::zeroed(quantised);
-        let mut offsets = Aligned::zeroed(quantised);
-        let mut quantise = |col, values: &mut [f32]| {
-            (scales[col], offsets[col]) = quantise(values);
-        };
+        let mut scaled = vec![ColumnScale::default(); columns.width()];
+        let to = &mut scaled[..];
         let panels = match storage {
-            Storage::F32 => Panels::F32(columns.pack::<Float>(inputs, read_row, |_, _| ())),
-            Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(inputs, read_row, |_, _| ())),
-            Storage::Bf16Dot => Panels::Bf16Dot(columns.pack::<Pairs>(inputs, read_row, |_, _| ())),
-            Storage::Int8 => Panels::Int8(columns.pack::<Quads>(inputs, read_row, &mut quantise)),
+            Storage::F32 => Panels::F32(columns.pack::<Float>(threads, inputs, read_row, to)),
+            Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(threads, inputs, read_row, to)),
+            Storage::Bf16Dot => {
+                Panels::Bf16Dot(columns.pack::<Pairs>(threads, inputs, read_row, to))
+            }
+            Storage::Int8 => Panels::Int8(columns.pack::<Quads>(threads, inputs, read_row, to)),
         };
+        let quantised = if storage == Storage::Int8 { columns.width() } else { 0 };
+        let (mut scales, mut offsets) = (Aligned::zeroed(quantised), Aligned::zeroed(quantised));
+        for ((scale, offset), from) in scales.iter_mut().zip(&mut offsets[..]).zip(scaled) {
+            (*scale, *offset) = (from.scale, from.offset);
+        }
         let mut spread_bias = Aligned::zeroed(columns.width());
         if !bias.is_empty() {
             columns.spread(&bias, &mut spread_bias);
@@ -247,16 +272,4 @@ impl Weights {
     pub fn rank(&self) -> usize {
         self.lora.as_ref().map_or(0, |bank| bank.rank)
     }
-}
-
-/// Divides the weights of one output by their scale, and returns it with the column's offset.
-fn quantise(weights: &mut [f32]) -> (f32, u32) {
-    let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs()));
-    let scale = if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 };
-    let mut sum = 0;
-    for weight in weights {
-        *weight = (*weight * (1.0 / scale)).round_ties_even();
-        sum += *weight as i32;
-    }
-    (scale, (-BYTE_OFFSET * sum).cast_unsigned())
 }

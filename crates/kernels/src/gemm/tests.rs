@@ -41,7 +41,7 @@ impl Case {
     }
 
     fn pack(&self, level: Level, storage: Storage, activation: Option<Activation>) -> Weights {
-        let mut read = |row: usize, to: &mut [f32]| {
+        let read = |row: usize, to: &mut [f32]| {
             to.copy_from_slice(&self.weight[row * self.inputs..][..self.inputs]);
         };
         let layer = Layer {
@@ -51,7 +51,8 @@ impl Case {
             lora: self.lora.clone(),
             activation,
         };
-        Weights::pack(level, storage, layer, &mut read)
+        let threads = Threads::new(2).expect("threads start");
+        Weights::pack(&threads, level, storage, layer, &read)
     }
 
     fn run(&self, threads: &Threads, weights: &Weights) -> Vec<f32> {

@@ -63,6 +63,7 @@ pub(crate) trait Epilogue<I: Isa, E: Element> {
 ///
 /// Each sum is taken over the depth in order, so it does not depend on its place in the strip.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "the sums of an iterator go through memory")]
 pub(crate) fn multiply<I: Isa, E: Element>(
     v: I,
     rows: &[E::Row],

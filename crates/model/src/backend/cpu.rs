@@ -83,13 +83,22 @@ impl Cpu {
 
 impl Backend for Cpu {
     type Linear = Weights;
+    type Norm = Norm;
+    type Table = Table;
     type States = Buffer;
+    type Pass<'a> = Shape<'a>;
+
+    fn describe(&self) -> String {
+        let (level, threads) = (self.level.name(), self.threads.count());
+        let precision = format!("{:?}", self.precision).to_lowercase();
+        format!("cpu ({level}, {precision}, {threads} threads)")
+    }
 
     fn turn(&self, priority: Priority) -> Option<Turn> {
         Some(self.threads.turn(priority))
     }
 
-    fn linear(&self, weights: LinearWeights) -> Weights {
+    fn linear(&self, weights: LinearWeights) -> Result<Weights> {
         let LinearWeights { matrix, bias, lora, activation } = weights;
         let storage = match self.precision {
             Precision::Int8 => Storage::Int8,
@@ -98,21 +107,37 @@ impl Backend for Cpu {
             Precision::F32 => Storage::F32,
         };
         let layer = Layer { rows: matrix.rows, inputs: matrix.inputs, bias, lora, activation };
-        let mut read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
-        let packed = Weights::pack(self.level, storage, layer, &mut read_row);
+        let read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
+        let packed = Weights::pack(&self.threads, self.level, storage, layer, &read_row);
         matrix.release();
-        packed
+        Ok(packed)
+    }
+
+    fn take_norm(&self, norm: Norm) -> Result<Norm> {
+        Ok(norm)
+    }
+
+    fn take_table(&self, table: Table) -> Result<Table> {
+        Ok(table)
     }
 
     fn len_bytes(&self, weights: &Weights) -> usize {
         weights.len_bytes()
     }
 
-    fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Buffer {
+    fn table_len_bytes(&self, table: &Table) -> usize {
+        table.len_bytes()
+    }
+
+    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Shape<'a>> {
+        Ok(shape)
+    }
+
+    fn embed(&self, shape: &Shape<'_>, table: &Table) -> Buffer {
         let hidden = table.hidden();
-        let mut x = self.buffers.take(ids.len() * hidden);
+        let mut x = self.buffers.take(shape.ids.len() * hidden);
         self.rows(&mut x, hidden, |first, band| {
-            let tokens = ids[first..].iter().zip(&shape.adapters[first..]);
+            let tokens = shape.ids[first..].iter().zip(&shape.adapters[first..]);
             for (row, (&id, &adapter)) in band.chunks_exact_mut(hidden).zip(tokens) {
                 table.gather(id as usize, adapter, row);
             }
@@ -120,7 +145,13 @@ impl Backend for Cpu {
         x
     }
 
-    fn project(&self, x: &Buffer, weights: &Weights, shape: &Shape<'_>) -> Buffer {
+    fn project(
+        &self,
+        shape: &Shape<'_>,
+        x: &Buffer,
+        weights: &Weights,
+        _next: Option<&Weights>,
+    ) -> Buffer {
         let lock = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = lock().pop().unwrap_or_default();
         let mut out = self.buffers.take(shape.adapters.len() * weights.outputs());
@@ -129,7 +160,7 @@ impl Backend for Cpu {
         out
     }
 
-    fn norm_qk(&self, qkv: &mut Buffer, norms: &[Norm; 2]) {
+    fn norm_qk(&self, _pass: &Shape<'_>, qkv: &mut Buffer, norms: &[Norm; 2]) {
         let hidden = norms[0].gain.len();
         self.rows(qkv, 3 * hidden, |_, band| {
             for token in band.chunks_exact_mut(3 * hidden) {
@@ -140,7 +171,7 @@ impl Backend for Cpu {
         });
     }
 
-    fn attend(&self, qkv: &Buffer, shape: &Shape<'_>) -> Buffer {
+    fn attend(&self, shape: &Shape<'_>, qkv: &Buffer) -> Buffer {
         let config = shape.config;
         let heads = Heads {
             sequences: &shape.sequences,
@@ -153,25 +184,29 @@ impl Backend for Cpu {
         out
     }
 
-    fn norm(&self, x: &mut Buffer, norm: &Norm) {
-        self.rows(x, norm.gain.len(), |_, band| layer_norm::add_norm(self.level, band, None, norm));
-    }
-
-    fn add_norm(&self, x: &mut Buffer, residual: &Buffer, norm: &Norm) {
+    fn add_norm(
+        &self,
+        _pass: &Shape<'_>,
+        x: &mut Buffer,
+        residual: Option<&Buffer>,
+        norm: &Norm,
+        _next: Option<&Weights>,
+    ) {
         let hidden = norm.gain.len();
         self.rows(x, hidden, |first, band| {
-            let residual = &residual[first * hidden..][..band.len()];
-            layer_norm::add_norm(self.level, band, Some(residual), norm);
+            let residual = residual.map(|residual| &residual[first * hidden..][..band.len()]);
+            layer_norm::add_norm(self.level, band, residual, norm);
         });
     }
 
-    fn pool(&self, x: &Buffer, hidden: usize, spans: &[Range<usize>]) -> Vec<f32> {
+    fn pool(&self, shape: &Shape<'_>, x: &Buffer, spans: &[Range<usize>]) -> Result<Vec<f32>> {
+        let hidden = shape.config.hidden;
         let mut sums = vec![0.0; spans.len() * hidden];
         sum_spans(&self.threads, x, hidden, spans, &mut sums);
-        sums
+        Ok(sums)
     }
 
-    fn download(&self, x: &Buffer) -> Vec<f32> {
-        x.to_vec()
+    fn download(&self, _pass: &Shape<'_>, x: &Buffer) -> Result<Vec<f32>> {
+        Ok(x.to_vec())
     }
 }

@@ -2,13 +2,16 @@
 
 mod buffers;
 mod cpu;
+mod cuda;
 mod reference;
 
 pub(crate) use cpu::Cpu;
+pub(crate) use cuda::Cuda;
 pub(crate) use reference::Reference;
 
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
+use crate::error::Result;
 use crate::table::Table;
 use crate::weights::LinearWeights;
 use kokeshi_kernels::layer_norm::Norm;
@@ -17,42 +20,85 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 /// The operations of the forward pass. States are `[tokens, width]` on the device.
+///
+/// A device may run its operations while the program goes on: what fails in one is remembered by the
+/// pass, the operations after it do nothing, and [`Backend::pool`] and [`Backend::download`], which wait
+/// for the device, return the error.
 pub(crate) trait Backend: Debug + Send + Sync {
     /// A linear layer in the form in which the device reads it.
     type Linear: Debug + Send + Sync;
+    /// A layer normalisation, likewise.
+    type Norm: Debug + Send + Sync;
+    /// The embedding table, likewise.
+    type Table: Debug + Send + Sync;
     /// Token states.
     type States;
+    /// One forward pass.
+    type Pass<'a>
+    where
+        Self: 'a;
 
+    /// What it is, for people: the device, and how it computes.
+    fn describe(&self) -> String;
     /// Waits until the calling thread may run passes with `priority`, where the device has turns.
     fn turn(&self, _priority: Priority) -> Option<Turn> {
         None
     }
     /// Takes a linear layer from the checkpoint to the device.
-    fn linear(&self, weights: LinearWeights) -> Self::Linear;
+    fn linear(&self, weights: LinearWeights) -> Result<Self::Linear>;
+    /// Takes a layer normalisation to the device.
+    fn take_norm(&self, norm: Norm) -> Result<Self::Norm>;
+    /// Takes the embedding table to the device, or leaves it where it is.
+    fn take_table(&self, table: Table) -> Result<Self::Table>;
     /// Bytes of memory that a linear layer takes.
     fn len_bytes(&self, linear: &Self::Linear) -> usize;
-    /// Gathers the rows of `ids`, `[tokens, hidden]`.
-    fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Self::States;
-    /// `activation(x Wᵀ + bias + LoRA of each token's task)`
-    fn project(&self, x: &Self::States, linear: &Self::Linear, shape: &Shape<'_>) -> Self::States;
+    /// Bytes of memory that the table takes.
+    fn table_len_bytes(&self, table: &Self::Table) -> usize;
+
+    /// Reserves what a pass needs: [`Error::DeviceMemory`](crate::Error::DeviceMemory) if the device
+    /// has not so much.
+    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Self::Pass<'a>>;
+    /// Gathers the rows of the batch's ids, `[tokens, hidden]`.
+    fn embed(&self, pass: &Self::Pass<'_>, table: &Self::Table) -> Self::States;
+    /// `activation(x Wᵀ + bias + LoRA of each token's task)`. Here and below, `next` is the layer that
+    /// reads the result: a device can begin with its low-rank update.
+    fn project(
+        &self,
+        pass: &Self::Pass<'_>,
+        x: &Self::States,
+        linear: &Self::Linear,
+        next: Option<&Self::Linear>,
+    ) -> Self::States;
     /// Normalises q and k of `[tokens, 3 * hidden]`, all heads of a token together.
-    fn norm_qk(&self, qkv: &mut Self::States, norms: &[Norm; 2]);
+    fn norm_qk(&self, pass: &Self::Pass<'_>, qkv: &mut Self::States, norms: &[Self::Norm; 2]);
     /// Attention inside each sequence: `[tokens, 3 * hidden]` → `[tokens, hidden]`.
-    fn attend(&self, qkv: &Self::States, shape: &Shape<'_>) -> Self::States;
-    /// `x ← LayerNorm(x)`
-    fn norm(&self, x: &mut Self::States, norm: &Norm);
-    /// `x ← LayerNorm(x + residual)`
-    fn add_norm(&self, x: &mut Self::States, residual: &Self::States, norm: &Norm);
+    fn attend(&self, pass: &Self::Pass<'_>, qkv: &Self::States) -> Self::States;
+    /// `x ← LayerNorm(x + residual)`, or of x alone.
+    fn add_norm(
+        &self,
+        pass: &Self::Pass<'_>,
+        x: &mut Self::States,
+        residual: Option<&Self::States>,
+        norm: &Self::Norm,
+        next: Option<&Self::Linear>,
+    );
     /// Sums over token ranges, `[spans, hidden]`.
-    fn pool(&self, x: &Self::States, hidden: usize, spans: &[Range<usize>]) -> Vec<f32>;
+    fn pool(
+        &self,
+        pass: &Self::Pass<'_>,
+        x: &Self::States,
+        spans: &[Range<usize>],
+    ) -> Result<Vec<f32>>;
     /// All states.
-    fn download(&self, x: &Self::States) -> Vec<f32>;
+    fn download(&self, pass: &Self::Pass<'_>, x: &Self::States) -> Result<Vec<f32>>;
 }
 
 /// How a batch lies in memory.
 #[derive(Debug)]
 pub(crate) struct Shape<'a> {
     pub(crate) config: &'a EncoderConfig,
+    /// Token ids of all sequences.
+    pub(crate) ids: &'a [u32],
     /// Token range of each sequence.
     pub(crate) sequences: Vec<Range<usize>>,
     /// The adapter of each token.
@@ -60,11 +106,11 @@ pub(crate) struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    pub(crate) fn new(config: &'a EncoderConfig, batch: &Batch) -> Self {
+    pub(crate) fn new(config: &'a EncoderConfig, batch: &'a Batch) -> Self {
         let sequences: Vec<_> = batch.sequences().collect();
         let adapters = sequences.iter().zip(batch.adapters());
         let adapters =
             adapters.flat_map(|(sequence, &adapter)| sequence.clone().map(move |_| adapter));
-        Self { config, adapters: adapters.collect(), sequences }
+        Self { config, ids: batch.ids(), adapters: adapters.collect(), sequences }
     }
 }

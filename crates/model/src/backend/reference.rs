@@ -4,6 +4,7 @@
 use super::{Backend, Shape};
 use crate::alibi::alibi_slopes;
 use crate::config::Position;
+use crate::error::Result;
 use crate::table::Table;
 use crate::weights::LinearWeights;
 use kokeshi_kernels::gemm::{Activation, LoraBank};
@@ -26,16 +27,31 @@ pub(crate) struct Linear {
 
 impl Backend for Reference {
     type Linear = Linear;
+    type Norm = Norm;
+    type Table = Table;
     type States = Vec<f64>;
+    type Pass<'a> = Shape<'a>;
 
-    fn linear(&self, weights: LinearWeights) -> Linear {
+    fn describe(&self) -> String {
+        "reference".to_owned()
+    }
+
+    fn linear(&self, weights: LinearWeights) -> Result<Linear> {
         let inputs = weights.matrix.inputs;
         let mut weight = vec![0.0; weights.matrix.rows * inputs];
         for (i, row) in weight.chunks_exact_mut(inputs).enumerate() {
             weights.matrix.read_row(i, row);
         }
         let LinearWeights { bias, lora, activation, .. } = weights;
-        Linear { weight, bias, lora, activation, inputs }
+        Ok(Linear { weight, bias, lora, activation, inputs })
+    }
+
+    fn take_norm(&self, norm: Norm) -> Result<Norm> {
+        Ok(norm)
+    }
+
+    fn take_table(&self, table: Table) -> Result<Table> {
+        Ok(table)
     }
 
     fn len_bytes(&self, linear: &Linear) -> usize {
@@ -43,23 +59,37 @@ impl Backend for Reference {
         size_of_val(&linear.weight[..]) + size_of_val(&linear.bias[..]) + lora
     }
 
-    fn embed(&self, table: &Table, ids: &[u32], shape: &Shape<'_>) -> Vec<f64> {
+    fn table_len_bytes(&self, table: &Table) -> usize {
+        table.len_bytes()
+    }
+
+    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Shape<'a>> {
+        Ok(shape)
+    }
+
+    fn embed(&self, shape: &Shape<'_>, table: &Table) -> Vec<f64> {
         let mut row = vec![0.0; table.hidden()];
         let mut x = Vec::new();
-        for (&id, &adapter) in ids.iter().zip(&shape.adapters) {
+        for (&id, &adapter) in shape.ids.iter().zip(&shape.adapters) {
             table.gather(id as usize, adapter, &mut row);
             x.extend(row.iter().map(|&x| f64::from(x)));
         }
         x
     }
 
-    fn project(&self, x: &Vec<f64>, linear: &Linear, shape: &Shape<'_>) -> Vec<f64> {
+    fn project(
+        &self,
+        shape: &Shape<'_>,
+        x: &Vec<f64>,
+        linear: &Linear,
+        _next: Option<&Linear>,
+    ) -> Vec<f64> {
         let rows = x.chunks_exact(linear.inputs).zip(&shape.adapters);
         rows.flat_map(|(x, &adapter)| activate(linear.activation, linear.apply(x, adapter)))
             .collect()
     }
 
-    fn norm_qk(&self, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
+    fn norm_qk(&self, _pass: &Shape<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
         let hidden = norms[0].gain.len();
         for token in qkv.chunks_exact_mut(3 * hidden) {
             for (row, norm) in token.chunks_exact_mut(hidden).zip(norms) {
@@ -68,7 +98,7 @@ impl Backend for Reference {
         }
     }
 
-    fn attend(&self, qkv: &Vec<f64>, shape: &Shape<'_>) -> Vec<f64> {
+    fn attend(&self, shape: &Shape<'_>, qkv: &Vec<f64>) -> Vec<f64> {
         let mut out = vec![0.0; qkv.len() / 3];
         for sequence in &shape.sequences {
             for head in 0..shape.config.heads {
@@ -78,23 +108,27 @@ impl Backend for Reference {
         out
     }
 
-    fn norm(&self, x: &mut Vec<f64>, norm: &Norm) {
+    fn add_norm(
+        &self,
+        _pass: &Shape<'_>,
+        x: &mut Vec<f64>,
+        residual: Option<&Vec<f64>>,
+        norm: &Norm,
+        _next: Option<&Linear>,
+    ) {
+        x.iter_mut().zip(residual.into_iter().flatten()).for_each(|(x, residual)| *x += residual);
         x.chunks_exact_mut(norm.gain.len()).for_each(|row| normalise(row, norm));
     }
 
-    fn add_norm(&self, x: &mut Vec<f64>, residual: &Vec<f64>, norm: &Norm) {
-        x.iter_mut().zip(residual).for_each(|(x, residual)| *x += residual);
-        self.norm(x, norm);
-    }
-
-    fn pool(&self, x: &Vec<f64>, hidden: usize, spans: &[Range<usize>]) -> Vec<f32> {
+    fn pool(&self, shape: &Shape<'_>, x: &Vec<f64>, spans: &[Range<usize>]) -> Result<Vec<f32>> {
+        let hidden = shape.config.hidden;
         let sum =
             |span: &Range<usize>, c| span.clone().map(|t| x[t * hidden + c]).sum::<f64>() as f32;
-        spans.iter().flat_map(|span| (0..hidden).map(move |c| sum(span, c))).collect()
+        Ok(spans.iter().flat_map(|span| (0..hidden).map(move |c| sum(span, c))).collect())
     }
 
-    fn download(&self, x: &Vec<f64>) -> Vec<f32> {
-        x.iter().map(|&x| x as f32).collect()
+    fn download(&self, _pass: &Shape<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
+        Ok(x.iter().map(|&x| x as f32).collect())
     }
 }
 

@@ -4,7 +4,8 @@
 use super::*;
 use crate::backend::{Cpu, Reference};
 use crate::checkpoint::Checkpoint;
-use crate::weights::read_weights;
+use crate::table::Table;
+use crate::weights::{LinearWeights, read_weights};
 use kokeshi_kernels::Level;
 use kokeshi_kernels::attention::Precision;
 use kokeshi_testkit::{Golden, Goldens, assert_close, fixture, json};
@@ -42,15 +43,17 @@ fn check<B: Backend>(checkpoint: &Checkpoint, backend: B) {
     let ids: Vec<u32> =
         serde_json::from_value(cases["debug"]["ids"].clone()).expect("a list of ids");
     let weights = read_weights(checkpoint).expect("the fixture loads");
-    let encoder = Encoder::new(&checkpoint.config, backend, weights);
+    let encoder = Encoder::new(&checkpoint.config, backend, weights).expect("the fixture loads");
     for (task, adapter) in [("none", None), ("text-matching", Some(4))] {
         let mut batch = Batch::new();
         batch.push(&ids, adapter);
         let mut points = 0;
-        let states = encoder.forward(&batch, &mut || true, &mut |layer, point, x| {
+        let pass = encoder.pass(&batch).expect("memory");
+        let states = encoder.forward(&pass, &mut || true, &mut |layer, point, x| {
             let want = golden(&goldens, task, layer, point);
             let at = format!("{:?}, {task}, layer {layer}, {point:?}", encoder.backend);
-            assert_close(&at, &encoder.backend.download(x), &want.values, TOLERANCE);
+            let got = encoder.backend.download(&pass, x).expect("states");
+            assert_close(&at, &got, &want.values, TOLERANCE);
             points += 1;
         });
         assert!(states.is_some());
@@ -68,4 +71,127 @@ fn every_step_follows_the_published_implementation() {
             Cpu::new(&checkpoint.config, level, Precision::F32, 2).expect("threads start"),
         );
     }
+}
+
+/// The reference, with room for so many tokens, and steps that may fail.
+#[derive(Debug)]
+struct Small {
+    tokens: usize,
+    fails: bool,
+}
+
+impl Backend for Small {
+    type Linear = <Reference as Backend>::Linear;
+    type Norm = Norm;
+    type Table = Table;
+    type States = Vec<f64>;
+    type Pass<'a> = Shape<'a>;
+
+    fn describe(&self) -> String {
+        Reference.describe()
+    }
+
+    fn linear(&self, weights: LinearWeights) -> Result<Self::Linear> {
+        Reference.linear(weights)
+    }
+
+    fn take_norm(&self, norm: Norm) -> Result<Norm> {
+        Reference.take_norm(norm)
+    }
+
+    fn take_table(&self, table: Table) -> Result<Table> {
+        Reference.take_table(table)
+    }
+
+    fn len_bytes(&self, linear: &Self::Linear) -> usize {
+        Reference.len_bytes(linear)
+    }
+
+    fn table_len_bytes(&self, table: &Table) -> usize {
+        Reference.table_len_bytes(table)
+    }
+
+    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Shape<'a>> {
+        let tokens = shape.ids.len();
+        if tokens > self.tokens { Err(Error::DeviceMemory { tokens, bytes: 1 }) } else { Ok(shape) }
+    }
+
+    fn embed(&self, pass: &Shape<'_>, table: &Table) -> Vec<f64> {
+        Reference.embed(pass, table)
+    }
+
+    fn project(
+        &self,
+        pass: &Shape<'_>,
+        x: &Vec<f64>,
+        linear: &Self::Linear,
+        next: Option<&Self::Linear>,
+    ) -> Vec<f64> {
+        Reference.project(pass, x, linear, next)
+    }
+
+    fn norm_qk(&self, pass: &Shape<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
+        Reference.norm_qk(pass, qkv, norms);
+    }
+
+    fn attend(&self, pass: &Shape<'_>, qkv: &Vec<f64>) -> Vec<f64> {
+        Reference.attend(pass, qkv)
+    }
+
+    fn add_norm(
+        &self,
+        pass: &Shape<'_>,
+        x: &mut Vec<f64>,
+        residual: Option<&Vec<f64>>,
+        norm: &Norm,
+        next: Option<&Self::Linear>,
+    ) {
+        Reference.add_norm(pass, x, residual, norm, next);
+    }
+
+    fn pool(&self, pass: &Shape<'_>, x: &Vec<f64>, spans: &[Range<usize>]) -> Result<Vec<f32>> {
+        let failed = || Err(Error::Device { what: "the card fell off the bus".to_owned() });
+        if self.fails { failed() } else { Reference.pool(pass, x, spans) }
+    }
+
+    fn download(&self, pass: &Shape<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
+        Reference.download(pass, x)
+    }
+}
+
+fn small(tokens: usize, fails: bool) -> Encoder<Small> {
+    let checkpoint = Checkpoint::open(&fixture("v3-tiny/original")).expect("the fixture opens");
+    let weights = read_weights(&checkpoint).expect("the fixture loads");
+    Encoder::new(&checkpoint.config, Small { tokens, fails }, weights).expect("the fixture loads")
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_halved_until_it_does() {
+    let mut batch = Batch::new();
+    for (i, len) in [3, 40, 7, 1, 24, 9].into_iter().enumerate() {
+        let ids: Vec<u32> = (0..len).map(|token| 5 + token * 7 % 90).collect();
+        batch.push(&ids, (i % 6).checked_sub(1));
+    }
+    let spans = [0..3, 3..43, 10..20, 51..75, 75..84, 5..5];
+    let whole = small(1000, false);
+    let (sums, states) = (whole.pool(&batch, &spans), whole.hidden_states(&batch));
+    let (sums, states) = (sums.expect("sums"), states.expect("states"));
+    for tokens in [83, 50, 41, 40] {
+        let halved = small(tokens, false);
+        assert_eq!(halved.pool(&batch, &spans).expect("sums"), sums, "{tokens}");
+        assert_eq!(halved.hidden_states(&batch).expect("states"), states, "{tokens}");
+    }
+    let crossing = small(41, false).pool(&batch, std::slice::from_ref(&(0..84))).expect("a sum");
+    let want = whole.pool(&batch, std::slice::from_ref(&(0..84))).expect("a sum");
+    assert_close("a span that crosses the cuts", &crossing, &want, 1e-4);
+    let error = small(39, false).pool(&batch, &spans).expect_err("40 tokens do not fit");
+    assert!(matches!(error, Error::DeviceMemory { tokens: 40, .. }), "{error}");
+}
+
+#[test]
+fn a_device_that_fails_gives_its_error() {
+    let mut batch = Batch::new();
+    batch.push(&[5, 6, 7], None);
+    let error = small(100, true).pool(&batch, std::slice::from_ref(&(0..3))).expect_err("it fails");
+    assert_eq!(error.to_string(), "the card fell off the bus");
 }

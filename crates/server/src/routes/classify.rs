@@ -11,9 +11,9 @@ use crate::wire::classify::{
     Classified, ClassifierInfo, ClassifyBody, ClassifyResponse, Decided, Decision, Labels,
     Prediction, TokenCount, TrainBody, TrainResponse,
 };
-use crate::wire::error::ErrorBody;
 use crate::wire::input::Texts;
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use kokeshi::cosine;
@@ -32,7 +32,10 @@ const MOST_ITERATIONS: usize = 1000;
     path = "/v1/classify",
     tag = "Jina and OpenAI",
     request_body = ClassifyBody,
-    responses((status = 200, body = ClassifyResponse), (status = "4XX", body = ErrorBody))
+    responses(
+        (status = 200, body = ClassifyResponse),
+        (status = 404, description = "No such classifier, or training is off")
+    )
 )]
 pub(crate) async fn classify(
     State(app): State<Arc<App>>,
@@ -197,7 +200,10 @@ fn store(app: &App) -> Outcome<&Classifiers> {
     path = "/v1/train",
     tag = "Jina and OpenAI",
     request_body = TrainBody,
-    responses((status = 200, body = TrainResponse), (status = "4XX", body = ErrorBody))
+    responses(
+        (status = 200, body = TrainResponse),
+        (status = 404, description = "No such classifier, or training is off")
+    )
 )]
 pub(crate) async fn train(
     State(app): State<Arc<App>>,
@@ -244,7 +250,10 @@ pub(crate) async fn train(
     get,
     path = "/v1/classifiers",
     tag = "Jina and OpenAI",
-    responses((status = 200, body = Vec<ClassifierInfo>), (status = "4XX", body = ErrorBody))
+    responses(
+        (status = 200, body = Vec<ClassifierInfo>),
+        (status = 404, description = "Training is off")
+    )
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Outcome<axum::Json<Vec<ClassifierInfo>>> {
     let state = Arc::clone(&app);
@@ -258,12 +267,17 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Outcome<axum::Json<Vec<
     path = "/v1/classifiers/{id}",
     tag = "Jina and OpenAI",
     params(("id" = String, Path, description = "As `/v1/train` returned it")),
-    responses((status = 204, description = "Deleted"), (status = "4XX", body = ErrorBody))
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 400, description = "The path is not UTF-8"),
+        (status = 404, description = "No such classifier, or training is off")
+    )
 )]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Outcome<StatusCode> {
+    let Path(id) = id?;
     let state = Arc::clone(&app);
     app.compute(move || store(&state)?.remove(&id)).await??;
     Ok(StatusCode::NO_CONTENT)

@@ -6,7 +6,9 @@ use crate::body::Json;
 use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
-use crate::wire::cohere::{Answer, CohereBody, CohereInput, InputType, Truncate};
+use crate::wire::cohere::{
+    Answer, AnySchema, CohereBody, CohereInput, InputType, Truncate, TypedSchema,
+};
 use crate::wire::input::Texts;
 use axum::Extension;
 use axum::extract::State;
@@ -20,7 +22,7 @@ use std::sync::Arc;
     path = "/v2/embed",
     tag = "Cohere",
     request_body = CohereBody,
-    responses((status = 200, body = Object))
+    responses((status = 200, body = TypedSchema))
 )]
 pub(crate) async fn embed_v2(
     State(app): State<Arc<App>>,
@@ -37,7 +39,7 @@ pub(crate) async fn embed_v2(
     path = "/v1/embed",
     tag = "Cohere",
     request_body = CohereBody,
-    responses((status = 200, body = Object))
+    responses((status = 200, body = AnySchema))
 )]
 pub(crate) async fn embed_v1(
     State(app): State<Arc<App>>,

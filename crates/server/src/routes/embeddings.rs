@@ -8,7 +8,6 @@ use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::Outcome;
 use crate::wire::embeddings::{self, EmbeddingsBody, ResponseSchema};
-use crate::wire::error::ErrorBody;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
@@ -20,7 +19,7 @@ use std::sync::Arc;
     path = "/v1/embeddings",
     tag = "Jina and OpenAI",
     request_body = EmbeddingsBody,
-    responses((status = 200, body = ResponseSchema), (status = "4XX", body = ErrorBody))
+    responses((status = 200, body = ResponseSchema))
 )]
 pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,

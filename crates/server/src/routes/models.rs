@@ -5,6 +5,7 @@ use crate::problem::{Outcome, Problem};
 use crate::registry::ModelEntry;
 use crate::wire::models::{ModelInfo, ModelList, Pricing};
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use std::sync::Arc;
 
@@ -26,12 +27,17 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
     path = "/v1/models/{id}",
     tag = "Jina and OpenAI",
     params(("id" = String, Path, description = "A model, with or without its owner")),
-    responses((status = 200, body = ModelInfo))
+    responses(
+        (status = 200, body = ModelInfo),
+        (status = 400, description = "The path is not UTF-8"),
+        (status = 404, description = "No such model")
+    )
 )]
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Outcome<Json<ModelInfo>> {
+    let Path(id) = id?;
     let named = app.registry.find(Some(&id));
     let entry = named.map_err(|problem| Problem::not_found(problem.message))?.entry;
     Ok(Json(described(&app, entry)))

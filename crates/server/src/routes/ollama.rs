@@ -1,6 +1,6 @@
 //! Ollama: embeddings, and the questions that its clients ask first.
 
-use super::{json, written};
+use super::written;
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
@@ -9,12 +9,14 @@ use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
 use crate::registry::ModelEntry;
 use crate::wire::input::Texts;
-use crate::wire::ollama::{self, EmbedBody, PromptBody, ShowBody};
+use crate::wire::ollama::{
+    self, Details, EmbedBody, EmbedSchema, PromptBody, PromptSchema, ShowBody, Shown, Tag, Tags,
+    Version,
+};
 use crate::wire::vectors::write_floats;
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json as value};
+use axum::response::Response;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,7 +26,7 @@ use std::time::Instant;
     path = "/api/embed",
     tag = "Ollama",
     request_body = EmbedBody,
-    responses((status = 200, body = Object))
+    responses((status = 200, body = EmbedSchema), (status = 404, description = "No such model"))
 )]
 pub(crate) async fn embed(
     State(app): State<Arc<App>>,
@@ -41,7 +43,7 @@ pub(crate) async fn embed(
         truncate: body.truncate.unwrap_or(true),
         late_chunking: None,
     };
-    let done = app.embed(request, &caller).await?;
+    let done = app.embed(request, &caller).await.map_err(not_found)?;
     written(&app, done, move |done| {
         ollama::write(&done.model, &done.vectors, done.tokens, started.elapsed())
     })
@@ -54,7 +56,7 @@ pub(crate) async fn embed(
     path = "/api/embeddings",
     tag = "Ollama",
     request_body = PromptBody,
-    responses((status = 200, body = Object))
+    responses((status = 200, body = PromptSchema), (status = 404, description = "No such model"))
 )]
 pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,
@@ -70,7 +72,7 @@ pub(crate) async fn embeddings(
         truncate: true,
         late_chunking: None,
     };
-    let done = app.embed(request, &caller).await?;
+    let done = app.embed(request, &caller).await.map_err(not_found)?;
     written(&app, done, |done| {
         let mut out = b"{\"embedding\":".to_vec();
         write_floats(&mut out, done.vectors.first().map_or(&[], Vec::as_slice));
@@ -81,25 +83,23 @@ pub(crate) async fn embeddings(
 }
 
 /// The served models
-#[utoipa::path(get, path = "/api/tags", tag = "Ollama", responses((status = 200, body = Object)))]
-pub(crate) async fn tags(State(app): State<Arc<App>>) -> Response {
-    let models: Vec<Value> = app.registry.entries().iter().map(described).collect();
-    json(value!({ "models": models }).to_string()).into_response()
+#[utoipa::path(get, path = "/api/tags", tag = "Ollama", responses((status = 200, body = Tags)))]
+pub(crate) async fn tags(State(app): State<Arc<App>>) -> axum::Json<Tags> {
+    axum::Json(Tags { models: app.registry.entries().iter().map(described).collect() })
 }
 
 /// The models in memory
-#[utoipa::path(get, path = "/api/ps", tag = "Ollama", responses((status = 200, body = Object)))]
-pub(crate) async fn ps(State(app): State<Arc<App>>) -> Response {
+#[utoipa::path(get, path = "/api/ps", tag = "Ollama", responses((status = 200, body = Tags)))]
+pub(crate) async fn ps(State(app): State<Arc<App>>) -> axum::Json<Tags> {
     let running = app.registry.running();
     let runs = |entry: &&ModelEntry| running.iter().any(|running| running.name == entry.name);
-    let models: Vec<Value> = app.registry.entries().iter().filter(runs).map(described).collect();
-    json(value!({ "models": models }).to_string()).into_response()
+    axum::Json(Tags { models: app.registry.entries().iter().filter(runs).map(described).collect() })
 }
 
 /// The version of this program
-#[utoipa::path(get, path = "/api/version", tag = "Ollama", responses((status = 200, body = Object)))]
-pub(crate) async fn version() -> Response {
-    json(value!({ "version": env!("CARGO_PKG_VERSION") }).to_string()).into_response()
+#[utoipa::path(get, path = "/api/version", tag = "Ollama", responses((status = 200, body = Version)))]
+pub(crate) async fn version() -> axum::Json<Version> {
+    axum::Json(Version { version: env!("CARGO_PKG_VERSION") })
 }
 
 /// One model
@@ -108,39 +108,40 @@ pub(crate) async fn version() -> Response {
     path = "/api/show",
     tag = "Ollama",
     request_body = ShowBody,
-    responses((status = 200, body = Object))
+    responses((status = 200, body = Shown), (status = 404, description = "No such model"))
 )]
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Json(body): Json<ShowBody>,
-) -> Outcome<Response> {
+) -> Outcome<axum::Json<Shown>> {
     let entry = app.registry.find(Some(&body.model)).map_err(not_found)?.entry;
-    let licence = entry.licence.as_ref().map(|licence| format!("{}: {}", licence.id, licence.note));
-    let shown = value!({
-        "license": licence,
-        "details": details(),
-        "capabilities": ["embedding"],
-        "model_info": {"general.basename": entry.name},
-    });
-    Ok(json(shown.to_string()).into_response())
+    let licence = entry.licence.as_ref();
+    Ok(axum::Json(Shown {
+        license: licence.map(|licence| format!("{}: {}", licence.id, licence.note)),
+        details: DETAILS,
+        capabilities: ["embedding"],
+        model_info: [("general.basename", entry.name.clone())].into(),
+    }))
 }
 
 /// Ollama's clients take 404 for a model that is not there.
 fn not_found(problem: Problem) -> Problem {
-    Problem::not_found(problem.message)
+    match problem.code {
+        "INPUT_MODEL_NOT_FOUND" => Problem::not_found(problem.message),
+        _ => problem,
+    }
 }
 
-fn described(entry: &ModelEntry) -> Value {
-    value!({
-        "name": format!("{}:latest", entry.name),
-        "model": format!("{}:latest", entry.name),
-        "modified_at": "1970-01-01T00:00:00Z",
-        "size": 0,
-        "digest": "",
-        "details": details(),
-    })
+fn described(entry: &ModelEntry) -> Tag {
+    Tag {
+        name: format!("{}:latest", entry.name),
+        model: format!("{}:latest", entry.name),
+        modified_at: "1970-01-01T00:00:00Z",
+        size: 0,
+        digest: "",
+        details: DETAILS,
+    }
 }
 
-fn details() -> Value {
-    value!({"format": "safetensors", "family": "jina-embeddings", "families": ["jina-embeddings"]})
-}
+const DETAILS: Details =
+    Details { format: "safetensors", family: "jina-embeddings", families: ["jina-embeddings"] };

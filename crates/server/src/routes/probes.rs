@@ -18,20 +18,23 @@ pub(crate) async fn live() -> &'static str {
 
 /// Every loaded model embeds a text through its queue
 ///
-/// A full queue is ready as long as its work goes on.
+/// A full queue is ready as long as its work goes on. The answer is `ready`, then a line for each loaded
+/// model with what it runs on.
 #[utoipa::path(
     get,
     path = "/ready",
     tag = "Operation",
     responses((status = 200, body = String), (status = 503, description = "Stopping, or stuck"))
 )]
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Outcome<&'static str> {
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Outcome<String> {
     if app.drain.is_closing() {
         return Err(Problem::unavailable("the server is stopping"));
     }
     let limit = app.config.timeouts.ready;
+    let mut answer = "ready\n".to_owned();
     for running in app.registry.running() {
         let name = running.name.clone();
+        answer += &format!("{name} on {}\n", running.model.device());
         match probe(running, limit).await {
             Ok(()) => {}
             Err(problem) if problem.status == StatusCode::TOO_MANY_REQUESTS => {}
@@ -42,7 +45,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Outcome<&'static str> 
             }
         }
     }
-    Ok("ready")
+    Ok(answer)
 }
 
 async fn probe(running: Arc<Running>, limit: Duration) -> Outcome<()> {

@@ -7,7 +7,6 @@ use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
 use crate::wire::embeddings::Usage;
-use crate::wire::error::ErrorBody;
 use crate::wire::input::Texts;
 use crate::wire::segment::{
     SegmentBody, SegmentResponse, SegmentUsage, Similarity, SimilarityBody, SimilarityResponse,
@@ -28,7 +27,7 @@ const MOST_COMPARED: usize = 512;
     path = "/v1/segment",
     tag = "Jina and OpenAI",
     request_body = SegmentBody,
-    responses((status = 200, body = SegmentResponse), (status = "4XX", body = ErrorBody))
+    responses((status = 200, body = SegmentResponse))
 )]
 pub(crate) async fn segment(
     State(app): State<Arc<App>>,
@@ -94,7 +93,7 @@ fn within(model: &Model, text: &str, length: usize) -> Outcome<Vec<Chunk>> {
     path = "/v1/similarity",
     tag = "Jina and OpenAI",
     request_body = SimilarityBody,
-    responses((status = 200, body = SimilarityResponse), (status = "4XX", body = ErrorBody))
+    responses((status = 200, body = SimilarityResponse))
 )]
 pub(crate) async fn similarity(
     State(app): State<Arc<App>>,

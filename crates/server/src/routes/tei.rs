@@ -7,6 +7,7 @@ use crate::cl100k;
 use crate::embed::{EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
+use crate::running::Running;
 use crate::wire::input::Texts;
 use crate::wire::tei::{self, Info, ModelType, Pooling, TeiBody};
 use axum::Extension;
@@ -14,6 +15,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kokeshi::{Input, Options};
 use std::sync::Arc;
+
+/// Most tokens of a request for states: in JSON, those of v3 take some 12 KB each.
+const STATE_TOKENS: usize = 16384;
 
 /// Embed texts
 #[utoipa::path(
@@ -69,33 +73,64 @@ pub(crate) async fn embed_all(
     let Texts::Flat(texts) = request.texts else {
         return Err(Problem::invalid("inputs", "expected a text or a list of texts"));
     };
-    let task = request.task;
-    let (state, caller) = (Arc::clone(&app), caller.clone());
-    let out = app.compute(move || all_states(&state, &caller, &texts, &task)).await??;
-    Ok(json(out).into_response())
+    let limit = app.config.timeouts.request;
+    let out = tokio::time::timeout(limit, all_states(&app, caller, texts, request.task)).await;
+    Ok(json(out.map_err(|_| Problem::timeout(limit))??).into_response())
 }
 
-/// The states of one text after the other: they are megabytes each, and no queue holds them.
-fn all_states(app: &App, caller: &Caller, texts: &[String], task: &Task) -> Outcome<Vec<u8>> {
-    let running = app.registry.run(app.registry.find(None)?.entry)?;
-    running.check_room()?;
-    let (model, mut out) = (&running.model, vec![b'[']);
-    let options = Options { task: app.task(model, task, None, caller), ..Options::default() };
-    let inputs: Vec<_> =
-        texts.iter().map(|text| Input::new(text).options(options.clone())).collect();
-    // Whatever is wrong with any text is found before the first forward pass.
-    let tokens = model.prepare(&inputs)?.tokens();
-    app.check_tokens(tokens)?;
-    caller.charge(tokens)?;
-    for (index, text) in texts.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        let states = model.hidden_states(text, &options)?;
-        tei::write_rows(&mut out, states.chunks_exact(model.config().hidden));
+/// The states of one text after the other: they are megabytes each, and no queue holds them. A
+/// client that goes away ends it after the text at hand.
+async fn all_states(
+    app: &Arc<App>,
+    caller: Caller,
+    texts: Vec<String>,
+    task: Task,
+) -> Outcome<Vec<u8>> {
+    let state = Arc::clone(app);
+    let checked =
+        app.compute(move || check_all(&state, &caller, &texts, &task).map(|all| (all, texts)));
+    let ((running, options), texts) = checked.await??;
+    let mut out = vec![b'['];
+    for text in texts {
+        let (running, options) = (Arc::clone(&running), options.clone());
+        out = app
+            .forward(move || {
+                let states = running.model.hidden_states(&text, &options)?;
+                if out.len() > 1 {
+                    out.push(b',');
+                }
+                tei::write_rows(&mut out, states.chunks_exact(running.model.config().hidden));
+                Outcome::Ok(out)
+            })
+            .await??;
     }
     out.push(b']');
     Ok(out)
+}
+
+/// Whatever is wrong with any text is found before the first forward pass.
+fn check_all(
+    app: &App,
+    caller: &Caller,
+    texts: &[String],
+    task: &Task,
+) -> Outcome<(Arc<Running>, Options)> {
+    let running = app.registry.run(app.registry.find(None)?.entry)?;
+    running.check_room(&caller.name)?;
+    let task = app.task(&running.model, task, None, caller);
+    let options = Options { task, ..Options::default() };
+    let inputs = texts.iter().map(|text| Input::new(text).options(options.clone()));
+    let tokens = running.model.prepare(&inputs.collect::<Vec<_>>())?.tokens();
+    app.check_tokens(tokens)?;
+    if tokens > STATE_TOKENS {
+        let message = format!(
+            "the request has {tokens} tokens, and the states of at most {STATE_TOKENS} are given \
+             at once; send fewer texts"
+        );
+        return Err(Problem::bad_request("INPUT_TOO_LONG", message));
+    }
+    caller.charge(tokens)?;
+    Ok((running, options))
 }
 
 /// The first model that is served

@@ -3,7 +3,7 @@
 use super::embeddings::Count;
 use super::vectors::write_vector;
 use kokeshi::EmbeddingType;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -52,6 +52,69 @@ pub(crate) enum Truncate {
     None,
     Start,
     End,
+}
+
+/// An answer of `/v2/embed`; written by [`Answer`], described here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CohereResponse)]
+pub(crate) struct TypedSchema {
+    id: String,
+    #[schema(pattern = "^embeddings_by_type$")]
+    response_type: String,
+    embeddings: ByType,
+    texts: Vec<String>,
+    meta: Meta,
+}
+
+/// An answer of `/v1/embed`, which depends on whether types are asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = CohereResponseV1)]
+#[expect(dead_code, reason = "bodies are written by `Answer`; this is their schema")]
+pub(crate) enum AnySchema {
+    ByType(TypedSchema),
+    Floats(FloatsSchema),
+}
+
+/// Without `embedding_types`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CohereFloats)]
+pub(crate) struct FloatsSchema {
+    id: String,
+    #[schema(pattern = "^embeddings_floats$")]
+    response_type: String,
+    embeddings: Vec<Vec<f32>>,
+    texts: Vec<String>,
+    meta: Meta,
+}
+
+/// The types that were asked for, a vector a text each.
+#[derive(Serialize, ToSchema)]
+struct ByType {
+    #[schema(nullable = false)]
+    float: Option<Vec<Vec<f32>>>,
+    #[schema(nullable = false)]
+    base64: Option<Vec<String>>,
+    #[schema(nullable = false)]
+    binary: Option<Vec<Vec<i8>>>,
+    #[schema(nullable = false)]
+    ubinary: Option<Vec<Vec<u16>>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Meta {
+    api_version: ApiVersion,
+    billed_units: BilledUnits,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ApiVersion {
+    version: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct BilledUnits {
+    input_tokens: usize,
 }
 
 /// An answer, as one of the two API versions writes it.

@@ -1,7 +1,7 @@
 //! `/v1/embeddings`: the Jina and the OpenAI vocabulary in one body.
 
 use super::input::RawInput;
-use super::vectors::{size_hint, write_vector};
+use super::vectors::{Vector, size_hint, write_vector};
 use kokeshi::EmbeddingType;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -167,8 +167,7 @@ pub(crate) struct ItemSchema {
     object: String,
     /// The item of `input` that it belongs to; lists of lists count through.
     index: usize,
-    /// Numbers; text for `base64`; an object keyed by type for several types.
-    #[schema(value_type = Vec<f32>)]
+    #[schema(value_type = Vector)]
     embedding: (),
 }
 

@@ -27,6 +27,17 @@ impl Dialect {
             _ => Self::Jina,
         }
     }
+
+    /// The schema of its refusals.
+    pub(crate) fn error_schema(self) -> String {
+        match self {
+            Self::Jina => ErrorBody::name(),
+            Self::Tei => TeiError::name(),
+            Self::Ollama => OllamaError::name(),
+            Self::Cohere => CohereError::name(),
+        }
+        .into_owned()
+    }
 }
 
 /// The Jina and the OpenAI error in one body. Of the clients tried, some read `detail`, which must
@@ -56,6 +67,27 @@ pub(crate) struct FieldError<'a> {
     field: &'a str,
     message: &'a str,
     r#type: &'static str,
+}
+
+/// TEI's error.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TeiError<'a> {
+    error: &'a str,
+    error_type: &'static str,
+}
+
+/// Ollama's error.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OllamaError<'a> {
+    error: &'a str,
+}
+
+/// Cohere's error.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CohereError<'a> {
+    message: &'a str,
+    /// The request's id.
+    id: &'a str,
 }
 
 /// Gives a refusal its body. Statuses and headers stay.
@@ -88,9 +120,11 @@ fn body(problem: &Problem, dialect: Dialect, request_id: &str) -> String {
             },
             errors: field_errors(problem),
         }),
-        Dialect::Tei => json!({"error": message, "error_type": tei_type(problem.status)}),
-        Dialect::Ollama => json!({"error": message}),
-        Dialect::Cohere => json!({"message": message, "id": request_id}),
+        Dialect::Tei => {
+            json!(TeiError { error: message, error_type: tei_type(problem.status) })
+        }
+        Dialect::Ollama => json!(OllamaError { error: message }),
+        Dialect::Cohere => json!(CohereError { message, id: request_id }),
     };
     Value::to_string(&value)
 }

@@ -180,7 +180,9 @@ impl PartialSchema for RawInput {
             described.property("text", text()).required("text")
         };
         let item = || AnyOfBuilder::new().item(text()).item(object());
-        let token = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let token = || {
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(u32::MAX))
+        };
         let list = |items: RefOr<Schema>| ArrayBuilder::new().items(items).min_items(Some(1));
         AnyOfBuilder::new()
             .item(text())

@@ -13,16 +13,19 @@ pub(crate) mod vectors;
 
 use crate::problem::{Outcome, Problem};
 use serde::de::{DeserializeOwned, IgnoredAny};
+use std::fmt::Display;
 
 /// Reads a JSON object. A wrong type is a 422 that names the field; what is no JSON is a 400.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
+    // JSON is UTF-8, which `serde_json` does not look at in strings that it skips.
+    let body = std::str::from_utf8(body).map_err(|error| no_json(&error))?;
     // Derived readers take a list for an object's fields in their order; clients never mean that.
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let is_object = body.trim_ascii_start().starts_with('{');
     if !is_object {
         check_syntax(body)?;
         return Err(Problem::invalid("body", "expected an object"));
     }
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_str(body);
     let value = serde_path_to_error::deserialize(&mut json).or_else(|error| {
         check_syntax(body)?;
         let path = error.path().to_string();
@@ -34,11 +37,11 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
 }
 
 /// A wrong type may stand before the place where a body stops being JSON.
-fn check_syntax(body: &[u8]) -> Outcome<()> {
-    serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| no_json(&error))
+fn check_syntax(body: &str) -> Outcome<()> {
+    serde_json::from_str::<IgnoredAny>(body).map(drop).map_err(|error| no_json(&error))
 }
 
-fn no_json(error: &serde_json::Error) -> Problem {
+fn no_json(error: &impl Display) -> Problem {
     Problem::bad_request("INPUT_INVALID_JSON", format!("the body is not valid JSON: {error}"))
 }
 

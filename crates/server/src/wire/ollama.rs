@@ -3,7 +3,8 @@
 use super::embeddings::Count;
 use super::input::RawInput;
 use super::tei::write_rows;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -29,6 +30,65 @@ pub(crate) struct PromptBody {
 pub(crate) struct ShowBody {
     #[serde(alias = "name")]
     pub(crate) model: String,
+}
+
+/// The answer to an [`EmbedBody`]; written by [`write`], described here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EmbedResponse)]
+pub(crate) struct EmbedSchema {
+    model: String,
+    embeddings: Vec<Vec<f32>>,
+    /// In nanoseconds.
+    total_duration: u64,
+    load_duration: u64,
+    prompt_eval_count: usize,
+}
+
+/// The answer to a [`PromptBody`]; described here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PromptResponse)]
+pub(crate) struct PromptSchema {
+    embedding: Vec<f32>,
+}
+
+/// The answer of `/api/tags` and `/api/ps`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tags {
+    pub(crate) models: Vec<Tag>,
+}
+
+/// A served model.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tag {
+    pub(crate) name: String,
+    pub(crate) model: String,
+    pub(crate) modified_at: &'static str,
+    pub(crate) size: u64,
+    pub(crate) digest: &'static str,
+    pub(crate) details: Details,
+}
+
+/// What a model is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Details {
+    pub(crate) format: &'static str,
+    pub(crate) family: &'static str,
+    pub(crate) families: [&'static str; 1],
+}
+
+/// The answer of `/api/version`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Version {
+    pub(crate) version: &'static str,
+}
+
+/// The answer to a [`ShowBody`].
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Shown {
+    pub(crate) license: Option<String>,
+    pub(crate) details: Details,
+    pub(crate) capabilities: [&'static str; 1],
+    pub(crate) model_info: BTreeMap<&'static str, String>,
 }
 
 /// The answer to an [`EmbedBody`].

@@ -3,6 +3,45 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kokeshi::{EmbeddingType, Encoded, encode};
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+/// A vector as [`write_vector`] writes it; described here.
+pub(crate) struct Vector;
+
+impl PartialSchema for Vector {
+    fn schema() -> RefOr<Schema> {
+        let schemas = EmbeddingType::ALL.map(|kind| (kind.name(), written_as(kind)));
+        let several = schemas.iter().cloned().fold(
+            ObjectBuilder::new().schema_type(Type::Object).min_properties(Some(1)),
+            |object, (name, schema)| object.property(name, schema),
+        );
+        let one =
+            schemas.into_iter().fold(AnyOfBuilder::new(), |any, (_, schema)| any.item(schema));
+        one.item(several)
+            .description(Some(
+                "Numbers, or base64 of little-endian f32; for several types an object keyed by type.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Vector {}
+
+fn written_as(kind: EmbeddingType) -> Schema {
+    let list = |items: ObjectBuilder| ArrayBuilder::new().items(items).min_items(Some(1)).into();
+    let integers = |least: i16, most: i16| {
+        let integer = ObjectBuilder::new().schema_type(Type::Integer);
+        list(integer.minimum(Some(least)).maximum(Some(most)))
+    };
+    match kind {
+        EmbeddingType::Float => list(ObjectBuilder::new().schema_type(Type::Number)),
+        EmbeddingType::Base64 => ObjectBuilder::new().schema_type(Type::String).into(),
+        EmbeddingType::Binary => integers(i8::MIN.into(), i8::MAX.into()),
+        EmbeddingType::Ubinary => integers(u8::MIN.into(), u8::MAX.into()),
+    }
+}
 
 /// Appends the value of `embedding`: one type is the value itself, several are an object keyed by
 /// type (the hosted form of that is not documented; its schema leaves no other shape).

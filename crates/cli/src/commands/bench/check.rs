@@ -1,24 +1,26 @@
 //! Results before speed: nothing wrong is timed.
 
 use super::floor::Cost;
-use super::workload::sample;
-use super::{Cpu, load};
+use super::load;
+use super::workload::Sample;
 use crate::failure::hinted;
 use crate::layout::counted;
-use kokeshi::{Checkpoint, Device, Level, Precision, cosine};
+use kokeshi::{Checkpoint, Device, Precision, cosine};
 use kokeshi_model::Forward;
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 
-/// Weights up to which the plain loops of the reference end within seconds.
-const REFERENCE_WEIGHTS: usize = 200_000_000;
+/// Multiplications and additions that the plain loops of the reference are given: some seconds.
+const REFERENCE_FLOPS: f64 = 1e10;
 
 /// A comparison that was passed.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     /// Texts whose results were compared.
     pub(super) texts: usize,
+    /// Tokens that they have in all.
+    pub(super) tokens: usize,
     /// What they were compared with.
     pub(super) against: &'static str,
     #[serde(flatten)]
@@ -35,8 +37,8 @@ pub(super) enum Agreement {
     Cosine { value: f32, at_least: f32 },
 }
 
-/// Compares a few texts on `forward` with the same texts on the reference device or, if the model
-/// is large, with portable code in f32.
+/// Compares a few texts on `forward`, where they are part of a larger batch, with the same texts alone
+/// on the reference device. The larger the model, the shorter they are.
 ///
 /// # Errors
 ///
@@ -45,31 +47,28 @@ pub(super) fn run(
     checkpoint: &Checkpoint,
     forward: &dyn Forward,
     cost: &Cost,
-    cpu: &Cpu,
+    precision: Precision,
 ) -> anyhow::Result<Check> {
-    let (against, device) = if cost.weights() < REFERENCE_WEIGHTS {
-        ("the reference", Device::Reference)
-    } else {
-        let portable = Cpu { level: Level::Portable, precision: Precision::F32, ..*cpu };
-        ("portable code in f32", portable.device())
-    };
-    let batch = sample(checkpoint.config());
-    let spans: Vec<Range<usize>> = batch.sequences().collect();
-    let want = load(checkpoint, &device)?.pool(&batch, &spans);
-    let got = forward.pool(&batch, &spans);
-    let agreement = Agreement::new(&got, &want, checkpoint.config().hidden, cpu.precision);
+    let tokens = REFERENCE_FLOPS / cost.flops_per_token();
+    let Sample { texts, among_others } = Sample::new(checkpoint.config(), tokens as usize);
+    let spans: Vec<Range<usize>> = texts.sequences().collect();
+    let want = load(checkpoint, &Device::Reference)?.pool(&texts, &spans)?;
+    let got = forward.pool(&among_others, &spans)?;
+    let agreement = Agreement::new(&got, &want, checkpoint.config().hidden, precision);
     if !agreement.holds() {
         return Err(hinted(
-            format!("results differ from those of {against}: {agreement}; nothing was timed"),
+            format!("results differ from those of the reference: {agreement}; nothing was timed"),
             "another --simd-level or --precision may work; please report this as a bug",
         ));
     }
-    Ok(Check { texts: spans.len(), against, agreement })
+    Ok(Check { texts: spans.len(), tokens: texts.tokens(), against: "the reference", agreement })
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} against {}: {}", counted(self.texts, "text"), self.against, self.agreement)
+        let Self { texts, tokens, against, agreement } = self;
+        let (texts, tokens) = (counted(*texts, "text"), counted(*tokens, "token"));
+        write!(f, "{texts}, {tokens}, against {against}: {agreement}")
     }
 }
 

@@ -51,9 +51,9 @@ struct Answer<'a> {
 }
 
 /// The batches that `kokeshi bench` times, a line each.
-pub(super) fn print(config: &EncoderConfig, mut to: impl Write) -> anyhow::Result<()> {
+pub(super) fn print(config: &EncoderConfig, card: bool, mut to: impl Write) -> anyhow::Result<()> {
     let task = |&adapter: &Option<usize>| Some(Cow::from(&config.tasks[adapter?].name));
-    for workload in Workloads::new(config).turns.iter().flatten() {
+    for workload in Workloads::new(config, card).turns.iter().flatten() {
         let batch = &workload.batch;
         let texts = batch.sequences().zip(batch.adapters());
         let texts = texts.map(|(sequence, adapter)| Text {
@@ -81,7 +81,7 @@ pub(super) fn answer(
         let line = parse(&document)?;
         let batch = batch(&line, forward.config())
             .with_context(|| format!("{}: `{}`", document.origin, line.name))?;
-        let (seconds, sums) = timing::pass(forward, &batch);
+        let (seconds, sums) = timing::pass(forward, &batch)?;
         let texts = batch.sequences().zip(sums.chunks(forward.config().hidden));
         let mean = |sum: &[f32], len: usize| sum.iter().map(|x| x / len as f32).collect();
         let vectors = texts.map(|(sequence, sum)| mean(sum, sequence.len())).collect();

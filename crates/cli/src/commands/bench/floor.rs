@@ -1,10 +1,6 @@
 //! The floor: the time that no program on this machine can be below.
 
-use super::Cpu;
-use anyhow::Context;
 use kokeshi::{Checkpoint, Precision};
-use kokeshi_kernels::peak;
-use kokeshi_kernels::threads::Threads;
 use kokeshi_model::Batch;
 use serde::Serialize;
 use std::fmt;
@@ -19,15 +15,6 @@ pub(super) struct Peaks {
 }
 
 impl Peaks {
-    pub(super) fn measure(cpu: &Cpu) -> anyhow::Result<Self> {
-        let threads = Threads::new(cpu.threads)
-            .with_context(|| format!("cannot start {} threads", cpu.threads))?;
-        Ok(Self {
-            flops_per_second: peak::operations(&threads, cpu.level, cpu.precision),
-            bytes_per_second: peak::bandwidth(&threads, cpu.level),
-        })
-    }
-
     /// The best of two measurements. Other programs can only make them worse: with both cores of a
     /// machine in use elsewhere, the arithmetic peak was at times measured as half of what it is.
     pub(super) fn highest(self, other: Self) -> Self {
@@ -52,7 +39,6 @@ impl fmt::Display for Peaks {
 pub(super) struct Cost {
     layers: usize,
     hidden: usize,
-    vocab: usize,
     /// Weights of the linear layers of one layer.
     layer_weights: usize,
     bytes_per_weight: usize,
@@ -81,15 +67,9 @@ impl Cost {
         Self {
             layers: config.layers,
             hidden,
-            vocab: config.vocab,
             layer_weights: (3 * hidden + hidden + up + ffn_hidden) * hidden,
             bytes_per_weight,
         }
-    }
-
-    /// Weights of the linear layers and of the embedding table.
-    pub(super) fn weights(&self) -> usize {
-        self.layers * self.layer_weights + self.vocab * self.hidden
     }
 
     /// Bytes of the linear layers.
@@ -97,13 +77,17 @@ impl Cost {
         self.layers * self.layer_weights * self.bytes_per_weight
     }
 
+    /// Multiplications and additions of the linear layers for a token.
+    pub(super) fn flops_per_token(&self) -> f64 {
+        2.0 * (self.layers * self.layer_weights) as f64
+    }
+
     /// Multiplications and additions: `2 · weights` a token, and `4 · length² · hidden` a sequence
     /// for scores and their products with the values.
     pub(super) fn flops(&self, batch: &Batch) -> f64 {
-        let linear = 2.0 * self.layer_weights as f64 * batch.tokens() as f64;
         let squares = batch.sequences().map(|sequence| (sequence.len() as f64).powi(2));
         let attention = 4.0 * self.hidden as f64 * squares.sum::<f64>();
-        self.layers as f64 * (linear + attention)
+        self.flops_per_token() * batch.tokens() as f64 + self.layers as f64 * attention
     }
 
     /// Seconds that `batch` takes at least.

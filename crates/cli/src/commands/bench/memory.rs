@@ -1,13 +1,44 @@
 //! Resident memory of this process, where the system tells it: on Linux.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The most bytes that were resident at once, pages of mapped files included.
 pub(super) fn peak() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// Bytes that are resident now and come from no file.
+pub(super) fn anonymous() -> Option<u64> {
+    status("RssAnon:")
+}
+
+/// A size of `/proc/pid/status`: see proc(5).
+fn status(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
+}
+
+/// The most that [`anonymous`] was while `work` ran, looked at every millisecond: the system keeps no
+/// peak of it.
+pub(super) fn peak_anonymous_during<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut most = anonymous();
+            while !done.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+                most = most.max(anonymous());
+            }
+            most
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        (result, watcher.join().unwrap_or(None))
+    })
 }
 
 /// Makes [`peak`] start again from what is resident now. Whether the system could: see
@@ -28,5 +59,18 @@ mod tests {
         let touched = peak().expect("a peak");
         assert!(touched >= LEN as u64, "{touched}");
         assert!(!forget_peak() || peak().expect("a peak") < touched);
+    }
+
+    #[test]
+    fn memory_that_is_given_back_counts_in_the_peak_of_its_time() {
+        const LEN: usize = 256 << 20;
+        let before = anonymous().expect("a size");
+        let ((), most) = peak_anonymous_during(|| {
+            let touched = std::hint::black_box(vec![1_u8; LEN]);
+            std::thread::sleep(Duration::from_millis(50));
+            drop(touched);
+        });
+        let grown = most.expect("a peak").saturating_sub(before);
+        assert!(grown >= LEN as u64 * 9 / 10, "{grown}");
     }
 }

@@ -1,6 +1,5 @@
 //! What `kokeshi bench` says.
 
-use super::Cpu;
 use super::check::Check;
 use super::floor::{Bound, Cost, Peaks};
 use super::timing::median;
@@ -8,7 +7,6 @@ use super::workload::{MIXED_TASKS, ONE_TASK, Workload};
 use crate::bytes;
 use crate::layout::{counted, fitted};
 use crate::view::svg;
-use kokeshi::Precision;
 use serde::Serialize;
 use std::fmt;
 
@@ -32,10 +30,14 @@ pub(super) struct Report<'a> {
 /// What computed.
 #[derive(Debug, Serialize)]
 pub(super) struct DeviceInfo {
-    kind: &'static str,
-    precision: &'static str,
-    simd_level: &'static str,
-    threads: usize,
+    pub(super) kind: &'static str,
+    pub(super) precision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) simd_level: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) threads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) card: Option<String>,
 }
 
 /// One batch.
@@ -58,21 +60,16 @@ pub(super) struct Row {
     share_of_floor: f64,
 }
 
-impl From<&Cpu> for DeviceInfo {
-    fn from(cpu: &Cpu) -> Self {
-        let precision = match cpu.precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::Int8 => "int8",
-        };
-        Self { kind: "cpu", precision, simd_level: cpu.level.name(), threads: cpu.threads }
-    }
-}
-
 impl fmt::Display for DeviceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, precision, simd_level, threads } = self;
-        write!(f, "{kind}, {simd_level}, {}, {precision}", counted(*threads, "thread"))
+        f.write_str(self.kind)?;
+        for what in [self.simd_level, self.card.as_deref()].into_iter().flatten() {
+            write!(f, ", {what}")?;
+        }
+        if let Some(threads) = self.threads {
+            write!(f, ", {}", counted(threads, "thread"))?;
+        }
+        write!(f, ", {}", self.precision)
     }
 }
 
@@ -118,7 +115,8 @@ impl Row {
 
 /// Time of one task over that of mixed tasks.
 pub(super) fn mixed_tasks_share(rows: &[Row]) -> Option<f64> {
-    let seconds = |name| Some(rows.iter().find(|row| row.name == name)?.median_seconds);
+    let seconds =
+        |name: &str| Some(rows.iter().find(|row| row.name.ends_with(name))?.median_seconds);
     Some(seconds(ONE_TASK)? / seconds(MIXED_TASKS)?)
 }
 

@@ -14,17 +14,25 @@ const MAX_RUNS: usize = 1000;
 
 /// Seconds of the runs of each workload. All of them run in turn, so that what slows the machine
 /// down for a while slows them alike. A first round warms up and is not counted.
-pub(super) fn time(forward: &dyn Forward, workloads: &[Workload], quick: bool) -> Vec<Vec<f64>> {
+///
+/// # Errors
+///
+/// If the device fails.
+pub(super) fn time(
+    forward: &dyn Forward,
+    workloads: &[Workload],
+    quick: bool,
+) -> kokeshi_model::Result<Vec<Vec<f64>>> {
     let mut runs = vec![Vec::new(); workloads.len()];
     for workload in workloads {
-        seconds(forward, workload);
+        seconds(forward, workload)?;
     }
     while runs.iter().any(|runs| !enough(runs, quick)) {
         for (runs, workload) in runs.iter_mut().zip(workloads) {
-            runs.push(seconds(forward, workload));
+            runs.push(seconds(forward, workload)?);
         }
     }
-    runs
+    Ok(runs)
 }
 
 fn enough(runs: &[f64], quick: bool) -> bool {
@@ -36,18 +44,22 @@ fn enough(runs: &[f64], quick: bool) -> bool {
 }
 
 /// Seconds of one forward pass.
-fn seconds(forward: &dyn Forward, workload: &Workload) -> f64 {
-    let (seconds, sums) = pass(forward, &workload.batch);
+fn seconds(forward: &dyn Forward, workload: &Workload) -> kokeshi_model::Result<f64> {
+    let (seconds, sums) = pass(forward, &workload.batch)?;
     black_box(sums);
-    seconds
+    Ok(seconds)
 }
 
 /// Seconds of one forward pass, and the sum of the states of each sequence.
-pub(super) fn pass(forward: &dyn Forward, batch: &Batch) -> (f64, Vec<f32>) {
+///
+/// # Errors
+///
+/// If the device fails.
+pub(super) fn pass(forward: &dyn Forward, batch: &Batch) -> kokeshi_model::Result<(f64, Vec<f32>)> {
     let spans: Vec<Range<usize>> = batch.sequences().collect();
     let start = Instant::now();
-    let sums = forward.pool(batch, &spans);
-    (start.elapsed().as_secs_f64(), sums)
+    let sums = forward.pool(batch, &spans)?;
+    Ok((start.elapsed().as_secs_f64(), sums))
 }
 
 /// The middle of an odd number of values, the mean of the two in the middle of an even one.

@@ -18,29 +18,29 @@ pub(super) struct Workloads {
     pub(super) left_out: Vec<String>,
 }
 
-/// The rows that show what a mixture of tasks costs.
-pub(super) const ONE_TASK: &str = "32 ragged, one task";
+/// How the names of the rows end that show what a mixture of tasks costs.
+pub(super) const ONE_TASK: &str = ", one task";
 /// See [`ONE_TASK`].
-pub(super) const MIXED_TASKS: &str = "32 ragged, mixed tasks";
+pub(super) const MIXED_TASKS: &str = ", mixed tasks";
 
 /// Token ids of the sequences of a batch.
 type Texts = Vec<Vec<u32>>;
 
 impl Workloads {
     /// The batches that a model of this shape can run: with its base weights, and the texts of
-    /// `32 ragged` again with its first task, and with every task in turn, no task being one more.
-    pub(super) fn new(config: &EncoderConfig) -> Self {
+    /// `32 ragged` again with its first task, and with every task in turn, no task being one more. A
+    /// card gets batches that fill it.
+    pub(super) fn new(config: &EncoderConfig, card: bool) -> Self {
         let mut random = Random::seeded();
-        let ragged: Vec<usize> = (0..32).map(|_| random.within(8..=512)).collect();
-        let lengths = [
-            ("1×16", vec![16]),
-            ("1×128", vec![128]),
-            ("8×128", vec![128; 8]),
-            ("32 ragged", ragged.clone()),
-            ("4×512", vec![512; 4]),
-            ("1×2048", vec![2048]),
-            ("1×8192", vec![8192]),
-        ];
+        let ragged: Vec<usize> = match card {
+            false => (0..32).map(|_| random.within(8..=512)).collect(),
+            true => (0..64).map(|_| random.within(8..=2048)).collect(),
+        };
+        let lengths = if card { cards_lengths(&ragged) } else { processors_lengths(&ragged) };
+        let names = match card {
+            false => ["32 ragged, one task", "32 ragged, mixed tasks"],
+            true => ["64 ragged, one task", "64 ragged, mixed tasks"],
+        };
         let (mut turns, mut left_out) = (Vec::new(), Vec::new());
         for (name, lengths) in lengths {
             if fits(&lengths, config) {
@@ -54,7 +54,7 @@ impl Workloads {
         match config.tasks.len() {
             0 | 1 => left_out.push("mixed tasks are left out: there is one task only".to_owned()),
             _ if fits(&ragged, config) => {
-                turns.push(tasks(&random.texts(&ragged, config), config).into());
+                turns.push(tasks(&random.texts(&ragged, config), config, names).into());
             }
             _ => (),
         }
@@ -62,12 +62,39 @@ impl Workloads {
     }
 }
 
+/// Names of batches and the lengths of their texts.
+type Lengths = Vec<(&'static str, Vec<usize>)>;
+
+fn processors_lengths(ragged: &[usize]) -> Lengths {
+    vec![
+        ("1×16", vec![16]),
+        ("1×128", vec![128]),
+        ("8×128", vec![128; 8]),
+        ("32 ragged", ragged.to_vec()),
+        ("4×512", vec![512; 4]),
+        ("1×2048", vec![2048]),
+        ("1×8192", vec![8192]),
+    ]
+}
+
+fn cards_lengths(ragged: &[usize]) -> Lengths {
+    vec![
+        ("1×16", vec![16]),
+        ("1×128", vec![128]),
+        ("64×128", vec![128; 64]),
+        ("64 ragged", ragged.to_vec()),
+        ("32×512", vec![512; 32]),
+        ("1×8192", vec![8192]),
+        ("8×8192", vec![8192; 8]),
+    ]
+}
+
 /// The same texts with one task and with all.
-fn tasks(texts: &Texts, config: &EncoderConfig) -> [Workload; 2] {
+fn tasks(texts: &Texts, config: &EncoderConfig, [one, mixed]: [&'static str; 2]) -> [Workload; 2] {
     let all: Vec<_> = std::iter::once(None).chain((0..config.tasks.len()).map(Some)).collect();
     [
-        Workload { name: ONE_TASK, batch: batch(texts, &[Some(0)]) },
-        Workload { name: MIXED_TASKS, batch: batch(texts, &all) },
+        Workload { name: one, batch: batch(texts, &[Some(0)]) },
+        Workload { name: mixed, batch: batch(texts, &all) },
     ]
 }
 
@@ -75,11 +102,32 @@ fn fits(lengths: &[usize], config: &EncoderConfig) -> bool {
     lengths.iter().all(|&length| length <= config.max_tokens)
 }
 
-/// A few short texts, some with a task, to check results with.
-pub(super) fn sample(config: &EncoderConfig) -> Batch {
-    let lengths = [29, 5, 14].map(|length: usize| length.min(config.max_tokens));
-    let last = config.tasks.len().checked_sub(1);
-    batch(&Random::seeded().texts(&lengths, config), &[None, last, last.map(|_| 0)])
+/// What results are checked with.
+pub(super) struct Sample {
+    /// A few short texts, some with a task.
+    pub(super) texts: Batch,
+    /// The same, and a longer one after them, so that all of a batch's machinery takes part. It
+    /// changes nothing for the others.
+    pub(super) among_others: Batch,
+}
+
+impl Sample {
+    /// Texts of about `tokens` tokens, 48 at most and 2 a text at least.
+    pub(super) fn new(config: &EncoderConfig, tokens: usize) -> Self {
+        const LENGTHS: [usize; 3] = [29, 5, 14];
+        const OTHER: usize = 200;
+        let shortened =
+            |length: usize| (length * tokens.min(48) / 48).max(2).min(config.max_tokens);
+        let mut random = Random::seeded();
+        let texts = random.texts(&LENGTHS.map(shortened), config);
+        let last = config.tasks.len().checked_sub(1);
+        let texts = batch(&texts, &[None, last, last.map(|_| 0)]);
+        let mut among_others = texts.clone();
+        for other in random.texts(&[OTHER.min(config.max_tokens)], config) {
+            among_others.push(&other, None);
+        }
+        Self { texts, among_others }
+    }
 }
 
 /// `texts` with the adapters in turn.
@@ -92,10 +140,10 @@ fn batch(texts: &Texts, adapters: &[Option<usize>]) -> Batch {
 }
 
 /// Numbers that are the same in every run: xorshift64* (Vigna 2016).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn seeded() -> Self {
+    pub(super) fn seeded() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
     }
 
@@ -106,12 +154,12 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn within(&mut self, range: RangeInclusive<usize>) -> usize {
+    pub(super) fn within(&mut self, range: RangeInclusive<usize>) -> usize {
         let count = (range.end() - range.start() + 1) as u64;
         range.start() + (((self.next() >> 32) * count) >> 32) as usize
     }
 
-    fn texts(&mut self, lengths: &[usize], config: &EncoderConfig) -> Texts {
+    pub(super) fn texts(&mut self, lengths: &[usize], config: &EncoderConfig) -> Texts {
         let largest = config.vocab.saturating_sub(1);
         let mut text = |&length| (0..length).map(|_| self.within(0..=largest) as u32).collect();
         lengths.iter().map(|length: &usize| text(length)).collect()
@@ -139,7 +187,7 @@ mod tests {
     #[test]
     fn batches_hold_what_their_names_say_and_ids_of_the_vocabulary() {
         let config = config();
-        let workloads = Workloads::new(&config);
+        let workloads = Workloads::new(&config, false);
         let batches = batches(&workloads);
         assert_eq!(batches.len(), 9);
         for (name, batch) in &batches {
@@ -160,7 +208,7 @@ mod tests {
     #[test]
     fn mixed_tasks_are_the_same_texts_as_one_task_with_every_task_and_none() {
         let config = config();
-        let workloads = Workloads::new(&config);
+        let workloads = Workloads::new(&config, false);
         let [one, mixed] = &workloads.turns[7][..] else { panic!("two workloads in one turn") };
         assert_eq!(
             (one.batch.ids(), one.batch.seq_ends()),
@@ -176,11 +224,26 @@ mod tests {
         let mut config = config();
         config.max_tokens = 200;
         config.tasks.truncate(1);
-        let workloads = Workloads::new(&config);
+        let workloads = Workloads::new(&config, false);
         let names: Vec<_> = batches(&workloads).iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["1×16", "1×128", "8×128"]);
         assert_eq!(workloads.left_out.len(), 5);
         assert_eq!(workloads.left_out[0], "32 ragged is left out: the limit is 200 tokens a text");
-        assert!(lengths(&sample(&config)).iter().sum::<usize>() <= 48);
+    }
+
+    #[test]
+    fn a_sample_has_the_tokens_that_are_asked_for_and_is_part_of_a_larger_batch() {
+        let mut config = config();
+        let lengths_of = |config: &EncoderConfig, tokens| {
+            let Sample { texts, among_others } = Sample::new(config, tokens);
+            assert_eq!(among_others.ids()[..texts.tokens()], *texts.ids());
+            assert!(among_others.tokens() > texts.tokens());
+            lengths(&texts)
+        };
+        assert_eq!(lengths_of(&config, usize::MAX), [29, 5, 14]);
+        assert_eq!(lengths_of(&config, 16), [9, 2, 4]);
+        assert_eq!(lengths_of(&config, 0), [2, 2, 2]);
+        config.max_tokens = 10;
+        assert_eq!(lengths_of(&config, 48), [10, 5, 10]);
     }
 }

@@ -88,6 +88,7 @@ impl Info {
                 "kind": tokenizer.kind, "vocab": tokenizer.vocab,
                 "largest_id": tokenizer.largest_id, "special_tokens": tokenizer.special_tokens,
             },
+            "device": selection::shown_device(),
             "tensors": tensors.collect::<Vec<_>>(),
         })
     }
@@ -116,6 +117,7 @@ impl Info {
             ("limit", format!("{} tokens, special tokens included", config.max_tokens)),
             ("dimensions", self.dimensions()),
             ("tokenizer", format!("{}, {} tokens", tokenizer.kind, tokenizer.vocab)),
+            ("device", selection::shown_device()),
             ("tasks", format!("{}, {}", counted(config.tasks.len(), "task"), self.adapters())),
         ];
         let lines = lines.map(|(name, value)| format!("{name:<12}{value}\n"));

@@ -122,7 +122,7 @@ pub(crate) struct LimitArguments {
     /// Most tokens that wait for a model or run; beyond it, requests are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1 << 18, env = "KOKESHI_QUEUE_TOKENS")]
     pub(crate) queue_tokens: usize,
-    /// Most open connections; others wait to be accepted
+    /// Most open connections; beyond it, requests are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1024, env = "KOKESHI_MAX_CONNECTIONS")]
     pub(crate) max_connections: usize,
     /// Seconds until a request's headers have arrived, and between requests of a connection

@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     kokeshi_server::start_log(format, level)?;
     // With a budget, models take turns in memory, and loading all would be waste.
     let load_all = arguments.check || arguments.device.memory_budget.is_none();
+    raise_open_files();
     let server = Server::bind(config(arguments), entries, models, load_all)?;
     if arguments.check {
         printer.note("the configuration is good");
@@ -37,6 +38,17 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     match server.run()? {
         0 => Ok(ExitCode::SUCCESS),
         unanswered => anyhow::bail!("stopped with {unanswered} requests unanswered"),
+    }
+}
+
+/// Lets the process have as many files open as the system lets it: each connection is one, and many
+/// shells begin with 1024. Where that fails, connections that do not fit wait.
+fn raise_open_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }
 

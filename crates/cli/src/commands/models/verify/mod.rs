@@ -4,7 +4,7 @@ mod reference;
 mod v2;
 mod v3;
 
-use crate::args::VerifyArguments;
+use crate::args::{Precision, VerifyArguments};
 use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
@@ -58,7 +58,10 @@ fn report(arguments: &VerifyArguments) -> anyhow::Result<Report<'_>> {
     if known.is_some_and(|known| known != V3) && published.is_none() {
         return Err(nothing_published(name, &family));
     }
-    let model = Loader::new(&arguments.device)?.get(name)?;
+    let mut device = arguments.device;
+    // The published numbers were made in f32: a default that rounds more is not compared with them.
+    device.arithmetic.precision.get_or_insert(Precision::F32);
+    let model = Loader::new(&device)?.get(name)?;
     if let Some(published) = published {
         let cases = v2::run(&model, &family, published)?;
         return Ok(Report { model: name, caveat: Some(family.caveat), cases });

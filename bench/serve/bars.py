@@ -1,0 +1,70 @@
+"""Measures the bars of `kokeshi serve`: one command a bar.
+
+Prints each figure beside its bar, and ends with status 1 if one is missed. README.md says what is
+measured and how.
+"""
+
+import argparse
+import asyncio
+import resource
+import sys
+from pathlib import Path
+
+import report
+from hostile import hostile
+from overload import overload
+from program import ROOT
+from short import short
+from steady import steady
+from stop import stop
+from throughput import overhead
+
+# Of each bar: what measures it, and for how many seconds.
+BARS = {
+    "overhead": (overhead, 0),
+    "steady": (steady, 300),
+    "overload": (overload, 30),
+    "short": (short, 40),
+    "hostile": (hostile, 0),
+    "stop": (stop, 3),
+}
+
+
+def main():
+    options = arguments()
+    # Thousands of connections are open at overload.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    measure, seconds = BARS[options.bar]
+    options.seconds = seconds if options.seconds is None else options.seconds
+    rows = asyncio.run(measure(options))
+    report.show(options.bar, rows)
+    if options.write:
+        report.keep(options.bar, rows, " ".join(["bars.py", *sys.argv[1:]]))
+    sys.exit(any(row.held is False for row in rows))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bar", choices=list(BARS))
+    parser.add_argument("--seconds", type=float, help="how long, where that can be chosen")
+    parser.add_argument("--texts", type=int, default=400, help="different ones")
+    parser.add_argument("--rounds", type=int, default=7, help="of `overhead`")
+    parser.add_argument("--requests", type=int, default=10_000, help="of `hostile`")
+    parser.add_argument("--seed", type=int, default=1, help="of `hostile`")
+    parser.add_argument("--only", type=int, help="of `hostile`: this request alone, and shown")
+    parser.add_argument("--model", type=Path, help="of `short`: a checkpoint folder, instead of a "
+                        "synthetic one of the released shape")
+    parser.add_argument(
+        "--serve", action="append", default=[], metavar="OPTION",
+        help="an option for the server, as --serve=--queue-tokens=65536; of `overload`",
+    )
+    parser.add_argument(
+        "--program", type=Path, default=ROOT / "target/release/kokeshi", help="default: %(default)s"
+    )
+    parser.add_argument("--write", action="store_true", help="put it into RESULTS.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+//! What is timed, with what its defaults stand for.
+
+use super::floor::Peaks;
+use super::report::DeviceInfo;
+use crate::failure::usage;
+use anyhow::Context;
+use kokeshi::{Card, Checkpoint, Device, Level, Number, Precision};
+use kokeshi_kernels::peak;
+use kokeshi_kernels::threads::Threads;
+
+/// A processor or a card.
+#[derive(Clone, Debug)]
+pub(super) enum Machine {
+    Cpu { threads: usize, level: Level, precision: Precision },
+    Cuda { card: Card, number: Number },
+}
+
+impl Machine {
+    pub(super) fn new(device: Device, checkpoint: &Checkpoint) -> anyhow::Result<Self> {
+        match device {
+            Device::Cpu { threads, level, precision } => {
+                let level = level.unwrap_or_else(Level::best);
+                let default = || kokeshi_model::default_precision(checkpoint, level);
+                let threads = threads.unwrap_or_else(Threads::available);
+                Ok(Self::Cpu { threads, level, precision: precision.unwrap_or_else(default) })
+            }
+            Device::Cuda { ordinal, number } => {
+                let number = match number {
+                    Some(number) => number,
+                    None => kokeshi_cuda::best_number(ordinal)?,
+                };
+                let card = kokeshi_cuda::cards()?.into_iter().nth(ordinal);
+                Ok(Self::Cuda { card: card.context("the card is gone")?, number })
+            }
+            Device::Reference => Err(usage(
+                "`--device reference` is what results are checked against, and too slow to be timed",
+            )),
+        }
+    }
+
+    pub(super) fn device(&self) -> Device {
+        match *self {
+            Self::Cpu { threads, level, precision } => Device::Cpu {
+                threads: Some(threads),
+                level: Some(level),
+                precision: Some(precision),
+            },
+            Self::Cuda { ref card, number } => {
+                Device::Cuda { ordinal: card.ordinal, number: Some(number) }
+            }
+        }
+    }
+
+    pub(super) fn is_card(&self) -> bool {
+        matches!(self, Self::Cuda { .. })
+    }
+
+    /// How exact it is, and how many bytes a weight takes: both kinds of 16 bits count as one.
+    pub(super) fn precision(&self) -> Precision {
+        match *self {
+            Self::Cpu { precision, .. } => precision,
+            Self::Cuda { number: Number::F32, .. } => Precision::F32,
+            Self::Cuda { .. } => Precision::Bf16,
+        }
+    }
+
+    /// What it can do at most.
+    pub(super) fn peaks(&self) -> anyhow::Result<Peaks> {
+        Ok(match *self {
+            Self::Cpu { threads, level, precision } => {
+                let threads = Threads::new(threads)
+                    .with_context(|| format!("cannot start {threads} threads"))?;
+                Peaks {
+                    flops_per_second: peak::operations(&threads, level, precision),
+                    bytes_per_second: peak::bandwidth(&threads, level),
+                }
+            }
+            Self::Cuda { ref card, number } => {
+                let peak = kokeshi_cuda::peak(card.ordinal, number)?;
+                Peaks { flops_per_second: peak.flops_per_s, bytes_per_second: peak.bytes_per_s }
+            }
+        })
+    }
+
+    pub(super) fn info(&self) -> DeviceInfo {
+        match self {
+            Self::Cpu { threads, level, precision } => DeviceInfo {
+                kind: "cpu",
+                precision: match precision {
+                    Precision::F32 => "f32",
+                    Precision::Bf16 => "bf16",
+                    Precision::Int8 => "int8",
+                },
+                simd_level: Some(level.name()),
+                threads: Some(*threads),
+                card: None,
+            },
+            Self::Cuda { card, number } => DeviceInfo {
+                kind: "cuda",
+                precision: number.name(),
+                simd_level: None,
+                threads: None,
+                card: Some(card.name.clone()),
+            },
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `kokeshi bench --memory`: what is resident beside the pages of mapped files, and whether it grows.
+
+use super::memory::{anonymous, peak_anonymous_during};
+use super::report::DeviceInfo;
+use super::timing;
+use super::workload::Random;
+use crate::bytes;
+use crate::layout::counted;
+use anyhow::Context;
+use indicatif::ProgressBar;
+use kokeshi::EncoderConfig;
+use kokeshi_model::{Batch, Forward};
+use serde::Serialize;
+
+/// Texts of a batch at most, and their tokens.
+const TEXTS: usize = 8;
+const TOKENS: usize = 512;
+
+/// Bytes of memory that come from no file.
+#[derive(Debug, Serialize)]
+pub(super) struct Residency<'a> {
+    pub(super) model: &'a str,
+    pub(super) device: DeviceInfo,
+    /// Before the model was loaded, and after.
+    pub(super) before_bytes: u64,
+    pub(super) loaded_bytes: u64,
+    /// The most while the largest batch ran, 8×512.
+    pub(super) largest_batch_bytes: u64,
+    /// Batches of other sizes that ran then, and the most while they did.
+    pub(super) batches: u32,
+    pub(super) batches_bytes: u64,
+    /// After the first tenth of them, and after the last.
+    pub(super) first_tenth_bytes: u64,
+    pub(super) last_bytes: u64,
+    /// From the first tenth to the last; below zero if memory was given back.
+    pub(super) growth_bytes: i64,
+}
+
+/// What this process has now.
+pub(super) fn now() -> anyhow::Result<u64> {
+    anonymous().context("this system does not tell the memory of a process; Linux does")
+}
+
+impl<'a> Residency<'a> {
+    /// Runs the largest batch on `forward`, which was loaded since `before_bytes` were resident, and
+    /// then `batches` of 1 to 8 texts of 8 to 512 tokens.
+    pub(super) fn measure(
+        model: &'a str,
+        device: DeviceInfo,
+        before_bytes: u64,
+        forward: &dyn Forward,
+        batches: u32,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Self> {
+        let config = forward.config();
+        let loaded_bytes = now()?;
+        let mut random = Random::seeded();
+        let largest = batch(&mut random, config, &[TOKENS; TEXTS]);
+        let (ran, largest_batch_bytes) = peak_anonymous_during(|| run(forward, &largest));
+        ran?;
+        let mut first_tenth_bytes = None;
+        let (ran, batches_bytes) = peak_anonymous_during(|| {
+            for done in 1..=batches {
+                let lengths = random.within(1..=TEXTS);
+                let lengths: Vec<_> = (0..lengths).map(|_| random.within(8..=TOKENS)).collect();
+                run(forward, &batch(&mut random, config, &lengths))?;
+                bar.set_message(format!("{done} of {}", counted(batches as usize, "batch")));
+                if done == batches.div_ceil(10) {
+                    first_tenth_bytes = anonymous();
+                }
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+        ran?;
+        let last_bytes = now()?;
+        let first_tenth_bytes = first_tenth_bytes.unwrap_or(last_bytes);
+        Ok(Self {
+            model,
+            device,
+            before_bytes,
+            loaded_bytes,
+            largest_batch_bytes: largest_batch_bytes.unwrap_or(last_bytes),
+            batches,
+            batches_bytes: batches_bytes.unwrap_or(last_bytes),
+            first_tenth_bytes,
+            last_bytes,
+            growth_bytes: last_bytes.cast_signed() - first_tenth_bytes.cast_signed(),
+        })
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let growth = bytes::shown(self.growth_bytes.unsigned_abs());
+        let sign = if self.growth_bytes < 0 { "-" } else { "" };
+        let batches = format!("  {} others", self.batches);
+        let lines: [(&str, String); 10] = [
+            ("model", self.model.to_owned()),
+            ("device", self.device.to_string()),
+            ("memory beside mapped files", String::new()),
+            ("  before loading", bytes::shown(self.before_bytes)),
+            ("  loaded", bytes::shown(self.loaded_bytes)),
+            ("  8×512", format!("{} at most", bytes::shown(self.largest_batch_bytes))),
+            (&batches, format!("{} at most", bytes::shown(self.batches_bytes))),
+            ("  after their first tenth", bytes::shown(self.first_tenth_bytes)),
+            ("  after the last", bytes::shown(self.last_bytes)),
+            ("  growth since then", format!("{sign}{growth}")),
+        ];
+        lines
+            .map(|(name, value)| format!("{name:<28}{value}").trim_end().to_owned() + "\n")
+            .concat()
+    }
+}
+
+/// Texts of these lengths, cut to the model's limit, with its tasks in turn.
+fn batch(random: &mut Random, config: &EncoderConfig, lengths: &[usize]) -> Batch {
+    let lengths: Vec<_> = lengths.iter().map(|&length| length.min(config.max_tokens)).collect();
+    let mut batch = Batch::new();
+    for (i, ids) in random.texts(&lengths, config).iter().enumerate() {
+        batch.push(ids, i.checked_rem(config.tasks.len()));
+    }
+    batch
+}
+
+fn run(forward: &dyn Forward, batch: &Batch) -> anyhow::Result<()> {
+    std::hint::black_box(timing::pass(forward, batch)?);
+    Ok(())
+}

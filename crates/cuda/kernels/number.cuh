@@ -1,0 +1,43 @@
+// Numbers of states: float, __half or __nv_bfloat16. Arithmetic is f32 everywhere; these only say how
+// states and weights lie in memory. All rows start at multiples of 16 bytes.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#define INFINITY __int_as_float(0x7f800000)
+
+using bf16 = __nv_bfloat16;
+using f16 = __half;
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline float widen(f16 x) { return __half2float(x); }
+__device__ inline float widen(bf16 x) { return __bfloat162float(x); }
+
+template <class T> __device__ inline T narrow(float x);
+template <> __device__ inline float narrow<float>(float x) { return x; }
+template <> __device__ inline f16 narrow<f16>(float x) { return __float2half_rn(x); }
+template <> __device__ inline bf16 narrow<bf16>(float x) { return __float2bfloat16_rn(x); }
+
+// Eight numbers that lie together: the unit of every load and store of rows.
+constexpr int OCTET = 8;
+
+template <class T> struct alignas(16) Octet { T at[OCTET]; };
+
+template <class T> __device__ inline void load(float (&to)[OCTET], const T* from) {
+    const Octet<T> octet = *reinterpret_cast<const Octet<T>*>(from);
+#pragma unroll
+    for (int i = 0; i < OCTET; i++) to[i] = widen(octet.at[i]);
+}
+
+template <class T> __device__ inline void store(T* to, const float (&from)[OCTET]) {
+    Octet<T> octet;
+#pragma unroll
+    for (int i = 0; i < OCTET; i++) octet.at[i] = narrow<T>(from[i]);
+    *reinterpret_cast<Octet<T>*>(to) = octet;
+}
+
+__device__ inline float warp_sum(float x) {
+#pragma unroll
+    for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(~0u, x, lane);
+    return x;
+}

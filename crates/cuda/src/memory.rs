@@ -1,0 +1,154 @@
+//! Memory of the card, and the way of bytes to it and back.
+
+use crate::Number;
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use cudarc::driver::CudaSlice;
+use half::{bf16, f16};
+use std::fmt;
+
+/// Bytes on the card. They are of use to the [`Gpu`] that gave them alone.
+pub struct Memory(pub(crate) CudaSlice<u8>);
+
+impl Memory {
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({} bytes)", self.len())
+    }
+}
+
+/// Bytes of rows that are narrowed at once on their way to the card.
+const PIECE: usize = 1 << 24;
+
+impl Gpu {
+    /// Memory of `bytes` zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] if the card has no more.
+    pub fn zeros(&self, bytes: usize) -> Result<Memory> {
+        let error = Error::allocation(bytes);
+        self.stream.alloc_zeros(bytes.max(1)).map(Memory).map_err(error)
+    }
+
+    /// Copies numbers to the card as they are.
+    ///
+    /// # Errors
+    ///
+    /// If the card has no memory left, or fails.
+    pub fn upload<T: Plain>(&self, values: &[T]) -> Result<Memory> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.bytes()).collect();
+        self.upload_bytes(&bytes)
+    }
+
+    pub(crate) fn upload_bytes(&self, bytes: &[u8]) -> Result<Memory> {
+        let mut memory = self.zeros(bytes.len())?;
+        if !bytes.is_empty() {
+            let mut to = memory.0.slice_mut(..bytes.len());
+            let copied = self.stream.memcpy_htod(bytes, &mut to);
+            copied.map_err(Error::driver("copying to the card"))?;
+        }
+        Ok(memory)
+    }
+
+    /// Rows of `ld ≥ width` numbers of the card's kind, of which `read` gives the first `width` of each;
+    /// the others are zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::upload`].
+    pub fn upload_rows(
+        &self,
+        rows: usize,
+        [width, ld]: [usize; 2],
+        read: &mut dyn FnMut(usize, &mut [f32]),
+    ) -> Result<Memory> {
+        assert!(ld >= width, "a row of {width} numbers does not fit into {ld}");
+        let row_bytes = ld * self.number.len_bytes();
+        let mut memory = self.zeros(rows * row_bytes)?;
+        let at_once = (PIECE / row_bytes.max(1)).max(1);
+        let (mut row, mut bytes) = (vec![0.0; ld], Vec::new());
+        for first in (0..rows).step_by(at_once) {
+            let count = at_once.min(rows - first);
+            bytes.clear();
+            for i in first..first + count {
+                read(i, &mut row[..width]);
+                narrow(self.number, &row, &mut bytes);
+            }
+            let mut to = memory.0.slice_mut(first * row_bytes..(first + count) * row_bytes);
+            let copied = self.stream.memcpy_htod(&bytes[..], &mut to);
+            copied.map_err(Error::driver("copying to the card"))?;
+        }
+        Ok(memory)
+    }
+
+    /// The first `bytes` bytes of `memory`, when all operations before are done.
+    ///
+    /// # Errors
+    ///
+    /// If the card failed, in this or in an operation before.
+    pub(crate) fn download(&self, memory: &Memory, bytes: usize) -> Result<Vec<u8>> {
+        let mut to = vec![0; bytes];
+        if bytes > 0 {
+            let copied = self.stream.memcpy_dtoh(&memory.0.slice(..bytes), &mut to[..]);
+            copied.map_err(Error::driver("copying from the card"))?;
+        }
+        self.wait()?;
+        Ok(to)
+    }
+
+    /// Waits until all operations are done.
+    ///
+    /// # Errors
+    ///
+    /// If the card failed in one.
+    pub fn wait(&self) -> Result<()> {
+        self.stream.synchronize().map_err(Error::driver("running on the card"))
+    }
+}
+
+/// A number that is copied as it is.
+pub trait Plain: Copy {
+    /// Its bytes as the card reads them.
+    fn bytes(self) -> [u8; 4];
+}
+
+impl Plain for f32 {
+    fn bytes(self) -> [u8; 4] {
+        self.to_le_bytes()
+    }
+}
+
+impl Plain for i32 {
+    fn bytes(self) -> [u8; 4] {
+        self.to_le_bytes()
+    }
+}
+
+pub(crate) fn narrow(number: Number, values: &[f32], to: &mut Vec<u8>) {
+    match number {
+        Number::F32 => to.extend(values.iter().flat_map(|x| x.to_le_bytes())),
+        Number::F16 => to.extend(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
+        Number::Bf16 => to.extend(values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes())),
+    }
+}
+
+pub(crate) fn widen(number: Number, bytes: &[u8]) -> Vec<f32> {
+    let (words, halves) = (bytes.as_chunks::<4>().0, bytes.as_chunks::<2>().0);
+    match number {
+        Number::F32 => words.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+        Number::F16 => halves.iter().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
+        Number::Bf16 => halves.iter().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Token states on the card, and the memory that passes use over and over.
+
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::memory::{Memory, widen};
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Token states, `[rows, width]` with rows `ld` numbers apart: behind each lies room for the low-rank
+/// tail of the layer that reads it. Their memory goes back to the arena when they are dropped; the
+/// operations that still use it come before any of the next user's.
+#[derive(Debug)]
+pub struct States {
+    memory: Option<Memory>,
+    home: Arena,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+    pub(crate) ld: usize,
+    /// Whether the tail of the layer that reads them next is there.
+    pub(crate) has_tail: Cell<bool>,
+}
+
+impl States {
+    /// States that a failed pass hands on: no operation touches them.
+    pub fn none() -> Self {
+        Self {
+            memory: None,
+            home: Arena::default(),
+            rows: 0,
+            width: 0,
+            ld: 0,
+            has_tail: Cell::default(),
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    #[expect(clippy::expect_used, reason = "states without memory are in failed passes alone")]
+    pub(crate) fn memory(&self) -> &Memory {
+        self.memory.as_ref().expect("states of a pass that goes on")
+    }
+}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.home.free().push(memory);
+        }
+    }
+}
+
+/// Memory that is not in use.
+#[derive(Clone, Debug, Default)]
+pub struct Arena {
+    free: Arc<Mutex<Vec<Memory>>>,
+}
+
+impl Arena {
+    /// Makes sure that memory of each of these sizes can be taken at once. Memory that is too small is
+    /// given up where the card is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`](crate::Error::Memory) if the card has no more.
+    pub fn reserve(&self, gpu: &Gpu, sizes: &[usize]) -> Result<()> {
+        let mut sizes = sizes.to_vec();
+        sizes.sort_unstable();
+        let missing = self.missing(&sizes);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // New memory for all: pieces of many sizes would add up to more than any pass needs.
+        self.free().clear();
+        for &size in &sizes {
+            let memory = gpu.zeros(size)?;
+            self.free().push(memory);
+        }
+        Ok(())
+    }
+
+    /// Those of the sorted sizes for which there is no memory.
+    fn missing(&self, sizes: &[usize]) -> Vec<usize> {
+        let mut held: Vec<usize> = self.free().iter().map(Memory::len).collect();
+        held.sort_unstable();
+        let mut held = held.into_iter();
+        sizes.iter().copied().filter(|&size| !held.any(|bytes| bytes >= size)).collect()
+    }
+
+    /// States of unspecified content, with room for `tail` numbers behind each row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arena::reserve`], for what was not reserved.
+    pub fn take(&self, gpu: &Gpu, rows: usize, width: usize, tail: usize) -> Result<States> {
+        let ld = width + tail;
+        let bytes = rows * ld * gpu.number.len_bytes();
+        let fit = self.smallest_fit(bytes);
+        let memory = match fit {
+            Some(memory) => memory,
+            None => gpu.zeros(bytes)?,
+        };
+        Ok(States {
+            memory: Some(memory),
+            home: self.clone(),
+            rows,
+            width,
+            ld,
+            has_tail: Cell::default(),
+        })
+    }
+
+    fn smallest_fit(&self, bytes: usize) -> Option<Memory> {
+        let mut free = self.free();
+        let fits = free.iter().enumerate().filter(|(_, memory)| memory.len() >= bytes);
+        let best = fits.min_by_key(|(_, memory)| memory.len()).map(|(i, _)| i);
+        best.map(|best| free.swap_remove(best))
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Memory>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gpu {
+    /// All states, `[rows, width]`, when the operations before are done.
+    ///
+    /// # Errors
+    ///
+    /// If the card failed, in this or in an operation before.
+    pub fn read(&self, states: &States) -> Result<Vec<f32>> {
+        let bytes = states.rows * states.ld * self.number.len_bytes();
+        let values = widen(self.number, &self.download(states.memory(), bytes)?);
+        let rows = values.chunks_exact(states.ld.max(1));
+        Ok(rows.flat_map(|row| &row[..states.width]).copied().collect())
+    }
+
+    /// States with the content of `values`, `[rows, width]`.
+    ///
+    /// # Errors
+    ///
+    /// If the card has no memory left, or fails.
+    pub fn write(
+        &self,
+        arena: &Arena,
+        values: &[f32],
+        width: usize,
+        tail: usize,
+    ) -> Result<States> {
+        let rows = values.len() / width;
+        let mut read =
+            |i: usize, row: &mut [f32]| row.copy_from_slice(&values[i * width..][..width]);
+        let memory = self.upload_rows(rows, [width, width + tail], &mut read)?;
+        let (ld, has_tail) = (width + tail, Cell::default());
+        Ok(States { memory: Some(memory), home: arena.clone(), rows, width, ld, has_tail })
+    }
+}

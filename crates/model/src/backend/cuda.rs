@@ -1,0 +1,260 @@
+//! NVIDIA cards: weights, states and positions lie there, and only sums come back.
+
+use super::{Backend, Shape};
+use crate::alibi::alibi_slopes;
+use crate::config::{EncoderConfig, Position};
+use crate::error::{Error, Result};
+use crate::table::Table;
+use crate::weights::LinearWeights;
+use kokeshi_cuda::{Arena, Attention, Embedding, Gpu, Layer, Number, States, Tiles};
+use kokeshi_kernels::gemm::Activation;
+use kokeshi_kernels::layer_norm::Norm;
+use kokeshi_kernels::rope::RopeTable;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The CUDA backend. Forward passes take turns: one fills the card.
+#[derive(Debug)]
+pub(crate) struct Cuda {
+    gpu: Gpu,
+    arena: Arena,
+    attention: Attention,
+    /// Room behind rows of states: what the layer with the most updates wants.
+    tail: AtomicUsize,
+    turn: Mutex<()>,
+}
+
+/// A linear layer, and what follows it.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    linear: kokeshi_cuda::Linear,
+    activation: Option<Activation>,
+}
+
+/// A pass, which has the card until it ends.
+pub(crate) struct Pass<'a> {
+    config: &'a EncoderConfig,
+    tiles: Tiles,
+    tail: usize,
+    /// What failed first. Nothing runs after it.
+    failed: RefCell<Option<kokeshi_cuda::Error>>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Cuda {
+    /// # Errors
+    ///
+    /// If the card cannot be used, or not for this model.
+    pub(crate) fn new(
+        config: &EncoderConfig,
+        ordinal: usize,
+        number: Option<Number>,
+    ) -> Result<Self> {
+        let number = match number {
+            Some(number) => number,
+            None => kokeshi_cuda::best_number(ordinal)?,
+        };
+        Self::with_gpu(config, Gpu::open(ordinal, number)?)
+    }
+
+    pub(crate) fn with_gpu(config: &EncoderConfig, gpu: Gpu) -> Result<Self> {
+        let (hidden, head_dim) = (config.hidden, config.head_dim());
+        let rotary = matches!(config.position, Position::Rope { .. });
+        gpu.check_shape([hidden, config.ffn_hidden, head_dim], rotary)?;
+        let position = match config.position {
+            Position::Rope { theta } => {
+                let positions = config.max_tokens;
+                let table = RopeTable::new(positions, head_dim, theta);
+                let rows = || (0..positions).map(|position| table.at(position));
+                let cos: Vec<f32> = rows().flat_map(|(cos, _)| cos).copied().collect();
+                let sin: Vec<f32> = rows().flat_map(|(_, sin)| sin).copied().collect();
+                let (cos, sin) = (gpu.upload(&cos)?, gpu.upload(&sin)?);
+                kokeshi_cuda::Position::Rope { cos, sin, positions }
+            }
+            Position::Alibi => {
+                let slopes = alibi_slopes(config.heads).into_iter();
+                let slopes: Vec<f32> =
+                    slopes.map(|slope| slope * std::f32::consts::LOG2_E).collect();
+                kokeshi_cuda::Position::Alibi { slopes: gpu.upload(&slopes)? }
+            }
+        };
+        let attention = Attention { heads: config.heads, head_dim, position };
+        let (arena, tail, turn) = (Arena::default(), AtomicUsize::new(0), Mutex::default());
+        Ok(Self { gpu, arena, attention, tail, turn })
+    }
+
+    /// Begins an operation whose result has rows of `width` numbers.
+    fn make(
+        &self,
+        pass: &Pass<'_>,
+        width: usize,
+        work: impl FnOnce(&mut States) -> kokeshi_cuda::Result<()>,
+    ) -> States {
+        let mut made = States::none();
+        self.run(pass, || {
+            made = self.arena.take(&self.gpu, pass.tiles.rows(), width, pass.tail)?;
+            work(&mut made)
+        });
+        made
+    }
+
+    /// Begins an operation, unless one before has failed or there is nothing to do.
+    fn run(&self, pass: &Pass<'_>, work: impl FnOnce() -> kokeshi_cuda::Result<()>) {
+        if pass.failed.borrow().is_none() && pass.tiles.rows() > 0 {
+            *pass.failed.borrow_mut() = work().err();
+        }
+    }
+}
+
+impl Backend for Cuda {
+    type Linear = Linear;
+    type Norm = kokeshi_cuda::Norm;
+    type Table = Embedding;
+    type States = States;
+    type Pass<'a> = Pass<'a>;
+
+    fn describe(&self) -> String {
+        let card = self.gpu.card();
+        format!("cuda:{} ({}, {})", card.ordinal, card.name, self.gpu.number().name())
+    }
+
+    fn linear(&self, weights: LinearWeights) -> Result<Linear> {
+        let LinearWeights { matrix, bias, lora, activation } = weights;
+        let (down, up, rank) = match &lora {
+            Some(bank) => (&bank.down[..], &bank.up[..], bank.rank),
+            None => (&[][..], &[][..], 0),
+        };
+        let (outputs, inputs) = (matrix.rows, matrix.inputs);
+        let layer = Layer { outputs, inputs, bias: &bias, down, up, rank };
+        self.tail.fetch_max(layer.tail(), Ordering::Relaxed);
+        let linear = self.gpu.linear(&layer, &mut |row, to| matrix.read_row(row, to))?;
+        matrix.release();
+        Ok(Linear { linear, activation })
+    }
+
+    fn take_norm(&self, norm: Norm) -> Result<kokeshi_cuda::Norm> {
+        let (gain, bias) = (self.gpu.upload(&norm.gain)?, self.gpu.upload(&norm.bias)?);
+        Ok(kokeshi_cuda::Norm { gain, bias, eps: norm.eps, width: norm.gain.len() })
+    }
+
+    fn take_table(&self, table: Table) -> Result<Embedding> {
+        let (gpu, hidden, vocab) = (&self.gpu, table.hidden(), table.vocab());
+        let word =
+            gpu.upload_rows(vocab, [hidden; 2], &mut |row, to| table.gather_word(row, to))?;
+        let (rank, a, b) = table.low_rank();
+        let shift = table.shift().concat();
+        let shifts = table.shift().len();
+        let [a, b, shift] = [a, b, shift].map(|values| gpu.upload(&values));
+        table.release();
+        Ok(Embedding { word, a: a?, b: b?, shift: shift?, vocab, rank, shifts, hidden })
+    }
+
+    fn len_bytes(&self, linear: &Linear) -> usize {
+        linear.linear.len_bytes()
+    }
+
+    fn table_len_bytes(&self, table: &Embedding) -> usize {
+        [&table.word, &table.a, &table.b, &table.shift].map(kokeshi_cuda::Memory::len).iter().sum()
+    }
+
+    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Pass<'a>> {
+        let Shape { config, ids, sequences, adapters } = shape;
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tail, number) = (self.tail.load(Ordering::Relaxed), self.gpu.number().len_bytes());
+        let row = |width: usize| ids.len() * (width + tail) * number;
+        let gated = config.activation.is_gated();
+        let wide = if gated { 2 * config.ffn_hidden } else { config.ffn_hidden };
+        // The layer's input, its attention's result, and one more; the widest rows; gated ones.
+        let narrow = [row(config.hidden); 3];
+        let wide = [row(wide.max(3 * config.hidden))];
+        let gates = gated.then_some(row(config.ffn_hidden));
+        let sizes: Vec<usize> = narrow.into_iter().chain(wide).chain(gates).collect();
+        let tiles = self
+            .arena
+            .reserve(&self.gpu, &sizes)
+            .and_then(|()| self.gpu.tiles(ids, &adapters, &sequences, config.head_dim()));
+        let tiles = tiles.map_err(|error| match error {
+            kokeshi_cuda::Error::Memory { .. } => {
+                Error::DeviceMemory { tokens: ids.len(), bytes: sizes.iter().sum() }
+            }
+            other => other.into(),
+        })?;
+        Ok(Pass { config, tiles, tail, failed: RefCell::default(), _turn: turn })
+    }
+
+    fn embed(&self, pass: &Pass<'_>, table: &Embedding) -> States {
+        self.make(pass, table.hidden, |x| self.gpu.embed(&pass.tiles, table, x))
+    }
+
+    fn project(
+        &self,
+        pass: &Pass<'_>,
+        x: &States,
+        linear: &Linear,
+        next: Option<&Linear>,
+    ) -> States {
+        let next = next.map(|next| (&next.linear, &pass.tiles));
+        let outputs = linear.linear.outputs();
+        let mut y =
+            self.make(pass, outputs, |y| self.gpu.project(x, &pass.tiles, &linear.linear, y));
+        let activation = match linear.activation {
+            None => return y,
+            Some(Activation::Gelu) => {
+                self.run(pass, || self.gpu.gelu(&mut y, next));
+                return y;
+            }
+            Some(Activation::GeGlu) => kokeshi_cuda::Activation::GeGlu,
+            Some(Activation::ReGlu) => kokeshi_cuda::Activation::ReGlu,
+        };
+        self.make(pass, outputs / 2, |gated| self.gpu.gate(activation, &y, gated))
+    }
+
+    fn norm_qk(&self, pass: &Pass<'_>, qkv: &mut States, norms: &[kokeshi_cuda::Norm; 2]) {
+        for (part, norm) in norms.iter().enumerate() {
+            self.run(pass, || self.gpu.add_norm(qkv, part, None, norm, None));
+        }
+    }
+
+    fn attend(&self, pass: &Pass<'_>, qkv: &States) -> States {
+        self.make(pass, pass.config.hidden, |out| {
+            self.gpu.attend(qkv, &pass.tiles, &self.attention, out)
+        })
+    }
+
+    fn add_norm(
+        &self,
+        pass: &Pass<'_>,
+        x: &mut States,
+        residual: Option<&States>,
+        norm: &kokeshi_cuda::Norm,
+        next: Option<&Linear>,
+    ) {
+        let next = next.map(|next| (&next.linear, &pass.tiles));
+        self.run(pass, || self.gpu.add_norm(x, 0, residual, norm, next));
+    }
+
+    fn pool(&self, pass: &Pass<'_>, x: &States, spans: &[Range<usize>]) -> Result<Vec<f32>> {
+        let hidden = pass.config.hidden;
+        match pass.failed.take() {
+            Some(error) => Err(error.into()),
+            None if pass.tiles.rows() == 0 => Ok(vec![0.0; spans.len() * hidden]),
+            None => Ok(self.gpu.pool(x, hidden, spans)?),
+        }
+    }
+
+    fn download(&self, pass: &Pass<'_>, x: &States) -> Result<Vec<f32>> {
+        match pass.failed.take() {
+            Some(error) => Err(error.into()),
+            None if pass.tiles.rows() == 0 => Ok(Vec::new()),
+            None => Ok(self.gpu.read(x)?),
+        }
+    }
+}
+
+impl From<kokeshi_cuda::Error> for Error {
+    fn from(error: kokeshi_cuda::Error) -> Self {
+        Self::Device { what: error.to_string() }
+    }
+}
