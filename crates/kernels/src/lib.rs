@@ -17,6 +17,7 @@ pub mod pooling;
 pub mod rope;
 pub mod scan;
 pub mod threads;
+mod transpose;
 pub mod turns;
 
 pub use isa::Level;

@@ -11,11 +11,11 @@ mod softmax;
 use crate::gemm::element::{Float, Operand, Pairs};
 use crate::gemm::tile::{Sums, nr, strip_rows};
 use crate::grid::{Rect, grid};
-use crate::isa::{Isa, Kernel, Level, MAX_LANES};
+use crate::isa::{Isa, Kernel, Level};
 use crate::memory::Scratch;
 use crate::rope::RopeTable;
 use crate::threads::Threads;
-use pack::Source;
+use pack::{Source, unpack_context};
 use softmax::{Bias, KEY_BLOCK, Packed, attend};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -147,7 +147,7 @@ impl<E: Operand> Kernel for Head<'_, E> {
         let values = values.take(rows * key_steps);
         let operands = operands.take((steps + E::steps(KEY_BLOCK)) * nr);
         let (queries, probabilities) = operands.split_at_mut(steps * nr);
-        let floats = floats.take((KEY_BLOCK + rows) * nr + dim);
+        let floats = floats.take((KEY_BLOCK + rows) * nr + I::LANES * steps * E::DEPTH);
         let (scores, floats) = floats.split_at_mut(KEY_BLOCK * nr);
         let (context, rotated) = floats.split_at_mut(rows * nr);
         let mut sums = Sums::new();
@@ -160,14 +160,9 @@ impl<E: Operand> Kernel for Head<'_, E> {
             let bias = source.slope().map(|s| Bias::new(v, s, first - source.sequence.start));
             let totals =
                 attend::<I, E>(v, &packed, bias, &mut sums, scores, probabilities, context);
-            let mut scales = [0.0; 2 * MAX_LANES];
-            v.store(v.div(v.splat(1.0), totals[0]), &mut scales);
-            v.store(v.div(v.splat(1.0), totals[1]), &mut scales[I::LANES..]);
-            for (j, row) in (first..last).enumerate() {
-                for (c, to) in out.row_mut(row).iter_mut().enumerate() {
-                    *to = context[c * nr + j] * scales[j];
-                }
-            }
+            let one = v.splat(1.0);
+            let scales = [v.div(one, totals[0]), v.div(one, totals[1])];
+            unpack_context(v, context, scales, first..last, &mut out);
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::{Heads, Position};
 use crate::gemm::element::{Operand, pack_row};
-use crate::gemm::tile::nr;
+use crate::gemm::tile::{NV, nr};
+use crate::grid::Rect;
 use crate::isa::{BLOCK, Isa, MAX_LANES};
+use crate::transpose::{Square, transpose};
 use std::ops::Range;
 
 /// Where a head's q, k and v come from.
@@ -51,7 +53,7 @@ impl Source<'_> {
         }
     }
 
-    /// Strips of keys; those past the end are left as they are. `rotated` holds a head's vector.
+    /// Strips of keys; those past the end are left as they are. `rotated` holds a head's vector at least.
     #[inline(always)]
     pub(super) fn pack_keys<I: Isa, E: Operand>(
         &self,
@@ -61,6 +63,7 @@ impl Source<'_> {
         keys: &mut [E::Step],
     ) {
         let steps = E::steps(self.heads.head_dim);
+        let rotated = &mut rotated[..self.heads.head_dim];
         for (i, token) in self.sequence.clone().enumerate() {
             self.rotate(1, token, 1.0, rotated);
             let to = &mut keys[i / strip * strip * steps + i % strip * BLOCK..];
@@ -76,33 +79,44 @@ impl Source<'_> {
         strip: usize,
         values: &mut [E::Step],
     ) {
+        /// Keys of a block of either element are no more.
+        const KEYS: usize = 2 * BLOCK;
         let (dim, steps) = (self.heads.head_dim, E::steps(self.sequence.len()));
-        let row = |token| if token < self.sequence.end { self.of(2, token) } else { &[] };
-        let mut block = [[E::Step::default(); MAX_LANES]; BLOCK];
+        let mut columns = [[0.0; KEYS]; MAX_LANES];
         for first_step in (0..steps).step_by(BLOCK) {
             for start in (0..dim).step_by(I::LANES) {
                 let end = (start + I::LANES).min(dim);
-                for (step, lanes) in block.iter_mut().enumerate() {
-                    let first = self.sequence.start + (first_step + step) * E::DEPTH;
-                    let part = |token| row(token).get(start..end).unwrap_or_default();
-                    let low = v.load_partial(part(first));
-                    let high = v.load_partial(part(first + E::DEPTH - 1));
-                    E::store(v, [low, high], lanes);
+                for key in (0..BLOCK * E::DEPTH).step_by(I::LANES) {
+                    let first = self.sequence.start + first_step * E::DEPTH + key;
+                    let square = transpose(v, self.values(v, first, start..end));
+                    for (column, x) in columns[..I::LANES].iter_mut().zip(square) {
+                        v.store(x, &mut column[key..]);
+                    }
                 }
-                for column in start..end {
-                    let at = column / strip * strip * steps
+                for (column, numbers) in (start..end).zip(&columns) {
+                    let to = column / strip * strip * steps
                         + first_step * strip
                         + column % strip * BLOCK;
-                    let to = &mut values[at..][..BLOCK];
-                    for (to, lanes) in to.iter_mut().zip(&block) {
-                        *to = lanes[column - start];
-                    }
+                    let to = &mut values[to..][..BLOCK];
+                    E::pack(v, &numbers[..BLOCK * E::DEPTH], 1.0, to);
                 }
             }
         }
     }
 
-    /// A panel of queries, scaled by log₂ e / √head_dim, so that the softmax takes powers of two; those past the end are left as they are.
+    /// Columns of v of the keys from `first` on, zero past the last one.
+    #[inline(always)]
+    fn values<I: Isa>(&self, v: I, first: usize, columns: Range<usize>) -> Square<I> {
+        let mut square = [v.splat(0.0); MAX_LANES];
+        for (token, row) in (first..self.sequence.end).zip(&mut square[..I::LANES]) {
+            *row = v.load_partial(&self.of(2, token)[columns.clone()]);
+        }
+        square
+    }
+
+    /// A panel of queries, scaled by log₂ e / √head_dim, so that the softmax takes powers of two;
+    /// those past the end are left as they are. `rotated` holds a vector of queries, each as long as
+    /// the panel is deep.
     #[inline(always)]
     pub(super) fn pack_queries<I: Isa, E: Operand>(
         &self,
@@ -111,14 +125,54 @@ impl Source<'_> {
         rotated: &mut [f32],
         queries: &mut [E::Step],
     ) {
-        let scale = std::f32::consts::LOG2_E / (self.heads.head_dim as f32).sqrt();
-        let mut block = [E::Step::default(); BLOCK];
-        for (j, token) in tokens.enumerate() {
-            self.rotate(0, token, scale, rotated);
-            let blocks = queries.chunks_exact_mut(BLOCK * nr::<I>());
-            for (numbers, to) in rotated.chunks(BLOCK * E::DEPTH).zip(blocks) {
-                pack_row::<I, E>(v, numbers, 1.0, &mut block, BLOCK);
-                to[j..].iter_mut().step_by(nr::<I>()).zip(block).for_each(|(to, x)| *to = x);
+        let (dim, nr) = (self.heads.head_dim, nr::<I>());
+        let scale = std::f32::consts::LOG2_E / (dim as f32).sqrt();
+        let depth = queries.len() / nr * E::DEPTH;
+        for start in tokens.clone().step_by(I::LANES) {
+            for (token, to) in (start..tokens.end).zip(rotated.chunks_exact_mut(depth)) {
+                let (to, padding) = to.split_at_mut(dim);
+                self.rotate(0, token, scale, to);
+                padding.fill(0.0);
+            }
+            let panel = &mut queries[start - tokens.start..];
+            for (from, steps) in
+                (0..depth).step_by(I::LANES).zip(panel.chunks_mut(I::LANES / E::DEPTH * nr))
+            {
+                let mut square = [v.splat(0.0); MAX_LANES];
+                for (row, numbers) in square.iter_mut().zip(rotated.chunks_exact(depth)) {
+                    *row = v.load(&numbers[from..]);
+                }
+                let square = transpose(v, square);
+                let numbers = square[..I::LANES].chunks_exact(E::DEPTH);
+                for (numbers, to) in numbers.zip(steps.chunks_mut(nr)) {
+                    E::store(v, [numbers[0], numbers[E::DEPTH - 1]], to);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the context of `queries`, `[head_dim, nr]` in columns, to rows of `out`, times the scales
+/// of a vector row of queries.
+#[inline(always)]
+pub(super) fn unpack_context<I: Isa>(
+    v: I,
+    context: &[f32],
+    scales: [I::F32; NV],
+    queries: Range<usize>,
+    out: &mut Rect<'_>,
+) {
+    let dim = out.cols().len();
+    for (n, first) in queries.clone().step_by(I::LANES).enumerate() {
+        for start in (0..dim).step_by(I::LANES) {
+            let end = (start + I::LANES).min(dim);
+            let mut square = [v.splat(0.0); MAX_LANES];
+            for (row, column) in square[..I::LANES].iter_mut().zip(start..end) {
+                let x = v.load(&context[column * nr::<I>() + n * I::LANES..]);
+                *row = v.mul(x, scales[n]);
+            }
+            for (query, x) in (first..queries.end).zip(&transpose(v, square)[..I::LANES]) {
+                v.store_partial(*x, &mut out.row_mut(query)[start..end]);
             }
         }
     }

@@ -63,7 +63,6 @@ pub(crate) trait Epilogue<I: Isa, E: Element> {
 ///
 /// Each sum is taken over the depth in order, so it does not depend on its place in the strip.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "the sums of an iterator go through memory")]
 pub(crate) fn multiply<I: Isa, E: Element>(
     v: I,
     rows: &[E::Row],
@@ -86,12 +85,12 @@ pub(crate) fn multiply<I: Isa, E: Element>(
 }
 
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "the sums of an iterator go through memory")]
 fn finish<I: Isa, E: Element, const MR: usize>(
     v: I,
     sums: [[E::Sum<I>; NV]; MR],
     epilogue: &mut impl Epilogue<I, E>,
 ) {
-    // By index: an iterator over the array would copy it.
     for m in 0..MR {
         epilogue.row(v, m, sums[m]);
     }

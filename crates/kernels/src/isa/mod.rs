@@ -64,6 +64,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn mul_exp2(self, x: Self::F32, n: Self::F32) -> Self::F32;
     /// Sum of all lanes.
     fn sum(self, x: Self::F32) -> f32;
+    /// The lanes of `a` and `b` in turn, `a₀ b₀ a₁ b₁ …`, in two vectors.
+    fn zip(self, a: Self::F32, b: Self::F32) -> [Self::F32; 2];
     /// The first `LANES` words of `src`.
     fn load_words(self, src: &[u32]) -> Self::Words;
     /// All lanes `word`.
@@ -118,6 +120,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Up to `LANES` values of `src`; lanes past its end are zero.
     #[inline(always)]
     fn load_partial(self, src: &[f32]) -> Self::F32 {
+        if src.len() == Self::LANES {
+            return self.load(src);
+        }
         let mut lanes = [0.0; MAX_LANES];
         lanes[..src.len()].copy_from_slice(src);
         self.load(&lanes)
@@ -126,6 +131,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Writes the first `dst.len()` lanes, at most `LANES`.
     #[inline(always)]
     fn store_partial(self, x: Self::F32, dst: &mut [f32]) {
+        if dst.len() == Self::LANES {
+            return self.store(x, dst);
+        }
         let mut lanes = [0.0; MAX_LANES];
         self.store(x, &mut lanes);
         let len = dst.len();
@@ -316,245 +324,4 @@ impl std::str::FromStr for Level {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A pair whose halves differ in every lane, small integers that every sum holds exactly.
-    fn pair(lane: usize) -> u32 {
-        let half = |x: f32| x.to_bits() >> 16;
-        half(lane as f32 - 5.0) | half(2.0 * lane as f32 + 1.0) << 16
-    }
-
-    fn halves(pair: u32) -> [f32; 2] {
-        [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
-    }
-
-    /// Bytes up to 255, whose signed readings in lane 1 are the smallest and the largest too.
-    fn bytes(lane: usize) -> u32 {
-        if lane == 1 { 0x807f_ff80 } else { 0xffff_ffff - 0x0307_0b0d * lane as u32 }
-    }
-
-    /// Applies every operation to fixed lanes and returns the lanes of each result.
-    struct Probe;
-
-    impl Kernel for Probe {
-        type Output = Vec<Vec<f32>>;
-
-        #[inline(always)]
-        fn run<I: Isa>(self, v: I) -> Vec<Vec<f32>> {
-            let a: Vec<f32> = (0..16).map(|i| i as f32 * 1.25 - 7.5).collect();
-            let b: Vec<f32> = (0..16).map(|i| 3.0 - i as f32 * 0.5 + 0.125).collect();
-            let n: Vec<f32> = (0..16).map(|i| (i * 16 - 120) as f32).collect();
-            let half: Vec<u16> = a.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
-            let pairs: Vec<u32> = (0..16).map(pair).collect();
-            let bytes: Vec<u32> = (0..16).map(bytes).collect();
-            let (x, y) = (v.load(&a), v.load(&b));
-            let mut results = Vec::new();
-            for vector in [
-                v.splat(2.5),
-                x,
-                v.load_bf16(&half),
-                v.add(x, y),
-                v.sub(x, y),
-                v.mul(x, y),
-                v.div(x, y),
-                v.mul_add(x, y, v.splat(0.75)),
-                v.max(x, y),
-                v.round(x),
-                v.mul_exp2(y, v.load(&n)),
-                v.load_partial(&a[..3]),
-                v.dot_bf16(v.load_words(&pairs), v.splat_word(pairs[3]), y),
-                v.bits_to_f32(v.load_words(&pairs)),
-                v.ints_to_f32(v.to_ints(x)),
-                v.ints_to_f32(v.add_words(v.to_ints(x), v.splat_word((-9_i32).cast_unsigned()))),
-                v.ints_to_f32(v.dot_u8i8(
-                    v.load_words(&bytes),
-                    v.splat_word(bytes[1]),
-                    v.splat_word(7),
-                )),
-            ] {
-                let mut lanes = vec![0.0; I::LANES];
-                v.store(vector, &mut lanes);
-                results.push(lanes);
-            }
-            let mut three = vec![0.0; 3];
-            v.store_partial(y, &mut three);
-            results.push(three);
-            results.push(vec![v.sum(x)]);
-            results
-        }
-    }
-
-    #[test]
-    fn every_level_agrees_with_the_definition_lane_by_lane() {
-        let a = |i: usize| i as f32 * 1.25 - 7.5;
-        let b = |i: usize| 3.0 - i as f32 * 0.5 + 0.125;
-        for level in Level::available() {
-            let lanes = level.lanes();
-            let results = level.run(Probe);
-            let definitions: [&dyn Fn(usize) -> f32; 17] = [
-                &|_| 2.5,
-                &a,
-                &a,
-                &|i| a(i) + b(i),
-                &|i| a(i) - b(i),
-                &|i| a(i) * b(i),
-                &|i| a(i) / b(i),
-                &|i| a(i) * b(i) + 0.75,
-                &|i| a(i).max(b(i)),
-                &|i| a(i).round_ties_even(),
-                &|i| b(i) * ((i as i32 * 16 - 120) as f32).exp2(),
-                &|i| if i < 3 { a(i) } else { 0.0 },
-                &|i| {
-                    halves(pair(i))[0] * halves(pair(3))[0]
-                        + halves(pair(i))[1] * halves(pair(3))[1]
-                        + b(i)
-                },
-                &|i| f32::from_bits(pair(i)),
-                &|i| a(i).round_ties_even(),
-                &|i| a(i).round_ties_even() - 9.0,
-                &|i| {
-                    let signed = bytes(1).to_le_bytes().map(u8::cast_signed);
-                    let products = bytes(i).to_le_bytes().into_iter().zip(signed);
-                    7.0 + products.map(|(a, b)| f32::from(a) * f32::from(b)).sum::<f32>()
-                },
-            ];
-            for (op, (definition, result)) in definitions.iter().zip(&results).enumerate() {
-                let want: Vec<f32> = (0..lanes).map(definition).collect();
-                assert_eq!(result[..lanes], want, "{level:?}, operation {op}");
-            }
-            assert_eq!(results[17], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
-            assert_eq!(results[18], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
-        }
-    }
-
-    /// Every half-precision number, widened.
-    struct Halves;
-
-    impl Kernel for Halves {
-        type Output = Vec<u32>;
-
-        #[inline(always)]
-        fn run<I: Isa>(self, v: I) -> Vec<u32> {
-            let halves: Vec<u16> = (0..=u16::MAX).collect();
-            let mut wide = vec![0.0; halves.len()];
-            for (from, to) in halves.chunks(I::LANES).zip(wide.chunks_mut(I::LANES)) {
-                v.store(v.load_f16(from), to);
-            }
-            wide.iter().map(|x| x.to_bits()).collect()
-        }
-    }
-
-    /// The definition of half precision, by its parts.
-    fn half(bits: u16) -> f64 {
-        let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 0x3ff));
-        let magnitude = match exponent {
-            0 => fraction * 2_f64.powi(-24),
-            31 if fraction == 0.0 => f64::INFINITY,
-            31 => f64::NAN,
-            _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
-        };
-        if bits >> 15 == 1 { -magnitude } else { magnitude }
-    }
-
-    #[test]
-    fn every_level_widens_every_half() {
-        for level in Level::available() {
-            let wide = level.run(Halves);
-            for (bits, got) in (0..=u16::MAX).zip(wide) {
-                let (got, want) = (f64::from(f32::from_bits(got)), half(bits));
-                let same = got == want && got.is_sign_negative() == want.is_sign_negative();
-                assert!(same || got.is_nan() && want.is_nan(), "{level:?}, {bits:#06x}: {got}");
-            }
-        }
-    }
-
-    #[test]
-    fn bf16_rounds_to_the_nearest_and_ties_to_even() {
-        let cases = [
-            (1.0, 0x3f80),
-            (-2.5, 0xc020),
-            (f32::from_bits(0x3f80_8000), 0x3f80),
-            (f32::from_bits(0x3f81_8000), 0x3f82),
-            (f32::from_bits(0x3f80_8001), 0x3f81),
-            (f32::MAX, 0x7f80),
-        ];
-        for (x, bits) in cases {
-            assert_eq!(pair_of(x, 0.0), bits, "{x}");
-            assert_eq!(pair_of(0.0, x), bits << 16, "{x}");
-        }
-    }
-
-    /// Stores pairs of a fixed vector of values that need rounding.
-    struct StorePairs;
-
-    impl Kernel for StorePairs {
-        type Output = [Vec<u32>; 4];
-
-        #[inline(always)]
-        fn run<I: Isa>(self, v: I) -> [Vec<u32>; 4] {
-            let bits = |i: usize| [0x3f80_8000, 0x3f81_8000, 0xbf80_8001, 0x0000_0000][i % 4];
-            let low: Vec<f32> = (0..16).map(|i| f32::from_bits(bits(i))).collect();
-            let high: Vec<f32> = (0..16).map(|i| i as f32 / 3.0).collect();
-            let mut stored = vec![0; I::LANES];
-            v.store_pairs(v.load(&low), v.load(&high), &mut stored);
-            let pairs = low.iter().zip(&high).map(|(l, h)| pair_of(*l, *h)).take(I::LANES);
-            let mut in_order = vec![0; I::LANES];
-            v.store_bf16(v.load(&low), v.load(&high), &mut in_order);
-            let numbers = [&low[..I::LANES], &high[..I::LANES]].concat();
-            let ordered = numbers.chunks_exact(2).map(|x| pair_of(x[0], x[1])).collect();
-            [stored, pairs.collect(), in_order, ordered]
-        }
-    }
-
-    #[test]
-    fn every_level_rounds_pairs_as_the_definition_does() {
-        for level in Level::available() {
-            let [got, want, in_order, ordered] = level.run(StorePairs);
-            assert_eq!(got, want, "{level:?}");
-            assert_eq!(in_order, ordered, "{level:?}");
-        }
-    }
-
-    /// A product of small integers, which every order of sums holds exactly.
-    struct MatrixProduct(usize);
-
-    impl Kernel for MatrixProduct {
-        type Output = [Vec<u32>; 4];
-
-        #[inline(always)]
-        fn run<I: Isa>(self, v: I) -> [Vec<u32>; 4] {
-            let words = self.0 * MATRIX * BLOCK;
-            let a: Vec<u32> = (0..words).map(|i| pair(i * 7 % 13)).collect();
-            let b: Vec<u32> = (0..words).map(|i| pair(i * 5 % 11)).collect();
-            let (mut got, mut want) = ([[1; MATRIX * MATRIX]; 2], [[1; MATRIX * MATRIX]; 2]);
-            v.matrix_bf16(&a, &b, &mut got[0]);
-            v.matrix_u8i8(&a, &b, &mut got[1]);
-            define_product(&a, &b, &mut want[0], dot_of_pairs);
-            define_product(&a, &b, &mut want[1], dot_of_bytes);
-            [got[0], want[0], got[1], want[1]].map(|product| product.to_vec())
-        }
-    }
-
-    #[test]
-    fn every_level_multiplies_matrices_as_the_definition_does() {
-        for level in Level::available() {
-            for blocks in [1, 2, 7] {
-                let [bf16, bf16_defined, bytes, bytes_defined] = level.run(MatrixProduct(blocks));
-                assert_eq!(bf16, bf16_defined, "{level:?}, {blocks} blocks of bf16");
-                assert_eq!(bytes, bytes_defined, "{level:?}, {blocks} blocks of bytes");
-            }
-        }
-    }
-
-    #[test]
-    fn levels_are_parsed_by_name() {
-        assert_eq!("portable".parse(), Ok(Level::Portable));
-        assert_eq!(
-            "sse9".parse::<Level>(),
-            Err("unknown SIMD level `sse9`; there are portable, avx2, avx512, avx512-dot, \
-                 amx"
-            .to_owned())
-        );
-    }
-}
+mod tests;

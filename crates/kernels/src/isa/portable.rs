@@ -89,6 +89,10 @@ impl Isa for Portable {
         (x[0] + x[1]) + (x[2] + x[3])
     }
     #[inline(always)]
+    fn zip(self, a: [f32; LANES], b: [f32; LANES]) -> [[f32; LANES]; 2] {
+        [[a[0], b[0], a[1], b[1]], [a[2], b[2], a[3], b[3]]]
+    }
+    #[inline(always)]
     fn load_words(self, src: &[u32]) -> [u32; LANES] {
         words(|i| src[..LANES][i])
     }

@@ -111,6 +111,13 @@ impl Isa for Avx2 {
         ((a + e) + (b + f)) + ((c + g) + (d + h))
     }
     #[inline(always)]
+    fn zip(self, a: __m256, b: __m256) -> [__m256; 2] {
+        // Both halves of the vectors at once, so that quarters are out of order.
+        let (low, high) = proven!((_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
+        let first = proven!(_mm256_permute2f128_ps::<0x20>(low, high));
+        [first, proven!(_mm256_permute2f128_ps::<0x31>(low, high))]
+    }
+    #[inline(always)]
     fn load_words(self, src: &[u32]) -> __m256i {
         let src = src[..8].as_ptr().cast();
         proven!(_mm256_loadu_si256(src))

@@ -131,6 +131,16 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
         lanes[0]
     }
     #[inline(always)]
+    fn zip(self, a: __m512, b: __m512) -> [__m512; 2] {
+        let half = |first: i32| {
+            let lane = |i: i32| first + i / 2 + if i % 2 == 0 { 0 } else { 16 };
+            let lanes: [i32; 16] = std::array::from_fn(|i| lane(i as i32));
+            let order = proven!(_mm512_loadu_si512(lanes.as_ptr().cast()));
+            proven!(_mm512_permutex2var_ps(a, order, b))
+        };
+        [half(0), half(8)]
+    }
+    #[inline(always)]
     fn load_words(self, src: &[u32]) -> __m512i {
         let src = src[..16].as_ptr().cast();
         proven!(_mm512_loadu_si512(src))
