@@ -1,39 +1,80 @@
 //! Buffers whose first element lies on a cache line.
 
+use bytemuck::Pod;
+use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
 const CACHE_LINE: usize = 64;
 
+/// From this size on, a buffer is asked for in huge pages: one of them on x86-64.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// A zeroed, fixed-length buffer aligned to 64 bytes, so that no vector load of a packed panel
-/// crosses a cache line. (A `Vec` shifted by a few elements: moving it does not move the heap block.)
+/// crosses a cache line.
+///
+/// Large ones lie in huge pages where the system has them. A pass over the weights of a model is
+/// otherwise a walk through the page tables every 4 KiB, and inside a virtual machine through two.
 #[derive(Debug)]
 pub struct Aligned<T> {
-    elements: Vec<T>,
-    start: usize,
+    block: Block<T>,
     len: usize,
 }
 
-impl<T: Copy + Default> Aligned<T> {
+#[derive(Debug)]
+enum Block<T> {
+    /// Shifted by a few elements: moving a `Vec` does not move its heap block.
+    Heap { elements: Vec<T>, start: usize },
+    /// Starts on a page.
+    Pages(MmapMut),
+}
+
+impl<T: Pod> Aligned<T> {
     /// `len` zeroes.
     pub fn zeroed(len: usize) -> Self {
-        let elements = vec![T::default(); len + CACHE_LINE / size_of::<T>()];
+        let pages = (len * size_of::<T>() >= HUGE_PAGE).then(|| pages(len * size_of::<T>()));
+        // Where the system gives no pages, the heap may have some, or ends the program as usual.
+        let block = pages.flatten().map_or_else(|| Block::heap(len), Block::Pages);
+        Self { block, len }
+    }
+}
+
+impl<T: Pod> Block<T> {
+    fn heap(len: usize) -> Self {
+        let elements = vec![T::zeroed(); len + CACHE_LINE / size_of::<T>()];
         // `align_offset` may answer "never"; then the buffer is only slower.
         let start = elements.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size_of::<T>());
-        Self { elements, start, len }
+        Self::Heap { elements, start }
     }
 }
 
-impl<T> Deref for Aligned<T> {
+/// Zeroed pages for `bytes`.
+fn pages(bytes: usize) -> Option<MmapMut> {
+    let pages = MmapMut::map_anon(bytes).ok()?;
+    #[cfg(target_os = "linux")]
+    // Advice that is refused costs time, not correctness.
+    drop(pages.advise(memmap2::Advice::HugePage));
+    Some(pages)
+}
+
+impl<T: Pod> Deref for Aligned<T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
-        &self.elements[self.start..self.start + self.len]
+        match &self.block {
+            Block::Heap { elements, start } => &elements[*start..start + self.len],
+            Block::Pages(pages) => &bytemuck::cast_slice(pages)[..self.len],
+        }
     }
 }
 
-impl<T> DerefMut for Aligned<T> {
+impl<T: Pod> DerefMut for Aligned<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.elements[self.start..self.start + self.len]
+        match &mut self.block {
+            Block::Heap { elements, start } => &mut elements[*start..*start + self.len],
+            Block::Pages(pages) => &mut bytemuck::cast_slice_mut(pages)[..self.len],
+        }
     }
 }
 
@@ -45,7 +86,7 @@ pub struct Scratch {
 }
 
 /// What a [`Scratch`] lends.
-pub trait Lent: Copy + Default + Send + Sync + 'static {
+pub trait Lent: Pod + Default + Send + Sync {
     /// The buffer of this type.
     fn of(scratch: &mut Scratch) -> &mut Aligned<Self>;
 }
@@ -90,7 +131,7 @@ mod tests {
 
     #[test]
     fn buffers_start_on_a_cache_line_and_are_zero() {
-        for len in [0, 1, 15, 16, 17, 100_003] {
+        for len in [0, 1, 15, 16, 17, 100_003, 2 * HUGE_PAGE + 1] {
             let mut words = Aligned::<f32>::zeroed(len);
             let halves = Aligned::<u16>::zeroed(len);
             assert_eq!(words.as_ptr() as usize % CACHE_LINE, 0);

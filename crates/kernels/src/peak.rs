@@ -2,6 +2,7 @@
 
 use crate::attention::Precision;
 use crate::isa::{BLOCK, Isa, Kernel, Level, MATRIX};
+use crate::memory::Aligned;
 use crate::threads::Threads;
 use std::hint::black_box;
 use std::time::Instant;
@@ -127,7 +128,8 @@ pub fn bandwidth(threads: &Threads, level: Level) -> f64 {
     // 256 MiB: more than the caches of most machines.
     const LEN: usize = 64 << 20;
     const RUNS: usize = 8;
-    let data = vec![1.0_f32; LEN];
+    let mut data = Aligned::zeroed(LEN);
+    data.fill(1.0);
     let once = || {
         let start = Instant::now();
         let parts = data.chunks(LEN / threads.count().max(1)).collect();

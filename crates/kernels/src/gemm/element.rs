@@ -3,11 +3,12 @@
 use crate::isa::{BLOCK, Isa, Product, pair_of};
 use crate::math::{exp2, exp2_for_bf16};
 use crate::memory::Lent;
+use bytemuck::Pod;
 
 /// The form of both factors. Columns are those of a panel of weights, rows those of x.
 pub(crate) trait Element: 'static {
     /// One step of the depth of a column.
-    type Column: Copy + Default + Send + Sync;
+    type Column: Pod + Send + Sync;
     /// One step of the depth of a row.
     type Row: Lent + Send + Sync;
     /// A vector of either, in registers.
