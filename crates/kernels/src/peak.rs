@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn sums_read_every_number_of_whole_blocks() {
-        let data = vec![1.0; 12 * 16 * 5];
+        let data = vec![1.0; SUMS * 16 * 5];
         for level in Level::available() {
             assert_eq!(level.run(Sum(&data)), data.len() as f32, "{level:?}");
         }
