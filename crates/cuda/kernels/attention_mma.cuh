@@ -104,19 +104,7 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
             if (first + row >= tile.len) continue;
             T* x = reinterpret_cast<T*>(memory + offset) + row * PITCH + j;
             const int angle = (first + row) * HALF + j;
-            float low[OCTET], high[OCTET], c[OCTET], s[OCTET];
-            load(low, x);
-            load(high, x + HALF);
-            load(c, cos + angle);
-            load(s, sin + angle);
-#pragma unroll
-            for (int k = 0; k < OCTET; k++) {
-                const float turned = low[k] * c[k] - high[k] * s[k];
-                high[k] = high[k] * c[k] + low[k] * s[k];
-                low[k] = turned;
-            }
-            store(x, low);
-            store(x + HALF, high);
+            rotate_octet(x, HALF, cos + angle, sin + angle);
         }
     };
     const int blocks = (tile.len + MMA_KEYS - 1) / MMA_KEYS;
