@@ -4,7 +4,6 @@ use crate::args::{self, ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use crate::layout::counted;
 use kokeshi::{
     CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
 };
@@ -152,12 +151,9 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
             "--threads and --simd-level are the processor's, and do not apply to `--device cuda`",
         )),
         DeviceKind::Cuda(ordinal) => {
-            let cards = kokeshi::cards().map_err(|error| no_card(&error.to_string()))?;
+            let cards = kokeshi::cards().map_err(|error| no_card(&error))?;
             if ordinal >= cards.len() {
-                let count = counted(cards.len(), "card");
-                return Err(no_card(&format!(
-                    "there is no card {ordinal}: this machine has {count}"
-                )));
+                return Err(no_card(&CardError::NoCard { ordinal, count: cards.len() }));
             }
             Ok(Device::Cuda { ordinal, number: number(precision)? })
         }
@@ -199,7 +195,7 @@ fn number(precision: Option<args::Precision>) -> anyhow::Result<Option<Number>> 
     }
 }
 
-fn no_card(why: &str) -> anyhow::Error {
+fn no_card(why: &CardError) -> anyhow::Error {
     hinted(format!("no NVIDIA card can be used: {why}"), "run on the processor with `--device cpu`")
 }
 

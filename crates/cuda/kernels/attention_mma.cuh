@@ -104,19 +104,7 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
             if (first + row >= tile.len) continue;
             T* x = reinterpret_cast<T*>(memory + offset) + row * PITCH + j;
             const int angle = (first + row) * HALF + j;
-            float low[OCTET], high[OCTET], c[OCTET], s[OCTET];
-            load(low, x);
-            load(high, x + HALF);
-            load(c, cos + angle);
-            load(s, sin + angle);
-#pragma unroll
-            for (int k = 0; k < OCTET; k++) {
-                const float turned = low[k] * c[k] - high[k] * s[k];
-                high[k] = high[k] * c[k] + low[k] * s[k];
-                low[k] = turned;
-            }
-            store(x, low);
-            store(x + HALF, high);
+            rotate_octet(x, HALF, cos + angle, sin + angle);
         }
     };
     const int blocks = (tile.len + MMA_KEYS - 1) / MMA_KEYS;
@@ -184,21 +172,29 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
                 }
             }
         }
-        const bool last = block == blocks - 1;
+        // Apart from the rest, because most blocks have nothing to hide.
+        const int column = block * MMA_KEYS + lane % 4 * 2;
+        if ((block + 1) * MMA_KEYS > tile.len) {
+#pragma unroll
+            for (int f = 0; f < MMA_FRAGMENTS; f++) {
+#pragma unroll
+                for (int i = 0; i < MMA_KEYS / 2; i++) {
+                    if (column + i / 4 * 8 + i % 2 >= tile.len) score[f][i / 4][i % 4] = -INFINITY;
+                }
+            }
+        }
 #pragma unroll
         for (int f = 0; f < MMA_FRAGMENTS; f++) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                const int query = tile.query + first_row + f * 16 + half * 8 + lane / 4;
+                const float distance = tile.query + first_row + f * 16 + half * 8 + lane / 4 - column;
                 float highest = largest[f][half];
 #pragma unroll
                 for (int n = 0; n < MMA_KEYS / 8; n++) {
 #pragma unroll
                     for (int i = 0; i < 2; i++) {
                         float& s = score[f][n][half * 2 + i];
-                        const int key = block * MMA_KEYS + n * 8 + lane % 4 * 2 + i;
-                        if (ALIBI) s = s * scale - slope * fabsf((float)(query - key));
-                        if (last && key >= tile.len) s = -INFINITY;
+                        if (ALIBI) s = s * scale - slope * fabsf(distance - (n * 8 + i));
                         highest = fmaxf(highest, s);
                     }
                 }

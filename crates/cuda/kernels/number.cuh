@@ -36,6 +36,23 @@ template <class T> __device__ inline void store(T* to, const float (&from)[OCTET
     *reinterpret_cast<Octet<T>*>(to) = octet;
 }
 
+// Rotates eight pairs, component j with j + half of a head, by cos and sin of their angles.
+template <class T> __device__ inline void rotate_octet(T* x, int half, const float* cos, const float* sin) {
+    float first[OCTET], second[OCTET], c[OCTET], s[OCTET];
+    load(first, x);
+    load(second, x + half);
+    load(c, cos);
+    load(s, sin);
+#pragma unroll
+    for (int i = 0; i < OCTET; i++) {
+        const float rotated = first[i] * c[i] - second[i] * s[i];
+        second[i] = second[i] * c[i] + first[i] * s[i];
+        first[i] = rotated;
+    }
+    store(x, first);
+    store(x + half, second);
+}
+
 __device__ inline float warp_sum(float x) {
 #pragma unroll
     for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(~0u, x, lane);

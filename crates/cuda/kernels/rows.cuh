@@ -257,21 +257,8 @@ __device__ void rotate(T* qkv, const int* positions, const float* cos, const flo
     const size_t row = at / per_row;
     if (positions[row] < 0) return;
     const int head = at % per_row / octets, j = at % octets * OCTET;
-    T* x = qkv + row * ld + (size_t)head * 2 * half + j;
     const size_t angle = (size_t)positions[row] * half + j;
-    float first[OCTET], second[OCTET], c[OCTET], s[OCTET];
-    load(first, x);
-    load(second, x + half);
-    load(c, cos + angle);
-    load(s, sin + angle);
-#pragma unroll
-    for (int i = 0; i < OCTET; i++) {
-        const float rotated = first[i] * c[i] - second[i] * s[i];
-        second[i] = second[i] * c[i] + first[i] * s[i];
-        first[i] = rotated;
-    }
-    store(x, first);
-    store(x + half, second);
+    rotate_octet(qkv + row * ld + (size_t)head * 2 * half + j, half, cos + angle, sin + angle);
 }
 
 // Sums of states over token ranges `spans` (first, end), in f64: 8192 states summed in f32 lose up to

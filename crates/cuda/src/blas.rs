@@ -4,7 +4,7 @@ use crate::Number;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::launch::Tiles;
-use crate::memory::Memory;
+use crate::memory::{Memory, noise};
 use crate::states::States;
 use cudarc::cublaslt::{result, sys};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
@@ -281,15 +281,9 @@ impl Ways {
     }
 
     /// The fastest ways for few and for many rows among those that give the bits of one and the same
-    /// way. They are timed on random numbers: zeros cost less power, and run faster.
+    /// way.
     fn find(gpu: &Gpu, shape: Shape) -> Result<Self> {
-        let mut seed = 1_u32;
-        let mut random = |_: usize, row: &mut [f32]| {
-            row.fill_with(|| {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                f32::from_bits(0x3f80_0000 | seed >> 9) - 1.5
-            });
-        };
+        let mut random = noise();
         let Shape { outputs, inputs, .. } = shape;
         let mut rows = |rows: usize, width: usize| gpu.upload_rows(rows, [width; 2], &mut random);
         let trial = Trial {

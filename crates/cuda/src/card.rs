@@ -4,6 +4,7 @@ use crate::Number;
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{result, sys};
+use std::sync::OnceLock;
 
 /// The oldest driver whose loader reads the compiled kernels, as the driver counts: CUDA 12.0.
 const OLDEST_DRIVER: i32 = 12_000;
@@ -23,12 +24,17 @@ pub struct Card {
     pub driver: String,
 }
 
-/// The cards that can be used.
+/// The cards that can be used, looked for once: opening the libraries takes time.
 ///
 /// # Errors
 ///
 /// If there is no driver, an old one, no cuBLASLt, or no card.
 pub fn cards() -> Result<Vec<Card>> {
+    static CARDS: OnceLock<Result<Vec<Card>>> = OnceLock::new();
+    CARDS.get_or_init(find).clone()
+}
+
+fn find() -> Result<Vec<Card>> {
     let version = driver_version()?;
     let driver = format!("{}.{}", version / 1000, version % 1000 / 10);
     if version < OLDEST_DRIVER {

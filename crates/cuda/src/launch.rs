@@ -321,7 +321,7 @@ impl Gpu {
     /// If the card fails.
     pub fn gelu(&self, x: &mut States, next: Option<(&Linear, &Tiles)>) -> Result<()> {
         let reader = Reader::new(x, next);
-        if reader.is_none() {
+        if !reader.is_some() {
             x.has_tail.set(false);
             return self.activate("gelu", x, x.width, x);
         }
@@ -574,10 +574,6 @@ impl<'a> Reader<'a> {
 
     fn is_some(&self) -> bool {
         self.lora.is_some()
-    }
-
-    fn is_none(&self) -> bool {
-        self.lora.is_none()
     }
 
     fn add_to<'b>(&'b self, launch: &mut LaunchArgs<'b>) {

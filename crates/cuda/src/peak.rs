@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
+use crate::memory::noise;
 use crate::states::Arena;
 use crate::{Layer, Number};
 use cudarc::driver::sys::CUevent_flags::CU_EVENT_DEFAULT;
@@ -27,13 +28,7 @@ const REPEATS: usize = 10;
 pub fn peak(ordinal: usize, number: Number) -> Result<Peak> {
     let gpu = Gpu::open(ordinal, number)?;
     let arena = Arena::default();
-    // Pseudo-random numbers: products of zeros draw less power and run faster.
-    let mut state = 1_u32;
-    let mut random = move || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f32::from_bits(0x3f80_0000 | state >> 9) - 1.5
-    };
-    let mut fill = |_: usize, row: &mut [f32]| row.fill_with(&mut random);
+    let mut fill = noise();
     let layer = Layer { outputs: SIDE, inputs: SIDE, bias: &[], down: &[], up: &[], rank: 0 };
     let weights = gpu.linear(&layer, &mut fill)?;
     let mut values = vec![0.0; SIDE * SIDE];

@@ -64,8 +64,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Makes sure that memory of each of these sizes can be taken at once. Memory that is too small is
-    /// given up where the card is full.
+    /// Makes sure that memory of each of these sizes can be taken at once. If it cannot, what is held is
+    /// given up for new: pieces of many sizes would add up to more than any pass needs.
     ///
     /// # Errors
     ///
@@ -73,11 +73,9 @@ impl Arena {
     pub fn reserve(&self, gpu: &Gpu, sizes: &[usize]) -> Result<()> {
         let mut sizes = sizes.to_vec();
         sizes.sort_unstable();
-        let missing = self.missing(&sizes);
-        if missing.is_empty() {
+        if self.has(&sizes) {
             return Ok(());
         }
-        // New memory for all: pieces of many sizes would add up to more than any pass needs.
         self.free().clear();
         for &size in &sizes {
             let memory = gpu.zeros(size)?;
@@ -86,12 +84,12 @@ impl Arena {
         Ok(())
     }
 
-    /// Those of the sorted sizes for which there is no memory.
-    fn missing(&self, sizes: &[usize]) -> Vec<usize> {
+    /// Whether there is memory for each of the sorted sizes.
+    fn has(&self, sizes: &[usize]) -> bool {
         let mut held: Vec<usize> = self.free().iter().map(Memory::len).collect();
         held.sort_unstable();
         let mut held = held.into_iter();
-        sizes.iter().copied().filter(|&size| !held.any(|bytes| bytes >= size)).collect()
+        sizes.iter().all(|&size| held.any(|bytes| bytes >= size))
     }
 
     /// States of unspecified content, with room for `tail` numbers behind each row.
@@ -102,8 +100,7 @@ impl Arena {
     pub fn take(&self, gpu: &Gpu, rows: usize, width: usize, tail: usize) -> Result<States> {
         let ld = width + tail;
         let bytes = rows * ld * gpu.number.len_bytes();
-        let fit = self.smallest_fit(bytes);
-        let memory = match fit {
+        let memory = match self.smallest_fit(bytes) {
             Some(memory) => memory,
             None => gpu.zeros(bytes)?,
         };

@@ -172,20 +172,17 @@ impl<B: Backend> Encoder<B> {
         Some(x)
     }
 
-    /// A batch that the device has no memory for, in two of about equal size: the first half's
-    /// sequences, and where the second begins. `None` if there is one sequence.
-    fn halves(batch: &Batch) -> Option<([Batch; 2], usize)> {
-        let cut = batch.seq_ends().iter().position(|&end| 2 * end >= batch.tokens())?;
-        let cut = (cut + 1).min(batch.seq_ends().len().checked_sub(1)?).max(1);
-        if batch.seq_ends().len() < 2 {
-            return None;
-        }
+    /// A batch that the device has no memory for, in two of about equal size, cut between sequences.
+    /// `None` if there is one sequence.
+    fn halves(batch: &Batch) -> Option<[Batch; 2]> {
+        let last = batch.seq_ends().len().checked_sub(1).filter(|&last| last > 0)?;
+        let middle = batch.seq_ends().iter().position(|&end| 2 * end >= batch.tokens())?;
+        let cut = (middle + 1).min(last);
         let mut halves = [Batch::new(), Batch::new()];
         for (i, (sequence, &adapter)) in batch.sequences().zip(batch.adapters()).enumerate() {
             halves[usize::from(i >= cut)].push(&batch.ids()[sequence], adapter);
         }
-        let tokens = halves[0].tokens();
-        Some((halves, tokens))
+        Some(halves)
     }
 }
 
@@ -245,7 +242,7 @@ impl<B: Backend> Forward for Encoder<B> {
     fn hidden_states(&self, batch: &Batch) -> Result<Vec<f32>> {
         let pass = match self.pass(batch) {
             Err(error @ Error::DeviceMemory { .. }) => {
-                let (halves, _) = Self::halves(batch).ok_or(error)?;
+                let halves = Self::halves(batch).ok_or(error)?;
                 let [first, second] = halves.each_ref().map(|half| self.hidden_states(half));
                 return Ok([first?, second?].concat());
             }
@@ -263,8 +260,8 @@ impl<B: Backend> Forward for Encoder<B> {
     ) -> Result<Option<Vec<f32>>> {
         let pass = match self.pass(batch) {
             Err(error @ Error::DeviceMemory { .. }) => {
-                let (halves, cut) = Self::halves(batch).ok_or(error)?;
-                return self.pool_halves(&halves, cut, spans, go_on);
+                let halves = Self::halves(batch).ok_or(error)?;
+                return self.pool_halves(&halves, spans, go_on);
             }
             pass => pass?,
         };
@@ -278,14 +275,14 @@ impl<B: Backend> Forward for Encoder<B> {
 }
 
 impl<B: Backend> Encoder<B> {
-    /// As [`Forward::pool_while`], for a batch in two, of which the second begins at token `cut`.
+    /// As [`Forward::pool_while`], for a batch in two.
     fn pool_halves(
         &self,
         halves: &[Batch; 2],
-        cut: usize,
         spans: &[Range<usize>],
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Vec<f32>>> {
+        let cut = halves[0].tokens();
         let before = |span: &Range<usize>| span.start.min(cut)..span.end.min(cut);
         let after = |span: &Range<usize>| span.start.max(cut) - cut..span.end.max(cut) - cut;
         let spans = [spans.iter().map(before).collect(), spans.iter().map(after).collect()];

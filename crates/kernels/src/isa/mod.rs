@@ -1,6 +1,6 @@
 //! Instruction sets as values.
 //!
-//! A token such as [`Avx2`] can only be obtained from its `detect`, so holding one proves that the
+//! A token such as `Avx2` can only be obtained from its `detect`, so holding one proves that the
 //! CPU has the features, and every operation on it is safe to call. The `unsafe` of intrinsics stays
 //! in the files of this folder, and so does `cfg(target_arch)`.
 
