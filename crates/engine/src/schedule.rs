@@ -85,7 +85,7 @@ impl Passes {
     pub(crate) fn run(
         &self,
         forward: &dyn Forward,
-        go_on: &mut dyn FnMut() -> bool,
+        go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>> {
         Ok(forward.pool_while(&self.batch, &self.spans, go_on)?)
     }

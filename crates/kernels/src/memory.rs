@@ -4,7 +4,8 @@ use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
-const CACHE_LINE: usize = 64;
+/// Bytes of a cache line on x86-64, and on most others.
+pub(crate) const CACHE_LINE: usize = 64;
 
 /// From this size on, a buffer is asked for in huge pages: one of them on x86-64.
 const HUGE_PAGE: usize = 2 << 20;

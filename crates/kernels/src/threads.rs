@@ -5,7 +5,7 @@ use crate::turns::{self, Priority, Turn, Turns};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 
 thread_local! {
     /// Buffers of this worker, kept between calls.
@@ -22,6 +22,8 @@ pub struct Threads {
 struct Pool {
     /// The workers of each priority. One crew works at a time: see [`crate::turns`].
     crews: [rayon::ThreadPool; Priority::ALL.len()],
+    /// Held by the pass that runs inside the crew.
+    inside: [Mutex<()>; Priority::ALL.len()],
     turns: Arc<Turns>,
 }
 
@@ -37,7 +39,8 @@ impl Threads {
     pub fn new(count: usize) -> std::io::Result<Self> {
         let count = count.max(1);
         let [urgent, normal, bulk] = Priority::ALL.map(|priority| crew(count, priority));
-        let pool = Pool { crews: [urgent?, normal?, bulk?], turns: Arc::new(Turns::new()) };
+        let crews = [urgent?, normal?, bulk?];
+        let pool = Pool { crews, inside: Default::default(), turns: Arc::new(Turns::new()) };
         Ok(Self { pool: Arc::new(pool) })
     }
 
@@ -75,12 +78,28 @@ impl Threads {
         Arc::clone(&self.pool.turns).take(priority)
     }
 
+    /// Runs `pass` on a worker, so that no thread has to be woken for each [`run`](Self::run) in it: a
+    /// pass has hundreds. One pass of a priority does so at a time, since a worker that waits for its
+    /// part of one would take up another; the rest, and passes within passes, stay on their thread.
+    pub fn within<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
+        let priority = turns::current() as usize;
+        let inside = match self.pool.inside[priority].try_lock() {
+            Ok(inside) => inside,
+            // It guards nothing that a panic could have spoilt.
+            Err(TryLockError::Poisoned(inside)) => inside.into_inner(),
+            Err(TryLockError::WouldBlock) => return pass(),
+        };
+        let result = self.pool.crews[priority].install(pass);
+        drop(inside);
+        result
+    }
+
     /// Runs `work` on every task, spread over the workers, and returns when all are done. Each
     /// worker lends its scratch buffers. Tasks have the priority of the calling thread's [`Turn`];
     /// without one, they are bulk.
     pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut [Scratch; 4]) + Sync) {
         let priority = turns::current();
-        let Pool { crews, turns } = &*self.pool;
+        let Pool { crews, turns, .. } = &*self.pool;
         crews[priority as usize].install(|| {
             tasks.into_par_iter().with_max_len(1).for_each(|task| {
                 turns.let_others_first(priority);
@@ -94,6 +113,7 @@ fn crew(count: usize, priority: Priority) -> std::io::Result<rayon::ThreadPool> 
     rayon::ThreadPoolBuilder::new()
         .num_threads(count)
         .thread_name(move |i| format!("kokeshi-{priority:?}-{i}").to_lowercase())
+        .start_handler(move |_| turns::belong_to(priority))
         .build()
         .map_err(std::io::Error::other)
 }

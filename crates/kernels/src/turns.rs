@@ -35,13 +35,18 @@ const PRIORITIES: usize = Priority::ALL.len();
 const ALLOWANCE: Duration = Duration::from_millis(100);
 
 thread_local! {
-    /// Priority of the pass that this thread runs.
+    /// Priority of the pass that this thread runs, of a worker that of its crew.
     static PRIORITY: Cell<Priority> = const { Cell::new(Priority::Bulk) };
 }
 
 /// Priority of the pass that the calling thread runs.
 pub(crate) fn current() -> Priority {
     PRIORITY.get()
+}
+
+/// Makes the calling thread a worker of the crew of `priority`.
+pub(crate) fn belong_to(priority: Priority) {
+    PRIORITY.set(priority);
 }
 
 /// The passes in flight on one set of cores.

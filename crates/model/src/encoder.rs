@@ -64,7 +64,7 @@ pub trait Forward: Debug + Send + Sync {
         &self,
         batch: &Batch,
         spans: &[Range<usize>],
-        go_on: &mut dyn FnMut() -> bool,
+        go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>>;
 
     /// Waits until the calling thread may run passes with `priority`, and lets it until the turn is
@@ -152,7 +152,7 @@ impl<B: Backend> Encoder<B> {
     fn forward(
         &self,
         pass: &B::Pass<'_>,
-        go_on: &mut dyn FnMut() -> bool,
+        go_on: &mut (dyn FnMut() -> bool + Send),
         observe: &mut dyn FnMut(usize, Point, &B::States),
     ) -> Option<B::States> {
         let b = &self.backend;
@@ -240,33 +240,37 @@ impl<B: Backend> Forward for Encoder<B> {
     }
 
     fn hidden_states(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let pass = match self.pass(batch) {
-            Err(error @ Error::DeviceMemory { .. }) => {
-                let halves = Self::halves(batch).ok_or(error)?;
-                let [first, second] = halves.each_ref().map(|half| self.hidden_states(half));
-                return Ok([first?, second?].concat());
-            }
-            pass => pass?,
-        };
-        let states = self.forward(&pass, &mut || true, &mut |_, _, _| {});
-        states.map_or(Ok(Vec::new()), |states| self.backend.download(&pass, &states))
+        self.backend.within(|| {
+            let pass = match self.pass(batch) {
+                Err(error @ Error::DeviceMemory { .. }) => {
+                    let halves = Self::halves(batch).ok_or(error)?;
+                    let [first, second] = halves.each_ref().map(|half| self.hidden_states(half));
+                    return Ok([first?, second?].concat());
+                }
+                pass => pass?,
+            };
+            let states = self.forward(&pass, &mut || true, &mut |_, _, _| {});
+            states.map_or(Ok(Vec::new()), |states| self.backend.download(&pass, &states))
+        })
     }
 
     fn pool_while(
         &self,
         batch: &Batch,
         spans: &[Range<usize>],
-        go_on: &mut dyn FnMut() -> bool,
+        go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>> {
-        let pass = match self.pass(batch) {
-            Err(error @ Error::DeviceMemory { .. }) => {
-                let halves = Self::halves(batch).ok_or(error)?;
-                return self.pool_halves(&halves, spans, go_on);
-            }
-            pass => pass?,
-        };
-        let Some(states) = self.forward(&pass, go_on, &mut |_, _, _| {}) else { return Ok(None) };
-        self.backend.pool(&pass, &states, spans).map(Some)
+        self.backend.within(|| {
+            let pass = match self.pass(batch) {
+                Err(error @ Error::DeviceMemory { .. }) => {
+                    let halves = Self::halves(batch).ok_or(error)?;
+                    return self.pool_halves(&halves, spans, go_on);
+                }
+                pass => pass?,
+            };
+            let states = self.forward(&pass, go_on, &mut |_, _, _| {});
+            states.map(|states| self.backend.pool(&pass, &states, spans)).transpose()
+        })
     }
 
     fn turn(&self, priority: Priority) -> Option<Turn> {
@@ -280,7 +284,7 @@ impl<B: Backend> Encoder<B> {
         &self,
         halves: &[Batch; 2],
         spans: &[Range<usize>],
-        go_on: &mut dyn FnMut() -> bool,
+        go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>> {
         let cut = halves[0].tokens();
         let before = |span: &Range<usize>| span.start.min(cut)..span.end.min(cut);

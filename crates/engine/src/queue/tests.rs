@@ -89,7 +89,7 @@ impl Forward for Gated {
         &self,
         batch: &Batch,
         spans: &[Range<usize>],
-        go_on: &mut dyn FnMut() -> bool,
+        go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> kokeshi_model::Result<Option<Vec<f32>>> {
         let lengths = batch.sequences().map(|sequence| sequence.len()).collect();
         self.gate.change(|state| state.begun.push(lengths));

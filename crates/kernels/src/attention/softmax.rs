@@ -105,7 +105,7 @@ fn score<I: Isa, E: Operand>(
         keys.zip(scores.chunks_mut(strip * nr)).zip((start..).step_by(strip))
     {
         let mut epilogue = Scores { bias, first, scores, peaks };
-        multiply::<I, E>(v, keys, packed.queries, sums, &mut epilogue);
+        multiply::<I, E>(v, keys, packed.queries, &[], sums, &mut epilogue);
         peaks = epilogue.peaks;
     }
     peaks
@@ -188,7 +188,7 @@ fn accumulate<I: Isa, E: Operand>(
     let values = packed.values.chunks_exact(strip * E::steps(packed.len));
     for (values, context) in values.zip(context.chunks_exact_mut(strip * nr)) {
         let values = &values[from..][..strip * steps];
-        multiply::<I, E>(v, values, probabilities, sums, &mut Context { context, decay });
+        multiply::<I, E>(v, values, probabilities, &[], sums, &mut Context { context, decay });
     }
 }
 

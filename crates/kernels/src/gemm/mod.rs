@@ -232,11 +232,15 @@ impl<E: Element> Kernel for Block<'_, E> {
         let mut sums = Sums::new();
         for first in cols.clone().step_by(outputs) {
             let col = first / outputs * nr::<I>();
-            let panel = &product.panels[col * steps..][..nr::<I>() * steps];
+            let (panel, rest) = product.panels[col * steps..].split_at(nr::<I>() * steps);
+            // While the strips pass, the next panel comes from memory, a part of it with each strip.
+            let ahead = &rest[..panel.len().min(rest.len())];
+            let mut ahead = ahead.chunks(panel.len().div_ceil(rect.rows().len().div_ceil(strip)));
             for start in rect.rows().step_by(strip) {
                 let rows = &product.rows[start * steps..][..strip * steps];
                 let mut epilogue = Epilogue { product, rect: &mut rect, start, col, first };
-                multiply::<I, E>(v, rows, panel, &mut sums, &mut epilogue);
+                let ahead = ahead.next().unwrap_or_default();
+                multiply::<I, E>(v, rows, panel, ahead, &mut sums, &mut epilogue);
             }
         }
     }

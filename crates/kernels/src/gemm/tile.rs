@@ -6,6 +6,7 @@
 
 use super::element::Element;
 use crate::isa::{BLOCK, Isa, MATRIX, MAX_LANES, Product};
+use crate::memory::CACHE_LINE;
 
 /// Vectors in a row of the register tile.
 pub(crate) const NV: usize = 2;
@@ -62,11 +63,13 @@ pub(crate) trait Epilogue<I: Isa, E: Element> {
 /// Multiplies a strip of rows with a panel, and hands every row's sums to `epilogue`.
 ///
 /// Each sum is taken over the depth in order, so it does not depend on its place in the strip.
+/// Meanwhile the columns `ahead` are brought nearer, evenly over the depth.
 #[inline(always)]
 pub(crate) fn multiply<I: Isa, E: Element>(
     v: I,
     rows: &[E::Row],
     panel: &[E::Column],
+    ahead: &[E::Column],
     sums: &mut Sums,
     epilogue: &mut impl Epilogue<I, E>,
 ) {
@@ -76,11 +79,11 @@ pub(crate) fn multiply<I: Isa, E: Element>(
             epilogue.row(v, m, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
         }
     } else if I::LANES < MAX_LANES {
-        finish(v, tile::<I, E, MR>(v, rows, panel), epilogue);
+        finish(v, tile::<I, E, MR>(v, rows, panel, ahead), epilogue);
     } else if rows.len() * nr::<I>() == panel.len() * SHORT_MR {
-        finish(v, tile::<I, E, SHORT_MR>(v, rows, panel), epilogue);
+        finish(v, tile::<I, E, SHORT_MR>(v, rows, panel, ahead), epilogue);
     } else {
-        finish(v, tile::<I, E, TALL_MR>(v, rows, panel), epilogue);
+        finish(v, tile::<I, E, TALL_MR>(v, rows, panel, ahead), epilogue);
     }
 }
 
@@ -102,10 +105,15 @@ fn tile<I: Isa, E: Element, const MR: usize>(
     v: I,
     rows: &[E::Row],
     panel: &[E::Column],
+    ahead: &[E::Column],
 ) -> [[E::Sum<I>; NV]; MR] {
     let mut sums = [[E::zero(v); NV]; MR];
     let blocks = rows.chunks_exact(MR * BLOCK).zip(panel.chunks_exact(BLOCK * nr::<I>()));
+    let mut ahead = ahead.chunks(ahead.len().div_ceil(blocks.len().max(1)).max(1));
     for (rows, panel) in blocks {
+        for line in ahead.next().unwrap_or_default().chunks(CACHE_LINE / size_of::<E::Column>()) {
+            v.prefetch(line);
+        }
         for (step, columns) in panel.chunks_exact(nr::<I>()).enumerate() {
             let columns = [E::load(v, columns), E::load(v, &columns[I::LANES..])];
             for (m, sums) in sums.iter_mut().enumerate() {

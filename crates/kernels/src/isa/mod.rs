@@ -117,6 +117,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
         define_product(a, b, sums, dot_of_bytes);
     }
 
+    /// Asks for the cache line of the first of `line` to be brought to the level-2 cache.
+    #[inline(always)]
+    fn prefetch<T>(self, _line: &[T]) {}
+
     /// Up to `LANES` values of `src`; lanes past its end are zero.
     #[inline(always)]
     fn load_partial(self, src: &[f32]) -> Self::F32 {

@@ -98,6 +98,10 @@ impl Backend for Cpu {
         Some(self.threads.turn(priority))
     }
 
+    fn within<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
+        self.threads.within(pass)
+    }
+
     fn linear(&self, weights: LinearWeights) -> Result<Weights> {
         let LinearWeights { matrix, bias, lora, activation } = weights;
         let storage = match self.precision {

@@ -44,6 +44,10 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn turn(&self, _priority: Priority) -> Option<Turn> {
         None
     }
+    /// Runs a whole pass, where the device works best.
+    fn within<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
+        pass()
+    }
     /// Takes a linear layer from the checkpoint to the device.
     fn linear(&self, weights: LinearWeights) -> Result<Self::Linear>;
     /// Takes a layer normalisation to the device.

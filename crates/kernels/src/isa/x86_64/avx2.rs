@@ -118,6 +118,10 @@ impl Isa for Avx2 {
         [first, proven!(_mm256_permute2f128_ps::<0x31>(low, high))]
     }
     #[inline(always)]
+    fn prefetch<T>(self, line: &[T]) {
+        proven!(_mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()));
+    }
+    #[inline(always)]
     fn load_words(self, src: &[u32]) -> __m256i {
         let src = src[..8].as_ptr().cast();
         proven!(_mm256_loadu_si256(src))

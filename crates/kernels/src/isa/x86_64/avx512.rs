@@ -141,6 +141,10 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
         [half(0), half(8)]
     }
     #[inline(always)]
+    fn prefetch<T>(self, line: &[T]) {
+        proven!(_mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()));
+    }
+    #[inline(always)]
     fn load_words(self, src: &[u32]) -> __m512i {
         let src = src[..16].as_ptr().cast();
         proven!(_mm512_loadu_si512(src))
