@@ -116,7 +116,7 @@ impl Call<'_> {
         let row_ends = even_ends(adapters.len(), block);
         let panels = weights.columns.panels();
         // Four tasks a thread even out the end, where one thread would wait for another.
-        let bands = (4 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
+        let bands = (8 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
         let band = panels.div_ceil(bands.max(1)) * weights.columns.panel_outputs();
         let col_ends = even_ends(weights.outputs(), band);
         let rects = grid(out, weights.outputs(), &row_ends, &col_ends);
@@ -135,7 +135,8 @@ impl Call<'_> {
         /// Rows of a task: enough to outweigh handing it out.
         const ROWS: usize = 32;
         let weights = self.weights;
-        let count = ROWS.next_multiple_of(strip);
+        let share = self.adapters.len().div_ceil(self.threads.count());
+        let count = ROWS.min(share).next_multiple_of(strip);
         let mut down = down.chunks_mut((count * weights.rank()).max(1));
         let tasks: Vec<_> = self
             .x

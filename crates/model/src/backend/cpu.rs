@@ -76,8 +76,9 @@ impl Cpu {
     /// Runs `work` on bands of rows of `x`, spread over the threads.
     fn rows(&self, x: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
         const BAND: usize = 16;
-        let bands = x.chunks_mut(BAND * width).enumerate().collect();
-        self.threads.run(bands, |(i, band): (usize, &mut [f32]), _| work(i * BAND, band));
+        let rows = BAND.min((x.len() / width).div_ceil(self.threads.count())).max(1);
+        let bands = x.chunks_mut(rows * width).enumerate().collect();
+        self.threads.run(bands, |(i, band): (usize, &mut [f32]), _| work(i * rows, band));
     }
 }
 
