@@ -80,7 +80,14 @@ impl Matrix {
         Self { dimensions: self.dimensions, width: self.width, data }
     }
 
-    /// At most `limit` rows, evenly spread.
+    /// At most `limit` rows, evenly spread, and their numbers.
+    pub fn spread(&self, limit: usize) -> (Vec<usize>, Self) {
+        let numbers = self.sample(limit);
+        let rows = self.gathered(&numbers);
+        (numbers, rows)
+    }
+
+    /// Numbers of at most `limit` rows, evenly spread.
     pub(crate) fn sample(&self, limit: usize) -> Vec<usize> {
         let (len, limit) = (self.len(), limit.max(1));
         let count = len.min(limit);
