@@ -1,8 +1,10 @@
 //! The command line: definitions and the prose of `--help`, nothing else.
 
 mod collection;
+mod tasks;
 
 pub(crate) use collection::*;
+pub(crate) use tasks::*;
 
 use crate::bytes;
 use crate::commands::serve::ServeArguments;
@@ -25,6 +27,12 @@ pub(crate) enum Command {
     Embed(EmbedArguments),
     /// Rank texts against a query, or compare texts with each other
     Similarity(SimilarityArguments),
+    /// Find groups of texts that are about the same, and name them
+    Cluster(ClusterArguments),
+    /// Say which of some labels fits each text, by meaning or by examples
+    Classify(Box<ClassifyArguments>),
+    /// Leave out texts that say what another one says, in any language of the model
+    Dedupe(DedupeArguments),
     /// Serve models over HTTP, as the APIs of Jina, OpenAI, TEI, Ollama and Cohere
     Serve(Box<ServeArguments>),
     /// Make files searchable, and keep what is searchable up to date

@@ -1,11 +1,16 @@
 //! Inputs through the model: faults are traced to their source, cut texts are told of.
 
+use crate::args::EncodingArguments;
 use crate::failure::hinted;
-use crate::input::Origin;
+use crate::input::{Document, Origin};
 use crate::meter::Meter;
 use crate::printer::Printer;
-use kokeshi::{Embedded, Error, Input, Model};
+use kokeshi::{Chunk, Embedded, Error, Input, Model, Options};
 use std::sync::Arc;
+
+/// Texts in a block, and bytes of a block, about 64,000 tokens; a longer text is a block alone.
+pub(crate) const BLOCK_TEXTS: usize = 256;
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
 /// A loaded model, and where its progress and warnings go.
 pub(crate) struct Forward<'p> {
@@ -16,7 +21,51 @@ pub(crate) struct Forward<'p> {
     pub(crate) printer: &'p Printer,
 }
 
+/// How texts of any length give one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// What is beyond the model's limit is an error, or cut if the options say so.
+    Limited,
+    /// What is beyond the model's limit runs in windows that overlap.
+    Any,
+}
+
 impl Forward<'_> {
+    /// The options of the command line with the task `asked`, or else with `usual` if the model has
+    /// it.
+    pub(crate) fn options(
+        &self,
+        encoding: &EncodingArguments,
+        asked: Option<&str>,
+        usual: &str,
+    ) -> Options {
+        let known = self.model.config().tasks.iter().any(|known| known.name == usual);
+        options(encoding, asked.or(known.then_some(usual)))
+    }
+
+    /// One vector for each of `documents`, computed block by block.
+    pub(crate) fn vectors(
+        &mut self,
+        documents: &[Document],
+        options: &Options,
+        length: Length,
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut vectors = Vec::with_capacity(documents.len());
+        for block in blocks(documents) {
+            let wholes: Vec<[Chunk; 1]> = block.iter().map(|one| [whole(&one.text)]).collect();
+            let inputs = block.iter().zip(&wholes).map(|(one, whole)| match length {
+                Length::Limited => Input::new(&one.text),
+                Length::Any => Input::late(&one.text, whole),
+            });
+            let inputs: Vec<Input<'_>> = inputs.map(|one| one.options(options.clone())).collect();
+            let origins: Vec<&Origin> = block.iter().map(|one| &one.origin).collect();
+            let bytes = block.iter().map(|one| one.bytes as u64).sum();
+            let embedded = self.embed(&inputs, &origins, bytes)?;
+            vectors.extend(embedded.into_iter().flat_map(|result| result.vectors));
+        }
+        Ok(vectors)
+    }
+
     /// Embeds `inputs`, which came from `origins` and took `bytes` there.
     pub(crate) fn embed(
         &mut self,
@@ -37,6 +86,38 @@ impl Forward<'_> {
         }
         Ok(embedded)
     }
+}
+
+/// The engine's options of one text with `task`.
+pub(crate) fn options(encoding: &EncodingArguments, task: Option<&str>) -> Options {
+    Options {
+        task: task.map(str::to_owned),
+        instruction: !encoding.no_instruction,
+        dimensions: encoding.dimensions,
+        truncate: encoding.truncate,
+        ..Options::default()
+    }
+}
+
+/// `documents` in runs to embed together.
+fn blocks(documents: &[Document]) -> impl Iterator<Item = &[Document]> {
+    let mut rest = documents;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = rest.iter().take(BLOCK_TEXTS).take_while(|one| {
+            bytes += one.text.len();
+            bytes <= BLOCK_BYTES
+        });
+        let count = fits.count().max(1).min(rest.len());
+        let (block, after) = rest.split_at(count);
+        rest = after;
+        (count > 0).then_some(block)
+    })
+}
+
+/// A text as its only chunk; its tokens are looked up when it is embedded.
+fn whole(text: &str) -> Chunk {
+    Chunk { bytes: 0..text.len(), chars: 0..text.chars().count(), tokens: 0..0 }
 }
 
 fn truncation(model: &str, result: &Embedded, origin: &Origin) -> String {

@@ -37,6 +37,9 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
     match command {
         Command::Embed(options) => commands::embed::run(options, printer),
         Command::Similarity(options) => commands::similarity::run(options, printer),
+        Command::Cluster(options) => commands::cluster::run(options, printer),
+        Command::Classify(options) => commands::classify::run(options, printer),
+        Command::Dedupe(options) => commands::dedupe::run(options, printer),
         Command::Serve(options) => commands::serve::run(options, printer),
         Command::Index(options) => commands::index::run(options, printer),
         Command::Search(options) => commands::search::run(options, printer),

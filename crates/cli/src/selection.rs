@@ -7,6 +7,7 @@ use crate::failure::{hinted, usage};
 use kokeshi::{
     CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
 };
+use kokeshi_analysis::Compute;
 use kokeshi_hub::{KNOWN, Known, ModelRef};
 use std::ffi::OsStr;
 use std::fmt;
@@ -226,4 +227,10 @@ fn usable_card() -> bool {
             false
         }
     })
+}
+
+/// What arithmetic on vectors runs with: the threads and instructions of the command line.
+pub(crate) fn compute(arguments: &DeviceArguments) -> anyhow::Result<Compute> {
+    let ArithmeticArguments { threads, simd_level, .. } = arguments.arithmetic;
+    Ok(Compute::new(threads.map(usize::from), simd_level)?)
 }

@@ -1,8 +1,9 @@
-//! Trained classifiers: multinomial logistic regression on embeddings, one file each.
+//! Trained classifiers: logistic regression on embeddings, one file each.
 
 use crate::error::{Error, Result};
 use crate::problem::{Outcome, Problem};
-use crate::wire::classify::{Access, ClassifierInfo, Prediction};
+use crate::wire::classify::{Access, ClassifierInfo};
+use kokeshi_analysis::{Compute, Regression};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Weight of the squared weights in what training minimises.
-const RIDGE: f64 = 1e-4;
 /// Steps of gradient descent in one iteration of the API.
 const STEPS: usize = 10;
 
@@ -54,44 +53,24 @@ impl Classifier {
         }
     }
 
-    /// Goes on training with `vectors`, one for each of `labels`; new labels are added. Gradient
-    /// descent with momentum (Nesterov) from where it stands, on the mean cross-entropy.
-    pub(crate) fn train(&mut self, vectors: &[Vec<f32>], labels: &[String], iterations: usize) {
-        let dimensions = vectors.first().map_or(0, Vec::len);
-        for label in labels {
-            if !self.labels.contains(label) {
-                self.labels.push(label.clone());
-                self.weights.push(vec![0.0; dimensions]);
-                self.bias.push(0.0);
-            }
-        }
-        let of = |label: &String| self.labels.iter().position(|known| known == label);
-        let classes: Vec<usize> = labels.iter().filter_map(of).collect();
-        let squares = |vector: &Vec<f32>| vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
-        let largest = vectors.iter().map(squares).fold(0.0, f64::max);
-        // The gradient of the softmax's cross-entropy changes by at most half of |x|² + 1 (the bias
-        // is a feature of value 1): a step of its inverse cannot overshoot.
-        let rate = 1.0 / (0.5 * (largest + 1.0) + RIDGE);
-        let mut before = (self.weights.clone(), self.bias.clone());
-        for step in 0..iterations * STEPS {
-            let momentum = step as f64 / (step as f64 + 3.0);
-            let ahead = (
-                self.weights.iter().zip(&before.0).map(|(w, b)| beyond(w, b, momentum)).collect(),
-                beyond(&self.bias, &before.1, momentum),
-            );
-            before = (std::mem::take(&mut self.weights), std::mem::take(&mut self.bias));
-            (self.weights, self.bias) = descend(ahead, vectors, &classes, rate);
-        }
+    /// Goes on training with `vectors`, one for each of `labels`; new labels are added.
+    pub(crate) fn train(
+        &mut self,
+        vectors: &[Vec<f32>],
+        labels: &[String],
+        iterations: usize,
+    ) -> kokeshi_analysis::Result<()> {
+        let mut regression = self.regression()?;
+        regression.train(&Compute::new(None, None)?, vectors, labels, iterations * STEPS)?;
+        (self.labels, self.weights, self.bias) = regression.into_parts();
         self.num_samples += vectors.len();
         self.updated = now();
+        Ok(())
     }
 
-    /// The probability of each label.
-    pub(crate) fn predict(&self, vector: &[f32]) -> Vec<Prediction> {
-        let logits: Vec<f64> = logits(&self.weights, &self.bias, vector);
-        let scores = softmax(&logits);
-        let predictions = self.labels.iter().zip(scores);
-        predictions.map(|(label, score)| Prediction { label: label.clone(), score }).collect()
+    /// What answers.
+    pub(crate) fn regression(&self) -> kokeshi_analysis::Result<Regression> {
+        Regression::from_parts(self.labels.clone(), self.weights.clone(), self.bias.clone())
     }
 
     /// Dimensions of the vectors that it was trained on.
@@ -110,55 +89,6 @@ impl Classifier {
             updated: self.updated,
         }
     }
-}
-
-fn beyond(now: &[f64], before: &[f64], momentum: f64) -> Vec<f64> {
-    now.iter().zip(before).map(|(now, before)| now + momentum * (now - before)).collect()
-}
-
-/// One step from `(weights, bias)`.
-fn descend(
-    (mut weights, mut bias): (Vec<Vec<f64>>, Vec<f64>),
-    vectors: &[Vec<f32>],
-    classes: &[usize],
-    rate: f64,
-) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let share = rate / vectors.len().max(1) as f64;
-    let errors: Vec<Vec<f64>> = vectors
-        .iter()
-        .zip(classes)
-        .map(|(vector, class)| {
-            let mut error: Vec<f64> =
-                softmax(&logits(&weights, &bias, vector)).into_iter().map(f64::from).collect();
-            error[*class] -= 1.0;
-            error
-        })
-        .collect();
-    for row in &mut weights {
-        row.iter_mut().for_each(|weight| *weight *= 1.0 - rate * RIDGE);
-    }
-    for (vector, error) in vectors.iter().zip(&errors) {
-        for ((row, bias), error) in weights.iter_mut().zip(&mut bias).zip(error) {
-            *bias -= share * error;
-            row.iter_mut().zip(vector).for_each(|(w, x)| *w -= share * error * f64::from(*x));
-        }
-    }
-    (weights, bias)
-}
-
-fn logits(weights: &[Vec<f64>], bias: &[f64], vector: &[f32]) -> Vec<f64> {
-    let logit = |(row, bias): (&Vec<f64>, &f64)| {
-        row.iter().zip(vector).map(|(w, x)| w * f64::from(*x)).sum::<f64>() + bias
-    };
-    weights.iter().zip(bias).map(logit).collect()
-}
-
-/// Probabilities that sum to 1.
-pub(crate) fn softmax(logits: &[f64]) -> Vec<f32> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| (power / sum) as f32).collect()
 }
 
 fn now() -> u64 {
@@ -259,7 +189,7 @@ fn unknown(id: &str) -> Problem {
     Problem::not_found(format!("there is no classifier `{shown}`; see /v1/classifiers"))
 }
 
-fn failed(error: &dyn std::error::Error) -> Problem {
+pub(crate) fn failed(error: &dyn std::error::Error) -> Problem {
     tracing::error!(%error, "a classifier's file cannot be used");
     Problem::internal("the classifier's file cannot be used; the log says more")
 }
@@ -274,17 +204,19 @@ mod tests {
         let labels = ["a", "a", "b", "b"].map(str::to_owned);
         let mut classifier = Classifier::new("m", Access::Public);
         // Few steps: many come so near to the optimum that momentum carries them past it.
-        classifier.train(&vectors, &labels, 1);
-        let first = classifier.predict(&[1.0, 0.0]);
-        assert_eq!(first[0].label, "a");
-        assert!(first[0].score > 0.8, "{first:?}");
-        assert!((first.iter().map(|one| one.score).sum::<f32>() - 1.0).abs() < 1e-6);
-        classifier.train(&vectors, &labels, 1);
-        assert!(classifier.predict(&[1.0, 0.0])[0].score > first[0].score);
-        classifier.train(&vectors, &labels, 10);
-        assert!(classifier.predict(&[1.0, 0.0])[0].score > 0.99);
-        classifier.train(&[vec![-1.0, -1.0]], &["c".to_owned()], 10);
-        assert_eq!((classifier.num_samples, classifier.labels.len()), (13, 3));
+        let mut train = |vectors: &[Vec<f32>], labels: &[String], iterations| {
+            classifier.train(vectors, labels, iterations).expect("trained");
+            let regression = classifier.regression().expect("whole");
+            let samples = (classifier.num_samples, classifier.labels.len());
+            (regression.probabilities(&[1.0, 0.0]), samples)
+        };
+        let (first, _) = train(&vectors, &labels, 1);
+        assert!(first[0] > 0.8, "{first:?}");
+        assert!((first.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!(train(&vectors, &labels, 1).0[0] > first[0]);
+        assert!(train(&vectors, &labels, 10).0[0] > 0.99);
+        let (_, samples) = train(&[vec![-1.0, -1.0]], &["c".to_owned()], 10);
+        assert_eq!(samples, (13, 3));
     }
 
     #[test]

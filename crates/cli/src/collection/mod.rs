@@ -6,8 +6,9 @@ pub(crate) mod indexer;
 pub(crate) mod place;
 pub(crate) mod plan;
 mod reading;
-mod revision;
+pub(crate) mod revision;
 pub(crate) mod settings;
+pub(crate) mod texts;
 
 /// The collection that is meant without `--collection`.
 pub(crate) const DEFAULT: &str = "default";

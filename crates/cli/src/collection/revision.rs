@@ -13,6 +13,21 @@ use std::time::UNIX_EPOCH;
 /// The revision of a snapshot in the hub's cache, or a hash of everything that decides vectors.
 /// Hashes of files are remembered in `store` for as long as the files do not change.
 pub(super) fn of(place: &Place, store: &Sqlite) -> anyhow::Result<String> {
+    revision(place, |file| of_file(file, store))
+}
+
+/// The same where no store remembers hashes.
+pub(crate) fn afresh(place: &Place) -> anyhow::Result<String> {
+    revision(place, |file| {
+        let failed = || format!("cannot read {}", file.display());
+        content_hash(&mut File::open(file).with_context(failed)?).with_context(failed)
+    })
+}
+
+fn revision(
+    place: &Place,
+    of_file: impl Fn(&Path) -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
     match place {
         Place::Bundled => {
             let parts: [&[u8]; 3] =
@@ -23,7 +38,7 @@ pub(super) fn of(place: &Place, store: &Sqlite) -> anyhow::Result<String> {
         }
         Place::Folder(folder) => match snapshot(folder) {
             Some(revision) => Ok(format!("revision {revision}")),
-            None => of_folder(folder, store),
+            None => of_folder(folder, of_file),
         },
     }
 }
@@ -35,7 +50,10 @@ fn snapshot(folder: &Path) -> Option<String> {
         .then(|| name.to_owned())
 }
 
-fn of_folder(folder: &Path, store: &Sqlite) -> anyhow::Result<String> {
+fn of_folder(
+    folder: &Path,
+    of_file: impl Fn(&Path) -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
     let counts = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         path.is_file() && matches!(extension, Some("json" | "safetensors"))
@@ -48,7 +66,7 @@ fn of_folder(folder: &Path, store: &Sqlite) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        hash.update(format!("{name}\n{}\n", of_file(&file, store)?));
+        hash.update(format!("{name}\n{}\n", of_file(&file)?));
     }
     Ok(shown(&hash.finalize()))
 }
@@ -111,13 +129,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Sqlite::create(&folder.path().join("store/index.db")).expect("a store");
         let path = |name: &str| folder.path().join(name);
+        let revision = || of_folder(folder.path(), |file| of_file(file, &store));
         fs::write(path("config.json"), "{}").expect("a file");
         fs::write(path("model.safetensors"), "weights").expect("a file");
-        let first = of_folder(folder.path(), &store).expect("a revision");
-        assert_eq!(of_folder(folder.path(), &store).expect("a revision"), first);
+        let first = revision().expect("a revision");
+        assert_eq!(revision().expect("a revision"), first);
         fs::write(path("README.md"), "text").expect("a file");
-        assert_eq!(of_folder(folder.path(), &store).expect("a revision"), first);
+        assert_eq!(revision().expect("a revision"), first);
         fs::write(path("model.safetensors"), "others!!").expect("a file");
-        assert_ne!(of_folder(folder.path(), &store).expect("a revision"), first);
+        assert_ne!(revision().expect("a revision"), first);
     }
 }

@@ -1,7 +1,7 @@
 //! `kokeshi embed`: texts in, vectors out, block by block, so that the input may be of any length.
 
-use crate::args::{EmbedArguments, EncodingArguments};
-use crate::forward::Forward;
+use crate::args::EmbedArguments;
+use crate::forward::{BLOCK_BYTES, BLOCK_TEXTS, Forward, options};
 use crate::input::{self, Document, Origin, Purpose, Texts};
 use crate::meter::Meter;
 use crate::output::{Output, Row, Totals};
@@ -10,11 +10,6 @@ use crate::selection::Loader;
 use kokeshi::{Chunk, Chunking, Input, Options, Position, Text};
 use std::iter::Peekable;
 use std::process::ExitCode;
-
-/// Texts in a block.
-const BLOCK_TEXTS: usize = 256;
-/// Bytes of a block, about 64,000 tokens; a longer text is a block alone.
-const BLOCK_BYTES: usize = 256 << 10;
 
 /// Said of late chunking with a model of v2, which are those with ALiBi: nobody should expect to
 /// get the same vectors from the service.
@@ -49,17 +44,6 @@ pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Resu
     drop(run);
     output.finish(totals)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The engine's options of one text with `task`.
-pub(super) fn options(encoding: &EncodingArguments, task: Option<&str>) -> Options {
-    Options {
-        task: task.map(str::to_owned),
-        instruction: !encoding.no_instruction,
-        dimensions: encoding.dimensions,
-        truncate: encoding.truncate,
-        ..Options::default()
-    }
 }
 
 fn purpose(arguments: &EmbedArguments) -> Purpose {

@@ -1,6 +1,9 @@
 //! One file a command.
 
 pub(crate) mod bench;
+pub(crate) mod classify;
+pub(crate) mod cluster;
+pub(crate) mod dedupe;
 pub(crate) mod embed;
 pub(crate) mod extract;
 pub(crate) mod forget;

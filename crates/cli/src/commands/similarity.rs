@@ -1,16 +1,15 @@
 //! `kokeshi similarity`: a query against texts, or texts against each other, under one model or two.
 
 use crate::args::SimilarityArguments;
-use crate::commands::embed;
 use crate::failure::usage;
-use crate::forward::Forward;
+use crate::forward::{Forward, Length};
 use crate::input::{self, Document, Origin, Purpose, Source, Texts};
 use crate::meter::Meter;
 use crate::printer::Printer;
 use crate::selection::Loader;
 use crate::view::{Matrices, Matrix, Ranked, Ranking, Rankings, View, svg};
 use anyhow::Context;
-use kokeshi::{Input, cosine};
+use kokeshi::cosine;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -95,6 +94,7 @@ impl Run<'_> {
             text: query.to_owned(),
             origin: Origin { number: 0, source: Source::Arguments, line: None },
             bytes: 0,
+            record: None,
         };
         let asked = self.vectors(&[asked], "retrieval.query");
         let query_vector = asked.context("cannot embed the query")?.remove(0);
@@ -123,16 +123,9 @@ impl Run<'_> {
 
     /// Embeds with the task of the command line, else with `task` if the model has it.
     fn vectors(&mut self, documents: &[Document], task: &str) -> anyhow::Result<Vec<Vec<f32>>> {
-        let known = self.forward.model.config().tasks.iter().any(|known| known.name == task);
-        let task = self.arguments.task.as_deref().or(known.then_some(task));
-        let options = embed::options(&self.arguments.encoding, task);
-        let inputs =
-            documents.iter().map(|document| Input::new(&document.text).options(options.clone()));
-        let inputs: Vec<Input<'_>> = inputs.collect();
-        let origins: Vec<&Origin> = documents.iter().map(|document| &document.origin).collect();
-        let bytes = documents.iter().map(|document| document.bytes as u64).sum();
-        let embedded = self.forward.embed(&inputs, &origins, bytes)?;
-        Ok(embedded.into_iter().flat_map(|result| result.vectors).collect())
+        let asked = self.arguments.task.as_deref();
+        let options = self.forward.options(&self.arguments.encoding, asked, task);
+        self.forward.vectors(documents, &options, Length::Limited)
     }
 }
 

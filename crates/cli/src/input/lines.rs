@@ -26,7 +26,7 @@ pub(super) fn texts(
         let line = line?;
         let origin = Origin { number: 0, source: source.clone(), line: Some(line.number) };
         let text = utf8(line.bytes, line.offset, &origin)?;
-        Ok(Document { text, origin, bytes: line.size })
+        Ok(Document { text, origin, bytes: line.size, record: None })
     })
 }
 
@@ -50,17 +50,12 @@ pub(super) fn whole(from: impl Read, source: Source) -> anyhow::Result<Document>
     let origin = Origin { number: 0, source, line: None };
     check_size(&bytes, &origin)?;
     let size = bytes.len();
-    Ok(Document { text: utf8(bytes, 0, &origin)?, origin, bytes: size })
+    Ok(Document { text: utf8(bytes, 0, &origin)?, origin, bytes: size, record: None })
 }
 
 fn text_of_json(document: Document) -> anyhow::Result<Document> {
-    let origin = document.origin;
-    let value = serde_json::from_str(&document.text).map_err(|error| {
-        // The parser counts lines within the line at hand: only its column means anything here.
-        let (column, reason) = (error.column(), error.to_string());
-        let reason = reason.split(" at line ").next().unwrap_or_default();
-        anyhow::anyhow!("{origin} is not valid JSON: {reason} at column {column}")
-    })?;
+    let value = json(&document)?;
+    let (origin, is_object) = (document.origin, value.is_object());
     let text = match value {
         Value::String(text) => Some(text),
         Value::Object(mut fields) => match fields.remove("text") {
@@ -73,7 +68,18 @@ fn text_of_json(document: Document) -> anyhow::Result<Document> {
         let message = format!("{origin} holds no text");
         hinted(message, "a JSONL line is an object such as `{\"text\": \"…\"}`, or a string")
     })?;
-    Ok(Document { text, origin, bytes: document.bytes })
+    let record = is_object.then_some(document.text);
+    Ok(Document { text, origin, bytes: document.bytes, record })
+}
+
+/// The JSON value that a line is.
+pub(super) fn json(line: &Document) -> anyhow::Result<Value> {
+    serde_json::from_str(&line.text).map_err(|error| {
+        // The parser counts lines within the line at hand: only its column means anything here.
+        let (origin, column, reason) = (&line.origin, error.column(), error.to_string());
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        anyhow::anyhow!("{origin} is not valid JSON: {reason} at column {column}")
+    })
 }
 
 /// Splits at `\n` or `\r\n`. Ends at the first error.

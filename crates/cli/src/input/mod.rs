@@ -1,6 +1,9 @@
 //! Texts from the command line, standard input and files, read as they are needed.
 
+mod labelled;
 mod lines;
+
+pub(crate) use labelled::{Fields, labelled};
 
 use crate::args::{InputArguments, InputFormat};
 use crate::failure::hinted;
@@ -20,6 +23,8 @@ pub(crate) struct Document {
     pub(crate) origin: Origin,
     /// Bytes that it took in its source.
     pub(crate) bytes: usize,
+    /// The JSON that held it, if it is a field of an object.
+    pub(crate) record: Option<String>,
 }
 
 /// Where a text came from.
@@ -141,6 +146,20 @@ fn sources(arguments: &InputArguments) -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
+/// The files that `patterns`, as `--input` takes them, name.
+pub(crate) fn files(patterns: &[String]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for source in patterns.iter().map(|pattern| matching(pattern)) {
+        for source in source? {
+            match source {
+                Source::File(path) => files.push(path.to_path_buf()),
+                _ => return Err(hinted("labels are read from files only", "give a file's name")),
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// What one `--input` names: a file as it is written, or else a glob.
 fn matching(pattern: &str) -> anyhow::Result<Vec<Source>> {
     if pattern == "-" {
@@ -195,7 +214,7 @@ fn documents(source: Source, format: InputFormat, arguments: &mut Vec<String>) -
     match source {
         Source::Arguments => Box::new(take(arguments).into_iter().map(|text| {
             let origin = Origin { number: 0, source: Source::Arguments, line: None };
-            Ok(Document { bytes: text.len(), text, origin })
+            Ok(Document { bytes: text.len(), text, origin, record: None })
         })),
         Source::Stdin => read(io::stdin(), source, format),
         Source::File(ref path) => match File::open(path) {

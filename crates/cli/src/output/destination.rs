@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-pub(super) struct Destination {
+pub(crate) struct Destination {
     writer: Box<dyn Write>,
     name: String,
     unfinished: Option<Unfinished>,
@@ -27,13 +27,13 @@ impl Drop for Unfinished {
 }
 
 impl Destination {
-    pub(super) fn stdout(printer: &Printer) -> Self {
+    pub(crate) fn stdout(printer: &Printer) -> Self {
         let writer = Box::new(printer.data());
         Self { writer, name: "standard output".to_owned(), unfinished: None }
     }
 
     /// A pipe or a device is written as it is; a regular file is replaced at the end.
-    pub(super) fn file(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn file(path: &Path) -> anyhow::Result<Self> {
         let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
         let partial = partial(path);
         let target = if regular { &partial } else { path };
@@ -45,15 +45,15 @@ impl Destination {
         })
     }
 
-    pub(super) fn writer(&mut self) -> &mut dyn Write {
+    pub(crate) fn writer(&mut self) -> &mut dyn Write {
         &mut self.writer
     }
 
-    pub(super) fn failure(&self, error: io::Error) -> anyhow::Error {
+    pub(crate) fn failure(&self, error: io::Error) -> anyhow::Error {
         anyhow::Error::new(error).context(format!("cannot write {}", self.name))
     }
 
-    pub(super) fn commit(mut self) -> anyhow::Result<()> {
+    pub(crate) fn commit(mut self) -> anyhow::Result<()> {
         self.writer.flush().map_err(|error| self.failure(error))?;
         match &self.unfinished {
             Some(file) => {

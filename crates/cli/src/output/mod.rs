@@ -12,7 +12,7 @@ use crate::args::{EmbedArguments, OutputFormat};
 use crate::failure::usage;
 use crate::input::Origin;
 use crate::printer::Printer;
-use destination::Destination;
+pub(crate) use destination::Destination;
 use kokeshi::{Chunk, EmbeddingType};
 use std::ffi::OsStr;
 use std::io::{self, Write};

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
-use crate::classifiers::{Classifier, Classifiers, softmax};
+use crate::classifiers::{Classifier, Classifiers, failed};
 use crate::embed::{EmbedRequest, EmbedResponse, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
@@ -17,6 +17,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use kokeshi::cosine;
+use kokeshi_analysis::softmax;
 use std::sync::Arc;
 
 /// Most inputs, and most labels of a list, as in the hosted service.
@@ -113,8 +114,12 @@ async fn by_training(
     let classifier = store(app)?.get(id)?;
     let done = embedded(app, caller, Some(classifier.model.clone()), texts).await?;
     check_width(&done, classifier.dimensions())?;
-    let decided =
-        done.vectors.iter().map(|vector| Decided::One(decision(classifier.predict(vector))));
+    let regression = classifier.regression().map_err(|error| failed(&error))?;
+    let decided = done.vectors.iter().map(|vector| {
+        let scores = regression.labels().iter().cloned().zip(regression.probabilities(vector));
+        let predictions = scores.map(|(label, score)| Prediction { label, score }).collect();
+        Decided::One(decision(predictions))
+    });
     Ok(axum::Json(response(done.tokens, decided)))
 }
 
@@ -233,8 +238,8 @@ pub(crate) async fn train(
                 let message = "a classifier needs at least two different labels";
                 return Err(Problem::bad_request("INPUT_INVALID_LABELS", message));
             }
-            classifier.train(&done.vectors, &labels, iterations);
-            Ok(())
+            let trained = classifier.train(&done.vectors, &labels, iterations);
+            trained.map_err(|error| failed(&error))
         })
     });
     let classifier = stored.await??;

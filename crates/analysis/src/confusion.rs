@@ -1,0 +1,101 @@
+//! How often which class is taken for which.
+
+/// Counts of true and predicted classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confusion {
+    /// Names of the classes.
+    pub labels: Vec<String>,
+    /// `[true class][predicted class]`
+    pub counts: Vec<Vec<usize>>,
+}
+
+/// How well one class is told from the others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassScore {
+    /// Share of the predictions of this class that are right; 0 if there is none.
+    pub precision: f64,
+    /// Share of the class that is recognised; 0 if nothing belongs to it.
+    pub recall: f64,
+    /// The harmonic mean of both.
+    pub f1: f64,
+    /// How many belong to it.
+    pub support: usize,
+}
+
+impl Confusion {
+    /// Counts `pairs` of true and predicted labels. Classes are in alphabetical order.
+    pub fn of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Self {
+        let mut labels: Vec<&str> = pairs.clone().flat_map(<[&str; 2]>::from).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let mut counts = vec![vec![0; labels.len()]; labels.len()];
+        // Every label of the pairs is among the labels.
+        let place = |label: &str| labels.binary_search(&label).unwrap_or_default();
+        pairs.for_each(|(truth, predicted)| counts[place(truth)][place(predicted)] += 1);
+        Self { labels: labels.into_iter().map(str::to_owned).collect(), counts }
+    }
+
+    /// How many were counted.
+    pub fn total(&self) -> usize {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// Share of right predictions; 0 if nothing was counted.
+    pub fn accuracy(&self) -> f64 {
+        let right: usize = (0..self.labels.len()).map(|class| self.counts[class][class]).sum();
+        ratio(right, self.total())
+    }
+
+    /// The scores of each class.
+    pub fn classes(&self) -> Vec<ClassScore> {
+        let score = |class: usize| {
+            let right = self.counts[class][class];
+            let support = self.counts[class].iter().sum();
+            let predicted = self.counts.iter().map(|row| row[class]).sum::<usize>();
+            ClassScore {
+                precision: ratio(right, predicted),
+                recall: ratio(right, support),
+                f1: ratio(2 * right, support + predicted),
+                support,
+            }
+        };
+        (0..self.labels.len()).map(score).collect()
+    }
+
+    /// The mean F1 of all classes, each of the same weight; 0 if there is none.
+    pub fn macro_f1(&self) -> f64 {
+        let classes = self.classes();
+        classes.iter().map(|class| class.f1).sum::<f64>() / classes.len().max(1) as f64
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_give_the_textbook_scores() {
+        let pairs =
+            [("cat", "cat"), ("cat", "dog"), ("dog", "dog"), ("dog", "dog"), ("cow", "dog")];
+        let confusion = Confusion::of(pairs.into_iter());
+        assert_eq!(confusion.labels, ["cat", "cow", "dog"]);
+        assert_eq!(confusion.counts, [[1, 0, 1], [0, 0, 1], [0, 0, 2]]);
+        assert_eq!(confusion.accuracy(), 0.6);
+        let [cat, cow, dog] = confusion.classes()[..] else { panic!("three classes") };
+        assert_eq!((cat.precision, cat.recall, cat.support), (1.0, 0.5, 2));
+        assert_eq!((cow.precision, cow.recall, cow.f1), (0.0, 0.0, 0.0));
+        assert_eq!((dog.precision, dog.recall), (0.5, 1.0));
+        let f1 = (2.0 / 3.0 + 0.0 + 2.0 / 3.0) / 3.0;
+        assert!((confusion.macro_f1() - f1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nothing_counted_gives_no_number_that_is_none() {
+        let confusion = Confusion::of(std::iter::empty());
+        assert_eq!((confusion.accuracy(), confusion.macro_f1(), confusion.total()), (0.0, 0.0, 0));
+    }
+}

@@ -1,0 +1,333 @@
+//! Multinomial logistic regression.
+
+use crate::compute::Compute;
+use crate::error::{Error, Result};
+use kokeshi_kernels::scan::{F32_ROW, dot_f32};
+use std::collections::HashMap;
+
+/// Weight of half of the squared weights in what training minimises beside the mean cross-entropy.
+const RIDGE: f64 = 1e-4;
+/// Vectors of a task.
+const BLOCK: usize = 256;
+/// Tasks whose gradients are held at the same time.
+const WAVE: usize = 64;
+
+/// A classifier: one row of weights a label.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Regression {
+    labels: Vec<String>,
+    /// `[labels][dimensions]`
+    weights: Vec<Vec<f64>>,
+    bias: Vec<f64>,
+}
+
+impl Regression {
+    /// A classifier from its parts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if they do not fit together, or hold what is no number.
+    pub fn from_parts(labels: Vec<String>, weights: Vec<Vec<f64>>, bias: Vec<f64>) -> Result<Self> {
+        let dimensions = weights.first().map_or(0, Vec::len);
+        let damaged = |what: String| Err(Error::Damaged(what));
+        if labels.len() != weights.len() || labels.len() != bias.len() {
+            return damaged(format!(
+                "{} labels, {} rows of weights, {} biases",
+                labels.len(),
+                weights.len(),
+                bias.len()
+            ));
+        }
+        if weights.iter().any(|row| row.len() != dimensions) {
+            return damaged("its rows of weights differ in length".to_owned());
+        }
+        if !weights.iter().flatten().chain(&bias).all(|x| x.is_finite()) {
+            return damaged("a weight is no number".to_owned());
+        }
+        Ok(Self { labels, weights, bias })
+    }
+
+    /// Labels, weights `[labels][dimensions]`, biases.
+    pub fn into_parts(self) -> (Vec<String>, Vec<Vec<f64>>, Vec<f64>) {
+        (self.labels, self.weights, self.bias)
+    }
+
+    /// What it can answer.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// Dimensions of the vectors that it was trained on; 0 before.
+    pub fn dimensions(&self) -> usize {
+        self.weights.first().map_or(0, Vec::len)
+    }
+
+    /// Goes on training for `steps` with `vectors`, one for each of `labels`; new labels are added.
+    /// Gradient descent with momentum (Nesterov) from where it stands, on the mean cross-entropy and
+    /// a small weight of the squared weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Nothing`] without vectors, [`Error::Width`] if one has another width,
+    /// [`Error::Labels`] if there are fewer than two labels with those that were known before.
+    pub fn train(
+        &mut self,
+        compute: &Compute,
+        vectors: &[Vec<f32>],
+        labels: &[String],
+        steps: usize,
+    ) -> Result<()> {
+        let first = vectors.first().filter(|_| vectors.len() == labels.len());
+        let wanted = if self.labels.is_empty() { first.map(Vec::len) } else { None };
+        let wanted = wanted.unwrap_or(self.dimensions());
+        if first.is_none() || wanted == 0 {
+            return Err(Error::Nothing);
+        }
+        if let Some(other) = vectors.iter().find(|vector| vector.len() != wanted) {
+            return Err(Error::Width { wanted, got: other.len() });
+        }
+        let mut grown = self.clone();
+        let classes = grown.classes(labels, wanted);
+        if grown.labels.len() < 2 {
+            return Err(Error::Labels(grown.labels.len()));
+        }
+        *self = grown;
+        let examples = Examples::new(vectors, classes, wanted);
+        let rate = 1.0 / (0.5 * (examples.largest + 1.0) + RIDGE);
+        let mut before = (self.weights.clone(), self.bias.clone());
+        for step in 0..steps {
+            let momentum = step as f64 / (step as f64 + 3.0);
+            let ahead = Self {
+                labels: Vec::new(),
+                weights: self
+                    .weights
+                    .iter()
+                    .zip(&before.0)
+                    .map(|(w, b)| beyond(w, b, momentum))
+                    .collect(),
+                bias: beyond(&self.bias, &before.1, momentum),
+            };
+            before = (std::mem::take(&mut self.weights), std::mem::take(&mut self.bias));
+            (self.weights, self.bias) = examples.descend(compute, ahead, rate);
+        }
+        Ok(())
+    }
+
+    /// The number of each label; new labels get rows of zeros.
+    fn classes(&mut self, labels: &[String], dimensions: usize) -> Vec<usize> {
+        let mut places: HashMap<String, usize> = self.labels.iter().cloned().zip(0..).collect();
+        let class = |label: &String| {
+            *places.entry(label.clone()).or_insert_with(|| {
+                self.labels.push(label.clone());
+                self.weights.push(vec![0.0; dimensions]);
+                self.bias.push(0.0);
+                self.labels.len() - 1
+            })
+        };
+        labels.iter().map(class).collect()
+    }
+
+    /// The probability of each label, in their order.
+    pub fn probabilities(&self, vector: &[f32]) -> Vec<f32> {
+        let logit = |(row, bias): (&Vec<f64>, &f64)| {
+            row.iter().zip(vector).map(|(w, x)| w * f64::from(*x)).sum::<f64>() + bias
+        };
+        let logits: Vec<f64> = self.weights.iter().zip(&self.bias).map(logit).collect();
+        softmax(&logits)
+    }
+}
+
+fn beyond(now: &[f64], before: &[f64], momentum: f64) -> Vec<f64> {
+    now.iter().zip(before).map(|(now, before)| now + momentum * (now - before)).collect()
+}
+
+/// Probabilities that sum to 1.
+pub fn softmax(logits: &[f64]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| (power / sum) as f32).collect()
+}
+
+/// What is trained on, as the kernels read it.
+struct Examples<'a> {
+    vectors: &'a [Vec<f32>],
+    classes: Vec<usize>,
+    dimensions: usize,
+    /// The largest squared length. The gradient of the softmax's cross-entropy changes by at most
+    /// half of that plus 1 (the bias is a feature of value 1): a step of its inverse cannot
+    /// overshoot.
+    largest: f64,
+}
+
+/// Sums over the vectors of one task.
+struct Gradient {
+    /// `[labels][dimensions]`
+    weights: Vec<Vec<f32>>,
+    bias: Vec<f64>,
+}
+
+impl<'a> Examples<'a> {
+    fn new(vectors: &'a [Vec<f32>], classes: Vec<usize>, dimensions: usize) -> Self {
+        let square = |vector: &Vec<f32>| vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        let largest = vectors.iter().map(square).fold(0.0, f64::max);
+        Self { vectors, classes, dimensions, largest }
+    }
+
+    /// One step of `rate` from `at`.
+    fn descend(&self, compute: &Compute, at: Regression, rate: f64) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let width = self.dimensions.next_multiple_of(F32_ROW);
+        let mut rows = vec![0.0; at.weights.len() * width];
+        for (row, weights) in rows.chunks_exact_mut(width).zip(&at.weights) {
+            row.iter_mut().zip(weights).for_each(|(to, from)| *to = *from as f32);
+        }
+        let share = rate / self.vectors.len() as f64;
+        let (mut weights, mut bias) = (at.weights, at.bias.clone());
+        weights.iter_mut().flatten().for_each(|weight| *weight *= 1.0 - rate * RIDGE);
+        for wave in (0..self.vectors.len()).step_by(WAVE * BLOCK) {
+            let end = self.vectors.len().min(wave + WAVE * BLOCK);
+            let gradients = compute.blocks(end - wave, BLOCK, |range| {
+                self.gradient(compute, wave + range.start..wave + range.end, &rows, &at.bias)
+            });
+            for gradient in gradients {
+                for (row, slopes) in weights.iter_mut().zip(&gradient.weights) {
+                    row.iter_mut().zip(slopes).for_each(|(w, s)| *w -= share * f64::from(*s));
+                }
+                bias.iter_mut().zip(&gradient.bias).for_each(|(b, s)| *b -= share * s);
+            }
+        }
+        (weights, bias)
+    }
+
+    fn gradient(
+        &self,
+        compute: &Compute,
+        range: std::ops::Range<usize>,
+        rows: &[f32],
+        bias: &[f64],
+    ) -> Gradient {
+        let width = self.dimensions.next_multiple_of(F32_ROW);
+        let (labels, height) = (bias.len(), range.len().next_multiple_of(F32_ROW));
+        // What the labels' probabilities are too large by, and the vectors, both by columns.
+        let mut errors = vec![0.0; labels * height];
+        let mut columns = vec![0.0; self.dimensions * height];
+        let (mut query, mut products) = (vec![0.0; width], vec![0.0; labels]);
+        for (at, index) in range.enumerate() {
+            let vector = &self.vectors[index];
+            query[..self.dimensions].copy_from_slice(vector);
+            dot_f32(compute.level, &query, rows, &mut products);
+            let logits: Vec<f64> =
+                products.iter().zip(bias).map(|(product, b)| f64::from(*product) + b).collect();
+            for (label, probability) in softmax(&logits).into_iter().enumerate() {
+                let truth = f32::from(u8::from(label == self.classes[index]));
+                errors[label * height + at] = probability - truth;
+            }
+            for (column, x) in columns.chunks_exact_mut(height).zip(vector) {
+                column[at] = *x;
+            }
+        }
+        let slopes = |errors: &[f32]| {
+            let mut slopes = vec![0.0; self.dimensions];
+            dot_f32(compute.level, errors, &columns, &mut slopes);
+            slopes
+        };
+        let errors = errors.chunks_exact(height);
+        Gradient {
+            bias: errors.clone().map(|row| row.iter().copied().map(f64::from).sum()).collect(),
+            weights: errors.map(slopes).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn compute(threads: usize) -> Compute {
+        Compute::new(Some(threads), None).expect("threads")
+    }
+
+    fn labels<const N: usize>(names: [&str; N]) -> Vec<String> {
+        names.map(str::to_owned).into()
+    }
+
+    #[test]
+    fn training_reaches_the_known_minimum() {
+        // Two mirrored points: by symmetry the weights are ±w and the bias is 0. What is minimised,
+        // ln(1 + exp(−2w)) + RIDGE · w², has its slope of zero where w · RIDGE = 1 / (1 + exp(2w)).
+        let mut trained = Regression::default();
+        let vectors = [vec![1.0], vec![-1.0]];
+        trained.train(&compute(1), &vectors, &labels(["a", "b"]), 20_000).expect("trained");
+        let (mut low, mut high) = (0.0_f64, 10.0_f64);
+        for _ in 0..200 {
+            let w = f64::midpoint(low, high);
+            let beyond = w * RIDGE > 1.0 / (1.0 + (2.0 * w).exp());
+            if beyond { high = w } else { low = w }
+        }
+        let (_, weights, bias) = trained.into_parts();
+        assert!((weights[0][0] - low).abs() < 1e-3, "{weights:?} {low}");
+        // Probabilities are f32: the two errors of a point do not cancel to the last bit.
+        let (drift, tilt) = (weights[0][0] + weights[1][0], bias[0] - bias[1]);
+        assert!(drift.abs() < 1e-3 && tilt.abs() < 1e-3, "{drift} {tilt}");
+    }
+
+    #[test]
+    fn the_result_does_not_depend_on_threads() {
+        let mut random = Random::new(4);
+        let vectors: Vec<Vec<f32>> =
+            (0..1200).map(|_| (0..37).map(|_| random.unit() as f32 - 0.5).collect()).collect();
+        let class = |v: &Vec<f32>| usize::from(v[0] > -0.2) + usize::from(v[0] > 0.2);
+        let names: Vec<String> = vectors.iter().map(|v| class(v).to_string()).collect();
+        let train = |threads: usize| {
+            let mut trained = Regression::default();
+            trained.train(&compute(threads), &vectors, &names, 200).expect("trained");
+            trained
+        };
+        let trained = train(1);
+        assert_eq!(train(3), trained);
+        let right = vectors.iter().zip(&names).filter(|(vector, name)| {
+            let scores = trained.probabilities(vector);
+            let best = (0..3).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            trained.labels()[best.expect("a label")] == **name
+        });
+        let right = right.count();
+        assert!(right > 1000, "{right}");
+    }
+
+    #[test]
+    fn training_goes_on_where_it_stood_and_takes_new_labels() {
+        let vectors = [vec![1.0, 0.0], vec![0.9, 0.1], vec![0.0, 1.0], vec![0.1, 0.9]];
+        let mut trained = Regression::default();
+        trained.train(&compute(1), &vectors, &labels(["a", "a", "b", "b"]), 10).expect("trained");
+        let first = trained.probabilities(&[1.0, 0.0])[0];
+        trained.train(&compute(1), &vectors, &labels(["a", "a", "b", "b"]), 10).expect("trained");
+        assert!(first > 0.8 && trained.probabilities(&[1.0, 0.0])[0] > first);
+        trained.train(&compute(1), &[vec![-1.0, -1.0]], &labels(["c"]), 100).expect("trained");
+        assert_eq!(trained.labels(), ["a", "b", "c"]);
+        assert!(trained.probabilities(&[-1.0, -1.0])[2] > 0.9);
+    }
+
+    #[test]
+    fn what_cannot_be_trained_is_refused_and_changes_nothing() {
+        let mut trained = Regression::default();
+        let mut train = |vectors: &[Vec<f32>], names: &[String]| {
+            trained.train(&compute(1), vectors, names, 1).expect_err("refused").to_string()
+        };
+        assert!(train(&[vec![1.0], vec![2.0]], &labels(["a", "a"])).contains("there is 1"));
+        let error = train(&[vec![1.0], vec![2.0, 3.0]], &labels(["a", "b"]));
+        assert_eq!(error, "a vector has 2 dimensions, not 1");
+        assert!(train(&[], &[]).contains("at least one"));
+        assert_eq!(trained, Regression::default());
+        let parts = |rows, bias| Regression::from_parts(labels(["a", "b"]), rows, bias);
+        for (rows, bias) in [
+            (vec![vec![1.0]], vec![0.0, 0.0]),
+            (vec![vec![1.0], vec![1.0, 2.0]], vec![0.0, 0.0]),
+            (vec![vec![1.0], vec![f64::NAN]], vec![0.0, 0.0]),
+            (vec![vec![1.0], vec![1.0]], vec![0.0]),
+        ] {
+            let error = parts(rows, bias).expect_err("damaged").to_string();
+            assert!(error.starts_with("the classifier is damaged: "), "{error}");
+        }
+    }
+}

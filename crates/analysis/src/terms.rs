@@ -1,0 +1,181 @@
+//! Words, and which of them are typical of a group of texts.
+
+use std::collections::{HashMap, HashSet};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// How many times as frequent as elsewhere a term must be in its group: what every group says as
+/// often, such as articles, names none.
+const LEAST_LIFT: f64 = 1.5;
+
+/// A word that is typical of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// In lower case.
+    pub text: String,
+    /// Its class-based tf-idf.
+    pub score: f64,
+}
+
+/// The words of `text` in lower case, by Unicode's rules (UAX 29). Scripts that put no spaces
+/// between words, for which those rules give single characters, give pairs of neighbours instead.
+pub fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut before: Option<(usize, char)> = None;
+    for (at, word) in text.unicode_word_indices() {
+        let mut chars = word.chars();
+        let single = chars.next().filter(|c| chars.next().is_none() && unspaced(*c));
+        match (single, before) {
+            (Some(c), Some((end, last))) if end == at => words.push(format!("{last}{c}")),
+            (Some(_), _) => {}
+            (None, _) if word.chars().count() > 1 && word.chars().any(char::is_alphabetic) => {
+                words.push(word.to_lowercase());
+            }
+            (None, _) => {}
+        }
+        before = single.map(|c| (at + word.len(), c));
+    }
+    words
+}
+
+/// Whether `c` belongs to a script that puts no spaces between words.
+fn unspaced(c: char) -> bool {
+    matches!(c,
+        '\u{0e00}'..='\u{0eff}'   // Thai, Lao
+        | '\u{1000}'..='\u{109f}' // Myanmar
+        | '\u{1780}'..='\u{17ff}' // Khmer
+        | '\u{3005}'..='\u{30ff}' // Hiragana, Katakana
+        | '\u{3400}'..='\u{9fff}' // Han
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}')
+}
+
+/// The `wanted` most typical terms of each of `groups` groups, best first: class-based tf-idf
+/// (Grootendorst 2022), where a text counts a word once, over words that are more frequent in the
+/// group than elsewhere. Forms of one word count as one.
+pub fn typical_terms<'a>(
+    texts: impl Iterator<Item = (&'a str, usize)>,
+    groups: usize,
+    wanted: usize,
+) -> Vec<Vec<Term>> {
+    let mut counts = Counts::new(groups);
+    texts.for_each(|(text, group)| counts.add(text, group));
+    (0..groups).map(|group| distinct(counts.ranked(group), wanted)).collect()
+}
+
+/// In how many texts of which group a word occurs.
+struct Counts {
+    ids: HashMap<String, usize>,
+    /// By word.
+    totals: Vec<usize>,
+    /// By group and word.
+    of_group: Vec<HashMap<usize, usize>>,
+    /// Texts of each group.
+    texts: Vec<usize>,
+}
+
+impl Counts {
+    fn new(groups: usize) -> Self {
+        Self {
+            ids: HashMap::new(),
+            totals: Vec::new(),
+            of_group: vec![HashMap::new(); groups],
+            texts: vec![0; groups],
+        }
+    }
+
+    fn add(&mut self, text: &str, group: usize) {
+        self.texts[group] += 1;
+        for word in words(text).into_iter().collect::<HashSet<_>>() {
+            let next = self.ids.len();
+            let id = *self.ids.entry(word).or_insert(next);
+            if id == next {
+                self.totals.push(0);
+            }
+            self.totals[id] += 1;
+            *self.of_group[group].entry(id).or_insert(0) += 1;
+        }
+    }
+
+    /// The terms of a group, best first; of equals, in alphabetical order.
+    fn ranked(&self, group: usize) -> Vec<Term> {
+        let average = self.totals.iter().sum::<usize>() as f64 / self.of_group.len() as f64;
+        let in_group: usize = self.of_group[group].values().sum();
+        let all: usize = self.texts.iter().sum();
+        let mut names = vec![""; self.ids.len()];
+        self.ids.iter().for_each(|(name, &id)| names[id] = name);
+        let terms = self.of_group[group].iter().filter_map(|(&id, &count)| {
+            let total = self.totals[id] as f64;
+            let expected = total * self.texts[group] as f64 / all as f64;
+            let lift = count as f64 / expected;
+            let score = count as f64 / in_group as f64 * (1.0 + average / total).ln();
+            let typical = lift >= LEAST_LIFT || self.texts[group] == all;
+            typical.then(|| Term { text: names[id].to_owned(), score })
+        });
+        let mut terms: Vec<Term> = terms.collect();
+        terms.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.text.cmp(&b.text)));
+        terms
+    }
+}
+
+/// The first `wanted` of which none begins with another, or overlaps one as pairs of neighbours do.
+fn distinct(terms: Vec<Term>, wanted: usize) -> Vec<Term> {
+    let mut chosen: Vec<Term> = Vec::new();
+    for term in terms {
+        let alike = |other: &Term| {
+            let (a, b) = (&term.text, &other.text);
+            let chained = |a: &str, b: &str| {
+                a.chars().last().filter(|c| unspaced(*c)).is_some_and(|c| b.starts_with(c))
+            };
+            a.starts_with(b.as_str()) || b.starts_with(a.as_str()) || chained(a, b) || chained(b, a)
+        };
+        if chosen.len() == wanted {
+            break;
+        }
+        if !chosen.iter().any(alike) {
+            chosen.push(term);
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_their_script() {
+        assert_eq!(words("Don't STOP, 3 x 12 ÄPFEL!"), ["don't", "stop", "äpfel"]);
+        assert_eq!(words("机器学习 and 東京"), ["机器", "器学", "学习", "and", "東京"]);
+        assert_eq!(words("カタカナ"), ["カタカナ"]);
+        assert_eq!(words(""), [""; 0]);
+    }
+
+    #[test]
+    fn terms_are_those_that_a_group_has_and_others_have_not() {
+        let texts = [
+            ("the cat and the kitten", 0),
+            ("the cat sleeps, cats purr", 0),
+            ("the engine of the car", 1),
+            ("the car needs a new engine", 1),
+        ];
+        let terms = typical_terms(texts.into_iter(), 2, 2);
+        let names = |group: usize| terms[group].iter().map(|term| &*term.text).collect::<Vec<_>>();
+        assert_eq!(names(0), ["cat", "and"]);
+        assert_eq!(names(1), ["car", "engine"]);
+    }
+
+    #[test]
+    fn the_score_is_that_of_the_formula() {
+        let texts = [("red red green", 0), ("red", 0), ("blue", 1)];
+        let terms = typical_terms(texts.into_iter(), 2, 9);
+        // Four words in all, two a group; `red` is in two texts, which are two thirds of its group.
+        assert_eq!(terms[0][0].text, "red");
+        assert!((terms[0][0].score - 2.0 / 3.0 * 2.0_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn one_group_and_groups_without_words_have_names_or_none() {
+        assert_eq!(typical_terms([("only this", 0)].into_iter(), 1, 1)[0].len(), 1);
+        assert_eq!(typical_terms([("…", 0), ("word", 1)].into_iter(), 2, 3)[0], []);
+    }
+}

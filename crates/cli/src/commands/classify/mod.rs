@@ -1,0 +1,246 @@
+//! `kokeshi classify`: which of some labels fits each text, by their meaning or by examples.
+
+mod file;
+mod show;
+
+use crate::args::ClassifyArguments;
+use crate::collection::revision;
+use crate::failure::{hinted, usage};
+use crate::forward::{Forward, Length, options};
+use crate::input::{self, Document, Fields, Origin, Purpose, Source, Texts, labelled};
+use crate::meter::{Meter, bar};
+use crate::printer::Printer;
+use crate::selection::{self, Loader};
+use file::{Provenance, Saved};
+use kokeshi::{Options, cosine};
+use kokeshi_analysis::{Confusion, Regression, softmax};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Texts that are embedded before their labels are chosen, so that vectors of all texts are never held.
+const CHUNK: usize = 4096;
+
+/// What chooses.
+enum Classifier {
+    /// Labels and their vectors.
+    Meaning(Vec<String>, Vec<Vec<f32>>),
+    Trained(Regression),
+}
+
+/// A label and its probability.
+#[derive(Clone, Debug, Serialize)]
+struct Prediction {
+    label: String,
+    score: f32,
+}
+
+/// What was chosen for a text.
+#[derive(Debug, Serialize)]
+struct Decision {
+    index: usize,
+    source: String,
+    line: Option<usize>,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truth: Option<String>,
+    /// The likeliest first, as many as were asked for.
+    predictions: Vec<Prediction>,
+}
+
+pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let saved = arguments.classifier.as_deref().map(file::read).transpose()?;
+    let name = model(arguments, saved.as_ref())?;
+    let loaded = Loader::new(&arguments.device)?.get(&name)?;
+    let meter = Meter::new(None, printer);
+    let mut forward = Forward { name: &name, model: loaded, meter, printer };
+    let asked = arguments.task.as_deref();
+    let options = match &saved {
+        Some(saved) => Options {
+            dimensions: Some(saved.provenance.dimensions),
+            instruction: saved.provenance.instruction,
+            ..options(&arguments.encoding, saved.provenance.task.as_deref())
+        },
+        None => forward.options(&arguments.encoding, asked, "classification"),
+    };
+    let classifier = match (saved, &arguments.train) {
+        (Some(saved), _) => Classifier::Trained(saved.regression),
+        (None, Some(_)) => Classifier::Trained(trained(arguments, &mut forward, &options)?),
+        (None, None) => by_meaning(arguments, &mut forward, &options)?,
+    };
+    let texts = arguments.input.texts.is_empty() && arguments.input.input.is_empty();
+    if arguments.save.is_some() && texts {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let decisions = decisions(arguments, &classifier, &mut forward, &options)?;
+    drop(forward);
+    let pairs = decisions.iter().filter_map(|decision| {
+        Some((decision.truth.as_deref()?, decision.predictions.first()?.label.as_str()))
+    });
+    let confusion = arguments.truth.is_some().then(|| Confusion::of(pairs));
+    match (arguments.json, &confusion) {
+        (true, _) => show::json(&name, &options, &decisions, confusion.as_ref(), printer)?,
+        (false, Some(confusion)) => printer.print(&show::evaluation(confusion, printer))?,
+        (false, None) => printer.print(&show::people(&decisions, printer))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The model that embeds: the one that a saved classifier was trained with, and no other.
+fn model(arguments: &ClassifyArguments, saved: Option<&Saved>) -> anyhow::Result<String> {
+    let Some(saved) = saved else {
+        return Ok(arguments.model.clone().unwrap_or_else(|| "starter".to_owned()));
+    };
+    let name = arguments.model.as_ref().unwrap_or(&saved.provenance.model);
+    let revision = revision::afresh(&selection::find(name)?)?;
+    if revision != saved.provenance.revision {
+        return Err(hinted(
+            format!(
+                "this classifier was trained on vectors of `{}` ({}), not of `{name}` ({revision})",
+                saved.provenance.model, saved.provenance.revision
+            ),
+            "bring that model back, or train again with --train",
+        ));
+    }
+    Ok(name.clone())
+}
+
+fn by_meaning(
+    arguments: &ClassifyArguments,
+    forward: &mut Forward<'_>,
+    options: &Options,
+) -> anyhow::Result<Classifier> {
+    let labels: Vec<String> =
+        arguments.labels.iter().map(|label| label.trim().to_owned()).collect();
+    if labels.len() < 2 || labels.iter().any(String::is_empty) {
+        return Err(usage("--labels needs at least two labels, separated by commas"));
+    }
+    let label = |(number, label): (usize, &String)| Document {
+        text: label.clone(),
+        origin: Origin { number, source: Source::Arguments, line: None },
+        bytes: 0,
+        record: None,
+    };
+    let documents: Vec<Document> = labels.iter().enumerate().map(label).collect();
+    let vectors = forward.vectors(&documents, options, Length::Limited)?;
+    Ok(Classifier::Meaning(labels, vectors))
+}
+
+/// Learns from the file of `--train`, and saves what was learned if that is wanted.
+fn trained(
+    arguments: &ClassifyArguments,
+    forward: &mut Forward<'_>,
+    options: &Options,
+) -> anyhow::Result<Regression> {
+    let Some(path) = &arguments.train else { return Err(usage("--train needs a file")) };
+    let fields = Fields { text: &arguments.text_field, label: &arguments.label_field };
+    let examples = labelled(path, fields, 0)?;
+    let (documents, labels): (Vec<Document>, Vec<String>) =
+        examples.into_iter().map(|example| (example.document, example.label)).unzip();
+    if documents.is_empty() {
+        return Err(hinted(format!("{} holds no example", path.display()), "one a line"));
+    }
+    let vectors = forward.vectors(&documents, options, Length::Limited)?;
+    let spinner = bar(None, forward.printer);
+    spinner.set_message(format!("learning from {} examples", vectors.len()));
+    let mut regression = Regression::default();
+    let compute = selection::compute(&arguments.device)?;
+    regression.train(&compute, &vectors, &labels, arguments.steps)?;
+    spinner.finish_and_clear();
+    let accuracy = accuracy(&regression, &vectors, &labels);
+    forward.printer.note(&format!(
+        "learned {} labels from {} examples; {:.1} % of these are recognised",
+        regression.labels().len(),
+        vectors.len(),
+        100.0 * accuracy
+    ));
+    if let Some(to) = &arguments.save {
+        let provenance = Provenance {
+            model: selection::lasting(forward.name),
+            revision: revision::afresh(&selection::find(forward.name)?)?,
+            task: options.task.clone(),
+            dimensions: regression.dimensions(),
+            instruction: options.instruction,
+            samples: vectors.len(),
+        };
+        file::write(to, provenance, &regression)?;
+    }
+    Ok(regression)
+}
+
+fn accuracy(regression: &Regression, vectors: &[Vec<f32>], labels: &[String]) -> f64 {
+    let right = vectors.iter().zip(labels).filter(|(vector, label)| {
+        let scores = regression.probabilities(vector);
+        let best =
+            scores.iter().zip(regression.labels()).reduce(|a, b| if b.0 > a.0 { b } else { a });
+        best.is_some_and(|(_, best)| best == *label)
+    });
+    right.count() as f64 / vectors.len().max(1) as f64
+}
+
+/// Chooses for all texts of the call.
+fn decisions(
+    arguments: &ClassifyArguments,
+    classifier: &Classifier,
+    forward: &mut Forward<'_>,
+    options: &Options,
+) -> anyhow::Result<Vec<Decision>> {
+    let mut texts = texts(arguments, forward.printer)?;
+    let mut decisions = Vec::new();
+    loop {
+        let chunk = texts.by_ref().take(CHUNK).collect::<anyhow::Result<Vec<_>>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let (documents, truths): (Vec<Document>, Vec<Option<String>>) = chunk.into_iter().unzip();
+        let vectors = forward.vectors(&documents, options, Length::Limited)?;
+        for ((document, truth), vector) in documents.into_iter().zip(truths).zip(vectors) {
+            decisions.push(Decision {
+                index: document.origin.number,
+                source: document.origin.source.to_string(),
+                line: document.origin.line,
+                text: document.text,
+                truth,
+                predictions: classifier.predictions(&vector, arguments.top.max(1)),
+            });
+        }
+    }
+    if decisions.is_empty() { Err(input::no_texts()) } else { Ok(decisions) }
+}
+
+type Truths = Box<dyn Iterator<Item = anyhow::Result<(Document, Option<String>)>>>;
+
+/// All texts of the call, with their true labels if there are such.
+fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Truths> {
+    let Some(truth) = &arguments.truth else {
+        let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
+        return Ok(Box::new(texts.map(|text| Ok((text?, None)))));
+    };
+    if !arguments.input.texts.is_empty() || arguments.input.input_format.is_some() {
+        return Err(usage("--truth reads JSONL and CSV files of --input, and nothing else"));
+    }
+    let fields = Fields { text: &arguments.text_field, label: truth };
+    let mut all = Vec::new();
+    for path in input::files(&arguments.input.input)? {
+        all.extend(labelled(&path, fields, all.len())?);
+    }
+    Ok(Box::new(all.into_iter().map(|one| Ok((one.document, Some(one.label))))))
+}
+
+impl Classifier {
+    /// The `top` likeliest labels, the likeliest first. By meaning, scores are the softmax of the
+    /// cosines, as the server's are.
+    fn predictions(&self, vector: &[f32], top: usize) -> Vec<Prediction> {
+        let (labels, scores) = match self {
+            Self::Meaning(labels, vectors) => {
+                let cosines: Vec<f64> =
+                    vectors.iter().map(|label| cosine(vector, label).into()).collect();
+                (labels.as_slice(), softmax(&cosines))
+            }
+            Self::Trained(regression) => (regression.labels(), regression.probabilities(vector)),
+        };
+        let mut order: Vec<usize> = (0..labels.len()).collect();
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        let prediction = |&at: &usize| Prediction { label: labels[at].clone(), score: scores[at] };
+        order.iter().take(top).map(prediction).collect()
+    }
+}

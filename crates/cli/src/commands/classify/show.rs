@@ -1,0 +1,129 @@
+//! Decisions and how right they are, for people and for programs.
+
+use super::Decision;
+use crate::layout::{counted, fitted};
+use crate::printer::Printer;
+use kokeshi::Options;
+use kokeshi_analysis::Confusion;
+use serde_json::{Value, json};
+use std::cmp::Reverse;
+use std::fmt::Write;
+
+/// Columns of labels, at most.
+const LABEL: usize = 28;
+/// Classes whose whole table fits on a screen.
+const SMALL: usize = 10;
+/// Confusions that are shown where there are more classes.
+const WORST: usize = 10;
+
+/// One line a text: label, score, text.
+pub(super) fn people(decisions: &[Decision], printer: &Printer) -> String {
+    let labels = decisions.iter().flat_map(|decision| &decision.predictions);
+    let width = labels.map(|one| one.label.chars().count()).max().unwrap_or(0).clamp(4, LABEL);
+    let mut out = String::new();
+    for decision in decisions {
+        let columns = decision.predictions.len() * (width + 9);
+        for one in &decision.predictions {
+            // Writing to a string cannot fail; here and below.
+            let _ = write!(out, "{}  {:.3}  ", fitted(&one.label, width), one.score);
+        }
+        let text = fitted(&decision.text, printer.width.saturating_sub(columns).max(10));
+        let _ = writeln!(out, "{}", text.trim_end());
+    }
+    out
+}
+
+/// Accuracy, scores of each class, and what is taken for what.
+pub(super) fn evaluation(confusion: &Confusion, printer: &Printer) -> String {
+    let (total, classes) = (confusion.total(), confusion.labels.len());
+    let mut out = format!(
+        "accuracy {:.4}, macro-F1 {:.4} over {} and {}\n\n",
+        confusion.accuracy(),
+        confusion.macro_f1(),
+        counted(total, "text"),
+        if classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") },
+    );
+    let width = confusion.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+    let width = width.clamp(5, LABEL);
+    let _ = writeln!(out, "{}  precision  recall     F1  texts", fitted("class", width));
+    for (label, class) in confusion.labels.iter().zip(confusion.classes()) {
+        let (precision, recall, f1) = (class.precision, class.recall, class.f1);
+        let label = fitted(label, width);
+        let _ =
+            writeln!(out, "{label}  {precision:>9.3} {recall:>7.3} {f1:>6.3} {:>6}", class.support);
+    }
+    out +=
+        &if classes <= SMALL { table(confusion, width, printer) } else { worst(confusion, width) };
+    out
+}
+
+/// Rows are true classes, columns predicted ones, in the order of the classes above.
+fn table(confusion: &Confusion, width: usize, printer: &Printer) -> String {
+    let mut out = format!("\n{}", fitted("true \\ predicted", width.max(16)));
+    for column in 1..=confusion.labels.len() {
+        let _ = write!(out, "{column:>6}");
+    }
+    out.push('\n');
+    for (number, (label, counts)) in confusion.labels.iter().zip(&confusion.counts).enumerate() {
+        let label = fitted(&format!("{} {label}", number + 1), width.max(16));
+        let _ = write!(out, "{label}");
+        for (column, count) in counts.iter().enumerate() {
+            let cell = if *count == 0 { "·".to_owned() } else { count.to_string() };
+            let cell = format!("{cell:>6}");
+            match printer.colour && column == number {
+                true => out += &format!("\x1b[1m{cell}\x1b[0m"),
+                false => out += &cell,
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// The most frequent confusions.
+fn worst(confusion: &Confusion, width: usize) -> String {
+    let cells = confusion.counts.iter().enumerate();
+    let cells = cells.flat_map(|(truth, row)| {
+        row.iter().enumerate().map(move |(predicted, &count)| (count, truth, predicted))
+    });
+    let mut cells: Vec<_> =
+        cells.filter(|&(count, truth, predicted)| count > 0 && truth != predicted).collect();
+    cells.sort_by_key(|&(count, ..)| Reverse(count));
+    let mut out =
+        if cells.is_empty() { String::new() } else { "\nmost often confused\n".to_owned() };
+    for (count, truth, predicted) in cells.into_iter().take(WORST) {
+        let [truth, predicted] = [truth, predicted].map(|class| &confusion.labels[class]);
+        let _ = writeln!(out, "{count:>6}  {}  taken for  {predicted}", fitted(truth, width));
+    }
+    out
+}
+
+/// Everything.
+pub(super) fn json(
+    model: &str,
+    options: &Options,
+    decisions: &[Decision],
+    confusion: Option<&Confusion>,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let mut answer = json!({ "model": model, "task": options.task, "texts": decisions });
+    if let Some(confusion) = confusion {
+        let classes = confusion.labels.iter().zip(confusion.classes());
+        let classes = classes.map(|(label, class)| {
+            json!({
+                "label": label,
+                "precision": class.precision,
+                "recall": class.recall,
+                "f1": class.f1,
+                "texts": class.support,
+            })
+        });
+        answer["evaluation"] = json!({
+            "accuracy": confusion.accuracy(),
+            "macro_f1": confusion.macro_f1(),
+            "classes": classes.collect::<Vec<Value>>(),
+            "confusion": confusion.counts,
+        });
+    }
+    printer.print(&(serde_json::to_string_pretty(&answer)? + "\n"))
+}

@@ -1,0 +1,198 @@
+//! `kokeshi cluster`: groups of texts that are about the same, with names.
+
+mod page;
+mod show;
+
+use crate::args::{ClusterArguments, MapKind};
+use crate::collection::place::Place;
+use crate::collection::{settings, texts};
+use crate::failure::hinted;
+use crate::forward::{Forward, Length};
+use crate::input::{self, Document, Purpose, Texts};
+use crate::meter::{Meter, bar};
+use crate::printer::Printer;
+use crate::selection::{self, Loader};
+use kokeshi_analysis::{Compute, Error, Matrix, Pca, Trial};
+use kokeshi_store::Store;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Terms that a group is named after.
+const TERMS: usize = 3;
+/// Texts on a map: more cannot be told apart, and t-SNE takes minutes for them.
+const MAP_TEXTS: usize = 20_000;
+const TSNE_TEXTS: usize = 5_000;
+
+/// The result.
+#[derive(Debug, Serialize)]
+struct Grouping {
+    model: String,
+    task: Option<String>,
+    /// The mean of all texts, from −1 to 1.
+    silhouette: f32,
+    /// What was tried to find the number of groups.
+    tried: Vec<Tried>,
+    /// The largest first.
+    groups: Vec<Group>,
+    texts: Vec<Member>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tried {
+    groups: usize,
+    silhouette: f32,
+}
+
+impl From<Trial> for Tried {
+    fn from(Trial { groups, silhouette }: Trial) -> Self {
+        Self { groups, silhouette }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Group {
+    /// Its most typical terms, joined.
+    name: String,
+    terms: Vec<String>,
+    size: usize,
+    /// The mean of its texts.
+    silhouette: f32,
+    /// Numbers of the texts nearest to its centre, the nearest first.
+    examples: Vec<usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct Member {
+    index: usize,
+    source: String,
+    line: Option<usize>,
+    /// Its place among the groups, from 0.
+    group: usize,
+    silhouette: f32,
+    /// To the centre of its group.
+    cosine: f32,
+    text: String,
+}
+
+pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let (documents, model, length) = match &arguments.collection {
+        Some(collection) => from_collection(arguments, collection, printer)?,
+        None => {
+            let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
+            let documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
+            let model = arguments.model.clone().unwrap_or_else(|| "starter".to_owned());
+            (documents, model, Length::Limited)
+        }
+    };
+    if documents.is_empty() {
+        return Err(input::no_texts());
+    }
+    let bytes = documents.iter().map(|document| document.bytes as u64).sum();
+    let loaded = Loader::new(&arguments.device)?.get(&model)?;
+    let meter = Meter::new(Some(bytes), printer);
+    let mut forward = Forward { name: &model, model: loaded, meter, printer };
+    let options = forward.options(&arguments.encoding, arguments.task.as_deref(), "separation");
+    let rows = Matrix::of(&forward.vectors(&documents, &options, length)?)?;
+    drop(forward);
+    let spinner = bar(None, printer);
+    spinner.set_message(format!("grouping {} texts", rows.len()));
+    let compute = selection::compute(&arguments.device)?;
+    let grouping = grouping(arguments, &compute, (model, options.task), documents, &rows)?;
+    if let Some(path) = &arguments.html {
+        spinner.set_message("drawing the map");
+        page::write(path, &grouping, &map(arguments.map, &compute, &rows))?;
+    }
+    spinner.finish_and_clear();
+    if arguments.json {
+        printer.print(&(serde_json::to_string_pretty(&grouping)? + "\n"))?;
+    } else {
+        printer.print(&show::people(&grouping, printer))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Documents of a collection, and its model if no other was asked for. Documents may be of any length.
+fn from_collection(
+    arguments: &ClusterArguments,
+    collection: &str,
+    printer: &Printer,
+) -> anyhow::Result<(Vec<Document>, String, Length)> {
+    let place = Place::to_search(arguments.store.as_deref(), None)?;
+    let store = place.open()?;
+    let known = settings::known(&store, collection)?;
+    let documents = texts::texts(&place, &store.list(&known.name)?, printer);
+    let model = arguments.model.clone().unwrap_or(known.provenance.model);
+    Ok((documents, model, Length::Any))
+}
+
+fn grouping(
+    arguments: &ClusterArguments,
+    compute: &Compute,
+    (model, task): (String, Option<String>),
+    documents: Vec<Document>,
+    rows: &Matrix,
+) -> anyhow::Result<Grouping> {
+    let (count, tried) = match arguments.groups {
+        Some(count) => (count as usize, Vec::new()),
+        None => kokeshi_analysis::choose(compute, rows)?,
+    };
+    let clusters =
+        kokeshi_analysis::cluster(compute, rows, count).map_err(|error| match error {
+            Error::TooManyGroups { .. } => hinted(error.to_string(), "ask for fewer with -k"),
+            other => other.into(),
+        })?;
+    let count = clusters.centres.len();
+    let widths = kokeshi_analysis::silhouette(compute, rows, &clusters.groups, count);
+    let named = documents.iter().map(|one| one.text.as_str()).zip(clusters.groups.iter().copied());
+    let terms = kokeshi_analysis::typical_terms(named, count, TERMS);
+    let mut members = vec![Vec::new(); count];
+    clusters.groups.iter().enumerate().for_each(|(index, &group)| members[group].push(index));
+    let group = |(mut members, terms): (Vec<usize>, Vec<kokeshi_analysis::Term>)| {
+        let mean = members.iter().map(|&index| widths[index]).sum::<f32>() / members.len() as f32;
+        let size = members.len();
+        members.sort_by(|&a, &b| clusters.cosines[b].total_cmp(&clusters.cosines[a]));
+        members.truncate(arguments.examples);
+        let terms: Vec<String> = terms.into_iter().map(|term| term.text).collect();
+        Group { name: terms.join(" · "), terms, size, silhouette: mean, examples: members }
+    };
+    let groups = members.into_iter().zip(terms).map(group).collect();
+    let member = |(index, document): (usize, Document)| Member {
+        index,
+        source: document.origin.source.to_string(),
+        line: document.origin.line,
+        group: clusters.groups[index],
+        silhouette: widths[index],
+        cosine: clusters.cosines[index],
+        text: document.text,
+    };
+    Ok(Grouping {
+        model,
+        task,
+        silhouette: widths.iter().sum::<f32>() / widths.len() as f32,
+        tried: tried.into_iter().map(Tried::from).collect(),
+        groups,
+        texts: documents.into_iter().enumerate().map(member).collect(),
+    })
+}
+
+/// Where some of the texts lie, and what the axes are.
+struct Map {
+    /// Numbers of the texts with their places.
+    places: Vec<(usize, [f32; 2])>,
+    axes: String,
+}
+
+fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> Map {
+    let limit = if kind == MapKind::Tsne { TSNE_TEXTS } else { MAP_TEXTS };
+    let (numbers, rows) = rows.spread(limit);
+    let pca = Pca::of(compute, &rows);
+    let places = pca.project(compute, &rows);
+    let (places, axes) = match kind {
+        MapKind::Pca => {
+            let [x, y] = pca.shares.map(|share| 100.0 * share);
+            (places, format!("principal components: {x:.1} % and {y:.1} % of the variance"))
+        }
+        MapKind::Tsne => (kokeshi_analysis::tsne(compute, &rows, &places), "t-SNE".to_owned()),
+    };
+    Map { places: numbers.into_iter().zip(places).collect(), axes }
+}

@@ -1,0 +1,44 @@
+//! Groups for people.
+
+use super::{Group, Grouping};
+use crate::layout::{counted, fitted};
+use crate::printer::Printer;
+use std::fmt::Write;
+
+/// A heading for each group, then the texts nearest to its centre.
+pub(super) fn people(grouping: &Grouping, printer: &Printer) -> String {
+    let mut out = String::new();
+    for (number, group) in (1..).zip(&grouping.groups) {
+        // Writing to a string cannot fail; here and below.
+        let _ = writeln!(out, "{}", heading(number, group, printer));
+        for &index in &group.examples {
+            let text = fitted(&grouping.texts[index].text, printer.width.saturating_sub(6).max(10));
+            let _ = writeln!(out, "      {}", text.trim_end());
+        }
+    }
+    let _ = writeln!(out, "\n{}", summary(grouping));
+    out
+}
+
+fn heading(number: usize, group: &Group, printer: &Printer) -> String {
+    let name = if group.name.is_empty() { "(no typical word)" } else { &group.name };
+    let count = counted(group.size, "text");
+    let figures = format!("{count}, silhouette {:.3}", group.silhouette);
+    let width = printer.width.saturating_sub(6 + figures.len() + 2).max(10);
+    let name = fitted(name, width);
+    match printer.colour {
+        true => format!("{number:>4}  \x1b[1m{name}\x1b[0m  {figures}"),
+        false => format!("{number:>4}  {name}  {figures}"),
+    }
+}
+
+/// `4 groups of 120 texts, silhouette 0.183`.
+pub(super) fn summary(grouping: &Grouping) -> String {
+    let (groups, texts) = (grouping.groups.len(), grouping.texts.len());
+    let (groups, texts) = (counted(groups, "group"), counted(texts, "text"));
+    let mut summary = format!("{groups} of {texts}, silhouette {:.3}", grouping.silhouette);
+    if let (Some(first), Some(last)) = (grouping.tried.first(), grouping.tried.last()) {
+        let _ = write!(summary, "; the best of {} to {}", first.groups, last.groups);
+    }
+    summary
+}
