@@ -1,7 +1,7 @@
 //! `kokeshi index` and its kin: what is kept up to date, and what survives.
 
 use crate::{Place, Run, tiny_v3};
-use kokeshi_store::{Filter, Lock, Query, Sqlite, Store};
+use kokeshi_store::{Filter, Query, Sqlite, Store};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -141,7 +141,7 @@ fn weights_that_changed_under_the_same_name_are_noticed() {
 fn two_writers_do_not_meet() {
     let place = notes();
     said(&place.run(["index", "notes"]));
-    let lock = Lock::take(&place.path("notes/.kokeshi/index.db")).expect("a lock");
+    let lock = store(&place, "notes/.kokeshi/index.db").lock().expect("a lock");
     for command in [&["index", "notes"][..], &["forget", "notes/ship.txt"]] {
         let run = place.run(command);
         let error = run.failure(1);

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::fuse;
 use crate::provenance::Provenance;
-use crate::record::{Hit, Part, Place, Query};
+use crate::record::{Hit, Part, Place, Query, Store};
 use crate::storage::Probe;
 use crate::words;
 use rusqlite::params;
@@ -34,7 +34,7 @@ impl Sqlite {
                 return Ok(hits);
             }
         }
-        Err(Error::Busy { path: self.path.clone() })
+        Err(Error::Busy { store: self.name() })
     }
 
     /// `None` if another process wrote while this one read.
