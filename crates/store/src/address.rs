@@ -1,6 +1,7 @@
 //! Where a store is: a file, or a server's address.
 
 use crate::error::{Error, Result};
+use crate::postgres::Postgres;
 use crate::record::Store;
 use crate::sqlite::Sqlite;
 use std::ffi::OsString;
@@ -85,10 +86,14 @@ impl Address {
 impl Url {
     fn open(&self) -> Result<Box<dyn Store>> {
         let parts = self.parts()?;
-        Err(self.refused(&format!("`{}` is no engine that kokeshi knows", parts.engine)))
+        match parts.engine.as_str() {
+            "postgres" | "postgresql" => Ok(Box::new(Postgres::open(self)?)),
+            other => Err(self.refused(&format!("`{other}` is no engine that kokeshi knows"))),
+        }
     }
 
-    fn refused(&self, reason: &str) -> Error {
+    /// The error of an address in which something is wrong.
+    pub(crate) fn refused(&self, reason: &str) -> Error {
         Error::Address { address: self.to_string(), reason: reason.to_owned() }
     }
 

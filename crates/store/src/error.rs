@@ -172,6 +172,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of a store that has collections of other `names` only.
+    pub(crate) fn unknown_collection<'a>(
+        name: &str,
+        store: String,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
+        Self::UnknownCollection { name: name.to_owned(), store, known }
+    }
+
     /// Turns what SQLite says of `path` into what people can act on.
     pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self + Copy + '_ {
         move |source| {

@@ -11,10 +11,13 @@ mod address;
 mod error;
 mod filter;
 mod fusion;
+mod postgres;
 mod provenance;
 mod record;
+mod retry;
 mod sqlite;
 mod storage;
+mod terms;
 mod words;
 
 pub use address::{Address, Url};

@@ -1,12 +1,14 @@
 //! What goes into a store, what comes out, and the trait between.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::provenance::Provenance;
 use crate::storage::Storage;
 use serde_json::{Map, Value};
 use std::any::Any;
+use std::collections::HashSet;
 use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A document with all its chunks.
 #[derive(Clone, Debug)]
@@ -105,6 +107,22 @@ pub struct Query<'a> {
     pub exact: bool,
 }
 
+impl Query<'_> {
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if words are asked for, which `store` does not search by.
+    pub(crate) fn refuse_words(&self, store: &str) -> Result<()> {
+        match self.words {
+            None => Ok(()),
+            Some(_) => Err(Error::Unsupported {
+                store: store.to_owned(),
+                wanted: "search by words".to_owned(),
+                known: "search by meaning alone, without --hybrid".to_owned(),
+            }),
+        }
+    }
+}
+
 /// A hit's share in one ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Part {
@@ -135,6 +153,30 @@ pub struct Hit {
     pub text: String,
     /// The document's metadata and the chunk's own, which goes first.
     pub metadata: Map<String, Value>,
+}
+
+/// `documents` without those that another one of the same path follows.
+pub(crate) fn latest(documents: &[Document]) -> Vec<&Document> {
+    let mut seen = HashSet::new();
+    let mut latest: Vec<&Document> =
+        documents.iter().rev().filter(|document| seen.insert(&document.path)).collect();
+    latest.reverse();
+    latest
+}
+
+/// The metadata of a document with those of a chunk, which go first.
+pub(crate) fn merged(
+    mut document: Map<String, Value>,
+    chunk: Map<String, Value>,
+) -> Map<String, Value> {
+    document.extend(chunk);
+    document
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    age.as_secs().cast_signed()
 }
 
 /// The right to write to a store for longer than a call. It ends when this is dropped, or with the

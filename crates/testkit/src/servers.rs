@@ -68,6 +68,11 @@ impl Server {
         }
     }
 
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Stops the server and starts it again.
     pub fn restart(&mut self) {
         self.tell("restart");

@@ -186,11 +186,7 @@ impl Store for Sqlite {
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
         self.write(|connection| {
             let (id, found) = self.known(collection)?;
-            let wanted = found.provenance.dimensions;
-            let chunks = documents.iter().flat_map(|document| &document.chunks);
-            if let Some(chunk) = chunks.into_iter().find(|chunk| chunk.vector.len() != wanted) {
-                return Err(Error::Width { found: chunk.vector.len(), wanted });
-            }
+            found.provenance.check_widths(documents)?;
             let written = documents::upsert(connection, id, &found.provenance, documents);
             written.map_err(Error::sqlite(&self.path))
         })
@@ -268,9 +264,8 @@ impl Sqlite {
             return Ok(found);
         }
         let all = collections::all(&self.connection).map_err(fail)?;
-        let names: Vec<String> = all.iter().map(|found| format!("`{}`", found.name)).collect();
-        let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
-        Err(Error::UnknownCollection { name: name.to_owned(), store: self.name(), known })
+        let names = all.iter().map(|found| found.name.as_str());
+        Err(Error::unknown_collection(name, self.name(), names))
     }
 
     fn refuse_taken(&self, name: &str) -> Result<()> {

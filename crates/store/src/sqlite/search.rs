@@ -41,10 +41,8 @@ impl Sqlite {
     fn search_once(&self, collection: &str, query: &Query<'_>) -> Result<Option<Vec<Hit>>> {
         let fail = Error::sqlite(&self.path);
         let (id, found) = self.known(collection)?;
-        let (provenance, wanted) = (&found.provenance, found.provenance.dimensions);
-        if query.vector.len() != wanted {
-            return Err(Error::Width { found: query.vector.len(), wanted });
-        }
+        let provenance = &found.provenance;
+        provenance.check_width(query.vector.len())?;
         let only = match query.filter.is_empty() {
             true => None,
             false => Some(self.counting(id, query.filter).map_err(fail)?),

@@ -4,6 +4,8 @@
 mod suite;
 
 use kokeshi_store::Address;
+use kokeshi_testkit::servers::Server;
+use std::sync::Mutex;
 use suite::Case;
 
 /// The cases of the suite as tests of a module; `$with` runs a case with the engine's address.
@@ -44,3 +46,32 @@ mod sqlite {
 
     conforms!(with);
 }
+
+/// A server that all tests of a module share, one after the other.
+struct Shared {
+    kind: &'static str,
+    server: Mutex<Option<Server>>,
+}
+
+impl Shared {
+    const fn new(kind: &'static str) -> Self {
+        Self { kind, server: Mutex::new(None) }
+    }
+
+    /// Runs `test` with the server, if it is installed.
+    fn with(&self, test: impl FnOnce(&mut Server)) {
+        let mut slot = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Server::start(self.kind);
+        }
+        if let Some(server) = slot.as_mut() {
+            test(server);
+        }
+    }
+}
+
+fn address(server: &Server) -> Address {
+    server.address().as_str().into()
+}
+
+mod postgres;

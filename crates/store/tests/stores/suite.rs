@@ -4,6 +4,7 @@ use kokeshi_store::{
     Address, Chunk, Condition, Counts, Document, Error, Filter, Hit, Place, Provenance, Query,
     Storage, Store,
 };
+use kokeshi_testkit::servers::Server;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -337,10 +338,10 @@ pub(crate) fn what_the_engine_cannot_store_is_refused_with_what_it_can(case: &Ca
     }
 }
 
-/// `restart` stops the server and starts it again, or kills it.
+/// The server is stopped and killed while documents are written to it.
 pub(crate) fn a_server_that_starts_again_loses_and_doubles_nothing(
     case: &Case<'_>,
-    restarts: &mut [&mut (dyn FnMut() + Send)],
+    server: &mut Server,
 ) {
     let mut store = case.made();
     let documents: Vec<Document> =
@@ -348,9 +349,9 @@ pub(crate) fn a_server_that_starts_again_loses_and_doubles_nothing(
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for restart in restarts {
+            for restart in [Server::restart, Server::crash] {
                 thread::sleep(Duration::from_millis(150));
-                restart();
+                restart(server);
             }
             done.store(true, Ordering::Relaxed);
         });
