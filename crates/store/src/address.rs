@@ -1,6 +1,7 @@
 //! Where a store is: a file, or a server's address.
 
 use crate::error::{Error, Result};
+use crate::points::Chroma;
 use crate::postgres::Postgres;
 use crate::record::Store;
 use crate::sqlite::Sqlite;
@@ -88,6 +89,7 @@ impl Url {
         let parts = self.parts()?;
         match parts.engine.as_str() {
             "postgres" | "postgresql" => Ok(Box::new(Postgres::open(self)?)),
+            "chroma" => Ok(Box::new(Chroma::open(self)?)),
             other => Err(self.refused(&format!("`{other}` is no engine that kokeshi knows"))),
         }
     }

@@ -11,6 +11,7 @@ mod address;
 mod error;
 mod filter;
 mod fusion;
+mod points;
 mod postgres;
 mod provenance;
 mod record;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 const CANDIDATES_A_HIT: usize = 20;
 const CANDIDATES: usize = 1000;
 /// Candidates that the index keeps while it searches: at least, and at most (what pgvector allows).
-const BREADTH: (usize, usize) = (100, 1000);
+const BREADTH: (usize, usize) = (200, 1000);
 /// Rows asked for when conditions remain that only [`Filter`] can judge, for each hit wanted.
 const ROWS_A_HIT: usize = 8;
 

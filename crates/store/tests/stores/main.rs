@@ -74,4 +74,5 @@ fn address(server: &Server) -> Address {
     server.address().as_str().into()
 }
 
+mod chroma;
 mod postgres;
