@@ -1,7 +1,7 @@
 //! Where a store is: a file, or a server's address.
 
 use crate::error::{Error, Result};
-use crate::points::Chroma;
+use crate::points::{Chroma, Qdrant};
 use crate::postgres::Postgres;
 use crate::record::Store;
 use crate::sqlite::Sqlite;
@@ -90,6 +90,7 @@ impl Url {
         match parts.engine.as_str() {
             "postgres" | "postgresql" => Ok(Box::new(Postgres::open(self)?)),
             "chroma" => Ok(Box::new(Chroma::open(self)?)),
+            "qdrant" => Ok(Box::new(Qdrant::open(self)?)),
             other => Err(self.refused(&format!("`{other}` is no engine that kokeshi knows"))),
         }
     }

@@ -59,6 +59,11 @@ def milvus(folder, port):
             "127.0.0.1", "--port", str(port)], {}
 
 
+def qdrant(folder, port):
+    double = pathlib.Path(__file__).with_name("qdrant.py")
+    return [sys.executable, double, folder, str(port)], {}
+
+
 def start(make, folder, port):
     command, options = make(folder, port)
     log = open(folder.parent / "log", "a")
@@ -90,7 +95,7 @@ def stop(server, make):
 
 def main():
     kind, folder, port = sys.argv[1:]
-    make = {"postgres": postgres, "chroma": chroma, "milvus": milvus}[kind]
+    make = {"postgres": postgres, "chroma": chroma, "milvus": milvus, "qdrant": qdrant}[kind]
     folder, port = pathlib.Path(folder) / kind, int(port)
     folder.mkdir(exist_ok=True)
     server = start(make, folder, port)

@@ -2,7 +2,7 @@
 
 use super::http::Http;
 use super::row::Row;
-use super::{BATCH, Engine, Kind, Only, Page, Points};
+use super::{BATCH, Engine, Kind, Near, Only, Page, Points};
 use crate::address::Url;
 use crate::error::{Error, Result};
 use crate::retry::Fault;
@@ -12,6 +12,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use ureq::http::Method;
 
+/// Where Chroma listens unless it was told otherwise.
+const PORT: u16 = 8000;
 /// The table of aliases: paths are aliases, bodies are tables.
 const ALIASES: &str = "kokeshi-aliases";
 /// Tables that are listed with one call.
@@ -35,7 +37,7 @@ impl Chroma {
     pub(crate) fn open(url: &Url) -> Result<Points> {
         let parts = url.parts()?;
         let login = parts.password.map(|token| ("x-chroma-token", token));
-        let http = Http::new(url, login)?;
+        let http = Http::new(url, PORT, login)?;
         http.greet("/api/v2/heartbeat")?;
         let (tenant, database) = match parts.path.split_once('/') {
             Some((tenant, database)) => (tenant.to_owned(), database.to_owned()),
@@ -178,16 +180,10 @@ impl Engine for Chroma {
         Ok(Page { rows, next })
     }
 
-    fn nearest(
-        &self,
-        table: &str,
-        (vector, limit): (&[f32], usize),
-        only: &Only,
-        _exact: bool,
-    ) -> Result<Vec<(f32, Row)>, Fault> {
+    fn nearest(&self, table: &str, near: &Near<'_>, only: &Only) -> Result<Vec<(f32, Row)>, Fault> {
         let mut body = json!({
-            "query_embeddings": [vector],
-            "n_results": limit,
+            "query_embeddings": [near.vector],
+            "n_results": near.limit,
             "include": ["documents", "metadatas", "distances"],
         });
         narrow(&mut body, only);

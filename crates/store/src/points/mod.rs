@@ -8,10 +8,12 @@
 mod chroma;
 mod http;
 mod names;
+mod qdrant;
 mod row;
 mod search;
 
 pub(crate) use chroma::Chroma;
+pub(crate) use qdrant::Qdrant;
 
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
@@ -52,6 +54,16 @@ enum Kind<'a> {
     Chunks(&'a Provenance),
     /// Records, with vectors that mean nothing.
     Records,
+}
+
+/// A search.
+struct Near<'a> {
+    vector: &'a [f32],
+    limit: usize,
+    /// Compute all cosines, if the engine can do that.
+    exact: bool,
+    /// What the table was made for.
+    made: &'a Provenance,
 }
 
 /// A part of the points that count, and where the next one begins.
@@ -95,16 +107,10 @@ trait Engine {
         after: Option<&str>,
     ) -> Result<Page, Fault>;
 
-    /// The nearest points with their cosines, best first: `exact`, if the engine can do that.
-    fn nearest(
-        &self,
-        table: &str,
-        query: (&[f32], usize),
-        only: &Only,
-        exact: bool,
-    ) -> Result<Vec<(f32, Row)>, Fault>;
+    /// The nearest points with their cosines, best first.
+    fn nearest(&self, table: &str, near: &Near<'_>, only: &Only) -> Result<Vec<(f32, Row)>, Fault>;
 
-    /// Whether [`Self::nearest`] knows the difference.
+    /// Whether [`Self::nearest`] can be exact.
     fn is_exact(&self) -> bool;
 
     /// Aliases and the tables that they lead to.
@@ -335,7 +341,7 @@ impl Store for Points {
         query.refuse_words(&self.name())?;
         let found = self.known(collection)?;
         found.provenance.check_width(query.vector.len())?;
-        self.search_in(&found.name, query)
+        self.search_in(&found, query)
     }
 
     fn list(&self, collection: &str) -> Result<Vec<Entry>> {

@@ -1,9 +1,9 @@
 //! Search: by the engine's index, and by all points that count if that falls short.
 
 use super::row::Found;
-use super::{Only, PATHS, Points, names};
+use super::{Near, Only, PATHS, Points, names};
 use crate::error::Result;
-use crate::record::{Hit, Query};
+use crate::record::{Collection, Hit, Query};
 
 /// Points asked for when conditions remain that the engine cannot judge, for each hit wanted.
 const POINTS_A_HIT: usize = 8;
@@ -11,9 +11,9 @@ const POINTS_A_HIT: usize = 8;
 const MOST: usize = 4096;
 
 impl Points {
-    pub(super) fn search_in(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
+    pub(super) fn search_in(&self, collection: &Collection, query: &Query<'_>) -> Result<Vec<Hit>> {
         let Some(terms) = query.filter.terms() else { return Ok(Vec::new()) };
-        let paths = self.matching(collection, query)?;
+        let paths = self.matching(&collection.name, query)?;
         if paths.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
@@ -37,7 +37,7 @@ impl Points {
                 limit = limit.saturating_mul(POINTS_A_HIT);
             }
         }
-        self.scanned(collection, query, &only)
+        self.scanned(&collection.name, query, &only)
     }
 
     /// Paths of documents that count, if paths matter.
@@ -52,14 +52,15 @@ impl Points {
 
     fn nearest(
         &self,
-        collection: &str,
+        collection: &Collection,
         query: &Query<'_>,
         only: &Only,
         limit: usize,
     ) -> Result<Vec<Found>> {
-        let table = names::chunks(collection);
-        let asked = (query.vector, limit);
-        let rows = self.call(|engine| engine.nearest(&table, asked, only, query.exact))?;
+        let table = names::chunks(&collection.name);
+        let (vector, exact, made) = (query.vector, query.exact, &collection.provenance);
+        let near = Near { vector, limit, exact, made };
+        let rows = self.call(|engine| engine.nearest(&table, &near, only))?;
         Ok(rows.into_iter().map(|(score, row)| Found::new(score, row)).collect())
     }
 

@@ -76,3 +76,4 @@ fn address(server: &Server) -> Address {
 
 mod chroma;
 mod postgres;
+mod qdrant;
