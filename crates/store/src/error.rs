@@ -41,10 +41,10 @@ pub enum Error {
         known: i32,
     },
     /// Another process writes.
-    #[error("another kokeshi process is writing to {path}; nothing was changed")]
+    #[error("another kokeshi process is writing to {store}; nothing was changed")]
     Busy {
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        store: String,
     },
     /// No space is left for the file.
     #[error("no space is left for {path}; everything written before this batch is kept")]
@@ -53,24 +53,24 @@ pub enum Error {
         path: PathBuf,
     },
     /// No collection of that name.
-    #[error("there is no collection `{name}` in {path}; there is {known}")]
+    #[error("there is no collection `{name}` in {store}; there is {known}")]
     UnknownCollection {
         /// What was asked for.
         name: String,
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        store: String,
         /// The names that exist, for people.
         known: String,
     },
     /// The name is taken.
-    #[error("`{name}` is already a {kind} in {path}")]
+    #[error("`{name}` is already a {kind} in {store}")]
     Taken {
         /// The name.
         name: String,
         /// `collection` or `alias`.
         kind: &'static str,
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        store: String,
     },
     /// Vectors of two kinds would be mixed.
     #[error("collection `{collection}` cannot take vectors of another kind: {differences}")]
@@ -87,6 +87,56 @@ pub enum Error {
         found: usize,
         /// The collection's.
         wanted: usize,
+    },
+    /// An address that leads to no store.
+    #[error("{address} is no address of a store: {reason}")]
+    Address {
+        /// The address, without its password.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody answers.
+    #[error("{store} does not answer: {reason}")]
+    Unreachable {
+        /// The store.
+        store: String,
+        /// What was tried, and how it failed.
+        reason: String,
+    },
+    /// The server takes neither this user nor this password.
+    #[error("{store} refuses the user or the password: {reason}")]
+    Refused {
+        /// The store.
+        store: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// The server lacks what vectors need.
+    #[error("{store} cannot hold vectors: {reason}")]
+    Unprepared {
+        /// The store.
+        store: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// The engine has no such thing.
+    #[error("{store} has no {wanted}; it has {known}")]
+    Unsupported {
+        /// The store.
+        store: String,
+        /// What was asked for.
+        wanted: String,
+        /// What there is instead.
+        known: String,
+    },
+    /// The server refused for another reason.
+    #[error("{store}: {reason}")]
+    Server {
+        /// The store.
+        store: String,
+        /// What was tried, and what the server says.
+        reason: String,
     },
     /// A pattern or filter that cannot be read.
     #[error("{0}")]
@@ -122,13 +172,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of a store that has collections of other `names` only.
+    pub(crate) fn unknown_collection<'a>(
+        name: &str,
+        store: String,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
+        Self::UnknownCollection { name: name.to_owned(), store, known }
+    }
+
     /// Turns what SQLite says of `path` into what people can act on.
     pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self + Copy + '_ {
         move |source| {
             let path = path.to_owned();
             match source.sqlite_error_code() {
                 Some(ErrorCode::DiskFull) => Self::Full { path },
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    Self::Busy { store: path.display().to_string() }
+                }
                 Some(ErrorCode::NotADatabase) => {
                     Self::Foreign { path, reason: "it is no SQLite file".to_owned() }
                 }
@@ -154,6 +217,20 @@ impl Error {
                 "index into a collection of its own with --collection NAME, or remove `{collection}` \
                  with `kokeshi forget --collection {collection} --all` and index again"
             ),
+            Self::Address { .. } => "a store is a file, postgres://USER@HOST/DATABASE, \
+                 qdrant://HOST:6333, milvus://HOST:19530 or chroma://HOST:8000"
+                .to_owned(),
+            Self::Unreachable { .. } => {
+                "is the server running, and are its host and port right?".to_owned()
+            }
+            Self::Refused { .. } => {
+                "write them into the address, SCHEME://USER:PASSWORD@HOST, which the variable \
+                 KOKESHI_STORE can hold"
+                    .to_owned()
+            }
+            Self::Unprepared { .. } => "install pgvector 0.7 or newer on the server, and let an \
+                 administrator run `CREATE EXTENSION vector` in this database"
+                .to_owned(),
             _ => return None,
         })
     }

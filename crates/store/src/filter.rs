@@ -1,6 +1,7 @@
 //! Which chunks a search looks at.
 
 use crate::error::{Error, Result};
+use crate::terms;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::{Map, Value};
 use std::str::FromStr;
@@ -47,6 +48,17 @@ impl Filter {
     /// Whether metadata matter.
     pub(crate) fn reads_metadata(&self) -> bool {
         !self.conditions.is_empty()
+    }
+
+    /// Whether paths matter.
+    pub(crate) fn reads_paths(&self) -> bool {
+        self.only.is_some() || self.never.is_some() || !self.below.is_empty()
+    }
+
+    /// Terms that every chunk has for which the conditions hold; `None` if none can.
+    pub(crate) fn terms(&self) -> Option<Vec<String>> {
+        let equal = self.conditions.iter().filter(|one| one.relation == Relation::Equal);
+        equal.map(|condition| terms::term(&condition.key, &condition.value)).collect()
     }
 
     pub(crate) fn matches_path(&self, path: &str) -> bool {

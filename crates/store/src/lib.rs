@@ -7,19 +7,27 @@
 //! Search scans every vector with the kernels of `kokeshi_kernels::scan`; with [`Codes`], it scans
 //! those instead and computes the exact score of a short list.
 
+mod address;
 mod error;
 mod filter;
 mod fusion;
+mod points;
+mod postgres;
 mod provenance;
 mod record;
+mod retry;
 mod sqlite;
 mod storage;
+mod terms;
 mod words;
 
+pub use address::{Address, Url};
 pub use error::{Error, Result};
 pub use filter::{Condition, Filter};
 pub use fusion::rank_share;
 pub use provenance::Provenance;
-pub use record::{Chunk, Collection, Counts, Document, Entry, Hit, Part, Place, Query, Store};
-pub use sqlite::{Lock, Sqlite};
+pub use record::{
+    Chunk, Collection, Counts, Document, Entry, Hit, Lock, Part, Place, Query, Store,
+};
+pub use sqlite::Sqlite;
 pub use storage::{Codes, Storage};

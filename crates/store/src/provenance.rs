@@ -1,7 +1,10 @@
 //! Where the vectors of a collection come from.
 
 use crate::error::{Error, Result};
+use crate::record::Document;
 use crate::storage::{Codes, Storage};
+use serde_json::{Value, json};
+use std::str::FromStr;
 
 /// Everything that makes vectors comparable. Two sets of vectors belong into one collection only if
 /// all of it is equal.
@@ -50,6 +53,81 @@ impl Provenance {
 
     /// # Errors
     ///
+    /// [`Error::Width`] if a vector has not the collection's dimensions.
+    pub(crate) fn check_width(&self, found: usize) -> Result<()> {
+        let wanted = self.dimensions;
+        if found == wanted { Ok(()) } else { Err(Error::Width { found, wanted }) }
+    }
+
+    /// As [`Self::check_width`], of every chunk.
+    pub(crate) fn check_widths(&self, documents: &[Document]) -> Result<()> {
+        let mut chunks = documents.iter().flat_map(|document| &document.chunks);
+        chunks.try_for_each(|chunk| self.check_width(chunk.vector.len()))
+    }
+
+    /// As engines keep it.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "model": self.model,
+            "revision": self.revision,
+            "passage_task": self.passage_task,
+            "query_task": self.query_task,
+            "dimensions": self.dimensions,
+            "normalised": self.normalised,
+            "chunking": self.chunking,
+            "late": self.late,
+            "storage": self.storage.name(),
+            "codes": self.codes.map(|codes| codes.to_string()),
+        })
+    }
+
+    /// What [`Self::to_json`] wrote; `None` if it is something else.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        Some(Self {
+            model: text("model")?,
+            revision: text("revision")?,
+            passage_task: text("passage_task"),
+            query_task: text("query_task"),
+            dimensions: value["dimensions"].as_u64()? as usize,
+            normalised: value["normalised"].as_bool()?,
+            chunking: text("chunking")?,
+            late: value["late"].as_bool()?,
+            storage: Storage::from_str(value["storage"].as_str()?).ok()?,
+            codes: text("codes").map(|codes| codes.parse()).transpose().ok()?,
+        })
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if `store` can write vectors in none but the ways `storages`, and has
+    /// short lists only by `codes`.
+    pub(crate) fn check_storable(
+        &self,
+        store: &str,
+        storages: &[Storage],
+        codes: &[Storage],
+    ) -> Result<()> {
+        let names = |ways: &[Storage]| {
+            let names: Vec<_> = ways.iter().map(|way| format!("`{way}`")).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        let refused = |wanted: String, known: String| {
+            Err(Error::Unsupported { store: store.to_owned(), wanted, known })
+        };
+        if !storages.contains(&self.storage) {
+            return refused(format!("vectors stored as `{}`", self.storage), names(storages));
+        }
+        match self.codes {
+            Some(made) if !codes.contains(&made.storage) || made.dimensions.is_some() => {
+                refused(format!("short lists by `{made}`"), names(codes))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// # Errors
+    ///
     /// [`Error::Mixed`] if vectors of `other` must not be added to `collection`, which has `self`.
     pub fn check_same(&self, collection: &str, other: &Self) -> Result<()> {
         let differs = |side: &Self| Self { model: String::new(), ..side.clone() };
@@ -90,6 +168,15 @@ mod tests {
     fn the_same_weights_under_another_name_are_the_same() {
         let moved = Provenance { model: "/models/starter".to_owned(), ..provenance() };
         assert!(provenance().check_same("notes", &moved).is_ok());
+    }
+
+    #[test]
+    fn what_engines_keep_is_read_back() {
+        let all = Provenance { codes: "int8:64".parse().ok(), ..provenance() };
+        for one in [all, Provenance { passage_task: None, ..provenance() }] {
+            assert_eq!(Provenance::from_json(&one.to_json()), Some(one));
+        }
+        assert_eq!(Provenance::from_json(&serde_json::json!({"model": "starter"})), None);
     }
 
     #[test]

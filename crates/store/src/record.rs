@@ -1,10 +1,14 @@
 //! What goes into a store, what comes out, and the trait between.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::provenance::Provenance;
+use crate::storage::Storage;
 use serde_json::{Map, Value};
+use std::any::Any;
+use std::collections::HashSet;
 use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A document with all its chunks.
 #[derive(Clone, Debug)]
@@ -103,6 +107,22 @@ pub struct Query<'a> {
     pub exact: bool,
 }
 
+impl Query<'_> {
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if words are asked for, which `store` does not search by.
+    pub(crate) fn refuse_words(&self, store: &str) -> Result<()> {
+        match self.words {
+            None => Ok(()),
+            Some(_) => Err(Error::Unsupported {
+                store: store.to_owned(),
+                wanted: "search by words".to_owned(),
+                known: "search by meaning alone, without --hybrid".to_owned(),
+            }),
+        }
+    }
+}
+
 /// A hit's share in one ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Part {
@@ -135,8 +155,64 @@ pub struct Hit {
     pub metadata: Map<String, Value>,
 }
 
+/// `documents` without those that another one of the same path follows.
+pub(crate) fn latest(documents: &[Document]) -> Vec<&Document> {
+    let mut seen = HashSet::new();
+    let mut latest: Vec<&Document> =
+        documents.iter().rev().filter(|document| seen.insert(&document.path)).collect();
+    latest.reverse();
+    latest
+}
+
+/// The metadata of a document with those of a chunk, which go first.
+pub(crate) fn merged(
+    mut document: Map<String, Value>,
+    chunk: Map<String, Value>,
+) -> Map<String, Value> {
+    document.extend(chunk);
+    document
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    age.as_secs().cast_signed()
+}
+
+/// The right to write to a store for longer than a call. It ends when this is dropped, or with the
+/// process, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _held: Box<dyn Any>,
+}
+
+impl Lock {
+    /// The lock that lasts as long as `held` does.
+    pub(crate) fn holding(held: impl Any) -> Self {
+        Self { _held: Box::new(held) }
+    }
+}
+
 /// An engine that holds collections. A name may be that of a collection or an alias.
+///
+/// What a call writes has been written when it returns, and the same call again changes nothing:
+/// documents have their paths for ids, and chunks their document and number. Calls that fail for a
+/// reason that may pass, such as a server that starts again, are repeated a few times.
 pub trait Store {
+    /// What it is and where it lies, for people: without a password.
+    fn name(&self) -> String;
+
+    /// How it can store vectors, its default first.
+    fn storages(&self) -> &'static [Storage];
+
+    /// Keeps others that ask for it from writing. An engine that has no locks gives one to
+    /// everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`](crate::Error::Busy) if another process has it.
+    fn lock(&self) -> Result<Lock>;
+
     /// All collections, by name.
     ///
     /// # Errors
@@ -147,7 +223,8 @@ pub trait Store {
     /// The collection that `name` leads to, if there is one.
     fn collection(&self, name: &str) -> Result<Option<Collection>>;
 
-    /// Makes an empty collection. Fails if the name is taken.
+    /// Makes an empty collection. Fails if the name is taken, or if the engine cannot store such
+    /// vectors.
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()>;
 
     /// Removes a collection, what is in it, and its aliases.
@@ -156,7 +233,9 @@ pub trait Store {
     /// Lets `alias` lead to `collection` from now on, in one step for all readers.
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()>;
 
-    /// Adds documents, replacing those with the same paths: all of them or none.
+    /// Adds documents, replacing those with the same paths. An engine with transactions writes all
+    /// of them or none; another one marks a document that it has not written to its end with an
+    /// empty hash.
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()>;
 
     /// Removes the documents at `paths`, and returns how many there were.
@@ -170,4 +249,31 @@ pub trait Store {
 
     /// How much there is.
     fn count(&self, collection: &str) -> Result<Counts>;
+
+    /// Remembers that the files of documents were seen as they are: path, time of change, size.
+    fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()>;
+
+    /// Paths that were indexed into a collection, each with its options as JSON.
+    fn roots(&self, collection: &str) -> Result<Vec<(String, String)>>;
+
+    /// Remembers that `path` was indexed with `options`.
+    fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()>;
+
+    /// Forgets that `path` was indexed, and says whether it was.
+    fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool>;
+
+    /// What was noted under `key`, if the engine keeps notes of this machine.
+    fn note(&self, _key: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Notes `value` under `key`, a sentence that says what it is.
+    fn set_note(&self, _key: &str, _value: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Says that a run of changes has ended: time to put files and indexes in order.
+    fn finish(&mut self, _collection: &str) -> Result<()> {
+        Ok(())
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Development only: a missing or malformed fixture is a panic that names it.
 
+pub mod servers;
+
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::HashMap;

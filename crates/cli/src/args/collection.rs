@@ -4,15 +4,16 @@ use super::DeviceArguments;
 use crate::collection::DEFAULT;
 use crate::collection::settings::Cutting;
 use clap::{ArgAction, Args, ValueEnum};
-use kokeshi_store::{Codes, Condition, Storage};
+use kokeshi_store::{Address, Codes, Condition, Storage};
 use std::path::PathBuf;
 
 /// Which collection of which store.
 #[derive(Args, Debug)]
 pub(crate) struct CollectionArguments {
-    /// The store's file. Without it: `.kokeshi/index.db` in the indexed folder or in one above
-    #[arg(long, value_name = "FILE")]
-    pub(crate) store: Option<PathBuf>,
+    /// The store's file, or a server: `postgres://…`, `qdrant://…`, `milvus://…`, `chroma://…`.
+    /// Without it: `.kokeshi/index.db` in the indexed folder or in one above
+    #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
+    pub(crate) store: Option<Address>,
     /// A collection of the store, or an alias; one store may hold several, each with a model of its
     /// own
     #[arg(long, value_name = "NAME", default_value = DEFAULT)]
@@ -124,9 +125,9 @@ pub(crate) struct SearchArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArguments {
-    /// The store's file. Without it: `.kokeshi/index.db` in this folder or in one above
-    #[arg(long, value_name = "FILE")]
-    pub(crate) store: Option<PathBuf>,
+    /// The store's file or server. Without it: `.kokeshi/index.db` in this folder or in one above
+    #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
+    pub(crate) store: Option<Address>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -9,8 +9,7 @@ use crate::meter::Meter;
 use crate::printer::Printer;
 use anyhow::Context;
 use kokeshi::{Embedded, Input, Options};
-use kokeshi_store::{Chunk, Document, Sqlite, Store};
-use std::path::Path;
+use kokeshi_store::{Address, Chunk, Document};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -57,8 +56,8 @@ pub(crate) fn run(
     thread::scope(|scope| {
         let outcomes = reading::start(scope, plan.tasks, cutting, &opened.model, stop);
         let (to_writer, changes) = sync_channel(1);
-        let (file, name) = (place.file.clone(), opened.name.clone());
-        let writer = scope.spawn(move || write(&file, &name, &changes));
+        let (address, name) = (place.store.clone(), opened.name.clone());
+        let writer = scope.spawn(move || write(&address, &name, &changes));
         let mut run = Run { opened, report, meter, to_writer, size: FIRST_BATCH };
         let embedded = run.remove(gone).and_then(|()| run.embed_all(&outcomes, stop));
         let Run { report, to_writer, .. } = run;
@@ -78,8 +77,8 @@ enum Change {
 }
 
 /// Writes what comes, with a connection of its own.
-fn write(file: &Path, collection: &str, changes: &Receiver<Change>) -> anyhow::Result<()> {
-    let mut store = Sqlite::open(file)?;
+fn write(address: &Address, collection: &str, changes: &Receiver<Change>) -> anyhow::Result<()> {
+    let mut store = address.open()?;
     for change in changes {
         match change {
             Change::Upsert(documents) => store.upsert(collection, &documents)?,
@@ -87,7 +86,7 @@ fn write(file: &Path, collection: &str, changes: &Receiver<Change>) -> anyhow::R
             Change::Remove(names) => drop(store.remove(collection, &names)?),
         }
     }
-    store.checkpoint()?;
+    store.finish(collection)?;
     Ok(())
 }
 

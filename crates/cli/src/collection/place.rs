@@ -2,17 +2,17 @@
 
 use crate::failure::hinted;
 use anyhow::Context;
-use kokeshi_store::Sqlite;
+use kokeshi_store::{Address, Store};
 use std::path::{Path, PathBuf};
 
 /// The folder of a store that was not given by name, and its file there.
 const FOLDER: &str = ".kokeshi";
 const FILE: &str = "index.db";
 
-/// The file of a store, and the folder that names of documents start from.
+/// Where a store is, and the folder that names of documents start from.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) file: PathBuf,
+    pub(crate) store: Address,
     /// `None` for a store that was given by name: its documents have absolute paths.
     root: Option<PathBuf>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Place {
 impl Place {
     /// The store to index `paths` into: `store`, or the one at or above the first path that has
     /// been indexed before, or a new one in the folder that holds them all.
-    pub(crate) fn to_index(store: Option<&Path>, paths: &[PathBuf]) -> anyhow::Result<Self> {
+    pub(crate) fn to_index(store: Option<&Address>, paths: &[PathBuf]) -> anyhow::Result<Self> {
         if let Some(store) = store {
             return Self::named(store);
         }
@@ -38,7 +38,7 @@ impl Place {
     }
 
     /// An existing store: `store`, or the one at or above `near` or the current folder.
-    pub(crate) fn to_search(store: Option<&Path>, near: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn to_search(store: Option<&Address>, near: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(store) = store {
             return Self::named(store);
         }
@@ -51,12 +51,15 @@ impl Place {
         })
     }
 
-    fn named(store: &Path) -> anyhow::Result<Self> {
+    fn named(store: &Address) -> anyhow::Result<Self> {
+        let Address::File(path) = store else {
+            return Ok(Self { store: store.clone(), root: None });
+        };
         let file =
-            std::path::absolute(store).with_context(|| format!("no path: {}", store.display()))?;
+            std::path::absolute(path).with_context(|| format!("no path: {}", path.display()))?;
         let folder = file.parent().filter(|folder| folder.ends_with(FOLDER));
         let root = folder.and_then(Path::parent).and_then(|root| real(root).ok());
-        Ok(Self { file, root })
+        Ok(Self { store: Address::File(file), root })
     }
 
     fn above(path: &Path) -> Option<Self> {
@@ -65,12 +68,20 @@ impl Place {
     }
 
     fn below(root: PathBuf) -> Self {
-        Self { file: root.join(FOLDER).join(FILE), root: Some(root) }
+        Self { store: Address::File(root.join(FOLDER).join(FILE)), root: Some(root) }
     }
 
     /// Opens the store, which must exist.
-    pub(crate) fn open(&self) -> anyhow::Result<Sqlite> {
-        Ok(Sqlite::open(&self.file)?)
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Store>> {
+        Ok(self.store.open()?)
+    }
+
+    /// The file, if the store is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.store {
+            Address::File(path) => Some(path),
+            Address::Server(_) => None,
+        }
     }
 
     /// What the store calls the real path `path`; `None` if it is not in UTF-8.
@@ -127,7 +138,7 @@ mod tests {
         let file = |paths: &[&str]| {
             let paths: Vec<_> = paths.iter().map(|path| root.join(path)).collect();
             let place = Place::to_index(None, &paths).expect("a place");
-            place.file.strip_prefix(&root).expect("below").to_owned()
+            place.file().expect("a file").strip_prefix(&root).expect("below").to_owned()
         };
         assert_eq!(file(&["a/b"]), Path::new("a/b/.kokeshi/index.db"));
         assert_eq!(file(&["a/b/x.md"]), Path::new("a/b/.kokeshi/index.db"));

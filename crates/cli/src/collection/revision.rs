@@ -2,7 +2,7 @@
 
 use crate::selection::Place;
 use anyhow::Context;
-use kokeshi_store::Sqlite;
+use kokeshi_store::Store;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 
 /// The revision of a snapshot in the hub's cache, or a hash of everything that decides vectors.
 /// Hashes of files are remembered in `store` for as long as the files do not change.
-pub(super) fn of(place: &Place, store: &Sqlite) -> anyhow::Result<String> {
+pub(super) fn of(place: &Place, store: &dyn Store) -> anyhow::Result<String> {
     revision(place, |file| of_file(file, store))
 }
 
@@ -71,7 +71,7 @@ fn of_folder(
     Ok(shown(&hash.finalize()))
 }
 
-fn of_file(file: &Path, store: &Sqlite) -> anyhow::Result<String> {
+fn of_file(file: &Path, store: &dyn Store) -> anyhow::Result<String> {
     let failed = || format!("cannot read {}", file.display());
     let metadata = fs::metadata(file).with_context(failed)?;
     let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn a_folder_has_another_revision_when_a_file_of_it_changes() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Sqlite::create(&folder.path().join("store/index.db")).expect("a store");
+        let store =
+            kokeshi_store::Sqlite::create(&folder.path().join("store/index.db")).expect("a store");
         let path = |name: &str| folder.path().join(name);
         let revision = || of_folder(folder.path(), |file| of_file(file, &store));
         fs::write(path("config.json"), "{}").expect("a file");

@@ -5,9 +5,8 @@ use crate::args::{CollectionArguments, DeviceArguments, VectorArguments};
 use crate::failure::hinted;
 use crate::selection::{self, Loader};
 use kokeshi::{Chunking, Model};
-use kokeshi_store::{Collection, Provenance, Sqlite, Storage, Store};
+use kokeshi_store::{Collection, Provenance, Storage, Store};
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -63,7 +62,7 @@ pub(crate) struct Opened {
 /// The collection that `arguments` name, made if there is none, with its model. What is not said
 /// stays as the collection has it.
 pub(crate) fn to_index(
-    store: &mut Sqlite,
+    store: &mut dyn Store,
     arguments: &CollectionArguments,
     vectors: &VectorArguments,
     device: &DeviceArguments,
@@ -92,7 +91,10 @@ pub(crate) fn to_index(
             .or(old.map(|old| old.chunking.clone()))
             .unwrap_or_else(|| Cutting::default().to_string()),
         late: vectors.late_chunking.or(old.map(|old| old.late)).unwrap_or(true),
-        storage: vectors.storage.or(old.map(|old| old.storage)).unwrap_or(Storage::F16),
+        storage: (vectors.storage)
+            .or(old.map(|old| old.storage))
+            .or(store.storages().first().copied())
+            .unwrap_or(Storage::F16),
         codes: vectors.shortlist.or(old.and_then(|old| old.codes)),
     };
     let name = match found {
@@ -119,7 +121,7 @@ fn check_dimensions(model: &Model, dimensions: usize) -> anyhow::Result<()> {
 
 /// The collection that `arguments` name, with its model as it was.
 pub(crate) fn to_search(
-    store: &Sqlite,
+    store: &dyn Store,
     collection: &str,
     device: &DeviceArguments,
 ) -> anyhow::Result<Opened> {
@@ -140,17 +142,13 @@ pub(crate) fn to_search(
 }
 
 /// The collection that `name` leads to.
-pub(crate) fn known(store: &Sqlite, name: &str) -> anyhow::Result<Collection> {
+pub(crate) fn known(store: &dyn Store, name: &str) -> anyhow::Result<Collection> {
     if let Some(found) = store.collection(name)? {
         return Ok(found);
     }
     // Counting names the collections that there are.
     store.count(name)?;
-    Err(anyhow::anyhow!("there is no collection `{name}` in {}", shown(store.path())))
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+    Err(anyhow::anyhow!("there is no collection `{name}` in {}", store.name()))
 }
 
 #[cfg(test)]

@@ -5,15 +5,15 @@ use crate::collection::place::{Place, is_below};
 use crate::failure::hinted;
 use crate::layout::counted;
 use crate::printer::Printer;
-use kokeshi_store::{Lock, Sqlite, Store};
+use kokeshi_store::Store;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub(crate) fn run(arguments: &ForgetArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let near = arguments.paths.first().and_then(|path| existing(path));
-    let place = Place::to_search(arguments.collection.store.as_deref(), near.as_deref())?;
+    let place = Place::to_search(arguments.collection.store.as_ref(), near.as_deref())?;
     let mut store = place.open()?;
-    let _lock = Lock::take(&place.file)?;
+    let _lock = store.lock()?;
     let collection = &arguments.collection.collection;
     if arguments.all {
         let count = store.count(collection)?.documents;
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &ForgetArguments, printer: &Printer) -> anyhow::Res
             .note(&format!("removed collection `{collection}` ({})", counted(count, "document")));
         return Ok(ExitCode::SUCCESS);
     }
-    let removed = paths(&mut store, &place, collection, &arguments.paths, printer)?;
+    let removed = paths(&mut *store, &place, collection, &arguments.paths, printer)?;
     printer.note(&format!("removed {} from `{collection}`", counted(removed, "document")));
     Ok(ExitCode::SUCCESS)
 }
@@ -34,7 +34,7 @@ fn existing(path: &Path) -> Option<PathBuf> {
 }
 
 fn paths(
-    store: &mut Sqlite,
+    store: &mut dyn Store,
     place: &Place,
     collection: &str,
     paths: &[PathBuf],

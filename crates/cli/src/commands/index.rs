@@ -10,7 +10,7 @@ use crate::layout::counted;
 use crate::printer::Printer;
 use anyhow::Context;
 use kokeshi_documents::WalkOptions;
-use kokeshi_store::{Lock, Sqlite, Store};
+use kokeshi_store::{Lock, Store};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Resu
 /// A collection that may be written to, and what belongs into it.
 pub(super) struct Indexing {
     place: Place,
-    store: Sqlite,
+    store: Box<dyn Store>,
     opened: Opened,
     roots: Vec<(PathBuf, WalkOptions)>,
     _lock: Lock,
@@ -41,7 +41,7 @@ pub(super) struct Indexing {
 impl Indexing {
     /// Opens the store and the collection, or makes them.
     pub(super) fn begin(arguments: &IndexArguments) -> anyhow::Result<Self> {
-        let (paths, store) = (&arguments.paths, arguments.collection.store.as_deref());
+        let (paths, store) = (&arguments.paths, arguments.collection.store.as_ref());
         let place = match paths.is_empty() {
             true => Place::to_search(store, None)?,
             false => {
@@ -49,11 +49,11 @@ impl Indexing {
                 Place::to_index(store, paths)?
             }
         };
-        let mut store = if paths.is_empty() { place.open()? } else { Sqlite::create(&place.file)? };
-        let lock = Lock::take(&place.file)?;
+        let mut store = if paths.is_empty() { place.open()? } else { place.store.create()? };
+        let lock = store.lock()?;
         let (vectors, device) = (&arguments.vectors, &arguments.device);
-        let opened = settings::to_index(&mut store, &arguments.collection, vectors, device)?;
-        let roots = remember(&mut store, &place, &opened, paths, &arguments.walk)?;
+        let opened = settings::to_index(&mut *store, &arguments.collection, vectors, device)?;
+        let roots = remember(&mut *store, &place, &opened, paths, &arguments.walk)?;
         Ok(Self { place, store, opened, roots, _lock: lock })
     }
 
@@ -98,7 +98,7 @@ pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
 
 /// The paths to index and how, after they were noted in the store for the next time.
 fn remember(
-    store: &mut Sqlite,
+    store: &mut dyn Store,
     place: &Place,
     opened: &Opened,
     paths: &[PathBuf],
@@ -183,7 +183,7 @@ fn tell(report: &Report, place: &Place, start: Instant, printer: &Printer) {
             parts.push(format!("{count} {what}"));
         }
     }
-    printer.note(&format!("{}: {}", place.file.display(), parts.join("; ")));
+    printer.note(&format!("{}: {}", place.store, parts.join("; ")));
     if report.stopped {
         printer.note("stopped: what was indexed is kept; run the command again to go on");
     }

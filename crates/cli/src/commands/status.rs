@@ -7,7 +7,7 @@ use crate::collection::place::Place;
 use crate::collection::plan::Plan;
 use crate::layout::counted;
 use crate::printer::Printer;
-use kokeshi_store::{Collection, Counts, Sqlite, Store};
+use kokeshi_store::{Collection, Counts, Store};
 use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -25,12 +25,12 @@ struct State {
 }
 
 pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let place = Place::to_search(arguments.store.as_deref(), None)?;
+    let place = Place::to_search(arguments.store.as_ref(), None)?;
     let store = place.open()?;
     let states =
-        store.collections()?.into_iter().map(|collection| state(&store, &place, collection));
+        store.collections()?.into_iter().map(|collection| state(&*store, &place, collection));
     let states = states.collect::<anyhow::Result<Vec<_>>>()?;
-    let size = std::fs::metadata(&place.file)?.len();
+    let size = place.file().map(std::fs::metadata).transpose()?.map(|file| file.len());
     let text = match arguments.json {
         true => json_of(&place, size, &states)?,
         false => text_of(&place, size, &states),
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(store: &Sqlite, place: &Place, collection: Collection) -> anyhow::Result<State> {
+fn state(store: &dyn Store, place: &Place, collection: Collection) -> anyhow::Result<State> {
     let (mut roots, mut changed, mut gone) = (Vec::new(), 0, 0);
     for (root, options) in store.roots(&collection.name)? {
         let entries = store.list(&collection.name)?;
@@ -53,8 +53,9 @@ fn state(store: &Sqlite, place: &Place, collection: Collection) -> anyhow::Resul
     Ok(State { collection, counts, roots, changed, gone })
 }
 
-fn text_of(place: &Place, size: u64, states: &[State]) -> String {
-    let mut text = format!("{}: {}\n", place.file.display(), bytes::shown(size));
+fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
+    let size = size.map_or_else(String::new, |size| format!(": {}", bytes::shown(size)));
+    let mut text = format!("{}{size}\n", place.store);
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
@@ -95,7 +96,7 @@ fn text_of(place: &Place, size: u64, states: &[State]) -> String {
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-fn json_of(place: &Place, size: u64, states: &[State]) -> anyhow::Result<String> {
+fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result<String> {
     let collections = states.iter().map(|State { collection, counts, roots, changed, gone }| {
         let made = &collection.provenance;
         json!({
@@ -120,6 +121,7 @@ fn json_of(place: &Place, size: u64, states: &[State]) -> anyhow::Result<String>
         })
     });
     let collections: Vec<_> = collections.collect();
-    let status = json!({ "store": place.file, "bytes": size, "collections": collections });
+    let status =
+        json!({ "store": place.store.to_string(), "bytes": size, "collections": collections });
     Ok(serde_json::to_string_pretty(&status)? + "\n")
 }

@@ -1,7 +1,7 @@
 //! `kokeshi index` and its kin: what is kept up to date, and what survives.
 
 use crate::{Place, Run, tiny_v3};
-use kokeshi_store::{Filter, Lock, Query, Sqlite, Store};
+use kokeshi_store::{Filter, Query, Sqlite, Store};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -33,7 +33,7 @@ fn age(place: &Place, name: &str) {
 
 /// What a run that went well said.
 #[track_caller]
-fn said(run: &Run) -> &str {
+pub(crate) fn said(run: &Run) -> &str {
     assert_eq!((run.status, run.text()), (Some(0), ""), "{}", run.stderr);
     &run.stderr
 }
@@ -43,7 +43,10 @@ fn store(place: &Place, file: &str) -> Sqlite {
 }
 
 /// Documents by path: their hash, and the texts of their chunks in order.
-fn content(store: &Sqlite, collection: &str) -> BTreeMap<String, (String, Vec<String>)> {
+pub(crate) fn content(
+    store: &dyn Store,
+    collection: &str,
+) -> BTreeMap<String, (String, Vec<String>)> {
     let found = store.collection(collection).expect("a store").expect("a collection");
     let mut content: BTreeMap<String, (String, Vec<String>)> = store
         .list(collection)
@@ -141,7 +144,7 @@ fn weights_that_changed_under_the_same_name_are_noticed() {
 fn two_writers_do_not_meet() {
     let place = notes();
     said(&place.run(["index", "notes"]));
-    let lock = Lock::take(&place.path("notes/.kokeshi/index.db")).expect("a lock");
+    let lock = store(&place, "notes/.kokeshi/index.db").lock().expect("a lock");
     for command in [&["index", "notes"][..], &["forget", "notes/ship.txt"]] {
         let run = place.run(command);
         let error = run.failure(1);
@@ -245,7 +248,7 @@ fn web_pages_tables_and_code_are_read_as_what_they_are() {
     assert_eq!(hits["hits"][0]["metadata"]["lang"], "fr");
 }
 
-fn start(place: &Place, arguments: &[&str]) -> Child {
+pub(crate) fn start(place: &Place, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_kokeshi"))
         .args(arguments)
         .current_dir(place.folder.path())
@@ -258,7 +261,7 @@ fn start(place: &Place, arguments: &[&str]) -> Child {
 }
 
 /// A text that differs with `seed`, of several chunks.
-fn essay(seed: u64) -> String {
+pub(crate) fn essay(seed: u64) -> String {
     let paragraph =
         |at: u64| format!("Paragraph {at} of essay {seed}: {}\n\n", "words go on. ".repeat(30));
     (0..5).map(paragraph).collect()

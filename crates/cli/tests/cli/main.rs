@@ -8,6 +8,7 @@ mod index;
 mod models;
 mod search;
 mod similarity;
+mod stores;
 mod threads;
 mod v2;
 

@@ -64,9 +64,13 @@ pub(super) fn insert(
     name: &str,
     provenance: &Provenance,
 ) -> rusqlite::Result<()> {
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let created = age.as_secs();
+    // An id may be used again after its collection was dropped. Whoever still has vectors of that
+    // one in memory must not take them for those of the new one.
+    let generation = i64::try_from(age.as_nanos()).unwrap_or(0);
     let codes = provenance.codes.map(|codes| codes.to_string());
-    let values: [&dyn ToSql; 12] = [
+    let values: [&dyn ToSql; 13] = [
         &name,
         &provenance.model,
         &provenance.revision,
@@ -79,10 +83,11 @@ pub(super) fn insert(
         &provenance.storage.name(),
         &codes,
         &created.cast_signed(),
+        &generation,
     ];
     let sql = "INSERT INTO collections (name, model, revision, passage_task, query_task, dimensions, \
-               normalised, chunking, late, storage, codes, created) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+               normalised, chunking, late, storage, codes, created, generation) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     connection.execute(sql, &values[..]).map(drop)
 }
 

@@ -10,11 +10,10 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use open::Lock;
-
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
-use crate::record::{Collection, Counts, Document, Entry, Hit, Query, Store};
+use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Store};
+use crate::storage::Storage;
 use kokeshi_kernels::Level;
 use kokeshi_kernels::threads::Threads;
 use matrix::Matrix;
@@ -134,6 +133,18 @@ impl fmt::Debug for Sqlite {
 }
 
 impl Store for Sqlite {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn storages(&self) -> &'static [Storage] {
+        &[Storage::F16, Storage::F32, Storage::Int8, Storage::Bits]
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        Ok(Lock::holding(open::lock(&self.path)?))
+    }
+
     fn collections(&self) -> Result<Vec<Collection>> {
         collections::all(&self.connection).map_err(Error::sqlite(&self.path))
     }
@@ -164,8 +175,8 @@ impl Store for Sqlite {
         self.write(|connection| {
             let (id, found) = self.known(collection)?;
             if collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
-                let path = self.path.clone();
-                return Err(Error::Taken { name: alias.to_owned(), kind: "collection", path });
+                let store = self.name();
+                return Err(Error::Taken { name: alias.to_owned(), kind: "collection", store });
             }
             drop(found);
             collections::set_alias(connection, alias, id).map_err(Error::sqlite(&self.path))
@@ -175,11 +186,7 @@ impl Store for Sqlite {
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
         self.write(|connection| {
             let (id, found) = self.known(collection)?;
-            let wanted = found.provenance.dimensions;
-            let chunks = documents.iter().flat_map(|document| &document.chunks);
-            if let Some(chunk) = chunks.into_iter().find(|chunk| chunk.vector.len() != wanted) {
-                return Err(Error::Width { found: chunk.vector.len(), wanted });
-            }
+            found.provenance.check_widths(documents)?;
             let written = documents::upsert(connection, id, &found.provenance, documents);
             written.map_err(Error::sqlite(&self.path))
         })
@@ -205,6 +212,48 @@ impl Store for Sqlite {
         let (id, _) = self.known(collection)?;
         documents::count(&self.connection, id).map_err(Error::sqlite(&self.path))
     }
+
+    fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            documents::set_seen(connection, id, seen).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn roots(&self, collection: &str) -> Result<Vec<(String, String)>> {
+        let (id, _) = self.known(collection)?;
+        collections::roots(&self.connection, id).map_err(Error::sqlite(&self.path))
+    }
+
+    fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            let set = collections::set_root(connection, id, path, options);
+            set.map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool> {
+        self.write(|connection| {
+            let (id, _) = self.known(collection)?;
+            collections::remove_root(connection, id, path).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn note(&self, key: &str) -> Result<Option<String>> {
+        let note = collections::note(&self.connection, key);
+        note.map_err(Error::sqlite(&self.path))
+    }
+
+    fn set_note(&self, key: &str, value: &str) -> Result<()> {
+        self.write(|connection| {
+            collections::set_note(connection, key, value).map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn finish(&mut self, _collection: &str) -> Result<()> {
+        self.checkpoint()
+    }
 }
 
 impl Sqlite {
@@ -215,84 +264,15 @@ impl Sqlite {
             return Ok(found);
         }
         let all = collections::all(&self.connection).map_err(fail)?;
-        let names: Vec<String> = all.iter().map(|found| format!("`{}`", found.name)).collect();
-        let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
-        Err(Error::UnknownCollection { name: name.to_owned(), path: self.path.clone(), known })
+        let names = all.iter().map(|found| found.name.as_str());
+        Err(Error::unknown_collection(name, self.name(), names))
     }
 
     fn refuse_taken(&self, name: &str) -> Result<()> {
         let found = collections::find(&self.connection, name).map_err(Error::sqlite(&self.path))?;
         found.map_or(Ok(()), |(_, found)| {
             let kind = if found.name == name { "collection" } else { "alias" };
-            Err(Error::Taken { name: name.to_owned(), kind, path: self.path.clone() })
-        })
-    }
-
-    /// What was noted under `key`.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite fails.
-    pub fn note(&self, key: &str) -> Result<Option<String>> {
-        let note = collections::note(&self.connection, key);
-        note.map_err(Error::sqlite(&self.path))
-    }
-
-    /// Notes `value` under `key`, a sentence that says what it is.
-    ///
-    /// # Errors
-    ///
-    /// If SQLite fails.
-    pub fn set_note(&self, key: &str, value: &str) -> Result<()> {
-        self.write(|connection| {
-            collections::set_note(connection, key, value).map_err(Error::sqlite(&self.path))
-        })
-    }
-
-    /// Remembers that the files of documents were seen as they are: path, time of change, size.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such collection, or SQLite fails.
-    pub fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {
-        self.write(|connection| {
-            let (id, _) = self.known(collection)?;
-            documents::set_seen(connection, id, seen).map_err(Error::sqlite(&self.path))
-        })
-    }
-
-    /// Paths that were indexed into a collection, each with its options as JSON.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such collection, or SQLite fails.
-    pub fn roots(&self, collection: &str) -> Result<Vec<(String, String)>> {
-        let (id, _) = self.known(collection)?;
-        collections::roots(&self.connection, id).map_err(Error::sqlite(&self.path))
-    }
-
-    /// Remembers that `path` was indexed with `options`.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such collection, or SQLite fails.
-    pub fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()> {
-        self.write(|connection| {
-            let (id, _) = self.known(collection)?;
-            let set = collections::set_root(connection, id, path, options);
-            set.map_err(Error::sqlite(&self.path))
-        })
-    }
-
-    /// Forgets that `path` was indexed.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such collection, or SQLite fails.
-    pub fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool> {
-        self.write(|connection| {
-            let (id, _) = self.known(collection)?;
-            collections::remove_root(connection, id, path).map_err(Error::sqlite(&self.path))
+            Err(Error::Taken { name: name.to_owned(), kind, store: self.name() })
         })
     }
 }

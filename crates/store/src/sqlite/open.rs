@@ -104,30 +104,21 @@ fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("COMMIT")
 }
 
-/// The right to write to a store for longer than a transaction, released when it is dropped or when
-/// the process ends, however it ends.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// Takes the lock of the store at `path`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Busy`] if another process has it.
-    pub fn take(path: &Path) -> Result<Self> {
-        let lock = lock_path(path);
-        let failed = |source| Error::Io { action: "lock", path: lock.clone(), source };
-        let mut options = OpenOptions::new();
-        let file = options.create(true).write(true).truncate(false).open(&lock).map_err(failed)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
-            // Some network file systems have no locks; SQLite's own transactions still hold.
-            Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(failed(e)),
-            _ => Ok(Self { _file: file }),
-        }
+/// Takes the lock of the store at `path`: of the file beside it.
+///
+/// # Errors
+///
+/// [`Error::Busy`] if another process has it.
+pub(super) fn lock(path: &Path) -> Result<File> {
+    let lock = lock_path(path);
+    let failed = |source| Error::Io { action: "lock", path: lock.clone(), source };
+    let mut options = OpenOptions::new();
+    let file = options.create(true).write(true).truncate(false).open(&lock).map_err(failed)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { store: path.display().to_string() }),
+        // Some network file systems have no locks; SQLite's own transactions still hold.
+        Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(failed(e)),
+        _ => Ok(file),
     }
 }
 

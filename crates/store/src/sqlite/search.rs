@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::fuse;
 use crate::provenance::Provenance;
-use crate::record::{Hit, Part, Place, Query};
+use crate::record::{Hit, Part, Place, Query, Store};
 use crate::storage::Probe;
 use crate::words;
 use rusqlite::params;
@@ -34,17 +34,15 @@ impl Sqlite {
                 return Ok(hits);
             }
         }
-        Err(Error::Busy { path: self.path.clone() })
+        Err(Error::Busy { store: self.name() })
     }
 
     /// `None` if another process wrote while this one read.
     fn search_once(&self, collection: &str, query: &Query<'_>) -> Result<Option<Vec<Hit>>> {
         let fail = Error::sqlite(&self.path);
         let (id, found) = self.known(collection)?;
-        let (provenance, wanted) = (&found.provenance, found.provenance.dimensions);
-        if query.vector.len() != wanted {
-            return Err(Error::Width { found: query.vector.len(), wanted });
-        }
+        let provenance = &found.provenance;
+        provenance.check_width(query.vector.len())?;
         let only = match query.filter.is_empty() {
             true => None,
             false => Some(self.counting(id, query.filter).map_err(fail)?),

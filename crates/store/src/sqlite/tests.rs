@@ -266,10 +266,10 @@ fn files_of_others_and_of_newer_versions_are_refused() {
 
 #[test]
 fn one_process_at_a_time_holds_the_lock() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("index.db");
-    let lock = Lock::take(&path).expect("a lock");
-    assert!(matches!(Lock::take(&path), Err(Error::Busy { .. })));
+    let (folder, store) = store(Storage::F16, None);
+    let other = Sqlite::open(&folder.path().join("index.db")).expect("a store");
+    let lock = store.lock().expect("a lock");
+    assert!(matches!(other.lock(), Err(Error::Busy { .. })));
     drop(lock);
-    Lock::take(&path).expect("the lock is free again");
+    other.lock().expect("the lock is free again");
 }

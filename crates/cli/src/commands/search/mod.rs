@@ -27,12 +27,12 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
         return Err(hinted("the query is empty", "say what to look for"));
     }
     let place = Place::to_search(
-        arguments.collection.store.as_deref(),
+        arguments.collection.store.as_ref(),
         arguments.within.first().map(std::path::PathBuf::as_path),
     )?;
     let filter = filter(arguments, &place)?;
     let store = place.open()?;
-    let opened = settings::to_search(&store, &arguments.collection.collection, &arguments.device)?;
+    let opened = settings::to_search(&*store, &arguments.collection.collection, &arguments.device)?;
     let vector = embedded(&opened, &arguments.query)?;
     let limit = match arguments.files_with_matches {
         true => arguments.limit.saturating_mul(CHUNKS_A_FILE),
@@ -60,13 +60,13 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
         }
     }
     if !found && !arguments.json {
-        printer.note(nothing(&store, &opened)?);
+        printer.note(nothing(&*store, &opened)?);
     }
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Why there is no hit.
-fn nothing(store: &impl Store, opened: &Opened) -> anyhow::Result<&'static str> {
+fn nothing(store: &dyn Store, opened: &Opened) -> anyhow::Result<&'static str> {
     let empty = store.count(&opened.name)?.chunks == 0;
     Ok(if empty { "nothing is indexed yet" } else { "nothing found that meets the conditions" })
 }

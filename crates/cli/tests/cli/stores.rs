@@ -1,0 +1,137 @@
+//! The commands of collections against servers: see `kokeshi_testkit::servers`.
+
+use crate::Place;
+use crate::index::{content, essay, notes, said, start};
+use kokeshi_store::{Address, Store};
+use kokeshi_testkit::servers::Server;
+use std::fs;
+use std::time::{Duration, Instant};
+
+fn opened(server: &Server) -> Box<dyn Store> {
+    Address::from(server.address().as_str()).open().expect("a store")
+}
+
+fn a_folder_becomes_searchable(kind: &'static str) {
+    let Some(server) = Server::start(kind) else { return };
+    let (place, store) = (notes(), server.address());
+    let run = |arguments: &[&str]| place.run(arguments.iter().chain(&["--store", &store]));
+    let first = run(&["index", "notes"]);
+    assert!(said(&first).contains("indexed 2 documents (2 chunks, "), "{}", first.stderr);
+    let again = run(&["index"]);
+    assert!(said(&again).contains("indexed 0 documents"), "{}", again.stderr);
+    assert!(said(&again).contains("2 unchanged"), "{}", again.stderr);
+    let found = run(&["search", "how long does shipping take?", "--json", "-n", "1"]).json();
+    let path = found["hits"][0]["path"].as_str().expect("a path").to_owned();
+    assert!(path.ends_with("notes/ship.txt"), "{path}");
+    let within = run(&["search", "how long does shipping take?", "notes/lamp.md", "-l"]);
+    assert_eq!(within.text().lines().count(), 1, "{}", within.text());
+    assert!(within.text().contains("lamp.md"), "{}", within.text());
+    let status = run(&["status", "--json"]).json();
+    let collection = &status["collections"][0];
+    assert_eq!((&collection["documents"], &collection["files_to_look_at"]), (&2.into(), &0.into()));
+    assert_eq!(collection["model"], "starter");
+    let mixed = run(&["index", "notes", "--dimensions", "128"]);
+    assert!(mixed.failure(1).contains("its dimensions is 256, not 128"), "{}", mixed.stderr);
+    let hybrid = run(&["search", "shipping", "--hybrid"]);
+    assert!(hybrid.failure(1).contains("has no search by words"), "{}", hybrid.stderr);
+    let bits = run(&["index", "notes", "--storage", "bits", "--collection", "b"]);
+    assert!(bits.failure(1).contains("has no vectors stored as `bits`"), "{}", bits.stderr);
+    assert!(said(&run(&["forget", "notes/ship.txt"])).contains("removed 1 document"));
+    assert_eq!(run(&["search", "shipping", "-l"]).text().lines().count(), 1);
+    assert!(said(&run(&["forget", "--all"])).contains("removed collection `default`"));
+    let shown = [first, again, mixed, hybrid, bits, run(&["status"]), run(&["search", "x"])];
+    for run in shown {
+        let told = run.stderr.clone() + run.text();
+        assert!(!told.contains("kokeshi-test"), "a password is shown: {told}");
+    }
+}
+
+#[test]
+fn a_folder_becomes_searchable_in_postgres() {
+    a_folder_becomes_searchable("postgres");
+}
+
+#[test]
+fn a_folder_becomes_searchable_in_chroma() {
+    a_folder_becomes_searchable("chroma");
+}
+
+#[test]
+fn a_folder_becomes_searchable_in_qdrant() {
+    a_folder_becomes_searchable("qdrant");
+}
+
+/// Kills `kokeshi index` at random moments, and the server sometimes: after one more run, the collection
+/// is what one that nobody disturbed is.
+fn kills_lose_and_double_nothing(kind: &'static str, rounds: u64) {
+    const FILES: u64 = 40;
+    let Some(mut server) = Server::start(kind) else { return };
+    let address = server.address();
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    let write = |file: u64, seed: u64| place.write(&format!("d/{file}.md"), essay(seed));
+    (0..FILES).for_each(|file| write(file, file));
+    let index = ["index", "d", "--threads", "1", "--store", &address];
+    let mut state = 1_u64;
+    let mut random = |below: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let begun = Instant::now();
+    assert!(start(&place, &index).wait().expect("an end").success());
+    let whole = begun.elapsed().as_millis() as u64;
+    for round in 0..rounds {
+        for _ in 0..FILES / 2 {
+            write(random(FILES), 1000 + 100 * round + random(100));
+        }
+        if round % 3 == 0 {
+            let _ = fs::remove_file(place.path(&format!("d/{}.md", random(FILES))));
+        }
+        let mut child = start(&place, &index);
+        std::thread::sleep(Duration::from_millis(random(whole)));
+        if round % 4 == 3 {
+            server.crash();
+        }
+        child.kill().expect("a kill");
+        child.wait().expect("an end");
+    }
+    // The lock of a killed process ends once the server has noticed.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(start(&place, &index).wait().expect("an end").success());
+    let fresh = ["index", "d", "--threads", "1", "--store", "fresh.db"];
+    assert!(start(&place, &fresh).wait().expect("an end").success());
+    let fresh = kokeshi_store::Sqlite::open(&place.path("fresh.db")).expect("a store");
+    assert_eq!(content(&*opened(&server), "default"), content(&fresh, "default"));
+}
+
+#[test]
+fn kills_lose_and_double_nothing_in_postgres() {
+    kills_lose_and_double_nothing("postgres", 20);
+}
+
+#[test]
+fn kills_lose_and_double_nothing_in_chroma() {
+    kills_lose_and_double_nothing("chroma", 20);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_so_at_once() {
+    let place = notes();
+    for store in [
+        "postgres://me:sesame@127.0.0.1:1/db",
+        "chroma://:sesame@127.0.0.1:1",
+        "qdrant://127.0.0.1:1",
+    ] {
+        let begun = Instant::now();
+        let run = place.run(["index", "notes", "--store", store]);
+        let error = run.failure(1);
+        assert!(error.contains(" does not answer: ") && error.contains("hint: "), "{error}");
+        assert!(!error.contains("sesame"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    let run = place.run(["index", "notes", "--store", "mysql://me:sesame@127.0.0.1/db"]);
+    let error = run.failure(1);
+    assert!(error.contains("`mysql` is no engine that kokeshi knows"), "{error}");
+    assert!(!error.contains("sesame"), "{error}");
+}

