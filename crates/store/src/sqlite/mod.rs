@@ -1,11 +1,13 @@
 //! The engine that is always there: one SQLite file.
 
+mod best;
 mod blocks;
 mod check;
 mod collections;
 mod documents;
 mod matrix;
 mod open;
+mod readers;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -17,13 +19,12 @@ use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Query, Store};
 use kokeshi_kernels::Level;
 use kokeshi_kernels::threads::Threads;
-use matrix::Matrix;
 use rusqlite::Connection;
+use search::Searched;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// A store in one SQLite file, which any number of processes may read while one writes.
 pub struct Sqlite {
@@ -31,8 +32,8 @@ pub struct Sqlite {
     connection: Connection,
     threads: usize,
     level: Level,
-    /// Vectors or codes that were read, by collection and table.
-    matrices: RefCell<HashMap<(i64, blocks::Table), Rc<Matrix>>>,
+    /// What is known of vectors or codes that were searched, by collection and table.
+    searched: RefCell<HashMap<(i64, blocks::Table), Searched>>,
 }
 
 impl Sqlite {
@@ -71,7 +72,7 @@ impl Sqlite {
             connection,
             threads: Threads::available(),
             level: Level::best(),
-            matrices: RefCell::default(),
+            searched: RefCell::default(),
         })
     }
 
