@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod embed;
+pub(crate) mod eval;
 pub(crate) mod extract;
 pub(crate) mod forget;
 pub(crate) mod index;
