@@ -64,9 +64,11 @@ pub(super) fn insert(
     name: &str,
     provenance: &Provenance,
 ) -> rusqlite::Result<()> {
+    let id = new_id(connection)?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let codes = provenance.codes.map(|codes| codes.to_string());
-    let values: [&dyn ToSql; 12] = [
+    let values: [&dyn ToSql; 13] = [
+        &id,
         &name,
         &provenance.model,
         &provenance.revision,
@@ -80,10 +82,22 @@ pub(super) fn insert(
         &codes,
         &created.cast_signed(),
     ];
-    let sql = "INSERT INTO collections (name, model, revision, passage_task, query_task, dimensions, \
+    let sql = "INSERT INTO collections (id, name, model, revision, passage_task, query_task, dimensions, \
                normalised, chunking, late, storage, codes, created) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     connection.execute(sql, &values[..]).map(drop)
+}
+
+/// An id that no collection has or had: what is remembered of a dropped one, here or in another
+/// process, must not be taken for the next one.
+fn new_id(connection: &Connection) -> rusqlite::Result<i64> {
+    const LAST: &str = "last collection";
+    let sql = "SELECT 1 + max( \
+               coalesce((SELECT max(id) FROM collections), 0), \
+               coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1), 0))";
+    let id: i64 = connection.query_row(sql, [LAST], |row| row.get(0))?;
+    set_note(connection, LAST, &id.to_string())?;
+    Ok(id)
 }
 
 /// Removes the row, and with it documents, chunks, aliases and roots.

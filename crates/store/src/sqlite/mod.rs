@@ -154,6 +154,7 @@ impl Store for Sqlite {
     fn drop_collection(&mut self, name: &str) -> Result<()> {
         self.write(|connection| {
             let (id, _) = self.known(name)?;
+            self.searched.borrow_mut().retain(|&(collection, _), _| collection != id);
             let fail = Error::sqlite(&self.path);
             documents::remove_words(connection, id).map_err(fail)?;
             blocks::remove_all(connection, id).map_err(fail)?;

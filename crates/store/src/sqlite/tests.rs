@@ -283,6 +283,25 @@ fn collections_have_aliases_and_go_with_all_they_hold() {
 }
 
 #[test]
+fn a_dropped_collection_is_not_taken_for_the_next_one() {
+    let (folder, mut writer) = store(Storage::F16, None);
+    let reader = Sqlite::open(&folder.path().join("index.db")).expect("a store");
+    for round in 0..3 {
+        let mut seeds: Vec<u64> = (100 * round + 10..100 * round + 30).collect();
+        seeds.insert(7 * round as usize, round);
+        writer.upsert("notes", &[document("a", seeds)]).expect("written");
+        for store in [&writer, &reader] {
+            for _ in 0..3 {
+                let hit = search(store, &vector(round), 1).remove(0);
+                assert_eq!(hit.text, format!("chunk {round} of a"));
+            }
+        }
+        writer.drop_collection("notes").expect("removed");
+        writer.create("notes", &provenance(Storage::F16, None)).expect("a collection");
+    }
+}
+
+#[test]
 fn files_of_others_and_of_newer_versions_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);

@@ -76,7 +76,7 @@ impl Dataset {
             .iter()
             .flat_map(|query| query.relevant.keys().map(String::as_str))
             .collect();
-        let (mut seen, mut file) = (HashSet::new(), None);
+        let (mut seen, mut file, mut letters) = (HashSet::new(), None, 0);
         each_object(&self.corpus, |id, row| {
             absent.remove(id.as_str());
             if seen.len() % DOCUMENTS_A_FILE == 0 {
@@ -86,6 +86,7 @@ impl Dataset {
             let mut document = json!({ "_id": id });
             for name in ["title", "text"] {
                 let text = text(row, name);
+                letters += text.len();
                 // Rows without a text have no chunk, and are never found.
                 if name == "text" || !text.is_empty() {
                     document[name] = text.into();
@@ -100,6 +101,7 @@ impl Dataset {
         if let Some(mut file) = file {
             file.flush()?;
         }
+        anyhow::ensure!(letters > 0, "no document of {} has a text", self.corpus.display());
         Ok(Corpus { documents: seen.len(), absent: absent.len() })
     }
 }
