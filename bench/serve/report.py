@@ -4,15 +4,31 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from program import ROOT
 
 sys.path.insert(0, str(ROOT / "bench" / "peers"))
 import machine  # noqa: E402
 
-RESULTS = Path(__file__).with_name("results.json")
-ORDER = ("overhead", "steady", "overload", "short", "hostile", "stop")
+
+@dataclass(frozen=True)
+class Table:
+    """Where the rows of a `bars.py` are kept: results.json and RESULTS.md of a folder of `bench`."""
+
+    folder: str
+    title: str
+    order: tuple[str, ...]
+
+    @property
+    def results(self):
+        return ROOT / "bench" / self.folder / "results.json"
+
+
+SERVER = Table(
+    "serve",
+    "The server under load",
+    ("overhead", "steady", "overload", "short", "hostile", "stop"),
+)
 
 
 @dataclass
@@ -37,9 +53,9 @@ def show(name, rows):
         print(f"  {row.what}: {row.measured}{bar}", flush=True)
 
 
-def commit():
+def commit(table):
     """The last commit of what was measured; `-dirty` where files differ from it."""
-    paths = ["--", "crates", "Cargo.lock", "bench/serve/*.py"]
+    paths = ["--", "crates", "Cargo.lock", f"bench/{table.folder}/*.py"]
     git = lambda *what: subprocess.run(  # noqa: E731
         ["git", *what, *paths], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -48,25 +64,26 @@ def commit():
     )
 
 
-def keep(name, rows, command):
+def keep(name, rows, command, table=SERVER):
     """Puts a bar's rows into results.json, and writes the table of all that are there."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    file = table.results
+    results = json.loads(file.read_text()) if file.exists() else {}
     results[name] = {
         "command": command,
-        "commit": commit(),
+        "commit": commit(table),
         "machine": machine.describe(),
         "rows": [asdict(row) for row in rows],
     }
-    results = {known: results[known] for known in ORDER if known in results}
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    RESULTS.with_name("RESULTS.md").write_text(document(results))
+    results = {known: results[known] for known in table.order if known in results}
+    file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    file.with_name("RESULTS.md").write_text(document(table, results))
 
 
-def document(results):
+def document(table, results):
     lines = [
-        "# The server under load",
+        f"# {table.title}",
         "",
-        "Written by `bench/serve/bars.py --write`; `README.md` says how each bar is measured.",
+        f"Written by `bench/{table.folder}/bars.py --write`; `README.md` says how each bar is measured.",
     ]
     for name, result in results.items():
         m = result["machine"]

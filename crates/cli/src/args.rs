@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Watch(WatchArguments),
     /// Take files out of a collection, or remove the collection; the files themselves stay
     Forget(ForgetArguments),
+    /// Measure how well questions find their answers, where answers are known
+    Eval(EvalArguments),
     /// Measure a model's speed, beside what this machine could reach
     Bench(BenchArguments),
     /// List, download, inspect and verify models

@@ -46,6 +46,7 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Status(options) => commands::status::run(options, printer),
         Command::Watch(options) => commands::watch::run(options, printer),
         Command::Forget(options) => commands::forget::run(options, printer),
+        Command::Eval(options) => commands::eval::run(options, printer),
         Command::Extract(options) => commands::extract::run(options, printer),
         Command::Bench(options) => commands::bench::run(options, printer),
         Command::Models(command) => commands::models::run(command, printer),

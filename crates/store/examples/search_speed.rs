@@ -1,68 +1,145 @@
-//! Search over many vectors: exact and by short list, warm and first after a start, beside sqlite-vec
-//! on the same rows in the same run.
+//! Search over many vectors: exact and by short list, the first after a start and warm ones, beside
+//! sqlite-vec on the same rows in the same run. Prints one JSON object.
 //!
-//! `cargo run --release -p kokeshi-store --example search_speed -- FOLDER [ROWS] [DIMENSIONS]`
+//! `cargo run --release -p kokeshi-store --example search_speed -- FOLDER [NAME=VALUE…]`
 //!
-//! FOLDER keeps the stores between runs (about 2.5 GB and 4.2 GB for 1,000,000 × 1024). The vectors
-//! are drawn: 1,000 topics, and a deviation from them that falls with the dimension, as the
-//! dimensions of a Matryoshka model do. A query is a stored vector with as much noise again.
+//! | name | default | |
+//! |---|---|---|
+//! | `rows` | 1000000 | vectors |
+//! | `dimensions` | 1024 | of each |
+//! | `data` | `topics` | how they are drawn: see [`Kind`] |
+//! | `codes` | `bits` | of the short list |
+//! | `peer` | `yes` | whether sqlite-vec runs as well |
+//!
+//! FOLDER keeps the stores between runs (2.5 GB and 4.2 GB for 1,000,000 × 1024). A query is a stored
+//! vector with half as much noise again.
 
-#![expect(clippy::print_stdout, reason = "a table for people")]
+#![expect(clippy::print_stdout, reason = "a result for programs")]
 #![expect(unsafe_code, reason = "sqlite-vec is registered by its C entry point")]
 
-use kokeshi_store::{Chunk, Document, Filter, Place, Provenance, Query, Sqlite, Storage, Store};
+use kokeshi_store::{
+    Chunk, Codes, Document, Filter, Hit, Place, Provenance, Query, Sqlite, Storage, Store,
+};
 use rusqlite::{Connection, params};
-use std::collections::HashSet;
+use serde_json::{Map, Value, json};
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Queries of each measurement.
 const QUERIES: u64 = 20;
+/// Queries of sqlite-vec, each of which takes about a second; the first reads the file and does not
+/// count.
+const PEER_QUERIES: usize = 4;
 /// Chunks of a document.
 const CHUNKS: u64 = 1000;
 const TOPICS: u64 = 1000;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+/// The numbers of the rows that a query found, best first.
+type Found = Vec<u64>;
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("say in which folder the stores may lie")?;
-    let folder = Path::new(&folder);
-    let number = |text: Option<String>, default: u64| {
-        text.map_or(Ok(default), |text| text.parse().map_err(|_| "ROWS and DIMENSIONS are numbers"))
-    };
-    let rows = number(arguments.next(), 1_000_000)?;
-    let width = number(arguments.next(), 1024)? as usize;
-    std::fs::create_dir_all(folder)?;
-    println!("{rows} vectors of {width} dimensions");
-    let data = Data { width };
-    let path = folder.join(format!("kokeshi-{rows}x{width}.db"));
-    build(&path, &data, rows)?;
+    let options = Options::read(std::env::args().skip(1))?;
+    std::fs::create_dir_all(&options.folder)?;
+    let Options { data, rows, codes, .. } = options;
+    let (kind, width) = (data.kind.name(), data.width);
+    let name = format!("{kind}-{}-{rows}x{width}.db", codes.to_string().replace(':', "-"));
+    let path = options.folder.join(name);
+    let build = build(&path, &data, rows, codes)?;
     let queries: Vec<Vec<f32>> = (0..QUERIES).map(|query| data.query(query, rows)).collect();
-    let exact = ours(&path, &queries, true)?;
-    let listed = ours(&path, &queries, false)?;
-    let found = |(exact, listed): (&Vec<u64>, &Vec<u64>)| {
-        let exact: HashSet<&u64> = exact.iter().collect();
-        listed.iter().filter(|row| exact.contains(row)).count()
-    };
-    let found: usize = exact.found.iter().zip(&listed.found).map(found).sum();
-    println!("recall@10 of the short list  {:.4}", found as f64 / (10 * QUERIES) as f64);
-    let theirs =
-        sqlite_vec(&folder.join(format!("sqlite-vec-{rows}x{width}.db")), &data, rows, &queries)?;
-    println!("sqlite-vec / exact scan      {:.1}", theirs / exact.median);
+    let (exact, exact_found) = ours(&path, &queries, true)?;
+    let (listed, listed_found) = ours(&path, &queries, false)?;
+    let mut answer = json!({
+        "rows": rows, "dimensions": width, "data": kind, "codes": codes.to_string(),
+        "build_s": build, "bytes": std::fs::metadata(&path)?.len(),
+        "exact": exact, "short_list": listed, "recall_10": recall(&exact_found, &listed_found),
+    });
+    if options.peer {
+        let path = options.folder.join(format!("sqlite-vec-{kind}-{rows}x{width}.db"));
+        let (median, found) = sqlite_vec(&path, &data, rows, &queries)?;
+        // Half precision may exchange rows of equal scores, and nothing else.
+        let agree = recall(&found, &exact_found);
+        if agree < 0.99 {
+            return Err(format!("only {agree} of the rows of sqlite-vec are ours").into());
+        }
+        answer["sqlite_vec"] = json!({ "median_ms": median, "same_rows": agree });
+    }
+    println!("{answer}");
     Ok(())
 }
 
+/// The share of the rows in `wanted` that `found` has as well.
+fn recall(wanted: &[Found], found: &[Found]) -> f64 {
+    let pairs = || wanted.iter().zip(found);
+    let hits =
+        pairs().map(|(wanted, found)| wanted.iter().filter(|row| found.contains(row)).count());
+    hits.sum::<usize>() as f64 / pairs().map(|(wanted, _)| wanted.len()).sum::<usize>() as f64
+}
+
+struct Options {
+    folder: PathBuf,
+    rows: u64,
+    data: Data,
+    codes: Codes,
+    peer: bool,
+}
+
+impl Options {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let folder = arguments.next().ok_or("say in which folder the stores may lie")?.into();
+        let data = Data { kind: Kind::Topics, width: 1024 };
+        let codes = "bits".parse()?;
+        let mut options = Self { folder, rows: 1_000_000, data, codes, peer: true };
+        for argument in arguments {
+            match argument.split_once('=').ok_or("options are NAME=VALUE")? {
+                ("rows", value) => options.rows = value.parse()?,
+                ("dimensions", value) => options.data.width = value.parse()?,
+                ("data", value) => options.data.kind = Kind::read(value)?,
+                ("codes", value) => options.codes = value.parse()?,
+                ("peer", value) => options.peer = value == "yes",
+                (name, _) => return Err(format!("there is no option `{name}`").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// How vectors are drawn.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// 1,000 topics, and a deviation from them, both smaller in later dimensions, as those of a
+    /// Matryoshka model are.
+    Topics,
+    /// Every dimension alike and no two rows related: the hardest that a short list can meet.
+    Even,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        if self == Self::Topics { "topics" } else { "even" }
+    }
+
+    fn read(name: &str) -> Result<Self> {
+        let known = [Self::Topics, Self::Even].into_iter().find(|kind| kind.name() == name);
+        Ok(known.ok_or("`data` is `topics` or `even`")?)
+    }
+}
+
 /// Drawn vectors: the same number always gives the same one.
+#[derive(Clone, Copy)]
 struct Data {
+    kind: Kind,
     width: usize,
 }
 
 impl Data {
     fn row(&self, row: u64) -> Vec<f32> {
-        let topic = self.noise(0x7000_0000 + row % TOPICS);
         let own = self.noise(row);
+        if self.kind == Kind::Even {
+            return unit(own);
+        }
+        let topic = self.noise(0x7000_0000 + row % TOPICS);
         unit(topic.iter().zip(own).map(|(topic, own)| topic + own).collect())
     }
 
@@ -73,15 +150,16 @@ impl Data {
         unit(near.iter().zip(noise).map(|(x, noise)| x + scale * noise).collect())
     }
 
-    /// Sums of four uniform numbers, nearly normal, smaller in later dimensions.
+    /// Sums of four uniform numbers, nearly normal.
     fn noise(&self, seed: u64) -> Vec<f32> {
         let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let fall = if self.kind == Kind::Topics { 0.3 } else { 0.0 };
         let draw = |dimension: usize| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             let sum: u64 = (0..4).map(|part| state >> (16 * part) & 0xffff).sum();
-            (sum as f32 - 131_070.0) / 65_536.0 / (1.0 + dimension as f32).powf(0.3)
+            (sum as f32 - 131_070.0) / 65_536.0 / (1.0 + dimension as f32).powf(fall)
         };
         (0..self.width).map(draw).collect()
     }
@@ -92,8 +170,8 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
     vector.into_iter().map(|x| x / norm).collect()
 }
 
-/// Makes the store, if there is none of so many rows.
-fn build(path: &Path, data: &Data, rows: u64) -> Result<()> {
+/// Makes what the store lacks, and says how many seconds that took.
+fn build(path: &Path, data: &Data, rows: u64, codes: Codes) -> Result<f64> {
     let mut store = Sqlite::create(path)?;
     if store.collection("bench")?.is_none() {
         let provenance = Provenance {
@@ -106,7 +184,7 @@ fn build(path: &Path, data: &Data, rows: u64) -> Result<()> {
             chunking: "none".to_owned(),
             late: false,
             storage: Storage::F16,
-            codes: Some("bits".parse()?),
+            codes: Some(codes),
         };
         store.create("bench", &provenance)?;
     }
@@ -116,7 +194,7 @@ fn build(path: &Path, data: &Data, rows: u64) -> Result<()> {
         let chunk = |row: u64| Chunk {
             place: Place::default(),
             text: format!("row {row}"),
-            metadata: serde_json::Map::new(),
+            metadata: Map::new(),
             vector: data.row(row),
         };
         let document = Document {
@@ -125,23 +203,17 @@ fn build(path: &Path, data: &Data, rows: u64) -> Result<()> {
             modified: 0,
             size: 0,
             format: "text".to_owned(),
-            metadata: serde_json::Map::new(),
+            metadata: Map::new(),
             chunks: (first..rows.min(first + CHUNKS)).map(chunk).collect(),
         };
         store.upsert("bench", &[document])?;
     }
     store.checkpoint()?;
-    if have < rows {
-        println!("written in                   {:.0} s", start.elapsed().as_secs_f64());
-    }
-    Ok(())
+    Ok(start.elapsed().as_secs_f64())
 }
 
-struct Measured {
-    /// Rows of each query.
-    found: Vec<Vec<u64>>,
-    /// Milliseconds.
-    median: f64,
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -149,32 +221,41 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<Measured> {
-    let name = if exact { "exact, f16" } else { "short list of bits" };
+/// Milliseconds of the first search, of the second, and of those after, in the median.
+fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<Found>)> {
     let filter = Filter::default();
     // What a process does before its first search is a part of that.
     let start = Instant::now();
     let store = Sqlite::open(path)?;
-    let search = |vector: &[f32]| {
-        store.search("bench", &Query { vector, words: None, limit: 10, filter: &filter, exact })
+    let search = |vector: &[f32]| -> Result<Found> {
+        let query = Query { vector, words: None, limit: 10, filter: &filter, exact };
+        let row = |hit: &Hit| Ok(hit.text[4..].parse()?);
+        store.search("bench", &query)?.iter().map(row).collect()
     };
-    search(&queries[0])?;
-    println!("{name:<20} first   {:>8.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    let once = search(&queries[0])?;
+    let first = milliseconds(start);
+    let start = Instant::now();
+    if search(&queries[0])? != once {
+        return Err("the second search differs from the first".into());
+    }
+    let second = milliseconds(start);
     let (mut found, mut times) = (Vec::new(), Vec::new());
     for query in queries {
         let start = Instant::now();
-        let hits = search(query)?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-        let row = |hit: &kokeshi_store::Hit| hit.text[4..].parse::<u64>();
-        found.push(hits.iter().map(row).collect::<Result<_, _>>()?);
+        found.push(search(query)?);
+        times.push(milliseconds(start));
     }
-    let median = median(times);
-    println!("{name:<20} warm    {median:>8.1} ms");
-    Ok(Measured { found, median })
+    let times = json!({ "first_ms": first, "second_ms": second, "median_ms": median(times) });
+    Ok((times, found))
 }
 
-/// Median milliseconds of an exact search by cosine.
-fn sqlite_vec(path: &Path, data: &Data, rows: u64, queries: &[Vec<f32>]) -> Result<f64> {
+/// Median milliseconds of an exact search by cosine, and what it found.
+fn sqlite_vec(
+    path: &Path,
+    data: &Data,
+    rows: u64,
+    queries: &[Vec<f32>],
+) -> Result<(f64, Vec<Found>)> {
     type Entry = unsafe extern "C" fn(
         *mut rusqlite::ffi::sqlite3,
         *mut *mut std::ffi::c_char,
@@ -206,16 +287,12 @@ fn sqlite_vec(path: &Path, data: &Data, rows: u64, queries: &[Vec<f32>]) -> Resu
     connection.execute_batch("COMMIT")?;
     let sql = "SELECT rowid FROM v WHERE e MATCH ?1 AND k = 10 ORDER BY distance";
     let mut statement = connection.prepare(sql)?;
-    let mut times = Vec::new();
-    // The first one reads the file and does not count; three are enough of what takes seconds.
-    for query in &queries[..4] {
+    let (mut times, mut rows) = (Vec::new(), Vec::new());
+    for query in &queries[..PEER_QUERIES] {
         let start = Instant::now();
-        let found = statement.query_map([bytes(query)], |row| row.get::<_, i64>(0))?;
-        let found = found.collect::<Result<Vec<_>, _>>()?;
-        assert_eq!(found.len(), 10, "sqlite-vec finds ten");
-        times.push(start.elapsed().as_secs_f64() * 1e3);
+        let found = statement.query_map([bytes(query)], |row| row.get::<_, u64>(0))?;
+        rows.push(found.collect::<Result<Found, _>>()?);
+        times.push(milliseconds(start));
     }
-    let median = median(times.split_off(1));
-    println!("{:<20} warm    {median:>8.1} ms", "sqlite-vec, f32");
-    Ok(median)
+    Ok((median(times.split_off(1)), rows))
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Which collection of which store.
 #[derive(Args, Debug)]
 pub(crate) struct CollectionArguments {
-    /// The store's file, or a server: `postgres://…`, `qdrant://…`, `milvus://…`, `chroma://…`.
+    /// The store's file, or a server: `postgres://…`, `qdrant://…`, `chroma://…`.
     /// Without it: `.kokeshi/index.db` in the indexed folder or in one above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
@@ -22,7 +22,7 @@ pub(crate) struct CollectionArguments {
 
 /// What vectors a collection has. It keeps what it was made with: other values are refused, and what
 /// is left out stays as it is.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct VectorArguments {
     /// A known name (see `kokeshi models list`), a hub id or a folder; a new collection has
     /// `starter` without it
@@ -149,6 +149,23 @@ pub(crate) struct ForgetArguments {
     /// Remove the whole collection with its settings
     #[arg(long, conflicts_with = "paths")]
     pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EvalArguments {
+    /// Folders in the layout of BEIR: `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`,
+    /// `text`), and `qrels.tsv` or `qrels/test.tsv` (`query-id`, `corpus-id`, `score`)
+    #[arg(value_name = "FOLDER", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// How documents are indexed. Both kinds of chunking are compared, unless --late-chunking says
+    /// which
+    #[command(flatten)]
+    pub(crate) vectors: VectorArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 use super::{DeviceArguments, EncodingArguments, InputArguments, ModelArguments};
 use crate::bytes;
 use clap::{Args, ValueEnum};
+use kokeshi_store::Address;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -13,8 +14,8 @@ pub(crate) struct ClusterArguments {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["texts", "input", "input_format"])]
     pub(crate) collection: Option<String>,
     /// The store of --collection. Without it: `.kokeshi/index.db` in this folder or in one above
-    #[arg(long, value_name = "FILE", requires = "collection")]
-    pub(crate) store: Option<PathBuf>,
+    #[arg(long, value_name = "STORE", requires = "collection")]
+    pub(crate) store: Option<Address>,
     /// Number of groups; without it, the one of 2 to 40 with the largest silhouette
     #[arg(long, short = 'k', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) groups: Option<u32>,

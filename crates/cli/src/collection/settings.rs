@@ -4,7 +4,7 @@ use super::revision;
 use crate::args::{CollectionArguments, DeviceArguments, VectorArguments};
 use crate::failure::hinted;
 use crate::selection::{self, Loader};
-use kokeshi::{Chunking, Model};
+use kokeshi::{Chunking, Input, Model, Options};
 use kokeshi_store::{Collection, Provenance, Storage, Store};
 use std::fmt;
 use std::str::FromStr;
@@ -57,6 +57,21 @@ pub(crate) struct Opened {
     pub(crate) name: String,
     pub(crate) provenance: Provenance,
     pub(crate) model: Arc<Model>,
+}
+
+impl Opened {
+    /// A vector for each query.
+    pub(crate) fn embed_queries(&self, texts: &[&str]) -> anyhow::Result<Vec<Vec<f32>>> {
+        let options = Options {
+            task: self.provenance.query_task.clone(),
+            dimensions: Some(self.provenance.dimensions),
+            ..Options::default()
+        };
+        let inputs: Vec<Input<'_>> =
+            texts.iter().map(|text| Input::new(*text).options(options.clone())).collect();
+        let embedded = self.model.embed(&inputs)?;
+        Ok(embedded.into_iter().flat_map(|result| result.vectors).collect())
+    }
 }
 
 /// The collection that `arguments` name, made if there is none, with its model. What is not said

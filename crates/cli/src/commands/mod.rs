@@ -5,6 +5,7 @@ pub(crate) mod classify;
 pub(crate) mod cluster;
 pub(crate) mod dedupe;
 pub(crate) mod embed;
+pub(crate) mod eval;
 pub(crate) mod extract;
 pub(crate) mod forget;
 pub(crate) mod index;

@@ -38,7 +38,7 @@ pub(crate) fn said(run: &Run) -> &str {
     &run.stderr
 }
 
-fn store(place: &Place, file: &str) -> Sqlite {
+pub(crate) fn store(place: &Place, file: &str) -> Sqlite {
     Sqlite::open(&place.path(file)).expect("a store")
 }
 
@@ -265,48 +265,6 @@ pub(crate) fn essay(seed: u64) -> String {
     let paragraph =
         |at: u64| format!("Paragraph {at} of essay {seed}: {}\n\n", "words go on. ".repeat(30));
     (0..5).map(paragraph).collect()
-}
-
-#[test]
-fn fifty_kills_lose_and_double_nothing() {
-    const FILES: u64 = 60;
-    let place = Place::new();
-    fs::create_dir(place.path("d")).expect("a folder");
-    let write = |file: u64, seed: u64| place.write(&format!("d/{file}.md"), essay(seed));
-    (0..FILES).for_each(|file| write(file, file));
-    let index = ["index", "d", "--threads", "1"];
-    let mut state = 1_u64;
-    let mut random = |below: u64| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
-    // How long a whole run takes here, so that kills fall all over it.
-    let begun = Instant::now();
-    assert!(start(&place, &index).wait().expect("an end").success());
-    let whole = begun.elapsed().as_millis() as u64;
-    for round in 0..50 {
-        for _ in 0..FILES / 3 {
-            write(random(FILES), 1000 + 100 * round + random(100));
-        }
-        if round % 5 == 0 {
-            let _ = fs::remove_file(place.path(&format!("d/{}.md", random(FILES))));
-        }
-        let mut child = start(&place, &index);
-        std::thread::sleep(Duration::from_millis(random(whole)));
-        child.kill().expect("a kill");
-        child.wait().expect("an end");
-        let faults = store(&place, "d/.kokeshi/index.db").check().expect("a check");
-        assert!(faults.is_empty(), "round {round}: {faults:?}");
-    }
-    assert!(start(&place, &index).wait().expect("an end").success());
-    let fresh = ["index", "d", "--store", "fresh.db"];
-    assert!(start(&place, &fresh).wait().expect("an end").success());
-    let root = place.path("d").canonicalize().expect("a path").display().to_string() + "/";
-    let fresh = content(&store(&place, "fresh.db"), "default");
-    let fresh: BTreeMap<_, _> =
-        fresh.into_iter().map(|(path, content)| (path.replace(&root, ""), content)).collect();
-    assert_eq!(content(&store(&place, "d/.kokeshi/index.db"), "default"), fresh);
 }
 
 #[cfg(unix)]

@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod bench;
+mod durable;
 mod embed;
+mod eval;
 mod formats;
 mod index;
 mod models;

@@ -1,11 +1,13 @@
 //! The engine that is always there: one SQLite file.
 
+mod best;
 mod blocks;
 mod check;
 mod collections;
 mod documents;
 mod matrix;
 mod open;
+mod readers;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -16,13 +18,12 @@ use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Store
 use crate::storage::Storage;
 use kokeshi_kernels::Level;
 use kokeshi_kernels::threads::Threads;
-use matrix::Matrix;
 use rusqlite::Connection;
+use search::Searched;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// A store in one SQLite file, which any number of processes may read while one writes.
 pub struct Sqlite {
@@ -30,8 +31,8 @@ pub struct Sqlite {
     connection: Connection,
     threads: usize,
     level: Level,
-    /// Vectors or codes that were read, by collection and table.
-    matrices: RefCell<HashMap<(i64, blocks::Table), Rc<Matrix>>>,
+    /// What is known of vectors or codes that were searched, by collection and table.
+    searched: RefCell<HashMap<(i64, blocks::Table), Searched>>,
 }
 
 impl Sqlite {
@@ -70,7 +71,7 @@ impl Sqlite {
             connection,
             threads: Threads::available(),
             level: Level::best(),
-            matrices: RefCell::default(),
+            searched: RefCell::default(),
         })
     }
 
@@ -164,6 +165,7 @@ impl Store for Sqlite {
     fn drop_collection(&mut self, name: &str) -> Result<()> {
         self.write(|connection| {
             let (id, _) = self.known(name)?;
+            self.searched.borrow_mut().retain(|&(collection, _), _| collection != id);
             let fail = Error::sqlite(&self.path);
             documents::remove_words(connection, id).map_err(fail)?;
             blocks::remove_all(connection, id).map_err(fail)?;

@@ -1,18 +1,19 @@
 //! Search: scan or short list, words, fusion, and what is shown of a hit.
 
+use super::best::{Counting, Scored};
 use super::blocks::{self, Slots, Table};
-use super::matrix::{Matrix, Rows, Scored, final_score};
+use super::matrix::{Matrix, Rows, best_in_file, final_score};
+use super::readers::Source;
 use super::{Sqlite, collections, documents};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::fuse;
 use crate::provenance::Provenance;
 use crate::record::{Hit, Part, Place, Query, Store};
-use crate::storage::Probe;
+use crate::storage::{Layout, Probe};
 use crate::words;
 use rusqlite::params;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 /// Ranks of each of two rankings that are fused, at least.
 const FUSED_RANKS: usize = 100;
@@ -103,42 +104,55 @@ impl Sqlite {
             Some(layout) => (table, layout),
             None => (Table::Vectors, vectors(provenance)),
         };
-        let Some(matrix) = self.matrix(id, table, layout)? else { return Ok(None) };
         let fail = Error::sqlite(&self.path);
         let live = Slots::read(&self.connection, id).map_err(fail)?;
-        let (probe, compute) = (Probe::new(layout, query.vector), (self.threads, self.level));
+        let counting = Counting { live: &live, only };
+        let probe = Probe::new(layout, query.vector);
         if table == Table::Vectors {
-            let best = matrix.best(&probe, &live, only, limit, compute).into_iter();
+            let best = self.scan(id, (table, layout), &probe, counting, limit)?;
             let scored = |row: Scored| Scored { score: final_score(layout, row.score), ..row };
-            return Ok(Some(best.map(scored).collect()));
+            return Ok(best.map(|best| best.into_iter().map(scored).collect()));
         }
-        let candidates = (limit * CANDIDATES_A_HIT).max(CANDIDATES);
-        let candidates = matrix.best(&probe, &live, only, candidates, compute);
+        let candidates = limit.saturating_mul(CANDIDATES_A_HIT).max(CANDIDATES);
+        let Some(candidates) = self.scan(id, (table, layout), &probe, counting, candidates)? else {
+            return Ok(None);
+        };
         self.rescored(id, provenance, query.vector, candidates, limit).map_err(fail).map(Some)
     }
 
-    /// The rows of a table, read when they are first asked for and when they have changed.
-    fn matrix(
+    /// The best `limit` rows of a table. A first scan reads the file; whoever scans a second time
+    /// will do so again, and gets the rows in memory.
+    fn scan(
         &self,
         id: i64,
-        table: Table,
-        layout: crate::storage::Layout,
-    ) -> Result<Option<Rc<Matrix>>> {
+        (table, layout): (Table, Layout),
+        probe: &Probe,
+        counting: Counting<'_>,
+        limit: usize,
+    ) -> Result<Option<Vec<Scored>>> {
         let generation = collections::generation(&self.connection, id);
         let generation = generation.map_err(Error::sqlite(&self.path))?;
-        if let Some(matrix) = self.matrices.borrow().get(&(id, table))
-            && matrix.generation == generation
-        {
-            return Ok(Some(Rc::clone(matrix)));
-        }
-        // The old one goes first: two of them may not fit into memory.
-        self.matrices.borrow_mut().remove(&(id, table));
-        let read = Matrix::read(self, id, table, layout, generation)?;
-        Ok(read.map(|matrix| {
-            let matrix = Rc::new(matrix);
-            self.matrices.borrow_mut().insert((id, table), Rc::clone(&matrix));
-            matrix
-        }))
+        // What is out of date goes first: two sets of rows may not fit into memory.
+        let searched = self.searched.borrow_mut().remove(&(id, table));
+        let searched = searched.filter(|searched| searched.generation() == generation);
+        let source = Source::new(self, (id, generation), (table, layout))?;
+        let (best, searched) = match searched {
+            None => {
+                let best = best_in_file(&source, probe, counting, limit, self.level)?;
+                (best, Searched::Once { generation })
+            }
+            Some(searched) => {
+                let matrix = match searched {
+                    Searched::Often(matrix) => Some(matrix),
+                    Searched::Once { .. } => Matrix::read(&source, generation)?,
+                };
+                let Some(matrix) = matrix else { return Ok(None) };
+                let best = matrix.best(probe, counting, limit, (self.threads, self.level));
+                (Some(best), Searched::Often(matrix))
+            }
+        };
+        self.searched.borrow_mut().insert((id, table), searched);
+        Ok(best)
     }
 
     /// The best `limit` of `candidates` by the vectors themselves, which are read one by one.
@@ -230,8 +244,26 @@ impl Sqlite {
 }
 
 /// The layout of a collection's vectors.
-fn vectors(provenance: &Provenance) -> crate::storage::Layout {
-    crate::storage::Layout::new(provenance.storage, provenance.dimensions)
+fn vectors(provenance: &Provenance) -> Layout {
+    Layout::new(provenance.storage, provenance.dimensions)
+}
+
+/// What earlier searches leave behind for later ones.
+#[derive(Debug)]
+pub(super) enum Searched {
+    /// That there was one, at a generation of the collection.
+    Once { generation: i64 },
+    /// All rows.
+    Often(Matrix),
+}
+
+impl Searched {
+    fn generation(&self) -> i64 {
+        match self {
+            Self::Once { generation } => *generation,
+            Self::Often(matrix) => matrix.generation,
+        }
+    }
 }
 
 /// A slot with its share in each ranking.

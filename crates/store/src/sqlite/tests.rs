@@ -104,6 +104,40 @@ fn every_storage_finds_the_order_of_the_exact_cosines() {
 }
 
 #[test]
+fn the_first_search_reads_the_file_and_finds_what_later_ones_find_in_memory() {
+    // Rows of several blocks, of which the last is not full and some are free.
+    for (storage, codes) in [
+        (Storage::F32, None),
+        (Storage::F16, Some("int8:64")),
+        (Storage::Int8, Some("bits")),
+        (Storage::Bits, None),
+    ] {
+        let codes = codes.map(|codes| codes.parse().expect("codes"));
+        let (_folder, mut store) = store(storage, codes);
+        store
+            .upsert("notes", &[document("a", 0..1500), document("b", 1500..1700)])
+            .expect("written");
+        store.upsert("notes", &[document("a", 5..1400)]).expect("written");
+        let filter = Filter::new(&["a".to_owned()], Vec::new()).expect("a filter");
+        for (filter, seed) in [(&Filter::default(), 1600), (&filter, 7)] {
+            let near = vector(seed);
+            let query = Query { vector: &near, words: None, limit: 40, filter, exact: false };
+            let found = |store: &Sqlite| -> Vec<(String, f32)> {
+                let hits = store.search("notes", &query).expect("hits");
+                hits.into_iter().map(|hit| (hit.text, hit.score)).collect()
+            };
+            let fresh = Sqlite::open(store.path()).expect("a store");
+            let first = found(&fresh);
+            assert_eq!(
+                (first.len(), first[0].0.starts_with(&format!("chunk {seed} "))),
+                (40, true)
+            );
+            assert_eq!((&found(&fresh), &found(&fresh)), (&first, &first), "{storage}");
+        }
+    }
+}
+
+#[test]
 fn bits_alone_find_the_nearest_and_estimate_its_cosine() {
     let (_folder, mut store) = store(Storage::Bits, None);
     store.upsert("notes", &[document("a", 0..200)]).expect("written");
@@ -183,7 +217,10 @@ fn another_process_is_seen_at_once_and_never_half() {
     let reader = Sqlite::open(&folder.path().join("index.db")).expect("a store");
     assert!(search(&reader, &vector(1), 5).is_empty());
     writer.upsert("notes", &[document("a", 0..3)]).expect("written");
-    assert_eq!(search(&reader, &vector(1), 5).len(), 3);
+    // From the file, then from memory.
+    for _ in 0..3 {
+        assert_eq!(search(&reader, &vector(1), 5).len(), 3);
+    }
     writer.upsert("notes", &[document("a", 4..5)]).expect("written");
     assert_eq!(texts(&search(&reader, &vector(1), 5)), ["chunk 4 of a"]);
 }
@@ -243,6 +280,25 @@ fn collections_have_aliases_and_go_with_all_they_hold() {
     let left: i64 = store.connection.query_row(left, [], |row| row.get(0)).expect("a count");
     assert_eq!(left, 2 + 1 + 1);
     assert_eq!(store.collections().expect("collections").len(), 1);
+}
+
+#[test]
+fn a_dropped_collection_is_not_taken_for_the_next_one() {
+    let (folder, mut writer) = store(Storage::F16, None);
+    let reader = Sqlite::open(&folder.path().join("index.db")).expect("a store");
+    for round in 0..3 {
+        let mut seeds: Vec<u64> = (100 * round + 10..100 * round + 30).collect();
+        seeds.insert(7 * round as usize, round);
+        writer.upsert("notes", &[document("a", seeds)]).expect("written");
+        for store in [&writer, &reader] {
+            for _ in 0..3 {
+                let hit = search(store, &vector(round), 1).remove(0);
+                assert_eq!(hit.text, format!("chunk {round} of a"));
+            }
+        }
+        writer.drop_collection("notes").expect("removed");
+        writer.create("notes", &provenance(Storage::F16, None)).expect("a collection");
+    }
 }
 
 #[test]

@@ -13,7 +13,6 @@ use crate::meter::{Meter, bar};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi_analysis::{Compute, Error, Matrix, Pca, Trial};
-use kokeshi_store::Store;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -117,9 +116,9 @@ fn from_collection(
     collection: &str,
     printer: &Printer,
 ) -> anyhow::Result<(Vec<Document>, String, Length)> {
-    let place = Place::to_search(arguments.store.as_deref(), None)?;
+    let place = Place::to_search(arguments.store.as_ref(), None)?;
     let store = place.open()?;
-    let known = settings::known(&store, collection)?;
+    let known = settings::known(&*store, collection)?;
     let documents = texts::texts(&place, &store.list(&known.name)?, printer);
     let model = arguments.model.clone().unwrap_or(known.provenance.model);
     Ok((documents, model, Length::Any))

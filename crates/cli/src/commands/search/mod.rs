@@ -8,7 +8,6 @@ use crate::collection::place::{Place, real};
 use crate::collection::settings::{self, Opened};
 use crate::failure::hinted;
 use crate::printer::Printer;
-use kokeshi::{Input, Options};
 use kokeshi_store::{Filter, Hit, Query, Store};
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -33,7 +32,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     let filter = filter(arguments, &place)?;
     let store = place.open()?;
     let opened = settings::to_search(&*store, &arguments.collection.collection, &arguments.device)?;
-    let vector = embedded(&opened, &arguments.query)?;
+    let vector = opened.embed_queries(&[&arguments.query])?.remove(0);
     let limit = match arguments.files_with_matches {
         true => arguments.limit.saturating_mul(CHUNKS_A_FILE),
         false => arguments.limit,
@@ -90,17 +89,6 @@ fn filter(arguments: &SearchArguments, place: &Place) -> anyhow::Result<Filter> 
     }
     paths.retain(|path| !path.is_empty());
     Ok(Filter::new(&paths, arguments.conditions.clone())?.below(within))
-}
-
-fn embedded(opened: &Opened, text: &str) -> anyhow::Result<Vec<f32>> {
-    let options = Options {
-        task: opened.provenance.query_task.clone(),
-        dimensions: Some(opened.provenance.dimensions),
-        ..Options::default()
-    };
-    let mut embedded = opened.model.embed(&[Input::new(text).options(options)])?;
-    let vectors = embedded.pop().map(|result| result.vectors).unwrap_or_default();
-    vectors.into_iter().next().ok_or_else(|| anyhow::anyhow!("the model gave no vector"))
 }
 
 /// The documents of `hits` by their best chunk, `limit` at most.

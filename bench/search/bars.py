@@ -1,0 +1,67 @@
+"""Measures the bars of `kokeshi index` and `kokeshi search`: one command a bar.
+
+Prints each figure beside its bar, and ends with status 1 if one is missed. README.md says what is
+measured and how.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "serve"))
+
+import report  # noqa: E402
+from durable import durable  # noqa: E402
+from indexing import throughput, unchanged  # noqa: E402
+from program import ROOT  # noqa: E402
+from quality import quality  # noqa: E402
+from scan import even, int8, scan, text  # noqa: E402
+
+BARS = {
+    "scan": scan,
+    "int8": int8,
+    "even": even,
+    "text": text,
+    "throughput": throughput,
+    "unchanged": unchanged,
+    "durable": durable,
+    "quality": quality,
+}
+TABLE = report.Table("search", "Index and search", tuple(BARS))
+
+
+def main():
+    options = arguments()
+    rows = BARS[options.bar](options)
+    report.show(options.bar, rows)
+    if options.write:
+        report.keep(options.bar, rows, " ".join(["bars.py", *sys.argv[1:]]), TABLE)
+    sys.exit(any(row.held is False for row in rows))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bar", choices=list(BARS))
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of `scan`, `int8`, `even`")
+    parser.add_argument("--texts", type=int, default=2000, help="of `throughput`")
+    parser.add_argument("--files", type=int, default=20_000, help="of `unchanged`")
+    parser.add_argument("--rounds", type=int, default=3, help="of `throughput`, `unchanged`")
+    parser.add_argument(
+        "--sets", type=Path, nargs="+", default=[], metavar="FOLDER",
+        help="of `quality`: retrieval sets in the layout of BEIR",
+    )
+    parser.add_argument(
+        "--sentences", type=Path, nargs="+", default=[], metavar="FILE",
+        help="of `text`: JSON lines with pairs of sentences, `sentence1` and `sentence2`",
+    )
+    parser.add_argument("--work", type=Path, default=ROOT / "target/search", help="default: %(default)s")
+    parser.add_argument("--keep", action="store_true", help="leave the large stores in --work")
+    parser.add_argument(
+        "--program", type=Path, default=ROOT / "target/release/kokeshi", help="default: %(default)s"
+    )
+    parser.add_argument("--write", action="store_true", help="put it into RESULTS.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

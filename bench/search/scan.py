@@ -1,0 +1,113 @@
+"""Search over many vectors: drawn ones beside sqlite-vec, and those of the bundled model over text."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import time
+
+from program import ROOT
+from report import Row
+
+WIDTH = 1024
+EXACT_MS, LISTED_MS, FIRST_MS = 150, 25, 1500
+RECALL, RATIO = 0.99, 10
+# Of `text`: every so many sentences, its translation is a query.
+QUERIES = 100
+
+
+def scan(options):
+    """Exact, by a short list of bits, and sqlite-vec."""
+    return drawn(options, "topics", "bits", peer=True)
+
+
+def int8(options):
+    """By a short list of int8 at a quarter of the dimensions."""
+    return drawn(options, "topics", f"int8:{WIDTH // 4}", peer=False)
+
+
+def even(options):
+    """By a short list of bits where no two rows are related. No bar: no model makes such vectors."""
+    return drawn(options, "even", "bits", peer=False, recall_bar=False)
+
+
+def drawn(options, data, codes, peer, recall_bar=True):
+    program = ROOT / "target/release/examples/search_speed"
+    settings = {
+        "rows": options.rows, "dimensions": WIDTH, "data": data, "codes": codes,
+        "peer": "yes" if peer else "no",
+    }
+    command = [program, options.work, *(f"{name}={value}" for name, value in settings.items())]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    if not options.keep:
+        shutil.rmtree(options.work)
+    result = json.loads(done.stdout)
+    exact, listed = result["exact"], result["short_list"]
+    rows = [Row("rows", f"{options.rows:,} × {WIDTH}, f16, {data}; {result['bytes'] / 2**30:.2f} GiB")]
+    if peer:
+        first = exact["first_ms"]
+        rows += [
+            bar("exact, first after a start", first, FIRST_MS),
+            Row("exact, second, which keeps the rows in memory", f"{exact['second_ms']:.0f} ms"),
+            bar("exact, warm", exact["median_ms"], EXACT_MS),
+        ]
+    recall = result["recall_10"]
+    rows += [
+        bar(f"short list of {codes}, first after a start", listed["first_ms"], FIRST_MS),
+        bar(f"short list of {codes}, warm", listed["median_ms"], LISTED_MS),
+        Row(
+            "recall@10 against exact", f"{recall:.4f}",
+            *((f"≥ {RECALL}", recall >= RECALL) if recall_bar else ()),
+        ),
+    ]
+    if peer:
+        theirs = result["sqlite_vec"]
+        ratio = theirs["median_ms"] / exact["median_ms"]
+        rows += [
+            Row("sqlite-vec, f32, exact, warm", f"{theirs['median_ms']:.0f} ms"),
+            Row("rows that both find", f"{theirs['same_rows']:.4f}", "≥ 0.99", True),
+            Row("sqlite-vec / exact", f"{ratio:.1f}", f"≥ {RATIO}", ratio >= RATIO),
+        ]
+    return rows
+
+
+def bar(what, milliseconds, limit):
+    return Row(what, f"{milliseconds:.1f} ms", f"≤ {limit} ms", milliseconds <= limit)
+
+
+def text(options):
+    """A short list of bits over sentences of many languages; queries are their translations."""
+    if not options.sentences:
+        raise SystemExit("`text` needs sentences: --sentences FILE…")
+    pairs = [json.loads(line) for file in options.sentences for line in file.open()]
+    folder = options.work / "text"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    unique = list({pair["sentence1"]: None for pair in pairs} | {p["sentence2"]: None for p in pairs})
+    with (folder / "sentences.jsonl").open("w") as file:
+        file.writelines(json.dumps(sentence) + "\n" for sentence in unique)
+    subprocess.run(
+        [options.program, "index", folder, "--shortlist", "bits"], check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    found, times = [], []
+    for pair in pairs[:: max(1, len(pairs) // QUERIES)][:QUERIES]:
+        def hits(*how, query=pair["sentence1"]):
+            command = [options.program, "search", query, folder, "--json", *how]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            return {hit["lines"][0] for hit in json.loads(done.stdout)["hits"]}
+
+        exact = hits("--exact")
+        start = time.perf_counter()
+        listed = hits()
+        times.append(time.perf_counter() - start)
+        found.append(len(exact & listed) / len(exact))
+    shutil.rmtree(folder)
+    recall = statistics.mean(found)
+    return [
+        Row("vectors", f"{len(unique):,} sentences, bundled model, 256 dimensions, f16"),
+        Row("queries", f"{len(found)}, translations of sentences that are there"),
+        Row("recall@10 of a short list of bits against exact", f"{recall:.4f}",
+            f"≥ {RECALL}", recall >= RECALL),
+        Row("`kokeshi search`, a whole process", f"{1000 * statistics.median(times):.0f} ms"),
+    ]

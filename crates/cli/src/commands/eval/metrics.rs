@@ -1,0 +1,97 @@
+//! How good a ranking is.
+
+use std::collections::HashMap;
+
+/// Ranks that count.
+pub(super) const DEPTH: usize = 10;
+
+/// Figures of one query, or their means over many.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Quality {
+    /// Discounted gain of the first [`DEPTH`] ranks over that of the best possible order (Järvelin and
+    /// Kekäläinen 2002); a document's gain is its grade, as `trec_eval` and BEIR have it.
+    pub(super) ndcg: f64,
+    /// Share of the relevant documents among the first [`DEPTH`].
+    pub(super) recall: f64,
+}
+
+impl Quality {
+    /// Of a ranking without repetitions, best first. `relevant` has a grade above 0 for at least one
+    /// document.
+    pub(super) fn of(ranking: &[String], relevant: &HashMap<String, f64>) -> Self {
+        let first = &ranking[..ranking.len().min(DEPTH)];
+        let gains = first.iter().map(|id| relevant.get(id).copied().unwrap_or(0.0));
+        let mut ideal: Vec<f64> = relevant.values().copied().collect();
+        ideal.sort_by(|a, b| b.total_cmp(a));
+        ideal.truncate(DEPTH);
+        let found = first.iter().filter(|id| relevant.contains_key(*id)).count();
+        Self {
+            ndcg: discounted(gains) / discounted(ideal.into_iter()),
+            recall: found as f64 / relevant.len() as f64,
+        }
+    }
+
+    /// 0 for none.
+    pub(super) fn mean(all: &[Self]) -> Self {
+        let count = all.len().max(1) as f64;
+        let mean = |part: fn(&Self) -> f64| all.iter().map(part).sum::<f64>() / count;
+        Self { ndcg: mean(|q| q.ndcg), recall: mean(|q| q.recall) }
+    }
+}
+
+fn discounted(gains: impl Iterator<Item = f64>) -> f64 {
+    (2_u32..).zip(gains).map(|(place, gain)| gain / f64::from(place).log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ranking: &str, relevant: &[(&str, f64)]) -> Quality {
+        let ranking: Vec<String> = ranking.split(' ').map(str::to_owned).collect();
+        let relevant = relevant.iter().map(|(id, grade)| ((*id).to_owned(), *grade)).collect();
+        Quality::of(&ranking, &relevant)
+    }
+
+    #[track_caller]
+    fn assert_close(got: f64, want: f64) {
+        assert!((got - want).abs() < 1e-6, "{got} is not {want}");
+    }
+
+    /// The worked example of Wikipedia's article on discounted cumulative gain.
+    #[test]
+    fn a_graded_ranking_has_its_published_gain() {
+        let grades = [("d1", 3.0), ("d2", 2.0), ("d3", 3.0), ("d5", 1.0), ("d6", 2.0)];
+        let judged: Vec<_> = grades.into_iter().chain([("d7", 3.0), ("d8", 2.0)]).collect();
+        assert_close(discounted([3.0, 2.0, 3.0, 0.0, 1.0, 2.0].into_iter()), 6.861_126_688_6);
+        assert_close(discounted([3.0, 3.0, 3.0, 2.0, 2.0, 2.0].into_iter()), 8.740_262_365_4);
+        let quality = of("d1 d2 d3 d4 d5 d6", &judged);
+        // Here the ideal has a seventh rank, with grade 1.
+        assert_close(quality.ndcg, 6.861_126_688_6 / (8.740_262_365_4 + 1.0 / 3.0));
+        assert_close(quality.recall, 5.0 / 7.0);
+    }
+
+    #[test]
+    fn only_the_first_ten_ranks_count() {
+        assert_eq!(of("a b c", &[("a", 1.0)]), Quality { ndcg: 1.0, recall: 1.0 });
+        let tenth = of("b c d e f g h i j a", &[("a", 1.0)]);
+        assert_close(tenth.ndcg, 1.0 / 11_f64.log2());
+        assert_close(tenth.recall, 1.0);
+        assert_eq!(of("b c d e f g h i j k a", &[("a", 1.0)]), Quality::default());
+        assert_eq!(of("x", &[("a", 4.0)]), Quality::default());
+    }
+
+    #[test]
+    fn more_answers_than_ranks_can_have_full_gain_but_not_full_recall() {
+        let answers: Vec<String> = (0..20).map(|id| id.to_string()).collect();
+        let judged: Vec<(&str, f64)> = answers.iter().map(|id| (id.as_str(), 1.0)).collect();
+        assert_eq!(of(&answers.join(" "), &judged), Quality { ndcg: 1.0, recall: 0.5 });
+    }
+
+    #[test]
+    fn means_are_over_queries() {
+        let all = [Quality { ndcg: 1.0, recall: 0.5 }, Quality { ndcg: 0.0, recall: 1.0 }];
+        assert_eq!(Quality::mean(&all), Quality { ndcg: 0.5, recall: 0.75 });
+        assert_eq!(Quality::mean(&[]), Quality::default());
+    }
+}

@@ -1,0 +1,120 @@
+//! What was measured, for people and for programs.
+
+use super::metrics::Quality;
+use crate::collection::settings::Opened;
+use crate::layout::{counted, fitted};
+use kokeshi_store::Provenance;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// A set's figures, one a way to search.
+pub(super) struct Measured {
+    pub(super) name: String,
+    pub(super) documents: usize,
+    pub(super) queries: usize,
+    pub(super) rows: Vec<Row>,
+}
+
+/// A way to search, and how good it is.
+pub(super) struct Row {
+    pub(super) late: bool,
+    pub(super) hybrid: bool,
+    pub(super) chunks: usize,
+    pub(super) quality: Quality,
+}
+
+impl Row {
+    fn title(&self) -> String {
+        let late = if self.late { "late chunking" } else { "each chunk alone" };
+        format!("{late}, {}", if self.hybrid { "hybrid" } else { "dense" })
+    }
+}
+
+/// Columns of the name of a set and of a way.
+const NAMES: (usize, usize) = (16, 26);
+
+pub(super) fn text(opened: &Opened, sets: &[Measured]) -> String {
+    let Provenance { model, dimensions, chunking, storage, codes, .. } = &opened.provenance;
+    let codes = codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
+    let mut text =
+        format!("{model}, {dimensions} dimensions, {storage}{codes}; chunks: {chunking}\n\n");
+    let mut line = |set: &str, way: &str, chunks: &str, [ndcg, recall]: [&str; 2]| {
+        let (set, way) = (fitted(set, NAMES.0), fitted(way, NAMES.1));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{set}  {way}  {chunks:>8}  {ndcg:>7}  {recall:>9}");
+    };
+    line("set", "way", "chunks", ["nDCG@10", "recall@10"]);
+    let shown = |quality: Quality| [quality.ndcg, quality.recall].map(|x| format!("{x:.4}"));
+    for set in sets {
+        for (number, row) in set.rows.iter().enumerate() {
+            let name = if number == 0 { set.name.as_str() } else { "" };
+            let [ndcg, recall] = shown(row.quality);
+            line(name, &row.title(), &row.chunks.to_string(), [&ndcg, &recall]);
+        }
+    }
+    for (number, (row, mean)) in means(sets).into_iter().enumerate() {
+        let [ndcg, recall] = shown(mean);
+        line(if number == 0 { "mean" } else { "" }, &row.title(), "", [&ndcg, &recall]);
+    }
+    let sizes = sets.iter().map(|set| {
+        let (documents, queries) = (set.documents, set.queries);
+        let queries =
+            if queries == 1 { "1 query".to_owned() } else { format!("{queries} queries") };
+        format!("{}: {}, {queries}", set.name, counted(documents, "document"))
+    });
+    let sizes: Vec<String> = sizes.collect();
+    text + "\n" + &sizes.join("; ") + "\n"
+}
+
+/// The mean of each way over several sets, each of which counts alike.
+fn means(sets: &[Measured]) -> Vec<(&Row, Quality)> {
+    let [first, _, ..] = sets else { return Vec::new() };
+    let mean = |at: usize| {
+        let all: Vec<Quality> = sets.iter().map(|set| set.rows[at].quality).collect();
+        Quality::mean(&all)
+    };
+    first.rows.iter().enumerate().map(|(at, row)| (row, mean(at))).collect()
+}
+
+pub(super) fn json(opened: &Opened, sets: &[Measured]) -> anyhow::Result<String> {
+    let made = &opened.provenance;
+    let figures = |row: &Row, quality: Quality| {
+        json!({
+            "late_chunking": row.late,
+            "hybrid": row.hybrid,
+            "ndcg_10": quality.ndcg,
+            "recall_10": quality.recall,
+        })
+    };
+    let rows = |rows: &[Row]| -> Vec<Value> {
+        let object = |row: &Row| {
+            let mut object = figures(row, row.quality);
+            object["chunks"] = row.chunks.into();
+            object
+        };
+        rows.iter().map(object).collect()
+    };
+    let sets_json: Vec<Value> = sets
+        .iter()
+        .map(|set| {
+            json!({
+                "name": set.name,
+                "documents": set.documents,
+                "queries": set.queries,
+                "ways": rows(&set.rows),
+            })
+        })
+        .collect();
+    let means: Vec<Value> = means(sets).into_iter().map(|(row, mean)| figures(row, mean)).collect();
+    let answer = json!({
+        "model": made.model,
+        "revision": made.revision,
+        "dimensions": made.dimensions,
+        "storage": made.storage.name(),
+        "shortlist": made.codes.map(|codes| codes.to_string()),
+        "chunking": made.chunking,
+        "sets": sets_json,
+        "means": means,
+    });
+    Ok(serde_json::to_string_pretty(&answer)? + "\n")
+}

@@ -1,0 +1,93 @@
+//! `kokeshi eval`: figures of sets whose answers are known.
+
+use crate::Place;
+use serde_json::{Value, json};
+use std::fs;
+
+const DOCUMENTS: [(&str, &str); 4] = [
+    ("lamp", "The lamp in the hall is too dark. A brighter bulb helps."),
+    ("ship", "Our parcels leave by ship. Delivery to the islands takes three days."),
+    ("tea", "Green tea must not boil. Pour it at eighty degrees."),
+    ("train", "The night train to Vienna leaves at ten."),
+];
+
+/// A set `set` of [`DOCUMENTS`], whose queries are parts of them.
+fn set(qrels: &str) -> Place {
+    let place = Place::new();
+    fs::create_dir_all(place.path("set/qrels")).expect("a folder");
+    let rows = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    let corpus = DOCUMENTS.map(|(id, text)| json!({"_id": id, "title": "", "text": text, "x": 1}));
+    place.write("set/corpus.jsonl", rows(corpus.to_vec()));
+    let query = |(id, text): (&str, &str)| json!({"_id": format!("q-{id}"), "text": &text[..20]});
+    place.write("set/queries.jsonl", rows(DOCUMENTS.map(query).to_vec()));
+    place.write("set/qrels.tsv", qrels);
+    place
+}
+
+#[test]
+fn what_is_asked_in_the_words_of_its_answer_is_found_first() {
+    let place = set("query-id\tcorpus-id\tscore\nq-lamp\tlamp\t1\nq-tea\ttea\t2\nq-ship\ttea\t0\n");
+    let answer = place.run(["eval", "set", "--json"]).json();
+    let found = &answer["sets"][0];
+    assert_eq!(
+        (&found["name"], &found["documents"], &found["queries"]),
+        (&json!("set"), &json!(4), &json!(2))
+    );
+    let ways = found["ways"].as_array().expect("ways");
+    assert_eq!(ways.len(), 4);
+    for way in ways {
+        assert_eq!((&way["ndcg_10"], &way["recall_10"]), (&json!(1.0), &json!(1.0)), "{way}");
+        assert_eq!(way["chunks"], 4);
+    }
+    assert_eq!(answer["means"], json!([]));
+    let two = place.run(["eval", "set", "set", "--late-chunking", "true"]);
+    let lines: Vec<&str> = two.quiet().lines().collect();
+    assert!(
+        lines[0].starts_with("starter, 256 dimensions, f16; chunks: structure:256"),
+        "{lines:?}"
+    );
+    assert!(lines[3].starts_with("set") && lines[3].ends_with("1.0000     1.0000"), "{lines:?}");
+    assert!(lines[7].starts_with("mean") && lines[7].contains("late chunking, dense"), "{lines:?}");
+    assert!(!two.text().contains("each chunk alone"));
+}
+
+#[test]
+fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_told() {
+    // The only answer to the question about the lamp is not there; the other has grade 1 where 3 is best.
+    let place = set("q-lamp\tnowhere\t1\nq-tea\ttea\t1\nq-tea\tgone\t3\n");
+    let run = place.run(["eval", "set", "--json", "--late-chunking", "false"]);
+    assert!(run.stderr.contains("2 of the answers are not in the corpus"), "{}", run.stderr);
+    let answer: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    let way = &answer["sets"][0]["ways"][0];
+    let ideal = 3.0 + 1.0 / 3_f64.log2();
+    let ndcg = way["ndcg_10"].as_f64().expect("a number");
+    assert!((ndcg - (0.0 + 1.0 / ideal) / 2.0).abs() < 1e-9, "{way}");
+    assert_eq!(way["recall_10"], 0.25);
+}
+
+#[test]
+fn a_set_that_cannot_be_read_is_refused_with_the_place() {
+    let error = |place: &Place| place.run(["eval", "set"]).failure(1).to_owned();
+    assert!(error(&Place::new()).contains("corpus.jsonl"));
+    let place = set("q-lamp\tlamp\t1\n");
+    for (qrels, part) in [
+        ("q-lamp\tlamp\t1\nq-lamp lamp 1\n", "line 2 of "),
+        ("q-lamp\tlamp\t0\n", "no query has an answer"),
+        ("q-none\tlamp\t1\n", "query `q-none`"),
+    ] {
+        place.write("set/qrels.tsv", qrels);
+        assert!(error(&place).contains(part), "{part}: {}", error(&place));
+    }
+    fs::remove_file(place.path("set/qrels.tsv")).expect("a removed file");
+    assert!(error(&place).contains("hint: a set has `corpus.jsonl`"), "{}", error(&place));
+    place.write("set/qrels/test.tsv", "q-lamp\tlamp\t1\n");
+    for (corpus, part) in [
+        ("{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"a\"}\n", "`_id` \"a\" is there twice"),
+        ("{\"text\": \"x\"}\n", "has no `_id`"),
+        ("{\"_id\": \"a\", \"text\": \"\"}\n", "has a text"),
+        ("{\n", "line 1 of "),
+    ] {
+        place.write("set/corpus.jsonl", corpus);
+        assert!(error(&place).contains(part), "{part}: {}", error(&place));
+    }
+}
