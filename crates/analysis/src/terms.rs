@@ -3,10 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// How many times as frequent as elsewhere a term must be in its group: what every group says as
-/// often, such as articles, names none.
-const LEAST_LIFT: f64 = 1.5;
-
 /// A word that is typical of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
@@ -50,8 +46,10 @@ fn unspaced(c: char) -> bool {
 }
 
 /// The `wanted` most typical terms of each of `groups` groups, best first: class-based tf-idf
-/// (Grootendorst 2022), where a text counts a word once, over words that are more frequent in the
-/// group than elsewhere. Forms of one word count as one.
+/// (Grootendorst 2022), where a text counts a word once. A word counts for a group if the share of
+/// its texts that are in the group is no less than the root of the group's share of all texts: at
+/// least half way, in logarithms, from a word that is everywhere to one that is nowhere else. Forms
+/// of one word count as one.
 pub fn typical_terms<'a>(
     texts: impl Iterator<Item = (&'a str, usize)>,
     groups: usize,
@@ -104,11 +102,9 @@ impl Counts {
         let mut names = vec![""; self.ids.len()];
         self.ids.iter().for_each(|(name, &id)| names[id] = name);
         let terms = self.of_group[group].iter().filter_map(|(&id, &count)| {
-            let total = self.totals[id] as f64;
-            let expected = total * self.texts[group] as f64 / all as f64;
-            let lift = count as f64 / expected;
-            let score = count as f64 / in_group as f64 * (1.0 + average / total).ln();
-            let typical = lift >= LEAST_LIFT || self.texts[group] == all;
+            let (count, total) = (count as f64, self.totals[id] as f64);
+            let typical = count / total >= (self.texts[group] as f64 / all as f64).sqrt();
+            let score = count / in_group as f64 * (1.0 + average / total).ln();
             typical.then(|| Term { text: names[id].to_owned(), score })
         });
         let mut terms: Vec<Term> = terms.collect();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 const TEMPLATE: &str = include_str!("page.html");
 /// Where the data go in the template.
-const DATA: &str = "\"data\"";
+const DATA: &str = r#"{"the":"data"}"#;
 /// Characters of a text that the page shows.
 const SHOWN: usize = 400;
 
