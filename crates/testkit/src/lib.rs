@@ -2,6 +2,7 @@
 //!
 //! Development only: a missing or malformed fixture is a panic that names it.
 
+#[expect(clippy::print_stderr, reason = "tests say why they skip")]
 pub mod servers;
 
 use safetensors::{Dtype, SafeTensors};

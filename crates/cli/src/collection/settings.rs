@@ -68,7 +68,7 @@ impl Opened {
             ..Options::default()
         };
         let inputs: Vec<Input<'_>> =
-            texts.iter().map(|text| Input::new(*text).options(options.clone())).collect();
+            texts.iter().map(|text| Input::new(text).options(options.clone())).collect();
         let embedded = self.model.embed(&inputs)?;
         Ok(embedded.into_iter().flat_map(|result| result.vectors).collect())
     }

@@ -57,7 +57,7 @@ fn passes(error: &postgres::Error) -> bool {
     let Some(code) = error.code() else {
         // No word from the server: the connection broke or was never made.
         return error.is_closed()
-            || error.source().is_some_and(|cause| cause.is::<std::io::Error>());
+            || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     };
     // A table that is gone: its collection was dropped between two statements.
     const CODES: [SqlState; 4] = [
