@@ -115,7 +115,7 @@ impl Call<'_> {
         let block = (block_bytes / strip_bytes.max(1)).clamp(1, 64) * strip;
         let row_ends = even_ends(adapters.len(), block);
         let panels = weights.columns.panels();
-        // Four tasks a thread even out the end, where one thread would wait for another.
+        // Eight tasks a thread even out the end, where one thread would wait for another.
         let bands = (8 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
         let band = panels.div_ceil(bands.max(1)) * weights.columns.panel_outputs();
         let col_ends = even_ends(weights.outputs(), band);
@@ -136,7 +136,7 @@ impl Call<'_> {
         const ROWS: usize = 32;
         let weights = self.weights;
         let share = self.adapters.len().div_ceil(self.threads.count());
-        let count = ROWS.min(share).next_multiple_of(strip);
+        let count = share.clamp(1, ROWS).next_multiple_of(strip);
         let mut down = down.chunks_mut((count * weights.rank()).max(1));
         let tasks: Vec<_> = self
             .x
