@@ -76,6 +76,20 @@ impl Place {
         Ok(self.store.open()?)
     }
 
+    /// Opens the store, or makes an empty one. Its folder, if it is our own, says to Git that it is
+    /// not for a repository.
+    pub(crate) fn create(&self) -> anyhow::Result<Box<dyn Store>> {
+        let store = self.store.create()?;
+        if let Some(root) = &self.root {
+            let note = root.join(FOLDER).join(".gitignore");
+            if !note.exists() {
+                std::fs::write(&note, "*\n")
+                    .with_context(|| format!("cannot write {}", note.display()))?;
+            }
+        }
+        Ok(store)
+    }
+
     /// The file, if the store is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.store {

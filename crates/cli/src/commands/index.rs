@@ -49,7 +49,7 @@ impl Indexing {
                 Place::to_index(store, paths)?
             }
         };
-        let mut store = if paths.is_empty() { place.open()? } else { place.store.create()? };
+        let mut store = if paths.is_empty() { place.open()? } else { place.create()? };
         let lock = store.lock()?;
         let (vectors, device) = (&arguments.vectors, &arguments.device);
         let opened = settings::to_index(&mut *store, &arguments.collection, vectors, device)?;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod demo;
 mod durable;
 mod embed;
 mod eval;

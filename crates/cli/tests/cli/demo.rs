@@ -1,0 +1,69 @@
+//! What the page of the demo corpus says is found: each first result, in another language.
+
+use crate::Place;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo")
+}
+
+/// Puts a copy of `from` at `to`, which does not exist yet.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let (path, name) = (entry.path(), entry.file_name());
+        match path.is_dir() {
+            true if name == ".kokeshi" => (),
+            true => copy(&path, &to.join(name)),
+            false => drop(fs::copy(&path, to.join(name)).expect("a copy")),
+        }
+    }
+}
+
+/// The cells of each row of the tables below `heading`, without those that head a column.
+fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, part) = page.split_once(heading).expect("the heading");
+    let rows = part.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+    rows.map(|row| cells(row).collect()).collect()
+}
+
+#[test]
+fn the_first_results_are_those_of_its_page() {
+    let place = Place::new();
+    copy(&corpus(), &place.path("demo"));
+    let run = place.run(["index", "demo"]);
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let page = fs::read_to_string(corpus().join("README.md")).expect("the page");
+    let queries = table(&page, "What the bundled model finds");
+    assert!(queries.len() >= 8, "{queries:?}");
+    let mut wanted = String::new();
+    for row in &queries {
+        let query = row[0].trim_matches('`');
+        if let Some((file, _)) = row[1].trim_start_matches('[').split_once(']') {
+            file.clone_into(&mut wanted);
+        }
+        let found = place.run(["search", query, "demo", "-l", "-n", "1"]);
+        assert_eq!(found.quiet(), format!("demo/{wanted}\n"), "{query}");
+    }
+}
+
+#[test]
+fn every_text_is_on_its_page_and_the_page_is_no_text() {
+    let place = Place::new();
+    copy(&corpus(), &place.path("demo"));
+    place.run(["index", "demo"]);
+    let listed = place.run(["search", "x", "demo", "-l", "-n", "1000"]);
+    let mut listed: Vec<&str> = listed.quiet().lines().collect();
+    listed.sort_unstable();
+    let page = fs::read_to_string(corpus().join("README.md")).expect("the page");
+    let texts = table(&page, "`.ignore` keeps");
+    let name =
+        |row: &Vec<String>| format!("demo/{}", row[0].split(['[', ']']).nth(1).expect("a link"));
+    let mut named: Vec<String> = texts.iter().map(name).collect();
+    named.sort();
+    assert_eq!(listed, named);
+}
