@@ -1,4 +1,4 @@
-"""Measures the bars of `kokeshi index` and `kokeshi search`: one command a bar.
+"""Measures the bars of `kokeshi index`, `search` and `dedupe`: one command a bar.
 
 Prints each figure beside its bar, and ends with status 1 if one is missed. README.md says what is
 measured and how.
@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "serve"))
 
 import report  # noqa: E402
+from duplicates import dedupe, million  # noqa: E402
 from durable import durable  # noqa: E402
 from indexing import throughput, unchanged  # noqa: E402
 from program import ROOT  # noqa: E402
@@ -26,8 +27,10 @@ BARS = {
     "unchanged": unchanged,
     "durable": durable,
     "quality": quality,
+    "dedupe": dedupe,
+    "million": million,
 }
-TABLE = report.Table("search", "Index and search", tuple(BARS))
+TABLE = report.Table("search", "Index, search and dedupe", tuple(BARS))
 
 
 def main():
@@ -45,10 +48,16 @@ def arguments():
     parser.add_argument("--rows", type=int, default=1_000_000, help="of `scan`, `int8`, `even`")
     parser.add_argument("--texts", type=int, default=2000, help="of `throughput`")
     parser.add_argument("--files", type=int, default=20_000, help="of `unchanged`")
+    parser.add_argument("--lines", type=int, default=100_000, help="of `dedupe`")
     parser.add_argument("--rounds", type=int, default=3, help="of `throughput`, `unchanged`")
     parser.add_argument(
         "--sets", type=Path, nargs="+", default=[], metavar="FOLDER",
         help="of `quality`: retrieval sets in the layout of BEIR",
+    )
+    parser.add_argument(
+        "--answers", type=Path, nargs="+", default=[], metavar="FOLDER",
+        help="of `quality`: long texts, `documents.jsonl` (`_id`, `text`), and `questions.jsonl` "
+        "(`_id`, `text`, `doc`: the document that answers it)",
     )
     parser.add_argument(
         "--sentences", type=Path, nargs="+", default=[], metavar="FILE",

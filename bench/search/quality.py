@@ -1,6 +1,7 @@
 """Late chunking against each chunk alone, and hybrid against dense, on retrieval sets."""
 
 import json
+import shutil
 import subprocess
 
 from report import Row
@@ -8,11 +9,12 @@ from report import Row
 
 def quality(options):
     """No bar: the figures are whatever they are."""
-    if not options.sets:
-        raise SystemExit("`quality` needs retrieval sets: --sets FOLDER…")
+    sets = [*options.sets, *(answers(folder, options.work) for folder in options.answers)]
+    if not sets:
+        raise SystemExit("`quality` needs retrieval sets: --sets FOLDER… or --answers FOLDER…")
     rows = []
     for chunking in ("structure:256", "sentences"):
-        command = [options.program, "eval", "--json", "--chunk", chunking, *options.sets]
+        command = [options.program, "eval", "--json", "--chunk", chunking, *sets]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         answer = json.loads(done.stdout)
         for found in answer["sets"]:
@@ -25,6 +27,21 @@ def quality(options):
             rows.append(Row(f"**mean**, chunks by {chunking}", f"{len(answer['sets'])} sets"))
             rows += [Row(title(way), figures(way)) for way in answer["means"]]
     return rows
+
+
+def answers(folder, work):
+    """A set in the layout of BEIR from documents and questions about them: the document that has the
+    answer is to be found."""
+    to = work / folder.name
+    shutil.rmtree(to, ignore_errors=True)
+    to.mkdir(parents=True)
+    shutil.copy(folder / "documents.jsonl", to / "corpus.jsonl")
+    shutil.copy(folder / "questions.jsonl", to / "queries.jsonl")
+    questions = [json.loads(line) for line in (to / "queries.jsonl").open()]
+    with (to / "qrels.tsv").open("w") as file:
+        file.write("query-id\tcorpus-id\tscore\n")
+        file.writelines(f"{question['_id']}\t{question['doc']}\t1\n" for question in questions)
+    return to
 
 
 def title(way):

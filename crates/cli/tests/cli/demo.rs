@@ -27,8 +27,8 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
     let (_, part) = page.split_once(heading).expect("the heading");
     let rows = part.lines().skip_while(|line| !line.starts_with('|'));
     let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
-    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
-    rows.map(|row| cells(row).collect()).collect()
+    let cells = rows.map(|row| row.trim_matches('|').split('|'));
+    cells.map(|cells| cells.map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
 #[test]

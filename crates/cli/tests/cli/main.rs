@@ -9,6 +9,7 @@ mod eval;
 mod formats;
 mod index;
 mod models;
+mod page;
 mod search;
 mod similarity;
 mod stores;

@@ -1,0 +1,49 @@
+"""Lines with copies and near duplicates, the same for every run: words are those of the bundled
+model's tokenizer."""
+
+import json
+import random
+
+from program import ROOT
+
+TOKENIZER = ROOT / "crates/starter/model/tokenizer.json"
+WORDS, WORDS_OF_A_LINE = 8000, 8
+# Of all lines.
+COPIES, EDITS = 0.05, 0.15
+
+
+def vocabulary():
+    pieces = json.loads(TOKENIZER.read_text())["model"]["vocab"]
+    words = [piece[1:] for piece, _ in pieces if piece.startswith("▁")]
+    return [word for word in words if len(word) > 3 and word.isalpha()][:WORDS]
+
+
+def drawn(count, seed):
+    """`count` lines, and how many of them are copies of earlier ones."""
+    chance, words, lines, copies = random.Random(seed), vocabulary(), [], 0
+    for _ in range(count):
+        kind = chance.random()
+        if lines and kind < COPIES:
+            lines.append(chance.choice(lines))
+            copies += 1
+        elif lines and kind < COPIES + EDITS:
+            lines.append(edited(chance, chance.choice(lines), words))
+        else:
+            lines.append(" ".join(chance.choices(words, k=WORDS_OF_A_LINE)))
+    return lines, copies
+
+
+def edited(chance, line, words):
+    """`line` with one word less, one word other, two words exchanged, or a full stop."""
+    parts = line.split(" ")
+    at = chance.randrange(len(parts))
+    match chance.randrange(4):
+        case 0 if len(parts) > 2:
+            del parts[at]
+        case 1:
+            parts[at] = chance.choice(words)
+        case 2:
+            parts[0], parts[at] = parts[at], parts[0]
+        case _:
+            return line + "."
+    return " ".join(parts)
