@@ -13,6 +13,7 @@ mod page;
 mod search;
 mod similarity;
 mod stores;
+mod tasks;
 mod threads;
 mod v2;
 

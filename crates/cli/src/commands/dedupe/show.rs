@@ -98,6 +98,11 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     out
 }
 
+/// `x` as it was written: 0.9, and not the nearest f32 to it.
+fn decimal(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
+}
+
 /// Everything but the texts that are alone.
 pub(super) fn json(
     arguments: &DedupeArguments,
@@ -127,7 +132,7 @@ pub(super) fn json(
     let answer = json!({
         "model": arguments.model.model,
         "task": task,
-        "threshold": arguments.threshold,
+        "threshold": decimal(arguments.threshold),
         "texts": outcome.texts.len(),
         "kept": outcome.kept(),
         "copies": outcome.copies(),

@@ -1,0 +1,145 @@
+//! `kokeshi cluster`, `classify` and `dedupe`: groups, classes, duplicates.
+
+use crate::Place;
+use serde_json::{Value, json};
+use std::fs;
+
+const MAIL: &str = "My battery does not hold a charge.\nHas my order been shipped?\n\
+    When will my package arrive?\nThe battery is empty after an hour.\nWhere is my parcel?\n\
+    Can I replace the battery myself?\n";
+const TRAIN: &str = "text,label\nHow do I charge the battery?,battery\nMy battery is dead.,battery\n\
+    The delivery is three days late.,delivery\nWann kommt mein Paket?,delivery\n";
+const LINES: [&str; 2] = ["--input-format", "lines"];
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("mail.txt", MAIL);
+    place.write("train.csv", TRAIN);
+    place
+}
+
+/// The best label of each text.
+#[track_caller]
+fn labels(answer: &Value) -> Vec<&str> {
+    let texts = answer["texts"].as_array().expect("texts");
+    texts.iter().map(|text| text["predictions"][0]["label"].as_str().expect("a label")).collect()
+}
+
+const WANTED: [&str; 6] = ["battery", "delivery", "delivery", "battery", "delivery", "battery"];
+
+#[test]
+fn labels_are_chosen_by_their_meaning() {
+    let place = place();
+    let arguments = ["classify", "--labels", "battery,delivery", "--input", "mail.txt", "--json"];
+    let answer = place.run(arguments.iter().chain(&LINES)).json();
+    assert_eq!(labels(&answer), WANTED, "{answer}");
+    let run = place.run(arguments[..5].iter().chain(&LINES));
+    let first = run.quiet().lines().next().expect("a line");
+    assert!(first.starts_with("battery "), "{first}");
+    assert!(first.ends_with("My battery does not hold a charge."), "{first}");
+}
+
+#[test]
+fn a_saved_classifier_says_what_the_trained_one_says() {
+    let place = place();
+    let texts = ["--input", "mail.txt", "--json"];
+    let run = place.run(
+        ["classify", "--train", "train.csv", "--save", "c.json"].iter().chain(&texts).chain(&LINES),
+    );
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let trained: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    assert_eq!(labels(&trained), WANTED, "{trained}");
+    let saved = ["classify", "--classifier", "c.json"];
+    let answer = place.run(saved.iter().chain(&texts).chain(&LINES)).json();
+    assert_eq!(answer["texts"], trained["texts"]);
+    let whole = fs::read_to_string(place.path("c.json")).expect("the classifier");
+    place.write("c.json", whole.replacen("\"battery\"", "\"bakery\"", 1));
+    let refused = place.run(saved.iter().chain(&texts).chain(&LINES));
+    assert!(refused.failure(1).contains("checksum"), "{}", refused.stderr);
+    place.write("c.json", &whole[..whole.len() / 2]);
+    let refused = place.run(saved.iter().chain(&texts).chain(&LINES));
+    assert!(refused.failure(1).contains("no classifier that can be used"), "{}", refused.stderr);
+}
+
+#[test]
+fn truth_adds_accuracy_and_a_table() {
+    let place = place();
+    let row = |(text, label): (&str, &str)| json!({ "text": text, "wanted": label });
+    let mut rows: Vec<Value> = MAIL.lines().zip(WANTED).map(row).collect();
+    rows[0]["wanted"] = "delivery".into();
+    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    place.write("mail.jsonl", rows);
+    let arguments =
+        ["classify", "--train", "train.csv", "--input", "mail.jsonl", "--truth", "wanted"];
+    let run = place.run(arguments);
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    assert!(run.text().contains("accuracy 0.8333"), "{}", run.text());
+    assert!(run.text().contains("over 6 texts and 2 classes"), "{}", run.text());
+}
+
+#[test]
+fn texts_of_one_kind_are_one_group() {
+    let place = place();
+    let arguments = ["cluster", "--input", "mail.txt", "-k", "2", "--json"];
+    let answer = place.run(arguments.iter().chain(&LINES)).json();
+    let groups = answer["texts"].as_array().expect("texts").iter();
+    let groups: Vec<u64> = groups.map(|text| text["group"].as_u64().expect("a group")).collect();
+    for (group, wanted) in groups.iter().zip(WANTED) {
+        assert_eq!(group == &groups[0], wanted == WANTED[0], "{groups:?}");
+    }
+    let sizes: Vec<&Value> =
+        answer["groups"].as_array().expect("groups").iter().map(|group| &group["size"]).collect();
+    assert_eq!(sizes, [3, 3]);
+    let many = place.run(["cluster", "--input", "mail.txt", "-k", "7"].iter().chain(&LINES));
+    assert!(many.failure(1).contains("ask for fewer with -k"), "{}", many.stderr);
+}
+
+#[test]
+fn duplicates_are_left_out_and_the_rest_stays_as_it_was() {
+    let place = Place::new();
+    let lines = [
+        "Where is my parcel?",
+        "The lamp is too dark.",
+        "Where is my parcel?",
+        "The lamp is far too dark.",
+        "How do I return the lamp?",
+    ];
+    place.write("lines.txt", lines.join("\n"));
+    let arguments = ["dedupe", "--input", "lines.txt", "--threshold", "0.8"];
+    let run = place.run(arguments.iter().chain(&LINES));
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let kept = [lines[0], lines[1], lines[4]];
+    assert_eq!(run.text().lines().collect::<Vec<_>>(), kept);
+    assert!(
+        run.stderr.contains("5 texts: 3 kept, 1 copy and 1 near duplicate left out"),
+        "{}",
+        run.stderr
+    );
+    let run = place.run(arguments.iter().chain(&LINES).chain(&["--json", "-o", "kept.txt"]));
+    let answer: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    assert_eq!(
+        fs::read_to_string(place.path("kept.txt")).expect("a file").lines().collect::<Vec<_>>(),
+        kept
+    );
+    assert_eq!(answer["threshold"], 0.8);
+    let near = &answer["groups"][1];
+    assert_eq!((&near["kept"]["index"], &near["dropped"][0]["index"]), (&1.into(), &3.into()));
+    let cosine = near["dropped"][0]["cosine"].as_f64().expect("a cosine");
+    assert!((0.8..1.0).contains(&cosine), "{answer}");
+    assert_eq!(answer["groups"][0]["dropped"][0]["copy"], true);
+}
+
+#[test]
+fn nothing_to_look_at_is_an_error() {
+    let place = Place::new();
+    for command in [vec!["cluster"], vec!["dedupe"], vec!["classify", "--labels", "a,b"]] {
+        let run = place.run(&command);
+        assert!(
+            run.failure(1).contains("no texts") || run.stderr.contains("no text"),
+            "{}",
+            run.stderr
+        );
+    }
+    let run = place.run(["classify", "x"]);
+    assert!(run.failure(2).contains("--labels"), "{}", run.stderr);
+}
