@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use std::fs;
 
 const MAIL: &str = "My battery does not hold a charge.\nHas my order been shipped?\n\
-    When will my package arrive?\nThe battery is empty after an hour.\nWhere is my parcel?\n\
-    Can I replace the battery myself?\n";
+    When will my order arrive?\nThe battery is empty after an hour.\nWhere is my order?\n\
+    How do I charge the battery?\n";
 const TRAIN: &str = "text,label\nHow do I charge the battery?,battery\nMy battery is dead.,battery\n\
-    The delivery is three days late.,delivery\nWann kommt mein Paket?,delivery\n";
+    The battery needs a new cell.,battery\nThe delivery is three days late.,delivery\n\
+    When is my order delivered?,delivery\nMy package has not arrived.,delivery\n";
 const LINES: [&str; 2] = ["--input-format", "lines"];
 
 fn place() -> Place {
