@@ -11,6 +11,7 @@ LIMITS = {
     "torch-bf16": (0.999, 0.99),
     "torch-f32": (0.99999, 0.9999),
     "onnx-f32": (0.99999, 0.9999),
+    "onnx-f32-beside-bf16": (0.999, 0.99),
     "onnx-int8": (0.99, 0.5),
 }
 # On the fixture, in f32. Random weights of the size that training starts from leave attention all but

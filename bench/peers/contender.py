@@ -30,9 +30,15 @@ ISAS = {
     ),
 }
 
-# Each peer, and the precision of ours that it stands beside. There is no int8 of ours: bf16 is the
-# fastest.
-PEERS = {"torch-bf16": "bf16", "torch-f32": "f32", "onnx-f32": "f32", "onnx-int8": "bf16"}
+# Each column: the peer, and the precision of ours that it stands beside. ONNX Runtime has no bf16 on
+# CPUs, so that who runs it in f32 would run us in bf16: both comparisons are made.
+PEERS = {
+    "torch-bf16": ("torch-bf16", "bf16"),
+    "torch-f32": ("torch-f32", "f32"),
+    "onnx-f32": ("onnx-f32", "f32"),
+    "onnx-f32-beside-bf16": ("onnx-f32", "bf16"),
+    "onnx-int8": ("onnx-int8", "int8"),
+}
 
 
 def can_run(peer, model, isa, batch=None):
@@ -94,10 +100,10 @@ class Pair:
         if peer.startswith("onnx"):
             # In a process of its own, whose memory is free again before anything is timed.
             subprocess.run([sys.executable, HERE / "onnx_v3.py", folder], check=True, stdout=2)
-        precision = PEERS[peer]
+        program, precision = PEERS[peer]
         ours = [kokeshi, "bench", "--read-batches", "--model", folder]
         ours += ["--precision", precision, *options]
-        theirs = [sys.executable, HERE / "worker.py", peer, model, folder]
+        theirs = [sys.executable, HERE / "worker.py", program, model, folder]
         print(f"kokeshi-{precision} and {peer}, {model}, {isa}", file=sys.stderr)
         self._peer = (peer, theirs, variables)
         self.ours = Contender(f"kokeshi-{precision}", ours, {})

@@ -8,6 +8,7 @@ TITLES = {
     "torch-bf16": "PyTorch bf16",
     "torch-f32": "PyTorch f32",
     "onnx-f32": "ONNX Runtime f32",
+    "onnx-f32-beside-bf16": "the same beside our bf16",
     "onnx-int8": "ONNX Runtime int8",
 }
 # The rows of each model's table; there may be more.
@@ -79,8 +80,8 @@ def document(results):
 
 Written by `bench/peers/compare.py --write` from `bench/results.json`, which holds the time of every
 pass; [bench/peers](peers/README.md) says what is compared and how. A cell is the time of the peer over
-ours (above 1, kokeshi is faster), then both medians. The column of int8 stands beside kokeshi in bf16,
-each other column beside kokeshi in the same precision. A dash: not measured.
+ours (above 1, kokeshi is faster), then both medians. Kokeshi runs in the precision of the peer, unless the
+column names another. A dash: not measured.
 
 | | |
 |---|---|
