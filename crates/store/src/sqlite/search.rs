@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::fusion::fuse;
 use crate::provenance::Provenance;
 use crate::record::{Hit, Part, Place, Query, Store};
-use crate::storage::{Layout, Probe};
+use crate::storage::{Layout, Probe, Storage};
 use crate::words;
 use rusqlite::params;
 use std::collections::HashMap;
@@ -20,6 +20,9 @@ const FUSED_RANKS: usize = 100;
 /// Candidates of a short list: for each hit wanted, and at least.
 const CANDIDATES_A_HIT: usize = 20;
 const CANDIDATES: usize = 1000;
+/// Bits of a row of codes for which these are enough; fewer bits know less, and need a longer list.
+const CODE_BITS: usize = 1024;
+const LONGEST: usize = 8;
 /// How often a search starts again because another process has written meanwhile.
 const RETRIES: usize = 20;
 
@@ -114,6 +117,7 @@ impl Sqlite {
             return Ok(best.map(|best| best.into_iter().map(scored).collect()));
         }
         let candidates = limit.saturating_mul(CANDIDATES_A_HIT).max(CANDIDATES);
+        let candidates = candidates.saturating_mul(short_codes(layout));
         let Some(candidates) = self.scan(id, (table, layout), &probe, counting, candidates)? else {
             return Ok(None);
         };
@@ -297,4 +301,10 @@ fn fused(dense: &[Scored], words: &[Scored]) -> Vec<Ranked> {
             words: in_words.get(&slot).copied(),
         })
         .collect()
+}
+
+/// How many times as long a list is for codes of this layout.
+fn short_codes(layout: Layout) -> usize {
+    let bits = if layout.storage == Storage::Bits { 1 } else { 8 };
+    CODE_BITS.div_ceil(bits * layout.dimensions.max(1)).min(LONGEST)
 }
