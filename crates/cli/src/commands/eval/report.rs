@@ -1,6 +1,6 @@
 //! What was measured, for people and for programs.
 
-use super::metrics::Quality;
+use kokeshi_analysis::Quality;
 use crate::collection::settings::Opened;
 use crate::layout::{counted, fitted};
 use kokeshi_store::Provenance;
