@@ -7,6 +7,7 @@ mod embed;
 mod eval;
 mod formats;
 mod index;
+mod migrate;
 mod models;
 mod search;
 mod similarity;
