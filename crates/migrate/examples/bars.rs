@@ -13,20 +13,21 @@ use kokeshi_migrate::{Embedder, Limits, Plan, Side, run};
 use kokeshi_store::{Address, Chunk, Document, Place, Provenance, Storage, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
 const DOCUMENTS: usize = 1500;
-const WORDS: [&str; 12] = [
-    "the", "lamp", "in", "hall", "is", "too", "dark", "a", "brighter", "bulb", "helps", "people",
-];
+const WORDS: [&str; 12] =
+    ["the", "lamp", "in", "hall", "is", "too", "dark", "a", "brighter", "bulb", "helps", "people"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["throughput"] => with_folder(|folder| throughput(&Address::File(folder.join("a.db")), folder)),
+        ["throughput"] => {
+            with_folder(|folder| throughput(&Address::File(folder.join("a.db")), folder))
+        }
         ["throughput", store] => with_folder(|folder| throughput(&store.into(), folder)),
         ["memory", count] => {
             let count = count.parse().expect("a number");
@@ -143,7 +144,10 @@ fn throughput(address: &Address, folder: &Path) {
         store.drop_collection(&to).expect("dropped");
         // The first round warms up.
         if round > 0 {
-            println!("engine {alone:.0} tokens/s, migration {moved:.0} tokens/s: {:.3}", moved / alone);
+            println!(
+                "engine {alone:.0} tokens/s, migration {moved:.0} tokens/s: {:.3}",
+                moved / alone
+            );
             ratios.push(moved / alone);
         }
     }
@@ -156,25 +160,31 @@ fn memory(count: usize, folder: &Path) {
     drop(fill(&address, count, |number| document(number, 1, 3)));
     let (embedder, ledger) = (embedder(), folder.join("ledger"));
     embedder.documents(&[document(0, 1, 3)]).expect("vectors");
-    let before = resident();
-    let start = Instant::now();
-    let tokens = migrate("new", &address, &embedder, &ledger);
+    let (before, start, done) = (resident(), Instant::now(), AtomicBool::new(false));
+    let (tokens, peak) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut peak = 0;
+            while !done.load(Ordering::Relaxed) {
+                peak = peak.max(resident());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            peak
+        });
+        let tokens = migrate("new", &address, &embedder, &ledger);
+        done.store(true, Ordering::Relaxed);
+        (tokens, watch.join().expect("a peak"))
+    });
     println!(
-        "{count} documents, {tokens} tokens in {:.1} s: peak {} MiB, {} MiB before the run",
+        "{count} documents, {tokens} tokens in {:.1} s: {} MiB at most, {} MiB before the run",
         start.elapsed().as_secs_f64(),
-        peak() >> 10,
+        peak >> 10,
         before >> 10
     );
 }
 
-/// Kilobytes of the process that are of no file: `RssAnon`.
+/// Kilobytes of the process that are of no file.
 fn resident() -> u64 {
     status("RssAnon:")
-}
-
-/// The most kilobytes at any time, with pages of mapped files.
-fn peak() -> u64 {
-    status("VmHWM:")
 }
 
 fn status(key: &str) -> u64 {

@@ -66,10 +66,8 @@ impl Embedder {
     /// As [`Self::documents`].
     pub fn queries<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<Vec<f32>>> {
         let options = self.options(&self.query_task);
-        let inputs: Vec<Input<'_>> = texts
-            .into_iter()
-            .map(|text| Input::new(text).options(options.clone()))
-            .collect();
+        let inputs: Vec<Input<'_>> =
+            texts.into_iter().map(|text| Input::new(text).options(options.clone())).collect();
         Ok(vectors(self.model.embed(&inputs)?))
     }
 }
@@ -136,6 +134,8 @@ mod tests {
     #[test]
     fn chunks_that_overlap_are_parts() {
         let document = document(&[(0, "One. Two."), (5, "Two. Three.")]);
-        assert!(matches!(body(&document), Body::Parts(parts) if parts == ["One. Two.", "Two. Three."]));
+        assert!(
+            matches!(body(&document), Body::Parts(parts) if parts == ["One. Two.", "Two. Three."])
+        );
     }
 }

@@ -197,8 +197,7 @@ impl Ledger {
     pub(crate) fn advance(&self, name: &str, after: &str, done: &Done) -> Result<()> {
         let sql = "UPDATE migrations SET after = ?2, documents = documents + ?3, \
                    chunks = chunks + ?4, tokens = tokens + ?5, seconds = seconds + ?6 WHERE name = ?1";
-        let values =
-            params![name, after, done.documents, done.chunks, done.tokens, done.seconds];
+        let values = params![name, after, done.documents, done.chunks, done.tokens, done.seconds];
         self.connection.execute(sql, values).map(drop).map_err(self.fail())
     }
 

@@ -148,8 +148,10 @@ mod tests {
         let mut turned = line(0.01);
         turned.reverse();
         assert_eq!(overlap(&line(0.01), &turned), Some(1.0), "distances are the same");
-        let apart: Vec<Vec<f32>> =
-            (0..40_u8).map(|n| f32::from(n * 7 % 40) * 0.01).map(|x| vec![x.cos(), x.sin()]).collect();
+        let apart: Vec<Vec<f32>> = (0..40_u8)
+            .map(|n| f32::from(n * 7 % 40) * 0.01)
+            .map(|x| vec![x.cos(), x.sin()])
+            .collect();
         let shared = overlap(&line(0.01), &apart).expect("enough");
         assert!(shared < 0.5, "{shared}");
         assert_eq!(overlap(&line(0.01)[..10], &line(0.01)[..10]), None);

@@ -124,7 +124,9 @@ fn begin(plan: &Plan, address: &Address, book: &Ledger) -> Result<Progress> {
         name: plan.name.clone(),
         what: format!("there is no collection `{}` any more", plan.from.collection),
     };
-    plan.from.provenance()?.check_same(&plan.from.collection, &old.ok_or_else(missing)?.provenance)?;
+    plan.from
+        .provenance()?
+        .check_same(&plan.from.collection, &old.ok_or_else(missing)?.provenance)?;
     let made = plan.to.provenance()?;
     match store.collection(&plan.to.collection)? {
         Some(found) => found.provenance.check_same(&found.name, &made)?,
@@ -177,13 +179,17 @@ fn read(
     }
 }
 
-/// Whether a document has to be embedded, if the new collection has it as `new`. What others write there
-/// wins, unless the old collection has it in a later state; an empty hash is that of a document that was
-/// not written to its end.
+/// Whether a document has to be embedded, if the new collection has it as `new`: see [`is_outdated`].
 fn needs(old: &Entry, new: Option<&Entry>) -> bool {
-    new.is_none_or(|new| {
-        new.hash.is_empty() || (new.hash != old.hash && old.modified > new.modified)
-    })
+    let state = |entry: &Entry| (entry.hash.clone(), entry.modified);
+    new.is_none_or(|new| is_outdated(&state(old), &state(new)))
+}
+
+/// Whether the old collection has a document in a later state than the new one; both are hash and time.
+/// What others write to the new one wins otherwise. A time of 0 is that of a file that had just been
+/// written; an empty hash, that of a document that was not written to its end.
+pub(crate) fn is_outdated(old: &(String, i64), new: &(String, i64)) -> bool {
+    new.0.is_empty() || (old.0 != new.0 && (old.1 == 0 || old.1 > new.1))
 }
 
 /// Runs of documents that are embedded together.
@@ -350,14 +356,17 @@ mod tests {
         assert!(!needs(&old, Some(&entry("a", "2", 10, 5))), "as new: theirs");
         assert!(!needs(&old, Some(&entry("a", "2", 11, 5))), "newer: theirs");
         assert!(needs(&old, Some(&entry("a", "2", 9, 5))), "older");
+        assert!(needs(&entry("a", "1", 0, 5), Some(&entry("a", "2", 9, 5))), "just written");
         assert!(needs(&old, Some(&entry("a", "", 0, 5))), "half written");
     }
 
     #[test]
     fn batches_are_whole_documents_up_to_a_size() {
         let large = BATCH_BYTES as u64;
-        let page: Vec<Entry> =
-            [10, large, large / 2, large / 2, 3].iter().map(|&size| entry("a", "1", 0, size)).collect();
+        let page: Vec<Entry> = [10, large, large / 2, large / 2, 3]
+            .iter()
+            .map(|&size| entry("a", "1", 0, size))
+            .collect();
         let lengths: Vec<usize> = batches(&page).iter().map(|batch| batch.len()).collect();
         assert_eq!(lengths, [2, 2, 1]);
         let many = vec![entry("a", "1", 0, 1); 2 * BATCH_DOCUMENTS + 1];

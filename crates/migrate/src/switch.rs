@@ -7,7 +7,8 @@ use kokeshi_store::{Counts, Store};
 
 /// What both collections hold, as it is kept with a verification.
 pub(crate) fn counts(store: &dyn Store, plan: &Plan) -> Result<String> {
-    let shown = |counts: Counts| format!("{} documents, {} chunks", counts.documents, counts.chunks);
+    let shown =
+        |counts: Counts| format!("{} documents, {} chunks", counts.documents, counts.chunks);
     let (old, new) = (store.count(&plan.from.collection)?, store.count(&plan.to.collection)?);
     Ok(format!("old: {}; new: {}", shown(old), shown(new)))
 }
@@ -45,7 +46,8 @@ pub fn switch(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<()>
     if !is_switched(plan, store)? {
         let (now, then) = (counts(store, plan)?, found.verified.unwrap_or_default());
         if now != then {
-            let what = format!("it was verified with {then}, and is {now}: `run` and `verify` again");
+            let what =
+                format!("it was verified with {then}, and is {now}: `run` and `verify` again");
             return Err(Error::Changed { name: plan.name.clone(), what });
         }
         store.switch(&plan.switch, &plan.to.collection, &plan.kept)?;

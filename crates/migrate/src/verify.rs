@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::ledger::{Ledger, State};
 use crate::plan::Plan;
 use crate::preview::{DEPTH, Preview, preview};
+use crate::run::is_outdated;
 use crate::sample::sample;
 use crate::switch::{counts, old_name};
 use kokeshi_store::{Document, Filter, Provenance, Query, Storage, Store};
@@ -17,6 +18,9 @@ const PAGE: usize = 256;
 const EXAMPLES: usize = 5;
 /// Searches whose approximate results are compared with exact ones.
 const SEARCHES: usize = 50;
+
+/// Cosine from which on vectors differ by rounding alone: bf16 products move them by less than 0.0002.
+const ROUNDED: f64 = 0.9998;
 
 /// Something that must be so.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +127,7 @@ struct Comparison<'a> {
     chunks: usize,
     missing: Found,
     only_new: usize,
+    theirs: usize,
     outdated: Found,
     cut: Found,
     doubled: Found,
@@ -132,10 +137,21 @@ struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     fn new(made: &'a Provenance) -> Self {
-        let [missing, outdated, cut, doubled, width, length] =
-            [(); 6].map(|()| Found::default());
-        let (documents, chunks, only_new) = (0, 0, 0);
-        Self { made, documents, chunks, missing, only_new, outdated, cut, doubled, width, length }
+        let [missing, outdated, cut, doubled, width, length] = [(); 6].map(|()| Found::default());
+        let (documents, chunks, only_new, theirs) = (0, 0, 0, 0);
+        Self {
+            made,
+            documents,
+            chunks,
+            missing,
+            only_new,
+            theirs,
+            outdated,
+            cut,
+            doubled,
+            width,
+            length,
+        }
     }
 
     fn compare(&mut self, store: &dyn Store, from: &str, to: &str) -> Result<()> {
@@ -165,10 +181,11 @@ impl<'a> Comparison<'a> {
         self.chunks += new.chunks.len();
         let path = || new.path.clone();
         // A document that others have written since is theirs: its texts may be others.
-        if new.hash != old.hash {
-            if old.modified > new.modified || new.hash.is_empty() {
-                self.outdated.0.push(path());
-            }
+        let state = |document: &Document| (document.hash.clone(), document.modified);
+        if is_outdated(&state(old), &state(new)) {
+            self.outdated.0.push(path());
+        } else if new.hash != old.hash {
+            self.theirs += 1;
         } else if new.chunks.len() > old.chunks.len() {
             self.doubled.0.push(path());
         } else if new.chunks.len() < old.chunks.len()
@@ -187,15 +204,20 @@ impl<'a> Comparison<'a> {
 
     fn checks(&self) -> Vec<Check> {
         let compared = format!(
-            "{} documents with {} chunks; {} more in the new collection alone",
-            self.documents, self.chunks, self.only_new
+            "{} documents with {} chunks, {} of them rewritten by others; {} more in the new collection \
+             alone",
+            self.documents, self.chunks, self.theirs, self.only_new
         );
         let mut missing = none("no document is missing", "missing", &self.missing);
         missing.detail = format!("{}; {compared}", missing.detail);
         vec![
             missing,
             none("no document is outdated", "changed in the old collection since", &self.outdated),
-            none("no chunk is there twice", "documents with more chunks than before", &self.doubled),
+            none(
+                "no chunk is there twice",
+                "documents with more chunks than before",
+                &self.doubled,
+            ),
             none("no text is cut", "documents whose texts are others than before", &self.cut),
             none("vectors have their dimensions", "documents with others", &self.width),
             none("vectors have unit length", "documents with others", &self.length),
@@ -218,10 +240,16 @@ fn is_unit(vector: &[f32], storage: Storage) -> bool {
 fn made_of(store: &dyn Store, plan: &Plan, made: &Provenance) -> Result<Check> {
     let name = "the collection is what the plan says";
     let Some(found) = store.collection(&plan.to.collection)? else {
-        return Ok(Check { name, passed: false, detail: "there is none: `run` makes it".to_owned() });
+        return Ok(Check {
+            name,
+            passed: false,
+            detail: "there is none: `run` makes it".to_owned(),
+        });
     };
     Ok(match made.check_same(&found.name, &found.provenance) {
-        Ok(()) => Check { name, passed: true, detail: format!("{} ({})", made.model, made.revision) },
+        Ok(()) => {
+            Check { name, passed: true, detail: format!("{} ({})", made.model, made.revision) }
+        }
         Err(error) => Check { name, passed: false, detail: error.to_string() },
     })
 }
@@ -231,8 +259,7 @@ fn embedded_again(documents: &[Document], new: &Embedder, made: &Provenance) -> 
     let name = "a sample has the model's vectors, bit for bit";
     let stored: Vec<&[f32]> = chunks(documents).collect();
     let (again, _) = new.documents(documents)?;
-    let expected: Vec<Vec<f32>> =
-        again.iter().map(|vector| made.storage.rounded(vector)).collect();
+    let expected: Vec<Vec<f32>> = again.iter().map(|vector| made.storage.rounded(vector)).collect();
     let pairs = || stored.iter().zip(&expected);
     let equal = pairs().filter(|(a, b)| ***a == b[..]).count();
     let mut detail = format!("{equal} of {} chunks of {} documents", stored.len(), documents.len());
@@ -243,6 +270,9 @@ fn embedded_again(documents: &[Document], new: &Embedder, made: &Provenance) -> 
             true => "; nothing could be compared".to_owned(),
             false => format!("; the lowest cosine is {lowest:.4}"),
         };
+        if lowest >= ROUNDED && lowest.is_finite() {
+            detail += ": the model is the same, with another --precision or on another processor";
+        }
         if let Some(task) = fitting_task(documents, &stored, new, made)? {
             detail += &format!("; they are those of the task `{task}`");
         }

@@ -171,7 +171,9 @@ impl Layout {
     pub(crate) fn decode(self, row: &[u8], scale: f32) -> Vec<f32> {
         let values = 0..self.dimensions;
         match self.storage {
-            Storage::F32 => row.as_chunks().0[values].iter().map(|x| f32::from_le_bytes(*x)).collect(),
+            Storage::F32 => {
+                row.as_chunks().0[values].iter().map(|x| f32::from_le_bytes(*x)).collect()
+            }
             Storage::F16 => {
                 let halves = row.as_chunks().0[values].iter();
                 halves.map(|x| f16::from_le_bytes(*x).to_f32()).collect()

@@ -103,7 +103,9 @@ pub(super) fn set_alias(connection: &Connection, alias: &str, id: i64) -> rusqli
 }
 
 pub(super) fn rename(connection: &Connection, id: i64, name: &str) -> rusqlite::Result<()> {
-    connection.execute("UPDATE collections SET name = ?2 WHERE id = ?1", params![id, name]).map(drop)
+    connection
+        .execute("UPDATE collections SET name = ?2 WHERE id = ?1", params![id, name])
+        .map(drop)
 }
 
 /// Number of the last transaction that changed the collection.

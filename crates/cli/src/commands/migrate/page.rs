@@ -55,7 +55,8 @@ pub(super) fn html(plan: &Plan, report: &Report, queries: &[Query]) -> String {
     text += "</table>\n<h2>What changes for readers</h2>\n";
     text += &chart(&figures(report, queries));
     if !report.preview.rankings.is_empty() {
-        text += "<h2>First documents for each query</h2>\n<table><tr><th>query<th>before<th>after\n";
+        text +=
+            "<h2>First documents for each query</h2>\n<table><tr><th>query<th>before<th>after\n";
         text.extend(report.preview.rankings.iter().map(ranking));
         text += "</table>\n";
     }

@@ -69,7 +69,10 @@ pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow
     written.map_err(|error| file.failure(error))?;
     file.commit()?;
     printer.print(&format!("{notes}\n"))?;
-    printer.note(&format!("wrote {}: read it, change it, then `kokeshi migrate run` it", path.display()));
+    printer.note(&format!(
+        "wrote {}: read it, change it, then `kokeshi migrate run` it",
+        path.display()
+    ));
     Ok(())
 }
 
@@ -95,9 +98,11 @@ fn candidates(
 ) -> Vec<(String, Arc<Model>)> {
     let hub = env::hub().ok();
     let here = |repo: &str| {
-        hub.as_ref().is_some_and(|hub| matches!(kokeshi_hub::locate(hub, repo, "main"), Ok(Some(_))))
+        hub.as_ref()
+            .is_some_and(|hub| matches!(kokeshi_hub::locate(hub, repo, "main"), Ok(Some(_))))
     };
-    let cached = KNOWN.iter().filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
+    let cached =
+        KNOWN.iter().filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
     let mut names = vec![old.provenance.model.clone()];
     names.extend(arguments.candidate.iter().map(|name| selection::lasting(name)));
     names.extend(cached.map(|known| known.name.to_owned()));
@@ -107,7 +112,9 @@ fn candidates(
     for name in names {
         match loader.get(&name) {
             Ok(model) => models.push((name, model)),
-            Err(error) => printer.warning(&format!("{error:#}: it is not tried on the old vectors")),
+            Err(error) => {
+                printer.warning(&format!("{error:#}: it is not tried on the old vectors"))
+            }
         }
     }
     models
@@ -296,7 +303,8 @@ impl Notes<'_> {
         };
         match (to.passage_task.as_deref(), to.query_task.as_deref()) {
             (Some("text-matching"), _) => reason(
-                "text-matching on both sides: texts are compared with each other, as v2 did".to_owned(),
+                "text-matching on both sides: texts are compared with each other, as v2 did"
+                    .to_owned(),
             ),
             (Some(passage), Some(query)) => reason(format!(
                 "{passage} and {query}: v3 was trained for search with both; --like-v2 for text-matching"
@@ -314,7 +322,9 @@ impl Notes<'_> {
         let several = self.documents.iter().any(|document| document.chunks.len() > 1);
         reason(match (to.late_chunking, several) {
             (true, true) => "late chunking: the chunks of a document are known".to_owned(),
-            (true, false) => "late chunking changes nothing here: a document is one chunk".to_owned(),
+            (true, false) => {
+                "late chunking changes nothing here: a document is one chunk".to_owned()
+            }
             (false, _) => "each chunk alone, as asked".to_owned(),
         });
         text
@@ -342,7 +352,12 @@ pub(super) fn rankings(queries: &[Query], seen: &Preview) -> String {
     for ranking in seen.rankings.iter().take(SHOWN) {
         let first = |paths: &[String]| paths.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
         let old = ranking.old.as_deref().map_or("not known".to_owned(), first);
-        let _ = writeln!(text, "  {}\n    before: {old}\n    after:  {}", ranking.query, first(&ranking.new));
+        let _ = writeln!(
+            text,
+            "  {}\n    before: {old}\n    after:  {}",
+            ranking.query,
+            first(&ranking.new)
+        );
     }
     text
 }

@@ -39,7 +39,10 @@ pub(super) fn texts(queries: &[Query]) -> Vec<String> {
 
 /// How good the rankings of queries with known answers are: of the old model, if it ranked, and the new
 /// one. `None` if no query has known answers.
-pub(super) fn quality(queries: &[Query], rankings: &[Ranking]) -> Option<(Option<Quality>, Quality)> {
+pub(super) fn quality(
+    queries: &[Query],
+    rankings: &[Ranking],
+) -> Option<(Option<Quality>, Quality)> {
     let judged = || queries.iter().zip(rankings).filter(|(query, _)| !query.relevant.is_empty());
     judged().next()?;
     let relevant = |query: &Query| -> HashMap<String, f64> {

@@ -29,17 +29,22 @@ pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> a
     Ok(())
 }
 
-pub(super) fn rollback(arguments: &MigrateSwitchArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn rollback(
+    arguments: &MigrateSwitchArguments,
+    printer: &Printer,
+) -> anyhow::Result<()> {
     let mut opened = Opened::new(&arguments.plan)?;
     let plan = &opened.plan;
     if arguments.dry_run {
-        let old = if plan.switch == plan.from.collection { &plan.kept } else { &plan.from.collection };
+        let old =
+            if plan.switch == plan.from.collection { &plan.kept } else { &plan.from.collection };
         let calls = opened.store.switch_calls(&plan.switch, old, &plan.kept);
         return printer.print(&(calls.join("\n") + "\n"));
     }
     let book = opened.book()?;
     kokeshi_migrate::rollback(plan, &mut *opened.store, &book)?;
-    printer.note(&format!("`{}` is the old collection again, with {}", plan.switch, plan.from.model));
+    printer
+        .note(&format!("`{}` is the old collection again, with {}", plan.switch, plan.from.model));
     Ok(())
 }
 
@@ -67,7 +72,10 @@ pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> any
 /// If the answer is not yes, or nobody can be asked.
 fn confirm(question: &str) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(hinted("nobody can be asked here, and nothing was removed", "--yes removes it"));
+        return Err(hinted(
+            "nobody can be asked here, and nothing was removed",
+            "--yes removes it",
+        ));
     }
     eprint!("{question} [yes/no] ");
     std::io::stderr().flush()?;

@@ -11,7 +11,10 @@ use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-pub(super) fn run(arguments: &MigrateVerifyArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    arguments: &MigrateVerifyArguments,
+    printer: &Printer,
+) -> anyhow::Result<ExitCode> {
     let opened = Opened::new(&arguments.plan)?;
     let plan = &opened.plan;
     let loader = loader(&arguments.device)?;
@@ -20,7 +23,8 @@ pub(super) fn run(arguments: &MigrateVerifyArguments, printer: &Printer) -> anyh
     let queries = plan.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
     let texts = queries::texts(&queries);
     let book = opened.book()?;
-    let report = kokeshi_migrate::verify(plan, &*opened.store, &book, (old.as_ref(), &new), &texts)?;
+    let report =
+        kokeshi_migrate::verify(plan, &*opened.store, &book, (old.as_ref(), &new), &texts)?;
     if let Some(path) = &arguments.html {
         let mut file = Destination::file(path)?;
         let written = file.writer().write_all(page::html(plan, &report, &queries).as_bytes());
@@ -35,7 +39,9 @@ pub(super) fn run(arguments: &MigrateVerifyArguments, printer: &Printer) -> anyh
     let plan = arguments.plan.plan.display();
     printer.note(&match report.passed() {
         true => format!("next: `kokeshi migrate switch {plan}`"),
-        false => format!("not to be switched; after a repair: `kokeshi migrate run {plan}`, and verify"),
+        false => {
+            format!("not to be switched; after a repair: `kokeshi migrate run {plan}`, and verify")
+        }
     });
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -52,7 +58,8 @@ fn text_of(report: &Report, queries: &[Query]) -> String {
     }
     if let Some(share) = report.preview.overlap {
         let percent = 100.0 * share;
-        let _ = writeln!(text, "{percent:.0} % of 10 nearest neighbours are those of the old model");
+        let _ =
+            writeln!(text, "{percent:.0} % of 10 nearest neighbours are those of the old model");
     }
     text + &rankings(queries, &report.preview)
 }
@@ -64,7 +71,8 @@ fn json_of(report: &Report, queries: &[Query]) -> anyhow::Result<String> {
         .map(|c| json!({ "name": c.name, "passed": c.passed, "detail": c.detail }))
         .collect();
     let quality = queries::quality(queries, &report.preview.rankings).map(|(old, new)| {
-        let figures = |q: kokeshi_analysis::Quality| json!({ "ndcg@10": q.ndcg, "recall@10": q.recall });
+        let figures =
+            |q: kokeshi_analysis::Quality| json!({ "ndcg@10": q.ndcg, "recall@10": q.recall });
         json!({ "old": old.map(figures), "new": figures(new) })
     });
     let rankings: Vec<_> = report
