@@ -142,6 +142,11 @@ impl Plan {
         matches!(Address::from(self.store.as_str()), Address::File(_))
     }
 
+    /// Whether the store changes the last bit of vectors, as those do that hold points.
+    pub(crate) fn store_scales_again(&self) -> bool {
+        !self.store_is_file() && !self.store.starts_with("postgres")
+    }
+
     /// Everything that decides vectors, of both sides. Where it differs from what a migration began
     /// with, what is written already is of another kind.
     pub fn fingerprint(&self) -> String {

@@ -148,7 +148,7 @@ mod tests {
         let mut turned = line(0.01);
         turned.reverse();
         assert_eq!(overlap(&line(0.01), &turned), Some(1.0), "distances are the same");
-        let apart: Vec<Vec<f32>> = (0..40_u8)
+        let apart: Vec<Vec<f32>> = (0..40_u16)
             .map(|n| f32::from(n * 7 % 40) * 0.01)
             .map(|x| vec![x.cos(), x.sin()])
             .collect();
