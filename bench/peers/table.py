@@ -8,7 +8,7 @@ TITLES = {
     "torch-bf16": "PyTorch bf16",
     "torch-f32": "PyTorch f32",
     "onnx-f32": "ONNX Runtime f32",
-    "onnx-f32-beside-bf16": "the same beside our bf16",
+    "onnx-f32-beside-bf16": "ONNX Runtime f32 (kokeshi bf16)",
     "onnx-int8": "ONNX Runtime int8",
 }
 # The rows of each model's table; there may be more.

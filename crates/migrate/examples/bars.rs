@@ -8,10 +8,12 @@
 //! `throughput` runs the engine over all documents in one call, and then a migration of them, in turns;
 //! `memory` prints the peak of resident memory that a migration of so many one-line documents adds.
 
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+
 use kokeshi::{LoadOptions, Model};
 use kokeshi_migrate::{Embedder, Limits, Plan, Side, run};
 use kokeshi_store::{Address, Chunk, Document, Place, Provenance, Storage, Store};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,9 +27,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["throughput"] => {
-            with_folder(|folder| throughput(&Address::File(folder.join("a.db")), folder))
-        }
+        ["throughput"] => with_folder(|folder| {
+            throughput(&Address::File(folder.join("a.db")), folder);
+        }),
         ["throughput", store] => with_folder(|folder| throughput(&store.into(), folder)),
         ["memory", count] => {
             let count = count.parse().expect("a number");
@@ -116,7 +118,7 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
 }
 
 /// Tokens of a migration to the collection `to`.
-fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &PathBuf) -> usize {
+fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &Path) -> usize {
     let stop = AtomicBool::new(false);
     let limits = Limits { rate: None, stop: &stop };
     let summary = run(&plan(to, address), (address, ledger), embedder, limits, &mut |_| ());

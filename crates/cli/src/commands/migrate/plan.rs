@@ -113,7 +113,7 @@ fn candidates(
         match loader.get(&name) {
             Ok(model) => models.push((name, model)),
             Err(error) => {
-                printer.warning(&format!("{error:#}: it is not tried on the old vectors"))
+                printer.warning(&format!("{error:#}: it is not tried on the old vectors"));
             }
         }
     }

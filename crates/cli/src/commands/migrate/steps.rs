@@ -77,8 +77,7 @@ fn confirm(question: &str) -> anyhow::Result<()> {
             "--yes removes it",
         ));
     }
-    eprint!("{question} [yes/no] ");
-    std::io::stderr().flush()?;
+    write!(std::io::stderr(), "{question} [yes/no] ")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() {
