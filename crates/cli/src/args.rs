@@ -1,9 +1,11 @@
 //! The command line: definitions and the prose of `--help`, nothing else.
 
 mod collection;
+mod migrate;
 mod tasks;
 
 pub(crate) use collection::*;
+pub(crate) use migrate::*;
 pub(crate) use tasks::*;
 
 use crate::bytes;
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     Watch(WatchArguments),
     /// Take files out of a collection, or remove the collection; the files themselves stay
     Forget(ForgetArguments),
+    /// Move a collection from one model to another beside the old one, checked, and with a way back
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     /// Measure how well questions find their answers, where answers are known
     Eval(EvalArguments),
     /// Measure a model's speed, beside what this machine could reach

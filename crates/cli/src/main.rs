@@ -49,6 +49,7 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Eval(options) => commands::eval::run(options, printer),
         Command::Extract(options) => commands::extract::run(options, printer),
         Command::Bench(options) => commands::bench::run(options, printer),
+        Command::Migrate(command) => commands::migrate::run(command, printer),
         Command::Models(command) => commands::models::run(command, printer),
     }
 }

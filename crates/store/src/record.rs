@@ -247,6 +247,57 @@ pub trait Store {
     /// All documents, by path.
     fn list(&self, collection: &str) -> Result<Vec<Entry>>;
 
+    /// Up to `limit` documents, by path, from the first one after the path `after`.
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        let mut entries = self.list(collection)?;
+        entries.retain(|entry| entry.path.as_str() > after);
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    /// Those of the documents at `paths` that are there, in any order.
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>>;
+
+    /// Those of the documents at `paths` that are there, in any order, with their vectors as they
+    /// are stored: see [`Storage::rounded`].
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>>;
+
+    /// Adds those of `documents` whose paths are not there, and returns how many were. What somebody
+    /// else writes at the same time stays, if the engine has transactions.
+    fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
+        let paths: Vec<String> = documents.iter().map(|document| document.path.clone()).collect();
+        let there = self.entries(collection, &paths)?;
+        // An empty hash is that of a document that was not written to its end.
+        let there: HashSet<&str> = there
+            .iter()
+            .filter(|entry| !entry.hash.is_empty())
+            .map(|entry| entry.path.as_str())
+            .collect();
+        let new: Vec<Document> = documents
+            .iter()
+            .filter(|document| !there.contains(document.path.as_str()))
+            .cloned()
+            .collect();
+        self.upsert(collection, &new)?;
+        Ok(new.len())
+    }
+
+    /// Lets `name` lead to `collection` from now on, in one step for all readers. The collection
+    /// whose own name that was is called `kept` afterwards.
+    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+        match self.collection(name)? {
+            Some(found) if found.name == name => Err(Error::Unsupported {
+                store: self.name(),
+                wanted: format!("way to rename the collection `{name}` while it is read ({kept})"),
+                known: "aliases: let readers use one, and switch that".to_owned(),
+            }),
+            _ => self.set_alias(name, collection),
+        }
+    }
+
+    /// The calls or statements that [`Self::switch`] makes, for people.
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String>;
+
     /// How much there is.
     fn count(&self, collection: &str) -> Result<Counts>;
 

@@ -42,6 +42,23 @@ impl Storage {
     }
 }
 
+impl Storage {
+    /// `vector` as it comes back after it was stored: rounded, and of bits only the signs, scaled
+    /// to unit length.
+    #[must_use]
+    pub fn rounded(self, vector: &[f32]) -> Vec<f32> {
+        let layout = Layout::new(self, vector.len());
+        let (row, scale) = layout.encode(vector);
+        layout.decode(&row, scale)
+    }
+
+    /// Bytes of a vector with `dimensions` numbers in a file of ours.
+    pub fn bytes(self, dimensions: usize) -> usize {
+        let layout = Layout::new(self, dimensions);
+        layout.row + layout.scale()
+    }
+}
+
 impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -149,6 +166,29 @@ impl Layout {
         row.resize(self.row, 0);
         (row, 1.0)
     }
+
+    /// The vector that `row` and its scale hold.
+    pub(crate) fn decode(self, row: &[u8], scale: f32) -> Vec<f32> {
+        let values = 0..self.dimensions;
+        match self.storage {
+            Storage::F32 => {
+                row.as_chunks().0[values].iter().map(|x| f32::from_le_bytes(*x)).collect()
+            }
+            Storage::F16 => {
+                let halves = row.as_chunks().0[values].iter();
+                halves.map(|x| f16::from_le_bytes(*x).to_f32()).collect()
+            }
+            Storage::Int8 => {
+                let byte = |x: &u8| f32::from((x ^ BYTE_ZERO).cast_signed()) * scale;
+                row[values].iter().map(byte).collect()
+            }
+            Storage::Bits => {
+                let unit = 1.0 / (self.dimensions as f32).sqrt();
+                let sign = |at: usize| if row[at / 8] >> (at % 8) & 1 == 1 { unit } else { -unit };
+                values.map(sign).collect()
+            }
+        }
+    }
 }
 
 /// Signed bytes and their scale: value · scale is the number.
@@ -223,6 +263,19 @@ mod tests {
         }
         assert_eq!(Layout::new(Storage::F16, 1024).rows, 32);
         assert_eq!(Layout::new(Storage::Bits, 1024).rows, 512);
+    }
+
+    #[test]
+    fn vectors_come_back_as_near_as_their_storage_allows() {
+        let vector: Vec<f32> = (0..100_u8).map(|n| (f32::from(n) - 40.3) / 577.0).collect();
+        assert_eq!(Storage::F32.rounded(&vector), vector);
+        for (storage, off) in [(Storage::F16, 1e-4), (Storage::Int8, 5e-4)] {
+            let back = storage.rounded(&vector);
+            assert!(back.iter().zip(&vector).all(|(a, b)| (a - b).abs() <= off), "{storage}");
+            assert_eq!(storage.rounded(&back), back, "{storage}");
+        }
+        let signs = Storage::Bits.rounded(&vector);
+        assert!(signs.iter().zip(&vector).all(|(a, b)| a.abs() == 0.1 && (a > &0.0) == (b > &0.0)));
     }
 
     #[test]

@@ -49,8 +49,17 @@ impl fmt::Display for Cutting {
     }
 }
 
+/// The model called `name`, and which weights it is made of.
+pub(crate) fn model(
+    name: &str,
+    store: &dyn Store,
+    loader: &Loader,
+) -> anyhow::Result<(Arc<Model>, String)> {
+    Ok((loader.get(name)?, revision::of(&selection::find(name)?, store)?))
+}
+
 /// The tasks for passages and queries, where a model has them.
-const TASKS: [&str; 2] = ["retrieval.passage", "retrieval.query"];
+pub(crate) const TASKS: [&str; 2] = ["retrieval.passage", "retrieval.query"];
 
 /// A collection and the model that made it.
 pub(crate) struct Opened {

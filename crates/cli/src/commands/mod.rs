@@ -9,6 +9,7 @@ pub(crate) mod eval;
 pub(crate) mod extract;
 pub(crate) mod forget;
 pub(crate) mod index;
+pub(crate) mod migrate;
 pub(crate) mod models;
 pub(crate) mod search;
 pub(crate) mod serve;

@@ -8,6 +8,7 @@ mod embed;
 mod eval;
 mod formats;
 mod index;
+mod migrate;
 mod models;
 mod page;
 mod search;

@@ -219,6 +219,10 @@ impl Engine for Chroma {
         self.put(ALIASES, &[row])
     }
 
+    fn alias_calls(&self, alias: &str, table: &str) -> Vec<String> {
+        vec![format!("upsert into the collection {ALIASES}: id {alias}, body {table}")]
+    }
+
     fn remove_alias(&self, alias: &str) -> Result<(), Fault> {
         self.delete(ALIASES, &[alias.to_owned()])
     }

@@ -119,6 +119,9 @@ trait Engine {
     /// Lets an alias lead to a table, in one step.
     fn set_alias(&self, alias: &str, table: &str) -> Result<(), Fault>;
 
+    /// What [`Self::set_alias`] sends, for people.
+    fn alias_calls(&self, alias: &str, table: &str) -> Vec<String>;
+
     /// Removes an alias.
     fn remove_alias(&self, alias: &str) -> Result<(), Fault>;
 }
@@ -178,7 +181,7 @@ impl Points {
     }
 
     /// The records of documents at `paths`.
-    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+    fn entries_of(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
         let mut found = Vec::new();
         for paths in paths.chunks(PATHS) {
             let paths: Vec<String> = paths.iter().map(|path| Record::document_path(path)).collect();
@@ -330,7 +333,7 @@ impl Store for Points {
 
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
         let found = self.known(collection)?;
-        let there = self.entries(&found.name, paths)?.len();
+        let there = self.entries_of(&found.name, paths)?.len();
         self.delete(&names::chunks(&found.name), paths)?;
         let records: Vec<String> = paths.iter().map(|path| Record::document_path(path)).collect();
         self.delete(&names::records(&found.name), &records)?;
@@ -353,6 +356,25 @@ impl Store for Points {
         Ok(entries)
     }
 
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        let found = self.known(collection)?;
+        self.entries_of(&found.name, paths)
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        let found = self.known(collection)?;
+        let (entries, mut points) = (self.entries_of(&found.name, paths)?, Vec::new());
+        for paths in paths.chunks(PATHS) {
+            let only = Only::paths(paths);
+            self.scan(&names::chunks(&found.name), &only, true, |rows| points.extend(rows))?;
+        }
+        Ok(row::documents(entries, points))
+    }
+
+    fn switch_calls(&self, name: &str, collection: &str, _kept: &str) -> Vec<String> {
+        self.engine.alias_calls(&names::chunks(name), &names::chunks(collection))
+    }
+
     fn count(&self, collection: &str) -> Result<Counts> {
         let found = self.known(collection)?;
         let documents = self.list(&found.name)?.len();
@@ -364,7 +386,7 @@ impl Store for Points {
         let found = self.known(collection)?;
         let paths: Vec<String> = seen.iter().map(|(path, _, _)| path.clone()).collect();
         let mut entries: HashMap<String, Entry> = HashMap::new();
-        for entry in self.entries(&found.name, &paths)? {
+        for entry in self.entries_of(&found.name, &paths)? {
             entries.insert(entry.path.clone(), entry);
         }
         let records = seen.iter().filter_map(|(path, modified, size)| {

@@ -56,6 +56,14 @@ impl Qdrant {
     }
 }
 
+/// Both in one request, so that no reader finds the alias missing.
+fn moved(alias: &str, table: &str) -> [Value; 2] {
+    [
+        json!({ "delete_alias": { "alias_name": alias } }),
+        json!({ "create_alias": { "collection_name": table, "alias_name": alias } }),
+    ]
+}
+
 /// What a collection is made with.
 fn parameters(kind: Kind<'_>) -> Value {
     let Kind::Chunks(made) = kind else {
@@ -210,11 +218,12 @@ impl Engine for Qdrant {
     }
 
     fn set_alias(&self, alias: &str, table: &str) -> Result<(), Fault> {
-        // Both in one request: no reader finds the alias missing.
-        self.change_aliases(&[
-            json!({ "delete_alias": { "alias_name": alias } }),
-            json!({ "create_alias": { "collection_name": table, "alias_name": alias } }),
-        ])
+        self.change_aliases(&moved(alias, table))
+    }
+
+    fn alias_calls(&self, alias: &str, table: &str) -> Vec<String> {
+        let body = json!({ "actions": moved(alias, table) });
+        vec![format!("POST /collections/aliases {body}")]
     }
 
     fn remove_alias(&self, alias: &str) -> Result<(), Fault> {

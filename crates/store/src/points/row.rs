@@ -1,10 +1,11 @@
 //! Points, and what they hold: chunks and records.
 
 use crate::provenance::Provenance;
-use crate::record::{Document, Entry, Hit, Part, Place, merged};
+use crate::record::{Chunk, Document, Entry, Hit, Part, Place, merged};
 use crate::terms;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 
 /// A point.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +66,30 @@ pub(super) fn chunks(document: &Document) -> impl Iterator<Item = Row> + '_ {
     })
 }
 
+/// The documents of `entries` with the chunks that points hold.
+pub(super) fn documents(entries: Vec<Entry>, points: Vec<Row>) -> Vec<Document> {
+    let mut chunks: HashMap<String, Vec<Found>> = HashMap::new();
+    for point in points {
+        chunks.entry(point.path.clone()).or_default().push(Found::new(0.0, point));
+    }
+    let documents = entries.into_iter().map(|entry| {
+        let mut found = chunks.remove(&entry.path).unwrap_or_default();
+        found.sort_by_key(Found::ordinal);
+        // What a document knows of itself stands with each of its chunks.
+        let metadata = found.first().map(|first| first.metadata().1);
+        Document {
+            path: entry.path,
+            hash: entry.hash,
+            modified: entry.modified,
+            size: entry.size,
+            format: entry.format,
+            metadata: metadata.unwrap_or_default(),
+            chunks: found.into_iter().map(Found::chunk).collect(),
+        }
+    });
+    documents.collect()
+}
+
 /// A chunk that was found, and the metadata that filters look at.
 pub(super) struct Found {
     pub(super) row: Row,
@@ -93,6 +118,12 @@ impl Found {
 
     fn number(&self, key: &str) -> usize {
         self.body[key].as_u64().unwrap_or(0) as usize
+    }
+
+    fn chunk(mut self) -> Chunk {
+        let (vector, metadata) = (std::mem::take(&mut self.row.vector), self.metadata().0);
+        let hit = self.hit(0);
+        Chunk { place: hit.place, text: hit.text, metadata, vector }
     }
 
     /// The hit of this rank.

@@ -155,6 +155,11 @@ pub(super) fn set_alias(
     transaction.execute(sql, &[&alias, &id]).map(drop)
 }
 
+pub(super) fn rename(transaction: &mut Transaction<'_>, id: i64, name: &str) -> Result<(), Error> {
+    let sql = "UPDATE kokeshi.collections SET name = $2 WHERE id = $1";
+    transaction.execute(sql, &[&id, &name]).map(drop)
+}
+
 pub(super) fn roots(
     transaction: &mut Transaction<'_>,
     id: i64,

@@ -3,6 +3,7 @@
 
 mod collections;
 mod connect;
+mod read;
 mod search;
 mod write;
 
@@ -198,14 +199,72 @@ impl Store for Postgres {
     fn list(&self, collection: &str) -> Result<Vec<Entry>> {
         self.read(|transaction| {
             let (id, _) = self.known(transaction, collection)?;
-            write::list(transaction, id).map_err(self.fail())
+            read::list(transaction, id).map_err(self.fail())
         })
+    }
+
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            read::list_after(transaction, id, after, limit).map_err(self.fail())
+        })
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            read::entries(transaction, id, paths).map_err(self.fail())
+        })
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        self.read(|transaction| {
+            let (id, found) = self.known(transaction, collection)?;
+            read::documents(transaction, id, found.provenance.storage, paths).map_err(self.fail())
+        })
+    }
+
+    fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
+        self.write(|transaction| {
+            let (id, found) = self.known(transaction, collection)?;
+            found.provenance.check_widths(documents)?;
+            write::insert(transaction, id, &found.provenance, documents).map_err(self.fail())
+        })
+    }
+
+    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            match collections::find(transaction, name).map_err(self.fail())? {
+                Some((old, _)) if old == id => return Ok(()),
+                Some((old, found)) if found.name == name => {
+                    self.refuse_taken(transaction, kept)?;
+                    collections::rename(transaction, old, kept).map_err(self.fail())?;
+                }
+                _ => {}
+            }
+            collections::set_alias(transaction, name, id).map_err(self.fail())
+        })
+    }
+
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String> {
+        [
+            "BEGIN".to_owned(),
+            format!("UPDATE kokeshi.collections SET name = '{kept}' WHERE name = '{name}'"),
+            format!(
+                "INSERT INTO kokeshi.aliases (alias, collection) VALUES ('{name}', (SELECT id \
+                 FROM kokeshi.collections WHERE name = '{collection}')) ON CONFLICT (alias) \
+                 DO UPDATE SET collection = excluded.collection"
+            ),
+            "COMMIT".to_owned(),
+        ]
+        .to_vec()
     }
 
     fn count(&self, collection: &str) -> Result<Counts> {
         self.read(|transaction| {
             let (id, _) = self.known(transaction, collection)?;
-            write::count(transaction, id).map_err(self.fail())
+            read::count(transaction, id).map_err(self.fail())
         })
     }
 

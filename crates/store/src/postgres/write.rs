@@ -1,7 +1,7 @@
-//! Documents and chunks: writing, removing, listing.
+//! Documents and chunks: writing and removing.
 
 use crate::provenance::Provenance;
-use crate::record::{Counts, Document, Entry, latest};
+use crate::record::{Document, latest};
 use crate::storage::Storage;
 use crate::terms;
 use pgvector::{HalfVector, Vector};
@@ -10,7 +10,7 @@ use postgres::types::{ToSql, Type};
 use postgres::{Error, Transaction};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const CHUNK: &str = "document, ordinal, first_byte, end_byte, first_line, last_line, page, text, \
                      metadata, terms, embedding";
@@ -41,6 +41,31 @@ pub(super) fn upsert(
         }
     }
     rows.finish().map(drop)
+}
+
+/// Writes those of `documents` whose paths are not there, and returns how many.
+pub(super) fn insert(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    provenance: &Provenance,
+    documents: &[Document],
+) -> Result<usize, Error> {
+    // Whoever else writes waits until this is done; readers do not.
+    transaction.batch_execute(&format!(
+        "LOCK TABLE kokeshi.documents_{collection} IN SHARE ROW EXCLUSIVE MODE"
+    ))?;
+    let paths: Vec<Cow<'_, str>> =
+        documents.iter().map(|document| storable(&document.path)).collect();
+    let sql = format!("SELECT path FROM kokeshi.documents_{collection} WHERE path = ANY($1)");
+    let there: HashSet<String> =
+        transaction.query(&sql, &[&paths])?.iter().map(|row| row.get(0)).collect();
+    let new: Vec<Document> = documents
+        .iter()
+        .filter(|document| !there.contains(&*storable(&document.path)))
+        .cloned()
+        .collect();
+    upsert(transaction, collection, provenance, &new)?;
+    Ok(new.len())
 }
 
 /// Writes the rows of `documents` and returns their ids by path.
@@ -140,34 +165,4 @@ pub(super) fn set_seen(
          WHERE document.path = new.path"
     );
     transaction.execute(&sql, &[&paths, &modified, &sizes]).map(drop)
-}
-
-pub(super) fn list(
-    transaction: &mut Transaction<'_>,
-    collection: i64,
-) -> Result<Vec<Entry>, Error> {
-    let sql = format!(
-        "SELECT path, hash, modified, size, format, (SELECT count(*) FROM \
-         kokeshi.chunks_{collection} WHERE document = id) FROM kokeshi.documents_{collection} \
-         ORDER BY path"
-    );
-    let entry = |row: &postgres::Row| Entry {
-        path: row.get(0),
-        hash: row.get(1),
-        modified: row.get(2),
-        size: row.get::<_, i64>(3).cast_unsigned(),
-        format: row.get(4),
-        chunks: row.get::<_, i64>(5) as usize,
-    };
-    Ok(transaction.query(&sql, &[])?.iter().map(entry).collect())
-}
-
-pub(super) fn count(transaction: &mut Transaction<'_>, collection: i64) -> Result<Counts, Error> {
-    let sql = format!(
-        "SELECT (SELECT count(*) FROM kokeshi.documents_{collection}), \
-         (SELECT count(*) FROM kokeshi.chunks_{collection})"
-    );
-    let row = transaction.query_one(&sql, &[])?;
-    let number = |at| row.get::<_, i64>(at) as usize;
-    Ok(Counts { documents: number(0), chunks: number(1) })
 }

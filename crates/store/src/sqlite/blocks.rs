@@ -158,7 +158,7 @@ impl<'c> Allocation<'c> {
     }
 }
 
-/// Writes rows into the blocks of a collection, one block open at a time.
+/// Writes or reads rows in the blocks of a collection, one block open at a time.
 pub(super) struct Rows<'c> {
     connection: &'c Connection,
     collection: i64,
@@ -188,6 +188,29 @@ impl<'c> Rows<'c> {
             blob.write_at(&scale.to_le_bytes(), at)?;
         }
         Ok(())
+    }
+
+    /// The vector of `slot`, as it is stored.
+    pub(super) fn read(&mut self, slot: usize) -> rusqlite::Result<Vec<f32>> {
+        let (layout, number) = (self.layout, slot % self.layout.rows);
+        let (mut row, mut scale) = (vec![0; layout.row], [0; size_of::<f32>()]);
+        let blob = self.block_to_read(slot / layout.rows)?;
+        blob.read_at_exact(&mut row, number * layout.row)?;
+        if layout.scale() > 0 {
+            blob.read_at_exact(&mut scale, layout.rows * layout.row + number * layout.scale())?;
+        }
+        Ok(layout.decode(&row, f32::from_le_bytes(scale)))
+    }
+
+    fn block_to_read(&mut self, number: usize) -> rusqlite::Result<&mut Blob<'c>> {
+        let open = match self.open.take() {
+            Some((at, blob)) if at == number => blob,
+            _ => {
+                let key = key(self.collection, number);
+                self.connection.blob_open("main", self.table.name(), "data", key, true)?
+            }
+        };
+        Ok(&mut self.open.insert((number, open)).1)
     }
 
     fn block(&mut self, number: usize) -> rusqlite::Result<&mut Blob<'c>> {

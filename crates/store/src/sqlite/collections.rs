@@ -102,6 +102,12 @@ pub(super) fn set_alias(connection: &Connection, alias: &str, id: i64) -> rusqli
     connection.execute(sql, params![alias, id]).map(drop)
 }
 
+pub(super) fn rename(connection: &Connection, id: i64, name: &str) -> rusqlite::Result<()> {
+    connection
+        .execute("UPDATE collections SET name = ?2 WHERE id = ?1", params![id, name])
+        .map(drop)
+}
+
 /// Number of the last transaction that changed the collection.
 pub(super) fn generation(connection: &Connection, id: i64) -> rusqlite::Result<i64> {
     let sql = "SELECT generation FROM collections WHERE id = ?1";

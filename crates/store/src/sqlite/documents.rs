@@ -3,9 +3,9 @@
 use super::blocks::{Allocation, Rows, Table};
 use super::collections;
 use crate::provenance::Provenance;
-use crate::record::{Chunk, Counts, Document, Entry};
+use crate::record::{Chunk, Counts, Document, Entry, Place};
 use crate::words;
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use serde_json::{Map, Value};
 
 /// Writes `documents`, replacing those with the same paths.
@@ -39,6 +39,23 @@ pub(super) fn upsert(
     drop(rows);
     slots.end()?;
     collections::changed(connection, collection)
+}
+
+/// Writes those of `documents` whose paths are not there, and returns how many.
+pub(super) fn insert(
+    connection: &Connection,
+    collection: i64,
+    provenance: &Provenance,
+    documents: &[Document],
+) -> rusqlite::Result<usize> {
+    let mut new = Vec::new();
+    for document in documents {
+        if find(connection, collection, &document.path)?.is_none() {
+            new.push(document.clone());
+        }
+    }
+    upsert(connection, collection, provenance, &new)?;
+    Ok(new.len())
 }
 
 /// Removes the documents at `paths` and returns how many there were.
@@ -156,22 +173,115 @@ pub(super) fn remove_words(connection: &Connection, collection: i64) -> rusqlite
     connection.execute(sql, [collection]).map(drop)
 }
 
-pub(super) fn list(connection: &Connection, collection: i64) -> rusqlite::Result<Vec<Entry>> {
-    let sql = "SELECT path, hash, modified, size, format, \
-               (SELECT count(*) FROM chunks WHERE document = documents.id) \
-               FROM documents WHERE collection = ?1 ORDER BY path";
-    let mut statement = connection.prepare_cached(sql)?;
-    let entries = statement.query_map([collection], |row| {
-        Ok(Entry {
-            path: row.get(0)?,
-            hash: row.get(1)?,
-            modified: row.get(2)?,
-            size: row.get::<_, i64>(3)?.cast_unsigned(),
-            format: row.get(4)?,
-            chunks: row.get(5)?,
-        })
-    })?;
+/// Columns of an [`Entry`].
+const ENTRY: &str = "path, hash, modified, size, format, \
+                     (SELECT count(*) FROM chunks WHERE document = documents.id)";
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        path: row.get(0)?,
+        hash: row.get(1)?,
+        modified: row.get(2)?,
+        size: row.get::<_, i64>(3)?.cast_unsigned(),
+        format: row.get(4)?,
+        chunks: row.get(5)?,
+    })
+}
+
+/// Documents by path, up to `limit` after the path `after`.
+pub(super) fn list(
+    connection: &Connection,
+    collection: i64,
+    after: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let sql = format!(
+        "SELECT {ENTRY} FROM documents WHERE collection = ?1 AND path > ?2 ORDER BY path LIMIT ?3"
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let entries = statement.query_map(params![collection, after, limit], entry)?;
     entries.collect()
+}
+
+/// The documents at `paths` that are there.
+pub(super) fn entries(
+    connection: &Connection,
+    collection: i64,
+    paths: &[String],
+) -> rusqlite::Result<Vec<Entry>> {
+    let sql = format!("SELECT {ENTRY} FROM documents WHERE collection = ?1 AND path = ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = Vec::new();
+    for path in paths {
+        found.extend(statement.query_row(params![collection, path], entry).optional()?);
+    }
+    Ok(found)
+}
+
+/// The documents at `paths` that are there, with their chunks and vectors.
+pub(super) fn documents(
+    connection: &Connection,
+    collection: i64,
+    provenance: &Provenance,
+    paths: &[String],
+) -> rusqlite::Result<Vec<Document>> {
+    let mut rows = Table::Vectors
+        .layout(provenance)
+        .map(|layout| Rows::new(connection, collection, Table::Vectors, layout));
+    let sql = "SELECT id, path, hash, modified, size, format, metadata FROM documents \
+               WHERE collection = ?1 AND path = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = Vec::new();
+    for path in paths {
+        let row = statement.query_row(params![collection, path], |row| {
+            let document = Document {
+                path: row.get(1)?,
+                hash: row.get(2)?,
+                modified: row.get(3)?,
+                size: row.get::<_, i64>(4)?.cast_unsigned(),
+                format: row.get(5)?,
+                metadata: metadata(row.get_ref(6)?.as_str_or_null()?),
+                chunks: Vec::new(),
+            };
+            Ok((row.get::<_, i64>(0)?, document))
+        });
+        if let Some((id, mut document)) = row.optional()? {
+            document.chunks = chunks(connection, id, rows.as_mut())?;
+            found.push(document);
+        }
+    }
+    Ok(found)
+}
+
+/// The chunks of a document in their order.
+fn chunks(
+    connection: &Connection,
+    document: i64,
+    mut rows: Option<&mut Rows<'_>>,
+) -> rusqlite::Result<Vec<Chunk>> {
+    let sql = "SELECT slot, first_byte, end_byte, first_line, last_line, page, metadata, text \
+               FROM chunks WHERE document = ?1 ORDER BY ordinal";
+    let mut statement = connection.prepare_cached(sql)?;
+    let chunks = statement.query_map([document], |row| {
+        let place = Place {
+            bytes: row.get(1)?..row.get(2)?,
+            lines: (row.get(3)?, row.get(4)?),
+            page: row.get(5)?,
+        };
+        let metadata = metadata(row.get_ref(6)?.as_str_or_null()?);
+        let chunk = Chunk { place, text: row.get(7)?, metadata, vector: Vec::new() };
+        Ok((row.get::<_, usize>(0)?, chunk))
+    })?;
+    let mut found = Vec::new();
+    for chunk in chunks {
+        let (slot, mut chunk) = chunk?;
+        if let Some(rows) = &mut rows {
+            chunk.vector = rows.read(slot)?;
+        }
+        found.push(chunk);
+    }
+    Ok(found)
 }
 
 pub(super) fn count(connection: &Connection, collection: i64) -> rusqlite::Result<Counts> {

@@ -207,7 +207,68 @@ impl Store for Sqlite {
 
     fn list(&self, collection: &str) -> Result<Vec<Entry>> {
         let (id, _) = self.known(collection)?;
-        documents::list(&self.connection, id).map_err(Error::sqlite(&self.path))
+        let all = documents::list(&self.connection, id, "", usize::MAX);
+        all.map_err(Error::sqlite(&self.path))
+    }
+
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        let (id, _) = self.known(collection)?;
+        let entries = documents::list(&self.connection, id, after, limit);
+        entries.map_err(Error::sqlite(&self.path))
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        let (id, _) = self.known(collection)?;
+        documents::entries(&self.connection, id, paths).map_err(Error::sqlite(&self.path))
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        let fail = Error::sqlite(&self.path);
+        // One state of the file from beginning to end.
+        let transaction = self.connection.unchecked_transaction().map_err(fail)?;
+        let (id, found) = self.known(collection)?;
+        let documents = documents::documents(&transaction, id, &found.provenance, paths);
+        documents.map_err(fail)
+    }
+
+    fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
+        self.write(|connection| {
+            let (id, found) = self.known(collection)?;
+            found.provenance.check_widths(documents)?;
+            let written = documents::insert(connection, id, &found.provenance, documents);
+            written.map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+        self.write(|connection| {
+            let fail = Error::sqlite(&self.path);
+            let (id, _) = self.known(collection)?;
+            if let Some((old, found)) = collections::find(connection, name).map_err(fail)?
+                && found.name == name
+            {
+                if old == id {
+                    return Ok(());
+                }
+                self.refuse_taken(kept)?;
+                collections::rename(connection, old, kept).map_err(fail)?;
+            }
+            collections::set_alias(connection, name, id).map_err(fail)
+        })
+    }
+
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String> {
+        [
+            "BEGIN IMMEDIATE".to_owned(),
+            format!("UPDATE collections SET name = '{kept}' WHERE name = '{name}'"),
+            format!(
+                "INSERT INTO aliases (alias, collection) VALUES ('{name}', (SELECT id FROM \
+                 collections WHERE name = '{collection}')) ON CONFLICT (alias) DO UPDATE \
+                 SET collection = excluded.collection"
+            ),
+            "COMMIT".to_owned(),
+        ]
+        .to_vec()
     }
 
     fn count(&self, collection: &str) -> Result<Counts> {

@@ -30,6 +30,9 @@ macro_rules! conforms {
             search_finds_the_order_of_the_exact_cosines,
             filters_count_before_the_limit_does,
             an_alias_moves_in_one_step,
+            documents_come_back_as_they_were_written,
+            what_is_there_is_not_added_again,
+            a_switch_leads_a_name_elsewhere_and_back,
             roots_and_times_are_remembered,
             what_the_engine_cannot_store_is_refused_with_what_it_can,
         );

@@ -369,3 +369,91 @@ pub(crate) fn a_server_that_starts_again_loses_and_doubles_nothing(
     drop(store);
     assert_eq!(case.texts(&*case.open()), expected(&documents));
 }
+
+pub(crate) fn documents_come_back_as_they_were_written(case: &Case<'_>) {
+    let mut store = case.address.create().expect("a store");
+    let storage = store.storages()[0];
+    store.create(case.name, &provenance(storage)).expect("a collection");
+    let mut written: Vec<Document> =
+        [("a", 1), ("ä/b", 4), ("c", 9)].map(|(path, seed)| document(path, seed..seed + 3)).into();
+    written[1].metadata = object(&json!({ "lang": "de", "year": 1812 }));
+    written[1].chunks[2].metadata = object(&json!({ "row": 3 }));
+    store.upsert(case.name, &written).expect("written");
+    let paths = ["ä/b", "a", "nothing", "c"].map(str::to_owned);
+    let mut read = store.documents(case.name, &paths).expect("documents");
+    read.sort_by(|a, b| a.hash.cmp(&b.hash));
+    written.sort_by(|a, b| a.hash.cmp(&b.hash));
+    // Some engines scale vectors to unit length once more, which may change the last bit.
+    let off = if storage == Storage::F32 { 1e-6 } else { 2e-4 };
+    let pairs = read.iter_mut().zip(&mut written);
+    for (read, written) in pairs.flat_map(|(a, b)| a.chunks.iter_mut().zip(&mut b.chunks)) {
+        let wanted = storage.rounded(&std::mem::take(&mut written.vector));
+        let vector = std::mem::take(&mut read.vector);
+        assert_eq!(vector.len(), wanted.len());
+        assert!(vector.iter().zip(&wanted).all(|(a, b)| (a - b).abs() <= off));
+    }
+    assert_eq!(format!("{read:?}"), format!("{written:?}"));
+    let names = |entries: Vec<kokeshi_store::Entry>| -> Vec<String> {
+        entries.into_iter().map(|entry| entry.path).collect()
+    };
+    let after = |path: &str| names(store.list_after(case.name, path, 2).expect("entries"));
+    assert_eq!(
+        (after(""), after("a"), after("c")),
+        (
+            vec!["a".to_owned(), "c".to_owned()],
+            vec!["c".to_owned(), "ä/b".to_owned()],
+            vec!["ä/b".to_owned()],
+        )
+    );
+    assert!(after("ä/b").is_empty());
+    let mut some = names(store.entries(case.name, &paths[..3]).expect("entries"));
+    some.sort();
+    assert_eq!(some, ["a", "ä/b"]);
+}
+
+pub(crate) fn what_is_there_is_not_added_again(case: &Case<'_>) {
+    let mut store = case.address.create().expect("a store");
+    let storage = store.storages()[0];
+    store.create(case.name, &provenance(storage)).expect("a collection");
+    store.upsert(case.name, &[document("a", [1])]).expect("written");
+    let others = [document("a", [2, 3]), document("b", [4])];
+    assert_eq!(store.insert(case.name, &others).expect("added"), 1);
+    assert_eq!(store.insert(case.name, &others).expect("added"), 0);
+    let read = store.documents(case.name, &["a".to_owned()]).expect("documents");
+    assert_eq!(read[0].chunks[0].text, "chunk 1 of a");
+    assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 2, chunks: 2 });
+}
+
+pub(crate) fn a_switch_leads_a_name_elsewhere_and_back(case: &Case<'_>) {
+    let mut store = case.address.create().expect("a store");
+    let storage = store.storages()[0];
+    let [old, new, name, kept] =
+        ["old", "new", "name", "kept"].map(|part| format!("{}-{part}", case.name));
+    for collection in [&old, &new] {
+        store.create(collection, &provenance(storage)).expect("a collection");
+    }
+    let leads = |store: &dyn Store, name: &str| {
+        store.collection(name).expect("a store").map(|found| found.name)
+    };
+    store.set_alias(&name, &old).expect("an alias");
+    assert!(!store.switch_calls(&name, &new, &kept).is_empty());
+    store.switch(&name, &new, &kept).expect("a switch");
+    assert_eq!(leads(&*store, &name), Some(new.clone()));
+    store.switch(&name, &old, &kept).expect("a switch back");
+    assert_eq!(leads(&*store, &name), Some(old.clone()));
+    // A collection's own name: it is renamed in the same step, or the store says that it cannot.
+    match store.switch(&old, &new, &kept) {
+        Ok(()) => {
+            assert_eq!(leads(&*store, &old), Some(new.clone()));
+            assert_eq!(leads(&*store, &kept), Some(kept.clone()));
+            assert_eq!(leads(&*store, &name), Some(kept.clone()), "an alias stays with its own");
+            store.switch(&old, &new, &kept).expect("again");
+            assert_eq!(leads(&*store, &old), Some(new));
+        }
+        Err(error @ Error::Unsupported { .. }) => {
+            assert!(error.to_string().contains("aliases"), "{error}");
+            assert_eq!(leads(&*store, &old), Some(old.clone()));
+        }
+        Err(error) => panic!("{error}"),
+    }
+}

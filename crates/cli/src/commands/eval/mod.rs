@@ -5,7 +5,6 @@
 //! that of its best chunk.
 
 mod dataset;
-mod metrics;
 mod report;
 
 use super::index::{STOPPED, stop_on_ctrl_c};
@@ -17,9 +16,9 @@ use crate::collection::settings::{self, Opened};
 use crate::printer::Printer;
 use anyhow::Context;
 use dataset::{Dataset, Query};
+use kokeshi_analysis::{DEPTH, Quality};
 use kokeshi_documents::WalkOptions;
 use kokeshi_store::{Address, Filter, Provenance, Sqlite, Store};
-use metrics::{DEPTH, Quality};
 use report::{Measured, Row};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,8 @@
 //! What was measured, for people and for programs.
 
-use super::metrics::Quality;
 use crate::collection::settings::Opened;
 use crate::layout::{counted, fitted};
+use kokeshi_analysis::Quality;
 use kokeshi_store::Provenance;
 use serde_json::{Value, json};
 use std::fmt::Write;

@@ -3,22 +3,23 @@
 use std::collections::HashMap;
 
 /// Ranks that count.
-pub(super) const DEPTH: usize = 10;
+pub const DEPTH: usize = 10;
 
 /// Figures of one query, or their means over many.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Quality {
+pub struct Quality {
     /// Discounted gain of the first [`DEPTH`] ranks over that of the best possible order (Järvelin and
     /// Kekäläinen 2002); a document's gain is its grade, as `trec_eval` and BEIR have it.
-    pub(super) ndcg: f64,
+    pub ndcg: f64,
     /// Share of the relevant documents among the first [`DEPTH`].
-    pub(super) recall: f64,
+    pub recall: f64,
 }
 
 impl Quality {
     /// Of a ranking without repetitions, best first. `relevant` has a grade above 0 for at least one
     /// document.
-    pub(super) fn of(ranking: &[String], relevant: &HashMap<String, f64>) -> Self {
+    #[must_use]
+    pub fn of(ranking: &[String], relevant: &HashMap<String, f64>) -> Self {
         let first = &ranking[..ranking.len().min(DEPTH)];
         let gains = first.iter().map(|id| relevant.get(id).copied().unwrap_or(0.0));
         let mut ideal: Vec<f64> = relevant.values().copied().collect();
@@ -32,7 +33,8 @@ impl Quality {
     }
 
     /// 0 for none.
-    pub(super) fn mean(all: &[Self]) -> Self {
+    #[must_use]
+    pub fn mean(all: &[Self]) -> Self {
         let count = all.len().max(1) as f64;
         let mean = |part: fn(&Self) -> f64| all.iter().map(part).sum::<f64>() / count;
         Self { ndcg: mean(|q| q.ndcg), recall: mean(|q| q.recall) }

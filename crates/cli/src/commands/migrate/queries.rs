@@ -1,0 +1,57 @@
+//! Queries of the user's own, to try both models with.
+
+use anyhow::Context;
+use kokeshi_analysis::Quality;
+use kokeshi_migrate::Ranking;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// A query, and the documents that answer it, if they are known.
+#[derive(Debug, Deserialize)]
+pub(super) struct Query {
+    #[serde(alias = "text")]
+    pub(super) query: String,
+    #[serde(default)]
+    relevant: Vec<String>,
+}
+
+/// Reads a JSON object a line.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Query>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(number, line)| {
+            serde_json::from_str(line).with_context(|| {
+                format!(
+                    "line {number} of {} is no object with a `query` and, if known, `relevant` paths",
+                    path.display()
+                )
+            })
+        })
+        .collect()
+}
+
+pub(super) fn texts(queries: &[Query]) -> Vec<String> {
+    queries.iter().map(|query| query.query.clone()).collect()
+}
+
+/// How good the rankings of queries with known answers are: of the old model, if it ranked, and the new
+/// one. `None` if no query has known answers.
+pub(super) fn quality(
+    queries: &[Query],
+    rankings: &[Ranking],
+) -> Option<(Option<Quality>, Quality)> {
+    let judged = || queries.iter().zip(rankings).filter(|(query, _)| !query.relevant.is_empty());
+    judged().next()?;
+    let relevant = |query: &Query| -> HashMap<String, f64> {
+        query.relevant.iter().map(|path| (path.clone(), 1.0)).collect()
+    };
+    let old: Option<Vec<Quality>> = judged()
+        .map(|(query, ranking)| Some(Quality::of(ranking.old.as_ref()?, &relevant(query))))
+        .collect();
+    let new: Vec<Quality> =
+        judged().map(|(query, ranking)| Quality::of(&ranking.new, &relevant(query))).collect();
+    Some((old.map(|old| Quality::mean(&old)), Quality::mean(&new)))
+}

@@ -1,0 +1,76 @@
+//! `kokeshi migrate status`.
+
+use super::{address, ledger};
+use crate::args::MigrateStatusArguments;
+use crate::collection::place::Place;
+use crate::layout::counted;
+use crate::printer::Printer;
+use kokeshi_migrate::{Ledger, Plan, Progress};
+use kokeshi_store::Address;
+use serde_json::json;
+use std::fmt::Write;
+
+pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyhow::Result<()> {
+    let all = match &arguments.plan {
+        Some(path) => {
+            let plan = Plan::read(path)?;
+            let file = ledger(&address(&plan, arguments.store.as_ref())?, path);
+            let found = if file.exists() { Ledger::open(&file)?.find(&plan.name)? } else { None };
+            found.into_iter().collect()
+        }
+        None => of_store(arguments)?,
+    };
+    if arguments.json {
+        let all: Vec<_> = all.iter().map(object).collect();
+        return printer.print(&format!("{}\n", json!(all)));
+    }
+    if all.is_empty() {
+        return printer.print("no migration has begun: `kokeshi migrate run PLAN` begins one\n");
+    }
+    let mut text = String::new();
+    for one in &all {
+        let pass = match (&one.after, one.passes) {
+            (Some(after), _) => format!("in a pass, done up to {after}"),
+            (None, 0) => "not yet run".to_owned(),
+            (None, passes) => format!("{} done", counted(passes, "pass")),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{}: {}; {pass}; wrote {} with {}, {} tokens in {:.1} s",
+            one.name,
+            one.state,
+            counted(one.documents, "document"),
+            counted(one.chunks, "chunk"),
+            one.tokens,
+            one.seconds
+        );
+    }
+    printer.print(&text)
+}
+
+fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<Progress>> {
+    let place = Place::to_search(arguments.store.as_ref(), None)?;
+    // Opening the store says what is wrong with it.
+    place.open()?;
+    match &place.store {
+        Address::File(file) => Ok(Ledger::open(file)?.all()?),
+        Address::Server(_) => Err(crate::failure::hinted(
+            "the migrations of a server lie beside their plans",
+            "name a plan: `kokeshi migrate status PLAN`",
+        )),
+    }
+}
+
+fn object(one: &Progress) -> serde_json::Value {
+    json!({
+        "name": one.name,
+        "state": one.state.name(),
+        "after": one.after,
+        "passes": one.passes,
+        "documents": one.documents,
+        "chunks": one.chunks,
+        "tokens": one.tokens,
+        "seconds": one.seconds,
+    })
+}

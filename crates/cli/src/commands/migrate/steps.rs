@@ -1,0 +1,88 @@
+//! `kokeshi migrate switch`, `rollback` and `clean`.
+
+use super::Opened;
+use crate::args::{MigrateCleanArguments, MigrateSwitchArguments};
+use crate::failure::hinted;
+use crate::printer::Printer;
+use std::io::{BufRead, IsTerminal, Write};
+
+pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> anyhow::Result<()> {
+    let mut opened = Opened::new(&arguments.plan)?;
+    let plan = &opened.plan;
+    if arguments.dry_run {
+        let calls = opened.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept);
+        return printer.print(&(calls.join("\n") + "\n"));
+    }
+    let book = opened.book()?;
+    kokeshi_migrate::switch(plan, &mut *opened.store, &book)?;
+    printer.note(&format!(
+        "`{}` is now `{}`; queries need {}, task {}",
+        plan.switch,
+        plan.to.collection,
+        plan.to.model,
+        plan.to.query_task.as_deref().unwrap_or("none")
+    ));
+    printer.note(&format!(
+        "back: `kokeshi migrate rollback {0}`; to end it: `kokeshi migrate clean {0}`",
+        arguments.plan.plan.display()
+    ));
+    Ok(())
+}
+
+pub(super) fn rollback(
+    arguments: &MigrateSwitchArguments,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let mut opened = Opened::new(&arguments.plan)?;
+    let plan = &opened.plan;
+    if arguments.dry_run {
+        let old =
+            if plan.switch == plan.from.collection { &plan.kept } else { &plan.from.collection };
+        let calls = opened.store.switch_calls(&plan.switch, old, &plan.kept);
+        return printer.print(&(calls.join("\n") + "\n"));
+    }
+    let book = opened.book()?;
+    kokeshi_migrate::rollback(plan, &mut *opened.store, &book)?;
+    printer
+        .note(&format!("`{}` is the old collection again, with {}", plan.switch, plan.from.model));
+    Ok(())
+}
+
+pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> anyhow::Result<()> {
+    let mut opened = Opened::new(&arguments.plan)?;
+    let plan = &opened.plan;
+    let old = match plan.switch == plan.from.collection {
+        true => plan.kept.clone(),
+        false => plan.from.collection.clone(),
+    };
+    if arguments.dry_run {
+        return printer.print(&format!("drop collection `{old}` of {}\n", opened.address));
+    }
+    if !arguments.yes {
+        confirm(&format!("Remove `{old}` of {} for good?", opened.address))?;
+    }
+    let book = opened.book()?;
+    let removed = kokeshi_migrate::clean(plan, &mut *opened.store, &book)?;
+    printer.note(&format!("removed `{removed}`: there is no way back to {}", plan.from.model));
+    Ok(())
+}
+
+/// # Errors
+///
+/// If the answer is not yes, or nobody can be asked.
+fn confirm(question: &str) -> anyhow::Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(hinted(
+            "nobody can be asked here, and nothing was removed",
+            "--yes removes it",
+        ));
+    }
+    eprint!("{question} [yes/no] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => Err(anyhow::anyhow!("nothing was removed")),
+    }
+}

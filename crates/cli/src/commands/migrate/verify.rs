@@ -1,0 +1,93 @@
+//! `kokeshi migrate verify`.
+
+use super::plan::rankings;
+use super::queries::{self, Query};
+use super::{Opened, loader, page};
+use crate::args::MigrateVerifyArguments;
+use crate::output::Destination;
+use crate::printer::Printer;
+use kokeshi_migrate::Report;
+use serde_json::json;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+pub(super) fn run(
+    arguments: &MigrateVerifyArguments,
+    printer: &Printer,
+) -> anyhow::Result<ExitCode> {
+    let opened = Opened::new(&arguments.plan)?;
+    let plan = &opened.plan;
+    let loader = loader(&arguments.device)?;
+    let new = opened.embedder(&plan.to, &loader)?;
+    let old = opened.embedder(&plan.from, &loader).ok();
+    let queries = plan.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
+    let texts = queries::texts(&queries);
+    let book = opened.book()?;
+    let report =
+        kokeshi_migrate::verify(plan, &*opened.store, &book, (old.as_ref(), &new), &texts)?;
+    if let Some(path) = &arguments.html {
+        let mut file = Destination::file(path)?;
+        let written = file.writer().write_all(page::html(plan, &report, &queries).as_bytes());
+        written.map_err(|error| file.failure(error))?;
+        file.commit()?;
+        printer.note(&format!("wrote {}", path.display()));
+    }
+    printer.print(&match arguments.json {
+        true => json_of(&report, &queries)?,
+        false => text_of(&report, &queries),
+    })?;
+    let plan = arguments.plan.plan.display();
+    printer.note(&match report.passed() {
+        true => format!("next: `kokeshi migrate switch {plan}`"),
+        false => {
+            format!("not to be switched; after a repair: `kokeshi migrate run {plan}`, and verify")
+        }
+    });
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text_of(report: &Report, queries: &[Query]) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let mark = if check.passed { "ok    " } else { "FAILED" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{mark}  {}: {}", check.name, check.detail);
+    }
+    if let Some(recall) = report.recall {
+        let _ = writeln!(text, "recall@10 of approximate against exact search: {recall:.3}");
+    }
+    if let Some(share) = report.preview.overlap {
+        let percent = 100.0 * share;
+        let _ =
+            writeln!(text, "{percent:.0} % of 10 nearest neighbours are those of the old model");
+    }
+    text + &rankings(queries, &report.preview)
+}
+
+fn json_of(report: &Report, queries: &[Query]) -> anyhow::Result<String> {
+    let checks: Vec<_> = report
+        .checks
+        .iter()
+        .map(|c| json!({ "name": c.name, "passed": c.passed, "detail": c.detail }))
+        .collect();
+    let quality = queries::quality(queries, &report.preview.rankings).map(|(old, new)| {
+        let figures =
+            |q: kokeshi_analysis::Quality| json!({ "ndcg@10": q.ndcg, "recall@10": q.recall });
+        json!({ "old": old.map(figures), "new": figures(new) })
+    });
+    let rankings: Vec<_> = report
+        .preview
+        .rankings
+        .iter()
+        .map(|one| json!({ "query": one.query, "old": one.old, "new": one.new }))
+        .collect();
+    let whole = json!({
+        "passed": report.passed(),
+        "checks": checks,
+        "recall@10": report.recall,
+        "overlap@10": report.preview.overlap,
+        "quality": quality,
+        "rankings": rankings,
+    });
+    Ok(serde_json::to_string_pretty(&whole)? + "\n")
+}

@@ -1,0 +1,516 @@
+//! `kokeshi migrate`: the whole way, what survives kills, and what `verify` notices.
+
+use crate::index::{essay, notes, said};
+use crate::{Place, Run, tiny_v3};
+use kokeshi_store::{Address, Document, Filter, Provenance, Query, Store};
+use kokeshi_testkit::fixture;
+use kokeshi_testkit::servers::Server;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const V2: [&str; 4] = ["std_wordpiece", "std_zh_f16", "code_bpe", "code_reglu_bf16"];
+
+fn v2(name: &str) -> String {
+    fixture(&format!("v2-tiny/{name}")).display().to_string()
+}
+
+/// A folder with two documents, indexed with a v2 model, and a plan to move them.
+fn planned(store: &str) -> Place {
+    let place = notes();
+    said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", store]));
+    let plan = plan(&place, store, &[]);
+    assert_eq!(plan.status, Some(0), "{}", plan.stderr);
+    place
+}
+
+fn plan(place: &Place, store: &str, more: &[&str]) -> Run {
+    let plan = ["migrate", "plan", "--to", "new", "--model", "starter", "--store", store];
+    place.run(plan.iter().chain(more))
+}
+
+fn step(place: &Place, store: &str, step: &str) -> Run {
+    place.run(["migrate", step, "new.plan.toml", "--store", store])
+}
+
+fn open(store: &str, place: &Place) -> Box<dyn Store> {
+    let address = match store.contains("://") {
+        true => Address::from(store),
+        false => Address::File(place.path(store)),
+    };
+    address.open().expect("a store")
+}
+
+/// All documents of a collection.
+fn documents(store: &dyn Store, collection: &str) -> BTreeMap<String, Document> {
+    let paths: Vec<String> =
+        store.list(collection).expect("a list").into_iter().map(|entry| entry.path).collect();
+    let documents = store.documents(collection, &paths).expect("documents");
+    documents.into_iter().map(|document| (document.path.clone(), document)).collect()
+}
+
+type Content = BTreeMap<String, (String, Vec<(String, Vec<f32>)>)>;
+
+/// Hash, texts and vectors of every document.
+fn content(store: &dyn Store, collection: &str) -> Content {
+    let chunks = |document: Document| {
+        document.chunks.into_iter().map(|chunk| (chunk.text, chunk.vector)).collect()
+    };
+    let all = documents(store, collection).into_iter();
+    all.map(|(path, document)| (path, (document.hash.clone(), chunks(document)))).collect()
+}
+
+/// Plan, run, verify, switch, roll back, switch again, clean.
+fn the_whole_way(store: &str, renames: bool) {
+    let place = planned(store);
+    let plan = fs::read_to_string(place.path("new.plan.toml")).expect("a plan");
+    for part in [
+        "cosine 1.0000, so it was this one",
+        "2 documents, 2 chunks",
+        "48 dimensions",
+        "256 dimensions: all that the model has",
+        "passage_task = \"retrieval.passage\"",
+        "kokeshi migrate run new.plan.toml",
+    ] {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
+    assert!(!plan.contains("kokeshi-test"), "a password is shown: {plan}");
+    for (wanted, next) in [("switch", "the ledger does not know it"), ("rollback", "the ledger")] {
+        let refused = step(&place, store, wanted);
+        assert!(refused.failure(1).contains(next), "{}", refused.stderr);
+    }
+    assert!(said(&step(&place, store, "run")).contains("wrote 2 documents with 2 chunks"));
+    let refused = step(&place, store, "switch");
+    assert!(
+        refused.failure(1).contains("is running, and cannot be switched"),
+        "{}",
+        refused.stderr
+    );
+    let again = step(&place, store, "run");
+    assert!(said(&again).contains("wrote 0 documents with 0 chunks"), "{}", again.stderr);
+    assert!(again.stderr.contains("2 there already"), "{}", again.stderr);
+    let verified = step(&place, store, "verify");
+    assert_eq!(verified.status, Some(0), "{}{}", verified.text(), verified.stderr);
+    assert!(!verified.text().contains("FAILED"), "{}", verified.text());
+    assert!(verified.text().contains("2 of 2 chunks of 2 documents"), "{}", verified.text());
+    let search = |wanted: &str| {
+        let found = place
+            .run(["search", "how long does shipping take?", "--json", "--store", store])
+            .json();
+        assert_eq!(found["collection"].as_str().unwrap_or(wanted), wanted, "{found}");
+        found["hits"].as_array().expect("hits").len()
+    };
+    assert_eq!(search("default"), 2);
+    let dry = ["migrate", "switch", "new.plan.toml", "--store", store, "--dry-run"];
+    assert!(place.run(dry).quiet().contains("new"));
+    let switched = step(&place, store, "switch");
+    if !renames {
+        let error = switched.failure(1);
+        assert!(error.contains("aliases: let readers use one"), "{error}");
+        return;
+    }
+    assert!(said(&switched).contains("`default` is now `new`"), "{}", switched.stderr);
+    let name = |name: &str| open(store, &place).collection(name).expect("a store").map(|c| c.name);
+    assert_eq!(name("default").as_deref(), Some("new"));
+    assert_eq!(name("default-before").as_deref(), Some("default-before"));
+    assert_eq!(search("new"), 2);
+    // What is kept up to date stays so: nothing changed, so that nothing is embedded.
+    let index = place.run(["index", "--store", store]);
+    assert!(said(&index).contains("2 unchanged"), "{}", index.stderr);
+    let refused = step(&place, store, "run");
+    assert!(refused.failure(1).contains("is switched, and cannot be run"), "{}", refused.stderr);
+    said(&step(&place, store, "rollback"));
+    assert_eq!(name("default").as_deref(), Some("default-before"));
+    assert_eq!(search("default-before"), 2);
+    assert_eq!(step(&place, store, "run").status, Some(0));
+    assert_eq!(step(&place, store, "verify").status, Some(0));
+    said(&step(&place, store, "switch"));
+    let refused = step(&place, store, "clean");
+    assert!(refused.failure(1).contains("--yes removes it"), "{}", refused.stderr);
+    let clean = ["migrate", "clean", "new.plan.toml", "--store", store, "--yes"];
+    assert!(said(&place.run(clean)).contains("removed `default-before`"));
+    assert_eq!((name("default").as_deref(), name("default-before")), (Some("new"), None));
+    let status =
+        place.run(["migrate", "status", "new.plan.toml", "--store", store, "--json"]).json();
+    assert_eq!(status[0]["state"], "cleaned", "{status}");
+}
+
+#[test]
+fn a_collection_moves_and_comes_back_in_a_file() {
+    the_whole_way("index.db", true);
+}
+
+#[test]
+fn a_collection_moves_and_comes_back_in_postgres() {
+    if let Some(server) = Server::start("postgres") {
+        the_whole_way(&server.address(), true);
+    }
+}
+
+#[test]
+fn a_store_that_cannot_rename_says_that_readers_need_an_alias() {
+    if let Some(server) = Server::start("chroma") {
+        the_whole_way(&server.address(), false);
+    }
+}
+
+/// Readers have an alias from the start: every store can switch that.
+fn an_alias_switches(store: &str) {
+    let place = notes();
+    said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", store]));
+    open(store, &place).set_alias("live", "default").expect("an alias");
+    assert_eq!(plan(&place, store, &["--from", "live"]).status, Some(0));
+    assert_eq!(step(&place, store, "run").status, Some(0));
+    assert_eq!(step(&place, store, "verify").status, Some(0));
+    let mixed = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
+    let widths: BTreeMap<usize, Vec<f32>> = [48, 256].map(|n| (n, vec![0.1; n])).into();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (store, mut searches) = (open(store, &place), [0; 2]);
+            while !done.load(Ordering::Relaxed) {
+                // A reader that asks which model it needs, and then asks with it.
+                let found = store.collection("live").expect("no error").expect("always there");
+                let vector = &widths[&found.provenance.dimensions];
+                let filter = Filter::default();
+                let query = Query { vector, words: None, limit: 9, filter: &filter, exact: true };
+                let hits = store.search(&found.name, &query).expect("no error");
+                mixed.fetch_or(hits.len() != 2, Ordering::Relaxed);
+                searches[usize::from(found.name == "new")] += 1;
+            }
+            searches
+        });
+        for round in ["switch", "rollback", "run", "verify", "switch"] {
+            let run = step(&place, store, round);
+            assert_eq!(run.status, Some(0), "{round}: {}", run.stderr);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        done.store(true, Ordering::Relaxed);
+        let searches = reader.join().expect("a reader without an error");
+        assert!(searches.iter().all(|&count| count > 0), "{searches:?}");
+    });
+    assert!(!mixed.load(Ordering::Relaxed), "a search found half of a collection");
+}
+
+#[test]
+fn readers_of_an_alias_notice_no_switch_in_a_file() {
+    an_alias_switches("index.db");
+}
+
+#[test]
+fn readers_of_an_alias_notice_no_switch_in_postgres() {
+    if let Some(server) = Server::start("postgres") {
+        an_alias_switches(&server.address());
+    }
+}
+
+#[test]
+fn readers_of_an_alias_notice_no_switch_in_chroma() {
+    if let Some(server) = Server::start("chroma") {
+        an_alias_switches(&server.address());
+    }
+}
+
+/// Kills `run` at random moments: after one more, the new collection is what an undisturbed run makes.
+fn kills_lose_and_double_nothing(store: &str, server: Option<&mut Server>, rounds: u64) {
+    const FILES: u64 = 120;
+    let mut server = server;
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    (0..FILES).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
+    let model = v2(V2[0]);
+    assert_eq!(place.run(["index", "d", "--model", &model, "--store", store]).status, Some(0));
+    assert_eq!(plan(&place, store, &[]).status, Some(0));
+    let run = ["migrate", "run", "new.plan.toml", "--threads", "1", "--store", store];
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below.max(1)
+    };
+    // In the precision that `verify` has in tests.
+    let start = |place: &Place, run: &[&str]| {
+        place.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a running program")
+    };
+    let begun = Instant::now();
+    assert!(start(&place, &run).wait().expect("an end").success());
+    let whole = begun.elapsed().as_millis() as u64;
+    let undisturbed = content(&*open(store, &place), "new");
+    assert_eq!(undisturbed.len(), FILES as usize);
+    for round in 0..rounds {
+        // What is there stays: some documents have to be written again in each round.
+        let gone: Vec<String> = undisturbed.keys().filter(|_| random(3) > 0).cloned().collect();
+        open(store, &place).remove("new", &gone).expect("removed");
+        let mut child = start(&place, &run);
+        std::thread::sleep(Duration::from_millis(random(whole)));
+        if round % 5 == 4
+            && let Some(server) = &mut server
+        {
+            server.crash();
+        }
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().expect("an end");
+    }
+    assert!(start(&place, &run).wait().expect("an end").success());
+    assert!(start(&place, &run).wait().expect("an end").success());
+    assert_eq!(content(&*open(store, &place), "new"), undisturbed);
+    let verified = step(&place, store, "verify");
+    assert_eq!(verified.status, Some(0), "{}{}", verified.text(), verified.stderr);
+}
+
+#[test]
+fn kills_lose_and_double_nothing_in_a_file() {
+    kills_lose_and_double_nothing("index.db", None, 30);
+}
+
+#[test]
+fn kills_lose_and_double_nothing_in_postgres() {
+    if let Some(mut server) = Server::start("postgres") {
+        kills_lose_and_double_nothing(&server.address(), Some(&mut server), 30);
+    }
+}
+
+/// A folder whose migration is run and verified, changed by `fault` in the new collection; what `verify`
+/// says then.
+fn noticed(fault: impl FnOnce(&mut dyn Store, &Place)) -> String {
+    let place = planned("index.db");
+    assert_eq!(step(&place, "index.db", "run").status, Some(0));
+    assert_eq!(step(&place, "index.db", "verify").status, Some(0));
+    fault(&mut *open("index.db", &place), &place);
+    let verified = step(&place, "index.db", "verify");
+    assert_eq!(verified.status, Some(1), "{}", verified.text());
+    let switch = step(&place, "index.db", "switch");
+    assert!(switch.failure(1).contains("cannot be switched"), "{}", switch.stderr);
+    let failed = verified.text().lines().filter(|line| line.starts_with("FAILED"));
+    failed.collect::<Vec<_>>().join("\n")
+}
+
+/// Changes every document of the new collection.
+fn change(store: &mut dyn Store, change: impl Fn(&mut Document)) {
+    let mut all: Vec<Document> = documents(store, "new").into_values().collect();
+    all.iter_mut().for_each(change);
+    store.upsert("new", &all).expect("written");
+}
+
+#[test]
+fn missing_rows_are_noticed() {
+    let said = noticed(|store, _| {
+        let path = store.list("new").expect("a list").remove(0).path;
+        store.remove("new", &[path]).expect("removed");
+    });
+    assert!(
+        said.contains("no document is missing: 1 missing: ") && said.contains("lamp.md"),
+        "{said}"
+    );
+}
+
+#[test]
+fn doubled_rows_are_noticed() {
+    let said = noticed(|store, _| {
+        change(store, |document| document.chunks.extend_from_within(..));
+    });
+    assert!(said.contains("no chunk is there twice: 2 documents"), "{said}");
+}
+
+#[test]
+fn truncated_texts_are_noticed() {
+    let said = noticed(|store, _| {
+        change(store, |document| {
+            let text = &mut document.chunks[0].text;
+            text.truncate(text.len() / 2);
+        });
+    });
+    assert!(said.contains("no text is cut: 2 documents"), "{said}");
+}
+
+#[test]
+fn vectors_of_any_length_are_noticed() {
+    let said = noticed(|store, _| {
+        change(store, |document| {
+            document.chunks.iter_mut().flat_map(|c| &mut c.vector).for_each(|x| *x *= 3.0);
+        });
+    });
+    assert!(said.contains("vectors have unit length: 2 documents"), "{said}");
+}
+
+/// The vectors that `kokeshi embed` makes of each chunk alone.
+fn embedded(place: &Place, text: &str, options: &[&str]) -> Vec<f32> {
+    let run = place.run(["embed", text].iter().chain(options));
+    crate::vector(&run.jsonl()[0])
+}
+
+#[test]
+fn the_wrong_task_is_noticed_and_named() {
+    let said = noticed(|store, place| {
+        change(store, |document| {
+            for chunk in &mut document.chunks {
+                chunk.vector = embedded(place, &chunk.text, &["--task", "retrieval.query"]);
+            }
+        });
+    });
+    assert!(said.contains("0 of 2 chunks"), "{said}");
+    assert!(said.contains("they are those of the task `retrieval.query`"), "{said}");
+}
+
+#[test]
+fn vectors_of_another_model_are_noticed() {
+    let said = noticed(|store, _| {
+        change(store, |document| {
+            for chunk in &mut document.chunks {
+                chunk.vector.rotate_left(1);
+            }
+        });
+    });
+    assert!(said.contains("0 of 2 chunks of 2 documents; the lowest cosine is"), "{said}");
+}
+
+#[test]
+fn what_changes_in_the_old_collection_is_caught_up_with_and_what_others_write_stays() {
+    let place = planned("index.db");
+    assert_eq!(step(&place, "index.db", "run").status, Some(0));
+    assert_eq!(step(&place, "index.db", "verify").status, Some(0));
+    // Changed in the old one, as `kokeshi index` does, and written to the new one by somebody else.
+    place.write("notes/ship.txt", "Everything leaves by train now.\n");
+    said(&place.run(["index", "notes", "--store", "index.db"]));
+    let mut store = open("index.db", &place);
+    let mut theirs = documents(&*store, "new").into_values().next().expect("a document");
+    theirs.path = "theirs".to_owned();
+    theirs.hash = "theirs".to_owned();
+    store.upsert("new", &[theirs]).expect("written");
+    let switch = step(&place, "index.db", "switch");
+    assert!(switch.failure(1).contains("has changed since it began: it was verified with"));
+    let run = step(&place, "index.db", "run");
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let new = documents(&*store, "new");
+    assert!(new.contains_key("theirs"));
+    let ship = new.iter().find(|(path, _)| path.ends_with("ship.txt")).expect("a document").1;
+    assert!(ship.chunks[0].text.contains("by train"), "{ship:?}");
+    let verified = step(&place, "index.db", "verify");
+    assert_eq!(verified.status, Some(0), "{}", verified.text());
+    assert!(verified.text().contains("1 more in the new collection alone"), "{}", verified.text());
+    said(&step(&place, "index.db", "switch"));
+}
+
+#[test]
+fn every_v2_model_is_told_from_the_others_and_foreign_vectors_from_all() {
+    let place = notes();
+    // More than one candidate can only be told apart by what they make of more than two texts.
+    (0..6).for_each(|seed| place.write(&format!("notes/{seed}.md"), essay(seed)));
+    let candidates = V2.map(v2);
+    let options: Vec<&str> =
+        candidates.iter().flat_map(|model| ["--candidate", model.as_str()]).collect();
+    for (at, model) in candidates.iter().enumerate() {
+        let store = format!("{at}.db");
+        said(&place.run(["index", "notes", "--model", model, "--store", &store]));
+        // The collection's own record must not be what decides.
+        let mut opened = open(&store, &place);
+        let made = opened.collection("default").expect("a store").expect("a collection").provenance;
+        let moved = Provenance { model: "starter".to_owned(), ..made };
+        opened.create("moved", &moved).expect("a collection");
+        let all: Vec<Document> = documents(&*opened, "default").into_values().collect();
+        opened.upsert("moved", &all).expect("written");
+        let output = ["--from", "moved", "--output", &format!("{at}.toml")].map(str::to_owned);
+        let more: Vec<&str> = output.iter().map(String::as_str).chain(options.clone()).collect();
+        let said = plan(&place, &store, &more);
+        assert_eq!(said.status, Some(0), "{}", said.stderr);
+        let named = said.text().lines().find(|line| line.contains("so it was this one"));
+        assert!(named.is_some_and(|line| line.contains(V2[at])), "{model}: {}", said.text());
+        change_all(&mut *opened, "moved");
+        let output =
+            ["--from", "moved", "--output", &format!("foreign-{at}.toml")].map(str::to_owned);
+        let more: Vec<&str> = output.iter().map(String::as_str).chain(options.clone()).collect();
+        let said = plan(&place, &store, &more);
+        assert!(said.text().contains("unknown: none of "), "{}", said.text());
+    }
+}
+
+#[track_caller]
+fn said_data(run: &Run) {
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+}
+
+fn change_all(store: &mut dyn Store, collection: &str) {
+    let mut all: Vec<Document> = documents(store, collection).into_values().collect();
+    let chunks = all.iter_mut().flat_map(|document| &mut document.chunks);
+    chunks.for_each(|chunk| chunk.vector.reverse());
+    store.upsert(collection, &all).expect("written");
+}
+
+#[test]
+fn texts_that_are_too_long_are_set_aside_with_the_reason() {
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    place.write("d/short.txt", "A short text.\n");
+    place.write("d/tall.txt", "Another one.\n");
+    said(&place.run(["index", "d", "--late-chunking", "false", "--store", "index.db"]));
+    // As a store of others' making may have it: a chunk beyond the model's limit.
+    let mut store = open("index.db", &place);
+    let mut all: Vec<Document> = documents(&*store, "default").into_values().collect();
+    all[1].chunks[0].text = "word ".repeat(9000);
+    store.upsert("default", &all).expect("written");
+    let tiny = tiny_v3().display().to_string();
+    let plan = ["migrate", "plan", "--to", "new", "--model", &tiny, "--late-chunking", "false"];
+    said_data(&place.run(plan.iter().chain(&["--store", "index.db", "--sample", "1"])));
+    let run = step(&place, "index.db", "run");
+    assert_eq!(run.status, Some(1), "{}", run.stderr);
+    let dead = fs::read_to_string(place.path("new.plan.failed.jsonl")).expect("a file");
+    assert!(dead.contains("tall.txt") && dead.contains("more than the model's limit"), "{dead}");
+    let verified = step(&place, "index.db", "verify");
+    assert_eq!(verified.status, Some(1));
+    assert!(verified.text().contains("FAILED  no document failed"), "{}", verified.text());
+}
+
+#[test]
+fn queries_are_ranked_and_a_page_is_written() {
+    let place = notes();
+    said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", "index.db"]));
+    let ship = open("index.db", &place).list("default").expect("a list").pop().expect("one").path;
+    let query = serde_json::json!({ "query": "how long does shipping take?", "relevant": [ship] });
+    place.write("q.jsonl", format!("{query}\n{{\"query\": \"<b>lamps</b>\"}}\n"));
+    assert_eq!(plan(&place, "index.db", &["--queries", "q.jsonl"]).status, Some(0));
+    assert_eq!(step(&place, "index.db", "run").status, Some(0));
+    let verify = ["migrate", "verify", "new.plan.toml", "--json", "--html", "report.html"];
+    let verified = place.run(verify);
+    assert_eq!(verified.status, Some(0), "{}", verified.stderr);
+    let report: serde_json::Value = serde_json::from_str(verified.text()).expect("JSON");
+    assert_eq!(report["passed"], true);
+    assert_eq!(report["quality"]["new"]["recall@10"], 1.0, "{report}");
+    assert_eq!(report["rankings"][0]["new"].as_array().expect("paths").len(), 2);
+    let page = fs::read_to_string(place.path("report.html")).expect("a page");
+    assert!(page.contains("&lt;b&gt;lamps&lt;/b&gt;") && !page.contains("<b>lamps"), "{page}");
+    assert!(page.contains("nDCG@10, after") && page.ends_with("</html>\n"));
+    place.write("q.jsonl", "{\"question\": 1}\n");
+    let refused = place.run(verify);
+    assert!(refused.failure(1).contains("line 1 of"), "{}", refused.stderr);
+}
+
+#[test]
+fn plans_that_cannot_be_are_refused() {
+    let place = planned("index.db");
+    let again = plan(&place, "index.db", &[]);
+    assert!(again.failure(1).contains("new.plan.toml is there already"), "{}", again.stderr);
+    for (more, wanted) in [
+        (&["--from", "nothing", "--output", "p"][..], "there is no collection `nothing`"),
+        (&["--dimensions", "999", "--output", "p"], "999"),
+        (&["--to", "default", "--output", "p"], "there is a collection `default` already"),
+    ] {
+        let mut arguments =
+            vec!["migrate", "plan", "--model", "starter", "--store", "index.db", "--to", "other"];
+        if more.contains(&"--to") {
+            arguments.truncate(arguments.len() - 2);
+        }
+        let run = place.run(arguments.iter().chain(more));
+        assert!(run.failure(1).contains(wanted), "{more:?}: {}", run.stderr);
+    }
+    let text = fs::read_to_string(place.path("new.plan.toml")).expect("a plan");
+    assert_eq!(step(&place, "index.db", "run").status, Some(0));
+    place.write("new.plan.toml", text.replace("dimensions = 256", "dimensions = 128"));
+    let changed = step(&place, "index.db", "run");
+    assert!(changed.failure(1).contains("has changed since it began"), "{}", changed.stderr);
+    place.write("new.plan.toml", "name = 1");
+    let broken = step(&place, "index.db", "run");
+    assert!(broken.failure(1).contains("is not a plan of a migration"), "{}", broken.stderr);
+}

@@ -1,0 +1,261 @@
+//! How far each plan is. A store that is a SQLite file keeps this in its own tables; beside a server, it
+//! lies in a file next to the plan.
+//!
+//! What has been written into a collection is what that collection holds: the ledger only saves looking
+//! again. So a process that is killed between a write and its entry here writes nothing twice.
+
+use crate::error::{Error, Result};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a call waits for another process that writes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS migrations (
+    name TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    -- What the plan and both collections were made of when it began.
+    fingerprint TEXT NOT NULL,
+    -- The last path of the pass at hand; NULL after a whole pass.
+    after TEXT,
+    passes INTEGER NOT NULL DEFAULT 0,
+    documents INTEGER NOT NULL DEFAULT 0,
+    chunks INTEGER NOT NULL DEFAULT 0,
+    tokens INTEGER NOT NULL DEFAULT 0,
+    seconds REAL NOT NULL DEFAULT 0,
+    -- Numbers of documents and chunks of both sides when it was verified.
+    verified TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS migration_failures (
+    name TEXT NOT NULL,
+    path TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (name, path)
+) WITHOUT ROWID;
+";
+
+/// How far a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is a plan.
+    Planned,
+    /// The new collection is being filled, or is full.
+    Running,
+    /// Both collections agree.
+    Verified,
+    /// Readers have the new collection; the old one is kept to go back to.
+    Switched,
+    /// The old collection is gone.
+    Cleaned,
+}
+
+impl State {
+    const ALL: [Self; 5] =
+        [Self::Planned, Self::Running, Self::Verified, Self::Switched, Self::Cleaned];
+
+    /// As it is shown and kept.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Running => "running",
+            Self::Verified => "verified",
+            Self::Switched => "switched",
+            Self::Cleaned => "cleaned",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is known of a migration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// The plan's name.
+    pub name: String,
+    /// How far it is.
+    pub state: State,
+    /// What it began with.
+    pub fingerprint: String,
+    /// Everything up to this path is done in the pass at hand; `None` between passes.
+    pub after: Option<String>,
+    /// Whole passes over the old collection.
+    pub passes: usize,
+    /// Documents that were written.
+    pub documents: usize,
+    /// Their chunks.
+    pub chunks: usize,
+    /// Their tokens.
+    pub tokens: usize,
+    /// Time that runs took.
+    pub seconds: f64,
+    /// What both sides held when they were verified.
+    pub verified: Option<String>,
+}
+
+/// A document that could not be embedded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its path.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The states of migrations.
+pub struct Ledger {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in the SQLite file at `path`, which gets its tables if it has none.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |source| Error::Ledger { path: path.to_owned(), source };
+        let connection = Connection::open(path).map_err(fail)?;
+        connection.busy_timeout(PATIENCE).map_err(fail)?;
+        connection.execute_batch(TABLES).map_err(fail)?;
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    fn fail(&self) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
+        |source| Error::Ledger { path: self.path.clone(), source }
+    }
+
+    /// All migrations, by name.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite fails; here and below.
+    pub fn all(&self) -> Result<Vec<Progress>> {
+        let sql = format!("{SELECT} ORDER BY name");
+        let mut statement = self.connection.prepare(&sql).map_err(self.fail())?;
+        let rows = statement.query_map([], progress).map_err(self.fail())?;
+        rows.collect::<rusqlite::Result<_>>().map_err(self.fail())
+    }
+
+    /// The migration called `name`, if it has begun.
+    pub fn find(&self, name: &str) -> Result<Option<Progress>> {
+        let sql = format!("{SELECT} WHERE name = ?1");
+        self.connection.query_row(&sql, [name], progress).optional().map_err(self.fail())
+    }
+
+    /// Enters a migration, unless it is there, and returns what is known of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if it has begun with another fingerprint.
+    pub fn begin(&self, name: &str, fingerprint: &str) -> Result<Progress> {
+        let sql = "INSERT OR IGNORE INTO migrations (name, state, fingerprint) VALUES (?1, ?2, ?3)";
+        let values = params![name, State::Planned.name(), fingerprint];
+        self.connection.execute(sql, values).map_err(self.fail())?;
+        let found = self.find(name)?.filter(|found| found.fingerprint == fingerprint);
+        found.ok_or_else(|| Error::Changed {
+            name: name.to_owned(),
+            what: "its plan names other models or options than before; undo the edit, or give the \
+                   plan another `name` and another collection to write to"
+                .to_owned(),
+        })
+    }
+
+    /// Forgets a migration that was only planned.
+    pub fn forget(&self, name: &str) -> Result<()> {
+        let sql = "DELETE FROM migrations WHERE name = ?1";
+        self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
+    }
+
+    /// Sets the state.
+    pub fn set_state(&self, name: &str, state: State) -> Result<()> {
+        let sql = "UPDATE migrations SET state = ?2 WHERE name = ?1";
+        self.connection.execute(sql, [name, state.name()]).map(drop).map_err(self.fail())
+    }
+
+    /// Enters that both sides, which hold `counts`, agree.
+    pub fn set_verified(&self, name: &str, counts: &str) -> Result<()> {
+        let sql = "UPDATE migrations SET state = ?2, verified = ?3 WHERE name = ?1";
+        let values = [name, State::Verified.name(), counts];
+        self.connection.execute(sql, values).map(drop).map_err(self.fail())
+    }
+
+    /// Adds what has been written up to the path `after`.
+    pub(crate) fn advance(&self, name: &str, after: &str, done: &Done) -> Result<()> {
+        let sql = "UPDATE migrations SET after = ?2, documents = documents + ?3, \
+                   chunks = chunks + ?4, tokens = tokens + ?5, seconds = seconds + ?6 WHERE name = ?1";
+        let values = params![name, after, done.documents, done.chunks, done.tokens, done.seconds];
+        self.connection.execute(sql, values).map(drop).map_err(self.fail())
+    }
+
+    /// Ends a pass.
+    pub(crate) fn end_pass(&self, name: &str) -> Result<()> {
+        let sql = "UPDATE migrations SET after = NULL, passes = passes + 1 WHERE name = ?1";
+        self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
+    }
+
+    /// Enters a document that could not be embedded.
+    pub(crate) fn add_failure(&self, name: &str, path: &str, reason: &str) -> Result<()> {
+        let sql = "INSERT INTO migration_failures (name, path, reason) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT (name, path) DO UPDATE SET reason = ?3";
+        self.connection.execute(sql, [name, path, reason]).map(drop).map_err(self.fail())
+    }
+
+    /// Takes out failures before documents are tried again.
+    pub(crate) fn clear_failures(&self, name: &str) -> Result<()> {
+        let sql = "DELETE FROM migration_failures WHERE name = ?1";
+        self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
+    }
+
+    /// Documents that could not be embedded, by path.
+    pub fn failures(&self, name: &str) -> Result<Vec<Failure>> {
+        let sql = "SELECT path, reason FROM migration_failures WHERE name = ?1 ORDER BY path";
+        let mut statement = self.connection.prepare(sql).map_err(self.fail())?;
+        let rows = statement
+            .query_map([name], |row| Ok(Failure { path: row.get(0)?, reason: row.get(1)? }))
+            .map_err(self.fail())?;
+        rows.collect::<rusqlite::Result<_>>().map_err(self.fail())
+    }
+}
+
+const SELECT: &str = "SELECT name, state, fingerprint, after, passes, documents, chunks, tokens, \
+                      seconds, verified FROM migrations";
+
+fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
+    let state: String = row.get(1)?;
+    let known = State::ALL.into_iter().find(|known| known.name() == state);
+    Ok(Progress {
+        name: row.get(0)?,
+        state: known.ok_or(rusqlite::Error::InvalidQuery)?,
+        fingerprint: row.get(2)?,
+        after: row.get(3)?,
+        passes: row.get(4)?,
+        documents: row.get(5)?,
+        chunks: row.get(6)?,
+        tokens: row.get(7)?,
+        seconds: row.get(8)?,
+        verified: row.get(9)?,
+    })
+}
+
+/// What one step of a run has written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) documents: usize,
+    pub(crate) chunks: usize,
+    pub(crate) tokens: usize,
+    pub(crate) seconds: f64,
+}

@@ -1,0 +1,214 @@
+//! The plan: a file that people read, edit and review before anything runs.
+
+use crate::error::{Error, Result};
+use kokeshi_store::{Address, Codes, Provenance, Storage};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// A migration of one collection to another of the same store.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// What the ledger calls it.
+    pub name: String,
+    /// The store: a file, or a server's address without its password.
+    pub store: String,
+    /// The name that readers use, which is switched.
+    pub switch: String,
+    /// What the old collection is called after the switch, if `switch` was its own name.
+    pub kept: String,
+    /// Documents whose vectors `verify` computes again.
+    pub sample: usize,
+    /// Queries that the plan and `verify` try, beside texts of the sample.
+    #[serde(default)]
+    pub queries: Option<PathBuf>,
+    /// The collection that there is.
+    pub from: Side,
+    /// The collection to be made.
+    pub to: Side,
+}
+
+/// A collection and what makes its vectors.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Side {
+    /// Its name.
+    pub collection: String,
+    /// The model's name or folder.
+    pub model: String,
+    /// Which weights exactly.
+    pub revision: String,
+    /// Task of passages.
+    #[serde(default)]
+    pub passage_task: Option<String>,
+    /// Task of queries.
+    #[serde(default)]
+    pub query_task: Option<String>,
+    /// Numbers of a vector.
+    pub dimensions: usize,
+    /// How documents were cut. Chunks stay as they are.
+    pub chunking: String,
+    /// Whether chunks are pooled from one pass over their document.
+    pub late_chunking: bool,
+    /// How vectors are stored: `f32`, `f16`, `int8` or `bits`.
+    pub storage: String,
+    /// Codes that find a short list.
+    #[serde(default)]
+    pub shortlist: Option<String>,
+}
+
+impl Side {
+    /// The side that `collection` is.
+    pub fn of(collection: &str, provenance: &Provenance) -> Self {
+        Self {
+            collection: collection.to_owned(),
+            model: provenance.model.clone(),
+            revision: provenance.revision.clone(),
+            passage_task: provenance.passage_task.clone(),
+            query_task: provenance.query_task.clone(),
+            dimensions: provenance.dimensions,
+            chunking: provenance.chunking.clone(),
+            late_chunking: provenance.late,
+            storage: provenance.storage.to_string(),
+            shortlist: provenance.codes.map(|codes| codes.to_string()),
+        }
+    }
+
+    /// What a store records of it.
+    ///
+    /// # Errors
+    ///
+    /// If `storage` or `shortlist` is none that there is.
+    pub fn provenance(&self) -> Result<Provenance> {
+        let storage: Storage = self.storage.parse()?;
+        let codes: Option<Codes> = self.shortlist.as_deref().map(str::parse).transpose()?;
+        Ok(Provenance {
+            model: self.model.clone(),
+            revision: self.revision.clone(),
+            passage_task: self.passage_task.clone(),
+            query_task: self.query_task.clone(),
+            dimensions: self.dimensions,
+            normalised: true,
+            chunking: self.chunking.clone(),
+            late: self.late_chunking,
+            storage,
+            codes,
+        })
+    }
+}
+
+impl Plan {
+    /// Reads the plan at `path`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, or it is no plan.
+    pub fn read(path: &Path) -> Result<Self> {
+        let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let refused = |reason: String| Error::Plan { path: path.to_owned(), reason };
+        let plan: Self = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        if plan.from.collection == plan.to.collection {
+            return Err(refused(format!(
+                "it reads and writes the same collection, `{}`",
+                plan.to.collection
+            )));
+        }
+        plan.to.provenance().map_err(|error| refused(error.to_string()))?;
+        Ok(plan)
+    }
+
+    /// The file's text, with `notes` as comments before it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written as TOML.
+    pub fn text(&self, notes: &str) -> Result<String> {
+        let body = toml::to_string(self).map_err(|error| Error::Plan {
+            path: PathBuf::from(&self.name),
+            reason: error.to_string(),
+        })?;
+        let mut text = String::new();
+        for line in notes.lines() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}", format!("# {line}").trim_end());
+        }
+        Ok(text + "\n" + &body)
+    }
+
+    /// Whether the store is a file of ours, which searches exactly.
+    pub(crate) fn store_is_file(&self) -> bool {
+        matches!(Address::from(self.store.as_str()), Address::File(_))
+    }
+
+    /// Whether the store changes the last bit of vectors, as those do that hold points.
+    pub(crate) fn store_scales_again(&self) -> bool {
+        !self.store_is_file() && !self.store.starts_with("postgres")
+    }
+
+    /// Everything that decides vectors, of both sides. Where it differs from what a migration began
+    /// with, what is written already is of another kind.
+    pub fn fingerprint(&self) -> String {
+        let side = |side: &Side| serde_json::to_string(side).unwrap_or_default();
+        format!("{}\n{}", side(&self.from), side(&self.to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let side = |collection: &str, dimensions| Side {
+            collection: collection.to_owned(),
+            model: "starter".to_owned(),
+            revision: "sha256:01".to_owned(),
+            passage_task: None,
+            query_task: Some("retrieval.query".to_owned()),
+            dimensions,
+            chunking: "structure:256".to_owned(),
+            late_chunking: true,
+            storage: "f16".to_owned(),
+            shortlist: Some("bits".to_owned()),
+        };
+        Plan {
+            name: "notes-v3".to_owned(),
+            store: "index.db".to_owned(),
+            switch: "notes".to_owned(),
+            kept: "notes-before".to_owned(),
+            sample: 100,
+            queries: None,
+            from: side("notes", 768),
+            to: side("notes-v3", 1024),
+        }
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("plan.toml");
+        let text = plan().text("What it does.\n\nAnd why.").expect("a text");
+        assert!(text.starts_with("# What it does.\n#\n# And why.\n\nname = "), "{text}");
+        std::fs::write(&path, &text).expect("a file");
+        assert_eq!(Plan::read(&path).expect("a plan"), plan());
+        for (from, to, wanted) in [
+            ("collection = \"notes-v3\"", "collection = \"notes\"", "same collection"),
+            ("storage = \"f16\"", "storage = \"f17\"", "f17"),
+            ("sample", "simple", "simple"),
+        ] {
+            std::fs::write(&path, text.replace(from, to)).expect("a file");
+            let error = Plan::read(&path).expect_err("refused").to_string();
+            assert!(error.contains(wanted) && error.contains("plan.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_do_not_change_what_vectors_are() {
+        let renamed = Plan { kept: "old".to_owned(), sample: 5, ..plan() };
+        assert_eq!(renamed.fingerprint(), plan().fingerprint());
+        let mut other = plan();
+        other.to.dimensions = 512;
+        assert_ne!(other.fingerprint(), plan().fingerprint());
+    }
+}

@@ -1,0 +1,159 @@
+//! What a migration will change: neighbours and answers on a sample, and what vectors take.
+
+use crate::detect::chunks;
+use crate::embed::Embedder;
+use crate::error::Result;
+use kokeshi_store::{Document, Storage};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// Neighbours and ranks that are looked at.
+pub(crate) const DEPTH: usize = 10;
+
+/// What a sample says.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// Documents of the sample.
+    pub documents: usize,
+    /// Its chunks.
+    pub chunks: usize,
+    /// Its tokens in the new model.
+    pub tokens: usize,
+    /// How long the new model took.
+    pub took: Duration,
+    /// Mean share of a chunk's 10 nearest neighbours in the sample that are the same for both models;
+    /// `None` if the sample has no more chunks than that.
+    pub overlap: Option<f64>,
+    /// The answers to each query in the sample.
+    pub rankings: Vec<Ranking>,
+}
+
+/// The first documents for a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranking {
+    /// The query.
+    pub query: String,
+    /// Paths of the sample by the old vectors, best first; `None` if the old model is not known.
+    pub old: Option<Vec<String>>,
+    /// By the new ones.
+    pub new: Vec<String>,
+}
+
+/// Bytes that vectors take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of each way to store them.
+    pub of: [(Storage, u64); 4],
+}
+
+impl Sizes {
+    /// Of `chunks` vectors with `dimensions` numbers.
+    pub fn new(chunks: usize, dimensions: usize) -> Self {
+        let bytes = |storage: Storage| (chunks * storage.bytes(dimensions)) as u64;
+        Self { of: Storage::ALL.map(|storage| (storage, bytes(storage))) }
+    }
+}
+
+/// Embeds `documents`, whose vectors are the old ones, and `queries` anew, and compares.
+///
+/// # Errors
+///
+/// If the engine fails.
+pub fn preview(
+    documents: &[Document],
+    old: Option<&Embedder>,
+    new: &Embedder,
+    queries: &[String],
+) -> Result<Preview> {
+    let start = Instant::now();
+    let (vectors, tokens) = new.documents(documents)?;
+    let took = start.elapsed();
+    let old_vectors: Vec<Vec<f32>> = chunks(documents).map(unit).collect();
+    let new_vectors: Vec<Vec<f32>> = vectors.iter().map(|vector| unit(vector)).collect();
+    let texts = || queries.iter().map(String::as_str);
+    let asked = new.queries(texts())?;
+    let asked_before = old.map(|old| old.queries(texts())).transpose()?;
+    let rankings = (0..queries.len()).map(|at| Ranking {
+        query: queries[at].clone(),
+        old: asked_before.as_ref().map(|all| ranked(documents, &old_vectors, &all[at])),
+        new: ranked(documents, &new_vectors, &asked[at]),
+    });
+    Ok(Preview {
+        documents: documents.len(),
+        chunks: old_vectors.len(),
+        tokens,
+        took,
+        overlap: overlap(&old_vectors, &new_vectors),
+        rankings: rankings.collect(),
+    })
+}
+
+/// Mean share of neighbours that two sets of vectors of the same chunks have in common.
+pub(crate) fn overlap(old: &[Vec<f32>], new: &[Vec<f32>]) -> Option<f64> {
+    if old.len() <= DEPTH {
+        return None;
+    }
+    let shared = |at: usize| {
+        let before: HashSet<usize> = nearest(old, &old[at], Some(at)).into_iter().collect();
+        nearest(new, &new[at], Some(at)).iter().filter(|at| before.contains(at)).count()
+    };
+    let total: usize = (0..old.len()).map(shared).sum();
+    Some(total as f64 / (DEPTH * old.len()) as f64)
+}
+
+/// The vectors nearest to `query`, best first, without the one at `except`.
+fn nearest(vectors: &[Vec<f32>], query: &[f32], except: Option<usize>) -> Vec<usize> {
+    let mut scored = scores(vectors, query);
+    scored.retain(|(_, at)| Some(*at) != except);
+    scored.truncate(DEPTH);
+    scored.into_iter().map(|(_, at)| at).collect()
+}
+
+fn scores(vectors: &[Vec<f32>], query: &[f32]) -> Vec<(f32, usize)> {
+    let dot = |vector: &Vec<f32>| vector.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
+    let mut scored: Vec<(f32, usize)> = vectors.iter().map(dot).zip(0..).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    scored
+}
+
+/// The first documents by their best chunks.
+fn ranked(documents: &[Document], vectors: &[Vec<f32>], query: &[f32]) -> Vec<String> {
+    let paths: Vec<&str> = documents
+        .iter()
+        .flat_map(|document| document.chunks.iter().map(|_| document.path.as_str()))
+        .collect();
+    let mut seen: HashMap<&str, ()> = HashMap::new();
+    let order = scores(vectors, query).into_iter().map(|(_, at)| paths[at]);
+    let first = order.filter(|path| seen.insert(path, ()).is_none());
+    first.take(DEPTH).map(str::to_owned).collect()
+}
+
+fn unit(vector: &[f32]) -> Vec<f32> {
+    let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+    vector.iter().map(|x| (f64::from(*x) * scale) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlap_is_the_share_of_common_neighbours() {
+        // On a line of angles, neighbours are those at the smallest distance.
+        let line = |scale: f32| -> Vec<Vec<f32>> {
+            (0..40_u8).map(|n| f32::from(n) * scale).map(|x| vec![x.cos(), x.sin()]).collect()
+        };
+        assert_eq!(overlap(&line(0.01), &line(0.02)), Some(1.0));
+        let mut turned = line(0.01);
+        turned.reverse();
+        assert_eq!(overlap(&line(0.01), &turned), Some(1.0), "distances are the same");
+        let apart: Vec<Vec<f32>> = (0..40_u16)
+            .map(|n| f32::from(n * 7 % 40) * 0.01)
+            .map(|x| vec![x.cos(), x.sin()])
+            .collect();
+        let shared = overlap(&line(0.01), &apart).expect("enough");
+        assert!(shared < 0.5, "{shared}");
+        assert_eq!(overlap(&line(0.01)[..10], &line(0.01)[..10]), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! A few documents that stand for all of them.
+
+use crate::error::Result;
+use kokeshi_store::{Document, Store};
+
+/// Documents that are listed at a time.
+const PAGE: usize = 4096;
+
+/// About `size` documents of `collection` with a chunk each at least, in equal distances by path: the
+/// same ones every time.
+///
+/// # Errors
+///
+/// If the store fails.
+pub fn sample(store: &dyn Store, collection: &str, size: usize) -> Result<Vec<Document>> {
+    let total = store.count(collection)?.documents;
+    let step = total.div_ceil(size.max(1)).max(1);
+    let (mut paths, mut after, mut seen) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = store.list_after(collection, &after, PAGE)?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.path);
+        for entry in page.into_iter().filter(|entry| entry.chunks > 0) {
+            if seen % step == 0 {
+                paths.push(entry.path);
+            }
+            seen += 1;
+        }
+    }
+    let mut documents = store.documents(collection, &paths)?;
+    documents.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(documents)
+}

@@ -1,0 +1,106 @@
+//! The steps that readers notice: each is one step of the store.
+
+use crate::error::{Error, Result};
+use crate::ledger::{Ledger, Progress, State};
+use crate::plan::Plan;
+use kokeshi_store::{Counts, Store};
+
+/// What both collections hold, as it is kept with a verification.
+pub(crate) fn counts(store: &dyn Store, plan: &Plan) -> Result<String> {
+    let shown =
+        |counts: Counts| format!("{} documents, {} chunks", counts.documents, counts.chunks);
+    let (old, new) = (store.count(&plan.from.collection)?, store.count(&plan.to.collection)?);
+    Ok(format!("old: {}; new: {}", shown(old), shown(new)))
+}
+
+fn known(plan: &Plan, ledger: &Ledger) -> Result<Progress> {
+    let found = ledger.find(&plan.name)?;
+    let unknown = || Error::Changed {
+        name: plan.name.clone(),
+        what: "the ledger does not know it: `run` enters it".to_owned(),
+    };
+    let found = found.ok_or_else(unknown)?;
+    ledger.begin(&plan.name, &plan.fingerprint())?;
+    Ok(found)
+}
+
+fn refused(plan: &Plan, state: State, wanted: &'static str, next: &str) -> Error {
+    Error::State { name: plan.name.clone(), state, wanted, next: next.to_owned() }
+}
+
+/// Lets readers have the new collection. Nothing happens if they have it.
+///
+/// # Errors
+///
+/// If the plan is not verified, or either collection has been changed since.
+pub fn switch(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<()> {
+    let found = known(plan, ledger)?;
+    match found.state {
+        State::Verified => {}
+        // A process that was killed in the middle of this comes here again.
+        State::Switched => return Ok(()),
+        state => {
+            return Err(refused(plan, state, "switched", "`run` and `verify` come first"));
+        }
+    }
+    if !is_switched(plan, store)? {
+        let (now, then) = (counts(store, plan)?, found.verified.unwrap_or_default());
+        if now != then {
+            let what =
+                format!("it was verified with {then}, and is {now}: `run` and `verify` again");
+            return Err(Error::Changed { name: plan.name.clone(), what });
+        }
+        store.switch(&plan.switch, &plan.to.collection, &plan.kept)?;
+    }
+    ledger.set_state(&plan.name, State::Switched)
+}
+
+/// Whether readers have the new collection.
+fn is_switched(plan: &Plan, store: &dyn Store) -> Result<bool> {
+    Ok(store.collection(&plan.switch)?.is_some_and(|found| found.name == plan.to.collection))
+}
+
+/// What the old collection is called after a switch.
+pub(crate) fn old_name<'a>(plan: &'a Plan, store: &dyn Store) -> Result<&'a str> {
+    let kept = store.collection(&plan.kept)?;
+    let renamed = plan.switch == plan.from.collection && kept.is_some();
+    Ok(if renamed { &plan.kept } else { &plan.from.collection })
+}
+
+/// Lets readers have the old collection again. Nothing happens if they have it.
+///
+/// # Errors
+///
+/// If the plan is not switched.
+pub fn rollback(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<()> {
+    let found = known(plan, ledger)?;
+    if found.state != State::Switched {
+        return Err(refused(plan, found.state, "rolled back", "there is nothing to take back"));
+    }
+    if is_switched(plan, store)? {
+        let old = old_name(plan, store)?.to_owned();
+        // Its own name has become an alias by the switch.
+        store.set_alias(&plan.switch, &old)?;
+    }
+    // Verified once, both may have changed since.
+    ledger.set_state(&plan.name, State::Running)
+}
+
+/// Drops the old collection. Returns what it was called.
+///
+/// # Errors
+///
+/// If the plan is not switched.
+pub fn clean(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<String> {
+    let found = known(plan, ledger)?;
+    if found.state != State::Switched || !is_switched(plan, store)? {
+        let next = "only what readers no longer have can be removed";
+        return Err(refused(plan, found.state, "cleaned", next));
+    }
+    let old = old_name(plan, store)?.to_owned();
+    if store.collection(&old)?.is_some_and(|found| found.name == old) {
+        store.drop_collection(&old)?;
+    }
+    ledger.set_state(&plan.name, State::Cleaned)?;
+    Ok(old)
+}
