@@ -308,3 +308,16 @@ fn short_codes(layout: Layout) -> usize {
     let bits = if layout.storage == Storage::Bits { 1 } else { 8 };
     CODE_BITS.div_ceil(bits * layout.dimensions.max(1)).min(LONGEST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_codes_with_fewer_bits_are_longer() {
+        let times = |storage, dimensions| short_codes(Layout::new(storage, dimensions));
+        let bits = [1024, 512, 256, 32, 1].map(|dimensions| times(Storage::Bits, dimensions));
+        assert_eq!(bits, [1, 2, 4, 8, 8]);
+        assert_eq!([1024, 256, 64].map(|dimensions| times(Storage::Int8, dimensions)), [1, 1, 2]);
+    }
+}
