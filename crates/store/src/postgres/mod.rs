@@ -248,6 +248,8 @@ impl Store for Postgres {
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String> {
+        let [name, collection, kept] =
+            [name, collection, kept].map(|text| text.replace('\'', "''"));
         [
             "BEGIN".to_owned(),
             format!("UPDATE kokeshi.collections SET name = '{kept}' WHERE name = '{name}'"),

@@ -258,6 +258,8 @@ impl Store for Sqlite {
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String> {
+        let [name, collection, kept] =
+            [name, collection, kept].map(|text| text.replace('\'', "''"));
         [
             "BEGIN IMMEDIATE".to_owned(),
             format!("UPDATE collections SET name = '{kept}' WHERE name = '{name}'"),
