@@ -61,7 +61,7 @@ pub(super) fn html(plan: &Plan, report: &Report, queries: &[Query]) -> String {
         text += "</table>\n";
     }
     text += "<h2>Bytes of vectors</h2>\n";
-    text += &chart(&sizes(plan, report.preview.chunks.max(1)));
+    text += &chart(&sizes(plan));
     text + "<p class=soft>For each million chunks.</p>\n</body></html>\n"
 }
 
@@ -89,7 +89,7 @@ fn figures(report: &Report, queries: &[Query]) -> Vec<Bar> {
     bars
 }
 
-fn sizes(plan: &Plan, _chunks: usize) -> Vec<Bar> {
+fn sizes(plan: &Plan) -> Vec<Bar> {
     const MILLION: usize = 1_000_000;
     let sides = [(&plan.from, false), (&plan.to, true)];
     let all = sides.map(|(side, new)| (side, Sizes::new(MILLION, side.dimensions), new));
