@@ -120,7 +120,7 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
 /// Tokens of a migration to the collection `to`.
 fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &Path) -> usize {
     let stop = AtomicBool::new(false);
-    let limits = Limits { rate: None, stop: &stop };
+    let limits = Limits { rate: None, prune: false, stop: &stop };
     let summary = run(&plan(to, address), (address, ledger), embedder, limits, &mut |_| ());
     let summary = summary.expect("a run");
     assert_eq!((summary.failed, summary.stopped), (0, false));

@@ -26,6 +26,9 @@ const BATCH_DOCUMENTS: usize = 256;
 pub struct Limits<'a> {
     /// Chunks a second that are read from the old collection, at most.
     pub rate: Option<f64>,
+    /// Whether documents of the new collection that the old one has not are removed in the end: those
+    /// that were deleted there, and those that others have written to the new one alone.
+    pub prune: bool,
     /// Set from outside, it ends the run after the batch at hand.
     pub stop: &'a AtomicBool,
 }
@@ -43,6 +46,8 @@ pub struct Summary {
     pub there: usize,
     /// Documents that could not be embedded; the ledger says why.
     pub failed: usize,
+    /// Documents that were removed.
+    pub pruned: usize,
     /// Whether `stop` ended it.
     pub stopped: bool,
 }
@@ -99,8 +104,11 @@ pub fn run(
         let (read, wrote) = (joined(reader), joined(writer));
         // A writer that has failed is why nothing more could be sent to it.
         wrote.and(read)?;
-        let summary = embedded?;
+        let mut summary = embedded?;
         if !summary.stopped {
+            if limits.prune {
+                summary.pruned = prune(plan, address)?;
+            }
             book.end_pass(&plan.name)?;
         }
         Ok(summary)
@@ -175,6 +183,24 @@ fn read(
             if to.send(batch).is_err() || limits.stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Removes documents that the old collection has not, and returns how many.
+fn prune(plan: &Plan, address: &Address) -> Result<usize> {
+    let mut store = address.open()?;
+    let (mut after, mut removed) = (String::new(), 0);
+    loop {
+        let page = store.list_after(&plan.to.collection, &after, PAGE)?;
+        let Some(last) = page.last() else { return Ok(removed) };
+        after.clone_from(&last.path);
+        let mut paths: Vec<String> = page.into_iter().map(|entry| entry.path).collect();
+        let old = store.entries(&plan.from.collection, &paths)?;
+        let old: HashSet<&str> = old.iter().map(|entry| entry.path.as_str()).collect();
+        paths.retain(|path| !old.contains(path.as_str()));
+        if !paths.is_empty() {
+            removed += store.remove(&plan.to.collection, &paths)?;
         }
     }
 }
@@ -378,7 +404,7 @@ mod tests {
     #[test]
     fn a_rate_holds_the_reader_and_a_stop_lets_it_go() {
         let stop = AtomicBool::new(false);
-        let mut pace = Pace::new(Limits { rate: Some(100.0), stop: &stop });
+        let mut pace = Pace::new(Limits { rate: Some(100.0), prune: false, stop: &stop });
         let start = Instant::now();
         (0..4).for_each(|_| pace.wait(5));
         assert!(start.elapsed() >= Duration::from_millis(200));

@@ -3,14 +3,31 @@
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Progress, State};
 use crate::plan::Plan;
-use kokeshi_store::{Counts, Store};
+use kokeshi_store::{Counts, Entry, Store};
+use sha2::{Digest, Sha256};
 
-/// What both collections hold, as it is kept with a verification.
-pub(crate) fn counts(store: &dyn Store, plan: &Plan) -> Result<String> {
-    let shown =
-        |counts: Counts| format!("{} documents, {} chunks", counts.documents, counts.chunks);
-    let (old, new) = (store.count(&plan.from.collection)?, store.count(&plan.to.collection)?);
-    Ok(format!("old: {}; new: {}", shown(old), shown(new)))
+/// Documents that are listed at a time.
+const PAGE: usize = 4096;
+
+/// What both collections hold, as it is kept with a verification: their sizes, and a hash of the paths,
+/// contents and times of their documents.
+pub(crate) fn contents(store: &dyn Store, plan: &Plan) -> Result<String> {
+    let side = |collection: &str| -> Result<String> {
+        let Counts { documents, chunks } = store.count(collection)?;
+        let (mut hash, mut after) = (Sha256::new(), String::new());
+        loop {
+            let page = store.list_after(collection, &after, PAGE)?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.path);
+            for Entry { path, hash: content, modified, .. } in &page {
+                hash.update(format!("{}:{path}{content}:{modified};", path.len()));
+            }
+        }
+        let digest = hash.finalize().iter().take(4).fold(0_u32, |all, x| all << 8 | u32::from(*x));
+        Ok(format!("{documents} documents, {chunks} chunks ({digest:08x})"))
+    };
+    let (old, new) = (side(&plan.from.collection)?, side(&plan.to.collection)?);
+    Ok(format!("old: {old}; new: {new}"))
 }
 
 fn known(plan: &Plan, ledger: &Ledger) -> Result<Progress> {
@@ -44,7 +61,7 @@ pub fn switch(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<()>
         }
     }
     if !is_switched(plan, store)? {
-        let (now, then) = (counts(store, plan)?, found.verified.unwrap_or_default());
+        let (now, then) = (contents(store, plan)?, found.verified.unwrap_or_default());
         if now != then {
             let what =
                 format!("it was verified with {then}, and is {now}: `run` and `verify` again");

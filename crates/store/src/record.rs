@@ -296,7 +296,7 @@ pub trait Store {
     }
 
     /// The calls or statements that [`Self::switch`] makes, for people.
-    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String>;
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>>;
 
     /// How much there is.
     fn count(&self, collection: &str) -> Result<Counts>;

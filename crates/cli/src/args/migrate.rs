@@ -91,6 +91,10 @@ pub(crate) struct MigrateRunArguments {
     /// Read at most N chunks a second from the old collection
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) rate: Option<f64>,
+    /// Afterwards, remove documents of the new collection that the old one does not have: those that
+    /// were deleted there, but also those that others have written to the new one alone
+    #[arg(long)]
+    pub(crate) prune: bool,
     /// Print progress as JSON, an object a line
     #[arg(long)]
     pub(crate) json: bool,

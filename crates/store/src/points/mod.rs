@@ -371,8 +371,8 @@ impl Store for Points {
         Ok(row::documents(entries, points))
     }
 
-    fn switch_calls(&self, name: &str, collection: &str, _kept: &str) -> Vec<String> {
-        self.engine.alias_calls(&names::chunks(name), &names::chunks(collection))
+    fn switch_calls(&self, name: &str, collection: &str, _kept: &str) -> Result<Vec<String>> {
+        Ok(self.engine.alias_calls(&names::chunks(name), &names::chunks(collection)))
     }
 
     fn count(&self, collection: &str) -> Result<Counts> {

@@ -247,20 +247,21 @@ impl Store for Postgres {
         })
     }
 
-    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String> {
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
+        let own = self.collection(name)?.is_some_and(|found| found.name == name);
         let [name, collection, kept] =
             [name, collection, kept].map(|text| text.replace('\'', "''"));
-        [
-            "BEGIN".to_owned(),
-            format!("UPDATE kokeshi.collections SET name = '{kept}' WHERE name = '{name}'"),
-            format!(
-                "INSERT INTO kokeshi.aliases (alias, collection) VALUES ('{name}', (SELECT id \
-                 FROM kokeshi.collections WHERE name = '{collection}')) ON CONFLICT (alias) \
-                 DO UPDATE SET collection = excluded.collection"
-            ),
-            "COMMIT".to_owned(),
-        ]
-        .to_vec()
+        let rename =
+            format!("UPDATE kokeshi.collections SET name = '{kept}' WHERE name = '{name}'");
+        let alias = format!(
+            "INSERT INTO kokeshi.aliases (alias, collection) VALUES ('{name}', (SELECT id FROM \
+             kokeshi.collections WHERE name = '{collection}')) ON CONFLICT (alias) DO UPDATE \
+             SET collection = excluded.collection"
+        );
+        let mut calls = vec!["BEGIN".to_owned()];
+        calls.extend(own.then_some(rename));
+        calls.extend([alias, "COMMIT".to_owned()]);
+        Ok(calls)
     }
 
     fn count(&self, collection: &str) -> Result<Counts> {

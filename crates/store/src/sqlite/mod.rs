@@ -257,20 +257,20 @@ impl Store for Sqlite {
         })
     }
 
-    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Vec<String> {
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
+        let own = self.collection(name)?.is_some_and(|found| found.name == name);
         let [name, collection, kept] =
             [name, collection, kept].map(|text| text.replace('\'', "''"));
-        [
-            "BEGIN IMMEDIATE".to_owned(),
-            format!("UPDATE collections SET name = '{kept}' WHERE name = '{name}'"),
-            format!(
-                "INSERT INTO aliases (alias, collection) VALUES ('{name}', (SELECT id FROM \
-                 collections WHERE name = '{collection}')) ON CONFLICT (alias) DO UPDATE \
-                 SET collection = excluded.collection"
-            ),
-            "COMMIT".to_owned(),
-        ]
-        .to_vec()
+        let rename = format!("UPDATE collections SET name = '{kept}' WHERE name = '{name}'");
+        let alias = format!(
+            "INSERT INTO aliases (alias, collection) VALUES ('{name}', (SELECT id FROM \
+             collections WHERE name = '{collection}')) ON CONFLICT (alias) DO UPDATE \
+             SET collection = excluded.collection"
+        );
+        let mut calls = vec!["BEGIN IMMEDIATE".to_owned()];
+        calls.extend(own.then_some(rename));
+        calls.extend([alias, "COMMIT".to_owned()]);
+        Ok(calls)
     }
 
     fn count(&self, collection: &str) -> Result<Counts> {

@@ -436,7 +436,7 @@ pub(crate) fn a_switch_leads_a_name_elsewhere_and_back(case: &Case<'_>) {
         store.collection(name).expect("a store").map(|found| found.name)
     };
     store.set_alias(&name, &old).expect("an alias");
-    assert!(!store.switch_calls(&name, &new, &kept).is_empty());
+    assert!(!store.switch_calls(&name, &new, &kept).expect("calls").is_empty());
     store.switch(&name, &new, &kept).expect("a switch");
     assert_eq!(leads(&*store, &name), Some(new.clone()));
     store.switch(&name, &old, &kept).expect("a switch back");

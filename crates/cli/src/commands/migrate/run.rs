@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow:
     let start = Instant::now();
     let (mut meter, mut last) = (Meter::new(Some(total as u64), printer), Summary::default());
     let mut told = start;
-    let limits = Limits { rate: arguments.rate, stop: &stop };
+    let limits = Limits { rate: arguments.rate, prune: arguments.prune, stop: &stop };
     let summary = kokeshi_migrate::run(
         plan,
         (&opened.address, &opened.ledger),
@@ -69,6 +69,7 @@ fn line(event: &str, summary: &Summary, total: usize, start: Instant) -> String 
         "tokens": summary.tokens,
         "there": summary.there,
         "failed": summary.failed,
+        "pruned": summary.pruned,
         "of": total,
         "seconds": seconds,
         "tokens_per_second": summary.tokens as f64 / seconds.max(1e-9),
@@ -94,6 +95,9 @@ fn tell(
     )];
     if summary.there > 0 {
         parts.push(format!("{} there already", summary.there));
+    }
+    if summary.pruned > 0 {
+        parts.push(format!("{} removed", summary.pruned));
     }
     printer.note(&parts.join("; "));
     if let Some(dead) = dead {

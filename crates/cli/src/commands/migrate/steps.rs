@@ -10,7 +10,7 @@ pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> a
     let mut opened = Opened::new(&arguments.plan)?;
     let plan = &opened.plan;
     if arguments.dry_run {
-        let calls = opened.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept);
+        let calls = opened.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept)?;
         return printer.print(&(calls.join("\n") + "\n"));
     }
     let book = opened.book()?;
@@ -38,7 +38,7 @@ pub(super) fn rollback(
     if arguments.dry_run {
         let old =
             if plan.switch == plan.from.collection { &plan.kept } else { &plan.from.collection };
-        let calls = opened.store.switch_calls(&plan.switch, old, &plan.kept);
+        let calls = opened.store.switch_calls(&plan.switch, old, &plan.kept)?;
         return printer.print(&(calls.join("\n") + "\n"));
     }
     let book = opened.book()?;

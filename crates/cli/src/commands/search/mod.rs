@@ -44,7 +44,9 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
         filter: &filter,
         exact: arguments.exact,
     };
-    let mut hits = store.search(&opened.name, &query)?;
+    let hits = store.search(&opened.name, &query);
+    refuse_switched(&*store, &opened)?;
+    let mut hits = hits?;
     if let Some(least) = arguments.min_score {
         hits.retain(|hit| hit.dense.is_some_and(|dense| dense.score >= least));
     }
@@ -62,6 +64,21 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
         printer.note(nothing(&*store, &opened)?);
     }
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// # Errors
+///
+/// If the collection's name has come to mean another one since the query was embedded for it, as it does
+/// when a migration is switched: hits would be those of another model.
+fn refuse_switched(store: &dyn Store, opened: &Opened) -> anyhow::Result<()> {
+    let now = store.collection(&opened.name)?;
+    match now.is_some_and(|now| now.provenance == opened.provenance) {
+        true => Ok(()),
+        false => Err(hinted(
+            format!("collection `{}` has been replaced in this moment", opened.name),
+            "search again",
+        )),
+    }
 }
 
 /// Why there is no hit.
