@@ -7,8 +7,16 @@ use kokeshi_testkit::servers::Server;
 use std::fs;
 use std::time::{Duration, Instant};
 
+/// A server that was killed may need a while to recover.
 fn opened(server: &Server) -> Box<dyn Store> {
-    Address::from(server.address().as_str()).open().expect("a store")
+    let (address, begun) = (Address::from(server.address().as_str()), Instant::now());
+    loop {
+        match address.open() {
+            Ok(store) => return store,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "a store: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn a_folder_becomes_searchable(kind: &'static str) {
@@ -98,6 +106,7 @@ fn kills_lose_and_double_nothing(kind: &'static str, rounds: u64) {
     }
     // The lock of a killed process ends once the server has noticed.
     std::thread::sleep(Duration::from_millis(500));
+    drop(opened(&server));
     assert!(start(&place, &index).wait().expect("an end").success());
     let fresh = ["index", "d", "--threads", "1", "--store", "fresh.db"];
     assert!(start(&place, &fresh).wait().expect("an end").success());
