@@ -23,7 +23,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `postgres`, `chroma` or `milvus`. `None`, with a printed reason, if it is not installed.
+    /// Starts `postgres`, `chroma`, `milvus` or `qdrant`. `None`, with a printed reason, if it is not
+    /// installed.
     ///
     /// # Panics
     ///
