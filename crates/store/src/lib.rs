@@ -27,7 +27,7 @@ pub use filter::{Condition, Filter};
 pub use fusion::rank_share;
 pub use provenance::Provenance;
 pub use record::{
-    Chunk, Collection, Counts, Document, Entry, Hit, Lock, Part, Place, Query, Store,
+    Chunk, Collection, Counts, Document, Entry, Hit, Lock, Part, Place, Query, Source, Store,
 };
 pub use sqlite::Sqlite;
 pub use storage::{Codes, Storage};

@@ -193,15 +193,41 @@ impl Lock {
     }
 }
 
-/// An engine that holds collections. A name may be that of a collection or an alias.
+/// What holds documents with vectors, to be read. A name may be that of a collection or an alias.
+///
+/// Documents have an order, by path unless the engine has another one that is faster.
+pub trait Source {
+    /// What it is and where it lies, for people: without a password.
+    fn name(&self) -> String;
+
+    /// The collection that `name` leads to, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the engine fails; here and below.
+    fn collection(&self, name: &str) -> Result<Option<Collection>>;
+
+    /// Up to `limit` documents in their order, from the first one after the path `after`; from the
+    /// first of all if that is empty.
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Those of the documents at `paths` that are there, in any order.
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>>;
+
+    /// Those of the documents at `paths` that are there, in any order, with their vectors as they
+    /// are stored: see [`Storage::rounded`].
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>>;
+
+    /// How much there is.
+    fn count(&self, collection: &str) -> Result<Counts>;
+}
+
+/// An engine that holds collections.
 ///
 /// What a call writes has been written when it returns, and the same call again changes nothing:
 /// documents have their paths for ids, and chunks their document and number. Calls that fail for a
 /// reason that may pass, such as a server that starts again, are repeated a few times.
-pub trait Store {
-    /// What it is and where it lies, for people: without a password.
-    fn name(&self) -> String;
-
+pub trait Store: Source {
     /// How it can store vectors, its default first.
     fn storages(&self) -> &'static [Storage];
 
@@ -219,9 +245,6 @@ pub trait Store {
     ///
     /// If the engine fails; here and below.
     fn collections(&self) -> Result<Vec<Collection>>;
-
-    /// The collection that `name` leads to, if there is one.
-    fn collection(&self, name: &str) -> Result<Option<Collection>>;
 
     /// Makes an empty collection. Fails if the name is taken, or if the engine cannot store such
     /// vectors.
@@ -246,21 +269,6 @@ pub trait Store {
 
     /// All documents, by path.
     fn list(&self, collection: &str) -> Result<Vec<Entry>>;
-
-    /// Up to `limit` documents, by path, from the first one after the path `after`.
-    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
-        let mut entries = self.list(collection)?;
-        entries.retain(|entry| entry.path.as_str() > after);
-        entries.truncate(limit);
-        Ok(entries)
-    }
-
-    /// Those of the documents at `paths` that are there, in any order.
-    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>>;
-
-    /// Those of the documents at `paths` that are there, in any order, with their vectors as they
-    /// are stored: see [`Storage::rounded`].
-    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>>;
 
     /// Adds those of `documents` whose paths are not there, and returns how many were. What somebody
     /// else writes at the same time stays, if the engine has transactions.
@@ -297,9 +305,6 @@ pub trait Store {
 
     /// The calls or statements that [`Self::switch`] makes, for people.
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>>;
-
-    /// How much there is.
-    fn count(&self, collection: &str) -> Result<Counts>;
 
     /// Remembers that the files of documents were seen as they are: path, time of change, size.
     fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()>;

@@ -17,10 +17,13 @@ pub(crate) use qdrant::Qdrant;
 
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
-use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Store, latest, now};
+use crate::record::{
+    Collection, Counts, Document, Entry, Hit, Lock, Query, Source, Store, latest, now,
+};
 use crate::retry::{Fault, repeated};
 use crate::storage::Storage;
 use row::{Record, Row};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Points that are written or read with one call.
@@ -129,11 +132,14 @@ trait Engine {
 /// A store in an engine of points.
 pub(crate) struct Points {
     engine: Box<dyn Engine>,
+    /// The collection that is being listed page by page, with its documents by path: engines have an
+    /// order of their own, in which they cannot be asked for the one after a path.
+    listed: RefCell<Option<(String, Vec<Entry>)>>,
 }
 
 impl Points {
     fn new(engine: impl Engine + 'static) -> Self {
-        Self { engine: Box::new(engine) }
+        Self { engine: Box::new(engine), listed: RefCell::default() }
     }
 
     fn call<T>(&self, mut work: impl FnMut(&dyn Engine) -> Result<T, Fault>) -> Result<T> {
@@ -241,11 +247,54 @@ impl Points {
     }
 }
 
-impl Store for Points {
+impl Source for Points {
     fn name(&self) -> String {
         self.engine.address()
     }
 
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        self.find(name)
+    }
+
+    /// What is written while pages are read is seen when the first page is read again.
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        let mut listed = self.listed.borrow_mut();
+        let entries = match listed.take() {
+            Some((name, entries)) if name == collection && !after.is_empty() => entries,
+            _ => self.list(collection)?,
+        };
+        let start = entries.partition_point(|entry| entry.path.as_str() <= after);
+        let page: Vec<Entry> = entries[start..].iter().take(limit).cloned().collect();
+        if !page.is_empty() {
+            *listed = Some((collection.to_owned(), entries));
+        }
+        Ok(page)
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        let found = self.known(collection)?;
+        self.entries_of(&found.name, paths)
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        let found = self.known(collection)?;
+        let (entries, mut points) = (self.entries_of(&found.name, paths)?, Vec::new());
+        for paths in paths.chunks(PATHS) {
+            let only = Only::paths(paths);
+            self.scan(&names::chunks(&found.name), &only, true, |rows| points.extend(rows))?;
+        }
+        Ok(row::documents(entries, points))
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        let found = self.known(collection)?;
+        let documents = self.list(&found.name)?.len();
+        let chunks = self.call(|engine| engine.count(&names::chunks(&found.name)))?;
+        Ok(Counts { documents, chunks })
+    }
+}
+
+impl Store for Points {
     fn storages(&self) -> &'static [Storage] {
         self.engine.storages().0
     }
@@ -267,10 +316,6 @@ impl Store for Points {
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
-    }
-
-    fn collection(&self, name: &str) -> Result<Option<Collection>> {
-        self.find(name)
     }
 
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
@@ -356,30 +401,8 @@ impl Store for Points {
         Ok(entries)
     }
 
-    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
-        let found = self.known(collection)?;
-        self.entries_of(&found.name, paths)
-    }
-
-    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
-        let found = self.known(collection)?;
-        let (entries, mut points) = (self.entries_of(&found.name, paths)?, Vec::new());
-        for paths in paths.chunks(PATHS) {
-            let only = Only::paths(paths);
-            self.scan(&names::chunks(&found.name), &only, true, |rows| points.extend(rows))?;
-        }
-        Ok(row::documents(entries, points))
-    }
-
     fn switch_calls(&self, name: &str, collection: &str, _kept: &str) -> Result<Vec<String>> {
         Ok(self.engine.alias_calls(&names::chunks(name), &names::chunks(collection)))
-    }
-
-    fn count(&self, collection: &str) -> Result<Counts> {
-        let found = self.known(collection)?;
-        let documents = self.list(&found.name)?.len();
-        let chunks = self.call(|engine| engine.count(&names::chunks(&found.name)))?;
-        Ok(Counts { documents, chunks })
     }
 
     fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {

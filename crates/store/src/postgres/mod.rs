@@ -10,7 +10,7 @@ mod write;
 use crate::address::Url;
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
-use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Store};
+use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Source, Store};
 use crate::retry::{Fault, repeated};
 use crate::storage::Storage;
 use ::postgres::{Client, IsolationLevel, Transaction};
@@ -112,11 +112,48 @@ impl fmt::Debug for Postgres {
     }
 }
 
-impl Store for Postgres {
+impl Source for Postgres {
     fn name(&self) -> String {
         self.url.to_string()
     }
 
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        self.read(|transaction| {
+            let found = collections::find(transaction, name).map_err(self.fail())?;
+            Ok(found.map(|(_, collection)| collection))
+        })
+    }
+
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            read::list_after(transaction, id, after, limit).map_err(self.fail())
+        })
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            read::entries(transaction, id, paths).map_err(self.fail())
+        })
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        self.read(|transaction| {
+            let (id, found) = self.known(transaction, collection)?;
+            read::documents(transaction, id, found.provenance.storage, paths).map_err(self.fail())
+        })
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        self.read(|transaction| {
+            let (id, _) = self.known(transaction, collection)?;
+            read::count(transaction, id).map_err(self.fail())
+        })
+    }
+}
+
+impl Store for Postgres {
     fn storages(&self) -> &'static [Storage] {
         &STORAGES
     }
@@ -134,13 +171,6 @@ impl Store for Postgres {
         self.read(|transaction| {
             let all = collections::all(transaction).map_err(self.fail())?;
             Ok(all.into_iter().map(|(_, collection)| collection).collect())
-        })
-    }
-
-    fn collection(&self, name: &str) -> Result<Option<Collection>> {
-        self.read(|transaction| {
-            let found = collections::find(transaction, name).map_err(self.fail())?;
-            Ok(found.map(|(_, collection)| collection))
         })
     }
 
@@ -203,27 +233,6 @@ impl Store for Postgres {
         })
     }
 
-    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
-        self.read(|transaction| {
-            let (id, _) = self.known(transaction, collection)?;
-            read::list_after(transaction, id, after, limit).map_err(self.fail())
-        })
-    }
-
-    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
-        self.read(|transaction| {
-            let (id, _) = self.known(transaction, collection)?;
-            read::entries(transaction, id, paths).map_err(self.fail())
-        })
-    }
-
-    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
-        self.read(|transaction| {
-            let (id, found) = self.known(transaction, collection)?;
-            read::documents(transaction, id, found.provenance.storage, paths).map_err(self.fail())
-        })
-    }
-
     fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
         self.write(|transaction| {
             let (id, found) = self.known(transaction, collection)?;
@@ -262,13 +271,6 @@ impl Store for Postgres {
         calls.extend(own.then_some(rename));
         calls.extend([alias, "COMMIT".to_owned()]);
         Ok(calls)
-    }
-
-    fn count(&self, collection: &str) -> Result<Counts> {
-        self.read(|transaction| {
-            let (id, _) = self.known(transaction, collection)?;
-            read::count(transaction, id).map_err(self.fail())
-        })
     }
 
     fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {

@@ -14,7 +14,7 @@ mod tests;
 
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
-use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Store};
+use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Source, Store};
 use crate::storage::Storage;
 use kokeshi_kernels::Level;
 use kokeshi_kernels::threads::Threads;
@@ -133,11 +133,43 @@ impl fmt::Debug for Sqlite {
     }
 }
 
-impl Store for Sqlite {
+impl Source for Sqlite {
     fn name(&self) -> String {
         self.path.display().to_string()
     }
 
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        let found = collections::find(&self.connection, name);
+        Ok(found.map_err(Error::sqlite(&self.path))?.map(|(_, collection)| collection))
+    }
+
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        let (id, _) = self.known(collection)?;
+        let entries = documents::list(&self.connection, id, after, limit);
+        entries.map_err(Error::sqlite(&self.path))
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        let (id, _) = self.known(collection)?;
+        documents::entries(&self.connection, id, paths).map_err(Error::sqlite(&self.path))
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        let fail = Error::sqlite(&self.path);
+        // One state of the file from beginning to end.
+        let transaction = self.connection.unchecked_transaction().map_err(fail)?;
+        let (id, found) = self.known(collection)?;
+        let documents = documents::documents(&transaction, id, &found.provenance, paths);
+        documents.map_err(fail)
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        let (id, _) = self.known(collection)?;
+        documents::count(&self.connection, id).map_err(Error::sqlite(&self.path))
+    }
+}
+
+impl Store for Sqlite {
     fn storages(&self) -> &'static [Storage] {
         &[Storage::F16, Storage::F32, Storage::Int8, Storage::Bits]
     }
@@ -148,11 +180,6 @@ impl Store for Sqlite {
 
     fn collections(&self) -> Result<Vec<Collection>> {
         collections::all(&self.connection).map_err(Error::sqlite(&self.path))
-    }
-
-    fn collection(&self, name: &str) -> Result<Option<Collection>> {
-        let found = collections::find(&self.connection, name);
-        Ok(found.map_err(Error::sqlite(&self.path))?.map(|(_, collection)| collection))
     }
 
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
@@ -211,26 +238,6 @@ impl Store for Sqlite {
         all.map_err(Error::sqlite(&self.path))
     }
 
-    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
-        let (id, _) = self.known(collection)?;
-        let entries = documents::list(&self.connection, id, after, limit);
-        entries.map_err(Error::sqlite(&self.path))
-    }
-
-    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
-        let (id, _) = self.known(collection)?;
-        documents::entries(&self.connection, id, paths).map_err(Error::sqlite(&self.path))
-    }
-
-    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
-        let fail = Error::sqlite(&self.path);
-        // One state of the file from beginning to end.
-        let transaction = self.connection.unchecked_transaction().map_err(fail)?;
-        let (id, found) = self.known(collection)?;
-        let documents = documents::documents(&transaction, id, &found.provenance, paths);
-        documents.map_err(fail)
-    }
-
     fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
         self.write(|connection| {
             let (id, found) = self.known(collection)?;
@@ -271,11 +278,6 @@ impl Store for Sqlite {
         calls.extend(own.then_some(rename));
         calls.extend([alias, "COMMIT".to_owned()]);
         Ok(calls)
-    }
-
-    fn count(&self, collection: &str) -> Result<Counts> {
-        let (id, _) = self.known(collection)?;
-        documents::count(&self.connection, id).map_err(Error::sqlite(&self.path))
     }
 
     fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::fuse;
 use crate::provenance::Provenance;
-use crate::record::{Hit, Part, Place, Query, Store};
+use crate::record::{Hit, Part, Place, Query, Source as _};
 use crate::storage::{Layout, Probe, Storage};
 use crate::words;
 use rusqlite::params;

@@ -18,7 +18,7 @@ use anyhow::Context;
 use dataset::{Dataset, Query};
 use kokeshi_analysis::{DEPTH, Quality};
 use kokeshi_documents::WalkOptions;
-use kokeshi_store::{Address, Filter, Provenance, Sqlite, Store};
+use kokeshi_store::{Address, Filter, Provenance, Source, Sqlite, Store};
 use report::{Measured, Row};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
