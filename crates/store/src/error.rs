@@ -149,6 +149,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A row of a file that cannot be read.
+    #[error("{path}, row {number}: {reason}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Its number, from 1; of a JSONL file, that of its line.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Reading or writing failed.
     #[error("cannot {action} {path}")]
     Io {

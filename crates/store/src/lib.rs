@@ -9,6 +9,8 @@
 
 mod address;
 mod error;
+mod fields;
+mod files;
 mod filter;
 mod fusion;
 mod points;
@@ -23,6 +25,7 @@ mod words;
 
 pub use address::{Address, Url};
 pub use error::{Error, Result};
+pub use fields::Fields;
 pub use filter::{Condition, Filter};
 pub use fusion::rank_share;
 pub use provenance::Provenance;

@@ -33,6 +33,30 @@ pub struct Provenance {
 }
 
 impl Provenance {
+    /// What stands for a model that nobody has recorded.
+    pub const UNKNOWN: &str = "unknown";
+
+    /// Of vectors that another program made.
+    pub(crate) fn unknown(dimensions: usize, storage: Storage) -> Self {
+        Self {
+            model: Self::UNKNOWN.to_owned(),
+            revision: Self::UNKNOWN.to_owned(),
+            passage_task: None,
+            query_task: None,
+            dimensions,
+            normalised: false,
+            chunking: "rows".to_owned(),
+            late: false,
+            storage,
+            codes: None,
+        }
+    }
+
+    /// Whether nobody has recorded what made these vectors.
+    pub fn is_unknown(&self) -> bool {
+        self.revision == Self::UNKNOWN
+    }
+
     /// Every property with its value, for people. The model's name is left out: the same weights may
     /// lie in several places.
     fn properties(&self) -> [(&'static str, String); 9] {

@@ -1,7 +1,7 @@
 //! `kokeshi index` and its kin: what is kept up to date, and what survives.
 
 use crate::{Place, Run, tiny_v3};
-use kokeshi_store::{Filter, Query, Sqlite, Store};
+use kokeshi_store::{Filter, Query, Source as _, Sqlite, Store};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Command, Stdio};

@@ -1,0 +1,85 @@
+//! A JSON object a line.
+
+use super::{Names, Row};
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Bytes of a line, at most.
+const LONGEST: u64 = 64 << 20;
+
+/// Gives the rows of the file at `path` to `each`; empty lines are passed over.
+pub(super) fn read(
+    path: &Path,
+    names: &Names<'_>,
+    each: &mut dyn FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        number += 1;
+        if reader.by_ref().take(LONGEST).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            return Ok(());
+        }
+        let refused = |reason: String| Error::Row { path: path.to_owned(), number, reason };
+        if line.len() as u64 == LONGEST {
+            return Err(refused(format!("it is longer than {} MiB", LONGEST >> 20)));
+        }
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            each(row(&line, number, names).map_err(refused)?)?;
+        }
+    }
+}
+
+fn row(line: &[u8], number: usize, names: &Names<'_>) -> Result<Row, String> {
+    let mut fields: Map<String, Value> =
+        serde_json::from_slice(line).map_err(|error| format!("no JSON object: {error}"))?;
+    let known = || format!("it has {}", shown(&line_fields(line)));
+    let id = fields.remove(names.id).and_then(|id| key(&id));
+    let id =
+        id.ok_or_else(|| format!("no id, a text or a number, in `{}`; {}", names.id, known()))?;
+    let Some(Value::String(text)) = fields.remove(names.text) else {
+        return Err(format!("no text in `{}`; {}", names.text, known()));
+    };
+    let document = match fields.remove(names.document) {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let wrong = || format!("`{}` is neither a text nor a number", names.document);
+            Some(key(&value).ok_or_else(wrong)?)
+        }
+    };
+    let vector = match fields.remove(names.vector) {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(numbers)) => {
+            let wrong = || format!("`{}` has something that is no number", names.vector);
+            let numbers = numbers.iter().map(|x| x.as_f64().map(|x| x as f32));
+            Some(numbers.collect::<Option<Vec<f32>>>().ok_or_else(wrong)?)
+        }
+        Some(_) => return Err(format!("`{}` is no array of numbers", names.vector)),
+    };
+    Ok(Row { number, id, document, text, metadata: fields, vector })
+}
+
+/// A name or number as a key.
+fn key(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn line_fields(line: &[u8]) -> Vec<String> {
+    let fields: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
+    fields.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Names of fields, for people.
+pub(super) fn shown(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "no fields".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,274 @@
+//! Files of rows with texts, and perhaps vectors, of other programs: JSONL and Parquet. They are only read.
+//!
+//! A file has no index, and rows of one document need not stand together. So a file is read once, into
+//! a temporary database that lies on disk, however large it is, and is gone with the process.
+
+mod jsonl;
+mod parquet;
+
+use crate::error::{Error, Result};
+use crate::fields::Fields;
+use crate::provenance::Provenance;
+use crate::record::{Chunk, Collection, Counts, Document, Entry, Place, Source};
+use crate::storage::Storage;
+use rusqlite::{Connection, params};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// The field of documents of files that have it and do not say another one.
+const DOCUMENT: &str = "doc_id";
+/// Names of files that are read.
+const ENDINGS: [&str; 3] = ["jsonl", "ndjson", "parquet"];
+
+const TABLE: &str = "
+CREATE TABLE rows (
+    id TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    vector BLOB
+);
+";
+const INDEX: &str = "CREATE INDEX by_path ON rows (path, number)";
+
+/// A row of a file.
+struct Row {
+    /// Its number, from 1.
+    number: usize,
+    id: String,
+    /// What it belongs to.
+    document: Option<String>,
+    text: String,
+    /// All its other fields.
+    metadata: Map<String, Value>,
+    vector: Option<Vec<f32>>,
+}
+
+/// What rows are read by.
+struct Names<'a> {
+    id: &'a str,
+    text: &'a str,
+    document: &'a str,
+    vector: &'a str,
+}
+
+/// A file of rows.
+pub(crate) struct Rows {
+    path: PathBuf,
+    /// Its one collection: the name of its field of vectors.
+    vector: String,
+    /// Numbers of a vector; 0 if rows have none.
+    dimensions: usize,
+    rows: Connection,
+}
+
+/// Whether `path` is named as a file of rows is.
+pub(crate) fn is_rows(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+impl Rows {
+    /// Reads the file at `path`, with its vectors in the field `vector`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or a row lacks its id or text, has the id of another one, or a vector
+    /// that has another width than the ones before or numbers that are not finite; if no space is left
+    /// for temporary files.
+    pub(crate) fn read(path: &Path, fields: &Fields, vector: &str) -> Result<Self> {
+        let names = Names {
+            id: fields.id(),
+            text: fields.text(),
+            document: fields.document.as_deref().unwrap_or(DOCUMENT),
+            vector,
+        };
+        let fail = temporary(path);
+        let mut rows = Connection::open("").map_err(fail)?;
+        rows.execute_batch(TABLE).map_err(fail)?;
+        let mut filling = Filling { path, dimensions: None };
+        let transaction = rows.transaction().map_err(fail)?;
+        let mut each = |row| filling.add(&transaction, row);
+        match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet")) {
+            true => parquet::read(path, &names, &mut each)?,
+            false => jsonl::read(path, &names, &mut each)?,
+        }
+        transaction.execute_batch(INDEX).map_err(fail)?;
+        transaction.commit().map_err(fail)?;
+        let dimensions = filling.dimensions.flatten().unwrap_or(0);
+        Ok(Self { path: path.to_owned(), vector: vector.to_owned(), dimensions, rows })
+    }
+
+    fn known(&self, collection: &str) -> Result<()> {
+        if collection == self.vector {
+            return Ok(());
+        }
+        let names = [self.vector.as_str()];
+        Err(Error::unknown_collection(collection, self.name(), names.into_iter()))
+    }
+
+    /// Documents for which `condition` holds, in their order.
+    fn listed(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<Entry>> {
+        let sql = format!(
+            "SELECT path, group_concat(hash, '' ORDER BY number), sum(length(CAST(text AS BLOB))), \
+             count(*) FROM rows WHERE {condition}"
+        );
+        let entry = |row: &rusqlite::Row<'_>| {
+            Ok(Entry {
+                path: row.get(0)?,
+                hash: hash(&row.get::<_, String>(1)?),
+                modified: 0,
+                size: row.get(2)?,
+                format: "text".to_owned(),
+                chunks: row.get(3)?,
+            })
+        };
+        let fail = temporary(&self.path);
+        let mut statement = self.rows.prepare_cached(&sql).map_err(fail)?;
+        let entries = statement.query_map(values, entry).map_err(fail)?;
+        entries.collect::<rusqlite::Result<_>>().map_err(fail)
+    }
+
+    fn chunks(&self, path: &str) -> Result<Vec<Chunk>> {
+        let fail = temporary(&self.path);
+        let sql = "SELECT text, metadata, vector FROM rows WHERE path = ?1 ORDER BY number";
+        let mut statement = self.rows.prepare_cached(sql).map_err(fail)?;
+        let chunk = |row: &rusqlite::Row<'_>| {
+            let (metadata, vector): (String, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
+            Ok(Chunk {
+                // Where it stood in a document is not known.
+                place: Place::default(),
+                text: row.get(0)?,
+                metadata: serde_json::from_str(&metadata).unwrap_or_default(),
+                vector: vector.map_or_else(Vec::new, |bytes| numbers(&bytes)),
+            })
+        };
+        let chunks = statement.query_map([path], chunk).map_err(fail)?;
+        chunks.collect::<rusqlite::Result<_>>().map_err(fail)
+    }
+}
+
+impl Source for Rows {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        let provenance = Provenance::unknown(self.dimensions, Storage::F32);
+        let (name, wanted) = (name.to_owned(), name == self.vector);
+        Ok(wanted.then(|| Collection { name, provenance, created: 0, aliases: Vec::new() }))
+    }
+
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        self.known(collection)?;
+        self.listed("path > ?1 GROUP BY path ORDER BY path LIMIT ?2", params![after, limit])
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        self.known(collection)?;
+        let mut entries = Vec::new();
+        for path in paths {
+            entries.extend(self.listed("path = ?1 GROUP BY path", [path])?);
+        }
+        Ok(entries)
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        let entries = self.entries(collection, paths)?;
+        let document = |entry: Entry| {
+            Ok(Document {
+                chunks: self.chunks(&entry.path)?,
+                path: entry.path,
+                hash: entry.hash,
+                modified: entry.modified,
+                size: entry.size,
+                format: entry.format,
+                metadata: Map::new(),
+            })
+        };
+        entries.into_iter().map(document).collect()
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        self.known(collection)?;
+        let sql = "SELECT count(DISTINCT path), count(*) FROM rows";
+        let counts =
+            |row: &rusqlite::Row<'_>| Ok(Counts { documents: row.get(0)?, chunks: row.get(1)? });
+        self.rows.query_row(sql, [], counts).map_err(temporary(&self.path))
+    }
+}
+
+/// A file that is being read.
+struct Filling<'a> {
+    path: &'a Path,
+    /// Numbers of the vectors so far; `None` inside, if the first row has none.
+    dimensions: Option<Option<usize>>,
+}
+
+impl Filling<'_> {
+    fn add(&mut self, rows: &Connection, row: Row) -> Result<()> {
+        let number = row.number;
+        let refused = |reason: String| Error::Row { path: self.path.to_owned(), number, reason };
+        if let Some(vector) = &row.vector
+            && vector.iter().any(|x| !x.is_finite())
+        {
+            return Err(refused("its vector has a number that is not finite".to_owned()));
+        }
+        let width = row.vector.as_ref().map(Vec::len);
+        let first = *self.dimensions.get_or_insert(width);
+        if width != first {
+            let shown = |width: Option<usize>| {
+                width.map_or("no vector".to_owned(), |width| format!("{width} numbers"))
+            };
+            return Err(refused(format!(
+                "{}, where rows before have {}",
+                shown(width),
+                shown(first)
+            )));
+        }
+        let sql = "INSERT OR IGNORE INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let mut metadata = row.metadata;
+        metadata.insert("id".to_owned(), Value::String(row.id.clone()));
+        let values = params![
+            row.id,
+            row.document.as_ref().unwrap_or(&row.id),
+            number,
+            row.text,
+            hash(&row.text),
+            Value::Object(metadata).to_string(),
+            row.vector.map(|vector| bytes(&vector)),
+        ];
+        let mut statement = rows.prepare_cached(sql).map_err(temporary(self.path))?;
+        match statement.execute(values).map_err(temporary(self.path))? {
+            1 => Ok(()),
+            _ => Err(refused(format!("a row before has the id `{}` too", row.id))),
+        }
+    }
+}
+
+/// A hash of `text`, in 32 letters.
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(16).fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
+}
+
+fn bytes(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect()
+}
+
+/// What SQLite says of the temporary copy of the file at `path`.
+fn temporary(path: &Path) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
+    move |source| {
+        let copy = PathBuf::from(format!("the temporary copy of {}", path.display()));
+        Error::sqlite(&copy)(source)
+    }
+}
+
+#[cfg(test)]
+mod tests;

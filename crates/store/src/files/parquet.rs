@@ -1,0 +1,87 @@
+//! Parquet: <https://parquet.apache.org/docs/file-format/>.
+
+use super::{Names, Row, jsonl::shown};
+use crate::error::{Error, Result};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row as Record};
+use serde_json::Map;
+use std::fs::File;
+use std::path::Path;
+
+/// Gives the rows of the file at `path` to `each`.
+pub(super) fn read(
+    path: &Path,
+    names: &Names<'_>,
+    each: &mut dyn FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let refused = |number, reason| Error::Row { path: path.to_owned(), number, reason };
+    let unread = |number: usize| {
+        move |error: ParquetError| refused(number, format!("it cannot be read: {error}"))
+    };
+    let reader = SerializedFileReader::new(file).map_err(unread(1))?;
+    let rows = reader.get_row_iter(None).map_err(unread(1))?;
+    for (record, number) in rows.zip(1..) {
+        let record = record.map_err(unread(number))?;
+        each(row(record, number, names).map_err(|reason| refused(number, reason))?)?;
+    }
+    Ok(())
+}
+
+fn row(record: Record, number: usize, names: &Names<'_>) -> Result<Row, String> {
+    let (mut id, mut document, mut text, mut vector) = (None, None, None, None);
+    let (mut metadata, mut columns) = (Map::new(), Vec::new());
+    for (name, field) in record.into_columns() {
+        columns.push(name.clone());
+        if name == names.id {
+            id = key(&field);
+        } else if name == names.text {
+            text = if let Field::Str(text) = field { Some(text) } else { None };
+        } else if name == names.document {
+            document = key(&field);
+        } else if name == names.vector {
+            vector = numbers(&field).map_err(|reason| format!("`{name}` {reason}"))?;
+        } else {
+            metadata.insert(name, field.to_json_value());
+        }
+    }
+    let known = || format!("it has {}", shown(&columns));
+    let id =
+        id.ok_or_else(|| format!("no id, a text or a number, in `{}`; {}", names.id, known()))?;
+    let text = text.ok_or_else(|| format!("no text in `{}`; {}", names.text, known()))?;
+    Ok(Row { number, id, document, text, metadata, vector })
+}
+
+/// A text or a whole number as a key.
+fn key(field: &Field) -> Option<String> {
+    match field {
+        Field::Str(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Field::Byte(_)
+        | Field::Short(_)
+        | Field::Int(_)
+        | Field::Long(_)
+        | Field::UByte(_)
+        | Field::UShort(_)
+        | Field::UInt(_)
+        | Field::ULong(_) => Some(field.to_string()),
+        _ => None,
+    }
+}
+
+fn numbers(field: &Field) -> Result<Option<Vec<f32>>, &'static str> {
+    let list = match field {
+        Field::Null => return Ok(None),
+        Field::ListInternal(list) => list,
+        _ => return Err("is no list of numbers"),
+    };
+    let number = |field: &Field| match field {
+        Field::Float16(x) => Some(x.to_f32()),
+        Field::Float(x) => Some(*x),
+        Field::Double(x) => Some(*x as f32),
+        _ => None,
+    };
+    let numbers: Option<Vec<f32>> = list.elements().iter().map(number).collect();
+    numbers.map(Some).ok_or("has something that is no number")
+}

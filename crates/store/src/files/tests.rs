@@ -1,0 +1,114 @@
+use super::*;
+
+fn fields() -> Fields {
+    let name = |name: &str| Some(name.to_owned());
+    Fields { table: None, id: name("key"), text: name("body"), document: name("book") }
+}
+
+fn paths(entries: &[Entry]) -> Vec<(&str, usize, u64)> {
+    entries.iter().map(|entry| (entry.path.as_str(), entry.chunks, entry.size)).collect()
+}
+
+fn written(ending: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(format!("rows.{ending}"));
+    std::fs::write(&path, content).expect("a file");
+    (folder, path)
+}
+
+fn refusal(content: &str, fields: &Fields) -> String {
+    let (_folder, path) = written("jsonl", content);
+    Rows::read(&path, fields, "vector").err().expect("refused").to_string()
+}
+
+/// What both files hold.
+fn check(rows: &Rows) {
+    let made = rows.collection("embedding").expect("an answer").expect("there").provenance;
+    assert!(made.is_unknown() && made.dimensions == 2);
+    assert_eq!(rows.count("embedding").expect("counts"), Counts { documents: 2, chunks: 3 });
+    let all = rows.list_after("embedding", "", 9).expect("documents");
+    assert_eq!(paths(&all), [("a", 2, 8), ("b", 1, 27)]);
+    assert_eq!(paths(&rows.list_after("embedding", "a", 9).expect("documents")), [("b", 1, 27)]);
+    assert_eq!(rows.list_after("embedding", "", 1).expect("documents"), all[..1]);
+    let wanted = ["c", "a"].map(str::to_owned);
+    assert_eq!(rows.entries("embedding", &wanted).expect("documents"), all[..1]);
+    let found = rows.documents("embedding", &wanted).expect("documents");
+    let chunks: Vec<(&str, &[f32])> = found[0]
+        .chunks
+        .iter()
+        .map(|chunk| (chunk.text.as_str(), chunk.vector.as_slice()))
+        .collect();
+    assert_eq!(chunks, [("One.", &[0.5, -1.0][..]), ("Two.", &[2.0, 0.0][..])]);
+    let metadata = &found[0].chunks[1].metadata;
+    assert_eq!((&metadata["id"], &metadata["year"]), (&"8".into(), &1948.into()));
+    let error = rows.count("other").expect_err("no such field").to_string();
+    assert!(error.contains("`other`") && error.contains("`embedding`"), "{error}");
+}
+
+#[test]
+fn rows_of_json_are_documents_in_any_order() {
+    let (_folder, path) = written(
+        "jsonl",
+        "{\"key\": 7, \"body\": \"One.\", \"book\": \"a\", \"embedding\": [0.5, -1]}\n\
+         \n\
+         {\"key\": \"9\", \"body\": \"Three, of another document.\", \"book\": \"b\", \"embedding\": [0.25, 3]}\n\
+         {\"key\": 8, \"body\": \"Two.\", \"book\": \"a\", \"embedding\": [2, 0], \"year\": 1948}",
+    );
+    check(&Rows::read(&path, &fields(), "embedding").expect("rows"));
+}
+
+#[test]
+fn a_parquet_file_that_another_program_wrote_is_the_same() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rows.parquet");
+    check(&Rows::read(&path, &fields(), "embedding").expect("rows"));
+    let other = Fields { text: Some("words".to_owned()), ..fields() };
+    let error = Rows::read(&path, &other, "embedding").err().expect("refused").to_string();
+    assert!(
+        error.contains("row 1") && error.contains("`words`") && error.contains("`body`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn rows_without_documents_or_vectors_stand_alone() {
+    let (_folder, path) =
+        written("ndjson", "{\"id\": \"x\", \"text\": \"\"}\n{\"id\": \"y\", \"text\": \"b\"}\n");
+    let rows = Rows::read(&path, &Fields::default(), "vector").expect("rows");
+    let all = rows.list_after("vector", "", 9).expect("documents");
+    assert_eq!(paths(&all), [("x", 1, 0), ("y", 1, 1)]);
+    let made = rows.collection("vector").expect("an answer").expect("there").provenance;
+    assert_eq!(made.dimensions, 0);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_named() {
+    let row = "{\"id\": 1, \"text\": \"a\", \"vector\": [1, 2]}\n";
+    for (second, wanted) in [
+        ("{\"id\": 1, \"text\": \"b\", \"vector\": [1, 2]}", "the id `1` too"),
+        ("{\"id\": 2, \"text\": \"b\", \"vector\": [1]}", "1 numbers, where rows before have 2"),
+        ("{\"id\": 2, \"text\": \"b\"}", "no vector, where rows before have 2"),
+        ("{\"id\": 2, \"text\": \"b\", \"vector\": [1, \"2\"]}", "no number"),
+        ("{\"id\": 2, \"text\": \"b\", \"vector\": [1, 1e300]}", "not finite"),
+        ("{\"id\": 2, \"text\": \"b\", \"vector\": 3}", "no array"),
+        ("{\"id\": [], \"text\": \"b\"}", "no id"),
+        ("{\"id\": \"\", \"text\": \"b\"}", "no id"),
+        ("{\"id\": 2, \"body\": \"b\"}", "no text in `text`; it has `id`, `body`"),
+        ("{\"id\": 2, \"text\": \"b\", \"doc_id\": true}", "neither a text nor a number"),
+        ("[1]", "no JSON object"),
+        ("{\"id\": 2", "no JSON object"),
+    ] {
+        let error = refusal(&format!("{row}{second}\n"), &Fields::default());
+        assert!(error.contains("rows.jsonl, row 2: ") && error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_parquet_file_is_an_error() {
+    for content in ["", "PAR1", "PAR1\0\0\0\0PAR1", "nothing of the kind, at all"] {
+        let (_folder, path) = written("parquet", content);
+        let error = Rows::read(&path, &Fields::default(), "vector").err().expect("refused");
+        assert!(error.to_string().contains("rows.parquet"), "{error}");
+    }
+    let error = Rows::read(Path::new("/nowhere/x.jsonl"), &Fields::default(), "v").err();
+    assert!(matches!(error, Some(Error::Io { action: "read", .. })));
+}
