@@ -1,9 +1,11 @@
 //! Where a store is: a file, or a server's address.
 
 use crate::error::{Error, Result};
+use crate::fields::Fields;
+use crate::files::{self, Rows};
 use crate::points::{Chroma, Qdrant};
-use crate::postgres::Postgres;
-use crate::record::Store;
+use crate::postgres::{Postgres, Table};
+use crate::record::{Source, Store};
 use crate::sqlite::Sqlite;
 use std::ffi::OsString;
 use std::fmt;
@@ -84,7 +86,56 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Opens what another program keeps where `fields` says, with its vectors in `collection`: a table
+    /// of PostgreSQL, or a collection of an engine of points. New vectors come beside the old ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`], if there is no such table or field, and if this is a file.
+    pub fn open_foreign(&self, fields: &Fields) -> Result<Box<dyn Store>> {
+        match self {
+            Self::File(path) => Err(Error::Foreign {
+                path: path.clone(),
+                reason: "only what was indexed with kokeshi can be changed in a file".to_owned(),
+            }),
+            Self::Server(url) => url.open_foreign(fields),
+        }
+    }
+
+    /// Opens what is only read: a store, what another program keeps there if `fields` says where, or
+    /// a JSONL or Parquet file with its vectors in the field `collection`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`] and [`Self::open_foreign`], and if a row of the file cannot be read.
+    pub fn open_source(
+        &self,
+        fields: Option<&Fields>,
+        collection: &str,
+    ) -> Result<Box<dyn Source>> {
+        match (self, fields) {
+            (Self::File(path), _) if files::is_rows(path) => {
+                let fields = fields.cloned().unwrap_or_default();
+                Ok(Box::new(Rows::read(path, &fields, collection)?))
+            }
+            (_, Some(fields)) => Ok(self.open_foreign(fields)?),
+            (_, None) => Ok(self.open()?),
+        }
+    }
+}
+
 impl Url {
+    fn open_foreign(&self, fields: &Fields) -> Result<Box<dyn Store>> {
+        let parts = self.parts()?;
+        match parts.engine.as_str() {
+            "postgres" | "postgresql" => Ok(Box::new(Table::open(self, fields)?)),
+            other => {
+                Err(self.refused(&format!("what other programs keep in `{other}` cannot be read")))
+            }
+        }
+    }
+
     fn open(&self) -> Result<Box<dyn Store>> {
         let parts = self.parts()?;
         match parts.engine.as_str() {

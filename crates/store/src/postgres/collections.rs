@@ -10,8 +10,8 @@ use std::collections::HashMap;
 /// Of the lock that writers take: the letters of `kokeshi`.
 const LOCK: i64 = 0x6b_6f6b_6573_6869;
 /// Numbers of a vector that an index can have, at most.
-const HALFVEC_DIMENSIONS: usize = 4000;
-const VECTOR_DIMENSIONS: usize = 2000;
+pub(super) const HALFVEC_DIMENSIONS: usize = 4000;
+pub(super) const VECTOR_DIMENSIONS: usize = 2000;
 
 /// Makes the extension and the schema, if they are not there: most users may not.
 pub(super) fn prepare(client: &mut Client) -> Result<(), Error> {

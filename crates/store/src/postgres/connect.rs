@@ -24,9 +24,12 @@ pub(super) fn connect(url: &Url) -> Result<Client> {
     attempt(url)?.map_err(|failed| error(url, &failed))
 }
 
-/// As [`connect`], for a connection that was there before.
-pub(super) fn reconnect(url: &Url) -> Result<Client, Fault> {
-    attempt(url)?.map_err(|failed| fault(url, &failed))
+/// The connection in `slot`, or a new one if it was lost.
+pub(super) fn living<'a>(url: &Url, slot: &'a mut Option<Client>) -> Result<&'a mut Client, Fault> {
+    match slot.take() {
+        Some(client) if !client.is_closed() => Ok(slot.insert(client)),
+        _ => Ok(slot.insert(attempt(url)?.map_err(|failed| fault(url, &failed))?)),
+    }
 }
 
 fn attempt(url: &Url) -> Result<Result<Client, postgres::Error>> {
@@ -60,7 +63,8 @@ fn passes(error: &postgres::Error) -> bool {
             || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     };
     // A table that is gone: its collection was dropped between two statements.
-    const CODES: [SqlState; 4] = [
+    const CODES: [SqlState; 5] = [
+        SqlState::LOCK_NOT_AVAILABLE,
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         SqlState::TOO_MANY_CONNECTIONS,

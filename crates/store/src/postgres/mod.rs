@@ -5,17 +5,22 @@ mod collections;
 mod connect;
 mod read;
 mod search;
+mod session;
+mod table;
 mod write;
+
+pub(crate) use table::Table;
 
 use crate::address::Url;
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Source, Store};
-use crate::retry::{Fault, repeated};
+use crate::retry::Fault;
 use crate::storage::Storage;
-use ::postgres::{Client, IsolationLevel, Transaction};
-use std::cell::RefCell;
+use ::postgres::Transaction;
+use session::Session;
 use std::fmt;
+use std::ops::Deref;
 
 /// How vectors can be stored, as `halfvec` and as `vector`.
 const STORAGES: [Storage; 2] = [Storage::F16, Storage::F32];
@@ -25,10 +30,14 @@ const CODES: [Storage; 1] = [Storage::Bits];
 const INDEX_FROM: usize = 10_000;
 
 /// A database.
-pub(crate) struct Postgres {
-    url: Url,
-    /// `None` after the connection was lost.
-    client: RefCell<Option<Client>>,
+pub(crate) struct Postgres(Session);
+
+impl Deref for Postgres {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
 }
 
 impl Postgres {
@@ -42,44 +51,7 @@ impl Postgres {
         let prepared = collections::prepare(&mut client);
         prepared.map_err(|error| connect::unprepared(url, &error))?;
         connect::check_version(url, &mut client)?;
-        Ok(Self { url: url.clone(), client: RefCell::new(Some(client)) })
-    }
-
-    /// Runs `work` in one transaction, again if the connection is lost. A reader sees one state of
-    /// the database from beginning to end.
-    fn run<T>(
-        &self,
-        reads: bool,
-        mut work: impl FnMut(&mut Transaction<'_>) -> Result<T, Fault>,
-    ) -> Result<T> {
-        repeated(&self.name(), |_| {
-            let mut slot = self.client.borrow_mut();
-            let client = match slot.take() {
-                Some(client) if !client.is_closed() => slot.insert(client),
-                _ => slot.insert(connect::reconnect(&self.url)?),
-            };
-            let fail = |error| connect::fault(&self.url, &error);
-            let level =
-                if reads { IsolationLevel::RepeatableRead } else { IsolationLevel::ReadCommitted };
-            let begun = client.build_transaction().isolation_level(level).read_only(reads).start();
-            let mut transaction = begun.map_err(fail)?;
-            let value = work(&mut transaction)?;
-            transaction.commit().map_err(fail)?;
-            Ok(value)
-        })
-    }
-
-    fn read<T>(&self, work: impl FnMut(&mut Transaction<'_>) -> Result<T, Fault>) -> Result<T> {
-        self.run(true, work)
-    }
-
-    fn write<T>(&self, work: impl FnMut(&mut Transaction<'_>) -> Result<T, Fault>) -> Result<T> {
-        self.run(false, work)
-    }
-
-    /// What the server says, as something to do about it.
-    fn fail(&self) -> impl Fn(::postgres::Error) -> Fault + Copy + '_ {
-        |error| connect::fault(&self.url, &error)
+        Ok(Self(Session::new(url, client)))
     }
 
     /// The collection that `name` leads to, with its id.
@@ -108,13 +80,13 @@ impl Postgres {
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres").field("url", &self.url).finish_non_exhaustive()
+        f.debug_tuple("Postgres").field(&self.address()).finish()
     }
 }
 
 impl Source for Postgres {
     fn name(&self) -> String {
-        self.url.to_string()
+        self.address()
     }
 
     fn collection(&self, name: &str) -> Result<Option<Collection>> {
@@ -159,9 +131,9 @@ impl Store for Postgres {
     }
 
     fn lock(&self) -> Result<Lock> {
-        let mut client = connect::connect(&self.url)?;
+        let mut client = self.connect()?;
         let taken = collections::lock(&mut client);
-        match taken.map_err(|error| connect::error(&self.url, &error))? {
+        match taken.map_err(|error| self.error(&error))? {
             true => Ok(Lock::holding(client)),
             false => Err(Error::Busy { store: self.name() }),
         }

@@ -1,0 +1,110 @@
+//! What a table looks like.
+
+use crate::fields::Fields;
+use postgres::{Error, Transaction};
+
+/// A table and its columns, quoted where they are for statements.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    /// With its schema.
+    pub(super) table: String,
+    pub(super) schema: String,
+    pub(super) oid: u32,
+    pub(super) id: String,
+    pub(super) id_type: String,
+    pub(super) text: String,
+    /// What tells documents apart: the column of documents, or that of ids.
+    pub(super) key: String,
+    pub(super) key_type: String,
+    /// Whether several rows may be a document.
+    pub(super) grouped: bool,
+    /// Names of all columns, as they are.
+    pub(super) columns: Vec<String>,
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Looks at the table; if it is none that can be used, the inner error says why.
+pub(super) fn look(
+    transaction: &mut Transaction<'_>,
+    fields: &Fields,
+) -> Result<Result<Shape, String>, Error> {
+    let Some(name) = &fields.table else {
+        return Ok(Err("which table? give it with --table NAME".to_owned()));
+    };
+    let parts: Vec<String> = name.split('.').map(quoted).collect();
+    let sql = "SELECT c.oid, n.nspname, c.relname, c.relkind = 'r' FROM pg_class c \
+               JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)";
+    let Some(row) = transaction.query_opt(sql, &[&parts.join(".")])? else {
+        return Ok(Err(format!("there is no table `{name}`")));
+    };
+    if !row.get::<_, bool>(3) {
+        return Ok(Err(format!("`{name}` is no plain table")));
+    }
+    let (oid, schema): (u32, String) = (row.get(0), quoted(row.get(1)));
+    let table = format!("{schema}.{}", quoted(row.get(2)));
+    let sql = "SELECT attname, format_type(atttypid, NULL), attnotnull, EXISTS (SELECT 1 FROM pg_index \
+               WHERE indrelid = attrelid AND indkey[0] = attnum), EXISTS (SELECT 1 FROM pg_index \
+               WHERE indrelid = attrelid AND indkey[0] = attnum AND indisunique AND indnkeyatts = 1 \
+               AND indpred IS NULL) \
+               FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
+    let all = transaction.query(sql, &[&oid])?;
+    let columns: Vec<String> = all.iter().map(|row| row.get(0)).collect();
+    let find = |name: &str| {
+        let found = all.iter().find(|row| row.get::<_, &str>(0) == name);
+        let known =
+            || columns.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        found.ok_or_else(|| format!("its table has no column `{name}`, it has {}", known()))
+    };
+    let found = (|| {
+        let (id, text) = (find(fields.id())?, find(fields.text())?);
+        if !(id.get::<_, bool>(4) && id.get::<_, bool>(2)) {
+            return Err(format!(
+                "`{}` does not tell rows apart: it needs a unique index, and no nulls",
+                fields.id()
+            ));
+        }
+        let key = fields.document.as_deref().map_or(Ok(id), find)?;
+        if !key.get::<_, bool>(3) {
+            let key = key.get::<_, &str>(0);
+            return Err(format!(
+                "`{key}` has no index, so that each page would read the whole table: \
+                 CREATE INDEX CONCURRENTLY ON {table} ({})",
+                quoted(key)
+            ));
+        }
+        let shape = Shape {
+            id: quoted(id.get(0)),
+            id_type: id.get(1),
+            text: quoted(text.get(0)),
+            key: quoted(key.get(0)),
+            key_type: key.get(1),
+            grouped: fields.document.as_ref().is_some_and(|document| document != fields.id()),
+            table: table.clone(),
+            schema: schema.clone(),
+            oid,
+            columns: columns.clone(),
+        };
+        Ok((shape, key.get::<_, bool>(2)))
+    })();
+    let (shape, never_null) = match found {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if !never_null && lacks_documents(transaction, &shape)? {
+        return Ok(Err(format!(
+            "rows have a text and no {}: give them one, or leave --document out",
+            shape.key
+        )));
+    }
+    Ok(Ok(shape))
+}
+
+fn lacks_documents(transaction: &mut Transaction<'_>, shape: &Shape) -> Result<bool, Error> {
+    let Shape { table, key, text, .. } = shape;
+    let sql =
+        format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {key} IS NULL AND {text} IS NOT NULL)");
+    Ok(transaction.query_one(&sql, &[])?.get(0))
+}
