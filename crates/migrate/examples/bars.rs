@@ -11,7 +11,7 @@
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use kokeshi::{LoadOptions, Model};
-use kokeshi_migrate::{Embedder, Limits, Plan, Side, run};
+use kokeshi_migrate::{Embedder, Limits, Plan, Side, Sites, run};
 use kokeshi_store::{Address, Chunk, Document, Place, Provenance, Storage, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -88,6 +88,8 @@ fn plan(to: &str, address: &Address) -> Plan {
     Plan {
         name: to.to_owned(),
         store: address.to_string(),
+        source: None,
+        fields: None,
         switch: "old".to_owned(),
         kept: "kept".to_owned(),
         sample: 10,
@@ -121,7 +123,9 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
 fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &Path) -> usize {
     let stop = AtomicBool::new(false);
     let limits = Limits { rate: None, prune: false, stop: &stop };
-    let summary = run(&plan(to, address), (address, ledger), embedder, limits, &mut |_| ());
+    let (sites, plan) = (Sites::one(address.clone()), plan(to, address));
+    let source = sites.source("old").expect("a store");
+    let summary = run(&plan, source, (&sites, ledger), embedder, limits, &mut |_| ());
     let summary = summary.expect("a run");
     assert_eq!((summary.failed, summary.stopped), (0, false));
     summary.tokens

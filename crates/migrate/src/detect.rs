@@ -39,7 +39,10 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
     let step = documents.len().div_ceil(DOCUMENTS).max(1);
     let probe: Vec<Document> = documents.iter().step_by(step).cloned().collect();
     let old: Vec<&[f32]> = chunks(&probe).collect();
-    let Some(dimensions) = old.first().map(|vector| vector.len()) else { return Ok(Vec::new()) };
+    let dimensions = old.first().map_or(0, |vector| vector.len());
+    if dimensions == 0 {
+        return Ok(Vec::new());
+    }
     let signs = old.iter().all(|vector| has_signs_alone(vector));
     let several = probe.iter().any(|document| document.chunks.len() > 1);
     let mut fits = Vec::new();

@@ -18,6 +18,7 @@ mod plan;
 mod preview;
 mod run;
 mod sample;
+mod sites;
 mod switch;
 mod verify;
 
@@ -29,5 +30,6 @@ pub use plan::{Plan, Side};
 pub use preview::{Preview, Ranking, Sizes, preview};
 pub use run::{Limits, Summary, run};
 pub use sample::sample;
+pub use sites::Sites;
 pub use switch::{clean, rollback, switch};
 pub use verify::{Check, Report, verify};

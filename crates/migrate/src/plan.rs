@@ -1,19 +1,22 @@
 //! The plan: a file that people read, edit and review before anything runs.
 
 use crate::error::{Error, Result};
-use kokeshi_store::{Address, Codes, Provenance, Storage};
+use kokeshi_store::{Address, Codes, Fields, Provenance, Storage};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// A migration of one collection to another of the same store.
+/// A migration of one collection to another.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// What the ledger calls it.
     pub name: String,
-    /// The store: a file, or a server's address without its password.
+    /// The store of both sides, or of the new one: a file, or a server's address without its password.
     pub store: String,
+    /// Where the old side lies, if that is elsewhere: a store as well, or a JSONL or Parquet file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The name that readers use, which is switched.
     pub switch: String,
     /// What the old collection is called after the switch, if `switch` was its own name.
@@ -23,6 +26,9 @@ pub struct Plan {
     /// Queries that the plan and `verify` try, beside texts of the sample.
     #[serde(default)]
     pub queries: Option<PathBuf>,
+    /// How the data is laid out, where another program made it: in `source`, or else in `store`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Fields>,
     /// The collection that there is.
     pub from: Side,
     /// The collection to be made.
@@ -109,7 +115,7 @@ impl Plan {
         let text = std::fs::read_to_string(path).map_err(failed)?;
         let refused = |reason: String| Error::Plan { path: path.to_owned(), reason };
         let plan: Self = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
-        if plan.from.collection == plan.to.collection {
+        if plan.from.collection == plan.to.collection && !plan.is_apart() {
             return Err(refused(format!(
                 "it reads and writes the same collection, `{}`",
                 plan.to.collection
@@ -175,6 +181,8 @@ mod tests {
         Plan {
             name: "notes-v3".to_owned(),
             store: "index.db".to_owned(),
+            source: Some("old.jsonl".to_owned()),
+            fields: Some(Fields { text: Some("body".to_owned()), ..Fields::default() }),
             switch: "notes".to_owned(),
             kept: "notes-before".to_owned(),
             sample: 100,
@@ -192,8 +200,9 @@ mod tests {
         assert!(text.starts_with("# What it does.\n#\n# And why.\n\nname = "), "{text}");
         std::fs::write(&path, &text).expect("a file");
         assert_eq!(Plan::read(&path).expect("a plan"), plan());
+        let text = text.replace("collection = \"notes-v3\"", "collection = \"notes\"");
         for (from, to, wanted) in [
-            ("collection = \"notes-v3\"", "collection = \"notes\"", "same collection"),
+            ("source = \"old.jsonl\"\n", "", "same collection"),
             ("storage = \"f16\"", "storage = \"f17\"", "f17"),
             ("sample", "simple", "simple"),
         ] {

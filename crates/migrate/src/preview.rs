@@ -22,7 +22,7 @@ pub struct Preview {
     /// How long the new model took.
     pub took: Duration,
     /// Mean share of a chunk's 10 nearest neighbours in the sample that are the same for both models;
-    /// `None` if the sample has no more chunks than that.
+    /// `None` if the sample has no more chunks than that, or a chunk without an old vector.
     pub overlap: Option<f64>,
     /// The answers to each query in the sample.
     pub rankings: Vec<Ranking>,
@@ -90,7 +90,7 @@ pub fn preview(
 
 /// Mean share of neighbours that two sets of vectors of the same chunks have in common.
 pub(crate) fn overlap(old: &[Vec<f32>], new: &[Vec<f32>]) -> Option<f64> {
-    if old.len() <= DEPTH {
+    if old.len() <= DEPTH || old.iter().any(Vec::is_empty) {
         return None;
     }
     let shared = |at: usize| {

@@ -5,7 +5,8 @@ use crate::embed::Embedder;
 use crate::error::{Error, Result};
 use crate::ledger::{Done, Ledger, Progress, State};
 use crate::plan::Plan;
-use kokeshi_store::{Address, Document, Entry};
+use crate::sites::Sites;
+use kokeshi_store::{Document, Entry, Source};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,34 +81,34 @@ struct Embedded {
 /// If a store, the ledger or the engine fails, or the plan was switched already.
 pub fn run(
     plan: &Plan,
-    (address, ledger): (&Address, &Path),
+    source: Box<dyn Source>,
+    (sites, ledger): (&Sites, &Path),
     embedder: &Embedder,
     limits: Limits<'_>,
     report: &mut dyn FnMut(&Summary),
 ) -> Result<Summary> {
     let book = Ledger::open(ledger)?;
-    let known = begin(plan, address, &book)?;
+    let known = begin(plan, &*source, sites, &book)?;
     let after = known.after.unwrap_or_default();
     if after.is_empty() {
         book.clear_failures(&plan.name)?;
     }
     thread::scope(|scope| {
         let (to_us, batches) = sync_channel(2);
-        let reader = scope.spawn(move || read(plan, address, &after, limits, &to_us));
+        let reader = scope
+            .spawn(move || read(plan, &*source, sites, &after, limits, &to_us).map(|()| source));
         let (to_writer, written) = sync_channel(2);
-        let writer = scope.spawn(move || write(plan, address, ledger, &written));
+        let writer = scope.spawn(move || write(plan, sites, ledger, &written));
         let embedded = embed_all(embedder, &batches, &to_writer, limits.stop, report);
         drop((batches, to_writer));
-        let joined = |thread: thread::ScopedJoinHandle<'_, Result<()>>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
         let (read, wrote) = (joined(reader), joined(writer));
         // A writer that has failed is why nothing more could be sent to it.
-        wrote.and(read)?;
+        wrote?;
+        let source = read?;
         let mut summary = embedded?;
         if !summary.stopped {
             if limits.prune {
-                summary.pruned = prune(plan, address)?;
+                summary.pruned = prune(plan, &*source, sites)?;
             }
             book.end_pass(&plan.name)?;
         }
@@ -115,8 +116,12 @@ pub fn run(
     })
 }
 
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Enters the run and makes the new collection if it is not there.
-fn begin(plan: &Plan, address: &Address, book: &Ledger) -> Result<Progress> {
+fn begin(plan: &Plan, source: &dyn Source, sites: &Sites, book: &Ledger) -> Result<Progress> {
     let known = book.begin(&plan.name, &plan.fingerprint())?;
     if matches!(known.state, State::Switched | State::Cleaned) {
         return Err(Error::State {
@@ -126,22 +131,26 @@ fn begin(plan: &Plan, address: &Address, book: &Ledger) -> Result<Progress> {
             next: "readers have the new collection; `rollback` takes that back first".to_owned(),
         });
     }
-    let mut store = address.open()?;
-    let old = store.collection(&plan.from.collection)?;
+    let mut store = sites.store()?;
+    let old = source.collection(&plan.from.collection)?;
     let missing = || Error::Changed {
         name: plan.name.clone(),
         what: format!("there is no collection `{}` any more", plan.from.collection),
     };
-    plan.from
-        .provenance()?
-        .check_same(&plan.from.collection, &old.ok_or_else(missing)?.provenance)?;
+    let old = old.ok_or_else(missing)?;
+    // Who made vectors of another program is what the plan found out.
+    if !old.provenance.is_unknown() {
+        plan.from.provenance()?.check_same(&plan.from.collection, &old.provenance)?;
+    }
     let made = plan.to.provenance()?;
     match store.collection(&plan.to.collection)? {
         Some(found) => found.provenance.check_same(&found.name, &made)?,
         None => store.create(&plan.to.collection, &made)?,
     }
-    for (path, options) in store.roots(&plan.from.collection)? {
-        store.set_root(&plan.to.collection, &path, &options)?;
+    if !plan.is_apart() {
+        for (path, options) in store.roots(&plan.from.collection)? {
+            store.set_root(&plan.to.collection, &path, &options)?;
+        }
     }
     book.set_state(&plan.name, State::Running)?;
     Ok(known)
@@ -150,16 +159,17 @@ fn begin(plan: &Plan, address: &Address, book: &Ledger) -> Result<Progress> {
 /// Sends what has to be embedded, in the order of paths.
 fn read(
     plan: &Plan,
-    address: &Address,
+    source: &dyn Source,
+    sites: &Sites,
     after: &str,
     limits: Limits<'_>,
     to: &SyncSender<Batch>,
 ) -> Result<()> {
-    let store = address.open()?;
+    let store = sites.store()?;
     let mut pace = Pace::new(limits);
     let mut after = after.to_owned();
     loop {
-        let page = store.list_after(&plan.from.collection, &after, PAGE)?;
+        let page = source.list_after(&plan.from.collection, &after, PAGE)?;
         let Some(last) = page.last() else { return Ok(()) };
         after.clone_from(&last.path);
         let paths: Vec<String> = page.iter().map(|entry| entry.path.clone()).collect();
@@ -171,7 +181,7 @@ fn read(
             let wanted: Vec<&Entry> = entries.iter().filter(need).collect();
             pace.wait(wanted.iter().map(|entry| entry.chunks).sum());
             let paths: Vec<String> = wanted.iter().map(|entry| entry.path.clone()).collect();
-            let mut documents = store.documents(&plan.from.collection, &paths)?;
+            let mut documents = source.documents(&plan.from.collection, &paths)?;
             documents.sort_by(|a, b| a.path.cmp(&b.path));
             let outdated = paths.into_iter().filter(|path| known.contains_key(path.as_str()));
             let batch = Batch {
@@ -188,15 +198,15 @@ fn read(
 }
 
 /// Removes documents that the old collection has not, and returns how many.
-fn prune(plan: &Plan, address: &Address) -> Result<usize> {
-    let mut store = address.open()?;
+fn prune(plan: &Plan, source: &dyn Source, sites: &Sites) -> Result<usize> {
+    let mut store = sites.store()?;
     let (mut after, mut removed) = (String::new(), 0);
     loop {
         let page = store.list_after(&plan.to.collection, &after, PAGE)?;
         let Some(last) = page.last() else { return Ok(removed) };
         after.clone_from(&last.path);
         let mut paths: Vec<String> = page.into_iter().map(|entry| entry.path).collect();
-        let old = store.entries(&plan.from.collection, &paths)?;
+        let old = source.entries(&plan.from.collection, &paths)?;
         let old: HashSet<&str> = old.iter().map(|entry| entry.path.as_str()).collect();
         paths.retain(|path| !old.contains(path.as_str()));
         if !paths.is_empty() {
@@ -336,13 +346,8 @@ fn with_vectors(mut documents: Vec<Document>, vectors: Vec<Vec<f32>>) -> Vec<Doc
 }
 
 /// Writes what comes, and then says so in the ledger.
-fn write(
-    plan: &Plan,
-    address: &Address,
-    ledger: &Path,
-    embedded: &Receiver<Embedded>,
-) -> Result<()> {
-    let mut store = address.open()?;
+fn write(plan: &Plan, sites: &Sites, ledger: &Path, embedded: &Receiver<Embedded>) -> Result<()> {
+    let mut store = sites.store()?;
     let book = Ledger::open(ledger)?;
     let to = &plan.to.collection;
     for Embedded { batch, failures, done } in embedded {

@@ -1,7 +1,7 @@
 //! A few documents that stand for all of them.
 
 use crate::error::Result;
-use kokeshi_store::{Document, Store};
+use kokeshi_store::{Document, Source};
 
 /// Documents that are listed at a time.
 const PAGE: usize = 4096;
@@ -12,7 +12,7 @@ const PAGE: usize = 4096;
 /// # Errors
 ///
 /// If the store fails.
-pub fn sample(store: &dyn Store, collection: &str, size: usize) -> Result<Vec<Document>> {
+pub fn sample(store: &dyn Source, collection: &str, size: usize) -> Result<Vec<Document>> {
     let total = store.count(collection)?.documents;
     let step = total.div_ceil(size.max(1)).max(1);
     let (mut paths, mut after, mut seen) = (Vec::new(), String::new(), 0);

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Progress, State};
 use crate::plan::Plan;
-use kokeshi_store::{Counts, Entry, Store};
+use kokeshi_store::{Counts, Entry, Source, Store};
 use sha2::{Digest, Sha256};
 
 /// Documents that are listed at a time.
@@ -11,8 +11,12 @@ const PAGE: usize = 4096;
 
 /// What both collections hold, as it is kept with a verification: their sizes, and a hash of the paths,
 /// contents and times of their documents.
-pub(crate) fn contents(store: &dyn Store, plan: &Plan) -> Result<String> {
-    let side = |collection: &str| -> Result<String> {
+pub(crate) fn contents(
+    plan: &Plan,
+    from: &str,
+    (source, store): (&dyn Source, &dyn Source),
+) -> Result<String> {
+    let side = |store: &dyn Source, collection: &str| -> Result<String> {
         let Counts { documents, chunks } = store.count(collection)?;
         let (mut hash, mut after) = (Sha256::new(), String::new());
         loop {
@@ -26,7 +30,7 @@ pub(crate) fn contents(store: &dyn Store, plan: &Plan) -> Result<String> {
         let digest = hash.finalize().iter().take(4).fold(0_u32, |all, x| all << 8 | u32::from(*x));
         Ok(format!("{documents} documents, {chunks} chunks ({digest:08x})"))
     };
-    let (old, new) = (side(&plan.from.collection)?, side(&plan.to.collection)?);
+    let (old, new) = (side(source, from)?, side(store, &plan.to.collection)?);
     Ok(format!("old: {old}; new: {new}"))
 }
 
@@ -50,7 +54,12 @@ fn refused(plan: &Plan, state: State, wanted: &'static str, next: &str) -> Error
 /// # Errors
 ///
 /// If the plan is not verified, or either collection has been changed since.
-pub fn switch(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<()> {
+pub fn switch(
+    plan: &Plan,
+    source: &dyn Source,
+    store: &mut dyn Store,
+    ledger: &Ledger,
+) -> Result<()> {
     let found = known(plan, ledger)?;
     match found.state {
         State::Verified => {}
@@ -60,27 +69,32 @@ pub fn switch(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<()>
             return Err(refused(plan, state, "switched", "`run` and `verify` come first"));
         }
     }
-    if !is_switched(plan, store)? {
-        let (now, then) = (contents(store, plan)?, found.verified.unwrap_or_default());
+    // A name that belonged to nothing before leads to the new collection already.
+    if !is_switched(plan, store)? || plan.switch == plan.to.collection {
+        let from = &plan.from.collection;
+        let now = contents(plan, from, (source, store))?;
+        let then = found.verified.unwrap_or_default();
         if now != then {
             let what =
                 format!("it was verified with {then}, and is {now}: `run` and `verify` again");
             return Err(Error::Changed { name: plan.name.clone(), what });
         }
-        store.switch(&plan.switch, &plan.to.collection, &plan.kept)?;
+        if plan.switch != plan.to.collection {
+            store.switch(&plan.switch, &plan.to.collection, &plan.kept)?;
+        }
     }
     ledger.set_state(&plan.name, State::Switched)
 }
 
 /// Whether readers have the new collection.
-fn is_switched(plan: &Plan, store: &dyn Store) -> Result<bool> {
+fn is_switched(plan: &Plan, store: &dyn Source) -> Result<bool> {
     Ok(store.collection(&plan.switch)?.is_some_and(|found| found.name == plan.to.collection))
 }
 
 /// What the old collection is called after a switch.
-pub(crate) fn old_name<'a>(plan: &'a Plan, store: &dyn Store) -> Result<&'a str> {
-    let kept = store.collection(&plan.kept)?;
-    let renamed = plan.switch == plan.from.collection && kept.is_some();
+pub(crate) fn old_name<'a>(plan: &'a Plan, store: &dyn Source) -> Result<&'a str> {
+    let may_be = !plan.is_apart() && plan.switch == plan.from.collection;
+    let renamed = may_be && store.collection(&plan.kept)?.is_some();
     Ok(if renamed { &plan.kept } else { &plan.from.collection })
 }
 
@@ -94,6 +108,10 @@ pub fn rollback(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<(
     if found.state != State::Switched {
         return Err(refused(plan, found.state, "rolled back", "there is nothing to take back"));
     }
+    if plan.is_apart() {
+        let next = "the old vectors lie elsewhere: let readers go back to those";
+        return Err(refused(plan, found.state, "rolled back", next));
+    }
     if is_switched(plan, store)? {
         let old = old_name(plan, store)?.to_owned();
         // Its own name has become an alias by the switch.
@@ -103,21 +121,25 @@ pub fn rollback(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<(
     ledger.set_state(&plan.name, State::Running)
 }
 
-/// Drops the old collection. Returns what it was called.
+/// Drops the old collection, unless it lies elsewhere. Returns what it was called.
 ///
 /// # Errors
 ///
 /// If the plan is not switched.
-pub fn clean(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<String> {
+pub fn clean(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<Option<String>> {
     let found = known(plan, ledger)?;
     if found.state != State::Switched || !is_switched(plan, store)? {
         let next = "only what readers no longer have can be removed";
         return Err(refused(plan, found.state, "cleaned", next));
+    }
+    if plan.is_apart() {
+        ledger.set_state(&plan.name, State::Cleaned)?;
+        return Ok(None);
     }
     let old = old_name(plan, store)?.to_owned();
     if store.collection(&old)?.is_some_and(|found| found.name == old) {
         store.drop_collection(&old)?;
     }
     ledger.set_state(&plan.name, State::Cleaned)?;
-    Ok(old)
+    Ok(Some(old))
 }

@@ -9,7 +9,7 @@ use crate::preview::{DEPTH, Preview, preview};
 use crate::run::is_outdated;
 use crate::sample::sample;
 use crate::switch::{contents, old_name};
-use kokeshi_store::{Document, Filter, Provenance, Query, Storage, Store};
+use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store};
 use std::collections::{HashMap, HashSet};
 
 /// Documents that are compared at a time.
@@ -64,17 +64,17 @@ impl Report {
 /// If a store, the ledger or the engine fails.
 pub fn verify(
     plan: &Plan,
-    store: &dyn Store,
+    (source, store): (&dyn Source, &dyn Store),
     ledger: &Ledger,
     (old, new): (Option<&Embedder>, &Embedder),
     queries: &[String],
 ) -> Result<Report> {
     let known = ledger.begin(&plan.name, &plan.fingerprint())?;
-    let before = contents(store, plan)?;
     let from = old_name(plan, store)?.to_owned();
+    let before = contents(plan, &from, (source, store))?;
     let made = plan.to.provenance()?;
     let mut all = Comparison::new(&made);
-    all.compare(store, &from, &plan.to.collection)?;
+    all.compare((source, &from), (store, &plan.to.collection))?;
     let failures = ledger.failures(&plan.name)?;
     let mut checks = all.checks();
     let failed = failures.iter().map(|failure| failure.path.clone()).collect();
@@ -83,11 +83,11 @@ pub fn verify(
     let documents = sample(store, &plan.to.collection, plan.sample)?;
     checks.push(embedded_again(plan, &documents, new, &made)?);
     let paths: Vec<String> = documents.iter().map(|document| document.path.clone()).collect();
-    let mut originals = store.documents(&from, &paths)?;
+    let mut originals = source.documents(&from, &paths)?;
     originals.sort_by(|a, b| a.path.cmp(&b.path));
     let preview = preview(&originals, old, new, queries)?;
     let recall = recall(store, plan, &documents, &made)?;
-    let counts = contents(store, plan)?;
+    let counts = contents(plan, &from, (source, store))?;
     checks.push(Check {
         name: "nothing changed meanwhile",
         passed: counts == before,
@@ -154,16 +154,20 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn compare(&mut self, store: &dyn Store, from: &str, to: &str) -> Result<()> {
+    fn compare(
+        &mut self,
+        (source, from): (&dyn Source, &str),
+        (store, to): (&dyn Store, &str),
+    ) -> Result<()> {
         let mut after = String::new();
         loop {
-            let page = store.list_after(from, &after, PAGE)?;
+            let page = source.list_after(from, &after, PAGE)?;
             let Some(last) = page.last().map(|entry| entry.path.clone()) else { break };
             let paths: Vec<String> = page.into_iter().map(|entry| entry.path).collect();
             let new = store.documents(to, &paths)?;
             let mut new: HashMap<String, Document> =
                 new.into_iter().map(|document| (document.path.clone(), document)).collect();
-            for old in store.documents(from, &paths)? {
+            for old in source.documents(from, &paths)? {
                 match new.remove(&old.path) {
                     Some(new) => self.pair(&old, &new),
                     None => self.missing.0.push(old.path),

@@ -103,6 +103,11 @@ impl Address {
         }
     }
 
+    /// Whether this is a file of rows, by its name: JSONL or Parquet.
+    pub fn is_rows(&self) -> bool {
+        matches!(self, Self::File(path) if files::is_rows(path))
+    }
+
     /// Opens what is only read: a store, what another program keeps there if `fields` says where, or
     /// a JSONL or Parquet file with its vectors in the field `collection`.
     ///

@@ -196,7 +196,7 @@ impl Lock {
 /// What holds documents with vectors, to be read. A name may be that of a collection or an alias.
 ///
 /// Documents have an order, by path unless the engine has another one that is faster.
-pub trait Source {
+pub trait Source: Send {
     /// What it is and where it lies, for people: without a password.
     fn name(&self) -> String;
 

@@ -3,7 +3,7 @@
 use super::DeviceArguments;
 use crate::collection::DEFAULT;
 use clap::{ArgAction, Args, Subcommand};
-use kokeshi_store::{Address, Codes, Storage};
+use kokeshi_store::{Address, Codes, Fields, Storage};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -27,15 +27,22 @@ pub(crate) enum MigrateCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct MigratePlanArguments {
-    /// The collection to move, or its alias
-    #[arg(long, value_name = "NAME", default_value = DEFAULT)]
-    pub(crate) from: String,
+    /// The collection to move, or its alias; of a table or a file of rows, its column of vectors. The
+    /// default is `default`, or `embedding` of a table and `vector` of a file
+    #[arg(long, value_name = "NAME")]
+    from: Option<String>,
     /// The collection to make
     #[arg(long, value_name = "NAME")]
     pub(crate) to: String,
-    /// The store of both. Without it: `.kokeshi/index.db` in this folder or in one above
+    /// The store of both, or of the new one. Without it: `.kokeshi/index.db` in this folder or in one
+    /// above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
+    /// Where the old one lies, if that is elsewhere: another store, or a JSONL or Parquet file of rows
+    #[arg(long, value_name = "SOURCE", env = "KOKESHI_SOURCE", hide_env_values = true)]
+    pub(crate) source: Option<Address>,
+    #[command(flatten)]
+    pub(crate) fields: FieldsArguments,
     /// The new model: a known name (see `kokeshi models list`), a hub id or a folder
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
@@ -73,7 +80,47 @@ pub(crate) struct MigratePlanArguments {
     pub(crate) device: DeviceArguments,
 }
 
-/// A plan, and its store if the plan cannot say it.
+impl MigratePlanArguments {
+    /// The collection to move.
+    pub(crate) fn from(&self) -> &str {
+        self.from.as_deref().unwrap_or_else(|| match (&self.source, &self.fields.table) {
+            (_, Some(_)) => "embedding",
+            (Some(source), None) if source.is_rows() => "vector",
+            _ => DEFAULT,
+        })
+    }
+}
+
+/// How data is laid out that another program made.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Data of other programs")]
+pub(crate) struct FieldsArguments {
+    /// The table, in PostgreSQL: `TABLE` or `SCHEMA.TABLE`
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+    /// The column or field that tells rows apart; the default is `id`
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) id: Option<String>,
+    /// The column or field of texts; the default is `text`
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) text: Option<String>,
+    /// The column or field that rows of one document have in common, so that they are embedded in one
+    /// pass; without it, each row is a document. The default of a file is `doc_id`
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) document: Option<String>,
+}
+
+impl FieldsArguments {
+    /// The layout; `None` if nothing is said of it.
+    pub(crate) fn fields(&self) -> Option<Fields> {
+        let Self { table, id, text, document } = self;
+        let said = [table, id, text, document].iter().any(|field| field.is_some());
+        let [table, id, text, document] = [table, id, text, document].map(Clone::clone);
+        said.then_some(Fields { table, id, text, document })
+    }
+}
+
+/// A plan, and where both sides lie if the plan cannot say it.
 #[derive(Args, Debug)]
 pub(crate) struct PlanArguments {
     /// The plan's file
@@ -82,6 +129,9 @@ pub(crate) struct PlanArguments {
     /// The store, where its address has a password, which plans do not hold
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
+    /// The source, for the same reason
+    #[arg(long, value_name = "SOURCE", env = "KOKESHI_SOURCE", hide_env_values = true)]
+    pub(crate) source: Option<Address>,
 }
 
 #[derive(Args, Debug)]

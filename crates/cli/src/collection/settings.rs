@@ -5,7 +5,7 @@ use crate::args::{CollectionArguments, DeviceArguments, VectorArguments};
 use crate::failure::hinted;
 use crate::selection::{self, Loader};
 use kokeshi::{Chunking, Input, Model, Options};
-use kokeshi_store::{Collection, Provenance, Storage, Store};
+use kokeshi_store::{Collection, Provenance, Source, Storage, Store};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -166,7 +166,7 @@ pub(crate) fn to_search(
 }
 
 /// The collection that `name` leads to.
-pub(crate) fn known(store: &dyn Store, name: &str) -> anyhow::Result<Collection> {
+pub(crate) fn known(store: &dyn Source, name: &str) -> anyhow::Result<Collection> {
     if let Some(found) = store.collection(name)? {
         return Ok(found);
     }

@@ -6,6 +6,7 @@ mod demo;
 mod durable;
 mod embed;
 mod eval;
+mod foreign;
 mod formats;
 mod index;
 mod migrate;

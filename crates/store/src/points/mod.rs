@@ -76,7 +76,7 @@ struct Page {
 }
 
 /// What an engine can do. Each call is tried once; a table that is not there is empty.
-trait Engine {
+trait Engine: Send {
     /// Its address, without a password.
     fn address(&self) -> String;
 

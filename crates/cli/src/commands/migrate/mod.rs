@@ -14,8 +14,8 @@ use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection::Loader;
 use anyhow::Context;
-use kokeshi_migrate::{Embedder, Ledger, Plan, Side};
-use kokeshi_store::{Address, Store};
+use kokeshi_migrate::{Embedder, Ledger, Plan, Side, Sites};
+use kokeshi_store::{Address, Source, Store};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub(crate) fn run(command: &MigrateCommand, printer: &Printer) -> anyhow::Result
 /// A plan, with what it is about.
 struct Opened {
     plan: Plan,
-    address: Address,
+    sites: Sites,
     store: Box<dyn Store>,
     ledger: PathBuf,
     /// Held as long as this is: one process works on a plan at a time.
@@ -48,10 +48,15 @@ impl Opened {
         let path = &arguments.plan;
         let plan = Plan::read(path)?;
         let lock = lock(path)?;
-        let address = address(&plan, arguments.store.as_ref())?;
-        let store = address.open()?;
-        let ledger = ledger(&address, path);
-        Ok(Self { plan, address, store, ledger, _lock: lock })
+        let sites = sites(&plan, arguments.store.as_ref(), arguments.source.as_ref())?;
+        let store = sites.store()?;
+        let ledger = ledger(&sites, path);
+        Ok(Self { plan, sites, store, ledger, _lock: lock })
+    }
+
+    /// What the old collection is read from. A file of rows is read from its beginning to its end.
+    fn source(&self) -> anyhow::Result<Box<dyn Source>> {
+        Ok(self.sites.source(&self.plan.from.collection)?)
     }
 
     fn book(&self) -> anyhow::Result<Ledger> {
@@ -88,23 +93,29 @@ fn loader(device: &DeviceArguments) -> anyhow::Result<Loader> {
     Loader::new(device)
 }
 
-/// The plan's store: as it is given, or as the plan says.
-fn address(plan: &Plan, given: Option<&Address>) -> anyhow::Result<Address> {
-    if let Some(given) = given {
-        return Ok(given.clone());
-    }
-    if plan.store.contains(":***@") {
-        return Err(hinted(
-            format!("the plan does not hold the password of {}", plan.store),
-            "give the whole address with --store, or in the variable KOKESHI_STORE",
-        ));
-    }
-    Ok(plan.store.as_str().into())
+/// Where both sides of a plan lie: as it is given, or as the plan says.
+fn sites(plan: &Plan, store: Option<&Address>, source: Option<&Address>) -> anyhow::Result<Sites> {
+    let address = |said: &str, given: Option<&Address>, option: &str| match given {
+        Some(given) => Ok(given.clone()),
+        None if said.contains(":***@") => Err(hinted(
+            format!("the plan does not hold the password of {said}"),
+            format!(
+                "give the whole address with --{option}, or in the variable KOKESHI_{}",
+                option.to_uppercase()
+            ),
+        )),
+        None => Ok(said.into()),
+    };
+    Ok(Sites {
+        store: address(&plan.store, store, "store")?,
+        source: (plan.source.as_ref()).map(|said| address(said, source, "source")).transpose()?,
+        fields: plan.fields.clone(),
+    })
 }
 
 /// A SQLite file keeps the ledger itself; beside a server's, it lies next to the plan.
-fn ledger(address: &Address, plan: &Path) -> PathBuf {
-    match address {
+fn ledger(sites: &Sites, plan: &Path) -> PathBuf {
+    match &sites.store {
         Address::File(file) => file.clone(),
         Address::Server(_) => plan.with_extension("ledger"),
     }

@@ -15,8 +15,8 @@ use crate::selection::{self, Loader};
 use kokeshi::Model;
 use kokeshi_analysis::Quality;
 use kokeshi_hub::KNOWN;
-use kokeshi_migrate::{Embedder, Fit, Plan, Preview, Side, Sizes, detect, preview, sample};
-use kokeshi_store::{Collection, Counts, Document, Store};
+use kokeshi_migrate::{Embedder, Fit, Plan, Preview, Side, Sites, Sizes, detect, preview, sample};
+use kokeshi_store::{Address, Collection, Counts, Document, Store};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,24 +30,28 @@ const SHOWN: usize = 5;
 
 pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow::Result<()> {
     let path = target(arguments)?;
-    let place = Place::to_search(arguments.store.as_ref(), None)?;
-    let store = place.open()?;
-    let old = settings::known(&*store, &arguments.from)?;
+    let sites = sites(arguments)?;
+    let (store, source) = (sites.store()?, sites.source(arguments.from())?);
+    let old = settings::known(&*source, arguments.from())?;
     let queries = arguments.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
     let loader = loader(&arguments.device)?;
-    let documents = sample(&*store, &old.name, arguments.sample as usize)?;
+    let documents = sample(&*source, &old.name, arguments.sample as usize)?;
     let fits = detect(&documents, &candidates(arguments, &old, &loader, printer))?;
     refuse_code(arguments, &fits)?;
     let to = new_side(arguments, &old, &*store, &loader)?;
     store_refuses(&*store, &to)?;
+    let from = old_side(&old, fits.first().filter(|fit| fit.fits), &*store, &loader)?;
     let plan = Plan {
         name: to.collection.clone(),
-        store: place.store.to_string(),
-        switch: arguments.from.clone(),
-        kept: format!("{}-before", old.name),
+        store: sites.store.to_string(),
+        source: sites.source.as_ref().map(ToString::to_string),
+        fields: sites.fields.clone(),
+        // Readers who are elsewhere now find the new collection by its own name.
+        switch: sites.source.as_ref().map_or(arguments.from(), |_| &to.collection).to_owned(),
+        kept: format!("{}{}before", old.name, if sites.fields.is_some() { "_" } else { "-" }),
         sample: arguments.sample as usize,
         queries: arguments.queries.as_ref().map(std::path::absolute).transpose()?,
-        from: Side::of(&old.name, &old.provenance),
+        from,
         to,
     };
     let new = embedder(&plan.to, &*store, &loader)?;
@@ -55,7 +59,7 @@ pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow
     let seen = preview(&documents, before.as_ref(), &new, &queries::texts(&queries))?;
     let notes = Notes {
         plan: &plan,
-        counts: store.count(&old.name)?,
+        counts: source.count(&old.name)?,
         fits: &fits,
         seen: &seen,
         queries: &queries,
@@ -103,7 +107,8 @@ fn candidates(
     };
     let cached =
         KNOWN.iter().filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
-    let mut names = vec![old.provenance.model.clone()];
+    let recorded = Some(&old.provenance).filter(|made| !made.is_unknown());
+    let mut names: Vec<String> = recorded.iter().map(|made| made.model.clone()).collect();
     names.extend(arguments.candidate.iter().map(|name| selection::lasting(name)));
     names.extend(cached.map(|known| known.name.to_owned()));
     let mut seen = std::collections::HashSet::new();
@@ -137,6 +142,38 @@ fn refuse_code(arguments: &MigratePlanArguments, fits: &[Fit]) -> anyhow::Result
     ))
 }
 
+/// Where both sides lie.
+fn sites(arguments: &MigratePlanArguments) -> anyhow::Result<Sites> {
+    Ok(Sites {
+        store: Place::to_search(arguments.store.as_ref(), None)?.store,
+        source: match &arguments.source {
+            Some(Address::File(path)) => Some(Address::File(std::path::absolute(path)?)),
+            source => source.clone(),
+        },
+        fields: arguments.fields.fields(),
+    })
+}
+
+/// The side that there is. What is not recorded is what the model that fits was found to have done.
+fn old_side(
+    old: &Collection,
+    fit: Option<&Fit>,
+    store: &dyn Store,
+    loader: &Loader,
+) -> anyhow::Result<Side> {
+    let mut side = Side::of(&old.name, &old.provenance);
+    if let Some(fit) = fit.filter(|_| old.provenance.is_unknown()) {
+        side.model.clone_from(&fit.model);
+        side.revision = settings::model(&fit.model, store, loader)?.1;
+        side.passage_task.clone_from(&fit.task);
+        let [passage, query] = TASKS;
+        let searched = fit.task.as_deref() == Some(passage);
+        side.query_task = if searched { Some(query.to_owned()) } else { fit.task.clone() };
+        side.late_chunking = fit.late;
+    }
+    Ok(side)
+}
+
 fn new_side(
     arguments: &MigratePlanArguments,
     old: &Collection,
@@ -161,6 +198,10 @@ fn new_side(
         ));
     }
     let made = &old.provenance;
+    let storage = match (store.storages().first(), &arguments.source) {
+        (Some(first), Some(_)) => *first,
+        _ => made.storage,
+    };
     Ok(Side {
         collection: arguments.to.clone(),
         model: selection::lasting(name),
@@ -170,7 +211,7 @@ fn new_side(
         dimensions,
         chunking: made.chunking.clone(),
         late_chunking: arguments.late_chunking,
-        storage: arguments.storage.unwrap_or(made.storage).to_string(),
+        storage: arguments.storage.unwrap_or(storage).to_string(),
         shortlist: arguments.shortlist.or(made.codes).map(|codes| codes.to_string()),
     })
 }
@@ -206,8 +247,13 @@ impl Notes<'_> {
     fn text(&self) -> String {
         let (from, to) = (&self.plan.from, &self.plan.to);
         let mut text = format!(
-            "Moves `{}` ({}) to `{}` ({}) in {}.\n",
-            from.collection, from.model, to.collection, to.model, self.plan.store
+            "Moves `{}` ({}){} to `{}` ({}) in {}.\n",
+            from.collection,
+            from.model,
+            self.plan.source.as_ref().map_or_else(String::new, |source| format!(" of {source}")),
+            to.collection,
+            to.model,
+            self.plan.store
         );
         let mut part = |title: &str, body: String| {
             // Writing to a string cannot fail.
@@ -223,6 +269,9 @@ impl Notes<'_> {
     }
 
     fn made(&self) -> String {
+        if self.plan.from.dimensions == 0 {
+            return "  nobody: there are none\n".to_owned();
+        }
         let Some(best) = self.fits.first() else {
             return "  unknown: no model at hand makes vectors of this width\n".to_owned();
         };
@@ -266,7 +315,7 @@ impl Notes<'_> {
     fn storage(&self) -> String {
         let (from, to) = (&self.plan.from, &self.plan.to);
         let mut text = String::new();
-        for side in [from, to] {
+        for side in [from, to].into_iter().filter(|side| side.dimensions > 0) {
             let sizes = Sizes::new(self.counts.chunks, side.dimensions);
             let shown: Vec<String> = sizes
                 .of
@@ -288,7 +337,7 @@ impl Notes<'_> {
                 "  {:.0} % of a chunk's 10 nearest neighbours stay the same\n",
                 100.0 * share
             ),
-            None => "  too few chunks to compare neighbours\n".to_owned(),
+            None => "  too few old vectors to compare neighbours\n".to_owned(),
         };
         text += &rankings(self.queries, self.seen);
         text
@@ -314,8 +363,12 @@ impl Notes<'_> {
         let hidden = self.new.model.config().hidden;
         match to.dimensions {
             all if all == hidden => reason(format!(
-                "{all} dimensions: all that the model has; --dimensions {} keeps the old width",
-                self.plan.from.dimensions
+                "{all} dimensions: all that the model has{}",
+                match self.plan.from.dimensions {
+                    0 => String::new(),
+                    old if old >= hidden => String::new(),
+                    old => format!("; --dimensions {old} keeps the old width"),
+                }
             )),
             cut => reason(format!("{cut} of {hidden} dimensions, as asked")),
         }

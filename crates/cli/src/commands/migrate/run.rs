@@ -21,14 +21,16 @@ pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow:
     let opened = Opened::new(&arguments.plan)?;
     let plan = &opened.plan;
     let embedder = opened.embedder(&plan.to, &loader(&arguments.device)?)?;
-    let total = opened.store.count(&plan.from.collection)?.documents;
+    let source = opened.source()?;
+    let total = source.count(&plan.from.collection)?.documents;
     let start = Instant::now();
     let (mut meter, mut last) = (Meter::new(Some(total as u64), printer), Summary::default());
     let mut told = start;
     let limits = Limits { rate: arguments.rate, prune: arguments.prune, stop: &stop };
     let summary = kokeshi_migrate::run(
         plan,
-        (&opened.address, &opened.ledger),
+        source,
+        (&opened.sites, &opened.ledger),
         &embedder,
         limits,
         &mut |now| {

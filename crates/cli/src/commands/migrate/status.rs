@@ -1,6 +1,6 @@
 //! `kokeshi migrate status`.
 
-use super::{address, ledger};
+use super::{ledger, sites};
 use crate::args::MigrateStatusArguments;
 use crate::collection::place::Place;
 use crate::layout::counted;
@@ -14,7 +14,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     let all = match &arguments.plan {
         Some(path) => {
             let plan = Plan::read(path)?;
-            let file = ledger(&address(&plan, arguments.store.as_ref())?, path);
+            let file = ledger(&sites(&plan, arguments.store.as_ref(), None)?, path);
             let found = if file.exists() { Ledger::open(&file)?.find(&plan.name)? } else { None };
             found.into_iter().collect()
         }

@@ -10,11 +10,15 @@ pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> a
     let mut opened = Opened::new(&arguments.plan)?;
     let plan = &opened.plan;
     if arguments.dry_run {
-        let calls = opened.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept)?;
+        let calls = match plan.switch == plan.to.collection {
+            true => vec![format!("nothing: readers open `{}`", plan.switch)],
+            false => opened.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept)?,
+        };
         return printer.print(&(calls.join("\n") + "\n"));
     }
     let book = opened.book()?;
-    kokeshi_migrate::switch(plan, &mut *opened.store, &book)?;
+    let source = opened.source()?;
+    kokeshi_migrate::switch(plan, &*source, &mut *opened.store, &book)?;
     printer.note(&format!(
         "`{}` is now `{}`; queries need {}, task {}",
         plan.switch,
@@ -56,14 +60,20 @@ pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> any
         false => plan.from.collection.clone(),
     };
     if arguments.dry_run {
-        return printer.print(&format!("drop collection `{old}` of {}\n", opened.address));
+        return printer.print(&match plan.is_apart() {
+            true => "nothing: the old vectors lie elsewhere\n".to_owned(),
+            false => format!("drop collection `{old}` of {}\n", opened.store.name()),
+        });
     }
-    if !arguments.yes {
-        confirm(&format!("Remove `{old}` of {} for good?", opened.address))?;
+    if !arguments.yes && !plan.is_apart() {
+        confirm(&format!("Remove `{old}` of {} for good?", opened.store.name()))?;
     }
     let book = opened.book()?;
-    let removed = kokeshi_migrate::clean(plan, &mut *opened.store, &book)?;
-    printer.note(&format!("removed `{removed}`: there is no way back to {}", plan.from.model));
+    match kokeshi_migrate::clean(plan, &mut *opened.store, &book)? {
+        Some(removed) => printer
+            .note(&format!("removed `{removed}`: there is no way back to {}", plan.from.model)),
+        None => printer.note("done; what the old vectors lie in stays as it is"),
+    }
     Ok(())
 }
 

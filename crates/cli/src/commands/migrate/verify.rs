@@ -23,8 +23,9 @@ pub(super) fn run(
     let queries = plan.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
     let texts = queries::texts(&queries);
     let book = opened.book()?;
-    let report =
-        kokeshi_migrate::verify(plan, &*opened.store, &book, (old.as_ref(), &new), &texts)?;
+    let source = opened.source()?;
+    let sides = (&*source, &*opened.store);
+    let report = kokeshi_migrate::verify(plan, sides, &book, (old.as_ref(), &new), &texts)?;
     if let Some(path) = &arguments.html {
         let mut file = Destination::file(path)?;
         let written = file.writer().write_all(page::html(plan, &report, &queries).as_bytes());

@@ -1,0 +1,286 @@
+//! `kokeshi migrate` of what other programs made: files of rows, and tables that they go on writing.
+
+use crate::index::{notes, said};
+use crate::{Place, Run};
+use kokeshi_store::Address;
+use kokeshi_testkit::fixture;
+use kokeshi_testkit::servers::Server;
+use pgvector::Vector;
+use postgres::{Client, NoTls};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+fn v2() -> String {
+    fixture("v2-tiny/std_wordpiece").display().to_string()
+}
+
+/// Texts, each with what it belongs to.
+fn texts() -> Vec<(String, &'static str)> {
+    let subjects = ["lamps", "ships", "bread", "the sea", "letters", "winter"];
+    let text =
+        |at: usize| format!("Row {at} is about {} and {}.", subjects[at % 6], subjects[at / 6]);
+    (0..30).map(|at| (text(at), if at % 3 == 0 { "first" } else { "second" })).collect()
+}
+
+/// The vectors that a model makes of `texts`.
+fn vectors(place: &Place, model: &str, more: &[&str], texts: &[String]) -> Vec<Vec<f32>> {
+    let lines: Vec<String> = texts.iter().map(|text| json!({ "text": text }).to_string()).collect();
+    place.write("texts.jsonl", lines.join("\n"));
+    let embed = ["embed", "--input", "texts.jsonl", "--format", "json", "--model", model];
+    let embedded = place.run(embed.iter().chain(more));
+    let embedded: Value = serde_json::from_str(embedded.text()).expect("JSON");
+    let vector = |one: &Value| serde_json::from_value(one["embedding"].clone()).expect("a vector");
+    embedded["data"].as_array().expect("vectors").iter().map(vector).collect()
+}
+
+fn step(place: &Place, step: &str, more: &[&str]) -> Run {
+    place.run(["migrate", step, "new.plan.toml"].iter().chain(more))
+}
+
+fn passed(run: &Run) {
+    assert_eq!(run.status, Some(0), "{}{}", run.text(), run.stderr);
+}
+
+#[test]
+fn rows_of_a_file_become_a_collection() {
+    let place = notes();
+    let texts = texts();
+    let alone: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
+    let old = vectors(&place, &v2(), &[], &alone);
+    let rows: Vec<String> = (texts.iter().zip(&old).enumerate())
+        .map(|(at, ((text, document), vector))| {
+            json!({ "id": at, "text": text, "doc_id": document, "vector": vector, "year": at })
+                .to_string()
+        })
+        .collect();
+    place.write("old.jsonl", rows.join("\n"));
+    let plan = |more: &[&str]| {
+        let model = v2();
+        let plan = ["migrate", "plan", "--source", "old.jsonl", "--store", "new.db", "--to", "new"];
+        let made = ["--model", "starter", "--candidate", &model];
+        place.run(plan.iter().chain(&made).chain(more))
+    };
+    let refused = plan(&["--text", "body"]);
+    assert!(
+        refused.failure(1).contains("no text in `body`; it has `id`, `text`"),
+        "{}",
+        refused.stderr
+    );
+    let planned = plan(&[]);
+    passed(&planned);
+    for part in ["each chunk alone: cosine", "so it was this one", "2 documents, 30 chunks"] {
+        assert!(planned.text().contains(part), "{part}: {}", planned.text());
+    }
+    assert!(said(&step(&place, "run", &[])).contains("wrote 2 documents with 30 chunks"));
+    let verified = step(&place, "verify", &[]);
+    passed(&verified);
+    assert!(verified.text().contains("30 of 30 chunks of 2 documents"), "{}", verified.text());
+    assert!(step(&place, "switch", &["--dry-run"]).quiet().contains("nothing: readers open `new`"));
+    passed(&step(&place, "switch", &[]));
+    let search = ["search", "ships", "--store", "new.db", "--collection", "new", "--json"];
+    let found = place.run(search.iter().chain(&["--where", "year=7"])).json();
+    let hit = &found["hits"][0];
+    assert_eq!((&hit["path"], &hit["metadata"]["id"]), (&json!("second"), &json!("7")), "{found}");
+    let refused = step(&place, "rollback", &[]);
+    assert!(refused.failure(1).contains("lie elsewhere"), "{}", refused.stderr);
+    passed(&step(&place, "clean", &[]));
+    assert!(place.path("old.jsonl").exists());
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_verified_is_not_switched_to() {
+    let place = Place::new();
+    let row = |id: usize, text: &str| json!({ "id": id, "text": text }).to_string() + "\n";
+    place.write("old.jsonl", row(1, "One.") + &row(2, "Two."));
+    let plan = ["migrate", "plan", "--source", "old.jsonl", "--store", "new.db", "--to", "new"];
+    let planned = place.run(plan.iter().chain(&["--model", "starter"]));
+    passed(&planned);
+    assert!(planned.text().contains("nobody: there are none"), "{}", planned.text());
+    passed(&step(&place, "run", &[]));
+    passed(&step(&place, "verify", &[]));
+    place.write("old.jsonl", row(1, "One.") + &row(2, "Two, changed."));
+    let refused = step(&place, "switch", &[]);
+    assert!(refused.failure(1).contains("it was verified with"), "{}", refused.stderr);
+    let verified = step(&place, "verify", &[]);
+    assert!(
+        verified.text().contains("1 changed in the old collection since: 2"),
+        "{}",
+        verified.text()
+    );
+    assert!(said(&step(&place, "run", &[])).contains("wrote 1 document"));
+    passed(&step(&place, "verify", &[]));
+    passed(&step(&place, "switch", &[]));
+}
+
+/// A table as an application has it, with vectors of v2.
+fn table(server: &Server, place: &Place) -> Client {
+    let mut client = Client::connect(&server.address(), NoTls).expect("a connection");
+    let sql = "CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA app; \
+               CREATE TABLE app.\"Docs\" (id bigserial PRIMARY KEY, body text, book text NOT NULL, \
+               embedding vector(48)); CREATE INDEX ON app.\"Docs\" (book); \
+               CREATE INDEX ON app.\"Docs\" USING hnsw (embedding vector_l2_ops)";
+    client.batch_execute(sql).expect("a table");
+    let texts = texts();
+    let alone: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
+    let old = vectors(place, &v2(), &[], &alone);
+    for ((text, book), vector) in texts.iter().zip(old) {
+        let sql = "INSERT INTO app.\"Docs\" (body, book, embedding) VALUES ($1, $2, $3)";
+        client.execute(sql, &[text, book, &Vector::from(vector)]).expect("a row");
+    }
+    client
+}
+
+fn plan_of_table(place: &Place, store: &str, more: &[&str]) -> Run {
+    let model = v2();
+    let plan = ["migrate", "plan", "--store", store, "--table", "app.Docs", "--to", "new"];
+    let made = ["--model", "starter", "--candidate", &model];
+    place.run(plan.iter().chain(&made).chain(more))
+}
+
+fn count(client: &mut Client, condition: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM app.\"Docs\" WHERE {condition}");
+    client.query_one(&sql, &[]).expect("a count").get(0)
+}
+
+#[test]
+fn a_column_of_a_table_moves_and_comes_back() {
+    let Some(server) = Server::start("postgres") else { return };
+    let (place, store) = (Place::new(), server.address());
+    let mut client = table(&server, &place);
+    let more = ["--store", store.as_str()];
+    for (wrong, wanted) in [
+        (&["--text", "words"][..], "no column `words`, it has `id`, `body`"),
+        (&["--text", "body", "--id", "book"], "does not tell rows apart"),
+        (&["--text", "body", "--document", "body"], "has no index"),
+        (&["--text", "body", "--from", "vectors"], "there is `embedding`"),
+    ] {
+        let refused = plan_of_table(&place, &store, wrong);
+        assert!(refused.failure(1).contains(wanted), "{}", refused.stderr);
+    }
+    let planned = plan_of_table(&place, &store, &["--text", "body"]);
+    passed(&planned);
+    for part in ["each chunk alone: cosine", "so it was this one", "30 documents, 30 chunks"] {
+        assert!(planned.text().contains(part), "{part}: {}", planned.text());
+    }
+    assert!(said(&step(&place, "run", &more)).contains("wrote 30 documents with 30 chunks"));
+    // What the application does in the meantime: a changed text loses its new vector, one that comes
+    // with a vector keeps that, a new row has none yet, and a row may go.
+    let own = vectors(&place, "starter", &["--task", "retrieval.passage"], &["Theirs.".to_owned()]);
+    client
+        .batch_execute(
+            "UPDATE app.\"Docs\" SET body = 'Changed.' WHERE id = 3; \
+             INSERT INTO app.\"Docs\" (body, book) VALUES ('Added.', 'third'); \
+             DELETE FROM app.\"Docs\" WHERE id = 4; UPDATE app.\"Docs\" SET book = 'x' WHERE id = 6",
+        )
+        .expect("changes");
+    let sql = "UPDATE app.\"Docs\" SET body = 'Theirs.', new = $1 WHERE id = 5";
+    client.execute(sql, &[&Vector::from(own[0].clone())]).expect("a change");
+    assert_eq!(count(&mut client, "new IS NULL"), 2);
+    let refused = step(&place, "verify", &more);
+    assert!(refused.text().contains("FAILED"), "{}", refused.text());
+    assert!(said(&step(&place, "run", &more)).contains("wrote 2 documents with 2 chunks"));
+    let verified = step(&place, "verify", &more);
+    passed(&verified);
+    let indexes =
+        "SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%hnsw (new vector_l2_ops)%'";
+    assert_eq!(client.query_one(indexes, &[]).expect("a count").get::<_, i64>(0), 1);
+    let dry = ["--store", store.as_str(), "--dry-run"];
+    let calls = step(&place, "switch", &dry).quiet().to_owned();
+    for part in [
+        "RENAME COLUMN \"embedding\" TO \"embedding_before\"",
+        "RENAME COLUMN \"new\" TO \"embedding\"",
+    ] {
+        assert!(calls.contains(part), "{part}: {calls}");
+    }
+    switched_under_a_reader(&place, &server, &more);
+    let width = |client: &mut Client| -> i32 {
+        let sql =
+            "SELECT vector_dims(embedding) FROM app.\"Docs\" WHERE embedding IS NOT NULL LIMIT 1";
+        client.query_one(sql, &[]).expect("a width").get(0)
+    };
+    assert_eq!(width(&mut client), 256);
+    // Readers have it: nothing is taken away from them any more.
+    client.batch_execute("UPDATE app.\"Docs\" SET body = 'Later.' WHERE id = 9").expect("a change");
+    assert_eq!(count(&mut client, "embedding IS NULL"), 0);
+    passed(&step(&place, "clean", &["--store", store.as_str(), "--yes"]));
+    let sql = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'app.\"Docs\"'::regclass AND NOT \
+               attisdropped AND attname IN ('embedding_before', 'new')";
+    assert_eq!(client.query_one(sql, &[]).expect("a count").get::<_, i64>(0), 0);
+    let sql = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'kokeshi%'";
+    assert_eq!(client.query_one(sql, &[]).expect("a count").get::<_, i64>(0), 0, "a trigger stays");
+}
+
+/// Switches, rolls back and switches again while somebody reads.
+fn switched_under_a_reader(place: &Place, server: &Server, more: &[&str]) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut client = Client::connect(&server.address(), NoTls).expect("a connection");
+            let mut seen = [0; 2];
+            while !done.load(Ordering::Relaxed) {
+                let sql = "SELECT min(vector_dims(embedding)), max(vector_dims(embedding)) FROM app.\"Docs\"";
+                let row = client.query_one(sql, &[]).expect("no error");
+                let (least, most): (i32, i32) = (row.get(0), row.get(1));
+                assert_eq!(least, most, "vectors of both models at once");
+                seen[usize::from(most == 256)] += 1;
+            }
+            seen
+        });
+        for round in ["switch", "rollback", "run", "verify", "switch"] {
+            let run = step(place, round, more);
+            assert_eq!(run.status, Some(0), "{round}: {}{}", run.text(), run.stderr);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        done.store(true, Ordering::Relaxed);
+        let seen = reader.join().expect("a reader without an error");
+        assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+    });
+}
+
+#[test]
+fn rows_of_one_document_are_embedded_in_one_pass() {
+    let Some(server) = Server::start("postgres") else { return };
+    let (place, store) = (Place::new(), server.address());
+    let mut client = table(&server, &place);
+    let more = ["--store", store.as_str()];
+    let planned = plan_of_table(&place, &store, &["--text", "body", "--document", "book"]);
+    passed(&planned);
+    assert!(planned.text().contains("2 documents, 30 chunks"), "{}", planned.text());
+    passed(&step(&place, "run", &more));
+    passed(&step(&place, "verify", &more));
+    // Another text of the document, and one fewer: the others were made with it.
+    client
+        .batch_execute("UPDATE app.\"Docs\" SET body = 'Changed.' WHERE id = 2")
+        .expect("a change");
+    assert!(said(&step(&place, "run", &more)).contains("wrote 1 document with 20 chunks"));
+    client.batch_execute("DELETE FROM app.\"Docs\" WHERE id = 4").expect("a change");
+    assert_eq!(count(&mut client, "new IS NULL"), 9);
+    assert!(said(&step(&place, "run", &more)).contains("wrote 1 document with 9 chunks"));
+    let verified = step(&place, "verify", &more);
+    passed(&verified);
+    assert!(verified.text().contains("29 of 29 chunks of 2 documents"), "{}", verified.text());
+}
+
+#[test]
+fn a_table_becomes_a_collection_of_a_file() {
+    let Some(server) = Server::start("postgres") else { return };
+    let (place, source) = (Place::new(), server.address());
+    drop(table(&server, &place));
+    let model = v2();
+    let plan = [
+        "migrate", "plan", "--source", &source, "--table", "app.Docs", "--text", "body", "--to",
+        "new",
+    ];
+    let more = ["--store", "new.db", "--model", "starter", "--candidate", &model];
+    let planned = place.run(plan.iter().chain(&more));
+    passed(&planned);
+    assert!(!planned.text().contains("kokeshi-test"), "a password is shown: {}", planned.text());
+    let refused = step(&place, "run", &[]);
+    assert!(refused.failure(1).contains("KOKESHI_SOURCE"), "{}", refused.stderr);
+    for one in ["run", "verify", "switch", "clean"] {
+        passed(&step(&place, one, &["--source", &source]));
+    }
+    let store = Address::File(place.path("new.db")).open().expect("a store");
+    assert_eq!(store.count("new").expect("a count").chunks, 30);
+}
