@@ -163,7 +163,8 @@ fn a_column_of_a_table_moves_and_comes_back() {
     for part in ["each chunk alone: cosine", "so it was this one", "30 documents, 30 chunks"] {
         assert!(planned.text().contains(part), "{part}: {}", planned.text());
     }
-    assert!(said(&step(&place, "run", &more)).contains("wrote 30 documents with 30 chunks"));
+    let run = step(&place, "run", &more);
+    assert!(said(&run).contains("wrote 30 documents with 30 chunks"), "{}", run.stderr);
     // What the application does in the meantime: a changed text loses its new vector, one that comes
     // with a vector keeps that, a new row has none yet, and a row may go.
     let own = vectors(&place, "starter", &["--task", "retrieval.passage"], &["Theirs.".to_owned()]);

@@ -26,12 +26,13 @@ fn listed(
 ) -> Result<Vec<Entry>, Error> {
     let Shape { table, id, text, key, .. } = shape;
     let vector = column.sql();
+    // A bare name after ORDER BY would be that of the result, which is a text.
     let having = if column.ours { format!("HAVING count({vector}) > 0") } else { String::new() };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let sql = format!(
         "SELECT {key}::text, md5(string_agg(md5({text}::text), '' ORDER BY {id})), count(*), \
-         count({vector}), sum(octet_length({text}::text))::bigint FROM {table} \
-         WHERE {text} IS NOT NULL AND {condition} GROUP BY {key} {having} ORDER BY {key} LIMIT {limit}"
+         count({vector}), sum(octet_length({text}::text))::bigint FROM {table} AS old \
+         WHERE {text} IS NOT NULL AND {condition} GROUP BY {key} {having} ORDER BY old.{key} LIMIT {limit}"
     );
     let entry = |row: &Row| {
         let (chunks, vectors): (usize, usize) = (number(row, 2), number(row, 3));
@@ -100,8 +101,8 @@ pub(super) fn documents(
     let vector = column.sql();
     let made = if column.ours { format!("AND {vector} IS NOT NULL") } else { String::new() };
     let sql = format!(
-        "SELECT {key}::text, {id}::text, {text}::text, {vector} FROM {table} WHERE {text} IS NOT NULL \
-         AND {key} = ANY($1::text[]::{key_type}[]) {made} ORDER BY {id}"
+        "SELECT {key}::text, {id}::text, {text}::text, {vector} FROM {table} AS old \
+         WHERE {text} IS NOT NULL AND {key} = ANY($1::text[]::{key_type}[]) {made} ORDER BY old.{id}"
     );
     for row in transaction.query(&sql, &[&paths])? {
         if let Some(document) = found.get_mut(row.get::<_, &str>(0)) {
@@ -220,7 +221,7 @@ pub(super) fn search(
     let sql = format!(
         "SELECT {key}::text, {ordinal}, 1 - ({distance}), {text}::text, {id}::text FROM (SELECT * FROM \
          {table} WHERE {vector} IS NOT NULL AND {text} IS NOT NULL ORDER BY {order} LIMIT {limit}) AS found \
-         ORDER BY {distance}, {id}"
+         ORDER BY {distance}, found.{id}"
     );
     transaction.batch_execute(
         "SET LOCAL hnsw.ef_search = 200; SET LOCAL hnsw.iterative_scan = strict_order",
