@@ -66,6 +66,14 @@ impl Models {
         }
     }
 
+    /// Lets go of the model called `id`, which ends when nobody holds it any more.
+    pub fn forget(&self, id: &str) {
+        let forgotten: Vec<Shelved> =
+            self.lock().loaded.extract_if(.., |shelved| shelved.id == id).collect();
+        // Freeing takes a while, and the shelf is not locked any more.
+        drop(forgotten);
+    }
+
     /// The model called `id`. If it is not in memory, `open` loads it, while callers with the
     /// same `id` wait and callers with another do not. A failed load leaves nothing behind: the
     /// next caller, waiting or later, tries again.

@@ -1,6 +1,7 @@
 //! What all handlers share.
 
 use crate::auth::Keys;
+use crate::bindings::ReadBindings;
 use crate::classifiers::Classifiers;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -35,14 +36,19 @@ pub(crate) struct App {
 
 impl App {
     /// Checks the configuration as far as that goes without a socket.
-    pub(crate) fn new(config: Config, entries: Vec<ModelEntry>, models: Models) -> Result<Self> {
+    pub(crate) fn new(
+        config: Config,
+        entries: Vec<ModelEntry>,
+        read: Option<ReadBindings>,
+        models: Models,
+    ) -> Result<Self> {
         let keys = Keys::new(&config)?;
         if keys.is_empty() && !config.allow_open && !config.address.ip().is_loopback() {
             return Err(Error::Open { address: config.address });
         }
         let metrics: Arc<Metrics> = Arc::default();
         let queue_tokens = config.limits.queue_tokens;
-        let registry = Registry::new(entries, models, queue_tokens, Arc::clone(&metrics))?;
+        let registry = Registry::new(entries, read, models, queue_tokens, Arc::clone(&metrics))?;
         let classifiers = config.classifiers.as_deref().map(Classifiers::open).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (workers, passes) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(1)));
@@ -73,6 +79,7 @@ impl App {
             let running = self.registry.run(entry);
             running.map_err(|source| Error::Model { name: name(), source })?;
         }
+        self.bind_names()?;
         self.check_default_task(all)
     }
 

@@ -156,8 +156,8 @@ impl App {
 
     /// Finds and loads the model and tokenises, on a thread where that harms nobody.
     async fn prepare(self: &Arc<Self>, request: EmbedRequest, caller: &Caller) -> Outcome<Ready> {
-        let entry = self.registry.find(request.model.as_deref())?.entry;
-        if let Some(running) = self.registry.at_hand(entry) {
+        let named = self.registry.find(request.model.as_deref())?;
+        if let Some(running) = self.registry.at_hand(named.entry()) {
             running.check_room(&caller.name)?;
         }
         let (app, caller) = (Arc::clone(self), caller.clone());
@@ -182,12 +182,15 @@ impl App {
     }
 
     fn prepare_now(&self, request: EmbedRequest, caller: &Caller) -> Outcome<Ready> {
+        // A name is looked up once: all of a request goes to the model that it leads to now.
         let named = self.registry.find(request.model.as_deref())?;
-        let running = self.registry.run(named.entry)?;
-        let task = self.task(&running.model, &request.task, named.task, caller);
+        let (running, bound) = (self.registry.run(named.entry())?, named.bound());
+        let default = bound.map_or(self.config.default_task.as_ref(), |to| to.query_task.as_ref());
+        let suffix = named.task.as_deref();
+        let task = task(&running.model, &request.task, (suffix, default), caller);
         let options = Options {
             task: task.clone(),
-            dimensions: request.dimensions,
+            dimensions: request.dimensions.or(bound.map(|to| to.dimensions)),
             normalized: request.normalized,
             truncate: request.truncate,
             ..Options::default()
@@ -195,26 +198,6 @@ impl App {
         let units = self.units(request.texts, request.late_chunking, task.as_deref())?;
         let prepared = running.model.prepare(&units.inputs(&units.parts(), &options))?;
         Ok(Ready { running, prepared, task })
-    }
-
-    /// The task of a request: the body's, the model name's, the path's, the header's, the server's.
-    pub(crate) fn task(
-        &self,
-        model: &Model,
-        body: &Task,
-        suffix: Option<&str>,
-        caller: &Caller,
-    ) -> Option<String> {
-        let has = |task: &str| model.config().tasks.iter().any(|known| known.name == task);
-        let default = self.config.default_task.as_deref().filter(|task| has(task));
-        // Later models call the same task `clustering`.
-        let alias = |task| if task == "clustering" && !has(task) { "separation" } else { task };
-        let (asked, hinted) = match body {
-            Task::Asked(task) => (task.as_deref(), None),
-            Task::Hinted(task) => (None, task.map(alias).filter(|task| has(task))),
-        };
-        let named = asked.or(suffix).or(caller.task.as_deref());
-        named.or(hinted).or(default).map(|task| alias(task).to_owned())
     }
 
     fn units(&self, texts: Texts, late: Option<bool>, task: Option<&str>) -> Outcome<Units> {
@@ -234,6 +217,26 @@ impl App {
             }
         })
     }
+}
+
+/// The task of a request: the body's, the model name's, the path's, the header's, and in the end
+/// `default`: the server's, or that of a collection.
+pub(crate) fn task(
+    model: &Model,
+    body: &Task,
+    (suffix, default): (Option<&str>, Option<&String>),
+    caller: &Caller,
+) -> Option<String> {
+    let has = |task: &str| model.config().tasks.iter().any(|known| known.name == task);
+    let default = default.map(String::as_str).filter(|task| has(task));
+    // Later models call the same task `clustering`.
+    let alias = |task| if task == "clustering" && !has(task) { "separation" } else { task };
+    let (asked, hinted) = match body {
+        Task::Asked(task) => (task.as_deref(), None),
+        Task::Hinted(task) => (None, task.map(alias).filter(|task| has(task))),
+    };
+    let named = asked.or(suffix).or(caller.task.as_deref());
+    named.or(hinted).or(default).map(|task| alias(task).to_owned())
 }
 
 /// Runs `work` on a thread for blocking work, when one of `permits` is free.

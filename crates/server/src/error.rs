@@ -35,6 +35,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Where names lead cannot be found out.
+    #[error("collections cannot be served: {reason}")]
+    Bindings {
+        /// Why.
+        reason: String,
+    },
     /// A task that no served model has.
     #[error("no served model has the default task `{task}`")]
     DefaultTask {

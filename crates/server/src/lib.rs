@@ -7,6 +7,7 @@
 
 mod app;
 mod auth;
+mod bindings;
 mod body;
 mod cl100k;
 mod classifiers;
@@ -27,6 +28,7 @@ mod tls;
 mod traces;
 mod wire;
 
+pub use bindings::{Binding, ReadBindings};
 pub use config::{Config, Limits, Timeouts, TlsFiles};
 pub use error::{Error, Result};
 pub use listen::Server;

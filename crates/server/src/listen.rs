@@ -1,6 +1,7 @@
 //! Sockets: accepting, time limits of connections, and the end.
 
 use crate::app::App;
+use crate::bindings::ReadBindings;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::front::{Front, Peer};
@@ -47,7 +48,8 @@ impl std::fmt::Debug for Tls {
 
 impl Server {
     /// Checks the configuration, loads the models (without `load_all`, the first) and takes the
-    /// address. `models` keeps what it loads within its memory budget.
+    /// address. `models` keeps what it loads within its memory budget. `read` finds names that lead to
+    /// the models of collections.
     ///
     /// # Errors
     ///
@@ -55,11 +57,12 @@ impl Server {
     pub fn bind(
         config: Config,
         entries: Vec<ModelEntry>,
+        read: Option<ReadBindings>,
         models: Models,
         load_all: bool,
     ) -> Result<Self> {
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?.map(Tls);
-        let app = Arc::new(App::new(config, entries, models)?);
+        let app = Arc::new(App::new(config, entries, read, models)?);
         let front = Front::new(Arc::clone(&app), routes::router(&app)?);
         let address = app.config.address;
         let listener =
@@ -81,6 +84,7 @@ impl Server {
     ///
     /// If the system refuses threads or signals.
     pub fn run(self) -> Result<usize> {
+        self.app.follow()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let unanswered = runtime.block_on(self.serve());
         // Somebody may still be tokenising for a client that is gone.

@@ -1,5 +1,6 @@
 //! The served models: from the name that a client uses to a running model.
 
+use crate::bindings::{Binding, Bindings, ReadBindings};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::problem::{Outcome, Problem};
@@ -46,6 +47,7 @@ const OWNERS: [&str; 4] = ["jinaai/", "jina-ai/", "jina_ai/", "kokeshi/"];
 #[derive(Debug)]
 pub(crate) struct Registry {
     entries: Vec<ModelEntry>,
+    bindings: Bindings,
     models: Models,
     queue_tokens: usize,
     metrics: Arc<Metrics>,
@@ -54,16 +56,41 @@ pub(crate) struct Registry {
 }
 
 /// What a client's `model` means.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Named<'a> {
-    pub(crate) entry: &'a ModelEntry,
+    pub(crate) model: Meant<'a>,
     /// The task after the colon.
-    pub(crate) task: Option<&'a str>,
+    pub(crate) task: Option<String>,
+}
+
+/// A model by its own name, or by that of a collection.
+#[derive(Clone, Debug)]
+pub(crate) enum Meant<'a> {
+    Itself(&'a ModelEntry),
+    Bound(Arc<Binding>),
+}
+
+impl Named<'_> {
+    pub(crate) fn entry(&self) -> &ModelEntry {
+        match &self.model {
+            Meant::Itself(entry) => entry,
+            Meant::Bound(binding) => &binding.model,
+        }
+    }
+
+    /// The collection's, if it is named by one.
+    pub(crate) fn bound(&self) -> Option<&Binding> {
+        match &self.model {
+            Meant::Itself(_) => None,
+            Meant::Bound(binding) => Some(binding),
+        }
+    }
 }
 
 impl Registry {
     pub(crate) fn new(
         entries: Vec<ModelEntry>,
+        read: Option<ReadBindings>,
         models: Models,
         queue_tokens: usize,
         metrics: Arc<Metrics>,
@@ -76,7 +103,13 @@ impl Registry {
         if let Some(entry) = twice {
             return Err(Error::DuplicateModel { name: entry.name.clone() });
         }
-        Ok(Self { entries, models, queue_tokens, metrics, running: Mutex::default() })
+        let (bindings, running) = (Bindings::new(read), Mutex::default());
+        Ok(Self { entries, bindings, models, queue_tokens, metrics, running })
+    }
+
+    /// Names that follow collections.
+    pub(crate) fn bindings(&self) -> &Bindings {
+        &self.bindings
     }
 
     pub(crate) fn entries(&self) -> &[ModelEntry] {
@@ -86,15 +119,26 @@ impl Registry {
     /// The model called `name`: with or without an owner, a task (`name:retrieval.query`) or
     /// Ollama's `:latest`. Without a name, the first.
     pub(crate) fn find<'a>(&'a self, name: Option<&'a str>) -> Outcome<Named<'a>> {
-        let Some(asked) = name else { return Ok(Named { entry: &self.entries[0], task: None }) };
+        let Some(asked) = name else {
+            return Ok(Named { model: Meant::Itself(&self.entries[0]), task: None });
+        };
         let bare = OWNERS.iter().find_map(|owner| strip(asked, owner)).unwrap_or(asked);
-        if let Some(entry) = self.entry(asked).or_else(|| self.entry(bare)) {
-            return Ok(Named { entry, task: None });
+        if let Some(model) = self.meant(asked).or_else(|| self.meant(bare)) {
+            return Ok(Named { model, task: None });
         }
         let split = bare.rsplit_once(':');
-        let found = split.and_then(|(name, task)| Some((self.entry(name)?, task)));
-        let Some((entry, task)) = found else { return Err(self.unknown(asked)) };
-        Ok(Named { entry, task: Some(task).filter(|task| *task != "latest") })
+        let found = split.and_then(|(name, task)| Some((self.meant(name)?, task)));
+        let Some((model, task)) = found else { return Err(self.unknown(asked)) };
+        let task = match &model {
+            Meant::Bound(binding) => binding.task(task),
+            Meant::Itself(_) => Some(task.to_owned()).filter(|task| task != "latest"),
+        };
+        Ok(Named { model, task })
+    }
+
+    fn meant(&self, name: &str) -> Option<Meant<'_>> {
+        let entry = self.entry(name).map(Meant::Itself);
+        entry.or_else(|| self.bindings.find(name).map(Meant::Bound))
     }
 
     fn entry(&self, name: &str) -> Option<&ModelEntry> {
@@ -102,7 +146,10 @@ impl Registry {
     }
 
     fn unknown(&self, asked: &str) -> Problem {
-        let names: Vec<_> = self.entries.iter().map(|entry| format!("`{}`", entry.name)).collect();
+        let mut names: Vec<_> =
+            self.entries.iter().map(|entry| format!("`{}`", entry.name)).collect();
+        let bindings = self.bindings.current();
+        names.extend(bindings.iter().map(|binding| format!("`{}`", binding.name)));
         let shown: String = asked.chars().take(100).collect();
         let message = format!("model `{shown}` is not served here; served: {}", names.join(", "));
         let mut problem = Problem::bad_request("INPUT_MODEL_NOT_FOUND", message);
@@ -170,6 +217,19 @@ impl Registry {
         self.shelf().extract_if(.., goes).collect()
     }
 
+    /// Lets go of a model that no name leads to any more, once those who have it are done.
+    pub(crate) fn retire(&self, name: &str) {
+        let bindings = self.bindings.current();
+        let is_served = self.entry(name).is_some();
+        if is_served || bindings.iter().any(|binding| binding.model.name == name) {
+            return;
+        }
+        let retired: Vec<_> = self.shelf().extract_if(.., |running| running.name == name).collect();
+        // Threads of the queue end here, where the shelf is not locked.
+        drop(retired);
+        self.models.forget(name);
+    }
+
     /// The list is whole between any two of its changes, so a panic elsewhere does not spoil it.
     fn shelf(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,7 +254,7 @@ mod tests {
     fn registry(names: &[&str], budget: Option<usize>) -> Registry {
         let entries = names.iter().map(|name| entry(name)).collect();
         let models = Models::new(LoadOptions::default(), budget);
-        Registry::new(entries, models, 1000, Arc::default()).expect("a registry")
+        Registry::new(entries, None, models, 1000, Arc::default()).expect("a registry")
     }
 
     #[test]
@@ -216,7 +276,7 @@ mod tests {
             (Some("a/b:c:separation"), "a/b:c", Some("separation")),
         ] {
             let named = registry.find(asked).expect("a served model");
-            assert_eq!((named.entry.name.as_str(), named.task), (name, task), "{asked:?}");
+            assert_eq!((&*named.entry().name, named.task.as_deref()), (name, task), "{asked:?}");
         }
         for asked in ["", ":", "jinaai/", "jina-embeddings-v2-base-en", "é", "jina-embeddings-v3/x"]
         {
@@ -230,7 +290,7 @@ mod tests {
     fn a_model_that_does_not_fit_takes_the_place_of_an_idle_one_and_not_of_a_held_one() {
         let bytes = Model::starter(&LoadOptions::default()).expect("the starter").len_bytes();
         let registry = registry(&["one", "two"], Some(bytes));
-        let run = |name: &str| registry.run(registry.find(Some(name)).expect("served").entry);
+        let run = |name: &str| registry.run(registry.find(Some(name)).expect("served").entry());
         let one = run("one").expect("it fits");
         assert!(matches!(run("two"), Err(kokeshi::Error::Budget { .. })));
         drop(one);

@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 
 /// The revision of a snapshot in the hub's cache, or a hash of everything that decides vectors.
 /// Hashes of files are remembered in `store` for as long as the files do not change.
-pub(super) fn of(place: &Place, store: &dyn Store) -> anyhow::Result<String> {
+pub(crate) fn of(place: &Place, store: &dyn Store) -> anyhow::Result<String> {
     revision(place, |file| of_file(file, store))
 }
 

@@ -151,18 +151,25 @@ pub(crate) fn to_search(
 ) -> anyhow::Result<Opened> {
     let Collection { name, provenance, .. } = known(store, collection)?;
     let model = Loader::new(device)?.get(&provenance.model)?;
-    let revision = revision::of(&selection::find(&provenance.model)?, store)?;
-    if revision != provenance.revision {
-        return Err(hinted(
-            format!(
-                "the weights of `{}` are now {revision}; collection `{name}` was made with {}",
-                provenance.model, provenance.revision
-            ),
-            "vectors of both cannot be compared: bring the old weights back, or index again into \
-             another collection with --collection NAME",
-        ));
-    }
+    check_revision(&provenance, &revision::of(&selection::find(&provenance.model)?, store)?)?;
     Ok(Opened { name, provenance, model })
+}
+
+/// # Errors
+///
+/// If the weights are not those that made a collection.
+pub(crate) fn check_revision(made: &Provenance, revision: &str) -> anyhow::Result<()> {
+    if revision == made.revision {
+        return Ok(());
+    }
+    Err(hinted(
+        format!(
+            "the weights of `{}` are now {revision}; the collection was made with {}",
+            made.model, made.revision
+        ),
+        "vectors of both cannot be compared: bring the old weights back, or index again into \
+         another collection with --collection NAME",
+    ))
 }
 
 /// The collection that `name` leads to.

@@ -3,6 +3,7 @@
 
 mod access;
 mod classify;
+mod collections;
 mod description;
 mod dialects;
 mod embeddings;

@@ -1,6 +1,7 @@
 //! `/v1/models`.
 
 use crate::app::App;
+use crate::bindings::Binding;
 use crate::problem::{Outcome, Problem};
 use crate::registry::ModelEntry;
 use crate::wire::models::{ModelInfo, ModelList, Pricing};
@@ -17,7 +18,9 @@ use std::sync::Arc;
     responses((status = 200, body = ModelList))
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
-    let data = app.registry.entries().iter().map(|entry| described(&app, entry)).collect();
+    let models = app.registry.entries().iter().map(|entry| described(&app, entry));
+    let bindings = app.registry.bindings().current();
+    let data = models.chain(bindings.iter().map(|binding| of_collection(&app, binding))).collect();
     Json(ModelList { object: "list", data })
 }
 
@@ -39,8 +42,26 @@ pub(crate) async fn one(
 ) -> Outcome<Json<ModelInfo>> {
     let Path(id) = id?;
     let named = app.registry.find(Some(&id));
-    let entry = named.map_err(|problem| Problem::not_found(problem.message))?.entry;
-    Ok(Json(described(&app, entry)))
+    let named = named.map_err(|problem| Problem::not_found(problem.message))?;
+    Ok(Json(match named.bound() {
+        Some(binding) => of_collection(&app, binding),
+        None => described(&app, named.entry()),
+    }))
+}
+
+/// A name that leads to whatever model a collection has now.
+fn of_collection(app: &App, binding: &Binding) -> ModelInfo {
+    let model = described(app, &binding.model);
+    ModelInfo {
+        id: binding.name.clone(),
+        name: binding.name.clone(),
+        description: format!(
+            "collection {}, made with {}; {}",
+            binding.collection, binding.model.name, model.description
+        ),
+        dimensions: Some(binding.dimensions),
+        ..model
+    }
 }
 
 fn described(app: &App, entry: &ModelEntry) -> ModelInfo {

@@ -114,7 +114,8 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Json(body): Json<ShowBody>,
 ) -> Outcome<axum::Json<Shown>> {
-    let entry = app.registry.find(Some(&body.model)).map_err(not_found)?.entry;
+    let named = app.registry.find(Some(&body.model)).map_err(not_found)?;
+    let entry = named.entry();
     let licence = entry.licence.as_ref();
     Ok(axum::Json(Shown {
         license: licence.map(|licence| format!("{}: {}", licence.id, licence.note)),

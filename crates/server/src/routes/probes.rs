@@ -19,7 +19,7 @@ pub(crate) async fn live() -> &'static str {
 /// Every loaded model embeds a text through its queue
 ///
 /// A full queue is ready as long as its work goes on. The answer is `ready`, then a line for each loaded
-/// model with what it runs on.
+/// model with what it runs on, and one for each name that follows a collection.
 #[utoipa::path(
     get,
     path = "/ready",
@@ -44,6 +44,13 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Outcome<String> {
                 return Err(Problem::unavailable(message));
             }
         }
+    }
+    for binding in app.registry.bindings().current() {
+        let (name, model) = (&binding.name, &binding.model.name);
+        answer += &format!("{name}: collection {}, {model}\n", binding.collection);
+    }
+    if let Some(trouble) = app.registry.bindings().trouble() {
+        answer += &format!("collections are not followed: {trouble}\n");
     }
     Ok(answer)
 }

@@ -43,8 +43,8 @@ pub(crate) async fn segment(
 
 fn cut(app: &App, body: &SegmentBody) -> Outcome<SegmentResponse> {
     let text = body.content.as_str();
-    let entry = app.registry.find(body.model.as_deref())?.entry;
-    let model = &app.registry.run(entry)?.model;
+    let named = app.registry.find(body.model.as_deref())?;
+    let model = &app.registry.run(named.entry())?.model;
     let chunks = match &body.chunking {
         Some(how) => {
             let chunking: Chunking = how

@@ -4,7 +4,7 @@ use super::{json, written};
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
-use crate::embed::{EmbedRequest, Task};
+use crate::embed::{self, EmbedRequest, Task};
 use crate::front::Caller;
 use crate::problem::{Outcome, Problem};
 use crate::running::Running;
@@ -115,9 +115,9 @@ fn check_all(
     texts: &[String],
     task: &Task,
 ) -> Outcome<(Arc<Running>, Options)> {
-    let running = app.registry.run(app.registry.find(None)?.entry)?;
+    let running = app.registry.run(app.registry.find(None)?.entry())?;
     running.check_room(&caller.name)?;
-    let task = app.task(&running.model, task, None, caller);
+    let task = embed::task(&running.model, task, (None, app.config.default_task.as_ref()), caller);
     let options = Options { task, ..Options::default() };
     let inputs = texts.iter().map(|text| Input::new(text).options(options.clone()));
     let tokens = running.model.prepare(&inputs.collect::<Vec<_>>())?.tokens();

@@ -4,6 +4,7 @@
 use crate::args::{DeviceArguments, seconds};
 use crate::bytes;
 use clap::{ArgAction, Args, ValueEnum};
+use kokeshi_store::Address;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(crate) struct ServeArguments {
     pub(crate) address: AddressArguments,
     #[command(flatten)]
     pub(crate) models: ModelsArguments,
+    #[command(flatten)]
+    pub(crate) collections: CollectionsArguments,
     #[command(flatten)]
     pub(crate) access: AccessArguments,
     #[command(flatten)]
@@ -75,6 +78,23 @@ pub(crate) struct ModelsArguments {
     /// Folder for the classifiers that `/v1/train` makes; without it, training is off
     #[arg(long, value_name = "FOLDER", env = "KOKESHI_CLASSIFIERS")]
     pub(crate) classifiers: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Collections")]
+pub(crate) struct CollectionsArguments {
+    /// A collection, or an alias, whose model answers to its name, or to NAME, and goes on doing so after
+    /// `kokeshi migrate switch`; may be given several times
+    #[arg(
+        long = "collection",
+        value_name = "[NAME=]COLLECTION",
+        value_delimiter = ',',
+        env = "KOKESHI_COLLECTION"
+    )]
+    pub(crate) collections: Vec<String>,
+    /// The store of collections. Without it: `.kokeshi/index.db` in this folder or in one above
+    #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
+    pub(crate) store: Option<Address>,
 }
 
 #[derive(Args, Debug)]

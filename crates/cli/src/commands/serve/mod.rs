@@ -1,6 +1,7 @@
 //! `kokeshi serve`: models behind the APIs of the hosted service, OpenAI, TEI, Ollama and Cohere.
 
 mod arguments;
+mod collections;
 mod file;
 
 pub(crate) use arguments::ServeArguments;
@@ -16,8 +17,11 @@ use std::process::ExitCode;
 pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let merged = arguments.config.as_deref().map(file::merged).transpose()?;
     let arguments = merged.as_ref().unwrap_or(arguments);
-    let entries = arguments.models.models.iter().map(|model| entry(model));
-    let entries: Vec<ModelEntry> = entries.collect::<anyhow::Result<_>>()?;
+    let served = arguments.models.models.iter().map(|model| entry(model));
+    let (entries, places): (Vec<ModelEntry>, Vec<String>) =
+        served.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
+    let names = entries.iter().map(|entry| entry.name.clone()).zip(places);
+    let read = collections::reader(&arguments.collections, names.collect())?;
     for entry in &entries {
         printer.note(&described(entry));
     }
@@ -28,7 +32,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     // With a budget, models take turns in memory, and loading all would be waste.
     let load_all = arguments.check || arguments.device.memory_budget.is_none();
     raise_open_files();
-    let server = Server::bind(config(arguments), entries, models, load_all)?;
+    let server = Server::bind(config(arguments), entries, read, models, load_all)?;
     if arguments.check {
         printer.note("the configuration is good");
         return Ok(ExitCode::SUCCESS);
@@ -52,8 +56,8 @@ fn raise_open_files() {
     }
 }
 
-/// A model as `--model` names it: `[NAME=]MODEL`.
-fn entry(text: &str) -> anyhow::Result<ModelEntry> {
+/// A model as `--model` names it, `[NAME=]MODEL`, and where it lies.
+fn entry(text: &str) -> anyhow::Result<(ModelEntry, String)> {
     let (name, model) = match text.split_once('=') {
         Some((name, model)) => (Some(name), model),
         None => (None, text),
@@ -66,7 +70,9 @@ fn entry(text: &str) -> anyhow::Result<ModelEntry> {
     let licence = known
         .map(|known| Licence { id: known.licence.to_owned(), note: known.licence_note.to_owned() });
     let repo = known.and_then(|known| known.repo).map(str::to_owned);
-    Ok(ModelEntry { name, repo, licence, open: Box::new(move |options| place.open(options)) })
+    let at = place.to_string();
+    let open = Box::new(move |options: &LoadOptions| place.open(options));
+    Ok((ModelEntry { name, repo, licence, open }, at))
 }
 
 fn described(entry: &ModelEntry) -> String {

@@ -1,0 +1,148 @@
+//! Names that follow a collection from one model to another.
+
+use crate::{PROGRAM, Server};
+use kokeshi_testkit::fixture;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Names follow within this.
+const SOON: Duration = Duration::from_secs(1);
+
+fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(folder).env_clear().env("HF_HUB_OFFLINE", "1");
+    command.env("HF_HUB_CACHE", folder.join("hub")).env("KOKESHI_PRECISION", "f32");
+    command.output().expect("a running program")
+}
+
+#[track_caller]
+fn done(folder: &Path, arguments: &[&str]) {
+    let output = kokeshi(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A folder with texts in a collection that a v2 model made, with the alias `live`.
+fn indexed() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("notes")).expect("a folder");
+    for (name, text) in [("a.md", "The lamp is too dark."), ("b.md", "The ship left at noon.")] {
+        std::fs::write(folder.path().join("notes").join(name), text).expect("a file");
+    }
+    let model = fixture("v2-tiny/std_wordpiece").display().to_string();
+    done(folder.path(), &["index", "notes", "--store", "index.db", "--model", &model]);
+    let store = folder.path().join("index.db").display().to_string();
+    (folder, store)
+}
+
+/// The model and the width that a name leads to.
+#[track_caller]
+fn asked(server: &Server, model: &str) -> (String, usize) {
+    let answer = server.post("/v1/embeddings", &json!({ "model": model, "input": "a lamp" }));
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let width = body["data"][0]["embedding"].as_array().expect("a vector").len();
+    (body["model"].as_str().expect("a name").to_owned(), width)
+}
+
+/// Asks without end until a name leads to `model`: every answer is whole, of one model or the other.
+#[track_caller]
+fn follows(server: &Server, name: &str, before: (&str, usize), after: (&str, usize)) {
+    let begun = Instant::now();
+    loop {
+        let found = asked(server, name);
+        let found = (found.0.as_str(), found.1);
+        if found == after {
+            return;
+        }
+        assert_eq!(found, before);
+        assert!(begun.elapsed() < SOON, "{name} still leads to {found:?}");
+    }
+}
+
+#[test]
+fn names_follow_a_switch_and_its_rollback() {
+    let (folder, store) = indexed();
+    let (folder, old, new) = (folder.path(), ("std_wordpiece", 48), ("starter", 256));
+    let server = Server::start(&[
+        "--store", &store, "--collection", "default", "--collection", "jina-embeddings-v2-base-en=default",
+    ]);
+    let asked_as = |name: &str| asked(&server, name);
+    assert_eq!(asked_as("jina-embeddings-v2-base-en"), ("std_wordpiece".to_owned(), 48));
+    assert_eq!(asked_as("starter"), ("starter".to_owned(), 256));
+    let list: Value = serde_json::from_slice(&server.get("/v1/models").body).expect("JSON");
+    let listed: Vec<(&str, u64)> = (list["data"].as_array().expect("models").iter())
+        .map(|model| (model["id"].as_str().expect("a name"), model["dimensions"].as_u64().expect("a width")))
+        .collect();
+    assert_eq!(listed, [("starter", 256), ("default", 48), ("jina-embeddings-v2-base-en", 48)]);
+    let plan = ["migrate", "plan", "--store", "index.db", "--to", "new", "--model", "starter"];
+    done(folder, &plan);
+    for step in ["run", "verify", "switch"] {
+        done(folder, &["migrate", step, "new.plan.toml"]);
+    }
+    follows(&server, "jina-embeddings-v2-base-en", old, new);
+    follows(&server, "default", old, new);
+    // The tasks are those of the collection, unless a request says another.
+    let vector = |body: Value| {
+        let answer: Value =
+            serde_json::from_slice(&server.post("/v1/embeddings", &body).body).expect("JSON");
+        answer["data"][0]["embedding"].clone()
+    };
+    let named = |model: &str, task: Option<&str>| {
+        vector(json!({ "model": model, "input": "a lamp", "task": task }))
+    };
+    let (query, passage) = (Some("retrieval.query"), Some("retrieval.passage"));
+    assert_eq!(named("default", None), named("starter", query));
+    assert_eq!(named("default:query", None), named("starter", query));
+    assert_eq!(named("default:passage", None), named("starter", passage));
+    assert_eq!(named("default", passage), named("starter", passage));
+    assert_ne!(named("starter", query), named("starter", passage));
+    let ready = server.get("/ready");
+    let ready = String::from_utf8_lossy(&ready.body);
+    assert!(ready.contains("default: collection new, starter"), "{ready}");
+    assert!(!ready.contains("std_wordpiece"), "the old model is not let go: {ready}");
+    done(folder, &["migrate", "rollback", "new.plan.toml"]);
+    follows(&server, "default", new, old);
+}
+
+#[test]
+fn what_cannot_be_followed_stays_and_is_told() {
+    let (folder, store) = indexed();
+    let server = Server::start(&["--store", &store, "--collection", "default"]);
+    let away = folder.path().join("away.db");
+    std::fs::rename(&store, &away).expect("renamed");
+    done(folder.path(), &["forget", "--store", "away.db", "--all"]);
+    let begun = Instant::now();
+    loop {
+        assert_eq!(asked(&server, "default"), ("std_wordpiece".to_owned(), 48));
+        let ready = server.get("/ready");
+        assert_eq!(ready.status, 200);
+        if String::from_utf8_lossy(&ready.body).contains("collections are not followed: there is no") {
+            break;
+        }
+        assert!(begun.elapsed() < 5 * SOON, "{}", String::from_utf8_lossy(&ready.body));
+        sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn collections_that_cannot_be_served_are_an_error_at_the_start() {
+    let (folder, _store) = indexed();
+    for (arguments, wanted) in [
+        (&["--collection", "nothing"][..], "there is no collection `nothing`"),
+        (&["--collection", "starter=default"], "the model `starter` is named twice"),
+        (&["--collection", "default", "--store", "none.db"], "there is no index at"),
+    ] {
+        let serve = ["serve", "--port", "0", "--check", "--store", "index.db"];
+        // The last of two is what counts.
+        let serve: Vec<&str> = match arguments.contains(&"--store") {
+            true => serve[..4].iter().chain(arguments).copied().collect(),
+            false => serve.iter().chain(arguments).copied().collect(),
+        };
+        let output = kokeshi(folder.path(), &serve);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(wanted), "{error}");
+    }
+}
