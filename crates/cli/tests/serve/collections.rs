@@ -1,6 +1,6 @@
 //! Names that follow a collection from one model to another.
 
-use crate::{PROGRAM, Server};
+use crate::Server;
 use kokeshi_testkit::fixture;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(1);
 
 fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kokeshi"));
     command.args(arguments).current_dir(folder).env_clear().env("HF_HUB_OFFLINE", "1");
     command.env("HF_HUB_CACHE", folder.join("hub")).env("KOKESHI_PRECISION", "f32");
     command.output().expect("a running program")
@@ -67,14 +67,21 @@ fn names_follow_a_switch_and_its_rollback() {
     let (folder, store) = indexed();
     let (folder, old, new) = (folder.path(), ("std_wordpiece", 48), ("starter", 256));
     let server = Server::start(&[
-        "--store", &store, "--collection", "default", "--collection", "jina-embeddings-v2-base-en=default",
+        "--store",
+        &store,
+        "--collection",
+        "default",
+        "--collection",
+        "jina-embeddings-v2-base-en=default",
     ]);
     let asked_as = |name: &str| asked(&server, name);
     assert_eq!(asked_as("jina-embeddings-v2-base-en"), ("std_wordpiece".to_owned(), 48));
     assert_eq!(asked_as("starter"), ("starter".to_owned(), 256));
     let list: Value = serde_json::from_slice(&server.get("/v1/models").body).expect("JSON");
     let listed: Vec<(&str, u64)> = (list["data"].as_array().expect("models").iter())
-        .map(|model| (model["id"].as_str().expect("a name"), model["dimensions"].as_u64().expect("a width")))
+        .map(|model| {
+            (model["id"].as_str().expect("a name"), model["dimensions"].as_u64().expect("a width"))
+        })
         .collect();
     assert_eq!(listed, [("starter", 256), ("default", 48), ("jina-embeddings-v2-base-en", 48)]);
     let plan = ["migrate", "plan", "--store", "index.db", "--to", "new", "--model", "starter"];
@@ -119,7 +126,9 @@ fn what_cannot_be_followed_stays_and_is_told() {
         assert_eq!(asked(&server, "default"), ("std_wordpiece".to_owned(), 48));
         let ready = server.get("/ready");
         assert_eq!(ready.status, 200);
-        if String::from_utf8_lossy(&ready.body).contains("collections are not followed: there is no") {
+        if String::from_utf8_lossy(&ready.body)
+            .contains("collections are not followed: there is no")
+        {
             break;
         }
         assert!(begun.elapsed() < 5 * SOON, "{}", String::from_utf8_lossy(&ready.body));

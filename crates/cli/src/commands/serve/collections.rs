@@ -39,7 +39,7 @@ struct Reader {
     address: Address,
     /// Names, and the collections or aliases that they lead to.
     wanted: Vec<(String, String)>,
-    /// Stays open between two looks.
+    /// A server's stays open between two looks.
     store: Option<Box<dyn Store>>,
     /// Names of models, and where these lie.
     names: Vec<(String, String)>,
@@ -62,8 +62,9 @@ impl Reader {
             Ok(Binding { name, collection, model, passage_task, query_task, dimensions })
         });
         let bindings = bindings.collect::<anyhow::Result<_>>()?;
-        // After a failure, the store is opened again.
-        self.store = Some(store);
+        // A file may be replaced by another one, and is opened again each time; so is a server after
+        // a failure.
+        self.store = Some(store).filter(|_| matches!(self.address, Address::Server(_)));
         Ok(bindings)
     }
 
