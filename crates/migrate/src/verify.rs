@@ -293,11 +293,12 @@ fn embedded_again(
 /// Whether two vectors are equal, or differ by no more than what an engine of points does to them: it
 /// scales them to unit length once more, and rounds again.
 fn rounds_again(plan: &Plan, storage: Storage, a: &[f32], b: &[f32]) -> bool {
-    let off = match storage {
-        Storage::F32 => 4.0 * f32::EPSILON,
-        _ => 1.0 / 1024.0,
+    // Halves below 2⁻¹⁴ lie 2⁻²⁴ apart, however small they are.
+    let (off, least) = match storage {
+        Storage::F32 => (4.0 * f32::EPSILON, 0.0),
+        _ => (1.0 / 1024.0, 2.0_f32.powi(-24)),
     };
-    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= off * a.abs().max(b.abs());
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= (off * a.abs().max(b.abs())).max(least);
     a == b || (plan.store_scales_again() && a.len() == b.len() && a.iter().zip(b).all(near))
 }
 

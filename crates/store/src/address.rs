@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::fields::Fields;
-use crate::files::{self, Rows};
-use crate::points::{Chroma, Qdrant};
+use crate::points::{self, Chroma, Qdrant};
 use crate::postgres::{Postgres, Table};
 use crate::record::{Source, Store};
+use crate::rows::{self, Rows};
 use crate::sqlite::Sqlite;
 use std::ffi::OsString;
 use std::fmt;
@@ -87,8 +87,8 @@ impl Address {
 }
 
 impl Address {
-    /// Opens what another program keeps where `fields` says, with its vectors in `collection`: a table
-    /// of PostgreSQL, or a collection of an engine of points. New vectors come beside the old ones.
+    /// Opens a table of PostgreSQL that another program keeps where `fields` says. New vectors come
+    /// beside the old ones.
     ///
     /// # Errors
     ///
@@ -105,11 +105,12 @@ impl Address {
 
     /// Whether this is a file of rows, by its name: JSONL or Parquet.
     pub fn is_rows(&self) -> bool {
-        matches!(self, Self::File(path) if files::is_rows(path))
+        matches!(self, Self::File(path) if rows::is_rows(path))
     }
 
-    /// Opens what is only read: a store, what another program keeps there if `fields` says where, or
-    /// a JSONL or Parquet file with its vectors in the field `collection`.
+    /// Opens what is only read: a store; what another program keeps there if `fields` says how, in a
+    /// table or in the collection `collection` of Qdrant or Chroma; or a JSONL or Parquet file with its
+    /// vectors in the field `collection`.
     ///
     /// # Errors
     ///
@@ -120,9 +121,12 @@ impl Address {
         collection: &str,
     ) -> Result<Box<dyn Source>> {
         match (self, fields) {
-            (Self::File(path), _) if files::is_rows(path) => {
+            (Self::File(path), _) if rows::is_rows(path) => {
                 let fields = fields.cloned().unwrap_or_default();
                 Ok(Box::new(Rows::read(path, &fields, collection)?))
+            }
+            (Self::Server(url), Some(fields)) if fields.table.is_none() => {
+                Ok(Box::new(points::foreign(url, fields, collection)?))
             }
             (_, Some(fields)) => Ok(self.open_foreign(fields)?),
             (_, None) => Ok(self.open()?),
@@ -135,9 +139,9 @@ impl Url {
         let parts = self.parts()?;
         match parts.engine.as_str() {
             "postgres" | "postgresql" => Ok(Box::new(Table::open(self, fields)?)),
-            other => {
-                Err(self.refused(&format!("what other programs keep in `{other}` cannot be read")))
-            }
+            other => Err(self.refused(&format!(
+                "what other programs keep in `{other}` can be read as a source, not changed"
+            ))),
         }
     }
 

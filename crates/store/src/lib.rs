@@ -10,7 +10,6 @@
 mod address;
 mod error;
 mod fields;
-mod files;
 mod filter;
 mod fusion;
 mod points;
@@ -18,6 +17,7 @@ mod postgres;
 mod provenance;
 mod record;
 mod retry;
+mod rows;
 mod sqlite;
 mod storage;
 mod terms;

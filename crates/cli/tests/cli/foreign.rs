@@ -263,6 +263,83 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
     assert!(verified.text().contains("29 of 29 chunks of 2 documents"), "{}", verified.text());
 }
 
+/// A JSON request of what an engine of points offers to everybody.
+fn send(url: &str, method: &str, body: &Value) -> Value {
+    let request = ureq::http::Request::builder().method(method).uri(url);
+    let request = request.header("content-type", "application/json").body(body.to_string());
+    let mut answer = ureq::run(request.expect("a request")).expect("an answer");
+    serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON")
+}
+
+/// What another program keeps in an engine of points becomes a collection of ours in the same server.
+fn points_become_a_collection(server: &Server, place: &Place, text: &str) {
+    let (model, store) = (v2(), server.address());
+    let plan = |from: &str, text: &str| {
+        let plan = ["migrate", "plan", "--source", &store, "--from", from, "--text", text];
+        let more = ["--document", "book", "--store", &store, "--to", "new"];
+        let made = ["--model", "starter", "--candidate", &model];
+        place.run(plan.iter().chain(&more).chain(&made))
+    };
+    let refused = plan("nothing", text);
+    assert!(refused.failure(1).contains("there is `theirs`"), "{}", refused.stderr);
+    let refused = plan("theirs", "words");
+    assert!(refused.failure(1).contains("has no text in `words`; it has "), "{}", refused.stderr);
+    let planned = plan("theirs", text);
+    passed(&planned);
+    for part in ["each chunk alone: cosine", "so it was this one", "2 documents, 30 chunks"] {
+        assert!(planned.text().contains(part), "{part}: {}", planned.text());
+    }
+    for one in ["run", "verify", "switch", "clean"] {
+        passed(&step(place, one, &[]));
+    }
+    let search = ["search", "ships", "--store", &store, "--collection", "new", "--json"];
+    let found = place.run(search.iter().chain(&["--where", "number=7"])).json();
+    assert_eq!(found["hits"][0]["path"], "second", "{found}");
+}
+
+#[test]
+fn points_of_chroma_become_a_collection() {
+    let Some(server) = Server::start("chroma") else { return };
+    let place = Place::new();
+    let base = format!(
+        "http://127.0.0.1:{}/api/v2/tenants/default_tenant/databases/default_database/collections",
+        server.port()
+    );
+    let id = send(&base, "POST", &json!({ "name": "theirs" }))["id"].clone();
+    let (texts, id) = (texts(), id.as_str().expect("an id").to_owned());
+    let alone: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
+    let metadata = texts.iter().enumerate();
+    let body = json!({
+        "ids": (0..texts.len()).map(|at| format!("id-{at}")).collect::<Vec<_>>(),
+        "documents": alone,
+        "embeddings": vectors(&place, &v2(), &[], &alone),
+        "metadatas": metadata.map(|(at, (_, book))| json!({ "book": book, "number": at })).collect::<Vec<_>>(),
+    });
+    send(&format!("{base}/{id}/add"), "POST", &body);
+    points_become_a_collection(&server, &place, "document");
+}
+
+#[test]
+fn points_of_qdrant_become_a_collection() {
+    let Some(server) = Server::start("qdrant") else { return };
+    let place = Place::new();
+    let base = format!("http://127.0.0.1:{}/collections/theirs", server.port());
+    send(&base, "PUT", &json!({ "vectors": { "size": 48, "distance": "Cosine" } }));
+    let texts = texts();
+    let alone: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
+    let points: Vec<Value> = (texts.iter().zip(vectors(&place, &v2(), &[], &alone)).enumerate())
+        .map(|(at, ((text, book), vector))| {
+            json!({
+                "id": at,
+                "vector": vector,
+                "payload": { "body": text, "book": book, "number": at },
+            })
+        })
+        .collect();
+    send(&format!("{base}/points?wait=true"), "PUT", &json!({ "points": points }));
+    points_become_a_collection(&server, &place, "body");
+}
+
 #[test]
 fn a_table_becomes_a_collection_of_a_file() {
     let Some(server) = Server::start("postgres") else { return };

@@ -35,6 +35,10 @@ impl Chroma {
     ///
     /// If the address is malformed, or the server does not answer.
     pub(crate) fn open(url: &Url) -> Result<Points> {
+        Ok(Points::new(Self::connect(url)?))
+    }
+
+    pub(super) fn connect(url: &Url) -> Result<Self> {
         let parts = url.parts()?;
         let login = parts.password.map(|token| ("x-chroma-token", token));
         let http = Http::new(url, PORT, login)?;
@@ -47,7 +51,14 @@ impl Chroma {
             None => ("default_tenant".to_owned(), parts.path),
         };
         let path = format!("/api/v2/tenants/{tenant}/databases/{database}/collections");
-        Ok(Points::new(Self { http, path, ids: RefCell::default() }))
+        Ok(Self { http, path, ids: RefCell::default() })
+    }
+
+    /// Up to [`BATCH`] points of a collection of another program after the first `offset`, in columns.
+    pub(super) fn raw(&self, table: &str, offset: usize) -> Result<Value, Fault> {
+        let include = ["documents", "metadatas", "embeddings"];
+        let body = json!({ "limit": BATCH, "offset": offset, "include": include });
+        Ok(self.ask(table, &Method::POST, "get", Some(&body))?.unwrap_or_default())
     }
 
     /// Chroma's id of a table.

@@ -6,6 +6,7 @@
 //! again, to the same ids.
 
 mod chroma;
+mod foreign;
 mod http;
 mod names;
 mod qdrant;
@@ -13,6 +14,7 @@ mod row;
 mod search;
 
 pub(crate) use chroma::Chroma;
+pub(crate) use foreign::foreign;
 pub(crate) use qdrant::Qdrant;
 
 use crate::error::{Error, Result};

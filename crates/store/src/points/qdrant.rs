@@ -28,10 +28,32 @@ impl Qdrant {
     ///
     /// If the address is malformed, or the server does not answer, or refuses the key.
     pub(crate) fn open(url: &Url) -> Result<Points> {
+        Ok(Points::new(Self::connect(url)?))
+    }
+
+    pub(super) fn connect(url: &Url) -> Result<Self> {
         let key = url.parts()?.password.map(|key| ("api-key", key));
         let http = Http::new(url, PORT, key)?;
         http.greet("/collections")?;
-        Ok(Points::new(Self { http }))
+        Ok(Self { http })
+    }
+
+    /// Points of a collection of another program, as they are, and where the next ones begin.
+    pub(super) fn raw(
+        &self,
+        table: &str,
+        after: Option<&Value>,
+    ) -> Result<(Vec<Value>, Option<Value>), Fault> {
+        let mut body = json!({ "limit": BATCH, "with_payload": true, "with_vector": true });
+        if let Some(after) = after {
+            body["offset"] = after.clone();
+        }
+        let mut answer = self.ask(table, "scroll", &body)?;
+        let next = Some(answer["next_page_offset"].take()).filter(|next| !next.is_null());
+        match answer["points"].take() {
+            Value::Array(points) => Ok((points, next)),
+            _ => Ok((Vec::new(), None)),
+        }
     }
 
     /// Asks a table for something; `Null` if there is no such table.

@@ -1,7 +1,9 @@
-//! Files of rows with texts, and perhaps vectors, of other programs: JSONL and Parquet. They are only read.
+//! Rows with texts, and perhaps vectors, that other programs made, and that are only read: JSONL and
+//! Parquet files, and collections of engines of points (`points/foreign.rs`).
 //!
-//! A file has no index, and rows of one document need not stand together. So a file is read once, into
-//! a temporary database that lies on disk, however large it is, and is gone with the process.
+//! Neither has an order by what tells documents apart, and rows of one document need not stand together.
+//! So rows are read once, into a temporary database that lies on disk, however large it is, and is gone
+//! with the process.
 
 mod jsonl;
 mod parquet;
@@ -34,17 +36,17 @@ CREATE TABLE rows (
 ";
 const INDEX: &str = "CREATE INDEX by_path ON rows (path, number)";
 
-/// A row of a file.
-struct Row {
+/// A row.
+pub(crate) struct Row {
     /// Its number, from 1.
-    number: usize,
-    id: String,
+    pub(crate) number: usize,
+    pub(crate) id: String,
     /// What it belongs to.
-    document: Option<String>,
-    text: String,
+    pub(crate) document: Option<String>,
+    pub(crate) text: String,
     /// All its other fields.
-    metadata: Map<String, Value>,
-    vector: Option<Vec<f32>>,
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) vector: Option<Vec<f32>>,
 }
 
 /// What rows are read by.
@@ -55,10 +57,11 @@ struct Names<'a> {
     vector: &'a str,
 }
 
-/// A file of rows.
+/// All rows of a file or a collection.
 pub(crate) struct Rows {
+    /// Where they are from.
     path: PathBuf,
-    /// Its one collection: the name of its field of vectors.
+    /// What the one collection is called: for a file, its field of vectors.
     vector: String,
     /// Numbers of a vector; 0 if rows have none.
     dimensions: usize,
@@ -86,16 +89,31 @@ impl Rows {
             document: fields.document.as_deref().unwrap_or(DOCUMENT),
             vector,
         };
+        let is_parquet =
+            path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
+        Self::filled(path, vector, |each| match is_parquet {
+            true => parquet::read(path, &names, each),
+            false => jsonl::read(path, &names, each),
+        })
+    }
+
+    /// The rows that `fill` gives to the function that it is given, as the collection `vector` of what
+    /// people know as `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], and those of `fill`.
+    pub(crate) fn filled(
+        path: &Path,
+        vector: &str,
+        fill: impl FnOnce(&mut dyn FnMut(Row) -> Result<()>) -> Result<()>,
+    ) -> Result<Self> {
         let fail = temporary(path);
         let mut rows = Connection::open("").map_err(fail)?;
         rows.execute_batch(TABLE).map_err(fail)?;
         let mut filling = Filling { path, dimensions: None };
         let transaction = rows.transaction().map_err(fail)?;
-        let mut each = |row| filling.add(&transaction, row);
-        match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet")) {
-            true => parquet::read(path, &names, &mut each)?,
-            false => jsonl::read(path, &names, &mut each)?,
-        }
+        fill(&mut |row| filling.add(&transaction, row))?;
         transaction.execute_batch(INDEX).map_err(fail)?;
         transaction.commit().map_err(fail)?;
         let dimensions = filling.dimensions.flatten().unwrap_or(0);
