@@ -18,7 +18,8 @@
 #![expect(unsafe_code, reason = "sqlite-vec is registered by its C entry point")]
 
 use kokeshi_store::{
-    Chunk, Codes, Document, Filter, Hit, Place, Provenance, Query, Sqlite, Storage, Store,
+    Chunk, Codes, Document, Filter, Hit, Place, Provenance, Query, Source as _, Sqlite, Storage,
+    Store,
 };
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value, json};
