@@ -8,8 +8,9 @@ use kokeshi_testkit::servers::Server;
 use pgvector::Vector;
 use postgres::{Client, NoTls};
 use serde_json::{Value, json};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn v2() -> String {
     fixture("v2-tiny/std_wordpiece").display().to_string()
@@ -261,6 +262,60 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
     let verified = step(&place, "verify", &more);
     passed(&verified);
     assert!(verified.text().contains("29 of 29 chunks of 2 documents"), "{}", verified.text());
+}
+
+#[test]
+fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
+    const ROUNDS: u64 = 10;
+    let Some(mut server) = Server::start("postgres") else { return };
+    let (place, store) = (Place::new(), server.address());
+    let mut client = table(&server, &place);
+    let more = "INSERT INTO app.\"Docs\" (body, book) SELECT 'Text number ' || n || ' of many, which is a \
+                little longer than the others.', 'third' FROM generate_series(1, 2000) AS n";
+    client.batch_execute(more).expect("rows");
+    passed(&plan_of_table(&place, &store, &["--text", "body"]));
+    let run = ["migrate", "run", "new.plan.toml", "--threads", "1", "--store", &store];
+    let start = || place.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a run");
+    let begun = Instant::now();
+    assert!(start().wait().expect("an end").success());
+    let whole = begun.elapsed().as_millis() as u64;
+    let vectors = |server: &Server| -> Vec<(i64, Vec<f32>)> {
+        let mut client = connected(server);
+        let rows = client.query("SELECT id, new FROM app.\"Docs\" ORDER BY id", &[]).expect("rows");
+        rows.iter().map(|row| (row.get(0), row.get::<_, Vector>(1).to_vec())).collect()
+    };
+    let undisturbed = vectors(&server);
+    assert_eq!(undisturbed.len(), 2030);
+    for round in 0..ROUNDS {
+        let sql = format!("UPDATE app.\"Docs\" SET new = NULL WHERE id % 3 <> {}", round % 3);
+        connected(&server).batch_execute(&sql).expect("vectors are taken away");
+        let mut child = start();
+        // Spread over the whole run, in no order.
+        std::thread::sleep(Duration::from_millis(round * 7 % ROUNDS * whole / ROUNDS));
+        match round % 5 {
+            2 => server.restart(),
+            4 => server.crash(),
+            _ => {}
+        }
+        // It may have ended already.
+        let _ = child.kill();
+        child.wait().expect("an end");
+    }
+    passed(&step(&place, "run", &["--store", &store]));
+    assert!(vectors(&server) == undisturbed, "a row is missing or other than before");
+    passed(&step(&place, "verify", &["--store", &store]));
+}
+
+/// A connection to a server that may still be recovering.
+fn connected(server: &Server) -> Client {
+    let begun = Instant::now();
+    loop {
+        match Client::connect(&server.address(), NoTls) {
+            Ok(client) => return client,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// A JSON request of what an engine of points offers to everybody.
