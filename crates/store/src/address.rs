@@ -1,7 +1,7 @@
 //! Where a store is: a file, or a server's address.
 
 use crate::error::{Error, Result};
-use crate::points::{Chroma, Qdrant};
+use crate::points::{Chroma, Milvus, Qdrant};
 use crate::postgres::Postgres;
 use crate::record::Store;
 use crate::sqlite::Sqlite;
@@ -41,6 +41,18 @@ pub(crate) struct Parts {
     pub(crate) host: String,
     /// Without slashes at its ends.
     pub(crate) path: String,
+}
+
+impl Parts {
+    /// `http` or `https` with host and port: `port`, unless one is named or the connection is encrypted.
+    pub(crate) fn base(&self, port: u16) -> String {
+        let has_port = self.host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        match (self.tls, has_port) {
+            (true, _) => format!("https://{}", self.host),
+            (false, true) => format!("http://{}", self.host),
+            (false, false) => format!("http://{}:{port}", self.host),
+        }
+    }
 }
 
 impl From<OsString> for Address {
@@ -90,6 +102,7 @@ impl Url {
         match parts.engine.as_str() {
             "postgres" | "postgresql" => Ok(Box::new(Postgres::open(self)?)),
             "chroma" => Ok(Box::new(Chroma::open(self)?)),
+            "milvus" => Ok(Box::new(Milvus::open(self)?)),
             "qdrant" => Ok(Box::new(Qdrant::open(self)?)),
             other => Err(self.refused(&format!("`{other}` is no engine that kokeshi knows"))),
         }

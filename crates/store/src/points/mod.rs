@@ -7,12 +7,14 @@
 
 mod chroma;
 mod http;
+mod milvus;
 mod names;
 mod qdrant;
 mod row;
 mod search;
 
 pub(crate) use chroma::Chroma;
+pub(crate) use milvus::Milvus;
 pub(crate) use qdrant::Qdrant;
 
 use crate::error::{Error, Result};

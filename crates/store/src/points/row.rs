@@ -22,7 +22,7 @@ pub(super) struct Row {
 }
 
 /// The vector of records. Engines demand one.
-const NOWHERE: [f32; 2] = [1.0, 0.0];
+pub(super) const NOWHERE: [f32; 2] = [1.0, 0.0];
 
 /// A UUID of version 8, of a hash of `parts`.
 fn id(parts: &[&str]) -> String {
