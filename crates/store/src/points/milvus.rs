@@ -1,6 +1,8 @@
-//! Milvus, by its own client: <https://docs.rs/milvus-sdk-rust>. Aliases are Milvus's.
+//! Milvus, by its own client: <https://docs.rs/milvus-sdk-rust>. Aliases are Milvus's. Which tables there
+//! are stands in a table of ours: the client takes a list of collections only with ids and times, which
+//! milvus-lite leaves out.
 
-use super::row::Row;
+use super::row::{self, Row};
 use super::{BATCH, Engine, Kind, Near, Only, Page, Points};
 use crate::address::Url;
 use crate::error::{Error, Result};
@@ -31,6 +33,8 @@ const TERM: u32 = 512;
 const TERMS: u32 = 4096;
 /// Bytes of an id: those of a UUID.
 const ID: u32 = 36;
+/// The table of tables: paths are tables. No name of a collection leads to this one.
+const TABLES: &str = "kokeshi__tables";
 /// The fields of a point that are read, beside its vector.
 const FIELDS: [&str; 4] = ["id", "path", "text", "body"];
 const VECTOR: &str = "vector";
@@ -52,6 +56,8 @@ struct Failure {
 enum Case {
     /// There is no such collection, or alias.
     Missing,
+    /// There is one already.
+    Taken,
     /// The collection is not in the server's memory, where it can be read.
     Released,
     /// The answer is longer than the client takes.
@@ -219,13 +225,35 @@ impl Milvus {
 
     /// Makes an index, unless there is one.
     fn index(&self, table: &str, index: IndexParam) -> Result<(), Failure> {
-        self.call(&format!("index {table}"), async {
+        let answer = self.call(&format!("index {table}"), async {
             let request = CreateIndexRequest::builder()
                 .collection_name(table)
                 .index_params(vec![index])
                 .sync(false);
             self.client.create_index(request.build()?).await
-        })
+        });
+        match answer {
+            Err(Failure { case: Case::Taken, .. }) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Makes what is missing of a table, and loads it.
+    fn make(&self, table: &str, width: usize) -> Result<(), Failure> {
+        if !self.is_there(table)? {
+            self.call(&format!("create {table}"), async {
+                let request = CreateCollectionRequest::builder()
+                    .collection_name(table)
+                    .schema(schema(width))
+                    .consistency_level(ConsistencyLevel::Strong);
+                self.client.create_collection(request.build()?).await
+            })?;
+        }
+        let index = IndexParam::new().field_name(VECTOR).index_type(IndexType::AutoIndex);
+        self.index(table, index.metric_type(MetricType::Cosine))?;
+        let index = IndexParam::new().field_name("path").index_type(IndexType::Inverted);
+        self.index(table, index)?;
+        self.load(table)
     }
 
     /// The table that an alias leads to.
@@ -290,6 +318,7 @@ fn failure(store: &str, what: &str, error: Cause) -> Failure {
         Cause::Server(error) => match error.code() {
             // Not ready, unavailable, too many requests, resources, not yet loaded, nodes that moved.
             1 | 2 | 4 | 5 | 8 | 12 | 103 | 106 | 202 | 503 | 901..=906 => passing(reason),
+            35 => lasting(Case::Taken, reason),
             100 | 1600 => lasting(Case::Missing, reason),
             101 => lasting(Case::Released, reason),
             1400 | 1401 => refused(reason),
@@ -377,36 +406,31 @@ impl Engine for Milvus {
     }
 
     fn tables(&self) -> Result<Vec<String>, Fault> {
-        let answer = self.call("list collections", async {
-            self.client.list_collections(ListCollectionsRequest::builder().build()?).await
-        })?;
-        Ok(answer.collection_names().to_vec())
+        let (mut tables, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.page(TABLES, &Only::default(), false, after.as_deref())?;
+            tables.extend(page.rows.into_iter().map(|row| row.path));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(tables),
+            }
+        }
     }
 
     fn create(&self, table: &str, kind: Kind<'_>) -> Result<(), Fault> {
+        let nowhere = row::NOWHERE.to_vec();
         let width = match kind {
             Kind::Chunks(made) => made.dimensions,
-            Kind::Records => super::row::NOWHERE.len(),
+            Kind::Records => nowhere.len(),
         };
-        if !self.is_there(table)? {
-            self.call(&format!("create {table}"), async {
-                let request = CreateCollectionRequest::builder()
-                    .collection_name(table)
-                    .schema(schema(width))
-                    .consistency_level(ConsistencyLevel::Strong);
-                self.client.create_collection(request.build()?).await
-            })?;
-        }
-        let index = IndexParam::new().field_name(VECTOR).index_type(IndexType::AutoIndex);
-        self.index(table, index.metric_type(MetricType::Cosine))?;
-        for field in ["path", "terms"] {
-            let index = IndexParam::new().field_name(field).index_type(IndexType::Inverted);
-            self.index(table, index)?;
-        }
-        Ok(self.load(table)?)
+        self.make(TABLES, nowhere.len())?;
+        self.make(table, width)?;
+        let (id, path) = (row::id(&["table", table]), table.to_owned());
+        self.put(TABLES, &[Row { id, path, vector: nowhere, ..Row::default() }])
     }
 
     fn remove(&self, table: &str) -> Result<(), Fault> {
+        self.delete(TABLES, &[table.to_owned()])?;
         let answer = self.call(&format!("remove {table}"), async {
             let request = DropCollectionRequest::builder().collection_name(table).build()?;
             self.client.drop_collection(request).await
