@@ -44,13 +44,18 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// `http` or `https` with host and port: `port`, unless one is named or the connection is encrypted.
-    pub(crate) fn base(&self, port: u16) -> String {
+    /// Host and port: `port`, unless one is named.
+    pub(crate) fn place(&self, port: u16) -> String {
         let has_port = self.host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
-        match (self.tls, has_port) {
-            (true, _) => format!("https://{}", self.host),
-            (false, true) => format!("http://{}", self.host),
-            (false, false) => format!("http://{}:{port}", self.host),
+        if has_port { self.host.clone() } else { format!("{}:{port}", self.host) }
+    }
+
+    /// `http` or `https`, host and port: without one of its own, `port`, or that of `https`.
+    pub(crate) fn base(&self, port: u16) -> String {
+        if self.tls {
+            format!("https://{}", self.host)
+        } else {
+            format!("http://{}", self.place(port))
         }
     }
 }
@@ -267,6 +272,9 @@ mod tests {
         assert_eq!((engine.as_str(), tls, host.as_str()), ("chroma", true, "host:8000"));
         assert_eq!((user.as_deref(), password.as_deref()), (Some("me"), Some("a@b/")));
         assert_eq!(path, "tenant/base");
+        let base = |text: &str| url(text).parts().expect("parts").base(1);
+        let bases = ["a://h", "a://[::1]", "a://h:2", "a+https://h"].map(base);
+        assert_eq!(bases, ["http://h:1", "http://[::1]:1", "http://h:2", "https://h"]);
         let parts = url("qdrant://[::1]:6333").parts().expect("parts");
         assert_eq!((parts.host.as_str(), parts.user, parts.password), ("[::1]:6333", None, None));
         for text in ["qdrant+ftp://host", "qdrant://a:%zz@host", "qdrant://%4@host"] {
