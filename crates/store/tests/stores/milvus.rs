@@ -92,6 +92,21 @@ fn what_milvus_has_no_room_for_is_named() {
     });
 }
 
+#[test]
+fn a_path_names_a_database() {
+    SERVER.with(|server| {
+        let address =
+            |database: &str| Address::from(format!("{}{database}", server.address()).as_str());
+        let mut store = address("/default").open().expect("a store");
+        store.create("based", &provenance(Storage::F32)).expect("a collection");
+        assert!(address("").open().expect("a store").collection("based").expect("known").is_some());
+        let error = address("/nowhere").open().and_then(|store| store.collections());
+        let error = error.expect_err("no database");
+        assert!(matches!(&error, Error::Server { .. }), "{error}");
+        assert!(error.to_string().contains("nowhere"), "{error}");
+    });
+}
+
 /// A server that takes connections and says nothing.
 #[test]
 fn a_silent_server_is_not_waited_for() {
