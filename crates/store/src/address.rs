@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fields::Fields;
-use crate::points::{self, Chroma, Qdrant};
+use crate::points::{self, Chroma, Milvus, Qdrant};
 use crate::postgres::{Postgres, Table};
 use crate::record::{Source, Store};
 use crate::rows::{self, Rows};
@@ -43,6 +43,23 @@ pub(crate) struct Parts {
     pub(crate) host: String,
     /// Without slashes at its ends.
     pub(crate) path: String,
+}
+
+impl Parts {
+    /// Host and port: `port`, unless one is named.
+    pub(crate) fn place(&self, port: u16) -> String {
+        let has_port = self.host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        if has_port { self.host.clone() } else { format!("{}:{port}", self.host) }
+    }
+
+    /// `http` or `https`, host and port: without one of its own, `port`, or that of `https`.
+    pub(crate) fn base(&self, port: u16) -> String {
+        if self.tls {
+            format!("https://{}", self.host)
+        } else {
+            format!("http://{}", self.place(port))
+        }
+    }
 }
 
 impl From<OsString> for Address {
@@ -150,6 +167,7 @@ impl Url {
         match parts.engine.as_str() {
             "postgres" | "postgresql" => Ok(Box::new(Postgres::open(self)?)),
             "chroma" => Ok(Box::new(Chroma::open(self)?)),
+            "milvus" => Ok(Box::new(Milvus::open(self)?)),
             "qdrant" => Ok(Box::new(Qdrant::open(self)?)),
             other => Err(self.refused(&format!("`{other}` is no engine that kokeshi knows"))),
         }
@@ -314,6 +332,9 @@ mod tests {
         assert_eq!((engine.as_str(), tls, host.as_str()), ("chroma", true, "host:8000"));
         assert_eq!((user.as_deref(), password.as_deref()), (Some("me"), Some("a@b/")));
         assert_eq!(path, "tenant/base");
+        let base = |text: &str| url(text).parts().expect("parts").base(1);
+        let bases = ["a://h", "a://[::1]", "a://h:2", "a+https://h"].map(base);
+        assert_eq!(bases, ["http://h:1", "http://[::1]:1", "http://h:2", "https://h"]);
         let parts = url("qdrant://[::1]:6333").parts().expect("parts");
         assert_eq!((parts.host.as_str(), parts.user, parts.password), ("[::1]:6333", None, None));
         for text in ["qdrant+ftp://host", "qdrant://a:%zz@host", "qdrant://%4@host"] {

@@ -228,7 +228,7 @@ impl Error {
                  with `kokeshi forget --collection {collection} --all` and index again"
             ),
             Self::Address { .. } => "a store is a file, postgres://USER@HOST/DATABASE, \
-                 qdrant://HOST:6333 or chroma://HOST:8000"
+                 qdrant://HOST:6333, milvus://HOST:19530 or chroma://HOST:8000"
                 .to_owned(),
             Self::Unreachable { .. } => {
                 "is the server running, and are its host and port right?".to_owned()

@@ -96,8 +96,8 @@ def start(make, folder, port):
 
 
 def stop(server, make):
-    # SIGINT is PostgreSQL's fast shutdown.
-    server.send_signal(2 if make is postgres else 15)
+    # SIGINT is PostgreSQL's fast shutdown, and the only orderly one that milvus-lite has.
+    server.send_signal(2 if make in (postgres, milvus) else 15)
     try:
         server.wait(20)
     except subprocess.TimeoutExpired:

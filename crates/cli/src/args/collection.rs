@@ -10,7 +10,8 @@ use std::path::PathBuf;
 /// Which collection of which store.
 #[derive(Args, Debug)]
 pub(crate) struct CollectionArguments {
-    /// The store's file, or a server: `postgres://…`, `qdrant://…`, `chroma://…`.
+    /// The store's file, or a server: `postgres://…`, `qdrant://…`, `milvus://…`,
+    /// `chroma://…`.
     /// Without it: `.kokeshi/index.db` in the indexed folder or in one above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,

@@ -224,6 +224,13 @@ fn readers_of_an_alias_notice_no_switch_in_chroma() {
     }
 }
 
+#[test]
+fn readers_of_an_alias_notice_no_switch_in_milvus() {
+    if let Some(server) = Server::start("milvus") {
+        an_alias_switches(&server.address());
+    }
+}
+
 /// Kills `run` at random moments: after one more, the new collection is what an undisturbed run makes.
 fn kills_lose_and_double_nothing(store: &str, server: Option<&mut Server>, rounds: u64) {
     const FILES: u64 = 120;

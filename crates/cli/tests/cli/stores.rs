@@ -65,6 +65,11 @@ fn a_folder_becomes_searchable_in_chroma() {
 }
 
 #[test]
+fn a_folder_becomes_searchable_in_milvus() {
+    a_folder_becomes_searchable("milvus");
+}
+
+#[test]
 fn a_folder_becomes_searchable_in_qdrant() {
     a_folder_becomes_searchable("qdrant");
 }
@@ -125,11 +130,17 @@ fn kills_lose_and_double_nothing_in_chroma() {
 }
 
 #[test]
+fn kills_lose_and_double_nothing_in_milvus() {
+    kills_lose_and_double_nothing("milvus", 20);
+}
+
+#[test]
 fn a_server_that_is_not_there_is_told_so_at_once() {
     let place = notes();
     for store in [
         "postgres://me:sesame@127.0.0.1:1/db",
         "chroma://:sesame@127.0.0.1:1",
+        "milvus://me:sesame@127.0.0.1:1",
         "qdrant://127.0.0.1:1",
     ] {
         let begun = Instant::now();

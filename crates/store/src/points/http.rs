@@ -31,12 +31,7 @@ impl Http {
     /// with the secret.
     pub(super) fn new(url: &Url, port: u16, login: Option<(&'static str, String)>) -> Result<Self> {
         let parts = url.parts()?;
-        let has_port = parts.host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
-        let base = match (parts.tls, has_port) {
-            (true, _) => format!("https://{}", parts.host),
-            (false, true) => format!("http://{}", parts.host),
-            (false, false) => format!("http://{}:{port}", parts.host),
-        };
+        let base = parts.base(port);
         let whole: Result<ureq::http::Uri, _> = base.parse();
         if parts.host.is_empty() || whole.is_err() {
             return Err(url.refused("it names no host"));

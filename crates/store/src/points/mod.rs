@@ -8,6 +8,7 @@
 mod chroma;
 mod foreign;
 mod http;
+mod milvus;
 mod names;
 mod qdrant;
 mod row;
@@ -15,6 +16,7 @@ mod search;
 
 pub(crate) use chroma::Chroma;
 pub(crate) use foreign::foreign;
+pub(crate) use milvus::Milvus;
 pub(crate) use qdrant::Qdrant;
 
 use crate::error::{Error, Result};

@@ -22,10 +22,10 @@ pub(super) struct Row {
 }
 
 /// The vector of records. Engines demand one.
-const NOWHERE: [f32; 2] = [1.0, 0.0];
+pub(super) const NOWHERE: [f32; 2] = [1.0, 0.0];
 
 /// A UUID of version 8, of a hash of `parts`.
-fn id(parts: &[&str]) -> String {
+pub(super) fn id(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

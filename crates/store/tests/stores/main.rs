@@ -78,5 +78,6 @@ fn address(server: &Server) -> Address {
 }
 
 mod chroma;
+mod milvus;
 mod postgres;
 mod qdrant;
