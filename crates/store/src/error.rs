@@ -46,6 +46,9 @@ pub enum Error {
         /// The store.
         store: String,
     },
+    /// Whoever watched said so.
+    #[error("stopped; nothing was changed")]
+    Stopped,
     /// No space is left for the file.
     #[error("no space is left for {path}; everything written before this batch is kept")]
     Full {
