@@ -53,9 +53,8 @@ impl Draft {
         options.map_size(room(width, count));
         // SAFETY: nobody else knows the file yet, so that no lock is needed, and it counts only after
         // `finish` has written it to the disk.
-        let options = unsafe {
-            options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK | EnvFlags::NO_SYNC)
-        };
+        let options =
+            unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK | EnvFlags::NO_SYNC) };
         // SAFETY: nobody else knows the file, so that it changes by this environment alone.
         let env = unsafe { options.open(path) }.map_err(|e| fail(e.into()))?;
         let mut transaction = env.write_txn().map_err(|e| fail(e.into()))?;
@@ -69,9 +68,9 @@ impl Draft {
     /// Adds `vectors`, `[vectors, width]`, with their numbers.
     pub(crate) fn add(&self, vectors: &[(u32, Vec<f32>)]) -> Result<()> {
         let mut transaction = self.env.write_txn().map_err(|e| failed(&self.path)(e.into()))?;
-        let added = vectors
-            .iter()
-            .try_for_each(|(number, vector)| self.writer.add_item(&mut transaction, *number, vector));
+        let added = vectors.iter().try_for_each(|(number, vector)| {
+            self.writer.add_item(&mut transaction, *number, vector)
+        });
         let committed = added.and_then(|()| transaction.commit().map_err(Into::into));
         committed.map_err(failed(&self.path))
     }
@@ -161,9 +160,7 @@ fn failed(path: &Path) -> impl Fn(hannoy::Error) -> Error + Copy + '_ {
                     _ => Error::Io { action: "write", path, source },
                 }
             }
-            other => {
-                Error::Io { action: "write", path, source: std::io::Error::other(other) }
-            }
+            other => Error::Io { action: "write", path, source: std::io::Error::other(other) },
         }
     }
 }

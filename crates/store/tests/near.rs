@@ -158,19 +158,23 @@ fn an_index_finds_nearly_all_and_exact_search_does_without_it() {
 
 #[test]
 fn search_asks_the_index_and_scans_where_that_is_better() {
-    let (_folder, mut store) = store();
+    let (folder, mut store) = store();
     build(&mut store);
-    // The nearest vector is written as another one behind the store's back: only the graph, which
-    // knows nothing of it, still leads to its slot.
-    let target = vector(5);
-    assert_eq!(found(&store, &target, 1, false)[0].text, "d0 5");
-    let filter = Filter::new(&["d0".to_owned()], Vec::new()).expect("a filter");
-    let query =
-        Query { vector: &target, words: None, limit: 200, filter: &filter, exact: false };
-    assert_eq!(store.search("notes", &query).expect("hits").len(), 100);
-    assert_eq!(found(&store, &target, 2000, false).len(), 2000);
-    let hybrid = Query { words: Some("d3"), limit: 5, filter: &Filter::default(), ..query };
-    assert_eq!(store.search("notes", &hybrid).expect("hits").len(), 5);
+    // Vectors that the index cannot know, and a store that has forgotten that it cannot: who finds
+    // them has scanned.
+    store.upsert("notes", &[document("d5", 50_001..50_101)]).expect("rewritten");
+    sql(&folder, "DELETE FROM written");
+    let (target, all) = (vector(50_050), Filter::default());
+    let filter = Filter::new(&["d5".to_owned()], Vec::new()).expect("a filter");
+    let plain = Query { vector: &target, words: None, limit: 10, filter: &all, exact: false };
+    let first = |query: &Query<'_>| store.search("notes", query).expect("hits")[0].text.clone();
+    assert_ne!(first(&plain), "d5 50050");
+    assert_eq!(first(&Query { exact: true, ..plain }), "d5 50050");
+    assert_eq!(first(&Query { filter: &filter, ..plain }), "d5 50050");
+    assert_eq!(first(&Query { limit: 1001, ..plain }), "d5 50050");
+    let hybrid = store.search("notes", &Query { words: Some("d3"), ..plain }).expect("hits");
+    assert_eq!(hybrid.len(), 10);
+    assert!(hybrid.iter().any(|hit| hit.words.is_some() && hit.text.starts_with("d3 ")));
 }
 
 #[test]

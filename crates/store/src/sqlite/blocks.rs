@@ -170,7 +170,8 @@ impl Slots {
         let words = LIVE_SLOTS / 64;
         let rows = self.words.chunks(words).enumerate();
         let rows = rows.filter(|(_, words)| words.iter().any(|&word| word != 0));
-        rows.map(|(row, _)| row).try_for_each(|row| self.write_row(connection, bits, collection, row))
+        rows.map(|(row, _)| row)
+            .try_for_each(|row| self.write_row(connection, bits, collection, row))
     }
 
     fn write_row(

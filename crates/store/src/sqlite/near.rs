@@ -229,7 +229,8 @@ impl Sqlite {
         draft.finish(watch)?;
         let bytes = fs::metadata(&unnamed.path).map_err(failed)?.len();
         let graph = Graph::open(&unnamed.path);
-        let graph = graph.map_err(|reason| Error::Damaged { path: unnamed.path.clone(), reason })?;
+        let graph =
+            graph.map_err(|reason| Error::Damaged { path: unnamed.path.clone(), reason })?;
         let seconds = begun.elapsed().as_secs_f64();
         let measured = self.measured(collection, &graph, watch)?;
         let (queries, recall, exact_ms, near_ms) = measured;
@@ -378,11 +379,7 @@ fn is_outgrown(live: &Slots, newer: usize) -> bool {
     newer * NEWER > live.count()
 }
 
-fn vectors<'c>(
-    connection: &'c Connection,
-    id: i64,
-    provenance: &Provenance,
-) -> blocks::Rows<'c> {
+fn vectors<'c>(connection: &'c Connection, id: i64, provenance: &Provenance) -> blocks::Rows<'c> {
     let layout = super::search::vectors(provenance);
     blocks::Rows::new(connection, id, Table::Vectors, layout)
 }
