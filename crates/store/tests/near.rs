@@ -160,6 +160,8 @@ fn an_index_finds_nearly_all_and_exact_search_does_without_it() {
 fn search_asks_the_index_and_scans_where_that_is_better() {
     let (folder, mut store) = store();
     build(&mut store);
+    // The index is compared with the store when it is opened: before what follows.
+    assert_eq!(near(&store).expect("an index").unused, None);
     // Vectors that the index cannot know, and a store that has forgotten that it cannot: who finds
     // them has scanned.
     store.upsert("notes", &[document("d5", 50_001..50_101)]).expect("rewritten");
