@@ -1,0 +1,68 @@
+//! `kokeshi near`: the approximate index, as `search` and `status` see it.
+
+use crate::Place;
+use crate::index::{essay, said};
+use std::fs;
+
+/// A folder `d` of 40 texts, indexed.
+fn indexed() -> Place {
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    (0..40).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
+    said(&place.run(["index", "d"]));
+    place
+}
+
+#[test]
+fn an_index_is_made_told_and_used_until_it_does_not_fit() {
+    let place = indexed();
+    let store = ["--store", "d/.kokeshi/index.db"];
+    let run = |arguments: &[&str]| place.run(arguments.iter().chain(&store));
+    assert!(!run(&["status"]).quiet().contains("near"));
+    let built = run(&["near", "--json"]).json();
+    let chunks = run(&["status", "--json"]).json()["collections"][0]["chunks"].clone();
+    assert_eq!((&built["vectors"], &built["collection"]), (&chunks, &"default".into()));
+    assert!(built["recall_10"].as_f64().is_some_and(|recall| recall > 0.97), "{built}");
+    assert!(built["queries"].as_u64().is_some_and(|queries| queries >= 40), "{built}");
+    for time in ["seconds", "median_ms", "exact_median_ms"] {
+        assert!(built[time].as_f64().is_some_and(|time| time > 0.0), "{built}");
+    }
+    let status = run(&["status", "--json"]).json()["collections"][0]["near"].clone();
+    assert_eq!((&status["used"], &status["newer"]), (&true.into(), &0.into()), "{status}");
+    assert!(run(&["status"]).quiet().contains(&format!("index of {chunks} vectors, recall@10 ")));
+    let text = run(&["near"]);
+    assert!(text.quiet().contains("recall@10  ") && text.text().contains("ms exact"));
+    let query = ["search", "a river and its boats", "-n", "1", "--json"];
+    let hits = |exact: &[&str]| run(&[&query, exact].concat());
+    assert_eq!(hits(&[]).json()["hits"], hits(&["--exact"]).json()["hits"]);
+    // Another quarter of the texts.
+    (100..115).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
+    said(&run(&["index"]));
+    let status = run(&["status"]);
+    assert!(
+        status.quiet().contains("are newer, and search scans all: `kokeshi near`"),
+        "{}",
+        status.text()
+    );
+    hits(&[]).quiet();
+    run(&["near"]).quiet();
+    let folder = place.path("d/.kokeshi/index.db.near/1");
+    let file = fs::read_dir(&folder).expect("a folder").next().expect("a file").expect("a file");
+    fs::write(file.path(), "no graph").expect("a damaged file");
+    let found = hits(&[]);
+    assert_eq!(found.status, Some(0));
+    assert_eq!(found.stderr.lines().count(), 1, "{}", found.stderr);
+    assert!(found.stderr.contains("left aside") && found.stderr.contains("`kokeshi near`"));
+    hits(&["--exact"]).quiet();
+    assert!(run(&["status"]).quiet().contains("left aside: its file has 8 bytes"));
+    fs::remove_dir_all(folder).expect("removed");
+    hits(&[]).quiet();
+}
+
+#[test]
+fn what_cannot_have_an_index_is_said() {
+    let place = indexed();
+    let missing = place.run(["near", "--store", "d/.kokeshi/index.db", "--collection", "x"]);
+    assert!(missing.failure(1).contains("there is no collection `x`"));
+    assert!(place.run(["near"]).failure(1).contains("there is no index"));
+}
