@@ -23,7 +23,7 @@ use std::time::Instant;
 
 /// Candidates of the graph for each hit wanted, and at least.
 const CANDIDATES_A_HIT: usize = 4;
-const CANDIDATES: usize = 200;
+const CANDIDATES: usize = 100;
 /// Hits for which the graph is worth asking: it slows down with the number of candidates.
 const MOST_HITS: usize = 1000;
 /// The share of newer vectors, one in so many, above which a scan of all is as fast: newer ones are
