@@ -55,6 +55,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// No space is left for a file that was to be made.
+    #[error("no space is left for {path}; nothing was changed")]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+    },
     /// No collection of that name.
     #[error("there is no collection `{name}` in {store}; there is {known}")]
     UnknownCollection {
@@ -213,6 +219,7 @@ impl Error {
             Self::Newer { .. } => "use the newer kokeshi, or another file with --store".to_owned(),
             Self::Busy { .. } => "wait until it is done, and run this again".to_owned(),
             Self::Full { .. } => "free some space, and run this again: it goes on there".to_owned(),
+            Self::NoRoom { .. } => "free some space, and run this again".to_owned(),
             Self::Damaged { .. } => {
                 "remove the file and index again: documents are not touched".to_owned()
             }

@@ -155,14 +155,23 @@ fn failed(path: &Path) -> impl Fn(hannoy::Error) -> Error + Copy + '_ {
         match error {
             hannoy::Error::BuildCancelled => Error::Stopped,
             hannoy::Error::Io(source) | hannoy::Error::Heed(heed::Error::Io(source)) => {
-                match source.kind() {
-                    ErrorKind::StorageFull => Error::Full { path },
-                    _ => Error::Io { action: "write", path, source },
+                match source.kind() == ErrorKind::StorageFull || is_full(&path) {
+                    true => Error::NoRoom { path },
+                    false => Error::Io { action: "write", path, source },
                 }
             }
             other => Error::Io { action: "write", path, source: std::io::Error::other(other) },
         }
     }
+}
+
+/// Whether nothing more can be written beside `path`. LMDB calls it an input/output error if a disk
+/// fills up in the middle of what it writes.
+fn is_full(path: &Path) -> bool {
+    let probe = path.with_extension("probe");
+    let written = std::fs::write(&probe, [0; 64 << 10]);
+    let _ = std::fs::remove_file(probe);
+    written.is_err_and(|error| error.kind() == ErrorKind::StorageFull)
 }
 
 /// A graph to search in. Why it cannot be searched in is a sentence for people.

@@ -1,6 +1,7 @@
 //! `kokeshi near`: the approximate index, as `search` and `status` see it.
 
 use crate::Place;
+use crate::durable::on_a_small_disk;
 use crate::index::{essay, said};
 use std::fs;
 
@@ -57,6 +58,33 @@ fn an_index_is_made_told_and_used_until_it_does_not_fit() {
     assert!(run(&["status"]).quiet().contains("left aside: its file has 8 bytes"));
     fs::remove_dir_all(folder).expect("removed");
     hits(&[]).quiet();
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_search_as_it_was() {
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    let sentence = |at: u64| format!("Sentence {at} is short. ");
+    for file in 0..40 {
+        let text: String = (100 * file..100 * (file + 1)).map(sentence).collect();
+        place.write(&format!("d/{file}.md"), text);
+    }
+    said(&place.run(["index", "d", "--store", "n.db", "--chunk", "sentences"]));
+    let script = "cp n.db small/ || exit 90; \
+                  $KOKESHI near --store small/n.db; echo status $?; \
+                  test -z \"$(ls small/n.db.near/1)\" || exit 91; \
+                  $KOKESHI search 'sentence' --store small/n.db -l -n 1 > hits || exit 92; \
+                  rm small/ballast; \
+                  $KOKESHI near --store small/n.db > made || exit 93";
+    let Some(run) = on_a_small_disk(&place, script) else {
+        eprintln!("skipped: a small disk needs `unshare` and the right to mount a tmpfs");
+        return;
+    };
+    assert_eq!((run.status, run.text()), (Some(0), "status 1\n"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no space is left for") && run.stderr.contains("nothing was changed")
+    );
+    assert!(fs::read_to_string(place.path("made")).expect("a text").contains("recall@10"));
 }
 
 #[test]
