@@ -2,8 +2,9 @@
 
 use crate::Place;
 use crate::durable::on_a_small_disk;
-use crate::index::{essay, said};
+use crate::index::{essay, said, start, store};
 use std::fs;
+use std::time::Instant;
 
 /// A folder `d` of 40 texts, indexed.
 fn indexed() -> Place {
@@ -11,6 +12,19 @@ fn indexed() -> Place {
     fs::create_dir(place.path("d")).expect("a folder");
     (0..40).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
     said(&place.run(["index", "d"]));
+    place
+}
+
+/// The store `n.db` of 4000 short sentences.
+fn sentences() -> Place {
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a folder");
+    let sentence = |at: u64| format!("Sentence {at} is short. ");
+    for file in 0..40 {
+        let text: String = (100 * file..100 * (file + 1)).map(sentence).collect();
+        place.write(&format!("d/{file}.md"), text);
+    }
+    said(&place.run(["index", "d", "--store", "n.db", "--chunk", "sentences"]));
     place
 }
 
@@ -62,14 +76,7 @@ fn an_index_is_made_told_and_used_until_it_does_not_fit() {
 
 #[test]
 fn a_full_disk_is_told_and_leaves_search_as_it_was() {
-    let place = Place::new();
-    fs::create_dir(place.path("d")).expect("a folder");
-    let sentence = |at: u64| format!("Sentence {at} is short. ");
-    for file in 0..40 {
-        let text: String = (100 * file..100 * (file + 1)).map(sentence).collect();
-        place.write(&format!("d/{file}.md"), text);
-    }
-    said(&place.run(["index", "d", "--store", "n.db", "--chunk", "sentences"]));
+    let place = sentences();
     let script = "cp n.db small/ || exit 90; \
                   $KOKESHI near --store small/n.db; echo status $?; \
                   test -z \"$(ls small/n.db.near/1)\" || exit 91; \
@@ -85,6 +92,36 @@ fn a_full_disk_is_told_and_leaves_search_as_it_was() {
         run.stderr.contains("no space is left for") && run.stderr.contains("nothing was changed")
     );
     assert!(fs::read_to_string(place.path("made")).expect("a text").contains("recall@10"));
+}
+
+#[test]
+fn a_killed_build_leaves_a_whole_index() {
+    let place = sentences();
+    let near = ["near", "--store", "n.db"];
+    let begun = Instant::now();
+    place.run(near).quiet();
+    let whole = begun.elapsed();
+    let made = || {
+        let status = place.run(["status", "--store", "n.db", "--json"]).json();
+        status["collections"][0]["near"].clone()
+    };
+    let first = made();
+    for round in 1..=10 {
+        let mut child = start(&place, &near);
+        std::thread::sleep(whole * round / 12);
+        child.kill().expect("a kill");
+        child.wait().expect("an end");
+        let search = ["search", "Sentence 77 is short.", "--store", "n.db", "-n", "1", "--json"];
+        let hits = place.run(search).json()["hits"].clone();
+        assert_eq!(hits[0]["text"], "Sentence 77 is short.", "round {round}: {hits}");
+        // A round may have come too late, and then the index is another one.
+        let left = made();
+        assert_eq!((&left["used"], &left["vectors"]), (&true.into(), &first["vectors"]), "{left}");
+    }
+    assert!(store(&place, "n.db").check().expect("a check").is_empty());
+    place.run(near).quiet();
+    let files = fs::read_dir(place.path("n.db.near/1")).expect("a folder");
+    assert_eq!(files.count(), 1);
 }
 
 #[test]
