@@ -16,12 +16,13 @@ from durable import durable  # noqa: E402
 from indexing import throughput, unchanged  # noqa: E402
 from program import ROOT  # noqa: E402
 from quality import quality  # noqa: E402
-from scan import even, int8, scan, text  # noqa: E402
+from scan import even, int8, near, scan, text  # noqa: E402
 
 BARS = {
     "scan": scan,
     "int8": int8,
     "even": even,
+    "near": near,
     "text": text,
     "throughput": throughput,
     "unchanged": unchanged,
@@ -47,7 +48,8 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bar", choices=list(BARS))
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of `scan`, `int8`, `even`")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of `scan`, `int8`, `even`, `near`")
+    parser.add_argument("--dimensions", type=int, default=1024, help="of `near`")
     parser.add_argument("--texts", type=int, default=2000, help="of `throughput`")
     parser.add_argument("--files", type=int, default=20_000, help="of `unchanged`")
     parser.add_argument("--lines", type=int, default=100_000, help="of `dedupe`")

@@ -1,5 +1,5 @@
 //! Search over many vectors: exact and by short list, the first after a start and warm ones, beside
-//! sqlite-vec on the same rows in the same run. Prints one JSON object.
+//! sqlite-vec or the approximate index on the same rows in the same run. Prints one JSON object.
 //!
 //! `cargo run --release -p kokeshi-store --example search_speed -- FOLDER [NAME=VALUE…]`
 //!
@@ -10,6 +10,7 @@
 //! | `data` | `topics` | how they are drawn: see [`Kind`] |
 //! | `codes` | `bits` | of the short list |
 //! | `peer` | `yes` | whether sqlite-vec runs as well |
+//! | `near` | `no` | whether the approximate index is made and searched as well |
 //!
 //! FOLDER keeps the stores between runs (2.5 GB and 4.2 GB for 1,000,000 × 1024). A query is a stored
 //! vector with half as much noise again.
@@ -47,6 +48,8 @@ fn main() -> Result<()> {
     let (kind, width) = (data.kind.name(), data.width);
     let name = format!("{kind}-{}-{rows}x{width}.db", codes.to_string().replace(':', "-"));
     let path = options.folder.join(name);
+    // Of an earlier run: what searches without it is measured first.
+    let _ = std::fs::remove_dir_all(path.with_extension("db.near"));
     let build = build(&path, &data, rows, codes)?;
     let queries: Vec<Vec<f32>> = (0..QUERIES).map(|query| data.query(query, rows)).collect();
     let (exact, exact_found) = ours(&path, &queries, true)?;
@@ -56,6 +59,14 @@ fn main() -> Result<()> {
         "build_s": build, "bytes": std::fs::metadata(&path)?.len(),
         "exact": exact, "short_list": listed, "recall_10": recall(&exact_found, &listed_found),
     });
+    if options.near {
+        let built = Sqlite::open(&path)?.build_near("bench", &|_| true)?;
+        let (times, found) = ours(&path, &queries, false)?;
+        answer["near"] = json!({
+            "times": times, "recall_10": recall(&exact_found, &found), "build_s": built.seconds,
+            "bytes": built.bytes, "own_queries": built.queries, "own_recall_10": built.recall,
+        });
+    }
     if options.peer {
         let path = options.folder.join(format!("sqlite-vec-{kind}-{rows}x{width}.db"));
         let (median, found) = sqlite_vec(&path, &data, rows, &queries)?;
@@ -84,6 +95,7 @@ struct Options {
     data: Data,
     codes: Codes,
     peer: bool,
+    near: bool,
 }
 
 impl Options {
@@ -91,7 +103,7 @@ impl Options {
         let folder = arguments.next().ok_or("say in which folder the stores may lie")?.into();
         let data = Data { kind: Kind::Topics, width: 1024 };
         let codes = "bits".parse()?;
-        let mut options = Self { folder, rows: 1_000_000, data, codes, peer: true };
+        let mut options = Self { folder, rows: 1_000_000, data, codes, peer: true, near: false };
         for argument in arguments {
             match argument.split_once('=').ok_or("options are NAME=VALUE")? {
                 ("rows", value) => options.rows = value.parse()?,
@@ -99,6 +111,7 @@ impl Options {
                 ("data", value) => options.data.kind = Kind::read(value)?,
                 ("codes", value) => options.codes = value.parse()?,
                 ("peer", value) => options.peer = value == "yes",
+                ("near", value) => options.near = value == "yes",
                 (name, _) => return Err(format!("there is no option `{name}`").into()),
             }
         }

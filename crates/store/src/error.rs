@@ -46,9 +46,18 @@ pub enum Error {
         /// The store.
         store: String,
     },
+    /// Whoever watched said so.
+    #[error("stopped; nothing was changed")]
+    Stopped,
     /// No space is left for the file.
     #[error("no space is left for {path}; everything written before this batch is kept")]
     Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No space is left for a file that was to be made.
+    #[error("no space is left for {path}; nothing was changed")]
+    NoRoom {
         /// The file.
         path: PathBuf,
     },
@@ -220,6 +229,7 @@ impl Error {
             Self::Newer { .. } => "use the newer kokeshi, or another file with --store".to_owned(),
             Self::Busy { .. } => "wait until it is done, and run this again".to_owned(),
             Self::Full { .. } => "free some space, and run this again: it goes on there".to_owned(),
+            Self::NoRoom { .. } => "free some space, and run this again".to_owned(),
             Self::Damaged { .. } => {
                 "remove the file and index again: documents are not touched".to_owned()
             }

@@ -5,13 +5,16 @@
 //! vectors come from ([`Provenance`]) and takes no others.
 //!
 //! Search scans every vector with the kernels of `kokeshi_kernels::scan`; with [`Codes`], it scans
-//! those instead and computes the exact score of a short list.
+//! those instead and computes the exact score of a short list. For very large collections, [`Near`] tells of
+//! a graph that finds the candidates.
 
 mod address;
 mod error;
 mod fields;
 mod filter;
 mod fusion;
+mod graph;
+mod near;
 mod points;
 mod postgres;
 mod provenance;
@@ -28,6 +31,7 @@ pub use error::{Error, Result};
 pub use fields::Fields;
 pub use filter::{Condition, Filter};
 pub use fusion::rank_share;
+pub use near::{Near, NearBuilt, Step, Unused, Watch};
 pub use provenance::Provenance;
 pub use record::{
     Chunk, Collection, Counts, Document, Entry, Hit, Lock, Part, Place, Query, Source, Store,

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
+use crate::near::{Near, NearBuilt, Watch};
 use crate::provenance::Provenance;
 use crate::storage::Storage;
 use serde_json::{Map, Value};
@@ -103,7 +104,7 @@ pub struct Query<'a> {
     pub limit: usize,
     /// Which chunks count.
     pub filter: &'a Filter,
-    /// Scan all vectors even if there are codes.
+    /// Scan all vectors even if there are codes or an index.
     pub exact: bool,
 }
 
@@ -331,5 +332,26 @@ pub trait Store: Source {
     /// Says that a run of changes has ended: time to put files and indexes in order.
     fn finish(&mut self, _collection: &str) -> Result<()> {
         Ok(())
+    }
+
+    /// The index for approximate search that [`Self::build_near`] has made, if it is there.
+    fn near(&self, _collection: &str) -> Result<Option<Near>> {
+        Ok(None)
+    }
+
+    /// Makes an index for approximate search of all vectors that are there, which [`Self::search`] uses
+    /// from then on unless a query is exact or filtered, and measures it. The collection may be read and
+    /// written meanwhile. An earlier index stays until the new one is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the engine has an index of its own, [`Error::Busy`] if another
+    /// process makes one, [`Error::Stopped`] if `watch` says so.
+    fn build_near(&mut self, _collection: &str, _watch: &Watch<'_>) -> Result<NearBuilt> {
+        Err(Error::Unsupported {
+            store: self.name(),
+            wanted: "index that kokeshi makes".to_owned(),
+            known: "one of its own, which its server keeps and search uses".to_owned(),
+        })
     }
 }

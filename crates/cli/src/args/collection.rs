@@ -105,7 +105,7 @@ pub(crate) struct SearchArguments {
     /// Search by words (BM25) as well, and fuse both rankings
     #[arg(long)]
     pub(crate) hybrid: bool,
-    /// Scan all vectors, also where the collection has codes for short lists
+    /// Scan all vectors, also where the collection has codes for short lists or an approximate index
     #[arg(long)]
     pub(crate) exact: bool,
     /// Sentences to show on either side of the best one
@@ -138,6 +138,15 @@ pub(crate) struct StatusArguments {
 pub(crate) struct WatchArguments {
     #[command(flatten)]
     pub(crate) index: IndexArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NearArguments {
+    #[command(flatten)]
+    pub(crate) collection: CollectionArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

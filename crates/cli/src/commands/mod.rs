@@ -11,6 +11,7 @@ pub(crate) mod forget;
 pub(crate) mod index;
 pub(crate) mod migrate;
 pub(crate) mod models;
+pub(crate) mod near;
 pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod similarity;

@@ -7,7 +7,7 @@ use crate::collection::place::Place;
 use crate::collection::plan::Plan;
 use crate::layout::counted;
 use crate::printer::Printer;
-use kokeshi_store::{Collection, Counts, Store};
+use kokeshi_store::{Collection, Counts, Near, Store, Unused};
 use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 struct State {
     collection: Collection,
     counts: Counts,
+    near: Option<Near>,
     /// Paths that were indexed, as people write them.
     roots: Vec<String>,
     /// Files that are new or look changed.
@@ -50,7 +51,8 @@ fn state(store: &dyn Store, place: &Place, collection: Collection) -> anyhow::Re
         roots.push(place.shown(&root));
     }
     let counts = store.count(&collection.name)?;
-    Ok(State { collection, counts, roots, changed, gone })
+    let near = store.near(&collection.name)?;
+    Ok(State { collection, counts, near, roots, changed, gone })
 }
 
 fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
@@ -59,7 +61,7 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
-    for State { collection, counts, roots, changed, gone } in states {
+    for State { collection, counts, near, roots, changed, gone } in states {
         let made = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -84,6 +86,9 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
         );
         let late = if made.late { "late chunking" } else { "each chunk alone" };
         line("chunks", &format!("{}, {late}", made.chunking));
+        if let Some(near) = near {
+            line("near", &near_of(near));
+        }
         let state = match (changed, gone) {
             (0, 0) => "up to date".to_owned(),
             _ => format!(
@@ -96,30 +101,58 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
+/// What there is to say of an index for approximate search.
+fn near_of(near: &Near) -> String {
+    let Near { vectors, newer, bytes, recall, unused, .. } = near;
+    let index =
+        format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::shown(*bytes));
+    match (unused, newer) {
+        (Some(Unused::Unfit(why)), _) => {
+            format!("{index}; left aside: {why}; `kokeshi near` makes it anew")
+        }
+        (Some(Unused::Outgrown), _) => {
+            format!(
+                "{index}; {newer} are newer, and search scans all: `kokeshi near` makes it anew"
+            )
+        }
+        (None, 0) => index,
+        (None, _) => format!("{index}; {newer} are newer"),
+    }
+}
+
 fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result<String> {
-    let collections = states.iter().map(|State { collection, counts, roots, changed, gone }| {
-        let made = &collection.provenance;
-        json!({
-            "name": collection.name,
-            "aliases": collection.aliases,
-            "created": collection.created,
-            "documents": counts.documents,
-            "chunks": counts.chunks,
-            "paths": roots,
-            "model": made.model,
-            "revision": made.revision,
-            "passage_task": made.passage_task,
-            "query_task": made.query_task,
-            "dimensions": made.dimensions,
-            "normalised": made.normalised,
-            "chunking": made.chunking,
-            "late_chunking": made.late,
-            "storage": made.storage.name(),
-            "shortlist": made.codes.map(|codes| codes.to_string()),
-            "files_to_look_at": changed,
-            "files_gone": gone,
-        })
-    });
+    let collections =
+        states.iter().map(|State { collection, counts, near, roots, changed, gone }| {
+            let made = &collection.provenance;
+            json!({
+                "name": collection.name,
+                "aliases": collection.aliases,
+                "created": collection.created,
+                "documents": counts.documents,
+                "chunks": counts.chunks,
+                "paths": roots,
+                "model": made.model,
+                "revision": made.revision,
+                "passage_task": made.passage_task,
+                "query_task": made.query_task,
+                "dimensions": made.dimensions,
+                "normalised": made.normalised,
+                "chunking": made.chunking,
+                "late_chunking": made.late,
+                "storage": made.storage.name(),
+                "shortlist": made.codes.map(|codes| codes.to_string()),
+                "near": near.as_ref().map(|near| json!({
+                    "made": near.made,
+                    "vectors": near.vectors,
+                    "newer": near.newer,
+                    "bytes": near.bytes,
+                    "recall_10": near.recall,
+                    "used": near.unused.is_none(),
+                })),
+                "files_to_look_at": changed,
+                "files_gone": gone,
+            })
+        });
     let collections: Vec<_> = collections.collect();
     let status =
         json!({ "store": place.store.to_string(), "bytes": size, "collections": collections });

@@ -11,6 +11,7 @@ mod formats;
 mod index;
 mod migrate;
 mod models;
+mod near;
 mod page;
 mod search;
 mod similarity;

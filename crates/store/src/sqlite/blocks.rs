@@ -38,6 +38,24 @@ impl Table {
     }
 }
 
+/// A table with a bit for each slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bits {
+    /// Whether a chunk has it.
+    Live,
+    /// Whether its vector may be newer than the index for approximate search.
+    Written,
+}
+
+impl Bits {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Written => "written",
+        }
+    }
+}
+
 /// The key of a collection's block.
 pub(super) fn key(collection: i64, block: usize) -> i64 {
     (collection << 32) | block as i64
@@ -48,7 +66,7 @@ fn keys(collection: i64) -> (i64, i64) {
     (key(collection, 0), key(collection + 1, 0))
 }
 
-/// One bit a slot, whether a chunk has it.
+/// One bit a slot: [`Bits`], or which ones a filter lets through.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     words: Vec<u64>,
@@ -82,10 +100,54 @@ impl Slots {
         }
     }
 
-    /// Reads the slots in use of a collection.
-    pub(super) fn read(connection: &Connection, collection: i64) -> rusqlite::Result<Self> {
-        let sql = "SELECT block, data FROM live WHERE block >= ?1 AND block < ?2 ORDER BY block";
-        let mut statement = connection.prepare_cached(sql)?;
+    /// The slots of both.
+    pub(super) fn both(&self, other: &Self) -> Self {
+        self.combined(other, |a, b| a & b)
+    }
+
+    /// The slots of either.
+    pub(super) fn either(&self, other: &Self) -> Self {
+        self.combined(other, |a, b| a | b)
+    }
+
+    /// Those that the other one has not.
+    pub(super) fn without(&self, other: &Self) -> Self {
+        self.combined(other, |a, b| a & !b)
+    }
+
+    fn combined(&self, other: &Self, word: impl Fn(u64, u64) -> u64) -> Self {
+        let words = 0..self.words.len().max(other.words.len());
+        Self { words: words.map(|at| word(self.word(at), other.word(at))).collect() }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// All slots, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        let bits = |(at, &word): (usize, &u64)| {
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| 64 * at + bit)
+        };
+        self.words.iter().enumerate().flat_map(bits)
+    }
+
+    /// Up to `count` slots from all over them.
+    pub(super) fn spread(&self, count: usize) -> Vec<usize> {
+        self.iter().step_by(self.count().div_ceil(count).max(1)).collect()
+    }
+
+    /// Reads the slots of a collection.
+    pub(super) fn read(
+        connection: &Connection,
+        bits: Bits,
+        collection: i64,
+    ) -> rusqlite::Result<Self> {
+        let sql = format!(
+            "SELECT block, data FROM {} WHERE block >= ?1 AND block < ?2 ORDER BY block",
+            bits.name()
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
         let (first, end) = keys(collection);
         let mut rows = statement.query([first, end])?;
         let mut words = Vec::new();
@@ -97,6 +159,37 @@ impl Slots {
         }
         Ok(Self { words })
     }
+
+    /// Writes all rows of a collection that hold a slot.
+    pub(super) fn write(
+        &self,
+        connection: &Connection,
+        bits: Bits,
+        collection: i64,
+    ) -> rusqlite::Result<()> {
+        let words = LIVE_SLOTS / 64;
+        let rows = self.words.chunks(words).enumerate();
+        let rows = rows.filter(|(_, words)| words.iter().any(|&word| word != 0));
+        rows.map(|(row, _)| row)
+            .try_for_each(|row| self.write_row(connection, bits, collection, row))
+    }
+
+    fn write_row(
+        &self,
+        connection: &Connection,
+        bits: Bits,
+        collection: i64,
+        row: usize,
+    ) -> rusqlite::Result<()> {
+        let sql = format!(
+            "INSERT INTO {} (block, data) VALUES (?1, ?2) \
+             ON CONFLICT (block) DO UPDATE SET data = ?2",
+            bits.name()
+        );
+        let words = row * LIVE_SLOTS / 64..(row + 1) * LIVE_SLOTS / 64;
+        let data: Vec<u8> = words.flat_map(|at| self.word(at).to_le_bytes()).collect();
+        connection.prepare_cached(&sql)?.execute(params![key(collection, row), data]).map(drop)
+    }
 }
 
 /// Changes of the slots of a collection within one transaction.
@@ -104,16 +197,23 @@ pub(super) struct Allocation<'c> {
     connection: &'c Connection,
     collection: i64,
     slots: Slots,
+    /// Slots that were written since there is an index for approximate search, if there is one.
+    written: Option<Slots>,
     /// No slot below is free.
     from: usize,
-    /// Rows of `live` that must be written.
+    /// Rows of bits that must be written.
     changed: Vec<usize>,
 }
 
 impl<'c> Allocation<'c> {
     pub(super) fn begin(connection: &'c Connection, collection: i64) -> rusqlite::Result<Self> {
-        let slots = Slots::read(connection, collection)?;
-        Ok(Self { connection, collection, slots, from: 0, changed: Vec::new() })
+        let slots = Slots::read(connection, Bits::Live, collection)?;
+        let sql = "SELECT 1 FROM near WHERE collection = ?1";
+        let written = match connection.prepare_cached(sql)?.exists([collection])? {
+            true => Some(Slots::read(connection, Bits::Written, collection)?),
+            false => None,
+        };
+        Ok(Self { connection, collection, slots, written, from: 0, changed: Vec::new() })
     }
 
     /// Takes the lowest free slot.
@@ -125,6 +225,9 @@ impl<'c> Allocation<'c> {
         }
         let slot = 64 * word + words.get(word).map_or(0, |bits| bits.trailing_ones() as usize);
         self.slots.insert(slot);
+        if let Some(written) = &mut self.written {
+            written.insert(slot);
+        }
         self.from = slot;
         self.touch(slot);
         slot
@@ -145,14 +248,11 @@ impl<'c> Allocation<'c> {
 
     /// Writes the bits that changed.
     pub(super) fn end(self) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO live (block, data) VALUES (?1, ?2) \
-                   ON CONFLICT (block) DO UPDATE SET data = ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
         for row in self.changed {
-            let words = row * LIVE_SLOTS / 64..(row + 1) * LIVE_SLOTS / 64;
-            let data: Vec<u8> =
-                words.flat_map(|word| self.slots.word(word).to_le_bytes()).collect();
-            statement.execute(params![key(self.collection, row), data])?;
+            self.slots.write_row(self.connection, Bits::Live, self.collection, row)?;
+            if let Some(written) = &self.written {
+                written.write_row(self.connection, Bits::Written, self.collection, row)?;
+            }
         }
         Ok(())
     }
@@ -233,11 +333,18 @@ impl<'c> Rows<'c> {
 /// Removes every block of a collection.
 pub(super) fn remove_all(connection: &Connection, collection: i64) -> rusqlite::Result<()> {
     let (first, end) = keys(collection);
-    for table in ["vectors", "codes", "live"] {
+    for table in ["vectors", "codes", "live", "written"] {
         let sql = format!("DELETE FROM {table} WHERE block >= ?1 AND block < ?2");
         connection.execute(&sql, [first, end])?;
     }
     Ok(())
+}
+
+/// Removes all bits of a collection in a table.
+pub(super) fn clear(connection: &Connection, bits: Bits, collection: i64) -> rusqlite::Result<()> {
+    let (first, end) = keys(collection);
+    let sql = format!("DELETE FROM {} WHERE block >= ?1 AND block < ?2", bits.name());
+    connection.execute(&sql, [first, end]).map(drop)
 }
 
 /// Number of blocks up to the last.

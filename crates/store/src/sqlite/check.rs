@@ -1,7 +1,7 @@
 //! Whether a store is whole: every chunk has its words, its row of vectors and its bit, and nothing
 //! else has.
 
-use super::blocks::{self, Slots, Table};
+use super::blocks::{self, Bits, Slots, Table};
 use super::collections;
 use rusqlite::{Connection, params};
 
@@ -49,7 +49,7 @@ pub(super) fn contradictions(connection: &Connection) -> rusqlite::Result<Vec<St
 
 /// Compares the bits of a collection with its chunks.
 fn slots(connection: &Connection, id: i64) -> rusqlite::Result<Vec<String>> {
-    let live = Slots::read(connection, id)?;
+    let live = Slots::read(connection, Bits::Live, id)?;
     let mut expected = Slots::default();
     let mut statement = connection.prepare("SELECT slot FROM chunks WHERE collection = ?1")?;
     let slots = statement.query_map(params![id], |row| row.get::<_, usize>(0))?;

@@ -6,6 +6,7 @@ mod check;
 mod collections;
 mod documents;
 mod matrix;
+mod near;
 mod open;
 mod readers;
 mod search;
@@ -13,6 +14,7 @@ mod search;
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::near::{Near, NearBuilt, Watch};
 use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Source, Store};
 use crate::storage::Storage;
@@ -33,6 +35,8 @@ pub struct Sqlite {
     level: Level,
     /// What is known of vectors or codes that were searched, by collection and table.
     searched: RefCell<HashMap<(i64, blocks::Table), Searched>>,
+    /// The index for approximate search that was opened last, by collection.
+    graphs: RefCell<HashMap<i64, near::Held>>,
 }
 
 impl Sqlite {
@@ -72,6 +76,7 @@ impl Sqlite {
             threads: Threads::available(),
             level: Level::best(),
             searched: RefCell::default(),
+            graphs: RefCell::default(),
         })
     }
 
@@ -190,14 +195,18 @@ impl Store for Sqlite {
     }
 
     fn drop_collection(&mut self, name: &str) -> Result<()> {
-        self.write(|connection| {
+        let id = self.write(|connection| {
             let (id, _) = self.known(name)?;
-            self.searched.borrow_mut().retain(|&(collection, _), _| collection != id);
             let fail = Error::sqlite(&self.path);
             documents::remove_words(connection, id).map_err(fail)?;
             blocks::remove_all(connection, id).map_err(fail)?;
-            collections::delete(connection, id).map_err(fail)
-        })
+            collections::delete(connection, id).map_err(fail)?;
+            Ok(id)
+        })?;
+        self.searched.borrow_mut().retain(|&(collection, _), _| collection != id);
+        self.graphs.borrow_mut().remove(&id);
+        near::remove_files(&self.path, id);
+        Ok(())
     }
 
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
@@ -320,6 +329,14 @@ impl Store for Sqlite {
 
     fn finish(&mut self, _collection: &str) -> Result<()> {
         self.checkpoint()
+    }
+
+    fn near(&self, collection: &str) -> Result<Option<Near>> {
+        self.near_in(collection)
+    }
+
+    fn build_near(&mut self, collection: &str, watch: &Watch<'_>) -> Result<NearBuilt> {
+        self.build_near_in(collection, watch)
     }
 }
 

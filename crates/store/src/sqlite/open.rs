@@ -1,15 +1,17 @@
 //! Opening the file: its schema, its version, and who may write.
 
 use crate::error::{Error, Result};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What each version of the schema adds.
+const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("near.sql")];
 /// The schema that this version writes.
-const SCHEMA: i32 = 1;
+const SCHEMA: i32 = SCHEMAS.len() as i32;
 /// `koke`, in the file's header: what `file` and SQLite tools can tell our files by.
 const APPLICATION: i32 = 0x6b6f_6b65;
 /// This version.
@@ -17,7 +19,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a transaction waits for another process to end its own.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Opens the file at `path`, which gets its tables if it is new.
+/// Opens the file at `path`, which gets the tables that it lacks.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let fail = Error::sqlite(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -88,23 +90,26 @@ fn map_file(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
-    if pragma(connection, "user_version")? > 0 {
+    if pragma(connection, "user_version")? == SCHEMA {
         return Ok(());
     }
-    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     // Another process may have been first while this one waited.
-    if pragma(connection, "user_version")? == 0 {
-        connection.execute_batch(include_str!("schema.sql"))?;
-        let meta = "INSERT INTO meta (key, value) VALUES ('version', ?1)";
+    let found = pragma(connection, "user_version")?;
+    if found < SCHEMA {
+        for schema in &SCHEMAS[found.max(0) as usize..] {
+            connection.execute_batch(schema)?;
+        }
+        let meta = "INSERT OR REPLACE INTO meta (key, value) VALUES ('version', ?1)";
         connection.execute(meta, [VERSION])?;
         connection.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
         ))?;
     }
-    connection.execute_batch("COMMIT")
+    transaction.commit()
 }
 
-/// Takes the lock of the store at `path`: of the file beside it.
+/// Takes the lock of the store or folder at `path`: of the file beside it.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! Search: scan or short list, words, fusion, and what is shown of a hit.
+//! Search: index, scan or short list, words, fusion, and what is shown of a hit.
 
 use super::best::{Counting, Scored};
-use super::blocks::{self, Slots, Table};
+use super::blocks::{self, Bits, Slots, Table};
 use super::matrix::{Matrix, Rows, best_in_file, final_score};
 use super::readers::Source;
 use super::{Sqlite, collections, documents};
@@ -28,14 +28,18 @@ const RETRIES: usize = 20;
 
 impl Sqlite {
     pub(super) fn search_in(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
+        self.repeated(|| self.search_once(collection, query))
+    }
+
+    /// Does `read` within one state of the store, again if it finds that another process has written.
+    pub(super) fn repeated<T>(&self, read: impl Fn() -> Result<Option<T>>) -> Result<T> {
         for _ in 0..RETRIES {
-            // One snapshot for everything that a search reads.
-            let read =
+            let transaction =
                 self.connection.unchecked_transaction().map_err(Error::sqlite(&self.path))?;
-            let found = self.search_once(collection, query)?;
-            drop(read);
-            if let Some(hits) = found {
-                return Ok(hits);
+            let found = read()?;
+            drop(transaction);
+            if let Some(found) = found {
+                return Ok(found);
             }
         }
         Err(Error::Busy { store: self.name() })
@@ -94,7 +98,7 @@ impl Sqlite {
     }
 
     /// The best `limit` slots by their vectors, with final scores.
-    fn nearest(
+    pub(super) fn nearest(
         &self,
         id: i64,
         provenance: &Provenance,
@@ -108,7 +112,14 @@ impl Sqlite {
             None => (Table::Vectors, vectors(provenance)),
         };
         let fail = Error::sqlite(&self.path);
-        let live = Slots::read(&self.connection, id).map_err(fail)?;
+        let live = Slots::read(&self.connection, Bits::Live, id).map_err(fail)?;
+        // Of what a filter lets through, the graph may know next to nothing.
+        if !query.exact
+            && only.is_none()
+            && let Some(best) = self.approximate(id, provenance, query.vector, &live, limit)?
+        {
+            return Ok(Some(best));
+        }
         let counting = Counting { live: &live, only };
         let probe = Probe::new(layout, query.vector);
         if table == Table::Vectors {
@@ -160,7 +171,7 @@ impl Sqlite {
     }
 
     /// The best `limit` of `candidates` by the vectors themselves, which are read one by one.
-    fn rescored(
+    pub(super) fn rescored(
         &self,
         id: i64,
         provenance: &Provenance,
@@ -248,7 +259,7 @@ impl Sqlite {
 }
 
 /// The layout of a collection's vectors.
-fn vectors(provenance: &Provenance) -> Layout {
+pub(super) fn vectors(provenance: &Provenance) -> Layout {
     Layout::new(provenance.storage, provenance.dimensions)
 }
 

@@ -8,7 +8,7 @@ use crate::collection::place::{Place, real};
 use crate::collection::settings::{self, Opened};
 use crate::failure::hinted;
 use crate::printer::Printer;
-use kokeshi_store::{Filter, Hit, Query, Store};
+use kokeshi_store::{Filter, Hit, Near, Query, Store, Unused};
 use std::collections::HashSet;
 use std::process::ExitCode;
 
@@ -47,6 +47,9 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     let hits = store.search(&opened.name, &query);
     refuse_switched(&*store, &opened)?;
     let mut hits = hits?;
+    if !arguments.exact {
+        warn_unfit(&*store, &opened, printer)?;
+    }
     if let Some(least) = arguments.min_score {
         hits.retain(|hit| hit.dense.is_some_and(|dense| dense.score >= least));
     }
@@ -79,6 +82,17 @@ fn refuse_switched(store: &dyn Store, opened: &Opened) -> anyhow::Result<()> {
             "search again",
         )),
     }
+}
+
+/// Says if there is an index for approximate search that search had to do without.
+fn warn_unfit(store: &dyn Store, opened: &Opened, printer: &Printer) -> anyhow::Result<()> {
+    if let Some(Near { unused: Some(Unused::Unfit(reason)), .. }) = store.near(&opened.name)? {
+        printer.warning(&format!(
+            "the approximate index is left aside, and all vectors are scanned: {reason}; \
+             `kokeshi near` makes it anew"
+        ));
+    }
+    Ok(())
 }
 
 /// Why there is no hit.

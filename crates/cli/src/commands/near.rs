@@ -1,0 +1,68 @@
+//! `kokeshi near`: an index for approximate search, and what it is worth.
+
+use super::index::{STOPPED, stop_on_ctrl_c};
+use crate::args::NearArguments;
+use crate::bytes;
+use crate::collection::place::Place;
+use crate::meter::bar;
+use crate::printer::Printer;
+use kokeshi_store::{Error, NearBuilt, Step};
+use serde_json::json;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+pub(crate) fn run(arguments: &NearArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_ctrl_c()?;
+    let place = Place::to_search(arguments.collection.store.as_ref(), None)?;
+    let collection = &arguments.collection.collection;
+    let mut store = place.open()?;
+    let bar = bar(Some(0), printer);
+    let built = store.build_near(collection, &|Step { name, done, total }| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        bar.set_message(name);
+        !stop.load(Ordering::Relaxed)
+    });
+    bar.finish_and_clear();
+    let built = match built {
+        Err(Error::Stopped) => {
+            printer.note("stopped: nothing was changed");
+            return Ok(ExitCode::from(STOPPED));
+        }
+        built => built?,
+    };
+    let text = match arguments.json {
+        true => json_of(collection, &store.name(), &built)?,
+        false => text_of(collection, &store.name(), &built),
+    };
+    printer.print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text_of(collection: &str, store: &str, built: &NearBuilt) -> String {
+    let NearBuilt { vectors, seconds, bytes, queries, recall, exact_ms, near_ms } = built;
+    let bytes = bytes::shown(*bytes);
+    format!(
+        "{store}: index of {vectors} vectors of `{collection}` made in {seconds:.1} s, {bytes}\n  \
+         recall@10  {recall:.4}, of {queries} vectors of the collection as queries, each without \
+         itself\n  \
+         search     {near_ms:.2} ms in the median, {exact_ms:.2} ms exact\n"
+    )
+}
+
+fn json_of(collection: &str, store: &str, built: &NearBuilt) -> anyhow::Result<String> {
+    let NearBuilt { vectors, seconds, bytes, queries, recall, exact_ms, near_ms } = built;
+    let built = json!({
+        "store": store,
+        "collection": collection,
+        "vectors": vectors,
+        "seconds": seconds,
+        "bytes": bytes,
+        "recall_10": recall,
+        "queries": queries,
+        "sample": "vectors of the collection, each without itself",
+        "median_ms": near_ms,
+        "exact_median_ms": exact_ms,
+    });
+    Ok(serde_json::to_string_pretty(&built)? + "\n")
+}
