@@ -2,10 +2,15 @@
 //! lies in a file next to the plan.
 //!
 //! What has been written into a collection is what that collection holds: the ledger only saves looking
-//! again. So a process that is killed between a write and its entry here writes nothing twice.
+//! again. So a process that is killed between a write and its entry here writes nothing twice. Points of
+//! other programs are an exception: they have no times, and whether somebody has changed one in the new
+//! collection is seen by this, that the ledger has not entered it, as it does before each write.
 
 use crate::error::{Error, Result};
+use kokeshi_store::{Chunk, Document};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +39,12 @@ CREATE TABLE IF NOT EXISTS migration_failures (
     path TEXT NOT NULL,
     reason TEXT NOT NULL,
     PRIMARY KEY (name, path)
+) WITHOUT ROWID;
+-- Chunks that were written, or were about to be, where stores do not keep the times of documents.
+CREATE TABLE IF NOT EXISTS migration_written (
+    name TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (name, hash)
 ) WITHOUT ROWID;
 ";
 
@@ -220,6 +231,35 @@ impl Ledger {
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
     }
 
+    /// Enters the chunks of documents that are about to be written.
+    pub(crate) fn add_written(&self, name: &str, documents: &[Document]) -> Result<()> {
+        let transaction = self.connection.unchecked_transaction().map_err(self.fail())?;
+        let sql = "INSERT OR IGNORE INTO migration_written (name, hash) VALUES (?1, ?2)";
+        for chunk in documents.iter().flat_map(|document| &document.chunks) {
+            let mut statement = transaction.prepare_cached(sql).map_err(self.fail())?;
+            statement.execute(params![name, hash(chunk)]).map_err(self.fail())?;
+        }
+        transaction.commit().map_err(self.fail())
+    }
+
+    /// Whether all chunks of a document are as they were entered.
+    pub(crate) fn has_written(&self, name: &str, document: &Document) -> Result<bool> {
+        let sql = "SELECT 1 FROM migration_written WHERE name = ?1 AND hash = ?2";
+        let mut statement = self.connection.prepare_cached(sql).map_err(self.fail())?;
+        for chunk in &document.chunks {
+            if !statement.exists(params![name, hash(chunk)]).map_err(self.fail())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes out what [`Self::add_written`] entered.
+    pub(crate) fn clear_written(&self, name: &str) -> Result<()> {
+        let sql = "DELETE FROM migration_written WHERE name = ?1";
+        self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
+    }
+
     /// Documents that could not be embedded, by path.
     pub fn failures(&self, name: &str) -> Result<Vec<Failure>> {
         let sql = "SELECT path, reason FROM migration_failures WHERE name = ?1 ORDER BY path";
@@ -249,6 +289,12 @@ fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
         seconds: row.get(8)?,
         verified: row.get(9)?,
     })
+}
+
+/// The text of a chunk and what is known of it, which stores give in one order.
+fn hash(chunk: &Chunk) -> [u8; 32] {
+    let metadata = Value::Object(chunk.metadata.clone());
+    Sha256::digest(format!("{}:{}{metadata}", chunk.text.len(), chunk.text)).into()
 }
 
 /// What one step of a run has written.

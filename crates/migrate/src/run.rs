@@ -95,8 +95,9 @@ pub fn run(
     }
     thread::scope(|scope| {
         let (to_us, batches) = sync_channel(2);
-        let reader = scope
-            .spawn(move || read(plan, &*source, sites, &after, limits, &to_us).map(|()| source));
+        let reader = scope.spawn(move || {
+            read(plan, &*source, (sites, ledger), &after, limits, &to_us).map(|()| source)
+        });
         let (to_writer, written) = sync_channel(2);
         let writer = scope.spawn(move || write(plan, sites, ledger, &written));
         let embedded = embed_all(embedder, &batches, &to_writer, limits.stop, report);
@@ -131,7 +132,7 @@ fn begin(plan: &Plan, source: &dyn Source, sites: &Sites, book: &Ledger) -> Resu
             next: "readers have the new collection; `rollback` takes that back first".to_owned(),
         });
     }
-    let mut store = sites.store()?;
+    let mut store = sites.store(&plan.from.collection)?;
     let old = source.collection(&plan.from.collection)?;
     let missing = || Error::Changed {
         name: plan.name.clone(),
@@ -160,12 +161,13 @@ fn begin(plan: &Plan, source: &dyn Source, sites: &Sites, book: &Ledger) -> Resu
 fn read(
     plan: &Plan,
     source: &dyn Source,
-    sites: &Sites,
+    (sites, ledger): (&Sites, &Path),
     after: &str,
     limits: Limits<'_>,
     to: &SyncSender<Batch>,
 ) -> Result<()> {
-    let store = sites.store()?;
+    let store = sites.store(&plan.from.collection)?;
+    let book = Ledger::open(ledger)?;
     let mut pace = Pace::new(limits);
     let mut after = after.to_owned();
     loop {
@@ -176,8 +178,13 @@ fn read(
         let known = store.entries(&plan.to.collection, &paths)?;
         let known: HashMap<&str, &Entry> =
             known.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+        let need = |entry: &&Entry| needs(entry, known.get(entry.path.as_str()).copied());
+        let outdated = page.iter().filter(need).map(|entry| &entry.path);
+        let outdated: Vec<String> =
+            outdated.filter(|path| known.contains_key(path.as_str())).cloned().collect();
+        let theirs = theirs(plan, &*store, &book, &outdated)?;
         for entries in batches(&page) {
-            let need = |entry: &&Entry| needs(entry, known.get(entry.path.as_str()).copied());
+            let need = |entry: &&Entry| need(entry) && !theirs.contains(&entry.path);
             let wanted: Vec<&Entry> = entries.iter().filter(need).collect();
             pace.wait(wanted.iter().map(|entry| entry.chunks).sum());
             let paths: Vec<String> = wanted.iter().map(|entry| entry.path.clone()).collect();
@@ -197,9 +204,28 @@ fn read(
     }
 }
 
+/// Which documents of the new collection others have written, where no times tell that.
+fn theirs(
+    plan: &Plan,
+    store: &dyn Source,
+    book: &Ledger,
+    outdated: &[String],
+) -> Result<HashSet<String>> {
+    let mut theirs = HashSet::new();
+    if !plan.is_twin() || outdated.is_empty() {
+        return Ok(theirs);
+    }
+    for document in store.documents(&plan.to.collection, outdated)? {
+        if !book.has_written(&plan.name, &document)? {
+            theirs.insert(document.path);
+        }
+    }
+    Ok(theirs)
+}
+
 /// Removes documents that the old collection has not, and returns how many.
 fn prune(plan: &Plan, source: &dyn Source, sites: &Sites) -> Result<usize> {
-    let mut store = sites.store()?;
+    let mut store = sites.store(&plan.from.collection)?;
     let (mut after, mut removed) = (String::new(), 0);
     loop {
         let page = store.list_after(&plan.to.collection, &after, PAGE)?;
@@ -347,7 +373,7 @@ fn with_vectors(mut documents: Vec<Document>, vectors: Vec<Vec<f32>>) -> Vec<Doc
 
 /// Writes what comes, and then says so in the ledger.
 fn write(plan: &Plan, sites: &Sites, ledger: &Path, embedded: &Receiver<Embedded>) -> Result<()> {
-    let mut store = sites.store()?;
+    let mut store = sites.store(&plan.from.collection)?;
     let book = Ledger::open(ledger)?;
     let to = &plan.to.collection;
     for Embedded { batch, failures, done } in embedded {
@@ -355,6 +381,10 @@ fn write(plan: &Plan, sites: &Sites, ledger: &Path, embedded: &Receiver<Embedded
             .documents
             .into_iter()
             .partition(|document| batch.outdated.contains(&document.path));
+        if plan.is_twin() {
+            book.add_written(&plan.name, &old)?;
+            book.add_written(&plan.name, &new)?;
+        }
         if !old.is_empty() {
             store.upsert(to, &old)?;
         }

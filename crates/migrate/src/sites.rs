@@ -21,14 +21,14 @@ impl Sites {
         Self { store, source: None, fields: None }
     }
 
-    /// Opens the store.
+    /// Opens the store, where the new collection comes beside the old one `from`, or alone.
     ///
     /// # Errors
     ///
     /// If it cannot be opened. One that is a file is made if the old collection lies elsewhere.
-    pub fn store(&self) -> Result<Box<dyn Store>> {
+    pub fn store(&self, from: &str) -> Result<Box<dyn Store>> {
         Ok(match (&self.source, &self.fields) {
-            (None, Some(fields)) => self.store.open_foreign(fields)?,
+            (None, Some(fields)) => self.store.open_foreign(fields, from)?,
             (None, None) => self.store.open()?,
             (Some(_), _) => self.store.create()?,
         })
@@ -46,6 +46,11 @@ impl Sites {
 }
 
 impl Plan {
+    /// Whether both are collections of another program, whose points have no times.
+    pub(crate) fn is_twin(&self) -> bool {
+        !self.is_apart() && self.fields.as_ref().is_some_and(|fields| fields.table.is_none())
+    }
+
     /// Whether the old collection lies in another place than the new one.
     pub fn is_apart(&self) -> bool {
         self.source.is_some()

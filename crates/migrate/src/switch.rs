@@ -112,7 +112,8 @@ pub fn rollback(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<(
         let next = "the old vectors lie elsewhere: let readers go back to those";
         return Err(refused(plan, found.state, "rolled back", next));
     }
-    if is_switched(plan, store)? {
+    // Where there are no aliases, readers go back by themselves.
+    if plan.switch != plan.to.collection && is_switched(plan, store)? {
         let old = old_name(plan, store)?.to_owned();
         // Its own name has become an alias by the switch.
         store.set_alias(&plan.switch, &old)?;
@@ -140,6 +141,7 @@ pub fn clean(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<Opti
     if store.collection(&old)?.is_some_and(|found| found.name == old) {
         store.drop_collection(&old)?;
     }
+    ledger.clear_written(&plan.name)?;
     ledger.set_state(&plan.name, State::Cleaned)?;
     Ok(Some(old))
 }

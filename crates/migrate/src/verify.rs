@@ -73,8 +73,12 @@ pub fn verify(
     let from = old_name(plan, store)?.to_owned();
     let before = contents(plan, &from, (source, store))?;
     let made = plan.to.provenance()?;
+    let ours = |document: &Document| match plan.is_twin() {
+        true => ledger.has_written(&plan.name, document),
+        false => Ok(true),
+    };
     let mut all = Comparison::new(&made);
-    all.compare((source, &from), (store, &plan.to.collection))?;
+    all.compare(&ours, (source, &from), (store, &plan.to.collection))?;
     let failures = ledger.failures(&plan.name)?;
     let mut checks = all.checks();
     let failed = failures.iter().map(|failure| failure.path.clone()).collect();
@@ -154,8 +158,11 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// `ours` says whether a document of the new collection that is in another state than the old one may
+    /// be one that was made of an earlier state.
     fn compare(
         &mut self,
+        ours: &dyn Fn(&Document) -> Result<bool>,
         (source, from): (&dyn Source, &str),
         (store, to): (&dyn Store, &str),
     ) -> Result<()> {
@@ -169,7 +176,10 @@ impl<'a> Comparison<'a> {
                 new.into_iter().map(|document| (document.path.clone(), document)).collect();
             for old in source.documents(from, &paths)? {
                 match new.remove(&old.path) {
-                    Some(new) => self.pair(&old, &new),
+                    Some(new) => {
+                        let theirs = new.hash != old.hash && !ours(&new)?;
+                        self.pair(&old, &new, theirs);
+                    }
                     None => self.missing.0.push(old.path),
                 }
             }
@@ -180,13 +190,13 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    fn pair(&mut self, old: &Document, new: &Document) {
+    fn pair(&mut self, old: &Document, new: &Document, theirs: bool) {
         self.documents += 1;
         self.chunks += new.chunks.len();
         let path = || new.path.clone();
         // A document that others have written since is theirs: its texts may be others.
         let state = |document: &Document| (document.hash.clone(), document.modified);
-        if is_outdated(&state(old), &state(new)) {
+        if !theirs && is_outdated(&state(old), &state(new)) {
             self.outdated.0.push(path());
         } else if new.hash != old.hash {
             self.theirs += 1;
@@ -335,10 +345,10 @@ fn recall(
     let (mut found, mut wanted) = (0, 0);
     let filter = Filter::default();
     for vector in vectors.into_iter().step_by(step) {
-        let results = |exact| -> Result<HashSet<(String, usize)>> {
+        let results = |exact| -> Result<HashSet<(String, usize, String)>> {
             let query = Query { vector, words: None, limit: DEPTH, filter: &filter, exact };
             let hits = store.search(&plan.to.collection, &query)?;
-            Ok(hits.into_iter().map(|hit| (hit.path, hit.ordinal)).collect())
+            Ok(hits.into_iter().map(|hit| (hit.path, hit.ordinal, hit.text)).collect())
         };
         let exact = results(true)?;
         found += results(false)?.intersection(&exact).count();

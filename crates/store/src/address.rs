@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fields::Fields;
-use crate::points::{self, Chroma, Milvus, Qdrant};
+use crate::points::{self, Chroma, Milvus, Qdrant, Twin};
 use crate::postgres::{Postgres, Table};
 use crate::record::{Source, Store};
 use crate::rows::{self, Rows};
@@ -104,19 +104,19 @@ impl Address {
 }
 
 impl Address {
-    /// Opens a table of PostgreSQL that another program keeps where `fields` says. New vectors come
-    /// beside the old ones.
+    /// Opens what another program keeps where `fields` says, to bring new vectors beside the old ones: a
+    /// table of PostgreSQL, or the collection that `from` leads to in an engine of points.
     ///
     /// # Errors
     ///
     /// As [`Self::open`], if there is no such table or field, and if this is a file.
-    pub fn open_foreign(&self, fields: &Fields) -> Result<Box<dyn Store>> {
+    pub fn open_foreign(&self, fields: &Fields, from: &str) -> Result<Box<dyn Store>> {
         match self {
             Self::File(path) => Err(Error::Foreign {
                 path: path.clone(),
                 reason: "only what was indexed with kokeshi can be changed in a file".to_owned(),
             }),
-            Self::Server(url) => url.open_foreign(fields),
+            Self::Server(url) => url.open_foreign(fields, from),
         }
     }
 
@@ -126,7 +126,7 @@ impl Address {
     }
 
     /// Opens what is only read: a store; what another program keeps there if `fields` says how, in a
-    /// table or in the collection `collection` of Qdrant or Chroma; or a JSONL or Parquet file with its
+    /// table or in the collection `collection` of an engine of points; or a JSONL or Parquet file with its
     /// vectors in the field `collection`.
     ///
     /// # Errors
@@ -145,20 +145,18 @@ impl Address {
             (Self::Server(url), Some(fields)) if fields.table.is_none() => {
                 Ok(Box::new(points::foreign(url, fields, collection)?))
             }
-            (_, Some(fields)) => Ok(self.open_foreign(fields)?),
+            (_, Some(fields)) => Ok(self.open_foreign(fields, collection)?),
             (_, None) => Ok(self.open()?),
         }
     }
 }
 
 impl Url {
-    fn open_foreign(&self, fields: &Fields) -> Result<Box<dyn Store>> {
+    fn open_foreign(&self, fields: &Fields, from: &str) -> Result<Box<dyn Store>> {
         let parts = self.parts()?;
         match parts.engine.as_str() {
             "postgres" | "postgresql" => Ok(Box::new(Table::open(self, fields)?)),
-            other => Err(self.refused(&format!(
-                "what other programs keep in `{other}` can be read as a source, not changed"
-            ))),
+            _ => Ok(Box::new(Twin::open(self, fields, from)?)),
         }
     }
 

@@ -19,6 +19,13 @@ pub struct Fields {
     /// What rows of one document have in common. Without it, each row is a document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
+    /// What rows of a document are in order by. Without it, they are as they come: in a file by their
+    /// lines, in a table by their ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Which of its vectors, for a point that has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector: Option<String>,
 }
 
 impl Fields {

@@ -108,15 +108,23 @@ pub(crate) struct FieldsArguments {
     /// pass; without it, each row is a document. The default of a file is `doc_id`
     #[arg(long, value_name = "FIELD")]
     pub(crate) document: Option<String>,
+    /// The column or field that rows of one document are in order by; without it, they are in the order
+    /// of their ids in a table, and elsewhere as they come
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) order: Option<String>,
+    /// Which vectors, where points of a collection have several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) vector: Option<String>,
 }
 
 impl FieldsArguments {
     /// The layout; `None` if nothing is said of it.
     pub(crate) fn fields(&self) -> Option<Fields> {
-        let Self { table, id, text, document } = self;
-        let said = [table, id, text, document].iter().any(|field| field.is_some());
-        let [table, id, text, document] = [table, id, text, document].map(Clone::clone);
-        said.then_some(Fields { table, id, text, document })
+        let Self { table, id, text, document, order, vector } = self;
+        let all = [table, id, text, document, order, vector];
+        let said = all.iter().any(|field| field.is_some());
+        let [table, id, text, document, order, vector] = all.map(Clone::clone);
+        said.then_some(Fields { table, id, text, document, order, vector })
     }
 }
 

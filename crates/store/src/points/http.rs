@@ -4,6 +4,7 @@ use crate::address::Url;
 use crate::error::{Error, Result};
 use crate::retry::Fault;
 use serde_json::Value;
+use std::fmt::Write;
 use std::io::ErrorKind;
 use std::time::Duration;
 use ureq::http::{HeaderValue, Method, Request, StatusCode};
@@ -17,6 +18,20 @@ const SILENCE: Duration = Duration::from_secs(120);
 const LONGEST: u64 = 1 << 30;
 /// Letters of an answer that are quoted, at most.
 const QUOTED: usize = 400;
+
+/// `name` as a part of a path.
+pub(super) fn segment(name: &str) -> String {
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => segment.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => segment.push(char::from(byte)),
+            // Writing to a string cannot fail.
+            byte => drop(write!(segment, "%{byte:02X}")),
+        }
+    }
+    segment
+}
 
 /// A server.
 pub(super) struct Http {
@@ -136,5 +151,16 @@ impl Http {
                 Err(Error::Unreachable { store: self.store.clone(), reason })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leaves_its_place_in_a_path() {
+        assert_eq!(segment("a-b_c.9~"), "a-b_c.9~");
+        assert_eq!(segment("../x?y#z ü"), "..%2Fx%3Fy%23z%20%C3%BC");
     }
 }

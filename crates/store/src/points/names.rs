@@ -7,6 +7,9 @@ const PREFIX: &str = "kokeshi_";
 /// What tables of records end with: no name does, because in one, two digits follow each `_`.
 const RECORDS: &str = "_records";
 
+/// What the table ends with that says what made the vectors of another program's collection.
+const TWIN: &str = "_twin";
+
 /// The table of a collection's chunks, or the alias that leads to it.
 pub(super) fn chunks(collection: &str) -> String {
     let mut name = PREFIX.to_owned();
@@ -24,6 +27,16 @@ pub(super) fn chunks(collection: &str) -> String {
 /// The table of a collection's records.
 pub(super) fn records(collection: &str) -> String {
     chunks(collection) + RECORDS
+}
+
+/// The table that says what made the vectors of another program's collection.
+pub(super) fn twin(collection: &str) -> String {
+    chunks(collection) + TWIN
+}
+
+/// Whether a table is one of ours.
+pub(super) fn is_ours(table: &str) -> bool {
+    table.starts_with(PREFIX)
 }
 
 /// The collection whose records a table holds.
@@ -59,6 +72,7 @@ mod tests {
             assert_eq!(plain(&table).as_deref(), Some(name));
             assert_eq!(of_records(&records(name)).as_deref(), Some(name));
             assert_eq!((of_records(&table), plain(&records(name))), (None, None), "{name}");
+            assert_eq!((of_records(&twin(name)), plain(&twin(name))), (None, None), "{name}");
         }
         assert_eq!(plain("other"), None);
     }

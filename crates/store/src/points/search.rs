@@ -102,7 +102,7 @@ fn best(mut found: Vec<Found>, query: &Query<'_>) -> Vec<Hit> {
     best.map(|(found, rank)| found.hit(rank)).collect()
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let norms = (dot(a, a) * dot(b, b)).sqrt();
     if norms > 0.0 { dot(a, b) / norms } else { 0.0 }

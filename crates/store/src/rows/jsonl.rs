@@ -1,6 +1,6 @@
 //! A JSON object a line.
 
-use super::{Names, Row};
+use super::{Names, Row, shown};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -76,10 +76,4 @@ fn key(value: &Value) -> Option<String> {
 fn line_fields(line: &[u8]) -> Vec<String> {
     let fields: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
     fields.into_iter().map(|(name, _)| name).collect()
-}
-
-/// Names of fields, for people.
-pub(super) fn shown(names: &[String]) -> String {
-    let names: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { "no fields".to_owned() } else { names.join(", ") }
 }

@@ -28,13 +28,15 @@ CREATE TABLE rows (
     id TEXT PRIMARY KEY,
     path TEXT NOT NULL,
     number INTEGER NOT NULL,
+    -- Where it stands in its document, if rows say so: numbers come before texts.
+    place,
     text TEXT NOT NULL,
     hash TEXT NOT NULL,
     metadata TEXT NOT NULL,
     vector BLOB
 );
 ";
-const INDEX: &str = "CREATE INDEX by_path ON rows (path, number)";
+const INDEX: &str = "CREATE INDEX by_path ON rows (path, place, number)";
 
 /// A row.
 pub(crate) struct Row {
@@ -63,8 +65,12 @@ pub(crate) struct Rows {
     path: PathBuf,
     /// What the one collection is called: for a file, its field of vectors.
     vector: String,
+    /// Another name of it.
+    alias: Option<String>,
     /// Numbers of a vector; 0 if rows have none.
     dimensions: usize,
+    /// How they were stored.
+    storage: Storage,
     rows: Connection,
 }
 
@@ -91,14 +97,15 @@ impl Rows {
         };
         let is_parquet =
             path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
-        Self::filled(path, vector, |each| match is_parquet {
+        Self::filled(path, vector, fields, |each| match is_parquet {
             true => parquet::read(path, &names, each),
             false => jsonl::read(path, &names, each),
         })
     }
 
     /// The rows that `fill` gives to the function that it is given, as the collection `vector` of what
-    /// people know as `path`.
+    /// people know as `path`. In a document, they stand in the order that `fields` names, or else as they
+    /// come.
     ///
     /// # Errors
     ///
@@ -106,22 +113,43 @@ impl Rows {
     pub(crate) fn filled(
         path: &Path,
         vector: &str,
+        fields: &Fields,
         fill: impl FnOnce(&mut dyn FnMut(Row) -> Result<()>) -> Result<()>,
     ) -> Result<Self> {
         let fail = temporary(path);
         let mut rows = Connection::open("").map_err(fail)?;
         rows.execute_batch(TABLE).map_err(fail)?;
-        let mut filling = Filling { path, dimensions: None };
+        let mut filling = Filling { path, order: fields.order.as_deref(), dimensions: None };
         let transaction = rows.transaction().map_err(fail)?;
         fill(&mut |row| filling.add(&transaction, row))?;
         transaction.execute_batch(INDEX).map_err(fail)?;
         transaction.commit().map_err(fail)?;
         let dimensions = filling.dimensions.flatten().unwrap_or(0);
-        Ok(Self { path: path.to_owned(), vector: vector.to_owned(), dimensions, rows })
+        let (path, vector) = (path.to_owned(), vector.to_owned());
+        Ok(Self { path, vector, alias: None, dimensions, storage: Storage::F32, rows })
+    }
+
+    /// These rows, with vectors that were stored so.
+    pub(crate) fn stored_as(self, storage: Storage) -> Self {
+        Self { storage, ..self }
+    }
+
+    /// These rows, whose collection has another name too.
+    pub(crate) fn called(self, alias: Option<String>) -> Self {
+        Self { alias, ..self }
+    }
+
+    /// All documents, in their order.
+    pub(crate) fn all(&self) -> Result<Vec<Entry>> {
+        self.listed("true GROUP BY path ORDER BY path", [])
+    }
+
+    fn is(&self, collection: &str) -> bool {
+        collection == self.vector || self.alias.as_deref() == Some(collection)
     }
 
     fn known(&self, collection: &str) -> Result<()> {
-        if collection == self.vector {
+        if self.is(collection) {
             return Ok(());
         }
         let names = [self.vector.as_str()];
@@ -131,7 +159,7 @@ impl Rows {
     /// Documents for which `condition` holds, in their order.
     fn listed(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<Entry>> {
         let sql = format!(
-            "SELECT path, group_concat(hash, '' ORDER BY number), sum(length(CAST(text AS BLOB))), \
+            "SELECT path, group_concat(hash, '' ORDER BY place, number), sum(length(CAST(text AS BLOB))), \
              count(*) FROM rows WHERE {condition}"
         );
         let entry = |row: &rusqlite::Row<'_>| {
@@ -152,7 +180,7 @@ impl Rows {
 
     fn chunks(&self, path: &str) -> Result<Vec<Chunk>> {
         let fail = temporary(&self.path);
-        let sql = "SELECT text, metadata, vector FROM rows WHERE path = ?1 ORDER BY number";
+        let sql = "SELECT text, metadata, vector FROM rows WHERE path = ?1 ORDER BY place, number";
         let mut statement = self.rows.prepare_cached(sql).map_err(fail)?;
         let chunk = |row: &rusqlite::Row<'_>| {
             let (metadata, vector): (String, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
@@ -175,9 +203,10 @@ impl Source for Rows {
     }
 
     fn collection(&self, name: &str) -> Result<Option<Collection>> {
-        let provenance = Provenance::unknown(self.dimensions, Storage::F32);
-        let (name, wanted) = (name.to_owned(), name == self.vector);
-        Ok(wanted.then(|| Collection { name, provenance, created: 0, aliases: Vec::new() }))
+        let provenance = Provenance::unknown(self.dimensions, self.storage);
+        let (own, aliases) = (self.vector.clone(), self.alias.iter().cloned().collect());
+        let found = self.is(name);
+        Ok(found.then_some(Collection { name: own, provenance, created: 0, aliases }))
     }
 
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
@@ -222,6 +251,8 @@ impl Source for Rows {
 /// A file that is being read.
 struct Filling<'a> {
     path: &'a Path,
+    /// The field that says where a row stands in its document.
+    order: Option<&'a str>,
     /// Numbers of the vectors so far; `None` inside, if the first row has none.
     dimensions: Option<Option<usize>>,
 }
@@ -247,16 +278,22 @@ impl Filling<'_> {
                 shown(first)
             )));
         }
-        let sql = "INSERT OR IGNORE INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let sql = "INSERT OR IGNORE INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let place = self.order.map(|order| place(order, &row.metadata).map_err(refused));
         let mut metadata = row.metadata;
         metadata.insert("id".to_owned(), Value::String(row.id.clone()));
+        let mut metadata = Value::Object(metadata);
+        // Engines give the fields of a point in any order.
+        metadata.sort_all_objects();
+        let metadata = metadata.to_string();
         let values = params![
             row.id,
             row.document.as_ref().unwrap_or(&row.id),
             number,
+            place.transpose()?,
             row.text,
-            hash(&row.text),
-            Value::Object(metadata).to_string(),
+            hash(&format!("{}:{}{metadata}", row.text.len(), row.text)),
+            metadata,
             row.vector.map(|vector| bytes(&vector)),
         ];
         let mut statement = rows.prepare_cached(sql).map_err(temporary(self.path))?;
@@ -265,6 +302,28 @@ impl Filling<'_> {
             _ => Err(refused(format!("a row before has the id `{}` too", row.id))),
         }
     }
+}
+
+/// Where a row stands in its document: the value of the field `order`.
+fn place(order: &str, metadata: &Map<String, Value>) -> Result<rusqlite::types::Value, String> {
+    use rusqlite::types::Value as Sql;
+    match metadata.get(order) {
+        Some(Value::String(text)) => Ok(Sql::Text(text.clone())),
+        Some(Value::Number(number)) => {
+            let real = Sql::Real(number.as_f64().unwrap_or(f64::INFINITY));
+            Ok(number.as_i64().map_or(real, Sql::Integer))
+        }
+        _ => {
+            let names: Vec<String> = metadata.keys().cloned().collect();
+            Err(format!("no text or number in `{order}`; it has {}", shown(&names)))
+        }
+    }
+}
+
+/// Names of fields, for people.
+fn shown(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "no fields".to_owned() } else { names.join(", ") }
 }
 
 /// A hash of `text`, in 32 letters.

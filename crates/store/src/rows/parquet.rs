@@ -1,6 +1,6 @@
 //! Parquet: <https://parquet.apache.org/docs/file-format/>.
 
-use super::{Names, Row, jsonl::shown};
+use super::{Names, Row, shown};
 use crate::error::{Error, Result};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};

@@ -2,7 +2,13 @@ use super::*;
 
 fn fields() -> Fields {
     let name = |name: &str| Some(name.to_owned());
-    Fields { table: None, id: name("key"), text: name("body"), document: name("book") }
+    Fields {
+        table: None,
+        id: name("key"),
+        text: name("body"),
+        document: name("book"),
+        ..Fields::default()
+    }
 }
 
 fn paths(entries: &[Entry]) -> Vec<(&str, usize, u64)> {

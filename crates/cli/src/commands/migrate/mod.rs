@@ -49,7 +49,7 @@ impl Opened {
         let plan = Plan::read(path)?;
         let lock = lock(path)?;
         let sites = sites(&plan, arguments.store.as_ref(), arguments.source.as_ref())?;
-        let store = sites.store()?;
+        let store = sites.store(&plan.from.collection)?;
         let ledger = ledger(&sites, path);
         Ok(Self { plan, sites, store, ledger, _lock: lock })
     }

@@ -31,7 +31,7 @@ const SHOWN: usize = 5;
 pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow::Result<()> {
     let path = target(arguments)?;
     let sites = sites(arguments)?;
-    let (store, source) = (sites.store()?, sites.source(arguments.from())?);
+    let (store, source) = (sites.store(arguments.from())?, sites.source(arguments.from())?);
     let old = settings::known(&*source, arguments.from())?;
     let queries = arguments.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
     let loader = loader(&arguments.device)?;
@@ -46,8 +46,7 @@ pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow
         store: sites.store.to_string(),
         source: sites.source.as_ref().map(ToString::to_string),
         fields: sites.fields.clone(),
-        // Readers who are elsewhere now find the new collection by its own name.
-        switch: sites.source.as_ref().map_or(arguments.from(), |_| &to.collection).to_owned(),
+        switch: switched(&sites, arguments.from(), &old, &to),
         kept: format!("{}{}before", old.name, if sites.fields.is_some() { "_" } else { "-" }),
         sample: arguments.sample as usize,
         queries: arguments.queries.as_ref().map(std::path::absolute).transpose()?,
@@ -152,6 +151,18 @@ fn sites(arguments: &MigratePlanArguments) -> anyhow::Result<Sites> {
         },
         fields: arguments.fields.fields(),
     })
+}
+
+/// The name that readers use.
+fn switched(sites: &Sites, from: &str, old: &Collection, to: &Side) -> String {
+    let of_others = sites.fields.as_ref().is_some_and(|fields| fields.table.is_none());
+    let has_alias = from != old.name;
+    // Readers who are elsewhere now, or have an engine's own name of a collection, which none can change,
+    // find the new collection by its own name.
+    match sites.source.is_some() || (of_others && !has_alias) {
+        true => to.collection.clone(),
+        false => from.to_owned(),
+    }
 }
 
 /// The side that there is. What is not recorded is what the model that fits was found to have done.
@@ -387,6 +398,15 @@ impl Notes<'_> {
         let steps = ["run", "verify", "switch"];
         let line = |step: &str| format!("  kokeshi migrate {step} {}\n", self.plan_file);
         let steps: String = steps.iter().map(|step| line(step)).collect();
+        let plan = self.plan;
+        if plan.switch == plan.to.collection && !plan.is_apart() {
+            return format!(
+                "{steps}  readers then open `{}` instead of `{}` by themselves; where the engine has \
+                 aliases, let them use one,\n  and write it here as `switch`: then they follow in one \
+                 step\n",
+                plan.to.collection, plan.from.collection
+            );
+        }
         steps + &format!("  {}`rollback` takes a switch back, `clean` ends it\n", "")
     }
 }

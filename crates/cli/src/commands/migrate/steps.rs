@@ -42,13 +42,19 @@ pub(super) fn rollback(
     if arguments.dry_run {
         let old =
             if plan.switch == plan.from.collection { &plan.kept } else { &plan.from.collection };
-        let calls = opened.store.switch_calls(&plan.switch, old, &plan.kept)?;
+        let calls = match plan.switch == plan.to.collection {
+            true => vec![format!("nothing: readers open `{old}`")],
+            false => opened.store.switch_calls(&plan.switch, old, &plan.kept)?,
+        };
         return printer.print(&(calls.join("\n") + "\n"));
     }
     let book = opened.book()?;
     kokeshi_migrate::rollback(plan, &mut *opened.store, &book)?;
-    printer
-        .note(&format!("`{}` is the old collection again, with {}", plan.switch, plan.from.model));
+    let (switch, old, model) = (&plan.switch, &plan.from.collection, &plan.from.model);
+    printer.note(&match *switch == plan.to.collection {
+        true => format!("let readers open `{old}` again, with {model}"),
+        false => format!("`{switch}` is the old collection again, with {model}"),
+    });
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! are stands in a table of ours: the client takes a list of collections only with ids and times, which
 //! milvus-lite leaves out.
 
+mod foreign;
 mod server;
 
 use super::row::{self, Row};
@@ -45,7 +46,11 @@ impl Milvus {
     ///
     /// If the address is malformed, or the server does not answer, or refuses user or password.
     pub(crate) fn open(url: &Url) -> Result<Points> {
-        Ok(Points::new(Self { server: Server::connect(url)? }))
+        Ok(Points::new(Self::connect(url)?))
+    }
+
+    pub(super) fn connect(url: &Url) -> Result<Self> {
+        Ok(Self { server: Server::connect(url)? })
     }
 
     fn is_there(&self, table: &str) -> Result<bool, Failure> {

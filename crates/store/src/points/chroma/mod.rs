@@ -1,6 +1,8 @@
 //! Chroma, by version 2 of its HTTP interface. It has no aliases: they are points of a table of ours.
 
-use super::http::Http;
+mod foreign;
+
+use super::http::{Http, segment};
 use super::row::Row;
 use super::{BATCH, Engine, Kind, Near, Only, Page, Points};
 use crate::address::Url;
@@ -54,19 +56,13 @@ impl Chroma {
         Ok(Self { http, path, ids: RefCell::default() })
     }
 
-    /// Up to [`BATCH`] points of a collection of another program after the first `offset`, in columns.
-    pub(super) fn raw(&self, table: &str, offset: usize) -> Result<Value, Fault> {
-        let include = ["documents", "metadatas", "embeddings"];
-        let body = json!({ "limit": BATCH, "offset": offset, "include": include });
-        Ok(self.ask(table, &Method::POST, "get", Some(&body))?.unwrap_or_default())
-    }
-
     /// Chroma's id of a table.
     fn id(&self, table: &str) -> Result<Option<String>, Fault> {
         if let Some(id) = self.ids.borrow().get(table) {
             return Ok(Some(id.clone()));
         }
-        let found = self.http.call(Method::GET, &format!("{}/{table}", self.path), None)?;
+        let found =
+            self.http.call(Method::GET, &format!("{}/{}", self.path, segment(table)), None)?;
         let id = found.and_then(|found| found["id"].as_str().map(str::to_owned));
         if let Some(id) = &id {
             self.ids.borrow_mut().insert(table.to_owned(), id.clone());
@@ -146,7 +142,7 @@ impl Engine for Chroma {
 
     fn remove(&self, table: &str) -> Result<(), Fault> {
         self.ids.borrow_mut().remove(table);
-        self.http.call(Method::DELETE, &format!("{}/{table}", self.path), None).map(drop)
+        self.http.call(Method::DELETE, &format!("{}/{}", self.path, segment(table)), None).map(drop)
     }
 
     fn put(&self, table: &str, rows: &[Row]) -> Result<(), Fault> {

@@ -1,6 +1,8 @@
 //! Qdrant, by its HTTP interface: <https://api.qdrant.tech/api-reference>. Aliases are Qdrant's.
 
-use super::http::Http;
+mod foreign;
+
+use super::http::{Http, segment};
 use super::row::Row;
 use super::{BATCH, Engine, Kind, Near, Only, Page, Points};
 use crate::address::Url;
@@ -38,27 +40,9 @@ impl Qdrant {
         Ok(Self { http })
     }
 
-    /// Points of a collection of another program, as they are, and where the next ones begin.
-    pub(super) fn raw(
-        &self,
-        table: &str,
-        after: Option<&Value>,
-    ) -> Result<(Vec<Value>, Option<Value>), Fault> {
-        let mut body = json!({ "limit": BATCH, "with_payload": true, "with_vector": true });
-        if let Some(after) = after {
-            body["offset"] = after.clone();
-        }
-        let mut answer = self.ask(table, "scroll", &body)?;
-        let next = Some(answer["next_page_offset"].take()).filter(|next| !next.is_null());
-        match answer["points"].take() {
-            Value::Array(points) => Ok((points, next)),
-            _ => Ok((Vec::new(), None)),
-        }
-    }
-
     /// Asks a table for something; `Null` if there is no such table.
     fn ask(&self, table: &str, what: &str, body: &Value) -> Result<Value, Fault> {
-        let path = format!("/collections/{table}/points/{what}");
+        let path = format!("{}/points/{what}", place(table));
         let answer = self.http.call(Method::POST, &path, Some(body))?;
         Ok(answer.map_or(Value::Null, |mut answer| answer["result"].take()))
     }
@@ -76,6 +60,11 @@ impl Qdrant {
     fn change_aliases(&self, actions: &[Value]) -> Result<(), Fault> {
         self.tell(Method::POST, "/collections/aliases", &json!({ "actions": actions }))
     }
+}
+
+/// The path of a collection, which may be another program's.
+fn place(table: &str) -> String {
+    format!("/collections/{}", segment(table))
 }
 
 /// Both in one request, so that no reader finds the alias missing.
@@ -155,7 +144,7 @@ impl Engine for Qdrant {
     }
 
     fn create(&self, table: &str, kind: Kind<'_>) -> Result<(), Fault> {
-        let path = format!("/collections/{table}");
+        let path = place(table);
         if self.http.call(Method::GET, &path, None)?.is_none() {
             self.tell(Method::PUT, &path, &parameters(kind))?;
         }
@@ -167,7 +156,7 @@ impl Engine for Qdrant {
     }
 
     fn remove(&self, table: &str) -> Result<(), Fault> {
-        self.http.call(Method::DELETE, &format!("/collections/{table}"), None).map(drop)
+        self.http.call(Method::DELETE, &place(table), None).map(drop)
     }
 
     fn put(&self, table: &str, rows: &[Row]) -> Result<(), Fault> {
@@ -177,13 +166,13 @@ impl Engine for Qdrant {
             json!({ "id": id, "vector": vector, "payload": payload })
         };
         let points: Vec<Value> = rows.iter().map(point).collect();
-        let path = format!("/collections/{table}/points?wait=true");
+        let path = format!("{}/points?wait=true", place(table));
         self.tell(Method::PUT, &path, &json!({ "points": points }))
     }
 
     fn delete(&self, table: &str, paths: &[String]) -> Result<(), Fault> {
         let body = json!({ "filter": condition(&Only::paths(paths)) });
-        let path = format!("/collections/{table}/points/delete?wait=true");
+        let path = format!("{}/points/delete?wait=true", place(table));
         self.tell(Method::POST, &path, &body)
     }
 
