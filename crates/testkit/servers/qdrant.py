@@ -24,7 +24,9 @@ def route(method, path, body=None):
     return lambda handler: ROUTES.append((method, re.compile(f"^{path}$"), body, handler)) or handler
 
 
-NAME = r"/collections/(\w+)"
+NAME = r"/collections/([^/?]+)"
+# Indexes of fields, which the local mode does not keep.
+INDEXES = {}
 
 
 @route("GET", "/collections")
@@ -34,23 +36,30 @@ def collections(client):
 
 @route("GET", NAME)
 def collection(client, name):
-    return client.get_collection(name)
+    told = client.get_collection(name)
+    return told.model_copy(update={"payload_schema": INDEXES.get(name, {})})
 
 
 @route("PUT", NAME, models.CreateCollection)
 def create(client, name, body):
     return client.create_collection(
-        name, vectors_config=body.vectors, quantization_config=body.quantization_config)
+        name, vectors_config=body.vectors, sparse_vectors_config=body.sparse_vectors,
+        quantization_config=body.quantization_config)
 
 
 @route("DELETE", NAME)
 def delete(client, name):
+    INDEXES.pop(name, None)
     return client.delete_collection(name)
 
 
 @route("PUT", NAME + r"/index\?wait=true", models.CreateFieldIndex)
 def index(client, name, body):
-    return client.create_payload_index(name, body.field_name, body.field_schema)
+    kind = body.field_schema
+    described = isinstance(kind, str)
+    INDEXES.setdefault(name, {})[body.field_name] = models.PayloadIndexInfo(
+        data_type=kind if described else kind.type, params=None if described else kind, points=0)
+    return client.create_payload_index(name, body.field_name, kind)
 
 
 @route("PUT", NAME + r"/points\?wait=true", models.PointsList)
@@ -79,7 +88,7 @@ def scroll(client, name, body):
 @route("POST", NAME + "/points/query", models.QueryRequest)
 def query(client, name, body):
     return client.query_points(
-        name, query=body.query, query_filter=body.filter, limit=body.limit,
+        name, query=body.query, using=body.using, query_filter=body.filter, limit=body.limit,
         search_params=body.params, with_payload=body.with_payload)
 
 
@@ -104,8 +113,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send(405, {"status": {"error": f"{self.command} {self.path} is no request of the interface"}})
 
     def run(self, names, model, handler, text):
-        # A name may be an alias, but only the real server's list of collections leaves aliases out.
         known = [each.name for each in client.get_collections().collections]
+        known += [each.alias_name for each in client.get_aliases().aliases]
         if names and handler not in (create, delete) and names[0] not in known:
             return self.send(404, {"status": {"error": f"Not found: Collection `{names[0]}`"}})
         try:

@@ -97,6 +97,58 @@ impl Server {
     }
 }
 
+/// A program with points of its own in a server, which uses the server's own client: `application.py`.
+#[derive(Debug)]
+pub struct Application {
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Application {
+    /// Starts it beside `server`.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start(server: &Server) -> Self {
+        let python = target().expect("a folder").join("servers/bin/python");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/application.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .args([server.kind, &server.port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a running script");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        let commands = child.stdin.take();
+        Self { child, commands, answers }
+    }
+
+    /// What it answers to a command; both are JSON.
+    ///
+    /// # Panics
+    ///
+    /// If the command fails: its standard error says why.
+    pub fn ask(&mut self, command: &str) -> String {
+        let commands = self.commands.as_mut().expect("an open pipe");
+        writeln!(commands, "{command}").expect("a running script");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("a running script");
+        assert!(!line.is_empty(), "{command} failed");
+        line
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        // Whether the script ended well does not matter any more.
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.commands.take());

@@ -12,12 +12,12 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-fn v2() -> String {
+pub(crate) fn v2() -> String {
     fixture("v2-tiny/std_wordpiece").display().to_string()
 }
 
 /// Texts, each with what it belongs to.
-fn texts() -> Vec<(String, &'static str)> {
+pub(crate) fn texts() -> Vec<(String, &'static str)> {
     let subjects = ["lamps", "ships", "bread", "the sea", "letters", "winter"];
     let text =
         |at: usize| format!("Row {at} is about {} and {}.", subjects[at % 6], subjects[at / 6]);
@@ -25,7 +25,12 @@ fn texts() -> Vec<(String, &'static str)> {
 }
 
 /// The vectors that a model makes of `texts`.
-fn vectors(place: &Place, model: &str, more: &[&str], texts: &[String]) -> Vec<Vec<f32>> {
+pub(crate) fn vectors(
+    place: &Place,
+    model: &str,
+    more: &[&str],
+    texts: &[String],
+) -> Vec<Vec<f32>> {
     let lines: Vec<String> = texts.iter().map(|text| json!({ "text": text }).to_string()).collect();
     place.write("texts.jsonl", lines.join("\n"));
     let embed = ["embed", "--input", "texts.jsonl", "--format", "json", "--model", model];
@@ -35,11 +40,11 @@ fn vectors(place: &Place, model: &str, more: &[&str], texts: &[String]) -> Vec<V
     embedded["data"].as_array().expect("vectors").iter().map(vector).collect()
 }
 
-fn step(place: &Place, step: &str, more: &[&str]) -> Run {
+pub(crate) fn step(place: &Place, step: &str, more: &[&str]) -> Run {
     place.run(["migrate", step, "new.plan.toml"].iter().chain(more))
 }
 
-fn passed(run: &Run) {
+pub(crate) fn passed(run: &Run) {
     assert_eq!(run.status, Some(0), "{}{}", run.text(), run.stderr);
 }
 

@@ -18,6 +18,7 @@ mod similarity;
 mod stores;
 mod tasks;
 mod threads;
+mod twin;
 mod v2;
 
 use kokeshi_testkit::fixture;

@@ -66,7 +66,7 @@ impl Twin {
         self.collection(name)?.ok_or_else(|| self.reading().unknown(name))
     }
 
-    /// What is recorded of a collection that was made here.
+    /// What is recorded of a collection that was made here, and when it was: at 0, if it is being made.
     fn recorded(&self, collection: &str) -> Result<Option<(Provenance, i64)>> {
         let table = names::twin(collection);
         let page =
@@ -155,8 +155,12 @@ impl Source for Twin {
     fn collection(&self, name: &str) -> Result<Option<Collection>> {
         let reading = self.reading();
         let Some((own, shape)) = reading.find(name)? else { return Ok(None) };
-        let unknown = || (Provenance::unknown(shape.dimensions, shape.storage), 0);
-        let (provenance, created) = self.recorded(&own)?.unwrap_or_else(unknown);
+        let (provenance, created) = match self.recorded(&own)? {
+            // It may lack an index: whoever makes it makes it to its end.
+            Some((_, 0)) => return Ok(None),
+            recorded => recorded
+                .unwrap_or_else(|| (Provenance::unknown(shape.dimensions, shape.storage), 0)),
+        };
         let led = reading.call(|engine| engine.aliases())?.into_iter();
         let mut aliases: Vec<String> =
             led.filter(|(_, to)| *to == own).map(|(alias, _)| alias).collect();
@@ -215,17 +219,21 @@ impl Store for Twin {
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
         provenance.check_storable(&self.name(), self.engine.kinds(), &[])?;
         let reading = self.reading();
-        if reading.find(name)?.is_some() {
+        let begun = self.recorded(name)?.is_some_and(|(_, created)| created == 0);
+        if !begun && reading.find(name)?.is_some() {
             let (name, store) = (name.to_owned(), self.name());
             return Err(Error::Taken { name, kind: "collection", store });
         }
-        // First what it is, so that no copy is there of which that is not known.
         let table = names::twin(name);
-        let made = Record::Collection { provenance: provenance.clone(), created: now() }.row();
+        let record = |created| {
+            let made = Record::Collection { provenance: provenance.clone(), created }.row();
+            reading.call(|engine| engine.put(&table, std::slice::from_ref(&made)))
+        };
         reading.call(|engine| engine.create(&table, Kind::Records))?;
-        reading.call(|engine| engine.put(&table, std::slice::from_ref(&made)))?;
+        record(0)?;
         let sides = (self.old.as_str(), name);
-        reading.call(|engine| engine.make_like(sides, provenance, &self.fields))
+        reading.call(|engine| engine.make_like(sides, provenance, &self.fields))?;
+        record(now())
     }
 
     fn drop_collection(&mut self, name: &str) -> Result<()> {

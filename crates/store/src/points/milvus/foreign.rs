@@ -11,8 +11,8 @@ use crate::retry::Fault;
 use crate::storage::Storage;
 use ::milvus::v2::prelude::{
     CollectionDesc, CollectionSchema, ConsistencyLevel, CreateCollectionRequest, DataType,
-    DeleteRequest, DescribeCollectionRequest, EntityRow, FieldSchema, IndexDesc, IndexParam,
-    IndexType, InsertRequest, ListIndexesRequest, MetricType, QueryRequest, SearchRequest,
+    DeleteRequest, DescribeCollectionRequest, DescribeIndexRequest, EntityRow, FieldSchema,
+    IndexDesc, IndexParam, IndexType, InsertRequest, MetricType, QueryRequest, SearchRequest,
     SearchVectors, UpsertRequest,
 };
 use serde_json::{Map, Value, json};
@@ -201,12 +201,13 @@ impl Milvus {
     }
 
     fn indexes(&self, collection: &str) -> Result<Vec<IndexDesc>, Failure> {
-        let request = ListIndexesRequest::builder().collection_name(collection);
+        // Without the name of one, it tells of all.
+        let request = DescribeIndexRequest::builder().collection_name(collection);
         let answer =
-            self.server.call(&format!("list indexes of {collection}"), async |client| {
-                client.list_indexes(request.build()?).await
-            })?;
-        Ok(answer.indexes().to_vec())
+            self.server.call(&format!("look at indexes of {collection}"), async |client| {
+                client.describe_index(request.build()?).await
+            });
+        Ok(there(answer)?.map(|answer| answer.indexes().to_vec()).unwrap_or_default())
     }
 }
 

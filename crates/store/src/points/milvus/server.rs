@@ -39,7 +39,7 @@ pub(super) struct Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Case {
-    /// There is no such collection, or alias.
+    /// There is no such collection, alias or index.
     Missing,
     /// There is one already.
     Taken,
@@ -187,7 +187,7 @@ fn of_milvus(code: i32) -> Sort {
         103 | 106 | 202 | 503 | 901..=906 => Sort::Passing,
         1400 | 1401 => Sort::Refused,
         35 => Sort::Lasting(Case::Taken),
-        100 | 1600 => Sort::Lasting(Case::Missing),
+        100 | 700 | 1600 => Sort::Lasting(Case::Missing),
         101 => Sort::Lasting(Case::Released),
         _ => Sort::Lasting(Case::Other),
     }

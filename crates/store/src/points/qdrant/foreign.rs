@@ -22,7 +22,9 @@ const KEPT: [(&str, &str); 5] = [
     ("metadata", "metadata"),
 ];
 /// The same among the parameters of an answer.
-const KEPT_PARAMETERS: [&str; 5] = [
+const KEPT_PARAMETERS: [&str; 7] = [
+    "payload",
+    "id_tracker",
     "sparse_vectors",
     "shard_number",
     "replication_factor",
@@ -58,7 +60,7 @@ impl Qdrant {
         };
         let told = answer["result"].take();
         let all = object(told["config"]["params"]["vectors"].clone());
-        let one_without_a_name = all.contains_key("size");
+        let one_without_a_name = all.get("size").is_some_and(Value::is_number);
         let vector = match &fields.vector {
             _ if one_without_a_name => None,
             Some(name) if all.contains_key(name) => Some(name.clone()),
