@@ -251,11 +251,25 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
     let (place, store) = (Place::new(), server.address());
     let mut client = table(&server, &place);
     let more = ["--store", store.as_str()];
-    let planned = plan_of_table(&place, &store, &["--text", "body", "--document", "book"]);
+    // A document reads from its last row to its first one.
+    let ranks = "ALTER TABLE app.\"Docs\" ADD COLUMN rank int NOT NULL DEFAULT 0; \
+                 UPDATE app.\"Docs\" SET rank = -id";
+    client.batch_execute(ranks).expect("ranks");
+    let fields = ["--text", "body", "--document", "book", "--order", "rank"];
+    let planned = plan_of_table(&place, &store, &fields);
     passed(&planned);
     assert!(planned.text().contains("2 documents, 30 chunks"), "{}", planned.text());
     passed(&step(&place, "run", &more));
     passed(&step(&place, "verify", &more));
+    let first = texts().into_iter().rev().filter(|(_, book)| *book == "first");
+    let first: Vec<String> = first.map(|(text, _)| text).collect();
+    let late = ["--task", "retrieval.passage", "--late-chunking"];
+    let expected = vectors(&place, "starter", &late, &first);
+    let sql = "SELECT new FROM app.\"Docs\" WHERE book = 'first' ORDER BY rank";
+    let found: Vec<Vec<f32>> = (client.query(sql, &[]).expect("vectors").iter())
+        .map(|row| row.get::<_, Vector>(0).to_vec())
+        .collect();
+    assert_eq!(found, expected);
     // Another text of the document, and one fewer: the others were made with it.
     client
         .batch_execute("UPDATE app.\"Docs\" SET body = 'Changed.' WHERE id = 2")
@@ -264,6 +278,12 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
     client.batch_execute("DELETE FROM app.\"Docs\" WHERE id = 4").expect("a change");
     assert_eq!(count(&mut client, "new IS NULL"), 9);
     assert!(said(&step(&place, "run", &more)).contains("wrote 1 document with 9 chunks"));
+    // Another document of a row is another one for both, and another place for all of them.
+    client.batch_execute("UPDATE app.\"Docs\" SET book = 'second' WHERE id = 1").expect("a change");
+    assert_eq!(count(&mut client, "new IS NULL"), 9);
+    assert!(said(&step(&place, "run", &more)).contains("wrote 2 documents with 29 chunks"));
+    client.batch_execute("UPDATE app.\"Docs\" SET rank = 9 WHERE id = 7").expect("a change");
+    assert!(said(&step(&place, "run", &more)).contains("wrote 1 document with 8 chunks"));
     let verified = step(&place, "verify", &more);
     passed(&verified);
     assert!(verified.text().contains("29 of 29 chunks of 2 documents"), "{}", verified.text());
@@ -306,6 +326,7 @@ fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
         let _ = child.kill();
         child.wait().expect("an end");
     }
+    drop(connected(&server));
     // The first goes on where the last one was killed, and what was taken away behind it is for the next.
     passed(&step(&place, "run", &["--store", &store]));
     passed(&step(&place, "run", &["--store", &store]));
@@ -334,16 +355,21 @@ fn send(url: &str, method: &str, body: &Value) -> Value {
 }
 
 /// What another program keeps in an engine of points becomes a collection of ours in the same server.
-fn points_become_a_collection(server: &Server, place: &Place, text: &str) {
+fn points_become_a_collection(
+    server: &Server,
+    place: &Place,
+    (text, options): (&str, &[&str]),
+    seventh: &str,
+) {
     let (model, store) = (v2(), server.address());
     let plan = |from: &str, text: &str| {
         let plan = ["migrate", "plan", "--source", &store, "--from", from, "--text", text];
         let more = ["--document", "book", "--store", &store, "--to", "new"];
         let made = ["--model", "starter", "--candidate", &model];
-        place.run(plan.iter().chain(&more).chain(&made))
+        place.run(plan.iter().chain(&more).chain(&made).chain(options))
     };
     let refused = plan("nothing", text);
-    assert!(refused.failure(1).contains("there is `theirs`"), "{}", refused.stderr);
+    assert!(refused.failure(1).contains("no collection `nothing`"), "{}", refused.stderr);
     let refused = plan("theirs", "words");
     assert!(refused.failure(1).contains("has no text in `words`; it has "), "{}", refused.stderr);
     let planned = plan("theirs", text);
@@ -355,7 +381,7 @@ fn points_become_a_collection(server: &Server, place: &Place, text: &str) {
         passed(&step(place, one, &[]));
     }
     let search = ["search", "ships", "--store", &store, "--collection", "new", "--json"];
-    let found = place.run(search.iter().chain(&["--where", "number=7"])).json();
+    let found = place.run(search.iter().chain(&["--where", seventh])).json();
     assert_eq!(found["hits"][0]["path"], "second", "{found}");
 }
 
@@ -378,7 +404,16 @@ fn points_of_chroma_become_a_collection() {
         "metadatas": metadata.map(|(at, (_, book))| json!({ "book": book, "number": at })).collect::<Vec<_>>(),
     });
     send(&format!("{base}/{id}/add"), "POST", &body);
-    points_become_a_collection(&server, &place, "document");
+    points_become_a_collection(&server, &place, ("document", &[]), "number=7");
+}
+
+#[test]
+fn points_of_milvus_become_a_collection() {
+    let Some(server) = Server::start("milvus") else { return };
+    let place = Place::new();
+    drop(crate::twin::application(&server, &place, Some("docs")));
+    let more = ["--vector", "embedding", "--order", "number"];
+    points_become_a_collection(&server, &place, ("body", &more), "number=993");
 }
 
 #[test]
@@ -399,7 +434,7 @@ fn points_of_qdrant_become_a_collection() {
         })
         .collect();
     send(&format!("{base}/points?wait=true"), "PUT", &json!({ "points": points }));
-    points_become_a_collection(&server, &place, "body");
+    points_become_a_collection(&server, &place, ("body", &[]), "number=7");
 }
 
 #[test]

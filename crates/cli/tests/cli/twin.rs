@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The application, and what it keeps: 30 points with vectors of v2 in `theirs`.
-fn application(server: &Server, place: &Place, alias: Option<&str>) -> Application {
+pub(crate) fn application(server: &Server, place: &Place, alias: Option<&str>) -> Application {
     let mut application = Application::start(server);
     ask(&mut application, &json!({ "do": "make", "name": "theirs", "width": 48, "alias": alias }));
     let texts = texts();

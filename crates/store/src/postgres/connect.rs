@@ -2,7 +2,7 @@
 
 use crate::address::Url;
 use crate::error::{Error, Result};
-use crate::retry::Fault;
+use crate::retry::{Fault, repeated};
 use postgres::config::SslMode;
 use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
@@ -17,11 +17,18 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// The first version that finds all of a filtered search by its index.
 const VERSION: (u32, u32) = (0, 8);
 
+/// A server that says that it starts is waited for, and none that says nothing.
+///
 /// # Errors
 ///
 /// If the address is malformed, or the server does not answer, or refuses the user.
 pub(super) fn connect(url: &Url) -> Result<Client> {
-    attempt(url)?.map_err(|failed| error(url, &failed))
+    repeated(&url.to_string(), |_| {
+        attempt(url)?.map_err(|failed| match failed.code() {
+            Some(&SqlState::CANNOT_CONNECT_NOW) => Fault::Passing(told(&failed)),
+            _ => error(url, &failed).into(),
+        })
+    })
 }
 
 /// The connection in `slot`, or a new one if it was lost.

@@ -169,9 +169,11 @@ impl Milvus {
                 }
                 answer => answer?,
             };
-            let rows = answer.map(|answer| answer.results().get_output_rows()).transpose();
+            let rows = match answer {
+                Some(answer) => answer.results().get_output_rows(),
+                None => Ok(Vec::new()),
+            };
             let rows = rows.map_err(|error| self.failed(format!("query {collection}: {error}")))?;
-            let rows = rows.unwrap_or_default();
             let more = rows.len() >= limit;
             return Ok((rows, more));
         }

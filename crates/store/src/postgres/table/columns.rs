@@ -116,10 +116,15 @@ pub(super) fn create(
 }
 
 /// Statements that let a column, called `name`, lose a row's vector when the row's text is changed by
-/// somebody who does not write another vector with it. Where rows belong to documents, those that stay
-/// when one is deleted lose theirs too: they were made in one pass.
+/// somebody who does not write another vector with it. Where rows belong to documents, so it does when the
+/// row's place or document is another one, and those that stay when one leaves lose theirs too: they were
+/// made in one pass.
 fn guards(shape: &Shape, column: &Column, name: &str) -> Vec<String> {
-    let Shape { schema, table, text, key, .. } = shape;
+    let Shape { schema, table, key, .. } = shape;
+    let decisive = shape.decisive();
+    let changed =
+        decisive.iter().map(|column| format!("OLD.{column} IS DISTINCT FROM NEW.{column}"));
+    let changed = changed.collect::<Vec<_>>().join(" OR ");
     let guard = column.guard(shape);
     let mut statements = vec![
         format!(
@@ -127,9 +132,10 @@ fn guards(shape: &Shape, column: &Column, name: &str) -> Vec<String> {
              $$ BEGIN NEW.{name} := NULL; RETURN NEW; END $$"
         ),
         format!(
-            "CREATE TRIGGER {guard} BEFORE UPDATE OF {text} ON {table} FOR EACH ROW \
-             WHEN (OLD.{text} IS DISTINCT FROM NEW.{text} AND OLD.{name} IS NOT DISTINCT FROM NEW.{name}) \
-             EXECUTE FUNCTION {schema}.{guard}()"
+            "CREATE TRIGGER {guard} BEFORE UPDATE OF {} ON {table} FOR EACH ROW \
+             WHEN (({changed}) AND OLD.{name} IS NOT DISTINCT FROM NEW.{name}) \
+             EXECUTE FUNCTION {schema}.{guard}()",
+            decisive.join(", ")
         ),
     ];
     if shape.grouped {
@@ -140,6 +146,10 @@ fn guards(shape: &Shape, column: &Column, name: &str) -> Vec<String> {
         statements.push(format!(
             "CREATE TRIGGER {guard}_rest AFTER DELETE ON {table} FOR EACH ROW \
              EXECUTE FUNCTION {schema}.{guard}_rest()"
+        ));
+        statements.push(format!(
+            "CREATE TRIGGER {guard}_moved AFTER UPDATE OF {key} ON {table} FOR EACH ROW \
+             WHEN (OLD.{key} IS DISTINCT FROM NEW.{key}) EXECUTE FUNCTION {schema}.{guard}_rest()"
         ));
     }
     statements

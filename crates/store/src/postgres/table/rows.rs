@@ -24,13 +24,13 @@ fn listed(
     (condition, limit): (&str, usize),
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Entry>, Error> {
-    let Shape { table, id, text, key, .. } = shape;
+    let (Shape { table, text, key, .. }, order) = (shape, shape.order(""));
     let vector = column.sql();
     // A bare name after ORDER BY would be that of the result, which is a text.
     let having = if column.ours { format!("HAVING count({vector}) > 0") } else { String::new() };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let sql = format!(
-        "SELECT {key}::text, md5(string_agg(md5({text}::text), '' ORDER BY {id})), count(*), \
+        "SELECT {key}::text, md5(string_agg(md5({text}::text), '' ORDER BY {order})), count(*), \
          count({vector}), sum(octet_length({text}::text))::bigint FROM {table} AS old \
          WHERE {text} IS NOT NULL AND {condition} GROUP BY {key} {having} ORDER BY old.{key} LIMIT {limit}"
     );
@@ -98,11 +98,11 @@ pub(super) fn documents(
         found.insert(entry.path, document);
     }
     let Shape { table, id, text, key, key_type, .. } = shape;
-    let vector = column.sql();
+    let (vector, order) = (column.sql(), shape.order("old."));
     let made = if column.ours { format!("AND {vector} IS NOT NULL") } else { String::new() };
     let sql = format!(
         "SELECT {key}::text, {id}::text, {text}::text, {vector} FROM {table} AS old \
-         WHERE {text} IS NOT NULL AND {key} = ANY($1::text[]::{key_type}[]) {made} ORDER BY old.{id}"
+         WHERE {text} IS NOT NULL AND {key} = ANY($1::text[]::{key_type}[]) {made} ORDER BY {order}"
     );
     for row in transaction.query(&sql, &[&paths])? {
         if let Some(document) = found.get_mut(row.get::<_, &str>(0)) {
@@ -214,7 +214,9 @@ pub(super) fn search(
     let ordinal = match shape.grouped {
         true => format!(
             "(SELECT count(*) FROM {table} AS other WHERE other.{key} = found.{key} AND \
-             other.{id} < found.{id} AND other.{text} IS NOT NULL)"
+             ({}) < ({}) AND other.{text} IS NOT NULL)",
+            shape.order("other."),
+            shape.order("found.")
         ),
         false => "0::bigint".to_owned(),
     };

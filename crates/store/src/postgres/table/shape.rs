@@ -16,10 +16,30 @@ pub(super) struct Shape {
     /// What tells documents apart: the column of documents, or that of ids.
     pub(super) key: String,
     pub(super) key_type: String,
+    /// What rows of a document are in order by, the id last.
+    places: Vec<String>,
     /// Whether several rows may be a document.
     pub(super) grouped: bool,
     /// Names of all columns, as they are.
     pub(super) columns: Vec<String>,
+}
+
+impl Shape {
+    /// What rows of a document are in order by, as columns of `table`, which ends with a dot.
+    pub(super) fn order(&self, table: &str) -> String {
+        let places = self.places.iter().map(|place| format!("{table}{place}"));
+        places.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Columns whose change makes a row's vector another one, if it is not alone in its document.
+    pub(super) fn decisive(&self) -> Vec<&str> {
+        let mut columns = vec![self.text.as_str()];
+        if self.grouped {
+            columns.push(&self.key);
+            columns.extend(self.places[..self.places.len() - 1].iter().map(String::as_str));
+        }
+        columns
+    }
 }
 
 pub(super) fn quoted(name: &str) -> String {
@@ -75,8 +95,11 @@ pub(super) fn look(
                 quoted(key)
             ));
         }
+        let place = fields.order.as_deref().map(find).transpose()?;
+        let places = place.into_iter().chain([id]).map(|row| quoted(row.get(0)));
         let shape = Shape {
             id: quoted(id.get(0)),
+            places: places.collect(),
             id_type: id.get(1),
             text: quoted(text.get(0)),
             key: quoted(key.get(0)),
