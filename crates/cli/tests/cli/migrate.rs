@@ -205,6 +205,45 @@ fn an_alias_switches(store: &str) {
     assert!(!mixed.load(Ordering::Relaxed), "a search found half of a collection");
 }
 
+/// Readers have the collection's own name, which is renamed under them.
+fn a_name_switches(store: &str) {
+    let place = planned(store);
+    assert_eq!(step(&place, store, "run").status, Some(0));
+    assert_eq!(step(&place, store, "verify").status, Some(0));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut searches = [0; 2];
+            while !done.load(Ordering::Relaxed) {
+                let found = place.run(["search", "lamp", "--store", store, "--json"]).json();
+                assert_eq!(found["hits"].as_array().map(Vec::len), Some(2), "{found}");
+                searches[usize::from(found["model"] == "starter")] += 1;
+            }
+            searches
+        });
+        for round in ["switch", "rollback", "run", "verify", "switch", "rollback"] {
+            let run = step(&place, store, round);
+            assert_eq!(run.status, Some(0), "{round}: {}", run.stderr);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        done.store(true, Ordering::Relaxed);
+        let searches = reader.join().expect("a reader without an error");
+        assert!(searches.iter().all(|&count| count > 0), "{searches:?}");
+    });
+}
+
+#[test]
+fn readers_of_a_name_notice_no_switch_in_a_file() {
+    a_name_switches("index.db");
+}
+
+#[test]
+fn readers_of_a_name_notice_no_switch_in_postgres() {
+    if let Some(server) = Server::start("postgres") {
+        a_name_switches(&server.address());
+    }
+}
+
 #[test]
 fn readers_of_an_alias_notice_no_switch_in_a_file() {
     an_alias_switches("index.db");
@@ -376,14 +415,32 @@ fn the_wrong_task_is_noticed_and_named() {
 
 #[test]
 fn vectors_of_another_model_are_noticed() {
-    let said = noticed(|store, _| {
+    let rotated = noticed(|store, _| {
         change(store, |document| {
             for chunk in &mut document.chunks {
                 chunk.vector.rotate_left(1);
             }
         });
     });
-    assert!(said.contains("0 of 2 chunks of 2 documents; the lowest cosine is"), "{said}");
+    // Of another model of the same width, as a mistake in a program would bring them.
+    let place = notes();
+    let of = |at: usize| v2(V2[at]);
+    said(&place.run(["index", "notes", "--model", &of(0), "--store", "index.db"]));
+    let planned =
+        place.run(["migrate", "plan", "--to", "new", "--model", &of(2), "--store", "index.db"]);
+    assert_eq!(planned.status, Some(0), "{}", planned.stderr);
+    assert_eq!(step(&place, "index.db", "run").status, Some(0));
+    assert_eq!(step(&place, "index.db", "verify").status, Some(0));
+    change(&mut *open("index.db", &place), |document| {
+        for chunk in &mut document.chunks {
+            chunk.vector = embedded(&place, &chunk.text, &["--model", &of(0)]);
+        }
+    });
+    let verified = step(&place, "index.db", "verify");
+    assert_eq!(verified.status, Some(1), "{}", verified.text());
+    for said in [&rotated, verified.text()] {
+        assert!(said.contains("0 of 2 chunks of 2 documents; the lowest cosine is"), "{said}");
+    }
 }
 
 #[test]

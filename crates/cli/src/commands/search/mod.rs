@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 /// Chunks that are looked at for each document wanted.
 const CHUNKS_A_FILE: usize = 20;
+/// How often a search begins anew because its collection is another one now.
+const TRIES: usize = 3;
 
 /// A hit with the range of its best sentence, in bytes of its text.
 struct Result {
@@ -31,22 +33,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     )?;
     let filter = filter(arguments, &place)?;
     let store = place.open()?;
-    let opened = settings::to_search(&*store, &arguments.collection.collection, &arguments.device)?;
-    let vector = opened.embed_queries(&[&arguments.query])?.remove(0);
-    let limit = match arguments.files_with_matches {
-        true => arguments.limit.saturating_mul(CHUNKS_A_FILE),
-        false => arguments.limit,
-    };
-    let query = Query {
-        vector: &vector,
-        words: arguments.hybrid.then_some(&*arguments.query),
-        limit,
-        filter: &filter,
-        exact: arguments.exact,
-    };
-    let hits = store.search(&opened.name, &query);
-    refuse_switched(&*store, &opened)?;
-    let mut hits = hits?;
+    let (opened, vector, mut hits) = searched(arguments, &*store, &filter)?;
     if !arguments.exact {
         warn_unfit(&*store, &opened, printer)?;
     }
@@ -69,19 +56,42 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What is found, in which collection, with which vector.
+///
 /// # Errors
 ///
-/// If the collection's name has come to mean another one since the query was embedded for it, as it does
-/// when a migration is switched: hits would be those of another model.
-fn refuse_switched(store: &dyn Store, opened: &Opened) -> anyhow::Result<()> {
-    let now = store.collection(&opened.name)?;
-    match now.is_some_and(|now| now.provenance == opened.provenance) {
-        true => Ok(()),
-        false => Err(hinted(
-            format!("collection `{}` has been replaced in this moment", opened.name),
-            "search again",
-        )),
+/// If the collection cannot be searched, or each time its name came to mean another one after the query was
+/// embedded for it, as it does when a migration is switched: hits would be those of another model.
+fn searched(
+    arguments: &SearchArguments,
+    store: &dyn Store,
+    filter: &Filter,
+) -> anyhow::Result<(Opened, Vec<f32>, Vec<Hit>)> {
+    let limit = match arguments.files_with_matches {
+        true => arguments.limit.saturating_mul(CHUNKS_A_FILE),
+        false => arguments.limit,
+    };
+    for _ in 0..TRIES {
+        let opened =
+            settings::to_search(store, &arguments.collection.collection, &arguments.device)?;
+        let vector = opened.embed_queries(&[&arguments.query])?.remove(0);
+        let query = Query {
+            vector: &vector,
+            words: arguments.hybrid.then_some(&*arguments.query),
+            limit,
+            filter,
+            exact: arguments.exact,
+        };
+        let hits = store.search(&opened.name, &query);
+        let now = store.collection(&opened.name)?;
+        if now.is_some_and(|now| now.provenance == opened.provenance) {
+            return Ok((opened, vector, hits?));
+        }
     }
+    Err(hinted(
+        format!("collection `{}` was replaced again and again", arguments.collection.collection),
+        "search again",
+    ))
 }
 
 /// Says if there is an index for approximate search that search had to do without.
