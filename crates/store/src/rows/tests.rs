@@ -118,3 +118,35 @@ fn what_is_no_parquet_file_is_an_error() {
     let error = Rows::read(Path::new("/nowhere/x.jsonl"), &Fields::default(), "v").err();
     assert!(matches!(error, Some(Error::Io { action: "read", .. })));
 }
+
+#[test]
+fn rows_of_a_document_are_in_the_order_that_they_say() {
+    let row = |id: &str, place: &str| {
+        format!("{{\"key\": \"{id}\", \"body\": \"{id}.\", \"book\": \"a\", \"place\": {place}}}\n")
+    };
+    let content = row("c", "10") + &row("a", "9.5") + &row("d", "\"end\"") + &row("b", "-1");
+    let (_folder, path) = written("jsonl", &content);
+    let fields = Fields { order: Some("place".to_owned()), ..fields() };
+    let rows = Rows::read(&path, &fields, "vector").expect("rows");
+    let found = rows.documents("vector", &["a".to_owned()]).expect("a document");
+    let texts: Vec<&str> = found[0].chunks.iter().map(|chunk| chunk.text.as_str()).collect();
+    assert_eq!(texts, ["b.", "a.", "c.", "d."]);
+    let error = refusal(&(content + "{\"key\": 5, \"body\": \"E.\", \"book\": \"a\"}"), &fields);
+    assert!(error.contains("row 5: no text or number in `place`; it has"), "{error}");
+}
+
+#[test]
+fn a_document_is_another_one_if_a_text_or_a_field_is() {
+    let hash = |line: &str| {
+        let (_folder, path) = written("jsonl", line);
+        let rows = Rows::read(&path, &fields(), "vector").expect("rows");
+        rows.list_after("vector", "", 1).expect("documents").remove(0).hash
+    };
+    let first = hash("{\"key\": 7, \"body\": \"One.\", \"x\": 1, \"y\": {\"a\": 2, \"b\": 3}}");
+    let again = "{\"y\": {\"b\": 3, \"a\": 2}, \"x\": 1, \"body\": \"One.\", \"key\": \"7\"}";
+    assert_eq!(first, hash(again), "fields in another order");
+    for other in ["\"One\", \"x\": 1", "\"One.\", \"x\": 2", "\"One.\""] {
+        let line = format!("{{\"key\": 7, \"body\": {other}, \"y\": {{\"a\": 2, \"b\": 3}}}}");
+        assert_ne!(first, hash(&line), "{line}");
+    }
+}

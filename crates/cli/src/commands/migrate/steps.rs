@@ -19,17 +19,19 @@ pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> a
     let book = opened.book()?;
     let source = opened.source()?;
     kokeshi_migrate::switch(plan, &*source, &mut *opened.store, &book)?;
-    printer.note(&format!(
-        "`{}` is now `{}`; queries need {}, task {}",
-        plan.switch,
-        plan.to.collection,
-        plan.to.model,
-        plan.to.query_task.as_deref().unwrap_or("none")
-    ));
-    printer.note(&format!(
-        "back: `kokeshi migrate rollback {0}`; to end it: `kokeshi migrate clean {0}`",
-        arguments.plan.plan.display()
-    ));
+    let (switch, new) = (&plan.switch, &plan.to.collection);
+    let what = match switch == new {
+        true => format!("let readers open `{new}` now"),
+        false => format!("`{switch}` is now `{new}`"),
+    };
+    let task = plan.to.query_task.as_deref().unwrap_or("none");
+    printer.note(&format!("{what}; queries need {}, task {task}", plan.to.model));
+    let file = arguments.plan.plan.display();
+    let end = format!("to end it: `kokeshi migrate clean {file}`");
+    printer.note(&match plan.is_apart() {
+        true => end,
+        false => format!("back: `kokeshi migrate rollback {file}`; {end}"),
+    });
     Ok(())
 }
 
