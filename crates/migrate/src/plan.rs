@@ -1,6 +1,7 @@
 //! The plan: a file that people read, edit and review before anything runs.
 
 use crate::error::{Error, Result};
+use crate::ledger::State;
 use kokeshi_store::{Address, Codes, Fields, Provenance, Storage};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -141,6 +142,14 @@ impl Plan {
             let _ = writeln!(text, "{}", format!("# {line}").trim_end());
         }
         Ok(text + "\n" + &body)
+    }
+
+    /// The side that readers have.
+    pub fn read_by(&self, state: State) -> &Side {
+        match state {
+            State::Switched | State::Cleaned => &self.to,
+            State::Planned | State::Running | State::Verified => &self.from,
+        }
     }
 
     /// Whether the store is a file of ours, which searches exactly.

@@ -115,6 +115,45 @@ fn names_follow_a_switch_and_its_rollback() {
 }
 
 #[test]
+fn a_plan_is_followed_where_no_collection_says_what_made_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, model) = (folder.path(), fixture("v2-tiny/std_wordpiece").display().to_string());
+    let texts = ["The lamp is too dark.", "The ship left at noon."];
+    let embed = ["embed", texts[0], texts[1], "--format", "json", "--model", &model];
+    let embedded: Value = serde_json::from_slice(&kokeshi(folder, &embed).stdout).expect("JSON");
+    let row = |at: usize| {
+        let vector = &embedded["data"][at]["embedding"];
+        json!({ "id": at, "text": texts[at], "vector": vector }).to_string() + "\n"
+    };
+    std::fs::write(folder.join("old.jsonl"), row(0) + &row(1)).expect("a file");
+    let plan = ["migrate", "plan", "--source", "old.jsonl", "--store", "new.db", "--to", "new"];
+    let plan: Vec<&str> =
+        plan.iter().chain(&["--model", "starter", "--candidate", &model]).copied().collect();
+    done(folder, &plan);
+    let file = folder.join("new.plan.toml").display().to_string();
+    let text = std::fs::read_to_string(&file).expect("a plan");
+    let unknown = folder.join("unknown.toml").display().to_string();
+    let from = text.find("[from]").expect("a side");
+    let of_nobody = text[from..].replacen("revision = \"", "revision = \"unknown\" #", 1);
+    std::fs::write(&unknown, text[..from].to_owned() + &of_nobody).expect("a plan");
+    let refused = kokeshi(folder, &["serve", "--port", "0", "--check", "--migration", &unknown]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("which model made `vector`"), "{said}");
+    let named = format!("docs={file}");
+    let server = Server::start(&["--migration", &named, "--migration", &file]);
+    let (old, new) = (("std_wordpiece", 48), ("starter", 256));
+    for step in ["run", "verify"] {
+        done(folder, &["migrate", step, "new.plan.toml"]);
+    }
+    for name in ["docs", "new"] {
+        assert_eq!(asked(&server, name), ("std_wordpiece".to_owned(), 48));
+    }
+    done(folder, &["migrate", "switch", "new.plan.toml"]);
+    follows(&server, "docs", old, new);
+    follows(&server, "new", old, new);
+}
+
+#[test]
 fn what_cannot_be_followed_stays_and_is_told() {
     let (folder, store) = indexed();
     let server = Server::start(&["--store", &store, "--collection", "default"]);

@@ -50,7 +50,7 @@ impl Opened {
         let lock = lock(path)?;
         let sites = sites(&plan, arguments.store.as_ref(), arguments.source.as_ref())?;
         let store = sites.store(&plan.from.collection)?;
-        let ledger = ledger(&sites, path);
+        let ledger = ledger(&sites.store, path);
         Ok(Self { plan, sites, store, ledger, _lock: lock })
     }
 
@@ -114,8 +114,8 @@ fn sites(plan: &Plan, store: Option<&Address>, source: Option<&Address>) -> anyh
 }
 
 /// A SQLite file keeps the ledger itself; beside a server's, it lies next to the plan.
-fn ledger(sites: &Sites, plan: &Path) -> PathBuf {
-    match &sites.store {
+pub(super) fn ledger(store: &Address, plan: &Path) -> PathBuf {
+    match store {
         Address::File(file) => file.clone(),
         Address::Server(_) => plan.with_extension("ledger"),
     }

@@ -14,7 +14,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     let all = match &arguments.plan {
         Some(path) => {
             let plan = Plan::read(path)?;
-            let file = ledger(&sites(&plan, arguments.store.as_ref(), None)?, path);
+            let file = ledger(&sites(&plan, arguments.store.as_ref(), None)?.store, path);
             let found = if file.exists() { Ledger::open(&file)?.find(&plan.name)? } else { None };
             found.into_iter().collect()
         }

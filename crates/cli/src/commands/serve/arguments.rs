@@ -92,6 +92,16 @@ pub(crate) struct CollectionsArguments {
         env = "KOKESHI_COLLECTION"
     )]
     pub(crate) collections: Vec<String>,
+    /// A plan of `kokeshi migrate`: its `switch`, or NAME, is answered by the model of the old side, and by
+    /// that of the new one after the switch, also where both are data of other programs; may be given
+    /// several times. The plan's ledger must be readable here
+    #[arg(
+        long = "migration",
+        value_name = "[NAME=]PLAN",
+        value_delimiter = ',',
+        env = "KOKESHI_MIGRATION"
+    )]
+    pub(crate) migrations: Vec<String>,
     /// The store of collections. Without it: `.kokeshi/index.db` in this folder or in one above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,

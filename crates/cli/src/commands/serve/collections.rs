@@ -1,13 +1,18 @@
-//! Names that lead to the models of collections: what a migration switches, clients follow.
+//! Names that lead to the models of collections: what a migration switches, clients follow. A collection of
+//! ours says itself which model made it; for data of other programs, a plan of their migration does.
 
 use super::arguments::CollectionsArguments;
 use super::entry;
 use crate::collection::place::Place;
 use crate::collection::{revision, settings};
+use crate::commands::migrate;
+use crate::failure::hinted;
 use crate::selection;
+use kokeshi_migrate::{Ledger, Plan, State};
 use kokeshi_server::{Binding, ModelEntry, ReadBindings};
 use kokeshi_store::{Address, Collection, Provenance, Store};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 /// Letters of a revision that tell models of one name apart.
 const SHORT: usize = 8;
@@ -17,16 +22,25 @@ pub(super) fn reader(
     arguments: &CollectionsArguments,
     served: Vec<(String, String)>,
 ) -> anyhow::Result<Option<ReadBindings>> {
-    if arguments.collections.is_empty() {
+    let CollectionsArguments { collections, migrations, store } = arguments;
+    if collections.is_empty() && migrations.is_empty() {
         return Ok(None);
     }
-    let wanted = arguments.collections.iter().map(|text| match text.split_once('=') {
+    let wanted = collections.iter().map(|text| match text.split_once('=') {
         Some((name, collection)) => (name.to_owned(), collection.to_owned()),
         None => (text.clone(), text.clone()),
     });
+    let address = match collections.is_empty() {
+        true => None,
+        false => Some(Place::to_search(store.as_ref(), None)?.store),
+    };
     let mut reader = Reader {
-        address: Place::to_search(arguments.store.as_ref(), None)?.store,
+        address,
         wanted: wanted.collect(),
+        migrations: migrations
+            .iter()
+            .map(|text| Migration::read(text))
+            .collect::<Result<_, _>>()?,
         store: None,
         names: served,
         models: HashMap::new(),
@@ -36,7 +50,9 @@ pub(super) fn reader(
 
 /// The collections that names lead to.
 struct Reader {
-    address: Address,
+    /// Of the store of collections, if there are any.
+    address: Option<Address>,
+    migrations: Vec<Migration>,
     /// Names, and the collections or aliases that they lead to.
     wanted: Vec<(String, String)>,
     /// A server's stays open between two looks.
@@ -49,32 +65,65 @@ struct Reader {
 
 impl Reader {
     fn read(&mut self) -> anyhow::Result<Vec<Binding>> {
+        let mut bindings = Vec::new();
+        if let Some(address) = self.address.clone() {
+            bindings = self.collections(&address)?;
+        }
+        for at in 0..self.migrations.len() {
+            let (name, plan) = (self.migrations[at].name.clone(), self.migrations[at].plan.clone());
+            let side = plan.read_by(self.migrations[at].state()?);
+            let (collection, made) = (side.collection.clone(), side.provenance()?);
+            if made.is_unknown() {
+                return Err(hinted(
+                    format!("which model made `{collection}` is not known"),
+                    "write it into the plan, `model` and `revision` of `from`, or plan with --candidate",
+                ));
+            }
+            let model = self.model(&made, revision::afresh)?;
+            let Provenance { passage_task, query_task, dimensions, .. } = made;
+            bindings.push(Binding {
+                name,
+                collection,
+                model,
+                passage_task,
+                query_task,
+                dimensions,
+            });
+        }
+        Ok(bindings)
+    }
+
+    fn collections(&mut self, address: &Address) -> anyhow::Result<Vec<Binding>> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => self.address.open()?,
+            None => address.open()?,
         };
         let wanted = self.wanted.clone();
         let bindings = wanted.into_iter().map(|(name, collection)| {
             let Collection { name: collection, provenance, .. } =
                 settings::known(&*store, &collection)?;
-            let model = self.model(&provenance, &*store)?;
+            let model = self.model(&provenance, |place| revision::of(place, &*store))?;
             let Provenance { passage_task, query_task, dimensions, .. } = provenance;
             Ok(Binding { name, collection, model, passage_task, query_task, dimensions })
         });
         let bindings = bindings.collect::<anyhow::Result<_>>()?;
         // A file may be replaced by another one, and is opened again each time; so is a server after
         // a failure.
-        self.store = Some(store).filter(|_| matches!(self.address, Address::Server(_)));
+        self.store = Some(store).filter(|_| matches!(address, Address::Server(_)));
         Ok(bindings)
     }
 
     /// The model that made a collection, under a name of its own.
-    fn model(&mut self, made: &Provenance, store: &dyn Store) -> anyhow::Result<ModelEntry> {
+    fn model(
+        &mut self,
+        made: &Provenance,
+        revision: impl Fn(&selection::Place) -> anyhow::Result<String>,
+    ) -> anyhow::Result<ModelEntry> {
         let key = (made.model.clone(), made.revision.clone());
         if let Some(name) = self.models.get(&key) {
             return renamed(&made.model, name);
         }
-        settings::check_revision(made, &revision::of(&selection::find(&made.model)?, store)?)?;
+        settings::check_revision(made, &revision(&selection::find(&made.model)?)?)?;
         let (found, at) = entry(&made.model)?;
         let served = self.names.iter().find(|(_, other)| *other == at);
         let name = match served {
@@ -93,6 +142,37 @@ impl Reader {
             true => format!("{name}@{}", digits.chars().take(SHORT).collect::<String>()),
             false => name.to_owned(),
         }
+    }
+}
+
+/// A plan whose sides are followed.
+struct Migration {
+    name: String,
+    plan: Plan,
+    ledger: PathBuf,
+}
+
+impl Migration {
+    /// From `[NAME=]PLAN`.
+    fn read(text: &str) -> anyhow::Result<Self> {
+        let (name, path) = match text.split_once('=') {
+            Some((name, path)) => (Some(name), path),
+            None => (None, text),
+        };
+        let path = Path::new(path);
+        let plan = Plan::read(path)?;
+        let ledger = migrate::ledger(&plan.store.as_str().into(), path);
+        let name = name.unwrap_or(&plan.switch).to_owned();
+        Ok(Self { name, plan, ledger })
+    }
+
+    /// How far it is. The ledger comes with the first run.
+    fn state(&self) -> anyhow::Result<State> {
+        if !self.ledger.exists() {
+            return Ok(State::Planned);
+        }
+        let found = Ledger::open(&self.ledger)?.find(&self.plan.name)?;
+        Ok(found.map_or(State::Planned, |found| found.state))
     }
 }
 
