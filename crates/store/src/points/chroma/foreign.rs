@@ -136,7 +136,7 @@ impl Foreign for Chroma {
         self.tell(new, "upsert", &body)
     }
 
-    fn discard(&self, collection: &str, keys: &[String]) -> Result<(), Fault> {
+    fn discard(&self, collection: &str, _fields: &Fields, keys: &[String]) -> Result<(), Fault> {
         self.tell(collection, "delete", &json!({ "ids": keys }))
     }
 

@@ -108,7 +108,7 @@ pub(super) trait Foreign: Engine {
     ) -> Result<(), Fault>;
 
     /// Removes points.
-    fn discard(&self, collection: &str, ids: &[String]) -> Result<(), Fault>;
+    fn discard(&self, collection: &str, fields: &Fields, ids: &[String]) -> Result<(), Fault>;
 
     /// So many points by their scores, best first; with all scores computed, if that is asked for and the
     /// engine can do it.
@@ -256,6 +256,18 @@ pub(super) fn numbers(value: &Value) -> Result<Option<Vec<f32>>, String> {
         }
         _ => Err("its vector is of a kind that cannot be read".to_owned()),
     }
+}
+
+/// Why it is not clear which of the vectors called `names` are meant.
+pub(super) fn unclear<'a>(
+    collection: &str,
+    fields: &Fields,
+    names: impl Iterator<Item = &'a str>,
+) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let wanted = fields.vector.as_ref().map_or("which".to_owned(), |name| format!("no `{name}`"));
+    format!("{wanted} of the vectors of {collection}? it has {names}: give one with --vector NAME")
 }
 
 /// Values as the texts and the whole numbers that they may be.

@@ -282,7 +282,7 @@ impl Store for Twin {
             let mut gone = self.ids(&found.name, &paths)?;
             gone.retain(|id| !wanted.contains_key(id.as_str()));
             for ids in gone.chunks(BATCH) {
-                reading.call(|engine| engine.discard(&found.name, ids))?;
+                reading.call(|engine| engine.discard(&found.name, &self.fields, ids))?;
             }
         }
         let vector = |point: &super::Point| {
@@ -304,7 +304,7 @@ impl Store for Twin {
         let own = self.known(collection)?.name;
         let there = self.entries(&own, paths)?.len();
         for ids in self.ids(&own, paths)?.chunks(BATCH) {
-            self.reading().call(|engine| engine.discard(&own, ids))?;
+            self.reading().call(|engine| engine.discard(&own, &self.fields, ids))?;
         }
         Ok(there)
     }

@@ -3,19 +3,20 @@
 use super::{Failure, Milvus, one_of, quoted, there};
 use crate::error::Error;
 use crate::fields::Fields;
-use crate::points::foreign::{Foreign, Look, Part, Point, Shape, Vectors, Which, either, key};
-use crate::points::milvus::Case;
+use crate::points::foreign::{
+    Foreign, Look, Part, Point, Shape, Vectors, Which, either, key, numbers, unclear,
+};
 use crate::points::{BATCH, Engine};
 use crate::provenance::Provenance;
 use crate::retry::Fault;
 use crate::storage::Storage;
 use ::milvus::v2::prelude::{
-    CollectionDesc, CollectionSchema, ConsistencyLevel, CreateCollectionRequest, DataType,
-    DeleteRequest, DescribeCollectionRequest, DescribeIndexRequest, EntityRow, FieldSchema,
-    IndexDesc, IndexParam, IndexType, InsertRequest, MetricType, QueryRequest, SearchRequest,
-    SearchVectors, UpsertRequest,
+    CollectionDesc, CollectionSchema, CreateCollectionRequest, DataType, DeleteRequest,
+    DescribeCollectionRequest, DescribeIndexRequest, EntityRow, FieldSchema, IndexDesc, IndexParam,
+    IndexType, InsertRequest, MetricType, SearchRequest, SearchVectors, UpsertRequest,
 };
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// What the fields are called that no schema names.
 const DYNAMIC: &str = "$meta";
@@ -57,7 +58,7 @@ impl Found {
         let id = payload.remove(self.key.get_name()).unwrap_or_default();
         let vector = payload.remove(self.vector.get_name()).unwrap_or_default();
         payload.retain(|name, _| !self.is_vector(name));
-        Point { id, payload, vector: crate::points::foreign::numbers(&vector) }
+        Point { id, payload, vector: numbers(&vector) }
     }
 
     /// The condition that the key is one of `keys`.
@@ -82,7 +83,11 @@ impl Found {
                 // What no schema names may be a text or a number.
                 let either_way = || {
                     let (_, numbers) = either(values);
-                    let name = format!("{DYNAMIC}[{}]", quoted(name));
+                    let plain = |letter: char| letter == '_' || letter.is_ascii_alphanumeric();
+                    let name = match name.chars().all(plain) {
+                        true => name.to_owned(),
+                        false => format!("{DYNAMIC}[{}]", quoted(name)),
+                    };
                     format!("({} or {name} in {numbers:?})", one_of(&name, values))
                 };
                 own.map_or_else(either_way, |field| self.one_of(field, values))
@@ -121,18 +126,9 @@ impl Milvus {
             (Some(_), all) => all.iter().find(wanted).copied(),
             (None, _) => None,
         };
-        let unclear = || {
-            let names: Vec<String> =
-                vectors.iter().map(|field| format!("`{}`", field.get_name())).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let wanted = fields.vector.as_ref();
-            let wanted = wanted.map_or("which".to_owned(), |name| format!("no `{name}`"));
-            self.failed(format!(
-                "{wanted} of the vectors of {collection}? of the type FloatVector it has {names}: give \
-                 one with --vector NAME"
-            ))
-        };
-        let vector = vector.cloned().ok_or_else(unclear)?;
+        let names = vectors.iter().map(|field| field.get_name());
+        let vector = vector.cloned();
+        let vector = vector.ok_or_else(|| self.failed(unclear(collection, fields, names)))?;
         Ok(Some(Found { told, key, vector }))
     }
 
@@ -142,41 +138,17 @@ impl Milvus {
         self.found(collection, fields)?.ok_or_else(gone)
     }
 
-    /// The first points by their keys that a condition holds for: as many as an answer can hold, and at
-    /// most `limit`. Says whether there may be more.
-    fn some(
+    /// As [`Milvus::some`], field by field.
+    fn rows(
         &self,
         collection: &str,
         condition: &str,
-        names: &[String],
-        mut limit: usize,
+        names: Vec<String>,
     ) -> Result<(Vec<EntityRow>, bool), Fault> {
-        let ordered = [("iterator", "true"), ("reduce_stop_for_best", "true")];
-        let request = QueryRequest::builder()
-            .collection_name(collection)
-            .filter(condition)
-            .output_fields(names.iter().cloned())
-            .extra_params(ordered.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
-            .consistency_level(ConsistencyLevel::Strong);
-        loop {
-            let answer = self.server.read("query", collection, async |client| {
-                client.query(request.clone().limit(limit as i64).build()?).await
-            });
-            let answer = match answer {
-                Err(Failure { case: Case::TooLong, .. }) if limit > 1 => {
-                    limit /= 2;
-                    continue;
-                }
-                answer => answer?,
-            };
-            let rows = match answer {
-                Some(answer) => answer.results().get_output_rows(),
-                None => Ok(Vec::new()),
-            };
-            let rows = rows.map_err(|error| self.failed(format!("query {collection}: {error}")))?;
-            let more = rows.len() >= limit;
-            return Ok((rows, more));
-        }
+        let (found, more) = self.some(collection, condition, names)?;
+        let rows = found.get_output_rows();
+        let rows = rows.map_err(|error| self.failed(format!("query {collection}: {error}")))?;
+        Ok((rows, more))
     }
 
     /// All points `keys`, whole.
@@ -186,10 +158,10 @@ impl Milvus {
         found: &Found,
         keys: &[String],
     ) -> Result<Vec<EntityRow>, Fault> {
-        let (names, mut all) = (found.names(true, true), Vec::new());
+        let mut all = Vec::new();
         let mut condition = found.having_keys(keys);
         loop {
-            let (rows, more) = self.some(collection, &condition, &names, BATCH)?;
+            let (rows, more) = self.rows(collection, &condition, found.names(true, true))?;
             let last = rows.last().and_then(|row| row.get(found.key.get_name()).cloned());
             all.extend(rows);
             match last.filter(|_| more) {
@@ -241,7 +213,7 @@ impl Foreign for Milvus {
         conditions.extend(after.map(|last| found.after(last)));
         conditions.retain(|condition| !condition.is_empty());
         let names = found.names(look.vectors, false);
-        let (rows, more) = self.some(look.collection, &conditions.join(" and "), &names, BATCH)?;
+        let (rows, more) = self.rows(look.collection, &conditions.join(" and "), names)?;
         let points: Vec<Point> = rows.into_iter().map(|row| found.point(row)).collect();
         let next = points.last().filter(|_| more).map(|point| point.id.clone());
         Ok(Part { points, next })
@@ -327,19 +299,8 @@ impl Foreign for Milvus {
         Ok(answer.map(drop)?)
     }
 
-    fn discard(&self, collection: &str, keys: &[String]) -> Result<(), Fault> {
-        // Which kind of key it has is in its schema alone, whatever its vectors are called.
-        let request = DescribeCollectionRequest::builder().collection_name(collection);
-        let answer = self.server.call(&format!("look at {collection}"), async |client| {
-            client.describe_collection(request.build()?).await
-        });
-        let Some(answer) = there(answer)? else { return Ok(()) };
-        let all = answer.description().get_schema().get_fields();
-        let Some(field) = all.iter().find(|field| field.is_primary_key()) else { return Ok(()) };
-        let filter = match field.get_data_type() {
-            DataType::VarChar => one_of(field.get_name(), keys),
-            _ => format!("{} in {:?}", field.get_name(), either(keys).1),
-        };
+    fn discard(&self, collection: &str, fields: &Fields, keys: &[String]) -> Result<(), Fault> {
+        let filter = self.known(collection, fields)?.having_keys(keys);
         let request = DeleteRequest::builder().collection_name(collection).filter(filter);
         let answer = self.server.read("delete from", collection, async |client| {
             client.delete(request.clone().build()?).await
@@ -353,28 +314,14 @@ impl Foreign for Milvus {
         vector: &[f32],
         (limit, _exact): (usize, bool),
     ) -> Result<Vec<(f32, Point)>, Fault> {
-        use ::milvus::v2::prelude::Ids;
         let found = self.known(look.collection, look.fields)?;
         let request = SearchRequest::builder()
-            .collection_name(look.collection)
             .vector_field(found.vector.get_name())
             .vectors(SearchVectors::Float(vec![vector.to_vec()]))
             .output_fields([found.key.get_name()])
-            .limit(limit as i64)
-            .consistency_level(ConsistencyLevel::Strong);
-        let answer = self.server.read("search", look.collection, async |client| {
-            client.search(request.clone().build()?).await
-        })?;
-        let mut scored: Vec<(String, f32)> = Vec::new();
-        for one in answer.iter().flat_map(|answer| answer.results().iter()) {
-            let scores = one.get_scores().iter().copied();
-            match one.get_ids() {
-                Ids::VarChar(keys) => scored.extend(keys.iter().cloned().zip(scores)),
-                Ids::Int64(keys) => scored.extend(keys.iter().map(i64::to_string).zip(scores)),
-                _ => {}
-            }
-        }
-        let mut points = std::collections::HashMap::new();
+            .limit(limit as i64);
+        let scored = self.scored(look.collection, request)?;
+        let mut points = HashMap::new();
         for keys in scored.chunks(BATCH) {
             let keys: Vec<String> = keys.iter().map(|(key, _)| key.clone()).collect();
             let look = Look { which: Which::Ids(&keys), ..*look };

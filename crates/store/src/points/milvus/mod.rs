@@ -16,7 +16,7 @@ use ::milvus::v2::prelude::{
     CreateCollectionRequest, CreateIndexRequest, DataType, DeleteRequest, DescribeAliasRequest,
     DropAliasRequest, DropCollectionRequest, FieldData, FieldSchema, HasCollectionRequest, Ids,
     IndexParam, IndexType, InsertRequest, ListAliasesRequest, MetricType, QueryRequest,
-    QueryResults, SearchRequest, SearchVectors, UpsertRequest,
+    QueryResults, SearchRequest, SearchRequestBuilder, SearchVectors, UpsertRequest,
 };
 use server::{Case, Failure, Server, there};
 use std::collections::HashMap;
@@ -92,15 +92,20 @@ impl Milvus {
         }
     }
 
-    /// The first points by their ids that all of `conditions` hold for: as many as an answer can hold.
-    fn first(&self, table: &str, conditions: &[String], vectors: bool) -> Result<Page, Fault> {
-        let fields = if vectors { &ALL_FIELDS[..] } else { &FIELDS };
-        // In the order of their ids, as the client's own iterator asks for them.
+    /// The first points by their keys that a condition holds for: as many as an answer can hold. Says
+    /// whether there may be more.
+    fn some(
+        &self,
+        table: &str,
+        condition: &str,
+        fields: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<(QueryResults, bool), Fault> {
+        // In the order of their keys, as the client's own iterator asks for them.
         let ordered = [("iterator", "true"), ("reduce_stop_for_best", "true")];
         let request = QueryRequest::builder()
             .collection_name(table)
-            .filter(conditions.join(" and "))
-            .output_fields(fields.iter().copied())
+            .filter(condition)
+            .output_fields(fields)
             .extra_params(ordered.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
             .consistency_level(ConsistencyLevel::Strong);
         let mut limit = BATCH;
@@ -111,12 +116,22 @@ impl Milvus {
             match answer {
                 Err(Failure { case: Case::TooLong, .. }) if limit > 1 => limit /= 2,
                 answer => {
-                    let rows = answer?.map(|answer| rows(answer.results())).unwrap_or_default();
-                    let last = rows.last().filter(|_| rows.len() >= limit);
-                    return Ok(Page { next: last.map(|row| row.id.clone()), rows });
+                    let answer = answer?.map(|answer| answer.results().clone());
+                    let found = answer.unwrap_or_else(QueryResults::new);
+                    let more = found.get_row_count() >= limit as u64;
+                    return Ok((found, more));
                 }
             }
         }
+    }
+
+    /// As [`Self::some`], of a table of ours.
+    fn first(&self, table: &str, conditions: &[String], vectors: bool) -> Result<Page, Fault> {
+        let fields = if vectors { &ALL_FIELDS[..] } else { &FIELDS };
+        let (found, more) = self.some(table, &conditions.join(" and "), fields.iter().copied())?;
+        let rows = rows(&found);
+        let last = rows.last().filter(|_| more);
+        Ok(Page { next: last.map(|row| row.id.clone()), rows })
     }
 
     /// All points that all of `conditions` hold for, without vectors.
@@ -131,31 +146,26 @@ impl Milvus {
         }
     }
 
-    /// Ids of the nearest points with their cosines, best first.
-    fn nearest_ids(
+    /// Keys of the nearest points with their scores, best first.
+    fn scored(
         &self,
         table: &str,
-        near: &Near<'_>,
-        only: &Only,
+        request: SearchRequestBuilder,
     ) -> Result<Vec<(String, f32)>, Fault> {
-        let request = SearchRequest::builder()
-            .collection_name(table)
-            .vector_field(VECTOR)
-            .vectors(SearchVectors::Float(vec![near.vector.to_vec()]))
-            .filter(conditions(only).join(" and "))
-            .output_fields(["id"])
-            .limit(near.limit as i64)
-            .metric_type(MetricType::Cosine)
-            .consistency_level(ConsistencyLevel::Strong);
+        let request = request.collection_name(table).consistency_level(ConsistencyLevel::Strong);
         let answer = self
             .server
             .read("search", table, async |client| client.search(request.clone().build()?).await)?;
-        let found = answer.iter().flat_map(|answer| answer.results().iter());
-        let found = found.filter_map(|found| match found.get_ids() {
-            Ids::VarChar(ids) => Some(ids.iter().cloned().zip(found.get_scores().iter().copied())),
-            _ => None,
-        });
-        Ok(found.flatten().collect())
+        let mut scored = Vec::new();
+        for found in answer.iter().flat_map(|answer| answer.results().iter()) {
+            let scores = found.get_scores().iter().copied();
+            match found.get_ids() {
+                Ids::VarChar(keys) => scored.extend(keys.iter().cloned().zip(scores)),
+                Ids::Int64(keys) => scored.extend(keys.iter().map(i64::to_string).zip(scores)),
+                _ => {}
+            }
+        }
+        Ok(scored)
     }
 
     /// The table that an alias leads to.
@@ -345,7 +355,14 @@ impl Engine for Milvus {
     }
 
     fn nearest(&self, table: &str, near: &Near<'_>, only: &Only) -> Result<Vec<(f32, Row)>, Fault> {
-        let nearest = self.nearest_ids(table, near, only)?;
+        let request = SearchRequest::builder()
+            .vector_field(VECTOR)
+            .vectors(SearchVectors::Float(vec![near.vector.to_vec()]))
+            .filter(conditions(only).join(" and "))
+            .output_fields(["id"])
+            .limit(near.limit as i64)
+            .metric_type(MetricType::Cosine);
+        let nearest = self.scored(table, request)?;
         // Their texts come in parts, because an answer cannot hold all of many.
         let mut rows = HashMap::new();
         for ids in nearest.chunks(BATCH) {

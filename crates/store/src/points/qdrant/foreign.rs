@@ -4,7 +4,7 @@ use super::{Qdrant, place, rows};
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::points::foreign::{
-    Foreign, Look, Part, Point, Shape, Vectors, Which, either, numbers, object,
+    Foreign, Look, Part, Point, Shape, Vectors, Which, either, numbers, object, unclear,
 };
 use crate::points::{BATCH, Engine};
 use crate::provenance::Provenance;
@@ -65,14 +65,9 @@ impl Qdrant {
             _ if one_without_a_name => None,
             Some(name) if all.contains_key(name) => Some(name.clone()),
             None if all.len() == 1 => all.into_iter().next().map(|(name, _)| name),
-            wanted => {
-                let names: Vec<String> = all.keys().map(|name| format!("`{name}`")).collect();
-                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                let wanted =
-                    wanted.as_ref().map_or("which".to_owned(), |name| format!("no `{name}`"));
-                return Err(self.failed(format!(
-                    "{wanted} of the vectors of {collection}? it has {names}: give one with --vector NAME"
-                )));
+            _ => {
+                let names = all.keys().map(String::as_str);
+                return Err(self.failed(unclear(collection, fields, names)));
             }
         };
         let found = Found { told, vector };
@@ -271,7 +266,7 @@ impl Foreign for Qdrant {
         self.tell(Method::PUT, &path, &json!({ "points": copies }))
     }
 
-    fn discard(&self, collection: &str, keys: &[String]) -> Result<(), Fault> {
+    fn discard(&self, collection: &str, _fields: &Fields, keys: &[String]) -> Result<(), Fault> {
         let body = json!({ "filter": condition(Which::Ids(keys)) });
         self.tell(Method::POST, &format!("{}/points/delete?wait=true", place(collection)), &body)
     }
