@@ -125,6 +125,26 @@ impl Address {
         matches!(self, Self::File(path) if rows::is_rows(path))
     }
 
+    /// Where texts and documents are in data that another program made, as far as `fields` do not say it;
+    /// for an engine of points, in the collection `collection`. `None` if that is not there, or this is a
+    /// file without rows.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or the server does not answer.
+    pub fn find_fields(&self, fields: &Fields, collection: &str) -> Result<Option<Fields>> {
+        let seen = match self {
+            Self::File(path) if rows::is_rows(path) => Some(Rows::fields(path)?),
+            Self::File(_) => None,
+            Self::Server(url) => match url.parts()?.engine.as_str() {
+                "postgres" | "postgresql" if fields.table.is_none() => None,
+                "postgres" | "postgresql" => Some(Table::fields(url, fields)?),
+                _ => points::seen(url, fields, collection)?,
+            },
+        };
+        Ok(seen.map(|seen| fields.clone().found(&seen)))
+    }
+
     /// Opens what is only read: a store; what another program keeps there if `fields` says how, in a
     /// table or in the collection `collection` of an engine of points; or a JSONL or Parquet file with its
     /// vectors in the field `collection`.

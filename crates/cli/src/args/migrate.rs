@@ -101,11 +101,12 @@ pub(crate) struct FieldsArguments {
     /// The column or field that tells rows apart; the default is `id`
     #[arg(long, value_name = "FIELD")]
     pub(crate) id: Option<String>,
-    /// The column or field of texts; the default is `text`
+    /// The column or field of texts; without it, the first that is there of `text`, `content`, `body` and other
+    /// usual names, or the only one with texts
     #[arg(long, value_name = "FIELD")]
     pub(crate) text: Option<String>,
     /// The column or field that rows of one document have in common, so that they are embedded in one
-    /// pass; without it, each row is a document. The default of a file is `doc_id`
+    /// pass; without it, `doc_id` or the like, and where there is none, each row is a document
     #[arg(long, value_name = "FIELD")]
     pub(crate) document: Option<String>,
     /// The column or field that rows of one document are in order by; without it, they are in the order

@@ -75,7 +75,12 @@ fn rows_of_a_file_become_a_collection() {
     );
     let planned = plan(&[]);
     passed(&planned);
-    for part in ["each chunk alone: cosine", "so it was this one", "2 documents, 30 chunks"] {
+    for part in [
+        "in `text`; rows with the same `doc_id` are a document",
+        "each chunk alone: cosine",
+        "so it was this one",
+        "2 documents, 30 chunks",
+    ] {
         assert!(planned.text().contains(part), "{part}: {}", planned.text());
     }
     assert!(said(&step(&place, "run", &[])).contains("wrote 2 documents with 30 chunks"));
@@ -164,9 +169,14 @@ fn a_column_of_a_table_moves_and_comes_back() {
         let refused = plan_of_table(&place, &store, wrong);
         assert!(refused.failure(1).contains(wanted), "{}", refused.stderr);
     }
-    let planned = plan_of_table(&place, &store, &["--text", "body"]);
+    let planned = plan_of_table(&place, &store, &[]);
     passed(&planned);
-    for part in ["each chunk alone: cosine", "so it was this one", "30 documents, 30 chunks"] {
+    for part in [
+        "in `body`; each row is a document",
+        "each chunk alone: cosine",
+        "so it was this one",
+        "30 documents, 30 chunks",
+    ] {
         assert!(planned.text().contains(part), "{part}: {}", planned.text());
     }
     let run = step(&place, "run", &more);

@@ -108,6 +108,11 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
         let refused = plan(&place, &server, from, &fields);
         assert!(refused.failure(1).contains("--vector NAME"), "{}", refused.stderr);
     }
+    // Texts are found by their field's name, or in what the engine calls a text.
+    let found = plan(&place, &server, from, &[more, &["-o", "found.toml"]].concat());
+    passed(&found);
+    let wanted = format!("in `{text}`; each row is a document");
+    assert!(found.text().contains(&wanted), "{}", found.text());
     let planned = plan(&place, &server, from, &all_fields);
     passed(&planned);
     for part in ["each chunk alone: cosine", "so it was this one", "2 documents, 30 chunks"] {

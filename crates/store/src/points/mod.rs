@@ -15,7 +15,7 @@ mod row;
 mod search;
 
 pub(crate) use chroma::Chroma;
-pub(crate) use foreign::{Twin, foreign};
+pub(crate) use foreign::{Twin, foreign, seen};
 pub(crate) use milvus::Milvus;
 pub(crate) use qdrant::Qdrant;
 

@@ -1,7 +1,8 @@
 //! A JSON object a line.
 
-use super::{Names, Row, shown};
+use super::{Names, Row, seen, shown};
 use crate::error::{Error, Result};
+use crate::fields::Seen;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -33,6 +34,21 @@ pub(super) fn read(
             each(row(&line, number, names).map_err(refused)?)?;
         }
     }
+}
+
+/// The fields of the first row of the file at `path`; none, if that cannot be read.
+pub(super) fn fields(path: &Path) -> Result<Vec<Seen>> {
+    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let mut reader = BufReader::new(File::open(path).map_err(failed)?).take(LONGEST);
+    let mut line = Vec::new();
+    while line.iter().all(u8::is_ascii_whitespace) {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            break;
+        }
+    }
+    let fields: Map<String, Value> = serde_json::from_slice(&line).unwrap_or_default();
+    Ok(fields.iter().map(|(name, value)| seen(name, value)).collect())
 }
 
 fn row(line: &[u8], number: usize, names: &Names<'_>) -> Result<Row, String> {

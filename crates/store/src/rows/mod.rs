@@ -9,7 +9,7 @@ mod jsonl;
 mod parquet;
 
 use crate::error::{Error, Result};
-use crate::fields::Fields;
+use crate::fields::{Fields, Seen};
 use crate::provenance::Provenance;
 use crate::record::{Chunk, Collection, Counts, Document, Entry, Place, Source};
 use crate::storage::Storage;
@@ -80,6 +80,16 @@ pub(crate) fn is_rows(path: &Path) -> bool {
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
+}
+
+/// A field with this value.
+pub(crate) fn seen(name: &str, value: &Value) -> Seen {
+    let is_text = value.is_string();
+    Seen { name: name.to_owned(), is_text, is_key: is_text || value.is_i64() || value.is_u64() }
+}
+
 impl Rows {
     /// Reads the file at `path`, with its vectors in the field `vector`.
     ///
@@ -95,12 +105,22 @@ impl Rows {
             document: fields.document.as_deref().unwrap_or(DOCUMENT),
             vector,
         };
-        let is_parquet =
-            path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
-        Self::filled(path, vector, fields, |each| match is_parquet {
+        Self::filled(path, vector, fields, |each| match is_parquet(path) {
             true => parquet::read(path, &names, each),
             false => jsonl::read(path, &names, each),
         })
+    }
+
+    /// The fields of the first row of the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub(crate) fn fields(path: &Path) -> Result<Vec<Seen>> {
+        match is_parquet(path) {
+            true => parquet::fields(path),
+            false => jsonl::fields(path),
+        }
     }
 
     /// The rows that `fill` gives to the function that it is given, as the collection `vector` of what

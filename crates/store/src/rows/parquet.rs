@@ -2,6 +2,7 @@
 
 use super::{Names, Row, shown};
 use crate::error::{Error, Result};
+use crate::fields::Seen;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row as Record};
@@ -28,6 +29,19 @@ pub(super) fn read(
         each(row(record, number, names).map_err(|reason| refused(number, reason))?)?;
     }
     Ok(())
+}
+
+/// The fields of the first row of the file at `path`; none, if that cannot be read.
+pub(super) fn fields(path: &Path) -> Result<Vec<Seen>> {
+    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let reader = SerializedFileReader::new(File::open(path).map_err(failed)?).ok();
+    let rows = reader.as_ref().and_then(|reader| reader.get_row_iter(None).ok());
+    let Some(Ok(first)) = rows.and_then(|mut rows| rows.next()) else { return Ok(Vec::new()) };
+    let seen = |(name, field): (String, Field)| {
+        let is_text = matches!(field, Field::Str(_));
+        Seen { is_key: is_text || key(&field).is_some(), is_text, name }
+    };
+    Ok(first.into_columns().into_iter().map(seen).collect())
 }
 
 fn row(record: Record, number: usize, names: &Names<'_>) -> Result<Row, String> {

@@ -16,7 +16,7 @@ use kokeshi::Model;
 use kokeshi_analysis::Quality;
 use kokeshi_hub::KNOWN;
 use kokeshi_migrate::{Embedder, Fit, Plan, Preview, Side, Sites, Sizes, detect, preview, sample};
-use kokeshi_store::{Address, Collection, Counts, Document, Store};
+use kokeshi_store::{Address, Collection, Counts, Document, Fields, Store};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ const SHOWN: usize = 5;
 
 pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow::Result<()> {
     let path = target(arguments)?;
-    let sites = sites(arguments)?;
+    let mut sites = sites(arguments)?;
+    sites.fields = layout(&sites, arguments.from())?;
     let (store, source) = (sites.store(arguments.from())?, sites.source(arguments.from())?);
     let old = settings::known(&*source, arguments.from())?;
     let queries = arguments.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
@@ -165,6 +166,21 @@ fn switched(sites: &Sites, from: &str, old: &Collection, to: &Side) -> String {
     }
 }
 
+/// How data of another program is laid out: as it is said, and else as it is found. `None` if it is kokeshi's.
+fn layout(sites: &Sites, from: &str) -> anyhow::Result<Option<Fields>> {
+    let address = sites.source.as_ref().unwrap_or(&sites.store);
+    if let Some(fields) = &sites.fields {
+        return Ok(address.find_fields(fields, from)?.or_else(|| Some(fields.clone())));
+    }
+    let is_server = matches!(address, Address::Server(_));
+    if is_server && address.open()?.collection(from)?.is_some() {
+        return Ok(None);
+    }
+    // A collection that kokeshi does not know may be another program's.
+    let found = address.find_fields(&Fields::default(), from)?;
+    Ok(found.filter(|fields| !is_server || fields.text.is_some()))
+}
+
 /// The side that there is. What is not recorded is what the model that fits was found to have done.
 fn old_side(
     old: &Collection,
@@ -270,6 +286,9 @@ impl Notes<'_> {
             // Writing to a string cannot fail.
             let _ = write!(text, "\n{title}\n{body}");
         };
+        if let Some(fields) = &self.plan.fields {
+            part("Where the texts are", located(fields));
+        }
         part("Who made the old vectors", self.made());
         part("How much there is", self.size());
         part("Bytes of vectors", self.storage());
@@ -409,6 +428,19 @@ impl Notes<'_> {
         }
         steps + &format!("  {}`rollback` takes a switch back, `clean` ends it\n", "")
     }
+}
+
+/// Which fields are read, also those that were found.
+fn located(fields: &Fields) -> String {
+    let text = fields.text.as_deref().unwrap_or("text");
+    let document = match (&fields.document, &fields.order) {
+        (None, _) => "each row is a document".to_owned(),
+        (Some(document), None) => format!("rows with the same `{document}` are a document"),
+        (Some(document), Some(order)) => {
+            format!("rows with the same `{document}` are a document, in the order of `{order}`")
+        }
+    };
+    format!("  in `{text}`; {document}\n")
 }
 
 /// Rankings of queries, side by side.

@@ -7,10 +7,10 @@ pub(crate) use twin::Twin;
 use super::{Chroma, Engine, Milvus, Qdrant};
 use crate::address::Url;
 use crate::error::{Error, Result};
-use crate::fields::Fields;
+use crate::fields::{Fields, Seen};
 use crate::provenance::Provenance;
 use crate::retry::{Fault, repeated};
-use crate::rows::{Row, Rows};
+use crate::rows::{self, Row, Rows};
 use crate::storage::Storage;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -146,6 +146,27 @@ pub(crate) fn foreign(url: &Url, fields: &Fields, name: &str) -> Result<Rows> {
     let rows = reading.rows(&collection, Which::All, true)?;
     let alias = Some(name).filter(|name| *name != collection);
     Ok(rows.stored_as(shape.storage).called(alias.map(str::to_owned)))
+}
+
+/// The fields of a point of the collection that `name` leads to, beside what the engine itself calls a text;
+/// `None` if there is no such collection.
+///
+/// # Errors
+///
+/// If the server does not answer.
+pub(crate) fn seen(url: &Url, fields: &Fields, name: &str) -> Result<Option<Vec<Seen>>> {
+    let engine = connect(url)?;
+    let reading = Reading { engine: &*engine, fields, server: &PathBuf::from(url.to_string()) };
+    let Some((collection, _)) = reading.find(name)? else { return Ok(None) };
+    let look = Look { collection: &collection, fields, which: Which::All, vectors: false };
+    let first = reading.call(|engine| engine.points(&look, None))?.points.into_iter().next();
+    let payload = first.map(|point| point.payload).unwrap_or_default();
+    // Its own kind of text goes first.
+    let own = Some(engine.text()).filter(|text| *text != Fields::default().text());
+    let own = own.filter(|own| payload.get(*own).is_some_and(Value::is_string));
+    let seen = payload.iter().map(|(name, value)| rows::seen(name, value));
+    let counts = |seen: &Seen| own.is_none_or(|own| !seen.is_text || seen.name == own);
+    Ok(Some(seen.map(|seen| Seen { is_text: counts(&seen) && seen.is_text, ..seen }).collect()))
 }
 
 /// Reads points as rows.

@@ -14,7 +14,7 @@ use super::session::Session;
 use super::{CODES, INDEX_FROM, STORAGES, collections, connect};
 use crate::address::Url;
 use crate::error::{Error, Result};
-use crate::fields::Fields;
+use crate::fields::{Fields, Seen};
 use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Source, Store};
 use crate::retry::Fault;
@@ -45,6 +45,16 @@ impl Table {
             looked.map_err(|reason| url.refused(&reason).into())
         })?;
         Ok(Self { session, shape })
+    }
+
+    /// The columns of the table that `fields` name; none, if there is no such table.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer or refuses the user.
+    pub(crate) fn fields(url: &Url, fields: &Fields) -> Result<Vec<Seen>> {
+        let session = Session::new(url, connect::connect(url)?);
+        session.read(|transaction| shape::fields(transaction, fields).map_err(session.fail()))
     }
 
     fn unsupported<T>(&self, wanted: &str) -> Result<T> {

@@ -1,7 +1,7 @@
 //! What a table looks like.
 
-use crate::fields::Fields;
-use postgres::{Error, Transaction};
+use crate::fields::{Fields, Seen};
+use postgres::{Error, Row, Transaction};
 
 /// A table and its columns, quoted where they are for statements.
 #[derive(Clone, Debug)]
@@ -44,6 +44,21 @@ impl Shape {
 
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The columns of a table. Documents can be told apart by those that have an index.
+pub(super) fn fields(
+    transaction: &mut Transaction<'_>,
+    fields: &Fields,
+) -> Result<Vec<Seen>, Error> {
+    let name = fields.table.as_deref().unwrap_or_default();
+    let parts: Vec<String> = name.split('.').map(quoted).collect();
+    let sql = "SELECT attname, format_type(atttypid, NULL) IN ('text', 'character varying', 'character'), \
+               EXISTS (SELECT 1 FROM pg_index WHERE indrelid = attrelid AND indkey[0] = attnum) \
+               FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
+               ORDER BY attnum";
+    let seen = |row: &Row| Seen { name: row.get(0), is_text: row.get(1), is_key: row.get(2) };
+    Ok(transaction.query(sql, &[&parts.join(".")])?.iter().map(seen).collect())
 }
 
 /// Looks at the table; if it is none that can be used, the inner error says why.
