@@ -1,4 +1,4 @@
-//! Mean states → vectors: cut to `dimensions`, then scale to unit length.
+//! Mean states → vectors: cut to `dimensions`, which pooling does, then scale to unit length.
 
 use crate::prepare::{Prepared, Request};
 use crate::request::{Embedded, Options};
@@ -10,14 +10,15 @@ const SMALLEST_NORM: f32 = 1e-12;
 /// What is made of a mean state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finish {
-    /// Leading dimensions that are kept; `None` keeps all.
-    dimensions: Option<usize>,
+    /// Leading dimensions that are kept, at least 1. Pooling sums no others.
+    pub(crate) width: usize,
     normalized: bool,
 }
 
-impl From<&Options> for Finish {
-    fn from(options: &Options) -> Self {
-        Self { dimensions: options.dimensions, normalized: options.normalized }
+impl Finish {
+    /// Of states of `hidden` numbers. The options were checked.
+    pub(crate) fn new(options: &Options, hidden: usize) -> Self {
+        Self { width: options.dimensions.unwrap_or(hidden), normalized: options.normalized }
     }
 }
 
@@ -28,13 +29,13 @@ pub(crate) fn embedded(request: &Request, sums: Sums) -> Vec<Embedded> {
 }
 
 /// The vectors of one input: of the spans of its document, or of the empty text where a span has no
-/// token. `document` is `[spans, hidden]`.
+/// token. `document` is `[spans, width]`.
 fn vectors(input: &Prepared, document: &[f32], blank: &[f32]) -> Embedded {
-    let hidden = (document.len() / input.document.spans.len().max(1)).max(1);
-    let rows = input.document.spans.iter().zip(document.chunks_exact(hidden));
+    let rows = input.document.spans.iter().zip(document.chunks_exact(input.finish.width));
     let vectors = rows.map(|(span, mean)| {
         let without_tokens = span.is_empty() && input.blank.is_some();
-        vector(if without_tokens { blank } else { mean }, input.finish)
+        let mean = if without_tokens { blank } else { mean };
+        if input.finish.normalized { unit(mean) } else { mean.to_vec() }
     });
     Embedded {
         vectors: vectors.collect(),
@@ -44,14 +45,10 @@ fn vectors(input: &Prepared, document: &[f32], blank: &[f32]) -> Embedded {
     }
 }
 
-fn vector(mean: &[f32], finish: Finish) -> Vec<f32> {
-    let kept = finish.dimensions.map_or(mean.len(), |dimensions| dimensions.min(mean.len()));
-    let mut vector = mean[..kept].to_vec();
-    if finish.normalized {
-        let norm = norm(&vector).max(SMALLEST_NORM);
-        vector.iter_mut().for_each(|x| *x /= norm);
-    }
-    vector
+/// `mean`, scaled to unit length.
+fn unit(mean: &[f32]) -> Vec<f32> {
+    let norm = norm(mean).max(SMALLEST_NORM);
+    mean.iter().map(|x| x / norm).collect()
 }
 
 /// Cosine similarity of two vectors of one length; 0 if one of them is zero.
@@ -69,16 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dimensions_are_cut_before_the_vector_is_scaled() {
-        let finish = Finish { dimensions: Some(2), normalized: true };
-        assert_eq!(vector(&[3.0, 4.0, 12.0], finish), [0.6, 0.8]);
-        let finish = Finish { normalized: false, ..finish };
-        assert_eq!(vector(&[3.0, 4.0, 12.0], finish), [3.0, 4.0]);
+    fn a_vector_is_scaled_to_unit_length() {
+        assert_eq!(unit(&[3.0, 4.0]), [0.6, 0.8]);
     }
 
     #[test]
     fn a_zero_vector_stays_zero_and_is_similar_to_nothing() {
-        assert_eq!(vector(&[0.0, 0.0], Finish::from(&Options::default())), [0.0, 0.0]);
+        assert_eq!(unit(&[0.0, 0.0]), [0.0, 0.0]);
         assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
     }
 

@@ -138,7 +138,7 @@ impl Preparer {
             ids.extend_from_slice(&after[..after.len().min(limit)]);
         }
         let truncated_tokens = tokens - ids.len();
-        let (document, finish) = (frame.whole(ids), options.into());
+        let (document, finish) = (frame.whole(ids), Finish::new(options, self.config.hidden));
         Ok(Prepared { document, blank: None, truncated_tokens, finish })
     }
 
@@ -193,7 +193,8 @@ impl Preparer {
         let passes = window::passes(ids.len(), sizes, &spans);
         let blank = spans.iter().any(Range::is_empty).then(|| frame.whole(frame.around(&[])));
         let document = Sequence { ids, adapter: frame.adapter, spans, passes };
-        Ok(Prepared { document, blank, truncated_tokens: 0, finish: options.into() })
+        let finish = Finish::new(options, self.config.hidden);
+        Ok(Prepared { document, blank, truncated_tokens: 0, finish })
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn run(
     request: &Request,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Sums> {
-    let mut sums = Sums::new(request, forward.config().hidden);
+    let mut sums = Sums::new(request);
     let places: Vec<Place> = request.places().collect();
     let lens: Vec<usize> = places.iter().map(|&place| request.pass(place).1.run.len()).collect();
     let (total_inputs, total_tokens) = (request.inputs.len(), lens.iter().sum());
@@ -39,7 +39,7 @@ pub(crate) fn run(
         let mut passes = Passes::default();
         places[start..end].iter().for_each(|&place| passes.push(request, place));
         let parts = passes.run(forward, &mut || true)?.unwrap_or_default();
-        let mut parts = parts.chunks_exact(forward.config().hidden);
+        let mut parts = parts.rows();
         places[start..end].iter().for_each(|&place| sums.add(request, place, &mut parts));
         done.tokens += passes.tokens();
         start = end;
@@ -65,6 +65,21 @@ pub(crate) struct Passes {
     batch: Batch,
     /// Token ranges of the batch that are summed: what each pass holds of its sequence's spans.
     spans: Vec<Range<usize>>,
+    /// Leading dimensions of the sums: the most that one of the inputs keeps.
+    width: usize,
+}
+
+/// Sums of states over the spans of a batch, `[spans, width]`, for [`Sums::add`] of each pass in turn.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    sums: Vec<f32>,
+    width: usize,
+}
+
+impl Parts {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.sums.chunks_exact(self.width.max(1))
+    }
 }
 
 impl Passes {
@@ -74,42 +89,45 @@ impl Passes {
         self.batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
         let spans = pass.cut(&sequence.spans);
         self.spans.extend(spans.map(|(_, span)| start + span.start..start + span.end));
+        self.width = self.width.max(request.inputs[place.input].finish.width);
     }
 
     pub(crate) fn tokens(&self) -> usize {
         self.batch.tokens()
     }
 
-    /// Sums of states, `[spans, hidden]`, for [`Sums::add`] of each pass in turn; `None` if `go_on`
-    /// stopped it.
+    /// Sums of states; `None` if `go_on` stopped it.
     pub(crate) fn run(
         &self,
         forward: &dyn Forward,
         go_on: &mut (dyn FnMut() -> bool + Send),
-    ) -> Result<Option<Vec<f32>>> {
-        Ok(forward.pool_while(&self.batch, &self.spans, go_on)?)
+    ) -> Result<Option<Parts>> {
+        let width = self.width;
+        let sums = forward.pool_while(&self.batch, &self.spans, width, go_on)?;
+        Ok(sums.map(|sums| Parts { sums, width }))
     }
 }
 
-/// Sums of the states of every span of a request, as far as its passes have run.
+/// Sums of the states of every span of a request, as far as its passes have run, with the dimensions
+/// that each input keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
-    hidden: usize,
-    /// Of each input's document, `[spans, hidden]`, and of its empty text.
+    /// Of each input's document, `[spans, width]`, and of its empty text.
     inputs: Vec<[Vec<f32>; 2]>,
 }
 
 impl Sums {
-    pub(crate) fn new(request: &Request, hidden: usize) -> Self {
-        let zeros = |sequence: &Sequence| vec![0.0; sequence.spans.len() * hidden];
+    pub(crate) fn new(request: &Request) -> Self {
         let sums = |input: &Prepared| {
+            let zeros = |sequence: &Sequence| vec![0.0; sequence.spans.len() * input.finish.width];
             [zeros(&input.document), input.blank.as_ref().map(zeros).unwrap_or_default()]
         };
-        Self { hidden, inputs: request.inputs.iter().map(sums).collect() }
+        Self { inputs: request.inputs.iter().map(sums).collect() }
     }
 
-    /// Adds what the pass at `place` holds of each span: takes as many of `parts`. Windows of a
-    /// document must come in their order, or the sum has other bits.
+    /// Adds what the pass at `place` holds of each span: takes as many of `parts`, and of each the
+    /// leading dimensions that the input keeps. Windows of a document must come in their order, or the
+    /// sum has other bits.
     pub(crate) fn add<'a>(
         &mut self,
         request: &Request,
@@ -117,29 +135,28 @@ impl Sums {
         parts: &mut impl Iterator<Item = &'a [f32]>,
     ) {
         let (sequence, pass) = request.pass(place);
+        let width = request.inputs[place.input].finish.width;
         let sums = &mut self.inputs[place.input][usize::from(place.blank)];
         for ((span, _), part) in pass.cut(&sequence.spans).zip(parts) {
-            let sum = &mut sums[span * self.hidden..][..self.hidden];
+            let sum = &mut sums[span * width..][..width];
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
     }
 
     /// Mean states of each input's document and empty text; zeros for an empty span.
     pub(crate) fn means(self, request: &Request) -> impl Iterator<Item = [Vec<f32>; 2]> {
-        let hidden = self.hidden;
-        self.inputs.into_iter().zip(&request.inputs).map(
-            move |([mut document, mut blank], input)| {
-                divide(&mut document, &input.document.spans, hidden);
-                divide(&mut blank, input.blank.as_ref().map_or(&[], |blank| &blank.spans), hidden);
-                [document, blank]
-            },
-        )
+        self.inputs.into_iter().zip(&request.inputs).map(|([mut document, mut blank], input)| {
+            let width = input.finish.width;
+            divide(&mut document, &input.document.spans, width);
+            divide(&mut blank, input.blank.as_ref().map_or(&[], |blank| &blank.spans), width);
+            [document, blank]
+        })
     }
 }
 
 /// Sums → means; rows of empty spans stay zero.
-fn divide(sums: &mut [f32], spans: &[Range<usize>], hidden: usize) {
-    for (sum, span) in sums.chunks_exact_mut(hidden).zip(spans) {
+fn divide(sums: &mut [f32], spans: &[Range<usize>], width: usize) {
+    for (sum, span) in sums.chunks_exact_mut(width).zip(spans) {
         let tokens = span.len().max(1) as f32;
         sum.iter_mut().for_each(|sum| *sum /= tokens);
     }
@@ -148,6 +165,7 @@ fn divide(sums: &mut [f32], spans: &[Range<usize>], hidden: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finish::Finish;
     use crate::request::Options;
     use crate::window::passes;
     use kokeshi_model::{Checkpoint, Device};
@@ -159,8 +177,8 @@ mod tests {
         Sequence { ids, adapter: None, spans, passes }
     }
 
-    fn request(documents: Vec<Sequence>) -> Request {
-        let finish = (&Options::default()).into();
+    fn request(documents: Vec<Sequence>, hidden: usize) -> Request {
+        let finish = Finish::new(&Options::default(), hidden);
         let prepared = |document| Prepared { document, blank: None, truncated_tokens: 0, finish };
         Request { inputs: documents.into_iter().map(prepared).collect() }
     }
@@ -171,7 +189,7 @@ mod tests {
         documents: Vec<Sequence>,
         progress: &mut dyn FnMut(Progress),
     ) -> Vec<Vec<f32>> {
-        let request = request(documents);
+        let request = request(documents, forward.config().hidden);
         let sums = run(forward, &request, progress).expect("sums");
         sums.means(&request).map(|[document, _]| document).collect()
     }

@@ -1,7 +1,7 @@
 //! What must not change a vector: company, order, number of threads, the way a task is mixed.
 
 use kokeshi::{Chunking, Device, Input, LateSpans, LoadOptions, Model, Options, Precision, Window};
-use kokeshi_testkit::{assert_close, fixture};
+use kokeshi_testkit::{assert_close, fixture, unit_rows};
 
 const TEXTS: [&str; 7] = [
     "The Force will be with you. Always.",
@@ -98,6 +98,41 @@ fn tasks_mixed_in_one_call_equal_tasks_run_apart() {
         let apart = vectors(&model, &same_task).concat();
         let mixed: Vec<_> = mixed.iter().skip(number).step_by(tasks.len()).cloned().collect();
         assert_close(task.as_deref().unwrap_or("no task"), &mixed.concat(), &apart, 1e-6);
+    }
+}
+
+/// Whole texts, chunks in several windows, and parts of which one has no token, in one call with other
+/// dimensions each.
+#[test]
+fn fewer_dimensions_are_the_first_of_all_in_any_company() {
+    let model = open("v3-tiny/original");
+    let text = TEXTS.join(" ");
+    let chunks = model.chunk(&text, Chunking::Tokens(9)).expect("chunks");
+    let parts = ["The Force will be with you.", "", "Sempre!"];
+    let inputs = |dimensions: &[Option<usize>], normalized| {
+        let window = Window { size: Some(24), overlap: 8 };
+        let options = |dimensions| Options { dimensions, normalized, window, ..Options::default() };
+        let each = |&dimensions| {
+            let inputs =
+                [Input::new(TEXTS[0]), Input::late(&text, &chunks), Input::late_parts(&parts)];
+            inputs.map(|input| input.options(options(dimensions)))
+        };
+        dimensions.iter().flat_map(each).collect::<Vec<_>>()
+    };
+    let dimensions = [Some(5), None, Some(1), Some(33), Some(64)];
+    let whole = vectors(&model, &inputs(&[None], false));
+    let mixed = vectors(&model, &inputs(&dimensions, false));
+    let scaled = vectors(&model, &inputs(&dimensions, true));
+    assert_eq!(mixed.len(), dimensions.len() * whole.len());
+    for (i, dimensions) in dimensions.into_iter().enumerate() {
+        let of = |all: &[Vec<f32>]| all[i * whole.len()..][..whole.len()].to_vec();
+        let width = dimensions.unwrap_or(64);
+        let want: Vec<_> = whole.iter().map(|vector| vector[..width].to_vec()).collect();
+        assert_eq!(of(&mixed), want, "{width} dimensions");
+        assert_eq!(vectors(&model, &inputs(&[dimensions], true)), of(&scaled), "alone, {width}");
+        for (vector, cut) in of(&scaled).iter().zip(&want) {
+            assert_close("scaled after the cut", vector, &unit_rows(cut, width), 1e-6);
+        }
     }
 }
 

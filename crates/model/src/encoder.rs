@@ -47,11 +47,13 @@ pub trait Forward: Debug + Send + Sync {
     ///
     /// As [`Forward::hidden_states`], or if a span lies outside the batch.
     fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Result<Vec<f32>> {
-        Ok(self.pool_while(batch, spans, &mut || true)?.unwrap_or_default())
+        let hidden = self.config().hidden;
+        Ok(self.pool_while(batch, spans, hidden, &mut || true)?.unwrap_or_default())
     }
 
-    /// As [`Forward::pool`]; asks `go_on` before every layer, and gives the batch up with `None` as
-    /// soon as the answer is no.
+    /// As [`Forward::pool`], of the first `width` numbers of states, `[spans, width]`: the same bits
+    /// for every width. Asks `go_on` before every layer, and gives the batch up with `None` as soon as
+    /// the answer is no.
     ///
     /// # Errors
     ///
@@ -59,11 +61,12 @@ pub trait Forward: Debug + Send + Sync {
     ///
     /// # Panics
     ///
-    /// As [`Forward::pool`].
+    /// As [`Forward::pool`], or if states are narrower than `width`.
     fn pool_while(
         &self,
         batch: &Batch,
         spans: &[Range<usize>],
+        width: usize,
         go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>>;
 
@@ -258,18 +261,20 @@ impl<B: Backend> Forward for Encoder<B> {
         &self,
         batch: &Batch,
         spans: &[Range<usize>],
+        width: usize,
         go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>> {
+        assert!(width <= self.config.hidden, "states have {} numbers", self.config.hidden);
         self.backend.within(|| {
             let pass = match self.pass(batch) {
                 Err(error @ Error::DeviceMemory { .. }) => {
                     let halves = Self::halves(batch).ok_or(error)?;
-                    return self.pool_halves(&halves, spans, go_on);
+                    return self.pool_halves(&halves, spans, width, go_on);
                 }
                 pass => pass?,
             };
             let states = self.forward(&pass, go_on, &mut |_, _, _| {});
-            states.map(|states| self.backend.pool(&pass, &states, spans)).transpose()
+            states.map(|states| self.backend.pool(&pass, &states, spans, width)).transpose()
         })
     }
 
@@ -284,6 +289,7 @@ impl<B: Backend> Encoder<B> {
         &self,
         halves: &[Batch; 2],
         spans: &[Range<usize>],
+        width: usize,
         go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>> {
         let cut = halves[0].tokens();
@@ -292,7 +298,7 @@ impl<B: Backend> Encoder<B> {
         let spans = [spans.iter().map(before).collect(), spans.iter().map(after).collect()];
         let mut sums: Option<Vec<f32>> = None;
         for (half, spans) in halves.iter().zip::<[Vec<Range<usize>>; 2]>(spans) {
-            let Some(part) = self.pool_while(half, &spans, go_on)? else { return Ok(None) };
+            let Some(part) = self.pool_while(half, &spans, width, go_on)? else { return Ok(None) };
             match &mut sums {
                 None => sums = Some(part),
                 Some(sums) => sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part),

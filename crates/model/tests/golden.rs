@@ -197,11 +197,30 @@ fn one_span_over_all_tokens_is_the_sum_of_all_states() {
 }
 
 #[test]
+fn fewer_columns_of_sums_have_the_bits_of_all() {
+    for device in devices() {
+        let encoder = open("v3-tiny/original", device.clone());
+        let batch = batch(&ragged("v3-tiny")[..6], Some(2));
+        let hidden = encoder.config().hidden;
+        let spans: Vec<Range<usize>> = batch.sequences().chain([5..5]).collect();
+        let whole = encoder.pool(&batch, &spans).expect("sums");
+        for width in [1, 7, 32, hidden] {
+            let sums = encoder.pool_while(&batch, &spans, width, &mut || true);
+            let want: Vec<f32> =
+                whole.chunks(hidden).flat_map(|row| &row[..width]).copied().collect();
+            assert_eq!(sums.expect("sums"), Some(want), "{device:?}, {width} columns");
+        }
+    }
+}
+
+#[test]
 fn an_empty_batch_gives_nothing() {
     for device in devices() {
         let encoder = open("v3-tiny/original", device);
         assert!(encoder.hidden_states(&Batch::new()).expect("states").is_empty());
         assert!(encoder.pool(&Batch::new(), &[]).expect("sums").is_empty());
+        let sums = encoder.pool_while(&Batch::new(), &[0..0, 0..0], 5, &mut || true);
+        assert_eq!(sums.expect("sums"), Some(vec![0.0; 10]));
     }
 }
 

@@ -6,7 +6,7 @@ use super::{LANES, Observer};
 use crate::error::{Error, Result};
 use crate::prepare::Place;
 use crate::request::Embedded;
-use crate::schedule::Passes;
+use crate::schedule::{Parts, Passes};
 use kokeshi_model::Turn;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,7 +38,7 @@ struct Driver<'a> {
 /// What came of a forward pass.
 enum Outcome {
     /// What [`Passes::run`] gave.
-    Ran(Vec<f32>),
+    Ran(Parts),
     /// Nobody waits for it any more, or the queue ends.
     Stopped,
     /// The device failed, or the pass panicked.
@@ -100,7 +100,7 @@ impl Driver<'_> {
             running.push(&job.pending);
         }
         if running.is_empty() {
-            return Outcome::Ran(Vec::new());
+            return Outcome::Ran(Parts::default());
         }
         let mut go_on =
             || self.shared.goes_on(self.lane) && running.iter().any(|pending| !pending.is_over());
@@ -132,8 +132,7 @@ impl Driver<'_> {
                 return fail(&|| Error::Panicked { reason: reason.clone() });
             }
         };
-        let hidden = self.shared.model.config().hidden;
-        let mut parts = parts.chunks_exact(hidden);
+        let mut parts = parts.rows();
         for (job, place) in placed(jobs) {
             job.pending.add(place, &mut parts);
         }

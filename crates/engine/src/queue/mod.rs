@@ -154,8 +154,7 @@ impl Queue {
         let tokens = request.tokens();
         let fits = |lane: &LaneKind| tokens <= lane.request_tokens;
         let lane = LANES.iter().position(fits).unwrap_or(LANES.len() - 1);
-        let hidden = self.shared.model.config().hidden;
-        let (pending, jobs) = Pending::new(request, client, lane, hidden, Box::new(done));
+        let (pending, jobs) = Pending::new(request, client, lane, Box::new(done));
         self.shared.admit(&pending, jobs)?;
         Ok(Ticket { shared: Arc::clone(&self.shared), pending })
     }

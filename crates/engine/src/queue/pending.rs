@@ -39,19 +39,18 @@ pub(super) struct Job {
 }
 
 impl Pending {
-    /// With its jobs and their tokens; states are `hidden` wide.
+    /// With its jobs and their tokens.
     pub(super) fn new(
         request: Request,
         client: &str,
         lane: usize,
-        hidden: usize,
         done: Done,
     ) -> (Arc<Self>, Vec<(usize, Job)>) {
         let mut places: Vec<_> = request.places().map(Some).collect();
         if places.is_empty() {
             places.push(None);
         }
-        let sums = Sums::new(&request, hidden);
+        let sums = Sums::new(&request);
         let work = Work { sums, remaining: places.len(), done: Some(done) };
         let pending = Arc::new(Self {
             client: client.to_owned(),

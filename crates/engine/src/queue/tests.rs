@@ -89,6 +89,7 @@ impl Forward for Gated {
         &self,
         batch: &Batch,
         spans: &[Range<usize>],
+        width: usize,
         go_on: &mut (dyn FnMut() -> bool + Send),
     ) -> kokeshi_model::Result<Option<Vec<f32>>> {
         let lengths = batch.sequences().map(|sequence| sequence.len()).collect();
@@ -103,7 +104,7 @@ impl Forward for Gated {
         }
         let bad = self.config().tasks.iter().position(|task| task.name == BAD_TASK);
         assert!(!batch.adapters().contains(&bad), "a bad task");
-        self.inner.pool_while(batch, spans, go_on)
+        self.inner.pool_while(batch, spans, width, go_on)
     }
 
     fn turn(&self, _: Priority) -> Option<Turn> {
@@ -185,6 +186,27 @@ fn a_short_query_passes_a_long_document_that_is_running() {
     assert_eq!(setup.gate.wait_for_begun(3), [[3000], [16], [300]]);
     setup.gate.open_to(usize::MAX);
     assert_eq!(answer(&long).expect("embedded").len(), 1);
+}
+
+#[test]
+fn requests_of_other_dimensions_that_run_together_get_what_they_get_alone() {
+    let setup = Setup::new(QueueLimits::default());
+    let first = setup.submit(&[100], "a").expect("room");
+    setup.gate.wait_for_begun(1);
+    let text = text(40);
+    let input = |dimensions: usize| [Input::new(&text).dimensions(dimensions)];
+    let submitted = [7, 256, 1, 64].map(|dimensions| {
+        let request = setup.model.prepare(&input(dimensions)).expect("prepared");
+        (dimensions, setup.submit_request(request, "a").expect("room"))
+    });
+    setup.gate.open_to(usize::MAX);
+    answer(&first).expect("embedded");
+    for (dimensions, request) in &submitted {
+        let got = answer(request).expect("embedded");
+        assert_eq!(got, setup.model.embed(&input(*dimensions)).expect("a vector"));
+        assert_eq!(got[0].vectors[0].len(), *dimensions);
+    }
+    assert!(setup.gate.wait_for_begun(2)[1].len() > 1, "they ran together");
 }
 
 #[test]

@@ -204,10 +204,15 @@ impl Backend for Cpu {
         });
     }
 
-    fn pool(&self, shape: &Shape<'_>, x: &Buffer, spans: &[Range<usize>]) -> Result<Vec<f32>> {
-        let hidden = shape.config.hidden;
-        let mut sums = vec![0.0; spans.len() * hidden];
-        sum_spans(&self.threads, x, hidden, spans, &mut sums);
+    fn pool(
+        &self,
+        shape: &Shape<'_>,
+        x: &Buffer,
+        spans: &[Range<usize>],
+        width: usize,
+    ) -> Result<Vec<f32>> {
+        let mut sums = vec![0.0; spans.len() * width];
+        sum_spans(&self.threads, x, [shape.config.hidden, width], spans, &mut sums);
         Ok(sums)
     }
 

@@ -235,12 +235,17 @@ impl Backend for Cuda {
         self.run(pass, || self.gpu.add_norm(x, 0, residual, norm, next));
     }
 
-    fn pool(&self, pass: &Pass<'_>, x: &States, spans: &[Range<usize>]) -> Result<Vec<f32>> {
-        let hidden = pass.config.hidden;
+    fn pool(
+        &self,
+        pass: &Pass<'_>,
+        x: &States,
+        spans: &[Range<usize>],
+        width: usize,
+    ) -> Result<Vec<f32>> {
         match pass.failed.take() {
             Some(error) => Err(error.into()),
-            None if pass.tiles.rows() == 0 => Ok(vec![0.0; spans.len() * hidden]),
-            None => Ok(self.gpu.pool(x, hidden, spans)?),
+            None if pass.tiles.rows() == 0 => Ok(vec![0.0; spans.len() * width]),
+            None => Ok(self.gpu.pool(x, width, spans)?),
         }
     }
 

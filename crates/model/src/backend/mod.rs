@@ -86,12 +86,14 @@ pub(crate) trait Backend: Debug + Send + Sync {
         norm: &Self::Norm,
         next: Option<&Self::Linear>,
     );
-    /// Sums over token ranges, `[spans, hidden]`.
+    /// Sums of the first `width` numbers of states over token ranges, `[spans, width]`: nothing else
+    /// comes back from the device.
     fn pool(
         &self,
         pass: &Self::Pass<'_>,
         x: &Self::States,
         spans: &[Range<usize>],
+        width: usize,
     ) -> Result<Vec<f32>>;
     /// All states.
     fn download(&self, pass: &Self::Pass<'_>, x: &Self::States) -> Result<Vec<f32>>;

@@ -120,11 +120,17 @@ impl Backend for Reference {
         x.chunks_exact_mut(norm.gain.len()).for_each(|row| normalise(row, norm));
     }
 
-    fn pool(&self, shape: &Shape<'_>, x: &Vec<f64>, spans: &[Range<usize>]) -> Result<Vec<f32>> {
+    fn pool(
+        &self,
+        shape: &Shape<'_>,
+        x: &Vec<f64>,
+        spans: &[Range<usize>],
+        width: usize,
+    ) -> Result<Vec<f32>> {
         let hidden = shape.config.hidden;
         let sum =
             |span: &Range<usize>, c| span.clone().map(|t| x[t * hidden + c]).sum::<f64>() as f32;
-        Ok(spans.iter().flat_map(|span| (0..hidden).map(move |c| sum(span, c))).collect())
+        Ok(spans.iter().flat_map(|span| (0..width).map(move |c| sum(span, c))).collect())
     }
 
     fn download(&self, _pass: &Shape<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {

@@ -149,9 +149,15 @@ impl Backend for Small {
         Reference.add_norm(pass, x, residual, norm, next);
     }
 
-    fn pool(&self, pass: &Shape<'_>, x: &Vec<f64>, spans: &[Range<usize>]) -> Result<Vec<f32>> {
+    fn pool(
+        &self,
+        pass: &Shape<'_>,
+        x: &Vec<f64>,
+        spans: &[Range<usize>],
+        width: usize,
+    ) -> Result<Vec<f32>> {
         let failed = || Err(Error::Device { what: "the card fell off the bus".to_owned() });
-        if self.fails { failed() } else { Reference.pool(pass, x, spans) }
+        if self.fails { failed() } else { Reference.pool(pass, x, spans, width) }
     }
 
     fn download(&self, pass: &Shape<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
@@ -180,6 +186,9 @@ fn a_batch_that_does_not_fit_is_halved_until_it_does() {
         let halved = small(tokens, false);
         assert_eq!(halved.pool(&batch, &spans).expect("sums"), sums, "{tokens}");
         assert_eq!(halved.hidden_states(&batch).expect("states"), states, "{tokens}");
+        let narrow = halved.pool_while(&batch, &spans, 5, &mut || true).expect("sums");
+        let want: Vec<f32> = sums.chunks(64).flat_map(|row| &row[..5]).copied().collect();
+        assert_eq!(narrow, Some(want), "{tokens}");
     }
     let crossing = small(41, false).pool(&batch, std::slice::from_ref(&(0..84))).expect("a sum");
     let want = whole.pool(&batch, std::slice::from_ref(&(0..84))).expect("a sum");
