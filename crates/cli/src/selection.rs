@@ -5,7 +5,7 @@ use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
 use kokeshi::{
-    CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
+    Card, CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
 };
 use kokeshi_analysis::Compute;
 use kokeshi_hub::{KNOWN, Known, ModelRef};
@@ -134,8 +134,8 @@ fn expanded(folder: PathBuf) -> PathBuf {
     }
 }
 
-/// The device that the options ask for. `auto` is the first card, unless an option is the processor's;
-/// why a card that is there cannot be used is said once.
+/// The device that the options ask for. `auto` is the first card that can be used, unless an option is the
+/// processor's; why a card that is there cannot be used is said once.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
     let processors = threads.is_some() || simd_level.is_some();
@@ -144,8 +144,8 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
             cpu(arguments)
         }
         DeviceKind::Auto => match usable_card() {
-            true => Ok(Device::Cuda { ordinal: 0, number: number(precision)? }),
-            false => cpu(arguments),
+            Some(ordinal) => Ok(Device::Cuda { ordinal, number: number(precision)? }),
+            None => cpu(arguments),
         },
         DeviceKind::Cpu => cpu(arguments),
         DeviceKind::Cuda(_) if processors => Err(usage(
@@ -153,9 +153,9 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
         )),
         DeviceKind::Cuda(ordinal) => {
             let cards = kokeshi::cards().map_err(|error| no_card(&error))?;
-            if ordinal >= cards.len() {
-                return Err(no_card(&CardError::NoCard { ordinal, count: cards.len() }));
-            }
+            let none = || CardError::NoCard { ordinal, count: cards.len() };
+            let card = cards.get(ordinal).ok_or_else(none);
+            card.and_then(Card::check).map_err(|error| no_card(&error))?;
             Ok(Device::Cuda { ordinal, number: number(precision)? })
         }
         DeviceKind::Reference => match (processors, precision) {
@@ -202,29 +202,36 @@ fn no_card(why: &CardError) -> anyhow::Error {
 
 /// What `--device auto` is on this machine, and why it is no card.
 pub(crate) fn shown_device() -> String {
-    match kokeshi::cards() {
-        Ok(cards) => match cards.first() {
-            Some(card) => {
-                let (major, minor) = card.capability;
-                let memory = bytes::shown(card.memory);
-                format!("cuda:0, {}, capability {major}.{minor}, {memory}", card.name)
-            }
-            None => "cpu".to_owned(),
-        },
+    match first_card() {
+        Ok(Card { ordinal, name, capability: (major, minor), memory, .. }) => {
+            let memory = bytes::shown(memory);
+            format!("cuda:{ordinal}, {name}, capability {major}.{minor}, {memory}")
+        }
         Err(error) => format!("cpu ({error})"),
     }
 }
 
-/// Whether the first card can be used. A machine without a driver or a card is not worth a word.
+/// The first card that can be used, or why the first cannot be.
+fn first_card() -> Result<Card, CardError> {
+    let mut cards = kokeshi::cards()?;
+    let usable = cards.iter().position(|card| card.check().is_ok());
+    if let (None, Some(first)) = (usable, cards.first()) {
+        first.check()?;
+    }
+    usable.map(|usable| cards.swap_remove(usable)).ok_or(CardError::NoCard { ordinal: 0, count: 0 })
+}
+
+/// The number of the first card that can be used. A machine without a driver or a card is not worth a
+/// word.
 #[expect(clippy::print_stderr, reason = "for people, before anything is printed")]
-fn usable_card() -> bool {
-    static USABLE: OnceLock<bool> = OnceLock::new();
-    *USABLE.get_or_init(|| match kokeshi::cards() {
-        Ok(cards) => cards.first().is_some_and(|card| card.capability.0 >= 7),
-        Err(CardError::NoDriver | CardError::NoCard { .. }) => false,
+fn usable_card() -> Option<usize> {
+    static USABLE: OnceLock<Option<usize>> = OnceLock::new();
+    *USABLE.get_or_init(|| match first_card() {
+        Ok(card) => Some(card.ordinal),
+        Err(CardError::NoDriver | CardError::NoCard { .. }) => None,
         Err(error) => {
             eprintln!("kokeshi: this machine's NVIDIA card is not used: {error}");
-            false
+            None
         }
     })
 }

@@ -2,12 +2,52 @@
 
 use crate::Number;
 use crate::error::{Error, Result};
-use cudarc::driver::sys::CUdevice_attribute as Attribute;
-use cudarc::driver::{result, sys};
+use crate::gpu::Code;
+use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUevent, CUresult};
+use cudarc::driver::{CudaEvent, result, sys};
 use std::sync::OnceLock;
 
 /// The oldest driver whose loader reads the compiled kernels, as the driver counts: CUDA 12.0.
 const OLDEST_DRIVER: i32 = 12_000;
+
+/// The functions of the driver that are called. One that is not there would end the program, so that they
+/// are looked for first; CUDA 12.0 has them all. The stand-in for a card (`testkit/card`) has no others,
+/// which keeps this list whole.
+const FUNCTIONS: [&str; 33] = [
+    "cuCtxGetCurrent",
+    "cuCtxSetCurrent",
+    "cuDeviceGet",
+    "cuDeviceGetAttribute",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuDevicePrimaryCtxRetain",
+    "cuDeviceTotalMem_v2",
+    "cuDriverGetVersion",
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventElapsedTime",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuFuncSetAttribute",
+    "cuInit",
+    "cuLaunchKernel",
+    "cuMemAllocAsync",
+    "cuMemAlloc_v2",
+    "cuMemFreeAsync",
+    "cuMemFree_v2",
+    "cuMemcpyDtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemsetD8Async",
+    "cuModuleGetFunction",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamSynchronize",
+    "cuTensorMapEncodeTiled",
+];
 
 /// A card.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +64,23 @@ pub struct Card {
     pub driver: String,
 }
 
-/// The cards that can be used, looked for once: opening the libraries takes time.
+impl Card {
+    /// Whether its generation can be used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OldCard`] if not.
+    pub fn check(&self) -> Result<()> {
+        let Self { name, capability, .. } = self;
+        if Code::of(*capability).is_empty() {
+            return Err(Error::OldCard { name: name.clone(), capability: *capability });
+        }
+        Ok(())
+    }
+}
+
+/// The machine's cards, looked for once: opening the libraries takes time. Not each must be new enough:
+/// [`Card::check`] tells.
 ///
 /// # Errors
 ///
@@ -40,7 +96,13 @@ fn find() -> Result<Vec<Card>> {
     if version < OLDEST_DRIVER {
         return Err(Error::OldDriver { found: driver });
     }
-    result::init().map_err(Error::driver("starting the driver"))?;
+    if let Some(name) = FUNCTIONS.iter().find(|name| !has_function(name)) {
+        return Err(Error::Function { name, driver });
+    }
+    result::init().map_err(|error| match error.0 {
+        CUresult::CUDA_ERROR_NO_DEVICE => Error::NoCard { ordinal: 0, count: 0 },
+        _ => Error::driver("starting the driver")(error),
+    })?;
     let count = result::device::get_count().map_err(Error::driver("counting cards"))?;
     if count == 0 {
         return Err(Error::NoCard { ordinal: 0, count: 0 });
@@ -77,6 +139,33 @@ fn driver_version() -> Result<i32> {
     Ok(version)
 }
 
+fn has_function(name: &str) -> bool {
+    // SAFETY: the library was found before.
+    let library = unsafe { sys::culib() };
+    // SAFETY: the address is not used, so that its type does not matter.
+    unsafe { library.get::<*const ()>(name.as_bytes()) }.is_ok()
+}
+
+/// Milliseconds from one event to another. cudarc's own calls a function that drivers have from CUDA 12.8
+/// on; this one they all have.
+pub(crate) fn elapsed_ms(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
+    type ElapsedTime = unsafe extern "C" fn(*mut f32, CUevent, CUevent) -> CUresult;
+    let error = Error::driver("timing");
+    end.synchronize().map_err(&error)?;
+    // SAFETY: there are events, so that the library was found.
+    let library = unsafe { sys::culib() };
+    // SAFETY: the driver's function of this name has this type.
+    let function = unsafe { library.get::<ElapsedTime>(b"cuEventElapsedTime") };
+    let Ok(function) = function else {
+        return Err(Error::Driver { doing: "timing", code: "CUDA_ERROR_NOT_FOUND".to_owned() });
+    };
+    let mut ms = 0.0;
+    // SAFETY: the pointer is to a live number, and the events are alive.
+    let got = unsafe { function(&mut ms, start.cu_event(), end.cu_event()) };
+    got.result().map_err(error)?;
+    Ok(ms)
+}
+
 fn card(ordinal: i32, driver: &str) -> Result<Card> {
     let error = Error::driver("asking for a card's properties");
     let device = result::device::get(ordinal).map_err(&error)?;
@@ -93,4 +182,22 @@ fn card(ordinal: i32, driver: &str) -> Result<Card> {
         memory: memory as u64,
         driver: driver.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function that is called and is not in the stand-in ends the tests that run on it, so that the two
+    /// together hold what is called.
+    #[test]
+    fn the_functions_that_are_looked_for_are_those_of_the_stand_in() {
+        let source = include_str!("../../testkit/card/driver.cpp");
+        let defined = source.lines().filter_map(|line| line.strip_prefix("int cu"));
+        let mut names: Vec<String> = defined
+            .map(|rest| format!("cu{}", rest.split('(').next().unwrap_or_default()))
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, FUNCTIONS);
+    }
 }

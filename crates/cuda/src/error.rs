@@ -18,6 +18,14 @@ pub enum Error {
         /// What the driver supports.
         found: String,
     },
+    /// The driver has not all that is called.
+    #[error("the NVIDIA driver (CUDA {driver}) has no {name}: update the driver")]
+    Function {
+        /// A function of the driver.
+        name: &'static str,
+        /// What the driver supports.
+        driver: String,
+    },
     /// There is no cuBLASLt.
     #[error(
         "cuBLASLt 12 or 13 is not found: install the CUDA toolkit's libraries, or the Python package \

@@ -92,9 +92,8 @@ impl Gpu {
         let cards = cards()?;
         let count = cards.len();
         let card = cards.into_iter().nth(ordinal).ok_or(Error::NoCard { ordinal, count })?;
-        let code = Code::of(card.capability).first().copied();
-        let Card { name, capability, .. } = card.clone();
-        let code = code.ok_or(Error::OldCard { name, capability })?;
+        card.check()?;
+        let code = Code::of(card.capability)[0];
         Self::with_code(card, number, code)
     }
 

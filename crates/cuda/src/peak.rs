@@ -1,5 +1,6 @@
 //! What the card can do at most, measured: the yardstick of benchmarks.
 
+use crate::card::elapsed_ms;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::memory::noise;
@@ -62,7 +63,7 @@ impl Gpu {
             work()?;
             let end = mark()?;
             self.wait()?;
-            times.push(f64::from(start.elapsed_ms(&end).map_err(&error)?));
+            times.push(f64::from(elapsed_ms(&start, &end)?));
         }
         times.sort_by(f64::total_cmp);
         Ok(times[times.len() / 2])

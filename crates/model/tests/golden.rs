@@ -199,10 +199,10 @@ fn one_span_over_all_tokens_is_the_sum_of_all_states() {
 #[test]
 fn fewer_columns_of_sums_have_the_bits_of_all() {
     for device in devices() {
-        let encoder = open("v3-tiny/original", device.clone());
+        let encoder = open("v3-tiny/original", device);
         let batch = batch(&ragged("v3-tiny")[..6], Some(2));
         let hidden = encoder.config().hidden;
-        let spans: Vec<Range<usize>> = batch.sequences().chain([5..5]).collect();
+        let spans: Vec<Range<usize>> = batch.sequences().chain(std::iter::once(5..5)).collect();
         let whole = encoder.pool(&batch, &spans).expect("sums");
         for width in [1, 7, 32, hidden] {
             let sums = encoder.pool_while(&batch, &spans, width, &mut || true);
