@@ -152,10 +152,7 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
             "--threads and --simd-level are the processor's, and do not apply to `--device cuda`",
         )),
         DeviceKind::Cuda(ordinal) => {
-            let cards = kokeshi::cards().map_err(|error| no_card(&error))?;
-            let none = || CardError::NoCard { ordinal, count: cards.len() };
-            let card = cards.get(ordinal).ok_or_else(none);
-            card.and_then(Card::check).map_err(|error| no_card(&error))?;
+            kokeshi::card(ordinal).map_err(|error| no_card(&error))?;
             Ok(Device::Cuda { ordinal, number: number(precision)? })
         }
         DeviceKind::Reference => match (processors, precision) {
@@ -202,7 +199,7 @@ fn no_card(why: &CardError) -> anyhow::Error {
 
 /// What `--device auto` is on this machine, and why it is no card.
 pub(crate) fn shown_device() -> String {
-    match first_card() {
+    match kokeshi::first_card() {
         Ok(Card { ordinal, name, capability: (major, minor), memory, .. }) => {
             let memory = bytes::shown(memory);
             format!("cuda:{ordinal}, {name}, capability {major}.{minor}, {memory}")
@@ -211,22 +208,12 @@ pub(crate) fn shown_device() -> String {
     }
 }
 
-/// The first card that can be used, or why the first cannot be.
-fn first_card() -> Result<Card, CardError> {
-    let mut cards = kokeshi::cards()?;
-    let usable = cards.iter().position(|card| card.check().is_ok());
-    if let (None, Some(first)) = (usable, cards.first()) {
-        first.check()?;
-    }
-    usable.map(|usable| cards.swap_remove(usable)).ok_or(CardError::NoCard { ordinal: 0, count: 0 })
-}
-
 /// The number of the first card that can be used. A machine without a driver or a card is not worth a
 /// word.
 #[expect(clippy::print_stderr, reason = "for people, before anything is printed")]
 fn usable_card() -> Option<usize> {
     static USABLE: OnceLock<Option<usize>> = OnceLock::new();
-    *USABLE.get_or_init(|| match first_card() {
+    *USABLE.get_or_init(|| match kokeshi::first_card() {
         Ok(card) => Some(card.ordinal),
         Err(CardError::NoDriver | CardError::NoCard { .. }) => None,
         Err(error) => {

@@ -4,7 +4,7 @@ use crate::Number;
 use crate::error::{Error, Result};
 use crate::gpu::Code;
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUevent, CUresult};
-use cudarc::driver::{CudaEvent, result, sys};
+use cudarc::driver::{CudaEvent, DriverError, result, sys};
 use std::sync::OnceLock;
 
 /// The oldest driver whose loader reads the compiled kernels, as the driver counts: CUDA 12.0.
@@ -90,6 +90,29 @@ pub fn cards() -> Result<Vec<Card>> {
     CARDS.get_or_init(find).clone()
 }
 
+/// Card `ordinal`, which can be used.
+///
+/// # Errors
+///
+/// As [`cards`], or if there is no such card, or [`Card::check`] refuses it.
+pub fn card(ordinal: usize) -> Result<Card> {
+    let cards = cards()?;
+    let count = cards.len();
+    let card = cards.into_iter().nth(ordinal).ok_or(Error::NoCard { ordinal, count })?;
+    card.check()?;
+    Ok(card)
+}
+
+/// The first card that can be used.
+///
+/// # Errors
+///
+/// As [`cards`], or if none can be: why the first cannot.
+pub fn first_card() -> Result<Card> {
+    let usable = cards()?.into_iter().find(|card| card.check().is_ok());
+    usable.map_or_else(|| card(0), Ok)
+}
+
 fn find() -> Result<Vec<Card>> {
     let version = driver_version()?;
     let driver = format!("{}.{}", version / 1000, version % 1000 / 10);
@@ -111,7 +134,7 @@ fn find() -> Result<Vec<Card>> {
     if !unsafe { cudarc::cublaslt::sys::is_culib_present() } {
         return Err(Error::NoBlas);
     }
-    (0..count).map(|ordinal| card(ordinal, &driver)).collect()
+    (0..count).map(|ordinal| describe(ordinal, &driver)).collect()
 }
 
 /// What the tensor cores of a card multiply and is safe from overflow where there is a choice: bf16 from
@@ -119,11 +142,9 @@ fn find() -> Result<Vec<Card>> {
 ///
 /// # Errors
 ///
-/// As [`cards`], or if there is no such card.
+/// As [`card`].
 pub fn best_number(ordinal: usize) -> Result<Number> {
-    let cards = cards()?;
-    let card = cards.get(ordinal).ok_or(Error::NoCard { ordinal, count: cards.len() })?;
-    Ok(if card.capability.0 >= 8 { Number::Bf16 } else { Number::F16 })
+    Ok(if card(ordinal)?.capability.0 >= 8 { Number::Bf16 } else { Number::F16 })
 }
 
 /// As the driver counts: 1000 · major + 10 · minor.
@@ -156,9 +177,8 @@ pub(crate) fn elapsed_ms(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
     let library = unsafe { sys::culib() };
     // SAFETY: the driver's function of this name has this type.
     let function = unsafe { library.get::<ElapsedTime>(b"cuEventElapsedTime") };
-    let Ok(function) = function else {
-        return Err(Error::Driver { doing: "timing", code: "CUDA_ERROR_NOT_FOUND".to_owned() });
-    };
+    let missing = |_| error(DriverError(CUresult::CUDA_ERROR_NOT_FOUND));
+    let function = function.map_err(missing)?;
     let mut ms = 0.0;
     // SAFETY: the pointer is to a live number, and the events are alive.
     let got = unsafe { function(&mut ms, start.cu_event(), end.cu_event()) };
@@ -166,7 +186,7 @@ pub(crate) fn elapsed_ms(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
     Ok(ms)
 }
 
-fn card(ordinal: i32, driver: &str) -> Result<Card> {
+fn describe(ordinal: i32, driver: &str) -> Result<Card> {
     let error = Error::driver("asking for a card's properties");
     let device = result::device::get(ordinal).map_err(&error)?;
     // SAFETY: `device` was given by the driver.

@@ -2,7 +2,7 @@
 
 use crate::Number;
 use crate::blas::Blas;
-use crate::card::{Card, cards};
+use crate::card::{Card, card};
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUfunction_attribute;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
@@ -89,10 +89,7 @@ impl Gpu {
     ///
     /// If the card is not there, or cannot be used.
     pub fn open(ordinal: usize, number: Number) -> Result<Self> {
-        let cards = cards()?;
-        let count = cards.len();
-        let card = cards.into_iter().nth(ordinal).ok_or(Error::NoCard { ordinal, count })?;
-        card.check()?;
+        let card = card(ordinal)?;
         let code = Code::of(card.capability)[0];
         Self::with_code(card, number, code)
     }

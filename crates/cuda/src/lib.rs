@@ -17,7 +17,7 @@ mod peak;
 mod states;
 
 pub use blas::{Layer, Linear};
-pub use card::{Card, best_number, cards};
+pub use card::{Card, best_number, card, cards, first_card};
 pub use error::{Error, Result};
 pub use gpu::{Code, Gpu};
 pub use launch::{Activation, Attention, Embedding, Norm, Position, Tiles};

@@ -57,7 +57,7 @@ pub use error::{Error, Result};
 pub use finish::cosine;
 pub use kokeshi_model::{
     Activation, Card, CardError, Checkpoint, Device, EncoderConfig, Layout, Level, Number,
-    Position, Precision, Shape, TaskConfig, TensorInfo, cards,
+    Position, Precision, Shape, TaskConfig, TensorInfo, card, cards, first_card,
 };
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};

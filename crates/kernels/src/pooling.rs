@@ -5,8 +5,8 @@ use crate::threads::Threads;
 use std::ops::Range;
 
 /// Writes the sum of the first `width` columns of each span of `x` (`[tokens, hidden]`) to `out`
-/// (`[spans, width]`): the same bits for every width. An empty span sums to zero. Sums are held in f64: 8192 states added in f32 would lose up to three
-/// decimal digits.
+/// (`[spans, width]`): the same bits for every width. An empty span sums to zero. Sums are held in f64:
+/// 8192 states added in f32 would lose up to three decimal digits.
 ///
 /// # Panics
 ///

@@ -26,7 +26,7 @@ pub use checkpoint::{Checkpoint, TensorInfo};
 pub use config::{EncoderConfig, Position, TaskConfig, released_tasks};
 pub use encoder::Forward;
 pub use error::{Error, Result};
-pub use kokeshi_cuda::{Card, Error as CardError, Number, cards};
+pub use kokeshi_cuda::{Card, Error as CardError, Number, card, cards, first_card};
 pub use kokeshi_kernels::Level;
 pub use kokeshi_kernels::attention::Precision;
 pub use kokeshi_kernels::gemm::Activation;

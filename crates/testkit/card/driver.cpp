@@ -12,7 +12,6 @@
 #define __CUDA_ARCH__ 800
 #include "kokeshi.cu"
 
-#include <algorithm>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -23,7 +22,8 @@
 #include <utility>
 
 namespace {
-enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, NOT_FOUND = 500, NOT_SUPPORTED = 801 };
+enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101 };
+enum { NOT_FOUND = 500, NOT_SUPPORTED = 801 };
 
 long setting(const char* name, long otherwise) {
     const char* value = std::getenv(name);
@@ -229,8 +229,8 @@ int cuLaunchKernel(Call kernel, unsigned grid_x, unsigned grid_y, unsigned, unsi
     for (unsigned y = 0; y < grid_y; y++) {
         for (unsigned x = 0; x < grid_x; x++) {
             // Numbers that are no numbers, so that what is read before it is written shows.
-            std::memset(memory, 0xff, MOST_SHARED);
-            std::memset(shared, 0xff, MOST_SHARED);
+            std::memset(memory, 0xff, shared_bytes);
+            std::memset(shared, 0xff, shared_bytes);
             blockIdx = {(int)x, (int)y, 0};
             block.run(block_x, thread);
         }

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #undef INFINITY
-#define __host__
 #define __device__
 #define __global__
 #define __grid_constant__

@@ -1,6 +1,7 @@
 // Threads of a block as fibers of one thread: each runs until it waits for its warp or its block.
 #pragma once
 #include "numbers.h"
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
@@ -15,8 +16,8 @@ struct Index {
 
 inline thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
-// Shared memory whose size the launch says, by the names that kernels have for it. It is larger than
-// what any card has; what lies behind the launch's size is poisoned.
+// Shared memory whose size the launch says, by the names that kernels have for it. It has room for the
+// most that any card has: a kernel that goes past its launch's size is not noticed.
 constexpr size_t MOST_SHARED = 256 << 10;
 inline thread_local float shared[MOST_SHARED / sizeof(float)];
 inline thread_local __attribute__((aligned(1024))) unsigned char memory[MOST_SHARED];

@@ -29,8 +29,7 @@ impl Machine {
                     Some(number) => number,
                     None => kokeshi_cuda::best_number(ordinal)?,
                 };
-                let card = kokeshi_cuda::cards()?.into_iter().nth(ordinal);
-                Ok(Self::Cuda { card: card.context("the card is gone")?, number })
+                Ok(Self::Cuda { card: kokeshi_cuda::card(ordinal)?, number })
             }
             Device::Reference => Err(usage(
                 "`--device reference` is what results are checked against, and too slow to be timed",
