@@ -5,6 +5,7 @@
 //! threads: sums run over blocks of a fixed size, in their order. They do not depend on chance
 //! either: all draws come from a fixed seed.
 
+mod classifier;
 mod cluster;
 mod compute;
 mod confusion;
@@ -19,6 +20,7 @@ mod silhouette;
 mod terms;
 mod tsne;
 
+pub use classifier::{Access, Listing, TrainedClassifier, Training};
 pub use cluster::{Clusters, Trial, choose, cluster};
 pub use compute::Compute;
 pub use confusion::{ClassScore, Confusion};

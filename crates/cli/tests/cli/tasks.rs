@@ -59,7 +59,7 @@ fn a_saved_classifier_says_what_the_trained_one_says() {
     assert!(refused.failure(1).contains("checksum"), "{}", refused.stderr);
     place.write("c.json", &whole[..whole.len() / 2]);
     let refused = place.run(saved.iter().chain(&texts).chain(&LINES));
-    assert!(refused.failure(1).contains("no classifier that can be used"), "{}", refused.stderr);
+    assert!(refused.failure(1).contains("c.json as a classifier: "), "{}", refused.stderr);
 }
 
 #[test]
