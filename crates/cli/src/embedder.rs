@@ -32,8 +32,8 @@ pub(crate) enum LongTexts {
 }
 
 impl Embedder<'_> {
-    /// The options of the command line with the task `requested`, or else with `default` if the model
-    /// has it.
+    /// The options of the command line with the task `requested`, or else with `default` if the
+    /// model has it.
     pub(crate) fn options(
         &self,
         encoding: &EncodingArguments,

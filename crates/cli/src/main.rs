@@ -20,13 +20,11 @@
 
 mod args;
 mod bytes;
-mod card;
 mod collection;
 mod commands;
 mod embedder;
 mod env;
 mod failure;
-mod features;
 mod input;
 mod layout;
 mod meter;

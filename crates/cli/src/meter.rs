@@ -13,7 +13,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// `bytes` is the size of the input, if known. Nothing is drawn unless standard error is a terminal.
+    /// `bytes` is the size of the input, if known. Nothing is drawn unless standard error is a
+    /// terminal.
     pub(crate) fn new(bytes: Option<u64>, printer: &Printer) -> Self {
         let bar = bar(bytes, printer);
         Self { bar, texts: 0, tokens: 0, bytes: 0 }

@@ -52,8 +52,8 @@ pub(crate) fn absolute_name(name: &str) -> String {
 
 /// The models of a call, each loaded on first use.
 pub(crate) struct Loader {
-    /// Never dropped: the system reclaims the memory at once, whereas freeing the tokenizer of v3 piece
-    /// by piece takes a fifth of a second.
+    /// Never dropped: the system reclaims the memory at once, whereas freeing the tokenizer of v3
+    /// piece by piece takes a fifth of a second.
     models: ManuallyDrop<Models>,
 }
 
@@ -134,8 +134,8 @@ fn expand_home(folder: PathBuf) -> PathBuf {
     }
 }
 
-/// The device that the options ask for. `auto` is the first card that can be used, unless an option is the
-/// processor's; why a card that is there cannot be used is said once.
+/// The device that the options ask for. `auto` is the first card that can be used, unless an option
+/// is the processor's; why a card that is there cannot be used is said once.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
     let processors = threads.is_some() || simd_level.is_some();
@@ -208,8 +208,8 @@ pub(crate) fn describe_auto_device() -> String {
     }
 }
 
-/// The number of the first card that can be used. A machine without a driver or a card is not worth a
-/// word.
+/// The number of the first card that can be used. A machine without a driver or a card is not worth
+/// a word.
 #[expect(clippy::print_stderr, reason = "for people, before anything is printed")]
 fn usable_card() -> Option<usize> {
     static USABLE: OnceLock<Option<usize>> = OnceLock::new();

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArguments {
-    /// Known name, hub id or folder of the model; token ids are random, so that no tokenizer is needed
+    /// Known name, hub id or folder of the model; token ids are random, so that no tokenizer is
+    /// needed
     #[arg(long, value_name = "MODEL", default_value = "starter")]
     pub(crate) model: String,
     #[command(flatten)]

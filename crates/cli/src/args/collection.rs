@@ -1,6 +1,6 @@
 //! Arguments of the commands that keep and search collections.
 
-use super::{DEFAULT_COLLECTION, DeviceArguments};
+use super::{Cutting, DEFAULT_COLLECTION, DeviceArguments};
 use clap::{ArgAction, Args, ValueEnum};
 use kokeshi_store::{Address, Codes, Condition, Storage};
 use std::path::PathBuf;

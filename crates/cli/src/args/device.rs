@@ -8,7 +8,8 @@ use kokeshi::Level;
 /// The model and its device.
 #[derive(Args, Debug)]
 pub(crate) struct ModelArguments {
-    /// Known name (see `kokeshi models list`), hub id `owner/name[@revision]`, or folder of the model
+    /// Known name (see `kokeshi models list`), hub id `owner/name[@revision]`, or folder of the
+    /// model
     #[arg(long, value_name = "MODEL", default_value = "starter")]
     pub(crate) model: String,
     #[command(flatten)]
@@ -20,8 +21,8 @@ pub(crate) struct ModelArguments {
 pub(crate) struct DeviceArguments {
     #[command(flatten)]
     pub(crate) arithmetic: ArithmeticArguments,
-    /// Limit of memory for all loaded models, such as `4GB` or `1.5GiB`; models that were used least
-    /// recently are unloaded to make room [default: no limit]
+    /// Limit of memory for all loaded models, such as `4GB` or `1.5GiB`; models that were used
+    /// least recently are unloaded to make room [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = bytes::parse, env = "KOKESHI_MEMORY_BUDGET")]
     pub(crate) memory_budget: Option<usize>,
 }
@@ -29,8 +30,8 @@ pub(crate) struct DeviceArguments {
 /// The device and its arithmetic.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct ArithmeticArguments {
-    /// Device: `cpu`, an NVIDIA card (`cuda`, or `cuda:1` for the second), `auto` (a card if there is
-    /// one), or `reference` (plain loops that define the correct result)
+    /// Device: `cpu`, an NVIDIA card (`cuda`, or `cuda:1` for the second), `auto` (a card if there
+    /// is one), or `reference` (plain loops that define the correct result)
     #[arg(
         long,
         value_name = "DEVICE",

@@ -13,8 +13,8 @@ pub(crate) enum ModelsCommand {
     Pull(PullArguments),
     /// Show a model's configuration, tensors, tasks, tokenizer and licence
     Info(InfoArguments),
-    /// Compare a model with vectors published for the released weights, in f32 unless --precision is
-    /// given
+    /// Compare a model with vectors published for the released weights, in f32 unless --precision
+    /// is given
     Verify(VerifyArguments),
     /// Write a checkpoint with random weights, to try size, memory and speed without a download
     Synthesize(SynthesizeArguments),

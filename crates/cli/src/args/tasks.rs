@@ -64,8 +64,8 @@ pub(crate) struct ClassifyArguments {
         conflicts_with_all = ["train", "classifier"]
     )]
     pub(crate) labels: Vec<String>,
-    /// Learn from examples: a JSONL file of objects with a text and a label, or a CSV file with such
-    /// columns; see --text-field and --label-field
+    /// Learn from examples: a JSONL file of objects with a text and a label, or a CSV file with
+    /// such columns; see --text-field and --label-field
     #[arg(long, value_name = "FILE", conflicts_with = "classifier")]
     pub(crate) train: Option<PathBuf>,
     /// Use a classifier that was written with --save

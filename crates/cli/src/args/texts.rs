@@ -71,12 +71,12 @@ pub(crate) struct EmbedArguments {
     /// jina-embeddings-v3 only; here it also works with jina-embeddings-v2.
     #[arg(long)]
     pub(crate) late_chunking: bool,
-    /// Encoding of vectors: `float`, `base64` (little-endian f32), `binary` or `ubinary` (packed sign
-    /// bits); several, separated by commas, write each vector as an object
+    /// Encoding of vectors: `float`, `base64` (little-endian f32), `binary` or `ubinary` (packed
+    /// sign bits); several, separated by commas, write each vector as an object
     #[arg(long, value_name = "TYPE", value_delimiter = ',', default_value = "float")]
     pub(crate) embedding_type: Vec<EmbeddingType>,
-    /// Output format [default: by the extension of the --output file; otherwise a table on a terminal,
-    /// JSONL elsewhere]
+    /// Output format [default: by the extension of the --output file; otherwise a table on a
+    /// terminal, JSONL elsewhere]
     #[arg(long, value_enum)]
     pub(crate) format: Option<OutputFormat>,
     /// Write to a file instead of standard output; it appears only when it is complete
@@ -107,8 +107,8 @@ pub(crate) struct SimilarityArguments {
     /// Rank the texts by similarity to this query; without it, compare all texts with each other
     #[arg(long, short)]
     pub(crate) query: Option<String>,
-    /// Task for all texts [default: `retrieval.query` and `retrieval.passage` with --query, otherwise
-    /// `text-matching`, if the model has them]
+    /// Task for all texts [default: `retrieval.query` and `retrieval.passage` with --query,
+    /// otherwise `text-matching`, if the model has them]
     #[arg(long)]
     pub(crate) task: Option<String>,
     #[command(flatten)]

@@ -11,8 +11,8 @@ use kokeshi::{Chunk, Chunking, Input, Options, Position, Text};
 use std::iter::Peekable;
 use std::process::ExitCode;
 
-/// The note for late chunking with a model of v2 (those with ALiBi): the hosted service cannot return
-/// the same vectors.
+/// The note for late chunking with a model of v2 (those with ALiBi): the hosted service cannot
+/// return the same vectors.
 const BEYOND_HOSTED: &str = "late chunking with jina-embeddings-v2 goes beyond the hosted API, \
                              which offers it for jina-embeddings-v3 only";
 

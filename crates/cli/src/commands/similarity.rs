@@ -1,5 +1,5 @@
-//! `kokeshi similarity`: ranks texts by similarity to a query, or compares them with each other, under
-//! one model or two.
+//! `kokeshi similarity`: ranks texts by similarity to a query, or compares them with each other,
+//! under one model or two.
 
 use crate::args::SimilarityArguments;
 use crate::embedder::{Embedder, LongTexts};
@@ -58,8 +58,8 @@ impl<'a> Pair<&'a str> {
         }
     }
 
-    /// Computes one model after the other: the first is no longer in use when the second is loaded, so
-    /// that it can be unloaded if the memory budget does not allow both.
+    /// Computes one model after the other: the first is no longer in use when the second is loaded,
+    /// so that it can be unloaded if the memory budget does not allow both.
     fn map<T>(self, compute: impl Fn(&'a str) -> anyhow::Result<T>) -> anyhow::Result<Pair<T>> {
         let named = |name| compute(name).with_context(|| format!("model `{name}`"));
         match self {

@@ -23,8 +23,8 @@ pub(crate) struct LabelledText {
     pub(crate) label: String,
 }
 
-/// Reads all texts of a file: a table if its name ends in `.csv` or `.tsv`, otherwise JSONL. `first`
-/// is the number of the first one among all texts of the call.
+/// Reads all texts of a file: a table if its name ends in `.csv` or `.tsv`, otherwise JSONL.
+/// `first` is the number of the first one among all texts of the call.
 pub(crate) fn read_labelled(
     path: &Path,
     fields: FieldNames<'_>,

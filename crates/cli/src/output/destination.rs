@@ -21,7 +21,8 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // After the rename there is nothing to remove; before it, an error has already been reported.
+        // After the rename there is nothing to remove; before it, an error has already been
+        // reported.
         let _ = fs::remove_file(&self.partial);
     }
 }
@@ -32,7 +33,8 @@ impl Destination {
         Self { writer, name: "standard output".to_owned(), unfinished: None }
     }
 
-    /// Opens `path`. A pipe or device is written to directly; a regular file is replaced at the end.
+    /// Opens `path`. A pipe or device is written to directly; a regular file is replaced at the
+    /// end.
     pub(crate) fn file(path: &Path) -> anyhow::Result<Self> {
         let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
         let partial = partial(path);

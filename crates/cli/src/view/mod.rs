@@ -72,8 +72,8 @@ fn share(score: f32, range: (f32, f32)) -> f32 {
     ((score - range.0) / (range.1 - range.0)).clamp(0.0, 1.0)
 }
 
-/// The colour of a share, from near white to dark blue: it darkens steadily, so that it also works in
-/// greyscale.
+/// The colour of a share, from near white to dark blue: it darkens steadily, so that it also works
+/// in greyscale.
 fn colour(share: f32) -> [u8; 3] {
     let (light, dark) = ([247.0, 250.0, 252.0], [8.0, 64.0, 129.0]);
     std::array::from_fn(|i| (light[i] + (dark[i] - light[i]) * share).round() as u8)

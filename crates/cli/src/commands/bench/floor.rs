@@ -15,8 +15,8 @@ pub(super) struct Peaks {
 }
 
 impl Peaks {
-    /// The better of two measurements. Other programs can only make them worse: with both cores of a
-    /// machine busy, the measured arithmetic peak was at times half of the real one.
+    /// The better of two measurements. Other programs can only make them worse: with both cores of
+    /// a machine busy, the measured arithmetic peak was at times half of the real one.
     pub(super) fn highest(self, other: Self) -> Self {
         Self {
             flops_per_second: self.flops_per_second.max(other.flops_per_second),
@@ -33,8 +33,8 @@ impl fmt::Display for Peaks {
 }
 
 /// The minimal work of a forward pass: the products of its linear layers and of attention, and each
-/// weight of the linear layers read once. Adapters, norms, activations and the rows of the embedding
-/// table are not counted: they are less than a hundredth at the released shapes.
+/// weight of the linear layers read once. Adapters, norms, activations and the rows of the
+/// embedding table are not counted: they are less than a hundredth at the released shapes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     layers: usize,
@@ -82,8 +82,8 @@ impl Cost {
         2.0 * (self.layers * self.layer_weights) as f64
     }
 
-    /// Multiplications and additions: `2 · weights` per token, and `4 · length² · hidden` per sequence
-    /// for scores and their products with the values.
+    /// Multiplications and additions: `2 · weights` per token, and `4 · length² · hidden` per
+    /// sequence for scores and their products with the values.
     pub(super) fn flops(&self, batch: &Batch) -> f64 {
         let squares = batch.sequences().map(|sequence| (sequence.len() as f64).powi(2));
         let attention = 4.0 * self.hidden as f64 * squares.sum::<f64>();

@@ -22,8 +22,8 @@ fn status(name: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Runs `work`, and returns the highest value of [`anonymous`] meanwhile, sampled every millisecond:
-/// the system does not record this peak.
+/// Runs `work`, and returns the highest value of [`anonymous`] meanwhile, sampled every
+/// millisecond: the system does not record this peak.
 pub(super) fn peak_anonymous_during<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -28,8 +28,8 @@ type Texts = Vec<Vec<u32>>;
 
 impl Workloads {
     /// The batches that a model of this shape can run: with the base weights, and the texts of
-    /// `32 ragged` again with the first task and with all tasks in turn, no task included. A card gets
-    /// batches that fill it.
+    /// `32 ragged` again with the first task and with all tasks in turn, no task included. A card
+    /// gets batches that fill it.
     pub(super) fn new(config: &EncoderConfig, card: bool) -> Self {
         let mut random = Random::seeded();
         let ragged: Vec<usize> = match card {
@@ -107,8 +107,8 @@ fn fits(lengths: &[usize], config: &EncoderConfig) -> bool {
 pub(super) struct Sample {
     /// A few short texts, some with a task.
     pub(super) texts: Batch,
-    /// The same and a longer one after them, so that all code paths of a batch run. It does not change
-    /// the results of the others.
+    /// The same and a longer one after them, so that all code paths of a batch run. It does not
+    /// change the results of the others.
     pub(super) among_others: Batch,
 }
 

@@ -230,8 +230,8 @@ fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Tru
 }
 
 impl Classifier {
-    /// The `top` likeliest labels, the likeliest first. Scores by meaning are the softmax of the cosines,
-    /// as on the server.
+    /// The `top` likeliest labels, the likeliest first. Scores by meaning are the softmax of the
+    /// cosines, as on the server.
     fn predictions(&self, vector: &[f32], top: usize) -> Vec<Prediction> {
         let (labels, scores) = match self {
             Self::Meaning(labels, vectors) => {

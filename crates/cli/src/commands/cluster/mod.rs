@@ -18,7 +18,8 @@ use std::process::ExitCode;
 
 /// Number of terms in the name of a group.
 const TERMS: usize = 3;
-/// Maximum number of texts on a map: more cannot be distinguished, and t-SNE needs minutes for them.
+/// Maximum number of texts on a map: more cannot be distinguished, and t-SNE needs minutes for
+/// them.
 const MAP_TEXTS: usize = 20_000;
 const TSNE_TEXTS: usize = 5_000;
 
@@ -110,8 +111,8 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// The documents of a collection, and its model unless another was requested. Documents can be of any
-/// length.
+/// The documents of a collection, and its model unless another was requested. Documents can be of
+/// any length.
 fn from_collection(
     arguments: &ClusterArguments,
     collection: &str,

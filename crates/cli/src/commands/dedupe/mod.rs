@@ -1,8 +1,8 @@
 //! `kokeshi dedupe`: drops texts that mean the same as another.
 //!
 //! Texts are processed in blocks: copies are detected by their hash, the others are embedded and
-//! compared with the leaders ([`Leaders`]), and kept texts are written at once. So only the texts and
-//! the vectors of kept texts are in memory.
+//! compared with the leaders ([`Leaders`]), and kept texts are written at once. So only the texts
+//! and the vectors of kept texts are in memory.
 
 mod show;
 

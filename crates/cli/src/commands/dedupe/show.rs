@@ -21,8 +21,8 @@ impl Deduplication {
         groups
     }
 
-    /// The kept text that a dropped one repeats, and their cosine. A copy of a dropped text repeats the
-    /// same kept text.
+    /// The kept text that a dropped one repeats, and their cosine. A copy of a dropped text repeats
+    /// the same kept text.
     fn kept_for(&self, judged: &TextFate) -> Option<(usize, f32)> {
         match judged.fate {
             Fate::Kept => None,

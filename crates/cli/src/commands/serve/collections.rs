@@ -117,7 +117,7 @@ impl Reader {
     fn model(
         &mut self,
         made: &Provenance,
-        revision: impl Fn(&selection::Place) -> anyhow::Result<String>,
+        revision: impl Fn(&selection::ModelLocation) -> anyhow::Result<String>,
     ) -> anyhow::Result<ModelEntry> {
         let key = (made.model.clone(), made.revision.clone());
         if let Some(name) = self.models.get(&key) {

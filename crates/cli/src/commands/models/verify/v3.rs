@@ -5,9 +5,9 @@ use super::reference::{self, Exchange, States, Vectors};
 use kokeshi::{Input, Model, Options, cosine};
 use serde_json::Value;
 
-/// Tolerance for values of the hosted service, which does not publish one. Its arithmetic is 16-bit:
-/// vectors of bf16 and f32 weights have cosines from 0.99999, which is 1.4e-4 in each of 1024
-/// dimensions on average; outliers are several times that.
+/// Tolerance for values of the hosted service, which does not publish one. Its arithmetic is
+/// 16-bit: vectors of bf16 and f32 weights have cosines from 0.99999, which is 1.4e-4 in each of
+/// 1024 dimensions on average; outliers are several times that.
 const HOSTED_TOLERANCE: f32 = 1e-3;
 
 pub(super) fn run(model: &Model) -> anyhow::Result<Vec<CaseResult>> {
@@ -74,8 +74,8 @@ fn hosted(model: &Model, exchange: &Exchange) -> anyhow::Result<Vec<CaseResult>>
     Ok(results)
 }
 
-/// Scores of the hosted classifier. They sum to 1 over the labels; we assume that they are the softmax
-/// of the cosine similarities under the task `classification`, which is not documented.
+/// Scores of the hosted classifier. They sum to 1 over the labels; we assume that they are the
+/// softmax of the cosine similarities under the task `classification`, which is not documented.
 fn classification(model: &Model) -> anyhow::Result<CaseResult> {
     let reference = reference::classification()?;
     let options = Options { task: Some("classification".to_owned()), ..Options::default() };
