@@ -38,8 +38,9 @@ async fn read(body: Body, app: &App) -> ApiResult<Bytes> {
     match tokio::time::timeout(app.config.timeouts.body, collected).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message =
-                format!("the body is over the limit of {limit} bytes; send fewer texts per request");
+            let message = format!(
+                "the body is over the limit of {limit} bytes; send fewer texts per request"
+            );
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INPUT_TOO_LARGE", message))
         }
         Ok(Err(error)) => {

@@ -69,10 +69,8 @@ fn since_1970() -> Duration {
 impl Classifiers {
     /// Opens `folder`, and creates it if necessary.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|error| Error::File {
-            path: folder.to_owned(),
-            reason: error.to_string(),
-        })?;
+        fs::create_dir_all(folder)
+            .map_err(|error| Error::File { path: folder.to_owned(), reason: error.to_string() })?;
         Ok(Self { folder: folder.to_owned(), writing: Mutex::default() })
     }
 

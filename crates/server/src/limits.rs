@@ -43,7 +43,9 @@ impl KeyUsage {
         let permit = Permit(Arc::clone(self));
         let running = self.running.fetch_add(1, Ordering::Relaxed);
         if let Some(limit) = self.concurrency.filter(|limit| running >= *limit) {
-            let message = format!("this key may have {limit} concurrent requests; wait for one to be answered");
+            let message = format!(
+                "this key may have {limit} concurrent requests; wait for one to be answered"
+            );
             let code = "RATE_CONCURRENCY_LIMIT_EXCEEDED";
             return Err(Problem::limited(code, message, Duration::from_secs(1)));
         }
@@ -80,8 +82,9 @@ fn take(
     bucket.take(amount as f64, Instant::now()).map_err(|wait| {
         let limit = bucket.capacity;
         let seconds = wait.as_secs_f64();
-        let message =
-            format!("this key may use {limit} {noun} per minute; try again in {seconds:.1} seconds");
+        let message = format!(
+            "this key may use {limit} {noun} per minute; try again in {seconds:.1} seconds"
+        );
         Problem::limited(code, message, wait)
     })
 }
@@ -166,7 +169,10 @@ mod tests {
         let allowance = Allowance { concurrency: Some(1), ..Allowance::default() };
         let usage = Arc::new(KeyUsage::new(allowance));
         let permit = usage.admit().expect("the first request");
-        assert_eq!(usage.admit().expect_err("the second request").code, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+        assert_eq!(
+            usage.admit().expect_err("the second request").code,
+            "RATE_CONCURRENCY_LIMIT_EXCEEDED"
+        );
         drop(permit);
         assert!(usage.admit().is_ok());
     }

@@ -91,7 +91,10 @@ fn register<M: prometheus::core::Collector + Clone + 'static>(
     registry: &prometheus::Registry,
     metric: prometheus::Result<M>,
 ) -> M {
-    #[expect(clippy::expect_used, reason = "the names are constants, and every test of a server creates all metrics")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the names are constants, and every test of a server creates all metrics"
+    )]
     let metric = metric.expect("a valid metric");
     let registered = registry.register(Box::new(metric.clone()));
     debug_assert!(registered.is_ok(), "two metrics have the same name");

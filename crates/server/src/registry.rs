@@ -151,8 +151,7 @@ impl Registry {
         let bindings = self.bindings.current();
         names.extend(bindings.iter().map(|binding| format!("`{}`", binding.name)));
         let name: String = name.chars().take(100).collect();
-        let message =
-            format!("this server has no model `{name}`; it has {}", names.join(", "));
+        let message = format!("this server has no model `{name}`; it has {}", names.join(", "));
         let mut problem = Problem::bad_request("INPUT_MODEL_NOT_FOUND", message);
         problem.field = Some("model".to_owned());
         problem

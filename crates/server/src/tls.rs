@@ -17,8 +17,8 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor> {
         .and_then(Iterator::collect)
         .map_err(|error| invalid(certificates, &error))?;
     let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| invalid(key, &error))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::deinvalid_provider()))
-        .with_safe_deinvalid_protocol_versions()
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
         .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key_der))
         .map_err(|error| invalid(certificates, &error))?;
     Ok(TlsAcceptor::from(Arc::new(config)))

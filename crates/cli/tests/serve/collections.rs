@@ -138,7 +138,10 @@ fn a_plan_is_followed_where_no_collection_records_its_model() {
     std::fs::write(&unknown, text[..from].to_owned() + &of_nobody).expect("a plan");
     let refused = kokeshi(folder, &["serve", "--port", "0", "--check", "--migration", &unknown]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("the vectors of `vector` is unknown"), "{said}");
+    assert!(
+        !refused.status.success() && said.contains("the vectors of `vector` is unknown"),
+        "{said}"
+    );
     let named = format!("docs={file}");
     let server = Server::start(&["--migration", &named, "--migration", &file]);
     let (old, new) = (("std_wordpiece", 48), ("starter", 256));

@@ -230,8 +230,7 @@ fn decision<'a>(scores: impl Iterator<Item = (&'a String, f32)>) -> Decision {
 }
 
 fn response(tokens: usize, decisions: impl Iterator<Item = DecisionSet>) -> ClassifyResponse {
-    let entry =
-        |(index, decisions)| Classification { object: "classification", index, decisions };
+    let entry = |(index, decisions)| Classification { object: "classification", index, decisions };
     let data = decisions.enumerate().map(entry).collect();
     ClassifyResponse { usage: TokenCount { total_tokens: tokens }, data }
 }

@@ -88,7 +88,9 @@ async fn embed(
 fn texts(texts: Option<Vec<String>>, inputs: Option<Vec<CohereInput>>) -> ApiResult<Vec<String>> {
     let texts = match (texts, inputs) {
         (Some(texts), None) => texts,
-        (None, Some(inputs)) => inputs.into_iter().enumerate().map(text).collect::<ApiResult<_>>()?,
+        (None, Some(inputs)) => {
+            inputs.into_iter().enumerate().map(text).collect::<ApiResult<_>>()?
+        }
         _ => return Err(Problem::invalid("texts", "expected either `texts` or `inputs`")),
     };
     match texts.is_empty() {

@@ -20,7 +20,8 @@ use std::sync::Arc;
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
     let models = app.registry.entries().iter().map(|entry| model_info(&app, entry));
     let bindings = app.registry.bindings().current();
-    let data = models.chain(bindings.iter().map(|binding| collection_info(&app, binding))).collect();
+    let data =
+        models.chain(bindings.iter().map(|binding| collection_info(&app, binding))).collect();
     Json(ModelList { object: "list", data })
 }
 

@@ -58,7 +58,9 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> ApiResult<String> {
 async fn probe(running: Arc<RunningModel>, limit: Duration) -> ApiResult<()> {
     if let Some(stalled) = running.stats().stalled.filter(|stalled| *stalled > limit) {
         let seconds = stalled.as_secs_f64();
-        return Err(Problem::unavailable(format!("a worker has been stuck for {seconds:.0} seconds")));
+        return Err(Problem::unavailable(format!(
+            "a worker has been stuck for {seconds:.0} seconds"
+        )));
     }
     // So few tokens are cheaper to tokenize here than to move to another thread.
     let request = running.model.prepare(&[Input::new("ready")])?;

@@ -103,8 +103,10 @@ pub(crate) async fn similarity(
         return Err(Problem::invalid("input", "expected a text or a list of texts"));
     };
     if body.query.is_none() && texts.len() > MAX_COMPARED {
-        let message =
-            format!("`input` has {} texts; the limit without a query is {MAX_COMPARED}", texts.len());
+        let message = format!(
+            "`input` has {} texts; the limit without a query is {MAX_COMPARED}",
+            texts.len()
+        );
         return Err(Problem::bad_request("INPUT_TOO_MANY_ITEMS", message));
     }
     let task = if body.query.is_some() { "retrieval.passage" } else { "text-matching" };

@@ -175,7 +175,8 @@ mod tests {
             assert!(api["paths"][&path][&method].is_object(), "{method} {path}");
         }
         let operations = api["paths"].as_object().expect("paths").values();
-        let operations: usize = operations.map(|item| item.as_object().map_or(0, |o| o.len())).sum();
+        let operations: usize =
+            operations.map(|item| item.as_object().map_or(0, |o| o.len())).sum();
         assert_eq!(operations, ROUTES.iter().filter(|route| route.is_documented).count());
     }
 

@@ -132,8 +132,9 @@ impl ResponseBody<'_> {
     pub(crate) fn write(&self) -> Vec<u8> {
         let id = Value::from(self.id);
         let response_type = if self.types.is_some() { "by_type" } else { "floats" };
-        let head =
-            format!("{{\"id\":{id},\"response_type\":\"embeddings_{response_type}\",\"embeddings\":");
+        let head = format!(
+            "{{\"id\":{id},\"response_type\":\"embeddings_{response_type}\",\"embeddings\":"
+        );
         let mut out = head.into_bytes();
         match self.types {
             None => self.write_list(&mut out, EmbeddingType::Float),

@@ -93,7 +93,12 @@ pub(crate) struct ShowResponse {
 }
 
 /// The response to an [`EmbedBody`].
-pub(crate) fn write(model: &str, vectors: &[Vec<f32>], tokens: usize, duration: Duration) -> Vec<u8> {
+pub(crate) fn write(
+    model: &str,
+    vectors: &[Vec<f32>],
+    tokens: usize,
+    duration: Duration,
+) -> Vec<u8> {
     let model = serde_json::Value::from(model);
     let mut out = format!("{{\"model\":{model},\"embeddings\":").into_bytes();
     write_rows(&mut out, vectors.iter().map(Vec::as_slice));

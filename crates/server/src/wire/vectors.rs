@@ -164,7 +164,9 @@ mod tests {
     fn base64_equals_that_of_the_engine_at_every_length() {
         for length in 0..200 {
             let vector: Vec<f32> = (0..length).map(|i| i as f32 - 0.3).collect();
-            let Encoded::Base64(expected) = encode(&vector, EmbeddingType::Base64) else { panic!() };
+            let Encoded::Base64(expected) = encode(&vector, EmbeddingType::Base64) else {
+                panic!()
+            };
             assert_eq!(json(&vector, &[EmbeddingType::Base64]), expected);
         }
     }

@@ -73,8 +73,7 @@ fn each_group_of_labels_is_a_separate_question() {
 #[test]
 fn a_classifier_is_trained_used_stored_listed_and_deleted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config =
-        || Config { classifiers: Some(folder.path().to_owned()), ..Config::default() };
+    let config = || Config { classifiers: Some(folder.path().to_owned()), ..Config::default() };
     let server = Server::with(config());
     let example = |text: &str, label: &str| json!({"text": text, "label": label});
     let weather = ["It rains.", "The sun is shining.", "Snow falls.", "A storm is coming."];

@@ -56,7 +56,8 @@ fn an_invalid_field_is_422_and_named() {
 
 #[test]
 fn other_refusals_have_the_codes_of_the_hosted_service() {
-    let server = Server::v3_with(limited(|limits| (limits.items, limits.body_bytes) = (3, 100_000)));
+    let server =
+        Server::v3_with(limited(|limits| (limits.items, limits.body_bytes) = (3, 100_000)));
     let post = |body: &Value| server.post("/v1/embeddings", body);
     let error = post(&json!({"model": "gpt", "input": "x"})).refusal(400, "INPUT_MODEL_NOT_FOUND");
     assert!(error["detail"].as_str().expect("a text").contains("`jina-embeddings-v3`"));

@@ -28,7 +28,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<TrainedClassifier> {
     TrainedClassifier::from_json(&json).map_err(|error| {
         hinted(
             format!("cannot use {} as a classifier: {error}", path.display()),
-            "`kokeshi classify --train FILE --save FILE` writes one",
+            "create one with `kokeshi classify --train FILE --save FILE`",
         )
     })
 }

@@ -2,8 +2,8 @@
 //! collections record the model that produced their vectors; for foreign ones, the plan of their
 //! migration does.
 
-use super::arguments::CollectionsArguments;
 use super::entry;
+use crate::args::CollectionsArguments;
 use crate::collection::place::Place;
 use crate::collection::{revision, settings};
 use crate::commands::migrate;
@@ -118,13 +118,13 @@ impl Reader {
     fn model(
         &mut self,
         provenance: &Provenance,
-        revision: impl Fn(&selection::Place) -> anyhow::Result<String>,
+        revision: impl Fn(&selection::ModelLocation) -> anyhow::Result<String>,
     ) -> anyhow::Result<ModelEntry> {
         let key = (provenance.model.clone(), provenance.revision.clone());
         if let Some(name) = self.models.get(&key) {
             return renamed(&provenance.model, name);
         }
-        settings::check_revision(provenance, &revision(&selection::find(&provenance.model)?)?)?;
+        settings::check_revision(provenance, &revision(&selection::locate(&provenance.model)?)?)?;
         let (entry, location) = entry(&provenance.model)?;
         let served = self.names.iter().find(|(_, other)| *other == location);
         let name = match served {

@@ -1,7 +1,6 @@
 //! The configuration file: TOML with the names of the flags as keys.
 
-use crate::args::Arguments;
-use crate::commands::serve::arguments::ServeArguments;
+use crate::args::{Arguments, ServeArguments};
 use crate::failure::hinted;
 use anyhow::Context;
 use clap::parser::ValueSource;

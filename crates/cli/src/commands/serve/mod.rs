@@ -1,15 +1,14 @@
 //! `kokeshi serve`: models behind the APIs of Jina, OpenAI, TEI, Ollama and Cohere.
 
-mod arguments;
 mod collections;
 mod file;
 
-pub(crate) use arguments::ServeArguments;
-
+use crate::args::{
+    AddressArguments, LimitArguments, LogFormat, LogLevel, ServeArguments, TelemetryArguments,
+};
 use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection;
-use arguments::{AddressArguments, LimitArguments, LogFormat, LogLevel, TelemetryArguments};
 use kokeshi::{LoadOptions, Models};
 use kokeshi_server::{
     ApiService, Config, Error, Licence, Limits, ModelEntry, Server, Timeouts, TlsFiles,
@@ -35,8 +34,8 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     // Within a memory budget, models replace each other, so loading all would be wasted work.
     let load_all = arguments.check || arguments.device.memory_budget.is_none();
     raise_open_file_limit();
-    let service = ApiService::new(config(arguments), entries, read_bindings, models)
-        .map_err(with_options)?;
+    let service =
+        ApiService::new(config(arguments), entries, read_bindings, models).map_err(with_options)?;
     let server = Server::bind(service.clone())?;
     service.load(load_all)?;
     if arguments.check {
@@ -81,7 +80,7 @@ fn entry(text: &str) -> anyhow::Result<(ModelEntry, String)> {
         Some((name, model)) => (Some(name), model),
         None => (None, text),
     };
-    let location = selection::find(model)?;
+    let location = selection::locate(model)?;
     // A folder with a known name has the licence of that model: `--model jina-embeddings-v3=./mine`.
     let by_name = name.and_then(kokeshi_hub::known);
     let known = by_name.or(selection::known(model)?);
@@ -122,7 +121,9 @@ fn config(arguments: &ServeArguments) -> Config {
     }
 }
 
-fn log_settings(arguments: &TelemetryArguments) -> (kokeshi_server::LogFormat, kokeshi_server::LogLevel) {
+fn log_settings(
+    arguments: &TelemetryArguments,
+) -> (kokeshi_server::LogFormat, kokeshi_server::LogLevel) {
     let format = match arguments.log_format {
         LogFormat::Text => kokeshi_server::LogFormat::Text,
         LogFormat::Json => kokeshi_server::LogFormat::Json,
