@@ -56,9 +56,11 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
 /// The way out that a cause knows: the engine's errors have some of their own.
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let ours = cause.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
-    ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint)).or_else(
-        || cause.downcast_ref::<kokeshi_store::Error>().and_then(kokeshi_store::Error::hint),
-    )
+    ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint))
+        .or_else(|| {
+            cause.downcast_ref::<kokeshi_store::Error>().and_then(kokeshi_store::Error::hint)
+        })
+        .or_else(|| cause.downcast_ref().and_then(crate::collection::hint))
 }
 
 /// The causes joined by colons, without those that the cause before has quoted already.

@@ -5,33 +5,24 @@ use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
 use kokeshi::{
-    Card, CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
+    Card, CardError, Device, Error, LoadOptions, Model, Models, Number, Precision,
 };
 use kokeshi_analysis::Compute;
+use kokeshi_collections::ModelLocation;
 use kokeshi_hub::{KNOWN, Known, ModelRef};
 use std::ffi::OsStr;
-use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-/// Where the files of a model are.
-#[derive(Debug)]
-pub(crate) enum Place {
-    /// In this program.
-    Bundled,
-    /// In a folder: the user's own, or a snapshot in the hub's cache.
-    Folder(PathBuf),
-}
-
 /// Finds a model without the network.
-pub(crate) fn find(name: &str) -> anyhow::Result<Place> {
+pub(crate) fn find(name: &str) -> anyhow::Result<ModelLocation> {
     match ModelRef::parse(name)? {
-        ModelRef::Starter => Ok(Place::Bundled),
-        ModelRef::Folder(folder) => Ok(Place::Folder(expanded(folder))),
+        ModelRef::Starter => Ok(ModelLocation::Bundled),
+        ModelRef::Folder(folder) => Ok(ModelLocation::Folder(expanded(folder))),
         ModelRef::Repo { repo, revision } => {
             let cached = kokeshi_hub::locate(&env::hub()?, &repo, &revision)?;
-            cached.map(Place::Folder).ok_or_else(|| {
+            cached.map(ModelLocation::Folder).ok_or_else(|| {
                 let message = format!("model `{name}` is not on this machine");
                 hinted(message, format!("`kokeshi models pull {name}` downloads it"))
             })
@@ -80,37 +71,6 @@ fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
         format!("model `{name}` takes {size}, more than the memory budget of {budget}"),
         "give more with --memory-budget, or leave it out",
     )
-}
-
-impl Place {
-    /// The configuration and the weights, without a tokenizer.
-    pub(crate) fn checkpoint(&self) -> kokeshi::Result<Checkpoint> {
-        Ok(match self {
-            Self::Bundled => Checkpoint::from_bytes(
-                kokeshi_starter::CONFIG,
-                Some(kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG),
-                kokeshi_starter::WEIGHTS,
-            )?,
-            Self::Folder(folder) => Checkpoint::open(folder)?,
-        })
-    }
-
-    /// Loads the model.
-    pub(crate) fn open(&self, options: &LoadOptions) -> kokeshi::Result<Model> {
-        match self {
-            Self::Bundled => Model::starter(options),
-            Self::Folder(folder) => Model::open(folder, options),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bundled => f.write_str("in this program"),
-            Self::Folder(folder) => folder.display().fmt(f),
-        }
-    }
 }
 
 /// The catalogue's entry of a model: by its name, or by a folder of that name, as a clone of its

@@ -1,9 +1,8 @@
 //! Arguments of the commands that keep and search collections.
 
 use super::DeviceArguments;
-use crate::collection::DEFAULT;
-use crate::collection::settings::Cutting;
 use clap::{ArgAction, Args, ValueEnum};
+use kokeshi_collections::{DEFAULT_COLLECTION, DocumentChunking};
 use kokeshi_store::{Address, Codes, Condition, Storage};
 use std::path::PathBuf;
 
@@ -17,7 +16,7 @@ pub(crate) struct CollectionArguments {
     pub(crate) store: Option<Address>,
     /// A collection of the store, or an alias; one store may hold several, each with a model of its
     /// own
-    #[arg(long, value_name = "NAME", default_value = DEFAULT)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_COLLECTION)]
     pub(crate) collection: String,
 }
 
@@ -42,7 +41,7 @@ pub(crate) struct VectorArguments {
     /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences
     /// into pieces of about 256 tokens; or as `kokeshi embed --chunk` does
     #[arg(long, value_name = "HOW")]
-    pub(crate) chunk: Option<Cutting>,
+    pub(crate) chunk: Option<DocumentChunking>,
     /// Pool the vectors of a document's chunks from one pass over the whole of it, so that chunks
     /// know their context; the default
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]

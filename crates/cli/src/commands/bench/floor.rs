@@ -101,11 +101,11 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::Place;
+    use kokeshi_collections::ModelLocation;
     use kokeshi_testkit::fixture;
 
     fn cost(checkpoint: &str, precision: Precision) -> Cost {
-        let place = Place::Folder(fixture(checkpoint));
+        let place = ModelLocation::Folder(fixture(checkpoint));
         Cost::new(&place.checkpoint().expect("a checkpoint"), precision)
     }
 

@@ -169,11 +169,11 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::Place;
+    use kokeshi_collections::ModelLocation;
     use std::collections::BTreeSet;
 
     fn config() -> EncoderConfig {
-        Place::Bundled.checkpoint().expect("the bundled model").config().clone()
+        ModelLocation::Bundled.checkpoint().expect("the bundled model").config().clone()
     }
 
     fn batches(workloads: &Workloads) -> Vec<(&'static str, &Batch)> {

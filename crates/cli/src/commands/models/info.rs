@@ -3,10 +3,11 @@
 use crate::args::InfoArguments;
 use crate::layout::counted;
 use crate::printer::Printer;
-use crate::selection::{self, Place};
+use crate::selection;
 use kokeshi::{
     Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
 };
+use kokeshi_collections::ModelLocation;
 use kokeshi_hub::Known;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -33,8 +34,8 @@ impl Info {
     fn read(name: &str) -> anyhow::Result<Self> {
         let place = selection::find(name)?;
         let tokenizer = match &place {
-            Place::Bundled => Model::starter(&LoadOptions::default())?.tokenizer_info(),
-            Place::Folder(folder) => kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?,
+            ModelLocation::Bundled => Model::starter(&LoadOptions::default())?.tokenizer_info(),
+            ModelLocation::Folder(folder) => kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?,
         };
         let checkpoint = place.checkpoint()?;
         let (tensors, known) = (checkpoint.tensors(), selection::known(name)?);
