@@ -4,9 +4,7 @@ use crate::args::{self, ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{
-    Card, CardError, Device, Error, LoadOptions, Model, Models, Number, Precision,
-};
+use kokeshi::{Card, CardError, Device, Error, LoadOptions, Model, Models, Number, Precision};
 use kokeshi_analysis::Compute;
 use kokeshi_collections::ModelLocation;
 use kokeshi_hub::{KNOWN, Known, ModelRef};

@@ -23,11 +23,12 @@ impl Embedder {
             .map(|(text, sentences)| Input::late(text, sentences).options(options.clone()))
             .collect();
         let embedded = self.model.embed(&inputs)?;
-        let best = texts.iter().zip(sentences).zip(embedded).map(|((text, sentences), embedded)| {
-            let scores = embedded.vectors.iter().map(|vector| cosine(query, vector));
-            let best = sentences.into_iter().zip(scores).max_by(|a, b| a.1.total_cmp(&b.1));
-            best.map_or(0..text.len(), |(sentence, _)| sentence.bytes)
-        });
+        let best =
+            texts.iter().zip(sentences).zip(embedded).map(|((text, sentences), embedded)| {
+                let scores = embedded.vectors.iter().map(|vector| cosine(query, vector));
+                let best = sentences.into_iter().zip(scores).max_by(|a, b| a.1.total_cmp(&b.1));
+                best.map_or(0..text.len(), |(sentence, _)| sentence.bytes)
+            });
         Ok(best.collect())
     }
 }

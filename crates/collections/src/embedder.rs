@@ -64,11 +64,7 @@ impl Embedder {
     }
 
     fn options(&self, task: &Option<String>) -> Options {
-        Options {
-            task: task.clone(),
-            dimensions: Some(self.dimensions),
-            ..Options::default()
-        }
+        Options { task: task.clone(), dimensions: Some(self.dimensions), ..Options::default() }
     }
 
     /// The vectors of all chunks of `passages`; `progress` is called after every batch.

@@ -35,9 +35,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The weights are not those that made the collection.
-    #[error(
-        "the weights of `{model}` are now {revision}; the collection was made with {recorded}"
-    )]
+    #[error("the weights of `{model}` are now {revision}; the collection was made with {recorded}")]
     WeightsChanged {
         /// The model's name or folder.
         model: String,

@@ -38,9 +38,7 @@ pub use plan::{FileTask, IndexPlan};
 pub use revision::{fresh_revision, revision};
 pub use roots::parse_walk_options;
 pub use search::{SearchRequest, SearchResults, search};
-pub use settings::{
-    NamedModel, OpenCollection, Settings, TASKS, check_revision, find_collection,
-};
+pub use settings::{NamedModel, OpenCollection, Settings, TASKS, check_revision, find_collection};
 pub use texts::document_text;
 
 /// The collection that is meant where none is named.

@@ -97,7 +97,11 @@ impl<'a> Reader<'a> {
 
     /// The file's hash, text and chunks; `None` if the hash is the stored one. A binary file is an
     /// error without a reason.
-    fn text(&self, task: &FileTask, format: Format) -> Result<Option<(String, DocumentText, PartChunks)>> {
+    fn text(
+        &self,
+        task: &FileTask,
+        format: Format,
+    ) -> Result<Option<(String, DocumentText, PartChunks)>> {
         let (content, hash) = content(task)?;
         if task.stored_hash.as_ref() == Some(&hash) {
             return Ok(None);

@@ -56,10 +56,7 @@ fn snapshot(folder: &Path) -> Option<String> {
         .then(|| name.to_owned())
 }
 
-fn folder_hash(
-    folder: &Path,
-    file_hash: impl Fn(&Path) -> Result<String>,
-) -> Result<String> {
+fn folder_hash(folder: &Path, file_hash: impl Fn(&Path) -> Result<String>) -> Result<String> {
     let counts = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         path.is_file() && matches!(extension, Some("json" | "safetensors"))

@@ -116,9 +116,7 @@ fn provenance(
         revision,
         passage_task,
         query_task,
-        dimensions: dimensions
-            .or(old.map(|old| old.dimensions))
-            .unwrap_or(model.config().hidden),
+        dimensions: dimensions.or(old.map(|old| old.dimensions)).unwrap_or(model.config().hidden),
         normalised: true,
         chunking: chunking
             .map(|chunking| chunking.to_string())

@@ -153,7 +153,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn chunks(text: &str, sections: &[usize], size: usize) -> Vec<String> {
-        let part = DocumentPart { bytes: 0..text.len(), sections: sections.to_vec(), ..DocumentPart::default() };
+        let part = DocumentPart {
+            bytes: 0..text.len(),
+            sections: sections.to_vec(),
+            ..DocumentPart::default()
+        };
         pack(text, &part, size).into_iter().map(|bytes| text[bytes].to_owned()).collect()
     }
 

@@ -16,7 +16,9 @@ const SKIPPED: [&str; 8] =
 pub fn text_of_html(content: &[u8]) -> Result<String> {
     let page = String::from_utf8_lossy(content);
     let converter = HtmlToMarkdown::builder().skip_tags(SKIPPED.to_vec()).build();
-    converter.convert(&page).map_err(|error| Error::NoText(format!("it is not a web page: {error}")))
+    converter
+        .convert(&page)
+        .map_err(|error| Error::NoText(format!("it is not a web page: {error}")))
 }
 
 #[cfg(test)]

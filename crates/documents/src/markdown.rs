@@ -68,11 +68,8 @@ mod tests {
     #[test]
     fn sections_begin_at_headings_outside_code() {
         let text = "intro\n# One\ntext\n```\n# no\n```\n## Two\n#hashtag\n####### seven\n";
-        let starts: Vec<&str> = read(text.to_owned()).parts[0]
-            .sections
-            .iter()
-            .map(|&at| &text[at..at + 5])
-            .collect();
+        let starts: Vec<&str> =
+            read(text.to_owned()).parts[0].sections.iter().map(|&at| &text[at..at + 5]).collect();
         assert_eq!(starts, ["# One", "## Tw"]);
     }
 

@@ -59,7 +59,9 @@ pub fn walk(
         .sort_by_file_path(Path::cmp)
         .build();
     Ok(walk.filter_map(|entry| match entry {
-        Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => Some(file_entry(&entry)),
+        Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => {
+            Some(file_entry(&entry))
+        }
         Ok(_) => None,
         Err(error) => Some(Err(Error::Walk(error.to_string()))),
     }))

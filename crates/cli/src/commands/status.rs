@@ -38,7 +38,11 @@ pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(store: &dyn Store, location: &StoreLocation, collection: Collection) -> anyhow::Result<CollectionState> {
+fn state(
+    store: &dyn Store,
+    location: &StoreLocation,
+    collection: Collection,
+) -> anyhow::Result<CollectionState> {
     let (mut roots, mut changed, mut gone) = (Vec::new(), 0, 0);
     for (root, options) in store.roots(&collection.name)? {
         let entries = store.list(&collection.name)?;
@@ -118,7 +122,11 @@ fn near_of(near: &Near) -> String {
     }
 }
 
-fn json_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> anyhow::Result<String> {
+fn json_of(
+    location: &StoreLocation,
+    size: Option<u64>,
+    states: &[CollectionState],
+) -> anyhow::Result<String> {
     let collections =
         states.iter().map(|CollectionState { collection, counts, near, roots, changed, gone }| {
             let made = &collection.provenance;

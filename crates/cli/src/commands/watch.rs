@@ -39,7 +39,10 @@ pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Resu
 
 /// Waits for a change that is complete; `false` when it is time to stop. Events that do not count must
 /// not delay one that does: our own file causes them during a search.
-fn wait_for_change(changes: &Receiver<notify::Result<Event>>, stop: &AtomicBool) -> anyhow::Result<bool> {
+fn wait_for_change(
+    changes: &Receiver<notify::Result<Event>>,
+    stop: &AtomicBool,
+) -> anyhow::Result<bool> {
     let mut changed: Option<Instant> = None;
     while !stop.load(Ordering::Relaxed) {
         if changed.is_some_and(|last| last.elapsed() >= QUIET) {

@@ -35,7 +35,9 @@ impl Info {
         let place = selection::find(name)?;
         let tokenizer = match &place {
             ModelLocation::Bundled => Model::starter(&LoadOptions::default())?.tokenizer_info(),
-            ModelLocation::Folder(folder) => kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?,
+            ModelLocation::Folder(folder) => {
+                kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?
+            }
         };
         let checkpoint = place.checkpoint()?;
         let (tensors, known) = (checkpoint.tensors(), selection::known(name)?);

@@ -15,7 +15,11 @@ use unicode_segmentation::UnicodeSegmentation;
 const LONGEST_SENTENCE: usize = 600;
 
 /// Prints one path per line.
-pub(super) fn files(names: &[String], location: &StoreLocation, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn files(
+    names: &[String],
+    location: &StoreLocation,
+    printer: &Printer,
+) -> anyhow::Result<()> {
     let lines: String = names
         .iter()
         .map(|name| linked(&location.display_path(name), &location.path(name), printer) + "\n")
