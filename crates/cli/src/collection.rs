@@ -1,11 +1,10 @@
-//! Collections as the command line names them: their options, their models, and hints for their
-//! errors.
+//! Collections as the command line names them: their options and their models.
 
 use crate::args::{DeviceArguments, VectorArguments};
 use crate::meter::Meter;
 use crate::selection::{self, Loader};
 use kokeshi_collections::{
-    Error, IndexProgress, NamedModel, OpenCollection, Settings, find_collection, revision,
+    IndexProgress, NamedModel, OpenCollection, Settings, find_collection, revision,
 };
 use kokeshi_store::Store;
 
@@ -16,8 +15,8 @@ pub(crate) fn load_model(
     loader: &Loader,
 ) -> anyhow::Result<NamedModel> {
     let model = loader.get(name)?;
-    let revision = revision(&selection::find(name)?, store)?;
-    Ok(NamedModel { name: selection::lasting(name), revision, model })
+    let revision = revision(&selection::locate(name)?, store)?;
+    Ok(NamedModel { name: selection::absolute_name(name), revision, model })
 }
 
 /// Opens the collection `name` to index into it, or creates it. Options that are not given stay as
@@ -51,31 +50,6 @@ pub(crate) fn to_search(
     let collection = find_collection(store, name)?;
     let model = load_model(&collection.provenance.model, store, &Loader::new(device)?)?;
     Ok(OpenCollection::to_search(collection, model)?)
-}
-
-/// What to do about an error, with the options of the command line.
-pub(crate) fn hint(error: &Error) -> Option<String> {
-    Some(match error {
-        Error::NoCommonFolder => "choose the store with --store FILE".to_owned(),
-        Error::NoIndex { .. } => {
-            "`kokeshi index PATH` creates one; --store FILE names another place".to_owned()
-        }
-        Error::NotUtf8 { .. } => "rename it".to_owned(),
-        Error::WeightsChanged { .. } => {
-            "vectors of both cannot be compared: restore the old weights, or index again into \
-             another collection with --collection NAME"
-                .to_owned()
-        }
-        Error::Replaced { .. } => "search again".to_owned(),
-        Error::Store(error) => return error.hint(),
-        Error::Engine(error) => return error.hint(),
-        Error::Io { .. }
-        | Error::Read { .. }
-        | Error::NoCollection { .. }
-        | Error::Chunking(_)
-        | Error::WriterStopped
-        | Error::Documents(_) => return None,
-    })
 }
 
 impl IndexProgress for Meter {

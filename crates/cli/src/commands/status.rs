@@ -58,7 +58,7 @@ fn state(
 }
 
 fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> String {
-    let size = size.map_or_else(String::new, |size| format!(": {}", bytes::shown(size)));
+    let size = size.map_or_else(String::new, |size| format!(": {}", bytes::format(size)));
     let mut text = format!("{}{size}\n", location.store);
     if states.is_empty() {
         text.push_str("no collection yet\n");
@@ -107,7 +107,7 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
 fn near_of(near: &Near) -> String {
     let Near { vectors, newer, bytes, recall, unused, .. } = near;
     let index =
-        format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::shown(*bytes));
+        format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
     match (unused, newer) {
         (Some(Unused::Unfit(why)), _) => {
             format!("{index}; not used: {why}; `kokeshi near` rebuilds it")

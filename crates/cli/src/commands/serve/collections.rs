@@ -1,8 +1,8 @@
 //! Names that lead to the models of collections: what a migration switches, clients follow. A collection of
 //! ours says itself which model made it; for data of other programs, a plan of their migration does.
 
-use super::arguments::CollectionsArguments;
 use super::entry;
+use crate::args::CollectionsArguments;
 use crate::commands::migrate;
 use crate::failure::hinted;
 use crate::selection;
@@ -124,7 +124,7 @@ impl Reader {
         if let Some(name) = self.models.get(&key) {
             return renamed(&made.model, name);
         }
-        check_revision(made, &revision(&selection::find(&made.model)?)?)?;
+        check_revision(made, &revision(&selection::locate(&made.model)?)?)?;
         let (found, at) = entry(&made.model)?;
         let served = self.names.iter().find(|(_, other)| *other == at);
         let name = match served {
