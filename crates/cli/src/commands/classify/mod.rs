@@ -4,7 +4,6 @@ mod file;
 mod show;
 
 use crate::args::ClassifyArguments;
-use crate::collection::revision;
 use crate::embedder::{Embedder, LongTexts, options};
 use crate::failure::{hinted, usage};
 use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts, read_labelled};
@@ -13,6 +12,7 @@ use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::{Options, cosine};
 use kokeshi_analysis::{Confusion, Regression, TrainedClassifier, Training, softmax};
+use kokeshi_collections::fresh_revision;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -95,7 +95,7 @@ fn model(
     let name = arguments.model.as_ref().unwrap_or(&saved.training.model);
     // A server's classifiers do not record the revision.
     let Some(recorded) = &saved.training.revision else { return Ok(name.clone()) };
-    let revision = revision::afresh(&selection::locate(name)?)?;
+    let revision = fresh_revision(&selection::locate(name)?)?;
     if revision != *recorded {
         return Err(hinted(
             format!(
@@ -164,7 +164,7 @@ fn trained(
     if let Some(to) = &arguments.save {
         let training = Training {
             model: selection::absolute_name(embedder.name),
-            revision: Some(revision::afresh(&selection::locate(embedder.name)?)?),
+            revision: Some(fresh_revision(&selection::locate(embedder.name)?)?),
             task: options.task.clone(),
             dimensions: regression.dimensions(),
             instruction: options.instruction,

@@ -4,11 +4,12 @@
 
 use super::entry;
 use crate::args::CollectionsArguments;
-use crate::collection::place::Place;
-use crate::collection::{revision, settings};
 use crate::commands::migrate;
 use crate::failure::hinted;
 use crate::selection;
+use kokeshi_collections::{
+    ModelLocation, StoreLocation, check_revision, find_collection, fresh_revision, revision,
+};
 use kokeshi_migrate::{Ledger, Plan, State};
 use kokeshi_server::{Binding, ModelEntry, ReadBindings};
 use kokeshi_store::{Address, Collection, Provenance, Store};
@@ -33,7 +34,7 @@ pub(super) fn reader(
     });
     let address = match collections.is_empty() {
         true => None,
-        false => Some(Place::to_search(store.as_ref(), None)?.store),
+        false => Some(StoreLocation::to_search(store.as_ref(), None)?.store),
     };
     let mut reader = Reader {
         address,
@@ -80,7 +81,7 @@ impl Reader {
                     "set `model` and `revision` of `from` in the plan, or plan with --candidate",
                 ));
             }
-            let model = self.model(&provenance, revision::afresh)?;
+            let model = self.model(&provenance, fresh_revision)?;
             let Provenance { passage_task, query_task, dimensions, .. } = provenance;
             bindings.push(Binding {
                 name,
@@ -102,8 +103,8 @@ impl Reader {
         let bound = self.bound.clone();
         let bindings = bound.into_iter().map(|(name, collection)| {
             let Collection { name: collection, provenance, .. } =
-                settings::known(&*store, &collection)?;
-            let model = self.model(&provenance, |place| revision::of(place, &*store))?;
+                find_collection(&*store, &collection)?;
+            let model = self.model(&provenance, |location| revision(location, &*store))?;
             let Provenance { passage_task, query_task, dimensions, .. } = provenance;
             Ok(Binding { name, collection, model, passage_task, query_task, dimensions })
         });
@@ -118,13 +119,13 @@ impl Reader {
     fn model(
         &mut self,
         provenance: &Provenance,
-        revision: impl Fn(&selection::ModelLocation) -> anyhow::Result<String>,
+        revision: impl Fn(&ModelLocation) -> kokeshi_collections::Result<String>,
     ) -> anyhow::Result<ModelEntry> {
         let key = (provenance.model.clone(), provenance.revision.clone());
         if let Some(name) = self.models.get(&key) {
             return renamed(&provenance.model, name);
         }
-        settings::check_revision(provenance, &revision(&selection::locate(&provenance.model)?)?)?;
+        check_revision(provenance, &revision(&selection::locate(&provenance.model)?)?)?;
         let (entry, location) = entry(&provenance.model)?;
         let served = self.names.iter().find(|(_, other)| *other == location);
         let name = match served {
