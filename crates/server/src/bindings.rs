@@ -2,8 +2,8 @@
 //! vectors, and follows the collection to another model while the server runs.
 //!
 //! The caller knows where collections are and how to find their models: it passes a
-//! [`ReadBindings`], which a thread calls twice per second. A model is loaded before a name resolves
-//! to it. After any failure, names stay as they were.
+//! [`ReadBindings`], which a thread calls twice per second. A model is loaded before a name
+//! resolves to it. After any failure, names stay as they were.
 
 use crate::app::App;
 use crate::error::{Error, Result};

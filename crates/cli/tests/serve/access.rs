@@ -6,10 +6,11 @@ use std::fs;
 use std::process::Output;
 
 /// `printf secret-a | sha256sum`
-const A: &str = "8766b9cb08e6040b704f1e3ee1e186efccf2635b1d2634d6525333007e6aeae1";
+const SHA256: &str = "8766b9cb08e6040b704f1e3ee1e186efccf2635b1d2634d6525333007e6aeae1";
 
-fn with_keys(limits: &str) -> Server {
-    let file = format!("[[key]]\nname = \"team-a\"\nsha256 = \"{A}\"\n{limits}");
+/// A server with the key `secret-a` of a file and `secret-b` of the environment.
+fn with_keys() -> Server {
+    let file = format!("[[key]]\nname = \"team-a\"\nsha256 = \"{SHA256}\"\n");
     Server::start_with(
         &["--api-key-file", "keys.toml"],
         &[("KOKESHI_API_KEY", "secret-b")],
@@ -26,7 +27,7 @@ fn ask(server: &Server, authorization: Option<&str>) -> crate::Reply {
 
 #[test]
 fn keys_of_the_file_and_the_environment_are_accepted_and_others_refused() {
-    let server = with_keys("");
+    let server = with_keys();
     assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
     assert_eq!(ask(&server, Some("bearer  secret-b ")).status, 200);
     ask(&server, None).refusal(401, "AUTH_MISSING_API_KEY");

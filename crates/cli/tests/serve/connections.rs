@@ -25,7 +25,7 @@ fn slow_headers_and_bodies_time_out() {
 }
 
 #[test]
-fn connections_beyond_the_limit_are_refused_at_once_and_probes_are_not() {
+fn connections_over_the_limit_are_refused_at_once_but_probes_are_not() {
     let server = Server::start(&["--max-connections", "1"]);
     let mut idle = server.connect();
     let started = Instant::now();
@@ -34,14 +34,17 @@ fn connections_beyond_the_limit_are_refused_at_once_and_probes_are_not() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!((server.get("/live").status, server.get("/ready").status), (200, 200));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    // The one that came first is served.
+    // The first connection is served.
     crate::write_request(&mut idle, "POST", "/v1/embeddings", &[], b"{\"input\":\"x\"}");
     let mut raw = Vec::new();
     idle.read_to_end(&mut raw).expect("an answer");
     assert_eq!(crate::Reply::read(&raw).status, 200);
     drop(idle);
     while server.post("/v1/embeddings", &json!({"input": "x"})).status != 200 {
-        assert!(started.elapsed() < Duration::from_secs(60), "there is room, and it refuses");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it refuses although it is below the limit"
+        );
     }
 }
 

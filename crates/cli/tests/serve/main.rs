@@ -1,5 +1,5 @@
-//! `kokeshi serve` with sockets: each test starts the program on a free port and sends requests to it.
-//! Tests that need no process are in `crates/server/tests`.
+//! `kokeshi serve` with sockets: each test starts the program on a free port and sends requests to
+//! it. Tests that need no process are in `crates/server/tests`.
 
 mod access;
 mod collections;

@@ -21,8 +21,8 @@ pub(crate) struct EmbeddingsBody {
     pub(crate) task: Option<String>,
     /// Leading dimensions to keep: an integer, or a string of digits.
     pub(crate) dimensions: Option<Count>,
-    /// Treat `input` as one document and its items as the chunks. In a list of lists, each inner list
-    /// is a document.
+    /// Treat `input` as one document and its items as the chunks. In a list of lists, each inner
+    /// list is a document.
     pub(crate) late_chunking: Option<bool>,
     /// Normalize vectors to unit length; default true.
     pub(crate) normalized: Option<bool>,

@@ -81,7 +81,8 @@ fn entry(text: &str) -> anyhow::Result<(ModelEntry, String)> {
         None => (None, text),
     };
     let location = selection::locate(model)?;
-    // A folder with a known name has the licence of that model: `--model jina-embeddings-v3=./mine`.
+    // A folder with a known name has the licence of that model, as in
+    // `--model jina-embeddings-v3=./mine`.
     let by_name = name.and_then(kokeshi_hub::known);
     let known = by_name.or(selection::known(model)?);
     let name = name.or(known.map(|known| known.name)).unwrap_or(model).to_owned();
