@@ -48,7 +48,7 @@ pub struct Listing {
     #[serde(rename = "classifier_id")]
     pub id: String,
     /// Whom it is for.
-    pub access: Access,
+    pub access: Visibility,
     /// Time of the last training, in seconds since 1970.
     pub updated: u64,
 }
@@ -56,7 +56,7 @@ pub struct Listing {
 /// Whom a classifier is for. The server records it and does not enforce it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Access {
+pub enum Visibility {
     /// Everybody.
     #[default]
     Public,
@@ -226,7 +226,7 @@ mod tests {
 
     fn listing() -> Listing {
         let id = "0123456789abcdef0123456789abcdef".to_owned();
-        Listing { id, access: Access::Private, updated: 1_700_000_000 }
+        Listing { id, access: Visibility::Private, updated: 1_700_000_000 }
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod silhouette;
 mod terms;
 mod tsne;
 
-pub use classifier::{Access, Listing, TrainedClassifier, Training};
+pub use classifier::{Listing, TrainedClassifier, Training, Visibility};
 pub use cluster::{Clusters, Trial, choose, cluster};
 pub use compute::Compute;
 pub use confusion::{ClassScore, Confusion};

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::problem::{ApiResult, Problem};
-use kokeshi_analysis::{Access, Compute, Listing, Regression, TrainedClassifier, Training};
+use kokeshi_analysis::{Compute, Listing, Regression, TrainedClassifier, Training, Visibility};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::ErrorKind;
@@ -33,7 +33,7 @@ impl ListedClassifier {
     /// An untrained classifier, for vectors of `model` with `task`.
     pub(crate) fn new(model: &str, task: Option<String>) -> Self {
         Self {
-            listing: Listing { id: String::new(), access: Access::default(), updated: 0 },
+            listing: Listing { id: String::new(), access: Visibility::default(), updated: 0 },
             training: Training {
                 model: model.to_owned(),
                 revision: None,
@@ -92,7 +92,7 @@ impl Classifiers {
         let json = fs::read(self.path(id)?).map_err(|error| read_problem(id, &error))?;
         let file = TrainedClassifier::from_json(&json).map_err(|error| unusable(&error))?;
         let TrainedClassifier { training, listing, regression } = file;
-        let unlisted = || Listing { id: String::new(), access: Access::default(), updated: 0 };
+        let unlisted = || Listing { id: String::new(), access: Visibility::default(), updated: 0 };
         let listing = Listing { id: id.to_owned(), ..listing.unwrap_or_else(unlisted) };
         Ok(ListedClassifier { listing, training, regression })
     }

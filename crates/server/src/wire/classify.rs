@@ -98,7 +98,7 @@ pub(crate) enum ClassifierAccess {
     Private,
 }
 
-impl From<ClassifierAccess> for kokeshi_analysis::Access {
+impl From<ClassifierAccess> for kokeshi_analysis::Visibility {
     fn from(access: ClassifierAccess) -> Self {
         match access {
             ClassifierAccess::Public => Self::Public,
@@ -107,11 +107,11 @@ impl From<ClassifierAccess> for kokeshi_analysis::Access {
     }
 }
 
-impl From<kokeshi_analysis::Access> for ClassifierAccess {
-    fn from(access: kokeshi_analysis::Access) -> Self {
+impl From<kokeshi_analysis::Visibility> for ClassifierAccess {
+    fn from(access: kokeshi_analysis::Visibility) -> Self {
         match access {
-            kokeshi_analysis::Access::Public => Self::Public,
-            kokeshi_analysis::Access::Private => Self::Private,
+            kokeshi_analysis::Visibility::Public => Self::Public,
+            kokeshi_analysis::Visibility::Private => Self::Private,
         }
     }
 }
