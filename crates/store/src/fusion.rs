@@ -7,7 +7,7 @@ use std::hash::Hash;
 const RANK_OFFSET: f32 = 60.0;
 
 /// What rank `rank` (from 1) adds to the score of a hybrid search.
-pub fn rank_share(rank: usize) -> f32 {
+pub fn reciprocal_rank(rank: usize) -> f32 {
     1.0 / (RANK_OFFSET + rank as f32)
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn fuse<T: Copy + Eq + Hash>(first: &[T], second: &[T]) -> Vec<(T, f3
                 fused.push((*item, 0.0));
                 fused.len() - 1
             });
-            fused[at].1 += rank_share(rank);
+            fused[at].1 += reciprocal_rank(rank);
         }
     }
     fused.sort_by(|a, b| b.1.total_cmp(&a.1));

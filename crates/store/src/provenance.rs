@@ -21,7 +21,7 @@ pub struct Provenance {
     /// Numbers of a vector.
     pub dimensions: usize,
     /// Whether vectors have unit length. Scores are cosines only if they do.
-    pub normalised: bool,
+    pub normalized: bool,
     /// How documents are cut, such as `structure:256`.
     pub chunking: String,
     /// Whether chunks were pooled from one pass over their document.
@@ -37,14 +37,14 @@ impl Provenance {
     pub const UNKNOWN: &str = "unknown";
 
     /// Of vectors that another program made.
-    pub(crate) fn unknown(dimensions: usize, storage: Storage) -> Self {
+    pub fn unknown(dimensions: usize, storage: Storage) -> Self {
         Self {
             model: Self::UNKNOWN.to_owned(),
             revision: Self::UNKNOWN.to_owned(),
             passage_task: None,
             query_task: None,
             dimensions,
-            normalised: false,
+            normalized: false,
             chunking: "rows".to_owned(),
             late: false,
             storage,
@@ -67,7 +67,7 @@ impl Provenance {
             ("passage task", task(&self.passage_task)),
             ("query task", task(&self.query_task)),
             ("dimensions", self.dimensions.to_string()),
-            ("normalised", self.normalised.to_string()),
+            ("normalized", self.normalized.to_string()),
             ("chunking", self.chunking.clone()),
             ("late chunking", self.late.to_string()),
             ("storage", self.storage.to_string()),
@@ -78,26 +78,26 @@ impl Provenance {
     /// # Errors
     ///
     /// [`Error::Width`] if a vector has not the collection's dimensions.
-    pub(crate) fn check_width(&self, found: usize) -> Result<()> {
+    pub fn check_width(&self, found: usize) -> Result<()> {
         let wanted = self.dimensions;
         if found == wanted { Ok(()) } else { Err(Error::Width { found, wanted }) }
     }
 
     /// As [`Self::check_width`], of every chunk.
-    pub(crate) fn check_widths(&self, documents: &[Document]) -> Result<()> {
+    pub fn check_widths(&self, documents: &[Document]) -> Result<()> {
         let mut chunks = documents.iter().flat_map(|document| &document.chunks);
         chunks.try_for_each(|chunk| self.check_width(chunk.vector.len()))
     }
 
     /// As engines keep it.
-    pub(crate) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         json!({
             "model": self.model,
             "revision": self.revision,
             "passage_task": self.passage_task,
             "query_task": self.query_task,
             "dimensions": self.dimensions,
-            "normalised": self.normalised,
+            "normalised": self.normalized,
             "chunking": self.chunking,
             "late": self.late,
             "storage": self.storage.name(),
@@ -106,7 +106,7 @@ impl Provenance {
     }
 
     /// What [`Self::to_json`] wrote; `None` if it is something else.
-    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+    pub fn from_json(value: &Value) -> Option<Self> {
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         Some(Self {
             model: text("model")?,
@@ -114,7 +114,7 @@ impl Provenance {
             passage_task: text("passage_task"),
             query_task: text("query_task"),
             dimensions: value["dimensions"].as_u64()? as usize,
-            normalised: value["normalised"].as_bool()?,
+            normalized: value["normalised"].as_bool()?,
             chunking: text("chunking")?,
             late: value["late"].as_bool()?,
             storage: Storage::from_str(value["storage"].as_str()?).ok()?,
@@ -126,7 +126,7 @@ impl Provenance {
     ///
     /// [`Error::Unsupported`] if `store` can write vectors in none but the ways `storages`, and has
     /// short lists only by `codes`.
-    pub(crate) fn check_storable(
+    pub fn check_storable(
         &self,
         store: &str,
         storages: &[Storage],
@@ -180,7 +180,7 @@ mod tests {
             passage_task: Some("retrieval.passage".to_owned()),
             query_task: Some("retrieval.query".to_owned()),
             dimensions: 256,
-            normalised: true,
+            normalized: true,
             chunking: "structure:256".to_owned(),
             late: true,
             storage: Storage::F16,
@@ -209,7 +209,7 @@ mod tests {
             revision: "sha256:02".to_owned(),
             passage_task: None,
             dimensions: 128,
-            normalised: false,
+            normalized: false,
             late: false,
             storage: Storage::Bits,
             ..provenance()
@@ -220,7 +220,7 @@ mod tests {
             "starter (sha256:01), not starter (sha256:02)",
             "passage task is retrieval.passage, not none",
             "dimensions is 256, not 128",
-            "normalised is true, not false",
+            "normalized is true, not false",
             "late chunking is true, not false",
             "storage is f16, not bits",
         ] {

@@ -156,7 +156,7 @@ impl Layout {
             Storage::F16 => vector.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
             Storage::Bits => signs(vector).iter().flat_map(|word| word.to_le_bytes()).collect(),
             Storage::Int8 => {
-                let (values, scale) = quantised(vector);
+                let (values, scale) = quantized(vector);
                 let mut row: Vec<u8> =
                     values.iter().map(|x| x.cast_unsigned() ^ BYTE_ZERO).collect();
                 row.resize(self.row, BYTE_ZERO);
@@ -192,7 +192,7 @@ impl Layout {
 }
 
 /// Signed bytes and their scale: value · scale is the number.
-fn quantised(vector: &[f32]) -> (Vec<i8>, f32) {
+fn quantized(vector: &[f32]) -> (Vec<i8>, f32) {
     let largest = vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
     (vector.iter().map(|x| (x / scale).round() as i8).collect(), scale)
@@ -232,7 +232,7 @@ impl Probe {
                 Self::Floats(values)
             }
             Storage::Int8 => {
-                let (mut values, scale) = quantised(query);
+                let (mut values, scale) = quantized(query);
                 values.resize(layout.row, 0);
                 let sum: i32 = values.iter().map(|x| i32::from(*x)).sum();
                 let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));

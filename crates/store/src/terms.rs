@@ -12,7 +12,7 @@ use std::fmt::Write;
 const LONGEST: usize = 120;
 
 /// The terms of a chunk: of its own metadata, and of its document's where it has none of its own.
-pub(crate) fn of(chunk: &Map<String, Value>, document: &Map<String, Value>) -> Vec<String> {
+pub fn of(chunk: &Map<String, Value>, document: &Map<String, Value>) -> Vec<String> {
     let mut terms = BTreeSet::new();
     let inherited = document.iter().filter(|(key, _)| !chunk.contains_key(*key));
     for (key, value) in chunk.iter().chain(inherited) {
@@ -31,7 +31,7 @@ fn collect(key: &str, value: &Value, terms: &mut BTreeSet<String>) {
 }
 
 /// The term of `key=value`; none if nothing can be equal to it.
-pub(crate) fn term(key: &str, value: &str) -> Option<String> {
+pub fn term(key: &str, value: &str) -> Option<String> {
     let value = match value.parse::<f64>() {
         Ok(number) if number.is_nan() => return None,
         // Adding zero takes the sign off a zero.

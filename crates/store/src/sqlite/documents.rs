@@ -3,7 +3,7 @@
 use super::blocks::{Allocation, Rows, Table};
 use super::collections;
 use crate::provenance::Provenance;
-use crate::record::{Chunk, Counts, Document, Entry, Place};
+use crate::record::{Chunk, ChunkLocation, Counts, Document, Entry};
 use crate::words;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use serde_json::{Map, Value};
@@ -132,17 +132,17 @@ fn write_chunk(connection: &Connection, at: Address, chunk: &Chunk) -> rusqlite:
     let sql = "INSERT INTO chunks (document, ordinal, collection, slot, first_byte, end_byte, \
                first_line, last_line, page, metadata, text) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    let place = &chunk.place;
+    let location = &chunk.location;
     let values: [&dyn ToSql; 11] = [
         &document,
         &ordinal,
         &collection,
         &slot,
-        &place.bytes.start,
-        &place.bytes.end,
-        &place.lines.0,
-        &place.lines.1,
-        &place.page,
+        &location.bytes.start,
+        &location.bytes.end,
+        &location.lines.0,
+        &location.lines.1,
+        &location.page,
         &metadata,
         &chunk.text,
     ];
@@ -264,13 +264,13 @@ fn chunks(
                FROM chunks WHERE document = ?1 ORDER BY ordinal";
     let mut statement = connection.prepare_cached(sql)?;
     let chunks = statement.query_map([document], |row| {
-        let place = Place {
+        let location = ChunkLocation {
             bytes: row.get(1)?..row.get(2)?,
             lines: (row.get(3)?, row.get(4)?),
             page: row.get(5)?,
         };
         let metadata = metadata(row.get_ref(6)?.as_str_or_null()?);
-        let chunk = Chunk { place, text: row.get(7)?, metadata, vector: Vec::new() };
+        let chunk = Chunk { location, text: row.get(7)?, metadata, vector: Vec::new() };
         Ok((row.get::<_, usize>(0)?, chunk))
     })?;
     let mut found = Vec::new();

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::fuse;
 use crate::provenance::Provenance;
-use crate::record::{Hit, Part, Place, Query, Source as _};
+use crate::record::{ChunkLocation, Hit, Query, RankContribution};
 use crate::storage::{Layout, Probe, Storage};
+use crate::traits::Source as _;
 use crate::words;
 use rusqlite::params;
 use std::collections::HashMap;
@@ -26,20 +27,30 @@ const LONGEST: usize = 8;
 /// How often a search starts again because another process has written meanwhile.
 const RETRIES: usize = 20;
 
+/// An attempt to read one state of the store with several connections.
+pub(super) enum ReadAttempt<T> {
+    Done(T),
+    /// Another process wrote meanwhile.
+    Changed,
+}
+
 impl Sqlite {
     pub(super) fn search_in(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
-        self.repeated(|| self.search_once(collection, query))
+        self.retry_read(|| {
+            let hits = self.search_once(collection, query)?;
+            Ok(hits.map_or(ReadAttempt::Changed, ReadAttempt::Done))
+        })
     }
 
-    /// Does `read` within one state of the store, again if it finds that another process has written.
-    pub(super) fn repeated<T>(&self, read: impl Fn() -> Result<Option<T>>) -> Result<T> {
+    /// Runs `read` within one state of the store, again if it finds that another process has written.
+    pub(super) fn retry_read<T>(&self, read: impl Fn() -> Result<ReadAttempt<T>>) -> Result<T> {
         for _ in 0..RETRIES {
             let transaction =
                 self.connection.unchecked_transaction().map_err(Error::sqlite(&self.path))?;
-            let found = read()?;
+            let attempt = read()?;
             drop(transaction);
-            if let Some(found) = found {
-                return Ok(found);
+            if let ReadAttempt::Done(value) = attempt {
+                return Ok(value);
             }
         }
         Err(Error::Busy { store: self.name() })
@@ -48,7 +59,7 @@ impl Sqlite {
     /// `None` if another process wrote while this one read.
     fn search_once(&self, collection: &str, query: &Query<'_>) -> Result<Option<Vec<Hit>>> {
         let fail = Error::sqlite(&self.path);
-        let (id, found) = self.known(collection)?;
+        let (id, found) = self.require(collection)?;
         let provenance = &found.provenance;
         provenance.check_width(query.vector.len())?;
         let only = match query.filter.is_empty() {
@@ -238,7 +249,7 @@ impl Sqlite {
         statement.query_row(params![collection, ranked.slot], |row| {
             let mut metadata = documents::metadata(row.get_ref(9)?.as_str_or_null()?);
             metadata.extend(documents::metadata(row.get_ref(10)?.as_str_or_null()?));
-            let place = Place {
+            let location = ChunkLocation {
                 bytes: row.get(3)?..row.get(4)?,
                 lines: (row.get(5)?, row.get(6)?),
                 page: row.get(7)?,
@@ -250,7 +261,7 @@ impl Sqlite {
                 path: row.get(0)?,
                 format: row.get(1)?,
                 ordinal: row.get(2)?,
-                place,
+                location,
                 text: row.get(8)?,
                 metadata,
             })
@@ -285,21 +296,22 @@ impl Searched {
 struct Ranked {
     slot: usize,
     score: f32,
-    dense: Option<Part>,
-    words: Option<Part>,
+    dense: Option<RankContribution>,
+    words: Option<RankContribution>,
 }
 
 impl Ranked {
     fn dense((at, row): (usize, Scored)) -> Self {
-        let dense = Some(Part { rank: at + 1, score: row.score });
+        let dense = Some(RankContribution { rank: at + 1, score: row.score });
         Self { slot: row.slot, score: row.score, dense, words: None }
     }
 }
 
 fn fused(dense: &[Scored], words: &[Scored]) -> Vec<Ranked> {
     let slots = |ranking: &[Scored]| ranking.iter().map(|row| row.slot).collect::<Vec<_>>();
-    let parts = |ranking: &[Scored]| -> HashMap<usize, Part> {
-        let part = |(rank, row): (usize, &Scored)| (row.slot, Part { rank, score: row.score });
+    let parts = |ranking: &[Scored]| -> HashMap<usize, RankContribution> {
+        let part =
+            |(rank, row): (usize, &Scored)| (row.slot, RankContribution { rank, score: row.score });
         (1..).zip(ranking).map(part).collect()
     };
     let (in_dense, in_words) = (parts(dense), parts(words));

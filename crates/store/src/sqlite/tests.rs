@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::filter::Filter;
-use crate::record::{Chunk, Place};
+use crate::record::{Chunk, ChunkLocation};
 use crate::storage::{Codes, Storage};
 use serde_json::{Map, json};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ fn provenance(storage: Storage, codes: Option<Codes>) -> Provenance {
         passage_task: None,
         query_task: None,
         dimensions: WIDTH,
-        normalised: true,
+        normalized: true,
         chunking: "structure:256".to_owned(),
         late: true,
         storage,
@@ -49,7 +49,7 @@ fn vector(seed: u64) -> Vec<f32> {
 
 fn document(path: &str, seeds: impl IntoIterator<Item = u64>) -> Document {
     let chunk = |seed: u64| Chunk {
-        place: Place { bytes: 0..10, lines: (1, 2), page: None },
+        location: ChunkLocation { bytes: 0..10, lines: (1, 2), page: None },
         text: format!("chunk {seed} of {path}"),
         metadata: Map::new(),
         vector: vector(seed),
