@@ -45,8 +45,9 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Index, and again whenever a file changes, until Ctrl-C
     Watch(WatchArguments),
-    /// Make an approximate index of a very large collection in a file, and measure its recall
-    Near(NearArguments),
+    /// Build an ANN index for approximate search of a very large collection, and measure its recall
+    #[command(alias = "near")]
+    Ann(AnnArguments),
     /// Take files out of a collection, or remove the collection; the files themselves stay
     Forget(ForgetArguments),
     /// Move a collection from one model to another beside the old one, checked, and with a way back

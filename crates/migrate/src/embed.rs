@@ -102,11 +102,14 @@ fn body(document: &Document) -> Body<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kokeshi_store::Place;
+    use kokeshi_store::ChunkLocation;
 
     fn document(chunks: &[(usize, &str)]) -> Document {
         let chunk = |&(start, text): &(usize, &str)| kokeshi_store::Chunk {
-            place: Place { bytes: start..start + text.len(), ..Place::default() },
+            location: ChunkLocation {
+                bytes: start..start + text.len(),
+                ..ChunkLocation::default()
+            },
             text: text.to_owned(),
             metadata: serde_json::Map::new(),
             vector: Vec::new(),

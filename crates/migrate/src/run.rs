@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ledger::{Done, Ledger, Progress, State};
 use crate::plan::Plan;
 use crate::sites::Sites;
-use kokeshi_store::{Document, Entry, Source};
+use kokeshi_store::{Document, Entry, Source, pages};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,7 +150,7 @@ fn begin(plan: &Plan, source: &dyn Source, sites: &Sites, book: &Ledger) -> Resu
     }
     if !plan.is_apart() {
         for (path, options) in store.roots(&plan.from.collection)? {
-            store.set_root(&plan.to.collection, &path, &options)?;
+            store.require_folders()?.set_root(&plan.to.collection, &path, &options)?;
         }
     }
     book.set_state(&plan.name, State::Running)?;
@@ -169,11 +169,8 @@ fn read(
     let store = sites.store(&plan.from.collection)?;
     let book = Ledger::open(ledger)?;
     let mut pace = Pace::new(limits);
-    let mut after = after.to_owned();
-    loop {
-        let page = source.list_after(&plan.from.collection, &after, PAGE)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after.clone_from(&last.path);
+    for page in pages(source, &plan.from.collection, after, PAGE) {
+        let page = page?;
         let paths: Vec<String> = page.iter().map(|entry| entry.path.clone()).collect();
         let known = store.entries(&plan.to.collection, &paths)?;
         let known: HashMap<&str, &Entry> =
@@ -202,6 +199,7 @@ fn read(
             }
         }
     }
+    Ok(())
 }
 
 /// Which documents of the new collection others have written, where no times tell that.
@@ -227,6 +225,7 @@ fn theirs(
 fn prune(plan: &Plan, source: &dyn Source, sites: &Sites) -> Result<usize> {
     let mut store = sites.store(&plan.from.collection)?;
     let (mut after, mut removed) = (String::new(), 0);
+    // Not `pages`: the store changes between them.
     loop {
         let page = store.list_after(&plan.to.collection, &after, PAGE)?;
         let Some(last) = page.last() else { return Ok(removed) };

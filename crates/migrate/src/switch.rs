@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Progress, State};
 use crate::plan::Plan;
-use kokeshi_store::{Counts, Entry, Source, Store};
+use kokeshi_store::{Counts, Entry, Source, Store, pages};
 use sha2::{Digest, Sha256};
 
 /// Documents that are listed at a time.
@@ -18,12 +18,9 @@ pub(crate) fn contents(
 ) -> Result<String> {
     let side = |store: &dyn Source, collection: &str| -> Result<String> {
         let Counts { documents, chunks } = store.count(collection)?;
-        let (mut hash, mut after) = (Sha256::new(), String::new());
-        loop {
-            let page = store.list_after(collection, &after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.path);
-            for Entry { path, hash: content, modified, .. } in &page {
+        let mut hash = Sha256::new();
+        for page in pages(store, collection, "", PAGE) {
+            for Entry { path, hash: content, modified, .. } in &page? {
                 hash.update(format!("{}:{path}{content}:{modified};", path.len()));
             }
         }

@@ -9,7 +9,7 @@ use crate::preview::{DEPTH, Preview, preview};
 use crate::run::is_outdated;
 use crate::sample::sample;
 use crate::switch::{contents, old_name};
-use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store};
+use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store, pages};
 use std::collections::{HashMap, HashSet};
 
 /// Documents that are compared at a time.
@@ -166,11 +166,8 @@ impl<'a> Comparison<'a> {
         (source, from): (&dyn Source, &str),
         (store, to): (&dyn Store, &str),
     ) -> Result<()> {
-        let mut after = String::new();
-        loop {
-            let page = source.list_after(from, &after, PAGE)?;
-            let Some(last) = page.last().map(|entry| entry.path.clone()) else { break };
-            let paths: Vec<String> = page.into_iter().map(|entry| entry.path).collect();
+        for page in pages(source, from, "", PAGE) {
+            let paths: Vec<String> = page?.into_iter().map(|entry| entry.path).collect();
             let new = store.documents(to, &paths)?;
             let mut new: HashMap<String, Document> =
                 new.into_iter().map(|document| (document.path.clone(), document)).collect();
@@ -183,7 +180,6 @@ impl<'a> Comparison<'a> {
                     None => self.missing.0.push(old.path),
                 }
             }
-            after = last;
         }
         let held = store.count(to)?.documents;
         self.only_new = held.saturating_sub(self.documents);

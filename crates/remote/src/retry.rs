@@ -1,10 +1,10 @@
-//! Calls of a server that may fail for a reason that passes.
+//! Retries of calls that may fail for a reason that passes.
 
 use kokeshi_store::{Error, Result};
 use std::thread;
 use std::time::Duration;
 
-/// How long to wait before each further try: 6.3 s in all, enough for a server to start again.
+/// How long to wait before each further attempt: 6.3 s in all, enough for a server to restart.
 const WAITS: [Duration; 6] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
@@ -17,27 +17,26 @@ const WAITS: [Duration; 6] = [
 /// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// It may go well next time.
-    Passing(String),
+    /// The same call may succeed later.
+    Transient(String),
     /// It will not.
-    Lasting(Error),
+    Permanent(Error),
 }
 
 impl From<Error> for CallError {
     fn from(error: Error) -> Self {
-        Self::Lasting(error)
+        Self::Permanent(error)
     }
 }
 
-/// Calls `work` with the number of the try, until it goes well, fails for good, or was tried often
-/// enough.
+/// Calls `attempt` until it succeeds, fails permanently, or has been tried often enough.
 pub(crate) fn with_retries<T>(
     store: &str,
-    mut work: impl FnMut(usize) -> Result<T, CallError>,
+    mut attempt: impl FnMut() -> Result<T, CallError>,
 ) -> Result<T> {
     let mut waits = WAITS.into_iter();
-    for attempt in 0.. {
-        match work(attempt) {
+    loop {
+        match attempt() {
             Ok(value) => return Ok(value),
             Err(CallError::Permanent(error)) => return Err(error),
             Err(CallError::Transient(reason)) => match waits.next() {
@@ -46,7 +45,6 @@ pub(crate) fn with_retries<T>(
             },
         }
     }
-    unreachable!("the waits end")
 }
 
 #[cfg(test)]
@@ -54,29 +52,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_tried_again_and_what_lasts_is_not() {
-        let third = |attempt| match attempt {
-            2 => Ok("well"),
-            _ => Err(CallError::Transient("not yet".to_owned())),
+    fn a_transient_error_is_retried_and_a_permanent_one_is_not() {
+        let mut attempts = 0;
+        let third = || {
+            attempts += 1;
+            if attempts == 3 { Ok("done") } else { Err(CallError::Transient("not yet".to_owned())) }
         };
-        assert_eq!(with_retries("s", third).expect("an answer"), "well");
-        let mut tries = 0;
-        let lasting: Result<()> = with_retries("s", |_| {
-            tries += 1;
+        assert_eq!(with_retries("s", third).expect("an answer"), "done");
+        let mut attempts = 0;
+        let permanent: Result<()> = with_retries("s", || {
+            attempts += 1;
             Err(Error::Filter("no".to_owned()).into())
         });
-        assert!(lasting.is_err() && tries == 1);
+        assert!(permanent.is_err() && attempts == 1);
     }
 
     #[test]
-    fn tries_end() {
-        let mut tries = 0;
-        let error = with_retries::<()>("s", |_| {
-            tries += 1;
-            Err(CallError::Transient("nobody there".to_owned()))
+    fn retries_end() {
+        let mut attempts = 0;
+        let error = with_retries::<()>("s", || {
+            attempts += 1;
+            Err(CallError::Transient("no answer".to_owned()))
         });
         let error = error.expect_err("an end");
-        assert!(matches!(&error, Error::Unreachable { reason, .. } if reason == "nobody there"));
-        assert_eq!(tries, 1 + WAITS.len());
+        assert!(matches!(&error, Error::Unreachable { reason, .. } if reason == "no answer"));
+        assert_eq!(attempts, 1 + WAITS.len());
     }
 }

@@ -4,4 +4,4 @@
 pub use crate::fields::Field;
 pub use crate::record::{latest, merged, now};
 pub use crate::rows::{Rows, SourceRow, field_of};
-pub use crate::terms;
+pub use crate::terms::of as terms_of;

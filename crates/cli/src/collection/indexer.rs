@@ -78,11 +78,11 @@ enum Change {
 
 /// Writes what comes, with a connection of its own.
 fn write(address: &Address, collection: &str, changes: &Receiver<Change>) -> anyhow::Result<()> {
-    let mut store = address.open()?;
+    let mut store = kokeshi_remote::open(address)?;
     for change in changes {
         match change {
             Change::Upsert(documents) => store.upsert(collection, &documents)?,
-            Change::Seen(files) => store.set_seen(collection, &files)?,
+            Change::Seen(files) => store.require_folders()?.set_seen(collection, &files)?,
             Change::Remove(names) => drop(store.remove(collection, &names)?),
         }
     }
@@ -215,13 +215,13 @@ fn document(cut: Cut, vectors: &mut impl Iterator<Item = Vec<f32>>) -> Document 
     let chunks = chunks.zip(vectors).map(|((part, piece), vector)| {
         let start = part.bytes.start;
         let bytes = start + piece.chunk.bytes.start..start + piece.chunk.bytes.end;
-        let place = kokeshi_store::Place {
+        let location = kokeshi_store::ChunkLocation {
             lines: piece.lines,
             page: text.page(bytes.start),
             bytes: bytes.clone(),
         };
         let metadata = part.metadata.clone();
-        Chunk { place, text: text.text[bytes].to_owned(), metadata, vector }
+        Chunk { location, text: text.text[bytes].to_owned(), metadata, vector }
     });
     Document {
         chunks: chunks.collect(),

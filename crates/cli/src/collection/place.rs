@@ -45,7 +45,7 @@ impl Place {
         let near = real(near.unwrap_or(Path::new(".")))?;
         Self::above(&near).ok_or_else(|| {
             hinted(
-                format!("there is no index at {} or above", near.display()),
+                format!("no index at {} or above", near.display()),
                 "`kokeshi index PATH` makes one; --store FILE says where it is",
             )
         })
@@ -73,13 +73,13 @@ impl Place {
 
     /// Opens the store, which must exist.
     pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Store>> {
-        Ok(self.store.open()?)
+        Ok(kokeshi_remote::open(&self.store)?)
     }
 
     /// Opens the store, or makes an empty one. Its folder, if it is our own, says to Git that it is
     /// not for a repository.
     pub(crate) fn create(&self) -> anyhow::Result<Box<dyn Store>> {
-        let store = self.store.create()?;
+        let store = kokeshi_remote::create(&self.store)?;
         if let Some(root) = &self.root {
             let note = root.join(FOLDER).join(".gitignore");
             if !note.exists() {

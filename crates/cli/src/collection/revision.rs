@@ -77,12 +77,15 @@ fn of_file(file: &Path, store: &dyn Store) -> anyhow::Result<String> {
     let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let stamp = modified.map_or(0, |age| age.as_nanos());
     let key = format!("sha256 of {} ({} bytes, changed {stamp})", file.display(), metadata.len());
-    if let Some(known) = store.note(&key)? {
+    let folders = store.folders();
+    if let Some(folders) = folders
+        && let Some(known) = folders.note(&key)?
+    {
         return Ok(known);
     }
     let hash = content_hash(&mut File::open(file).with_context(failed)?).with_context(failed)?;
     // Whoever else writes now does not matter here: the hash is computed again next time.
-    let _ = store.set_note(&key, &hash);
+    let _ = folders.map(|folders| folders.set_note(&key, &hash));
     Ok(hash)
 }
 

@@ -110,7 +110,7 @@ pub(crate) fn to_index(
         dimensions: (vectors.dimensions)
             .or(old.map(|old| old.dimensions))
             .unwrap_or(model.config().hidden),
-        normalised: true,
+        normalized: true,
         chunking: (vectors.chunk.map(|cutting| cutting.to_string()))
             .or(old.map(|old| old.chunking.clone()))
             .unwrap_or_else(|| Cutting::default().to_string()),
@@ -179,7 +179,7 @@ pub(crate) fn known(store: &dyn Source, name: &str) -> anyhow::Result<Collection
     }
     // Counting names the collections that there are.
     store.count(name)?;
-    Err(anyhow::anyhow!("there is no collection `{name}` in {}", store.name()))
+    Err(anyhow::anyhow!("no collection `{name}` in {}", store.name()))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn paths(
         let gone = roots.iter().filter(|(root, _)| is_below(root, &name));
         let mut forgotten = 0;
         for (root, _) in gone {
-            forgotten += usize::from(store.remove_root(collection, root)?);
+            forgotten += usize::from(store.require_folders()?.remove_root(collection, root)?);
         }
         if below.is_empty() && forgotten == 0 {
             let message = format!("nothing at {} is in `{collection}`", path.display());

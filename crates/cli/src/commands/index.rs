@@ -127,7 +127,7 @@ fn remember(
             roots.push((real, read_options(above)));
             continue;
         }
-        store.set_root(&opened.name, &name, &write_options(&options))?;
+        store.require_folders()?.set_root(&opened.name, &name, &write_options(&options))?;
         roots.push((real, options.clone()));
     }
     Ok(roots)

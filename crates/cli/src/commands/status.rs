@@ -7,7 +7,7 @@ use crate::collection::place::Place;
 use crate::collection::plan::Plan;
 use crate::layout::counted;
 use crate::printer::Printer;
-use kokeshi_store::{Collection, Counts, Near, Store, Unused};
+use kokeshi_store::{AnnIndex, Collection, Counts, Store, UnusedReason};
 use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 struct State {
     collection: Collection,
     counts: Counts,
-    near: Option<Near>,
+    ann: Option<AnnIndex>,
     /// Paths that were indexed, as people write them.
     roots: Vec<String>,
     /// Files that are new or look changed.
@@ -51,8 +51,8 @@ fn state(store: &dyn Store, place: &Place, collection: Collection) -> anyhow::Re
         roots.push(place.shown(&root));
     }
     let counts = store.count(&collection.name)?;
-    let near = store.near(&collection.name)?;
-    Ok(State { collection, counts, near, roots, changed, gone })
+    let ann = store.ann(&collection.name)?;
+    Ok(State { collection, counts, ann, roots, changed, gone })
 }
 
 fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
@@ -61,7 +61,7 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
-    for State { collection, counts, near, roots, changed, gone } in states {
+    for State { collection, counts, ann, roots, changed, gone } in states {
         let made = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -79,15 +79,15 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
             [&made.passage_task, &made.query_task].map(|task| task.as_deref().unwrap_or("none"));
         line("tasks", &format!("{} for documents, {} for queries", tasks[0], tasks[1]));
         let codes = made.codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
-        let length = if made.normalised { "unit length" } else { "any length" };
+        let length = if made.normalized { "unit length" } else { "any length" };
         line(
             "vectors",
             &format!("{} dimensions, {length}, {}{codes}", made.dimensions, made.storage),
         );
         let late = if made.late { "late chunking" } else { "each chunk alone" };
         line("chunks", &format!("{}, {late}", made.chunking));
-        if let Some(near) = near {
-            line("near", &near_of(near));
+        if let Some(index) = ann {
+            line("ANN index", &described_index(index));
         }
         let state = match (changed, gone) {
             (0, 0) => "up to date".to_owned(),
@@ -101,18 +101,17 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// What there is to say of an index for approximate search.
-fn near_of(near: &Near) -> String {
-    let Near { vectors, newer, bytes, recall, unused, .. } = near;
-    let index =
-        format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::shown(*bytes));
+/// An ANN index in one line.
+fn described_index(index: &AnnIndex) -> String {
+    let AnnIndex { vectors, newer, bytes, recall, unused, .. } = index;
+    let index = format!("{vectors} vectors, recall@10 {recall:.4}, {}", bytes::shown(*bytes));
     match (unused, newer) {
-        (Some(Unused::Unfit(why)), _) => {
-            format!("{index}; left aside: {why}; `kokeshi near` makes it anew")
+        (Some(UnusedReason::Unfit(reason)), _) => {
+            format!("{index}; not used: {reason}; `kokeshi ann` builds it again")
         }
-        (Some(Unused::Outgrown), _) => {
+        (Some(UnusedReason::Outgrown), _) => {
             format!(
-                "{index}; {newer} are newer, and search scans all: `kokeshi near` makes it anew"
+                "{index}; {newer} are newer, and search scans all: `kokeshi ann` builds it again"
             )
         }
         (None, 0) => index,
@@ -122,7 +121,7 @@ fn near_of(near: &Near) -> String {
 
 fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result<String> {
     let collections =
-        states.iter().map(|State { collection, counts, near, roots, changed, gone }| {
+        states.iter().map(|State { collection, counts, ann, roots, changed, gone }| {
             let made = &collection.provenance;
             json!({
                 "name": collection.name,
@@ -136,18 +135,18 @@ fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result
                 "passage_task": made.passage_task,
                 "query_task": made.query_task,
                 "dimensions": made.dimensions,
-                "normalised": made.normalised,
+                "normalised": made.normalized,
                 "chunking": made.chunking,
                 "late_chunking": made.late,
                 "storage": made.storage.name(),
                 "shortlist": made.codes.map(|codes| codes.to_string()),
-                "near": near.as_ref().map(|near| json!({
-                    "made": near.made,
-                    "vectors": near.vectors,
-                    "newer": near.newer,
-                    "bytes": near.bytes,
-                    "recall_10": near.recall,
-                    "used": near.unused.is_none(),
+                "near": ann.as_ref().map(|index| json!({
+                    "made": index.built_at,
+                    "vectors": index.vectors,
+                    "newer": index.newer,
+                    "bytes": index.bytes,
+                    "recall_10": index.recall,
+                    "used": index.unused.is_none(),
                 })),
                 "files_to_look_at": changed,
                 "files_gone": gone,

@@ -1,6 +1,6 @@
 //! Points, and the chunks and records that they contain.
 
-use kokeshi_store::backend::{merged, terms};
+use kokeshi_store::backend::{merged, terms_of};
 use kokeshi_store::{Chunk, ChunkLocation, Document, Entry, Hit, Provenance, RankContribution};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -57,7 +57,7 @@ pub(super) fn chunks(document: &Document) -> impl Iterator<Item = Point> + '_ {
         Point {
             id: id(&["chunk", &document.path, &ordinal.to_string()]),
             path: document.path.clone(),
-            terms: terms::of(&chunk.metadata, &document.metadata),
+            terms: terms_of(&chunk.metadata, &document.metadata),
             text: chunk.text.clone(),
             body: body.to_string(),
             vector: chunk.vector.clone(),

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 /// A store in a vector database.
 pub(super) struct PointStore {
-    engine: Box<dyn PointEngine>,
+    pub(super) engine: Box<dyn PointEngine>,
     /// The collection that is being listed page by page, with its documents by path: engines have an order
     /// of their own, and cannot return the points after a path.
     listed: RefCell<Option<(String, Vec<Entry>)>>,
@@ -28,7 +28,7 @@ impl PointStore {
         &self,
         mut work: impl FnMut(&dyn PointEngine) -> Result<T, CallError>,
     ) -> Result<T> {
-        with_retries(&self.engine.address(), |_| work(&*self.engine))
+        with_retries(&self.engine.address(), || work(&*self.engine))
     }
 
     fn put(&self, table: &str, points: &[Point]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Connecting, and what failures mean.
+//! Connecting, and the meaning of failures.
 
 use crate::retry::{CallError, with_retries};
 use kokeshi_store::{Error, Result, Url};
@@ -9,29 +9,29 @@ use std::error::Error as _;
 use std::time::Duration;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long a connection may take to be made.
+/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a server that has vanished is waited for.
+/// Time limit for a server that has vanished.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The first version that finds all of a filtered search by its index.
+/// The first version of pgvector whose index finds all results of a filtered search.
 const VERSION: (u32, u32) = (0, 8);
 
-/// A server that says that it starts is waited for, and none that says nothing.
+/// Connects. Waits for a server that reports that it is starting, but not for one that does not answer.
 ///
 /// # Errors
 ///
 /// If the address is malformed, or the server does not answer, or refuses the user.
 pub(super) fn connect(url: &Url) -> Result<Client> {
-    with_retries(&url.to_string(), |_| {
+    with_retries(&url.to_string(), || {
         attempt(url)?.map_err(|failed| match failed.code() {
-            Some(&SqlState::CANNOT_CONNECT_NOW) => CallError::Transient(told(&failed)),
+            Some(&SqlState::CANNOT_CONNECT_NOW) => CallError::Transient(message(&failed)),
             _ => error(url, &failed).into(),
         })
     })
 }
 
 /// The connection in `slot`, or a new one if it was lost.
-pub(super) fn living<'a>(
+pub(super) fn open_client<'a>(
     url: &Url,
     slot: &'a mut Option<Client>,
 ) -> Result<&'a mut Client, CallError> {
@@ -42,8 +42,10 @@ pub(super) fn living<'a>(
 }
 
 fn attempt(url: &Url) -> Result<Result<Client, postgres::Error>> {
-    let mut config: Config =
-        url.with_password().parse().map_err(|error: postgres::Error| url.invalid(&told(&error)))?;
+    let mut config: Config = url
+        .with_password()
+        .parse()
+        .map_err(|error: postgres::Error| url.invalid(&message(&error)))?;
     config.connect_timeout(CONNECT).tcp_user_timeout(SILENCE);
     config.application_name("kokeshi");
     Ok(match config.get_ssl_mode() {
@@ -52,8 +54,8 @@ fn attempt(url: &Url) -> Result<Result<Client, postgres::Error>> {
     })
 }
 
-/// Messages of causes, which the client leaves out.
-fn told(error: &postgres::Error) -> String {
+/// The message with those of its causes, which the client omits.
+fn message(error: &postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(database), _) => {
             let detail = database.detail().map_or_else(String::new, |detail| format!(": {detail}"));
@@ -64,14 +66,14 @@ fn told(error: &postgres::Error) -> String {
     }
 }
 
-/// Whether the same call may go well in a while.
-fn passes(error: &postgres::Error) -> bool {
+/// Whether the same call may succeed later.
+fn is_transient(error: &postgres::Error) -> bool {
     let Some(code) = error.code() else {
-        // No word from the server: the connection broke or was never made.
+        // No message from the server: the connection broke or was never made.
         return error.is_closed()
             || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     };
-    // A table that is gone: its collection was dropped between two statements.
+    // UNDEFINED_TABLE: the collection was dropped between two statements.
     const CODES: [SqlState; 5] = [
         SqlState::LOCK_NOT_AVAILABLE,
         SqlState::T_R_SERIALIZATION_FAILURE,
@@ -79,19 +81,19 @@ fn passes(error: &postgres::Error) -> bool {
         SqlState::TOO_MANY_CONNECTIONS,
         SqlState::UNDEFINED_TABLE,
     ];
-    // Classes of connections and of servers that stop or start.
+    // The classes of connection errors, and of servers that stop or start.
     ["08", "57P"].iter().any(|class| code.code().starts_with(class)) || CODES.contains(code)
 }
 
 pub(super) fn fault(url: &Url, failed: &postgres::Error) -> CallError {
-    match passes(failed) {
-        true => CallError::Transient(told(failed)),
+    match is_transient(failed) {
+        true => CallError::Transient(message(failed)),
         false => CallError::Permanent(error(url, failed)),
     }
 }
 
 pub(super) fn error(url: &Url, failed: &postgres::Error) -> Error {
-    let (store, mut reason) = (url.to_string(), told(failed));
+    let (store, mut reason) = (url.to_string(), message(failed));
     let code = failed.code().map_or("", SqlState::code);
     if code.starts_with("28") {
         return Error::Refused { store, reason };
@@ -100,15 +102,15 @@ pub(super) fn error(url: &Url, failed: &postgres::Error) -> Error {
         reason.push_str("; `?sslmode=disable` connects without encryption");
         return Error::Server { store, reason };
     }
-    match passes(failed) {
+    match is_transient(failed) {
         true => Error::Unreachable { store, reason },
         false => Error::Server { store, reason },
     }
 }
 
-/// The error of a database in which vectors cannot be made possible.
+/// The error of a database in which pgvector cannot be enabled.
 pub(super) fn unprepared(url: &Url, failed: &postgres::Error) -> Error {
-    let reason = told(failed);
+    let reason = message(failed);
     let lacks = failed.as_db_error().is_some_and(|error| error.message().contains("extension"));
     let forbidden = failed.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
     match lacks || forbidden {
@@ -128,6 +130,6 @@ pub(super) fn check_version(url: &Url, client: &mut Client) -> Result<()> {
     if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= VERSION {
         return Ok(());
     }
-    let reason = format!("its pgvector is {found}, and 0.8 is needed");
+    let reason = format!("its pgvector is {found}; 0.8 or newer is needed");
     Err(Error::Unprepared { store: url.to_string(), reason })
 }

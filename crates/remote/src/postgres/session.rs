@@ -1,4 +1,4 @@
-//! A connection that is made again when it is lost.
+//! A connection that is renewed when it is lost.
 
 use super::connect;
 use crate::retry::{CallError, with_retries};
@@ -28,25 +28,34 @@ impl Session {
         connect::connect(&self.url)
     }
 
-    /// What the server says, for good.
+    /// The error of an address that does not fit the database.
+    pub(super) fn invalid(&self, reason: &str) -> Error {
+        self.url.invalid(reason)
+    }
+
+    /// The permanent error for a message of the server.
     pub(super) fn error(&self, error: &postgres::Error) -> Error {
         connect::error(&self.url, error)
     }
 
-    /// Runs `work` in one transaction, again if the connection is lost. A reader sees one state of
-    /// the database from beginning to end.
+    /// Runs `work` in one transaction, and again if the connection is lost. A reader sees one state of the
+    /// database from beginning to end.
     fn run<T>(
         &self,
-        reads: bool,
+        is_read_only: bool,
         mut work: impl FnMut(&mut Transaction<'_>) -> Result<T, CallError>,
     ) -> Result<T> {
-        with_retries(&self.address(), |_| {
+        with_retries(&self.address(), || {
             let mut slot = self.client.borrow_mut();
-            let client = connect::living(&self.url, &mut slot)?;
+            let client = connect::open_client(&self.url, &mut slot)?;
             let fail = |error| connect::fault(&self.url, &error);
-            let level =
-                if reads { IsolationLevel::RepeatableRead } else { IsolationLevel::ReadCommitted };
-            let begun = client.build_transaction().isolation_level(level).read_only(reads).start();
+            let level = if is_read_only {
+                IsolationLevel::RepeatableRead
+            } else {
+                IsolationLevel::ReadCommitted
+            };
+            let begun =
+                client.build_transaction().isolation_level(level).read_only(is_read_only).start();
             let mut transaction = begun.map_err(fail)?;
             let value = work(&mut transaction)?;
             transaction.commit().map_err(fail)?;
@@ -68,19 +77,19 @@ impl Session {
         self.run(false, work)
     }
 
-    /// What the server says, as something to do about it.
+    /// The error for a message of the server: transient if a retry may succeed.
     pub(super) fn fail(&self) -> impl Fn(::postgres::Error) -> CallError + Copy + '_ {
         |error| connect::fault(&self.url, &error)
     }
 
-    /// Runs `work` outside of a transaction, for statements that need that.
-    pub(super) fn alone<T>(
+    /// Runs `work` outside of a transaction, for statements that require that.
+    pub(super) fn without_transaction<T>(
         &self,
         mut work: impl FnMut(&mut Client) -> Result<T, CallError>,
     ) -> Result<T> {
-        with_retries(&self.address(), |_| {
+        with_retries(&self.address(), || {
             let mut slot = self.client.borrow_mut();
-            work(connect::living(&self.url, &mut slot)?)
+            work(connect::open_client(&self.url, &mut slot)?)
         })
     }
 }

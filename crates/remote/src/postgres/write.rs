@@ -1,6 +1,6 @@
 //! Documents and chunks: writing and removing.
 
-use kokeshi_store::backend::{latest, terms};
+use kokeshi_store::backend::{latest, terms_of};
 use kokeshi_store::{Document, Provenance, Storage};
 use pgvector::{HalfVector, Vector};
 use postgres::binary_copy::BinaryCopyInWriter;
@@ -117,7 +117,7 @@ fn write_chunks(
         let page = location.page.map(|page| page as i64);
         let (text, metadata) = (storable(&chunk.text), Value::Object(chunk.metadata.clone()));
         let (metadata, terms) =
-            (metadata.to_string(), terms::of(&chunk.metadata, &document.metadata));
+            (metadata.to_string(), terms_of(&chunk.metadata, &document.metadata));
         let vector: Box<dyn ToSql + Sync> = match storage {
             Storage::F32 => Box::new(Vector::from(chunk.vector.clone())),
             _ => Box::new(HalfVector::from_f32_slice(&chunk.vector)),

@@ -1,7 +1,7 @@
 //! A real Chroma server.
 
-use crate::suite::Case;
-use crate::{Shared, address, suite};
+use crate::fixtures::Case;
+use crate::servers::{self, Shared, address};
 use kokeshi_store::Address;
 
 static SERVER: Shared = Shared::new("chroma");
@@ -13,9 +13,9 @@ fn with(case: impl FnOnce(&Address)) {
 conforms!(with);
 
 #[test]
-fn a_server_that_starts_again_loses_and_doubles_nothing() {
+fn a_server_that_restarts_loses_and_doubles_nothing() {
     SERVER.with(|server| {
         let case = Case { address: &address(server), name: "starts again" };
-        suite::a_server_that_starts_again_loses_and_doubles_nothing(&case, server);
+        servers::a_server_that_restarts_loses_and_doubles_nothing(&case, server);
     });
 }

@@ -1,8 +1,9 @@
-//! Qdrant's server cannot be had from package registries. In its place stands Qdrant's own Python client in
-//! its local mode, behind the published HTTP interface: `crates/testkit/servers/qdrant.py`.
+//! Qdrant's server is not in package registries. Its stand-in is Qdrant's own Python client in its local
+//! mode, behind the published HTTP API: `crates/testkit/servers/qdrant.py`.
 
-use crate::suite::{Case, document, provenance, vector};
-use crate::{Shared, address, suite};
+use crate::fixtures::{Case, document, provenance, vector};
+use crate::servers::{self, Shared, address};
+use kokeshi_remote::open;
 use kokeshi_store::{Address, Filter, Provenance, Query, Storage};
 
 static SERVER: Shared = Shared::new("qdrant");
@@ -14,17 +15,17 @@ fn with(case: impl FnOnce(&Address)) {
 conforms!(with);
 
 #[test]
-fn a_server_that_starts_again_loses_and_doubles_nothing() {
+fn a_server_that_restarts_loses_and_doubles_nothing() {
     SERVER.with(|server| {
         let case = Case { address: &address(server), name: "starts again" };
-        suite::a_server_that_starts_again_loses_and_doubles_nothing(&case, server);
+        servers::a_server_that_restarts_loses_and_doubles_nothing(&case, server);
     });
 }
 
 #[test]
-fn collections_with_short_lists_are_made_and_searched_as_the_interface_says() {
+fn collections_with_short_lists_are_created_and_searched_as_the_api_says() {
     with(|address| {
-        let mut store = address.open().expect("a store");
+        let mut store = open(address).expect("a store");
         for codes in ["bits", "int8"] {
             let made = Provenance { codes: codes.parse().ok(), ..provenance(Storage::F32) };
             store.create(codes, &made).expect("a collection");

@@ -1,120 +1,16 @@
-//! What every engine must do, whatever it is.
+//! What every store must do.
 
+use crate::fixtures::{Case, all_texts, document, dot, object, provenance, vector};
 use kokeshi_store::{
-    Address, Chunk, ChunkLocation, Condition, Counts, Document, Error, Filter, Hit, Provenance,
-    Query, Storage, Store,
+    ChunkLocation, Condition, Counts, Document, Error, Filter, Provenance, Query, Storage, Store,
 };
-use kokeshi_testkit::servers::Server;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-pub(crate) const WIDTH: usize = 96;
-
-/// An engine, and a collection's name that no other test uses.
-pub(crate) struct Case<'a> {
-    pub(crate) address: &'a Address,
-    pub(crate) name: &'static str,
-}
-
-pub(crate) fn provenance(storage: Storage) -> Provenance {
-    Provenance {
-        model: "test".to_owned(),
-        revision: "sha256:01".to_owned(),
-        passage_task: Some("retrieval.passage".to_owned()),
-        query_task: None,
-        dimensions: WIDTH,
-        normalized: true,
-        chunking: "structure:256".to_owned(),
-        late: true,
-        storage,
-        codes: None,
-    }
-}
-
-/// A unit vector that depends on `seed` alone.
-pub(crate) fn vector(seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let values: Vec<f32> = (0..WIDTH)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-        })
-        .collect();
-    let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt();
-    values.iter().map(|x| x / norm).collect()
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn object(value: &Value) -> Map<String, Value> {
-    value.as_object().expect("an object").clone()
-}
-
-pub(crate) fn document(path: &str, seeds: impl IntoIterator<Item = u64>) -> Document {
-    let chunk = |(at, seed): (usize, u64)| Chunk {
-        location: ChunkLocation {
-            bytes: at..at + 10,
-            lines: (at + 1, at + 2),
-            page: (at == 1).then_some(7),
-        },
-        text: format!("chunk {seed} of {path}"),
-        metadata: Map::new(),
-        vector: vector(seed),
-    };
-    Document {
-        path: path.to_owned(),
-        hash: format!("hash of {path}"),
-        modified: 1_700_000_000_123_456_789,
-        size: 2,
-        format: "text".to_owned(),
-        metadata: Map::new(),
-        chunks: seeds.into_iter().enumerate().map(chunk).collect(),
-    }
-}
-
-impl Case<'_> {
-    pub(crate) fn open(&self) -> Box<dyn Store> {
-        self.address.create().expect("a store")
-    }
-
-    /// The store with an empty collection.
-    fn made(&self) -> Box<dyn Store> {
-        let mut store = self.open();
-        let storage = store.storages()[0];
-        store.create(self.name, &provenance(storage)).expect("a collection");
-        store
-    }
-
-    fn search(&self, store: &dyn Store, vector: &[f32], limit: usize) -> Vec<Hit> {
-        let filter = Filter::default();
-        let query = Query { vector, words: None, limit, filter: &filter, exact: false };
-        store.search(self.name, &query).expect("hits")
-    }
-
-    /// The texts of all chunks, sorted: every one that a reader could find.
-    pub(crate) fn texts(&self, store: &dyn Store) -> Vec<String> {
-        let hits = self.search(store, &vector(1), 5000);
-        let mut texts: Vec<String> = hits.into_iter().map(|hit| hit.text).collect();
-        texts.sort();
-        texts
-    }
-}
-
-fn expected(documents: &[Document]) -> Vec<String> {
-    let chunks = documents.iter().flat_map(|document| &document.chunks);
-    let mut texts: Vec<String> = chunks.map(|chunk| chunk.text.clone()).collect();
-    texts.sort();
-    texts
-}
-
-pub(crate) fn a_collection_is_what_it_was_made_as(case: &Case<'_>) {
-    let mut store = case.made();
+pub(crate) fn a_collection_has_the_provenance_it_was_created_with(case: &Case<'_>) {
+    let mut store = case.create();
     let wanted = provenance(store.storages()[0]);
     let again = store.create(case.name, &wanted).expect_err("taken");
     assert!(matches!(again, Error::Taken { kind: "collection", .. }), "{again}");
@@ -135,19 +31,19 @@ pub(crate) fn a_collection_is_what_it_was_made_as(case: &Case<'_>) {
 }
 
 pub(crate) fn documents_are_written_replaced_and_removed(case: &Case<'_>) {
-    let mut store = case.made();
+    let mut store = case.create();
     let empty = document("empty.md", []);
     let odd = document("ü \"quoted\" 'path'/ä\\b.md", 30..33);
     let first = [document("a.md", 0..20), document("b.md", 20..30), empty.clone(), odd.clone()];
     store.upsert(case.name, &first).expect("written");
-    assert_eq!(case.texts(&*store), expected(&first));
+    assert_eq!(case.texts(&*store), all_texts(&first));
     // The same again, as after a run that was killed.
     store.upsert(case.name, &first).expect("written");
-    assert_eq!(case.texts(&*store), expected(&first));
+    assert_eq!(case.texts(&*store), all_texts(&first));
     assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 4, chunks: 33 });
     let second = [document("a.md", 100..103), document("b.md", 20..30), empty, odd];
     store.upsert(case.name, &second[..1]).expect("written");
-    assert_eq!(case.texts(&*store), expected(&second));
+    assert_eq!(case.texts(&*store), all_texts(&second));
     let entries = store.list(case.name).expect("entries");
     let found: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.chunks)).collect();
     let odd = second[3].path.as_str();
@@ -158,7 +54,7 @@ pub(crate) fn documents_are_written_replaced_and_removed(case: &Case<'_>) {
     let names = ["b.md", "absent", odd].map(str::to_owned);
     assert_eq!(store.remove(case.name, &names).expect("removed"), 2);
     assert_eq!(store.remove(case.name, &names).expect("removed"), 0);
-    assert_eq!(case.texts(&*store), expected(&second[..1]));
+    assert_eq!(case.texts(&*store), all_texts(&second[..1]));
     assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 2, chunks: 3 });
     let hits = case.search(&*store, &vector(101), 1);
     let hit = &hits[0];
@@ -168,7 +64,7 @@ pub(crate) fn documents_are_written_replaced_and_removed(case: &Case<'_>) {
 }
 
 pub(crate) fn vectors_of_another_width_are_refused(case: &Case<'_>) {
-    let mut store = case.made();
+    let mut store = case.create();
     let mut short = document("b", 5..7);
     short.chunks[1].vector.pop();
     let error = store.upsert(case.name, &[document("a", 8..9), short]).expect_err("too short");
@@ -212,8 +108,8 @@ pub(crate) fn search_finds_the_order_of_the_exact_cosines(case: &Case<'_>) {
     }
 }
 
-pub(crate) fn filters_count_before_the_limit_does(case: &Case<'_>) {
-    let mut store = case.made();
+pub(crate) fn filters_apply_before_the_limit(case: &Case<'_>) {
+    let mut store = case.create();
     let mut german = document("de/a.md", 0..50);
     german.metadata = object(&json!({"lang": "de", "year": 1899, "tags": ["sea", "x=y"]}));
     german.chunks[7].metadata = object(&json!({"lang": "en"}));
@@ -257,7 +153,7 @@ pub(crate) fn filters_count_before_the_limit_does(case: &Case<'_>) {
 }
 
 pub(crate) fn an_alias_moves_in_one_step(case: &Case<'_>) {
-    let mut store = case.made();
+    let mut store = case.create();
     let (other, alias) = (format!("{} two", case.name), format!("{} now", case.name));
     store.create(&other, &provenance(store.storages()[0])).expect("a collection");
     store.upsert(case.name, &[document("a", 0..40)]).expect("written");
@@ -308,27 +204,29 @@ pub(crate) fn an_alias_moves_in_one_step(case: &Case<'_>) {
     store.drop_collection(&other).expect("removed");
 }
 
-pub(crate) fn roots_and_times_are_remembered(case: &Case<'_>) {
-    let mut store = case.made();
-    store.set_root(case.name, "/b", "{}").expect("noted");
-    store.set_root(case.name, "/a", "{\"hidden\":true}").expect("noted");
-    store.set_root(case.name, "/b", "{\"hidden\":false}").expect("noted");
+pub(crate) fn roots_and_times_are_recorded(case: &Case<'_>) {
+    let mut store = case.create();
+    let folders = store.require_folders().expect("a record of folders");
+    folders.set_root(case.name, "/b", "{}").expect("recorded");
+    folders.set_root(case.name, "/a", "{\"hidden\":true}").expect("recorded");
+    folders.set_root(case.name, "/b", "{\"hidden\":false}").expect("recorded");
     let pairs = [("/a", "{\"hidden\":true}"), ("/b", "{\"hidden\":false}")];
     let pairs = pairs.map(|(path, options)| (path.to_owned(), options.to_owned()));
-    assert_eq!(store.roots(case.name).expect("roots"), pairs);
-    assert!(store.remove_root(case.name, "/b").expect("forgotten"));
-    assert!(!store.remove_root(case.name, "/b").expect("forgotten"));
-    assert_eq!(store.roots(case.name).expect("roots"), pairs[..1]);
+    assert_eq!(folders.roots(case.name).expect("roots"), pairs);
+    assert!(folders.remove_root(case.name, "/b").expect("removed"));
+    assert!(!folders.remove_root(case.name, "/b").expect("removed"));
+    assert_eq!(folders.roots(case.name).expect("roots"), pairs[..1]);
     store.upsert(case.name, &[document("a", 0..3), document("b", 3..4)]).expect("written");
     let seen = [("a".to_owned(), 5_000_000_000_000_000_001, 77), ("absent".to_owned(), 1, 1)];
-    store.set_seen(case.name, &seen).expect("noted");
+    let folders = store.require_folders().expect("a record of folders");
+    folders.set_seen(case.name, &seen).expect("recorded");
     let entries = store.list(case.name).expect("entries");
     let times: Vec<_> = entries.iter().map(|entry| (entry.modified, entry.size)).collect();
     assert_eq!(times, [(5_000_000_000_000_000_001, 77), (1_700_000_000_123_456_789, 2)]);
     assert_eq!((entries[0].hash.as_str(), entries[0].chunks), ("hash of a", 3));
 }
 
-pub(crate) fn what_the_engine_cannot_store_is_refused_with_what_it_can(case: &Case<'_>) {
+pub(crate) fn an_unsupported_storage_is_refused_with_the_supported_ones(case: &Case<'_>) {
     let mut store = case.open();
     let known = store.storages();
     for storage in Storage::ALL.into_iter().filter(|way| !known.contains(way)) {
@@ -342,40 +240,8 @@ pub(crate) fn what_the_engine_cannot_store_is_refused_with_what_it_can(case: &Ca
     }
 }
 
-/// The server is stopped and killed while documents are written to it.
-pub(crate) fn a_server_that_starts_again_loses_and_doubles_nothing(
-    case: &Case<'_>,
-    server: &mut Server,
-) {
-    let mut store = case.made();
-    let documents: Vec<Document> =
-        (0..120).map(|at| document(&format!("{at}.md"), 10 * at..10 * at + 5)).collect();
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for restart in [Server::restart, Server::crash] {
-                thread::sleep(Duration::from_millis(150));
-                restart(server);
-            }
-            done.store(true, Ordering::Relaxed);
-        });
-        let mut rounds = 0;
-        while rounds == 0 || !done.load(Ordering::Relaxed) {
-            for batch in documents.chunks(8) {
-                store.upsert(case.name, batch).expect("written");
-            }
-            rounds += 1;
-        }
-    });
-    assert_eq!(case.texts(&*store), expected(&documents));
-    assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 120, chunks: 600 });
-    assert!(store.list(case.name).expect("entries").iter().all(|entry| !entry.hash.is_empty()));
-    drop(store);
-    assert_eq!(case.texts(&*case.open()), expected(&documents));
-}
-
 pub(crate) fn documents_come_back_as_they_were_written(case: &Case<'_>) {
-    let mut store = case.address.create().expect("a store");
+    let mut store = kokeshi_remote::create(case.address).expect("a store");
     let storage = store.storages()[0];
     store.create(case.name, &provenance(storage)).expect("a collection");
     let mut written: Vec<Document> =
@@ -415,8 +281,8 @@ pub(crate) fn documents_come_back_as_they_were_written(case: &Case<'_>) {
     assert_eq!(some, ["a", "ä/b"]);
 }
 
-pub(crate) fn what_is_there_is_not_added_again(case: &Case<'_>) {
-    let mut store = case.address.create().expect("a store");
+pub(crate) fn existing_documents_are_not_inserted_again(case: &Case<'_>) {
+    let mut store = kokeshi_remote::create(case.address).expect("a store");
     let storage = store.storages()[0];
     store.create(case.name, &provenance(storage)).expect("a collection");
     store.upsert(case.name, &[document("a", [1])]).expect("written");
@@ -428,8 +294,8 @@ pub(crate) fn what_is_there_is_not_added_again(case: &Case<'_>) {
     assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 2, chunks: 2 });
 }
 
-pub(crate) fn a_switch_leads_a_name_elsewhere_and_back(case: &Case<'_>) {
-    let mut store = case.address.create().expect("a store");
+pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'_>) {
+    let mut store = kokeshi_remote::create(case.address).expect("a store");
     let storage = store.storages()[0];
     let [old, new, name, kept] =
         ["old", "new", "name", "kept"].map(|part| format!("{}-{part}", case.name));

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::fields::Field;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row as ParquetRow};
+use parquet::record::{Field as ParquetField, Row as ParquetRow};
 use serde_json::Map;
 use std::fs::File;
 use std::path::Path;
@@ -37,8 +37,8 @@ pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     let reader = SerializedFileReader::new(File::open(path).map_err(failed)?).ok();
     let rows = reader.as_ref().and_then(|reader| reader.get_row_iter(None).ok());
     let Some(Ok(first)) = rows.and_then(|mut rows| rows.next()) else { return Ok(Vec::new()) };
-    let field = |(name, field): (String, Field)| {
-        let is_text = matches!(field, Field::Str(_));
+    let field = |(name, field): (String, ParquetField)| {
+        let is_text = matches!(field, ParquetField::Str(_));
         Field { is_key: is_text || key(&field).is_some(), is_text, name }
     };
     Ok(first.into_columns().into_iter().map(field).collect())
@@ -52,7 +52,7 @@ fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<Sour
         if name == names.id {
             id = key(&field);
         } else if name == names.text {
-            text = if let Field::Str(text) = field { Some(text) } else { None };
+            text = if let ParquetField::Str(text) = field { Some(text) } else { None };
         } else if name == names.document {
             document = key(&field);
         } else if name == names.vector {
@@ -69,31 +69,31 @@ fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<Sour
 }
 
 /// A text or a whole number as a key.
-fn key(field: &Field) -> Option<String> {
+fn key(field: &ParquetField) -> Option<String> {
     match field {
-        Field::Str(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        Field::Byte(_)
-        | Field::Short(_)
-        | Field::Int(_)
-        | Field::Long(_)
-        | Field::UByte(_)
-        | Field::UShort(_)
-        | Field::UInt(_)
-        | Field::ULong(_) => Some(field.to_string()),
+        ParquetField::Str(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        ParquetField::Byte(_)
+        | ParquetField::Short(_)
+        | ParquetField::Int(_)
+        | ParquetField::Long(_)
+        | ParquetField::UByte(_)
+        | ParquetField::UShort(_)
+        | ParquetField::UInt(_)
+        | ParquetField::ULong(_) => Some(field.to_string()),
         _ => None,
     }
 }
 
-fn vector_of(field: &Field) -> Result<Option<Vec<f32>>, &'static str> {
+fn vector_of(field: &ParquetField) -> Result<Option<Vec<f32>>, &'static str> {
     let list = match field {
-        Field::Null => return Ok(None),
-        Field::ListInternal(list) => list,
+        ParquetField::Null => return Ok(None),
+        ParquetField::ListInternal(list) => list,
         _ => return Err("is not a list of numbers"),
     };
-    let number = |field: &Field| match field {
-        Field::Float16(x) => Some(x.to_f32()),
-        Field::Float(x) => Some(*x),
-        Field::Double(x) => Some(*x as f32),
+    let number = |field: &ParquetField| match field {
+        ParquetField::Float16(x) => Some(x.to_f32()),
+        ParquetField::Float(x) => Some(*x),
+        ParquetField::Double(x) => Some(*x as f32),
         _ => None,
     };
     let numbers: Option<Vec<f32>> = list.elements().iter().map(number).collect();

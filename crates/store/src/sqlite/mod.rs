@@ -22,7 +22,7 @@ use crate::traits::{IndexedFolders, Lock, Source, Store};
 use kokeshi_kernels::Level;
 use kokeshi_kernels::threads::Threads;
 use rusqlite::Connection;
-use search::Searched;
+use search::ScanCache;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -35,7 +35,7 @@ pub struct Sqlite {
     threads: usize,
     level: Level,
     /// Vectors or codes in memory after searches, by collection and table.
-    searched: RefCell<HashMap<(i64, blocks::Table), Searched>>,
+    searched: RefCell<HashMap<(i64, blocks::BlockTable), ScanCache>>,
     /// The ANN index that was opened last, by collection.
     graphs: RefCell<HashMap<i64, ann::CachedGraph>>,
 }
@@ -115,7 +115,7 @@ impl Sqlite {
     ///
     /// If SQLite fails.
     pub fn check(&self) -> Result<Vec<String>> {
-        check::contradictions(&self.connection).map_err(Error::sqlite(&self.path))
+        check::inconsistencies(&self.connection).map_err(Error::sqlite(&self.path))
     }
 
     /// Runs `work` in one write transaction, of which there is only one at a time.

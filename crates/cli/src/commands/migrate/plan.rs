@@ -16,6 +16,7 @@ use kokeshi::Model;
 use kokeshi_analysis::Quality;
 use kokeshi_hub::KNOWN;
 use kokeshi_migrate::{Embedder, Fit, Plan, Preview, Side, Sites, Sizes, detect, preview, sample};
+use kokeshi_remote::detect_fields;
 use kokeshi_store::{Address, Collection, Counts, Document, Fields, Store};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -170,14 +171,14 @@ fn switched(sites: &Sites, from: &str, old: &Collection, to: &Side) -> String {
 fn layout(sites: &Sites, from: &str) -> anyhow::Result<Option<Fields>> {
     let address = sites.source.as_ref().unwrap_or(&sites.store);
     if let Some(fields) = &sites.fields {
-        return Ok(address.find_fields(fields, from)?.or_else(|| Some(fields.clone())));
+        return Ok(detect_fields(address, fields, from)?.or_else(|| Some(fields.clone())));
     }
     let is_server = matches!(address, Address::Server(_));
-    if is_server && address.open()?.collection(from)?.is_some() {
+    if is_server && kokeshi_remote::open(address)?.collection(from)?.is_some() {
         return Ok(None);
     }
     // A collection that kokeshi does not know may be another program's.
-    let found = address.find_fields(&Fields::default(), from)?;
+    let found = detect_fields(address, &Fields::default(), from)?;
     Ok(found.filter(|fields| !is_server || fields.text.is_some()))
 }
 

@@ -8,7 +8,7 @@ use crate::collection::place::{Place, real};
 use crate::collection::settings::{self, Opened};
 use crate::failure::hinted;
 use crate::printer::Printer;
-use kokeshi_store::{Filter, Hit, Near, Query, Store, Unused};
+use kokeshi_store::{AnnIndex, Filter, Hit, Query, Store, UnusedReason};
 use std::collections::HashSet;
 use std::process::ExitCode;
 
@@ -94,12 +94,13 @@ fn searched(
     ))
 }
 
-/// Says if there is an index for approximate search that search had to do without.
+/// Warns of an ANN index that search could not use.
 fn warn_unfit(store: &dyn Store, opened: &Opened, printer: &Printer) -> anyhow::Result<()> {
-    if let Some(Near { unused: Some(Unused::Unfit(reason)), .. }) = store.near(&opened.name)? {
+    let index = store.ann(&opened.name)?;
+    if let Some(AnnIndex { unused: Some(UnusedReason::Unfit(reason)), .. }) = index {
         printer.warning(&format!(
-            "the approximate index is left aside, and all vectors are scanned: {reason}; \
-             `kokeshi near` makes it anew"
+            "the ANN index is not used, and all vectors are scanned: {reason}; `kokeshi ann` builds \
+             it again"
         ));
     }
     Ok(())

@@ -173,7 +173,7 @@ impl<'a> ForeignReader<'a> {
     }
 
     fn call<T>(&self, mut work: impl FnMut(&dyn Foreign) -> Result<T, CallError>) -> Result<T> {
-        with_retries(&self.engine.address(), |_| work(self.engine))
+        with_retries(&self.engine.address(), || work(self.engine))
     }
 
     fn request<'r>(

@@ -334,12 +334,12 @@ impl Foreign for Milvus {
         _exact: bool,
     ) -> Result<Vec<(f32, ForeignPoint)>, CallError> {
         let found = self.require(request.collection, request.fields)?;
-        let request = SearchRequest::builder()
+        let search = SearchRequest::builder()
             .vector_field(found.vector.get_name())
             .vectors(SearchVectors::Float(vec![vector.to_vec()]))
             .output_fields([found.key.get_name()])
             .limit(limit as i64);
-        let scored = self.scored_keys(request.collection, request)?;
+        let scored = self.scored_keys(request.collection, search)?;
         let mut points = HashMap::new();
         for keys in scored.chunks(BATCH) {
             let keys: Vec<String> = keys.iter().map(|(key, _)| key.clone()).collect();

@@ -11,11 +11,11 @@ use super::point::{self, Point};
 use super::{BATCH, NearestQuery, Page, PointEngine, PointFilter, TableKind};
 use crate::retry::CallError;
 use ::milvus::v2::prelude::{
-    AlterAliasRequest, CollectionSchema, ConsistencyLevel, CreateAliasRequest,
-    CreateCollectionRequest, CreateIndexRequest, DataType, DeleteRequest, DescribeAliasRequest,
-    DropAliasRequest, DropCollectionRequest, FieldData, FieldSchema, HasCollectionRequest, Ids,
-    IndexParam, IndexType, InsertRequest, ListAliasesRequest, MetricType, QueryRequest,
-    QueryResults, SearchRequest, SearchRequestBuilder, SearchVectors, UpsertRequest,
+    AlterAliasRequest, ConsistencyLevel, CreateAliasRequest, CreateCollectionRequest,
+    CreateIndexRequest, DeleteRequest, DescribeAliasRequest, DropAliasRequest,
+    DropCollectionRequest, HasCollectionRequest, Ids, IndexParam, IndexType, InsertRequest,
+    ListAliasesRequest, MetricType, QueryRequest, QueryResults, SearchRequest,
+    SearchRequestBuilder, SearchVectors, UpsertRequest,
 };
 use columns::{ALL_FIELDS, FIELDS, MAX_TERMS, MAX_TEXT, VECTOR, schema, to_columns, to_points};
 use expression::{after, conditions, one_of, quoted};

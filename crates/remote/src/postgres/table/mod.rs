@@ -1,10 +1,10 @@
-//! A table of another program, whose rows get new vectors in a column beside the old one.
+//! A foreign table, whose rows get new vectors in a column next to the old one.
 //!
-//! Each column of vectors is a collection, and each row a chunk; rows with the same value of a column
-//! are a document if that is said, and else each is one. A column of ours has a comment that says what
-//! it is, and a trigger that takes a row's new vector away when its text is changed: so a row without a
-//! vector is one that has to be embedded. Readers have one column's name, which a switch gives to another
-//! column; a column of ours keeps its first name, by which plans know it, in its comment.
+//! Each column of vectors is a collection, and each row a chunk; rows with the same value in the column of
+//! documents are one document, and without such a column each row is one. A column that kokeshi made has
+//! a comment with its provenance, and a trigger that removes a row's new vector when its text changes: so
+//! a row without a vector must be embedded. Readers use one column name, which a switch gives to another
+//! column; a column of kokeshi's keeps its first name, by which plans know it, in its comment.
 
 mod columns;
 mod rows;
@@ -25,28 +25,25 @@ use schema::TableSchema;
 /// A table.
 pub(super) struct Table {
     session: Session,
-    shape: TableSchema,
+    schema: TableSchema,
 }
 
 impl Table {
-    /// Connects, and looks at the table that `fields` name.
+    /// Connects, and reads the schema of the table that `fields` names.
     ///
     /// # Errors
     ///
-    /// If the server does not answer or refuses the user, has no pgvector, or no such table or column;
-    /// if ids may be there twice.
+    /// If the server does not answer, refuses the user, or has no pgvector; if there is no such table or
+    /// column, or ids are not unique.
     pub(crate) fn open(url: &Url, fields: &Fields) -> Result<Self> {
         let mut client = connect::connect(url)?;
         connect::check_version(url, &mut client)?;
         let session = Session::new(url, client);
-        let shape = session.read(|transaction| {
-            let looked = schema::look(transaction, fields).map_err(session.fail())?;
-            looked.map_err(|reason| url.invalid(&reason).into())
-        })?;
-        Ok(Self { session, shape })
+        let schema = session.read(|transaction| schema::read(&session, transaction, fields))?;
+        Ok(Self { session, schema })
     }
 
-    /// The columns of the table that `fields` name; none, if there is no such table.
+    /// The columns of the table that `fields` names; none if there is no such table.
     ///
     /// # Errors
     ///
@@ -64,9 +61,9 @@ impl Table {
         })
     }
 
-    /// The column that `name` leads to.
+    /// The column that `name` resolves to.
     fn require(&self, transaction: &mut Transaction<'_>, name: &str) -> Result<Column, CallError> {
-        let all = columns::all(transaction, &self.shape).map_err(self.session.fail())?;
+        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
         if let Some(found) = columns::find(&all, name) {
             return Ok(found.clone());
         }
@@ -74,37 +71,37 @@ impl Table {
         Err(Error::unknown_collection(name, self.name(), names).into())
     }
 
-    /// Statements that let `name` be the column `collection`; none if it is that.
-    fn moves(
+    /// Statements that give `name` to the column `collection`; none if it has it.
+    fn rename_statements(
         &self,
         transaction: &mut Transaction<'_>,
         (name, collection, kept): (&str, &str, Option<&str>),
     ) -> Result<Vec<String>, CallError> {
         let target = self.require(transaction, collection)?;
-        let all = columns::all(transaction, &self.shape).map_err(self.session.fail())?;
-        let moved = columns::moves(&self.shape, &all, name, &target, kept);
-        moved.map_err(|taken| {
+        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+        let statements = columns::rename_statements(&self.schema, &all, name, &target, kept);
+        statements.map_err(|taken| {
             Error::Taken { name: taken, kind: "column", store: self.name() }.into()
         })
     }
 
     fn rename(&self, name: &str, collection: &str, kept: Option<&str>) -> Result<()> {
         self.session.write(|transaction| {
-            let moves = self.moves(transaction, (name, collection, kept))?;
+            let statements = self.rename_statements(transaction, (name, collection, kept))?;
             let run = |statement: &String| transaction.batch_execute(statement);
-            moves.iter().try_for_each(run).map_err(self.session.fail())
+            statements.iter().try_for_each(run).map_err(self.session.fail())
         })
     }
 }
 
 impl Source for Table {
     fn name(&self) -> String {
-        format!("{} of {}", self.shape.table, self.session.address())
+        format!("{} of {}", self.schema.table, self.session.address())
     }
 
     fn collection(&self, name: &str) -> Result<Option<Collection>> {
         self.session.read(|transaction| {
-            let all = columns::all(transaction, &self.shape).map_err(self.session.fail())?;
+            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
             Ok(columns::find(&all, name).map(Column::as_collection))
         })
     }
@@ -112,7 +109,7 @@ impl Source for Table {
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
         self.session.read(|transaction| {
             let column = self.require(transaction, collection)?;
-            let listed = rows::list_after(transaction, &self.shape, &column, after, limit);
+            let listed = rows::list_after(transaction, &self.schema, &column, after, limit);
             listed.map_err(self.session.fail())
         })
     }
@@ -120,21 +117,21 @@ impl Source for Table {
     fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
         self.session.read(|transaction| {
             let column = self.require(transaction, collection)?;
-            rows::entries(transaction, &self.shape, &column, paths).map_err(self.session.fail())
+            rows::entries(transaction, &self.schema, &column, paths).map_err(self.session.fail())
         })
     }
 
     fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
         self.session.read(|transaction| {
             let column = self.require(transaction, collection)?;
-            rows::documents(transaction, &self.shape, &column, paths).map_err(self.session.fail())
+            rows::documents(transaction, &self.schema, &column, paths).map_err(self.session.fail())
         })
     }
 
     fn count(&self, collection: &str) -> Result<Counts> {
         self.session.read(|transaction| {
             let column = self.require(transaction, collection)?;
-            rows::count(transaction, &self.shape, &column).map_err(self.session.fail())
+            rows::count(transaction, &self.schema, &column).map_err(self.session.fail())
         })
     }
 }
@@ -155,7 +152,7 @@ impl Store for Table {
 
     fn collections(&self) -> Result<Vec<Collection>> {
         self.session.read(|transaction| {
-            let all = columns::all(transaction, &self.shape).map_err(self.session.fail())?;
+            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
             Ok(all.iter().map(Column::as_collection).collect())
         })
     }
@@ -163,20 +160,21 @@ impl Store for Table {
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
         provenance.check_storable(&self.name(), &STORAGES, &CODES[..0])?;
         self.session.write(|transaction| {
-            let all = columns::all(transaction, &self.shape).map_err(self.session.fail())?;
-            if columns::find(&all, name).is_some() || self.shape.columns.iter().any(|c| c == name) {
+            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+            if columns::find(&all, name).is_some() || self.schema.columns.iter().any(|c| c == name)
+            {
                 let (name, store) = (name.to_owned(), self.name());
                 return Err(Error::Taken { name, kind: "column", store }.into());
             }
-            let made = columns::create(transaction, &self.shape, name, provenance);
-            made.map_err(self.session.fail())
+            let created = columns::create(transaction, &self.schema, name, provenance);
+            created.map_err(self.session.fail())
         })
     }
 
     fn drop_collection(&mut self, name: &str) -> Result<()> {
         self.session.write(|transaction| {
             let column = self.require(transaction, name)?;
-            columns::remove(transaction, &self.shape, &column).map_err(self.session.fail())
+            columns::remove(transaction, &self.schema, &column).map_err(self.session.fail())
         })
     }
 
@@ -188,7 +186,7 @@ impl Store for Table {
         self.session.write(|transaction| {
             let column = self.require(transaction, collection)?;
             column.provenance.check_widths(documents)?;
-            let written = rows::write(transaction, &self.shape, &column, documents, false);
+            let written = rows::write(transaction, &self.schema, &column, documents, false);
             written.map_err(self.session.fail())
         })
     }
@@ -197,7 +195,7 @@ impl Store for Table {
         self.session.write(|transaction| {
             let column = self.require(transaction, collection)?;
             column.provenance.check_widths(documents)?;
-            let written = rows::write(transaction, &self.shape, &column, documents, true);
+            let written = rows::write(transaction, &self.schema, &column, documents, true);
             written.map(|()| documents.len()).map_err(self.session.fail())
         })
     }
@@ -211,7 +209,7 @@ impl Store for Table {
         self.session.read(|transaction| {
             let column = self.require(transaction, collection)?;
             column.provenance.check_width(query.vector.len())?;
-            rows::search(transaction, &self.shape, &column, query).map_err(self.session.fail())
+            rows::search(transaction, &self.schema, &column, query).map_err(self.session.fail())
         })
     }
 
@@ -225,25 +223,25 @@ impl Store for Table {
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
         self.session.read(|transaction| {
-            let moves = self.moves(transaction, (name, collection, Some(kept)))?;
-            Ok([vec!["BEGIN".to_owned()], moves, vec!["COMMIT".to_owned()]].concat())
+            let statements = self.rename_statements(transaction, (name, collection, Some(kept)))?;
+            Ok([vec!["BEGIN".to_owned()], statements, vec!["COMMIT".to_owned()]].concat())
         })
     }
 
-    /// Makes the approximate index, if every row has its vector.
+    /// Creates the approximate index, if every row has its vector.
     fn finish(&mut self, collection: &str) -> Result<()> {
-        let column = self.session.read(|transaction| {
+        let statements = self.session.read(|transaction| {
             let column = self.require(transaction, collection)?;
-            let whole = rows::is_whole(transaction, &self.shape, &column);
-            let whole = whole.map_err(self.session.fail())?;
-            let many = rows::count(transaction, &self.shape, &column);
+            let is_complete = rows::is_complete(transaction, &self.schema, &column);
+            let is_complete = is_complete.map_err(self.session.fail())?;
+            let many = rows::count(transaction, &self.schema, &column);
             let many = many.map_err(self.session.fail())?.chunks >= INDEX_FROM;
-            let wanted = columns::index_wanted(transaction, &self.shape, &column, many);
+            let wanted = columns::missing_index(transaction, &self.schema, &column, many);
             let wanted = wanted.map_err(self.session.fail())?;
-            Ok(wanted.filter(|_| whole))
+            Ok(wanted.filter(|_| is_complete))
         })?;
-        let Some(statements) = column else { return Ok(()) };
-        self.session.alone(|client| {
+        let Some(statements) = statements else { return Ok(()) };
+        self.session.without_transaction(|client| {
             let run = |statement: &String| client.batch_execute(statement);
             statements.iter().try_for_each(run).map_err(self.session.fail())
         })

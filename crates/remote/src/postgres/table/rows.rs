@@ -9,25 +9,25 @@ use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// Rows that are asked for when paths are to be judged, for each hit wanted.
-const ROWS_A_HIT: usize = 8;
+/// Rows requested per hit wanted, if some conditions must be checked here.
+const ROWS_PER_HIT: usize = 8;
 
 fn number<T: TryFrom<i64> + Default>(row: &Row, at: usize) -> T {
     T::try_from(row.get::<_, i64>(at)).unwrap_or_default()
 }
 
-/// Documents for which `condition` holds. In a column of ours, those that have a vector are there, and
-/// those that lack one have no hash: they were not written to their end.
+/// Documents that `condition` holds for. In a column of kokeshi's, those with at least one vector exist, and
+/// those that lack one have no hash: they are not completely written.
 fn listed(
     transaction: &mut Transaction<'_>,
-    (shape, column): (&TableSchema, &Column),
+    (schema, column): (&TableSchema, &Column),
     (condition, limit): (&str, usize),
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Entry>, Error> {
-    let (TableSchema { table, text, key, .. }, order) = (shape, shape.order(""));
+    let (TableSchema { table, text, key, .. }, order) = (schema, schema.order(""));
     let vector = column.sql();
-    // A bare name after ORDER BY would be that of the result, which is a text.
-    let having = if column.ours { format!("HAVING count({vector}) > 0") } else { String::new() };
+    // A bare name after ORDER BY would be that of the result column, which is a text.
+    let having = if column.is_own { format!("HAVING count({vector}) > 0") } else { String::new() };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let sql = format!(
         "SELECT {key}::text, md5(string_agg(md5({text}::text), '' ORDER BY {order})), count(*), \
@@ -36,10 +36,10 @@ fn listed(
     );
     let entry = |row: &Row| {
         let (chunks, vectors): (usize, usize) = (number(row, 2), number(row, 3));
-        let whole = !column.ours || chunks == vectors;
+        let is_complete = !column.is_own || chunks == vectors;
         Entry {
             path: row.get(0),
-            hash: if whole { row.get(1) } else { String::new() },
+            hash: if is_complete { row.get(1) } else { String::new() },
             modified: 0,
             size: number(row, 4),
             format: "text".to_owned(),
@@ -49,43 +49,43 @@ fn listed(
     Ok(transaction.query(&sql, values)?.iter().map(entry).collect())
 }
 
-/// Up to `limit` documents in the order of the key, from the first one after that of `after`.
+/// Up to `limit` documents in the order of the key, after `after`.
 pub(super) fn list_after(
     transaction: &mut Transaction<'_>,
-    shape: &TableSchema,
+    schema: &TableSchema,
     column: &Column,
     after: &str,
     limit: usize,
 ) -> Result<Vec<Entry>, Error> {
-    let TableSchema { key, key_type, .. } = shape;
+    let TableSchema { key, key_type, .. } = schema;
     if after.is_empty() {
         let condition = format!("{key} IS NOT NULL");
-        return listed(transaction, (shape, column), (&condition, limit), &[]);
+        return listed(transaction, (schema, column), (&condition, limit), &[]);
     }
     let condition = format!("{key} > $1::text::{key_type}");
-    listed(transaction, (shape, column), (&condition, limit), &[&after])
+    listed(transaction, (schema, column), (&condition, limit), &[&after])
 }
 
 pub(super) fn entries(
     transaction: &mut Transaction<'_>,
-    shape: &TableSchema,
+    schema: &TableSchema,
     column: &Column,
     paths: &[String],
 ) -> Result<Vec<Entry>, Error> {
-    let TableSchema { key, key_type, .. } = shape;
+    let TableSchema { key, key_type, .. } = schema;
     let condition = format!("{key} = ANY($1::text[]::{key_type}[])");
-    listed(transaction, (shape, column), (&condition, usize::MAX), &[&paths])
+    listed(transaction, (schema, column), (&condition, usize::MAX), &[&paths])
 }
 
-/// The documents at `paths`, with the chunks that a column of ours has vectors of, or all.
+/// The documents at `paths`, with all chunks; in a column of kokeshi's, with those that have vectors.
 pub(super) fn documents(
     transaction: &mut Transaction<'_>,
-    shape: &TableSchema,
+    schema: &TableSchema,
     column: &Column,
     paths: &[String],
 ) -> Result<Vec<Document>, Error> {
     let mut found: HashMap<String, Document> = HashMap::new();
-    for entry in entries(transaction, shape, column, paths)? {
+    for entry in entries(transaction, schema, column, paths)? {
         let document = Document {
             path: entry.path.clone(),
             hash: entry.hash,
@@ -97,12 +97,13 @@ pub(super) fn documents(
         };
         found.insert(entry.path, document);
     }
-    let TableSchema { table, id, text, key, key_type, .. } = shape;
-    let (vector, order) = (column.sql(), shape.order("old."));
-    let made = if column.ours { format!("AND {vector} IS NOT NULL") } else { String::new() };
+    let TableSchema { table, id, text, key, key_type, .. } = schema;
+    let (vector, order) = (column.sql(), schema.order("old."));
+    let has_vector =
+        if column.is_own { format!("AND {vector} IS NOT NULL") } else { String::new() };
     let sql = format!(
         "SELECT {key}::text, {id}::text, {text}::text, {vector} FROM {table} AS old \
-         WHERE {text} IS NOT NULL AND {key} = ANY($1::text[]::{key_type}[]) {made} ORDER BY {order}"
+         WHERE {text} IS NOT NULL AND {key} = ANY($1::text[]::{key_type}[]) {has_vector} ORDER BY {order}"
     );
     for row in transaction.query(&sql, &[&paths])? {
         if let Some(document) = found.get_mut(row.get::<_, &str>(0)) {
@@ -121,7 +122,7 @@ fn chunk(row: &Row, column: &Column) -> Chunk {
     };
     let id = Value::String(row.get(1));
     Chunk {
-        // Where it stood in a document is not known.
+        // Its location in a document is not known.
         location: ChunkLocation::default(),
         text: row.get(2),
         metadata: Map::from_iter([("id".to_owned(), id)]),
@@ -131,11 +132,11 @@ fn chunk(row: &Row, column: &Column) -> Chunk {
 
 pub(super) fn count(
     transaction: &mut Transaction<'_>,
-    shape: &TableSchema,
+    schema: &TableSchema,
     column: &Column,
 ) -> Result<Counts, Error> {
-    let TableSchema { table, text, key, .. } = shape;
-    let counted = if column.ours { column.sql() } else { "*".to_owned() };
+    let TableSchema { table, text, key, .. } = schema;
+    let counted = if column.is_own { column.sql() } else { "*".to_owned() };
     let sql = format!(
         "SELECT count(*), coalesce(sum(vectors), 0)::bigint FROM (SELECT count({counted}) AS vectors \
          FROM {table} WHERE {text} IS NOT NULL GROUP BY {key} HAVING count({counted}) > 0) AS documents"
@@ -145,23 +146,23 @@ pub(super) fn count(
 }
 
 /// Whether every row with a text has a vector.
-pub(super) fn is_whole(
+pub(super) fn is_complete(
     transaction: &mut Transaction<'_>,
-    shape: &TableSchema,
+    schema: &TableSchema,
     column: &Column,
 ) -> Result<bool, Error> {
-    let (TableSchema { table, text, .. }, vector) = (shape, column.sql());
+    let (TableSchema { table, text, .. }, vector) = (schema, column.sql());
     let sql = format!(
         "SELECT NOT EXISTS (SELECT 1 FROM {table} WHERE {text} IS NOT NULL AND {vector} IS NULL)"
     );
     Ok(transaction.query_one(&sql, &[])?.get(0))
 }
 
-/// Writes the vectors of rows whose texts are still those that they were made of, and `only_new` those
-/// that have none: what others wrote in the meantime stays.
+/// Writes the vectors of rows whose texts have not changed since; with `only_new`, only those of rows
+/// without a vector, so that concurrent writes of others are kept.
 pub(super) fn write(
     transaction: &mut Transaction<'_>,
-    shape: &TableSchema,
+    schema: &TableSchema,
     column: &Column,
     documents: &[Document],
     only_new: bool,
@@ -180,13 +181,13 @@ pub(super) fn write(
             Box::new(vectors.collect::<Vec<_>>())
         }
     };
-    let TableSchema { table, id, id_type, text, .. } = shape;
+    let TableSchema { table, id, id_type, text, .. } = schema;
     let (vector, kind) = (column.sql(), column.kind);
-    let free = if only_new { format!("AND old.{vector} IS NULL") } else { String::new() };
+    let is_free = if only_new { format!("AND old.{vector} IS NULL") } else { String::new() };
     let sql = format!(
         "UPDATE {table} AS old SET {vector} = new.vector FROM \
          unnest($1::text[], $2::text[], $3::{kind}[]) AS new (id, text, vector) \
-         WHERE old.{id} = new.id::{id_type} AND old.{text}::text = new.text {free}"
+         WHERE old.{id} = new.id::{id_type} AND old.{text}::text = new.text {is_free}"
     );
     transaction.execute(&sql, &[&ids, &texts, &*vectors]).map(drop)
 }
@@ -194,29 +195,29 @@ pub(super) fn write(
 /// The nearest rows.
 pub(super) fn search(
     transaction: &mut Transaction<'_>,
-    shape: &TableSchema,
+    schema: &TableSchema,
     column: &Column,
     query: &Query<'_>,
 ) -> Result<Vec<Hit>, Error> {
-    let TableSchema { table, id, text, key, .. } = shape;
+    let TableSchema { table, id, text, key, .. } = schema;
     let (vector, kind) = (column.sql(), column.kind);
     let asked: Box<dyn ToSql + Sync> = match kind {
         "vector" => Box::new(Vector::from(query.vector.to_vec())),
         _ => Box::new(HalfVector::from_f32_slice(query.vector)),
     };
-    // Nothing but the bare operator is ordered by the index.
+    // The index orders by the bare operator only.
     let distance = format!("{vector} <=> $1::{kind}");
     let order = if query.exact { format!("({distance}) + 0") } else { distance.clone() };
     let spread =
-        if query.filter.reads_paths() || query.filter.reads_metadata() { ROWS_A_HIT } else { 1 };
+        if query.filter.reads_paths() || query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
     let limit = i64::try_from(query.limit.saturating_mul(spread)).unwrap_or(i64::MAX);
-    // A row's number in its document is how many come before it.
-    let ordinal = match shape.grouped {
+    // The index of a row in its document is the number of rows before it.
+    let ordinal = match schema.is_grouped {
         true => format!(
             "(SELECT count(*) FROM {table} AS other WHERE other.{key} = found.{key} AND \
              ({}) < ({}) AND other.{text} IS NOT NULL)",
-            shape.order("other."),
-            shape.order("found.")
+            schema.order("other."),
+            schema.order("found.")
         ),
         false => "0::bigint".to_owned(),
     };

@@ -9,7 +9,7 @@ use crate::filter::Filter;
 use crate::provenance::Provenance;
 use crate::record::{Query, now};
 use crate::sqlite::best::Scored;
-use crate::sqlite::blocks::{self, Bits, Slots};
+use crate::sqlite::blocks::{self, BitTable, Slots};
 use crate::sqlite::search::ReadAttempt;
 use crate::sqlite::{Sqlite, collections, open};
 use crate::traits::Source as _;
@@ -101,7 +101,8 @@ impl Sqlite {
         let fail = Error::sqlite(&self.path);
         let read = self.connection.unchecked_transaction().map_err(fail)?;
         let generation = collections::generation(&read, id).map_err(fail)?;
-        let slots: Vec<usize> = Slots::read(&read, Bits::Live, id).map_err(fail)?.iter().collect();
+        let slots: Vec<usize> =
+            Slots::read(&read, BitTable::Live, id).map_err(fail)?.iter().collect();
         let total = slots.len();
         if total == 0 {
             return Err(self.not_indexable("no vectors in it yet"));
@@ -137,7 +138,7 @@ impl Sqlite {
     ) -> Result<Measurement> {
         let sample = self.retry_read(|| {
             let (id, _) = self.require(collection)?;
-            let live = Slots::read(&self.connection, Bits::Live, id);
+            let live = Slots::read(&self.connection, BitTable::Live, id);
             let live = live.map_err(Error::sqlite(&self.path))?;
             Ok(ReadAttempt::Done(live.spread(QUERIES)))
         })?;
@@ -166,7 +167,7 @@ impl Sqlite {
     ) -> Result<ReadAttempt<Option<SearchComparison>>> {
         let fail = Error::sqlite(&self.path);
         let (id, found) = self.require(collection)?;
-        let live = Slots::read(&self.connection, Bits::Live, id).map_err(fail)?;
+        let live = Slots::read(&self.connection, BitTable::Live, id).map_err(fail)?;
         if !live.contains(slot) {
             return Ok(ReadAttempt::Done(None));
         }
@@ -266,8 +267,8 @@ fn set_record(
     }
     let mut written = directionless.clone();
     if collections::generation(connection, id)? != generation {
-        written = written.either(&Slots::read(connection, Bits::Written, id)?);
+        written = written.either(&Slots::read(connection, BitTable::Written, id)?);
     }
-    blocks::clear(connection, Bits::Written, id)?;
-    written.write(connection, Bits::Written, id)
+    blocks::clear(connection, BitTable::Written, id)?;
+    written.write(connection, BitTable::Written, id)
 }

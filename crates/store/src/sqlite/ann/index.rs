@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 use crate::sqlite::Sqlite;
 use crate::sqlite::best::Scored;
-use crate::sqlite::blocks::{self, Bits, Slots, Table};
+use crate::sqlite::blocks::{self, BitTable, BlockTable, Slots};
 use rusqlite::Connection;
 use std::fs;
 use std::io::ErrorKind;
@@ -67,7 +67,7 @@ impl Sqlite {
             return Ok(None);
         }
         let Some(record) = record(&self.connection, id).map_err(fail)? else { return Ok(None) };
-        let written = Slots::read(&self.connection, Bits::Written, id).map_err(fail)?;
+        let written = Slots::read(&self.connection, BitTable::Written, id).map_err(fail)?;
         let newer = live.both(&written);
         if is_outgrown(live, newer.count()) {
             return Ok(None);
@@ -187,7 +187,7 @@ pub(super) fn vectors<'c>(
     connection: &'c Connection,
     id: i64,
     provenance: &Provenance,
-) -> blocks::Rows<'c> {
+) -> blocks::VectorRows<'c> {
     let layout = crate::sqlite::search::vectors(provenance);
-    blocks::Rows::new(connection, id, Table::Vectors, layout)
+    blocks::VectorRows::new(connection, id, BlockTable::Vectors, layout)
 }

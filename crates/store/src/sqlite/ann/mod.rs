@@ -20,7 +20,7 @@ pub(super) use index::CachedGraph;
 pub(super) use no_index::CachedGraph;
 
 use super::Sqlite;
-use super::blocks::{Bits, Slots};
+use super::blocks::{BitTable, Slots};
 use super::search::ReadAttempt;
 use crate::ann::{AnnIndex, UnusedReason};
 use crate::error::{Error, Result};
@@ -62,8 +62,8 @@ impl Sqlite {
             let Some(record) = record(&self.connection, id).map_err(fail)? else {
                 return Ok(ReadAttempt::Done(None));
             };
-            let live = Slots::read(&self.connection, Bits::Live, id).map_err(fail)?;
-            let written = Slots::read(&self.connection, Bits::Written, id).map_err(fail)?;
+            let live = Slots::read(&self.connection, BitTable::Live, id).map_err(fail)?;
+            let written = Slots::read(&self.connection, BitTable::Written, id).map_err(fail)?;
             let unfit = match self.usability(id, &record, &found.provenance, (&live, &written)) {
                 Usability::Gone => return Ok(ReadAttempt::Done(None)),
                 Usability::Unfit(reason) => Some(UnusedReason::Unfit(reason)),

@@ -1,4 +1,4 @@
-//! `kokeshi near`: the approximate index, as `search` and `status` see it.
+//! `kokeshi ann`, and the ANN index in `search` and `status`.
 
 use crate::Place;
 use crate::durable::on_a_small_disk;
@@ -29,12 +29,12 @@ fn sentences() -> Place {
 }
 
 #[test]
-fn an_index_is_made_told_and_used_until_it_does_not_fit() {
+fn an_index_is_built_reported_and_used_until_it_does_not_fit() {
     let place = indexed();
     let store = ["--store", "d/.kokeshi/index.db"];
     let run = |arguments: &[&str]| place.run(arguments.iter().chain(&store));
-    assert!(!run(&["status"]).quiet().contains("near"));
-    let built = run(&["near", "--json"]).json();
+    assert!(!run(&["status"]).quiet().contains("ANN"));
+    let built = run(&["ann", "--json"]).json();
     let chunks = run(&["status", "--json"]).json()["collections"][0]["chunks"].clone();
     assert_eq!((&built["vectors"], &built["collection"]), (&chunks, &"default".into()));
     assert!(built["recall_10"].as_f64().is_some_and(|recall| recall > 0.97), "{built}");
@@ -44,18 +44,18 @@ fn an_index_is_made_told_and_used_until_it_does_not_fit() {
     }
     let status = run(&["status", "--json"]).json()["collections"][0]["near"].clone();
     assert_eq!((&status["used"], &status["newer"]), (&true.into(), &0.into()), "{status}");
-    assert!(run(&["status"]).quiet().contains(&format!("index of {chunks} vectors, recall@10 ")));
-    let text = run(&["near"]);
+    assert!(run(&["status"]).quiet().contains(&format!("{chunks} vectors, recall@10 ")));
+    let text = run(&["ann"]);
     assert!(text.quiet().contains("recall@10  ") && text.text().contains("ms exact"));
     let query = ["search", "a river and its boats", "-n", "1", "--json"];
     let hits = |exact: &[&str]| run(&[&query, exact].concat());
     assert_eq!(hits(&[]).json()["hits"], hits(&["--exact"]).json()["hits"]);
-    // Another quarter of the texts.
+    // A quarter of the texts is new.
     (100..115).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
     said(&run(&["index"]));
     let status = run(&["status"]);
     assert!(
-        status.quiet().contains("are newer, and search scans all: `kokeshi near`"),
+        status.quiet().contains("are newer, and search scans all: `kokeshi ann`"),
         "{}",
         status.text()
     );
@@ -67,22 +67,22 @@ fn an_index_is_made_told_and_used_until_it_does_not_fit() {
     let found = hits(&[]);
     assert_eq!(found.status, Some(0));
     assert_eq!(found.stderr.lines().count(), 1, "{}", found.stderr);
-    assert!(found.stderr.contains("left aside") && found.stderr.contains("`kokeshi near`"));
+    assert!(found.stderr.contains("is not used") && found.stderr.contains("`kokeshi ann`"));
     hits(&["--exact"]).quiet();
-    assert!(run(&["status"]).quiet().contains("left aside: its file has 8 bytes"));
+    assert!(run(&["status"]).quiet().contains("not used: its file has 8 bytes"));
     fs::remove_dir_all(folder).expect("removed");
     hits(&[]).quiet();
 }
 
 #[test]
-fn a_full_disk_is_told_and_leaves_search_as_it_was() {
+fn a_full_disk_is_reported_and_search_works_as_before() {
     let place = sentences();
     let script = "cp n.db small/ || exit 90; \
-                  $KOKESHI near --store small/n.db; echo status $?; \
+                  $KOKESHI ann --store small/n.db; echo status $?; \
                   test -z \"$(ls small/n.db.near/1)\" || exit 91; \
                   $KOKESHI search 'sentence' --store small/n.db -l -n 1 > hits || exit 92; \
                   rm small/ballast; \
-                  $KOKESHI near --store small/n.db > made || exit 93";
+                  $KOKESHI ann --store small/n.db > made || exit 93";
     let Some(run) = on_a_small_disk(&place, script) else {
         eprintln!("skipped: a small disk needs `unshare` and the right to mount a tmpfs");
         return;
@@ -97,9 +97,9 @@ fn a_full_disk_is_told_and_leaves_search_as_it_was() {
 #[test]
 fn a_killed_build_leaves_a_whole_index() {
     let place = sentences();
-    let near = ["near", "--store", "n.db"];
+    let build = ["ann", "--store", "n.db"];
     let begun = Instant::now();
-    place.run(near).quiet();
+    place.run(build).quiet();
     let whole = begun.elapsed();
     let made = || {
         let status = place.run(["status", "--store", "n.db", "--json"]).json();
@@ -107,27 +107,27 @@ fn a_killed_build_leaves_a_whole_index() {
     };
     let first = made();
     for round in 1..=10 {
-        let mut child = start(&place, &near);
+        let mut child = start(&place, &build);
         std::thread::sleep(whole * round / 12);
         child.kill().expect("a kill");
         child.wait().expect("an end");
         let search = ["search", "Sentence 77 is short.", "--store", "n.db", "-n", "1", "--json"];
         let hits = place.run(search).json()["hits"].clone();
         assert_eq!(hits[0]["text"], "Sentence 77 is short.", "round {round}: {hits}");
-        // A round may have come too late, and then the index is another one.
+        // In a late round, the build may have ended: then the index is another one.
         let left = made();
         assert_eq!((&left["used"], &left["vectors"]), (&true.into(), &first["vectors"]), "{left}");
     }
     assert!(store(&place, "n.db").check().expect("a check").is_empty());
-    place.run(near).quiet();
+    place.run(build).quiet();
     let files = fs::read_dir(place.path("n.db.near/1")).expect("a folder");
     assert_eq!(files.count(), 1);
 }
 
 #[test]
-fn what_cannot_have_an_index_is_said() {
+fn an_unknown_collection_or_store_cannot_have_an_index() {
     let place = indexed();
-    let missing = place.run(["near", "--store", "d/.kokeshi/index.db", "--collection", "x"]);
-    assert!(missing.failure(1).contains("there is no collection `x`"));
-    assert!(place.run(["near"]).failure(1).contains("there is no index"));
+    let missing = place.run(["ann", "--store", "d/.kokeshi/index.db", "--collection", "x"]);
+    assert!(missing.failure(1).contains("no collection `x`"));
+    assert!(place.run(["ann"]).failure(1).contains("no index"));
 }

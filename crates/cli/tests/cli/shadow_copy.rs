@@ -96,7 +96,7 @@ fn same_shape(theirs: &mut Application) {
 
 /// From the plan to the end, with what an application does meanwhile.
 fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
-    let Some(server) = Server::start(kind) else { return };
+    let Some(server) = crate::server(kind) else { return };
     let has_aliases = kind != "chroma";
     let (place, from) = (Place::new(), if has_aliases { "docs" } else { "theirs" });
     let mut theirs = application(&server, &place, has_aliases.then_some("docs"));
@@ -209,7 +209,7 @@ fn vectors_in_chroma_are_replaced() {
 
 /// What others write to the new collection alone is theirs, and stays.
 fn live_writes_win(kind: &'static str, text: &str, more: &[&str]) {
-    let Some(server) = Server::start(kind) else { return };
+    let Some(server) = crate::server(kind) else { return };
     let place = Place::new();
     let mut theirs = application(&server, &place, None);
     passed(&plan(&place, &server, "theirs", &[&["--text", text][..], more].concat()));
@@ -260,7 +260,7 @@ fn live_writes_win_in_chroma() {
 /// Kills at random moments, and the server stopped or killed in between.
 fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
     const ROUNDS: u64 = 10;
-    let Some(mut server) = Server::start(kind) else { return };
+    let Some(mut server) = crate::server(kind) else { return };
     let place = Place::new();
     let mut theirs = application(&server, &place, None);
     let (_, old) = all(&mut theirs, "theirs");

@@ -1,23 +1,23 @@
-//! `kokeshi near`: an index for approximate search, and what it is worth.
+//! `kokeshi ann`: builds an ANN index and measures it.
 
 use super::index::{STOPPED, stop_on_ctrl_c};
-use crate::args::NearArguments;
+use crate::args::AnnArguments;
 use crate::bytes;
 use crate::collection::place::Place;
 use crate::meter::bar;
 use crate::printer::Printer;
-use kokeshi_store::{Error, NearBuilt, Step};
+use kokeshi_store::{AnnBuild, BuildStep, Error};
 use serde_json::json;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-pub(crate) fn run(arguments: &NearArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
     let place = Place::to_search(arguments.collection.store.as_ref(), None)?;
     let collection = &arguments.collection.collection;
     let mut store = place.open()?;
     let bar = bar(Some(0), printer);
-    let built = store.build_near(collection, &|Step { name, done, total }| {
+    let built = store.build_ann(collection, &|BuildStep { name, done, total }| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
         bar.set_message(name);
@@ -39,19 +39,19 @@ pub(crate) fn run(arguments: &NearArguments, printer: &Printer) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-fn text_of(collection: &str, store: &str, built: &NearBuilt) -> String {
-    let NearBuilt { vectors, seconds, bytes, queries, recall, exact_ms, near_ms } = built;
+fn text_of(collection: &str, store: &str, built: &AnnBuild) -> String {
+    let AnnBuild { vectors, seconds, bytes, queries, recall, exact_ms, ann_ms } = built;
     let bytes = bytes::shown(*bytes);
     format!(
-        "{store}: index of {vectors} vectors of `{collection}` made in {seconds:.1} s, {bytes}\n  \
+        "{store}: ANN index of {vectors} vectors of `{collection}` built in {seconds:.1} s, {bytes}\n  \
          recall@10  {recall:.4}, of {queries} vectors of the collection as queries, each without \
          itself\n  \
-         search     {near_ms:.2} ms in the median, {exact_ms:.2} ms exact\n"
+         search     {ann_ms:.2} ms in the median, {exact_ms:.2} ms exact\n"
     )
 }
 
-fn json_of(collection: &str, store: &str, built: &NearBuilt) -> anyhow::Result<String> {
-    let NearBuilt { vectors, seconds, bytes, queries, recall, exact_ms, near_ms } = built;
+fn json_of(collection: &str, store: &str, built: &AnnBuild) -> anyhow::Result<String> {
+    let AnnBuild { vectors, seconds, bytes, queries, recall, exact_ms, ann_ms } = built;
     let built = json!({
         "store": store,
         "collection": collection,
@@ -61,7 +61,7 @@ fn json_of(collection: &str, store: &str, built: &NearBuilt) -> anyhow::Result<S
         "recall_10": recall,
         "queries": queries,
         "sample": "vectors of the collection, each without itself",
-        "median_ms": near_ms,
+        "median_ms": ann_ms,
         "exact_median_ms": exact_ms,
     });
     Ok(serde_json::to_string_pretty(&built)? + "\n")
