@@ -49,10 +49,10 @@ fn document(number: usize, chunks: usize, length: usize) -> Document {
     for at in 0..chunks {
         let word = |n: usize| WORDS[(number * 7 + at * 5 + n * n) % WORDS.len()];
         let text = format!("{number} {}. ", (0..length).map(word).collect::<Vec<_>>().join(" "));
-        let place = ChunkLocation { bytes: end..end + text.len(), ..ChunkLocation::default() };
+        let location = ChunkLocation { bytes: end..end + text.len(), ..ChunkLocation::default() };
         end += text.len();
         let vector = vec![1.0; 8];
-        all.push(Chunk { place, text, metadata: serde_json::Map::new(), vector });
+        all.push(Chunk { location, text, metadata: serde_json::Map::new(), vector });
     }
     Document {
         path: format!("{number:08}"),

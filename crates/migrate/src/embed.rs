@@ -81,7 +81,7 @@ fn vectors(embedded: Vec<Embedded>) -> Vec<Vec<f32>> {
 fn body(document: &Document) -> Body<'_> {
     let (mut text, mut ranges, mut end) = (String::new(), Vec::<Range<usize>>::new(), 0);
     for chunk in &document.chunks {
-        let bytes = &chunk.place.bytes;
+        let bytes = &chunk.location.bytes;
         if bytes.start < end || bytes.len() != chunk.text.len() {
             let parts = document.chunks.iter().map(|chunk| chunk.text.as_str());
             return Body::Parts(parts.collect());

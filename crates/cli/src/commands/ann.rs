@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result
 
 fn text_of(collection: &str, store: &str, built: &AnnBuild) -> String {
     let AnnBuild { vectors, seconds, bytes, queries, recall, exact_ms, ann_ms } = built;
-    let bytes = bytes::shown(*bytes);
+    let bytes = bytes::format(*bytes);
     format!(
         "{store}: ANN index of {vectors} vectors of `{collection}` built in {seconds:.1} s, {bytes}\n  \
          recall@10  {recall:.4}, of {queries} vectors of the collection as queries, each without \

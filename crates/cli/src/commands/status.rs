@@ -56,7 +56,7 @@ fn state(store: &dyn Store, place: &Place, collection: Collection) -> anyhow::Re
 }
 
 fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
-    let size = size.map_or_else(String::new, |size| format!(": {}", bytes::shown(size)));
+    let size = size.map_or_else(String::new, |size| format!(": {}", bytes::format(size)));
     let mut text = format!("{}{size}\n", place.store);
     if states.is_empty() {
         text.push_str("no collection yet\n");
@@ -104,7 +104,7 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
 /// An ANN index in one line.
 fn described_index(index: &AnnIndex) -> String {
     let AnnIndex { vectors, newer, bytes, recall, unused, .. } = index;
-    let index = format!("{vectors} vectors, recall@10 {recall:.4}, {}", bytes::shown(*bytes));
+    let index = format!("{vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
     match (unused, newer) {
         (Some(UnusedReason::Unfit(reason)), _) => {
             format!("{index}; not used: {reason}; `kokeshi ann` builds it again")

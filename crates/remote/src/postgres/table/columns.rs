@@ -159,7 +159,8 @@ fn create_triggers(schema: &TableSchema, column: &Column, name: &str) -> Vec<Str
 /// Statements that remove what [`create_triggers`] created. Removing a function removes its triggers.
 fn drop_triggers(schema: &TableSchema, column: &Column) -> Vec<String> {
     let guard = column.guard(schema);
-    let drop = |name: String| format!("DROP FUNCTION IF EXISTS {}.{name}() CASCADE", schema.namespace);
+    let drop =
+        |name: String| format!("DROP FUNCTION IF EXISTS {}.{name}() CASCADE", schema.namespace);
     let mut statements = vec![drop(guard.clone())];
     if schema.is_grouped {
         statements.push(drop(format!("{guard}_rest")));
