@@ -11,7 +11,8 @@
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use kokeshi::{LoadOptions, Model};
-use kokeshi_migrate::{Embedder, Limits, Plan, Side, Sites, run};
+use kokeshi_collections::{Embedder, Embeddings};
+use kokeshi_migrate::{Locations, Plan, RunLimits, Side, run};
 use kokeshi_store::{Address, Chunk, ChunkLocation, Document, Provenance, Storage, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -101,8 +102,8 @@ fn plan(to: &str, address: &Address) -> Plan {
 
 fn embedder() -> Embedder {
     let model = Arc::new(Model::starter(&LoadOptions::default()).expect("a model"));
-    let task = Some("retrieval.passage".to_owned());
-    Embedder { model, task, query_task: None, dimensions: None, late: true }
+    let passage_task = Some("retrieval.passage".to_owned());
+    Embedder { model, passage_task, query_task: None, dimensions: 256, late: true }
 }
 
 fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -> Box<dyn Store> {
@@ -122,10 +123,10 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
 /// Tokens of a migration to the collection `to`.
 fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &Path) -> usize {
     let stop = AtomicBool::new(false);
-    let limits = Limits { rate: None, prune: false, stop: &stop };
-    let (sites, plan) = (Sites::one(address.clone()), plan(to, address));
-    let source = sites.source("old").expect("a store");
-    let summary = run(&plan, source, (&sites, ledger), embedder, limits, &mut |_| ());
+    let limits = RunLimits { rate: None, prune: false, stop: &stop };
+    let (locations, plan) = (Locations::within(address.clone()), plan(to, address));
+    let source = locations.open_source("old").expect("a store");
+    let summary = run(&plan, source, (&locations, ledger), embedder, limits, &mut |_| ());
     let summary = summary.expect("a run");
     assert_eq!((summary.failed, summary.stopped), (0, false));
     summary.tokens
@@ -138,7 +139,7 @@ fn throughput(address: &Address, folder: &Path) {
     let mut ratios = Vec::new();
     for round in 0..=ROUNDS {
         let start = Instant::now();
-        let (vectors, tokens) = embedder.documents(&all).expect("vectors");
+        let Embeddings { vectors, tokens } = embedder.documents(&all).expect("vectors");
         let alone = tokens as f64 / start.elapsed().as_secs_f64();
         let to = format!("new-{round}");
         let start = Instant::now();

@@ -1,67 +1,69 @@
-//! `kokeshi status`: what a store holds, and whether it is up to date.
+//! `kokeshi status`: the collections of a store, and whether they are up to date.
 
-use super::index::read_options;
 use crate::args::StatusArguments;
 use crate::bytes;
-use crate::collection::place::Place;
-use crate::collection::plan::Plan;
 use crate::layout::counted;
 use crate::printer::Printer;
+use kokeshi_collections::{IndexPlan, StoreLocation, parse_walk_options};
 use kokeshi_store::{AnnIndex, Collection, Counts, Store, UnusedReason};
 use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-/// A collection beside the files it was made from.
-struct State {
+/// A collection compared with the files it was indexed from.
+struct CollectionState {
     collection: Collection,
     counts: Counts,
     ann: Option<AnnIndex>,
-    /// Paths that were indexed, as people write them.
+    /// Paths that were indexed, relative to the current folder.
     roots: Vec<String>,
     /// Files that are new or look changed.
     changed: usize,
-    /// Documents whose files are gone.
+    /// Documents whose files no longer exist.
     gone: usize,
 }
 
 pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let place = Place::to_search(arguments.store.as_ref(), None)?;
-    let store = place.open()?;
+    let location = StoreLocation::to_search(arguments.store.as_ref(), None)?;
+    let store = location.open()?;
     let states =
-        store.collections()?.into_iter().map(|collection| state(&*store, &place, collection));
+        store.collections()?.into_iter().map(|collection| state(&*store, &location, collection));
     let states = states.collect::<anyhow::Result<Vec<_>>>()?;
-    let size = place.file().map(std::fs::metadata).transpose()?.map(|file| file.len());
+    let size = location.file().map(std::fs::metadata).transpose()?.map(|file| file.len());
     let text = match arguments.json {
-        true => json_of(&place, size, &states)?,
-        false => text_of(&place, size, &states),
+        true => json_of(&location, size, &states)?,
+        false => text_of(&location, size, &states),
     };
     printer.print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(store: &dyn Store, place: &Place, collection: Collection) -> anyhow::Result<State> {
+fn state(
+    store: &dyn Store,
+    location: &StoreLocation,
+    collection: Collection,
+) -> anyhow::Result<CollectionState> {
     let (mut roots, mut changed, mut gone) = (Vec::new(), 0, 0);
     for (root, options) in store.roots(&collection.name)? {
         let entries = store.list(&collection.name)?;
-        // A file whose time was not to be relied on may well be unchanged: its size tells.
-        let plan = Plan::make(place, &[place.path(&root)], &read_options(&options), entries)?;
+        let options = parse_walk_options(&options);
+        let plan = IndexPlan::new(location, &[location.path(&root)], &options, entries)?;
         changed += plan.tasks.len();
         gone += plan.gone.len();
-        roots.push(place.shown(&root));
+        roots.push(location.display_path(&root));
     }
     let counts = store.count(&collection.name)?;
     let ann = store.ann(&collection.name)?;
-    Ok(State { collection, counts, ann, roots, changed, gone })
+    Ok(CollectionState { collection, counts, ann, roots, changed, gone })
 }
 
-fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
+fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> String {
     let size = size.map_or_else(String::new, |size| format!(": {}", bytes::format(size)));
-    let mut text = format!("{}{size}\n", place.store);
+    let mut text = format!("{}{size}\n", location.store);
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
-    for State { collection, counts, ann, roots, changed, gone } in states {
+    for CollectionState { collection, counts, ann, roots, changed, gone } in states {
         let made = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -107,11 +109,11 @@ fn described_index(index: &AnnIndex) -> String {
     let index = format!("{vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
     match (unused, newer) {
         (Some(UnusedReason::Unfit(reason)), _) => {
-            format!("{index}; not used: {reason}; `kokeshi ann` builds it again")
+            format!("{index}; not used: {reason}; `kokeshi ann` rebuilds it")
         }
         (Some(UnusedReason::Outgrown), _) => {
             format!(
-                "{index}; {newer} are newer, and search scans all: `kokeshi ann` builds it again"
+                "{index}; {newer} are newer, and search scans all vectors: `kokeshi ann` rebuilds it"
             )
         }
         (None, 0) => index,
@@ -119,9 +121,13 @@ fn described_index(index: &AnnIndex) -> String {
     }
 }
 
-fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result<String> {
+fn json_of(
+    location: &StoreLocation,
+    size: Option<u64>,
+    states: &[CollectionState],
+) -> anyhow::Result<String> {
     let collections =
-        states.iter().map(|State { collection, counts, ann, roots, changed, gone }| {
+        states.iter().map(|CollectionState { collection, counts, ann, roots, changed, gone }| {
             let made = &collection.provenance;
             json!({
                 "name": collection.name,
@@ -154,6 +160,6 @@ fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result
         });
     let collections: Vec<_> = collections.collect();
     let status =
-        json!({ "store": place.store.to_string(), "bytes": size, "collections": collections });
+        json!({ "store": location.store.to_string(), "bytes": size, "collections": collections });
     Ok(serde_json::to_string_pretty(&status)? + "\n")
 }
