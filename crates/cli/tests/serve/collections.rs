@@ -169,7 +169,7 @@ fn a_collection_that_cannot_be_read_stays_bound_and_is_reported() {
         let ready = server.get("/ready");
         assert_eq!(ready.status, 200);
         if String::from_utf8_lossy(&ready.body)
-            .contains("collections are not followed: there is no")
+            .contains("collections are not followed: no")
         {
             break;
         }
@@ -182,9 +182,9 @@ fn a_collection_that_cannot_be_read_stays_bound_and_is_reported() {
 fn a_collection_that_cannot_be_served_is_an_error_at_the_start() {
     let (folder, _store) = indexed_folder();
     for (arguments, wanted) in [
-        (&["--collection", "nothing"][..], "there is no collection `nothing`"),
+        (&["--collection", "nothing"][..], "no collection `nothing`"),
         (&["--collection", "starter=default"], "two models have the name `starter`"),
-        (&["--collection", "default", "--store", "none.db"], "there is no index at"),
+        (&["--collection", "default", "--store", "none.db"], "no index at"),
     ] {
         let serve = ["serve", "--port", "0", "--check", "--store", "index.db"];
         let serve: Vec<&str> = match arguments.contains(&"--store") {

@@ -98,7 +98,7 @@ impl Reader {
     fn collections(&mut self, address: &Address) -> anyhow::Result<Vec<Binding>> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => address.open()?,
+            None => kokeshi_remote::open(address)?,
         };
         let bound = self.bound.clone();
         let bindings = bound.into_iter().map(|(name, collection)| {
