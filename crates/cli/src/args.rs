@@ -10,8 +10,9 @@ pub(crate) use tasks::*;
 
 use crate::bytes;
 use crate::commands::serve::ServeArguments;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use kokeshi::{Chunking, EmbeddingType, Level, Shape};
+use kokeshi::{Chunking, EmbeddingType, Level, Precision, SyntheticShape};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -111,21 +112,26 @@ pub(crate) struct ArithmeticArguments {
     pub(crate) simd_level: Option<Level>,
     /// How products are computed; the default is `bf16` where the model is stored so and the
     /// processor multiplies it, else `f32`; on a card `bf16`, and `f16` on old ones
-    #[arg(long, value_enum, env = "KOKESHI_PRECISION")]
+    #[arg(long, value_name = "PRECISION", value_parser = precisions(), env = "KOKESHI_PRECISION")]
     pub(crate) precision: Option<Precision>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Precision {
-    /// As exact as the published implementation in f32
-    F32,
-    /// Factors are rounded to bf16: vectors move by less than 0.0002 in cosine
-    Bf16,
-    /// On a card: states and weights in f16
-    F16,
-    /// Linear layers in eight bits: half the memory of bf16; vectors move by less than 0.005 in
-    /// cosine
-    Int8,
+/// Parses a precision, and describes each to the help.
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    let value = |precision: Precision| {
+        PossibleValue::new(precision.name()).help(match precision {
+            Precision::F32 => "As exact as the published implementation in f32",
+            Precision::Bf16 => {
+                "Factors are rounded to bf16: vectors move by less than 0.0002 in cosine"
+            }
+            Precision::F16 => "On a card: states and weights in f16",
+            Precision::Int8 => {
+                "Linear layers in eight bits: half the memory of bf16; vectors move by less than 0.005 in \
+                 cosine"
+            }
+        })
+    };
+    PossibleValuesParser::new(Precision::ALL.map(value)).try_map(|name| name.parse::<Precision>())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,15 +385,15 @@ pub(crate) struct SynthesizeArguments {
     /// The folder to create
     pub(crate) folder: PathBuf,
     /// `v3` as released (1.1 GB), `tiny` of the same architecture, or `v2-base`
-    #[arg(long, default_value = Shape::V3.name(), value_parser = shape)]
-    pub(crate) shape: Shape,
+    #[arg(long, default_value = SyntheticShape::V3.name(), value_parser = shape)]
+    pub(crate) shape: SyntheticShape,
     /// Seed of the weights; the same seed writes the same file
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 }
 
-fn shape(name: &str) -> Result<Shape, String> {
-    one_of(Shape::ALL, Shape::name, name)
+fn shape(name: &str) -> Result<SyntheticShape, String> {
+    one_of(SyntheticShape::ALL, SyntheticShape::name, name)
 }
 
 /// A number of seconds, such as `30` or `0.5`.

@@ -1,7 +1,7 @@
 //! What linear layers and attention of the released v3 reach of the card's own measured matmul rate:
 //! `cargo run --release -p kokeshi-cuda --example speed -- [bf16|f16] [BATCHxLENGTH …]`
 
-use kokeshi_cuda::{Arena, Attention, Gpu, Layer, Norm, Number, Position, Result, peak};
+use kokeshi_cuda::{Arena, Attention, DType, Gpu, Layer, Norm, Position, Result, peak};
 
 const HIDDEN: usize = 1024;
 const FFN: usize = 4096;
@@ -12,9 +12,9 @@ const REPEATS: usize = 9;
 #[expect(clippy::print_stdout, reason = "what was measured")]
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
-    let number = match arguments.next_if(|a| !a.contains('x')).as_deref() {
-        Some("f16") => Number::F16,
-        _ => Number::Bf16,
+    let dtype = match arguments.next_if(|a| !a.contains('x')).as_deref() {
+        Some("f16") => DType::F16,
+        _ => DType::Bf16,
     };
     let sizes: Vec<String> = arguments.collect();
     let sizes = if sizes.is_empty() {
@@ -22,8 +22,8 @@ fn main() -> Result<()> {
     } else {
         sizes
     };
-    let peak = peak(0, number)?;
-    let gpu = Gpu::open(0, number)?;
+    let peak = peak(0, dtype)?;
+    let gpu = Gpu::open(0, dtype)?;
     println!(
         "{gpu:?}: {:.0} TFLOP/s, {:.2} TB/s",
         peak.flops_per_s / 1e12,
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         };
         let sequences: Vec<_> = (0..batch).map(|i| i * len..(i + 1) * len).collect();
         let adapters: Vec<_> = (0..rows).map(|i| Some(i / len % 5)).collect();
-        let tiles = gpu.tiles(&vec![0; rows], &adapters, &sequences, HIDDEN / HEADS)?;
+        let tiles = gpu.pack_batch(&vec![0; rows], &adapters, &sequences, HIDDEN / HEADS)?;
 
         let (x, mut out) = (states(HIDDEN, TAIL)?, states(HIDDEN, TAIL)?);
         let (mut qkv, mut up_states) = (states(3 * HIDDEN, 0)?, states(FFN, TAIL)?);
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
             rate(what, 2.0 * (rows * outputs * inputs) as f64, ms);
         }
         let bytes = |what: &str, numbers: usize, ms: f64| {
-            let rate = (numbers * rows * number.len_bytes()) as f64 / ms * 1e3;
+            let rate = (numbers * rows * dtype.len_bytes()) as f64 / ms * 1e3;
             println!("  {what}: {ms:.3} ms, {:.2} TB/s", rate / 1e12);
         };
         let ones = vec![1.0; HIDDEN];

@@ -10,11 +10,6 @@ struct alignas(64) TensorMap {
 };
 using uint64_t = unsigned long long;
 
-constexpr int HOPPER_DIM = 64, HOPPER_KEYS = 128, HOPPER_GROUPS = 3, HOPPER_QUERIES = 64 * HOPPER_GROUPS;
-constexpr int HOPPER_STAGES = 2, HOPPER_THREADS = 128 * (1 + HOPPER_GROUPS);
-constexpr int BOX_ROWS = 64, BOX_BYTES = BOX_ROWS * HOPPER_DIM * 2; // what one bulk copy brings
-constexpr int STAGE_BYTES = HOPPER_KEYS * HOPPER_DIM * 2;
-
 __device__ inline void barrier_init(unsigned barrier, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
 }

@@ -7,19 +7,16 @@
 #include "attention_plain.cuh"
 #include "number.cuh"
 
-constexpr int MMA_QUERIES = 128, MMA_KEYS = 64, MMA_WARPS = 4;
-constexpr int MMA_FRAGMENTS = MMA_QUERIES / MMA_WARPS / 16; // of 16 queries a warp
-
 // Arguments as `attend_plain`, and the tables of `rotate`: q and k of a rotary model are turned here, in
 // shared memory. Shared memory: (128 + 4 · 64) rows of DIM + 8 numbers. Grid: (tiles, heads), 128 threads.
 template <class T, int DIM, bool ALIBI>
 __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes, const float* cos,
                            const float* sin, float scale, int hidden, int ld_in, int ld_out, T* out) {
     extern __shared__ __align__(16) unsigned char memory[];
-    constexpr int PITCH = DIM + 8; // rows of a matrix then lie in different banks
+    constexpr int PITCH = DIM + MMA_PADDING; // rows of a matrix then lie in different banks
     constexpr int STAGE = MMA_KEYS * PITCH * sizeof(T), CHUNKS = DIM / 8;
     const unsigned queries = shared_address(memory);
-    const unsigned keys = queries + MMA_QUERIES * PITCH * sizeof(T), values = keys + 2 * STAGE;
+    const unsigned keys = queries + MMA_QUERIES * PITCH * sizeof(T), values = keys + MMA_STAGES * STAGE;
 
     const Tile tile = tiles[blockIdx.x];
     const int head = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -35,8 +32,8 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
         }
     };
     auto fetch_block = [&](int block) {
-        fetch(keys + block % 2 * STAGE, base + hidden, block * MMA_KEYS, MMA_KEYS);
-        fetch(values + block % 2 * STAGE, base + 2 * hidden, block * MMA_KEYS, MMA_KEYS);
+        fetch(keys + block % MMA_STAGES * STAGE, base + hidden, block * MMA_KEYS, MMA_KEYS);
+        fetch(values + block % MMA_STAGES * STAGE, base + 2 * hidden, block * MMA_KEYS, MMA_KEYS);
         copies_commit();
     };
     // Turns rows of q or k that lie in shared memory; of a row of zeros nothing changes.
@@ -83,7 +80,7 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
 
     const bool idle = tile.query + first_row >= tile.len; // no query of this warp exists
     for (int block = 0; block < blocks; block++) {
-        const int stage = block % 2;
+        const int stage = block % MMA_STAGES;
         if (block > 0) {
             // Whoever still multiplied the block before last is done with its memory after this.
             __syncthreads();

@@ -8,9 +8,6 @@ struct Tile {
     int start, len, query;
 };
 
-constexpr int PLAIN_WARPS = 8, PLAIN_ROWS = 4, PLAIN_KEYS = 32;
-constexpr int PLAIN_QUERIES = PLAIN_WARPS * PLAIN_ROWS;
-constexpr int PLAIN_PARTS = 8; // of 32 numbers: the widest head is 256
 
 // out = softmax(q kᵀ · scale - slope |distance|) v. `qkv` is [tokens, 3 · hidden] with rows `ld_in`
 // apart; `slopes` is null or one a head; scale and slopes carry log2(e). Grid: (tiles, heads).

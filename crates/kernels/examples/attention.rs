@@ -4,7 +4,8 @@
 #![expect(clippy::print_stdout, reason = "a table for people")]
 
 use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::{Heads, Position, Precision, attention};
+use kokeshi_kernels::Precision;
+use kokeshi_kernels::attention::{Heads, Position, attention};
 use kokeshi_kernels::peak::operations;
 use kokeshi_kernels::rope::RopeTable;
 use kokeshi_kernels::threads::Threads;

@@ -97,7 +97,7 @@ fn normalise<I: Isa>(v: I, row: &mut [f32], norm: &Norm) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use crate::random::Random;
 
     fn definition(x: &[f32], residual: Option<&[f32]>, norm: &Norm) -> Vec<f64> {
         let hidden = norm.gain.len();

@@ -6,6 +6,7 @@
 //! and in a batch gives the same bits.
 
 pub mod attention;
+mod cosine;
 pub mod gemm;
 pub mod grid;
 pub mod isa;
@@ -14,13 +15,14 @@ mod math;
 pub mod memory;
 pub mod peak;
 pub mod pooling;
+mod precision;
+pub mod random;
 pub mod rope;
 pub mod scan;
 pub mod threads;
 mod transpose;
 pub mod turns;
 
+pub use cosine::cosine;
 pub use isa::Level;
-
-#[cfg(test)]
-mod testing;
+pub use precision::Precision;

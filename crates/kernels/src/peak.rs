@@ -1,8 +1,8 @@
 //! What this machine can do at most, measured: the floor that benchmarks compare with.
 
-use crate::attention::Precision;
 use crate::isa::{BLOCK, Isa, Kernel, Level, MATRIX};
 use crate::memory::Aligned;
+use crate::precision::Precision;
 use crate::threads::Threads;
 use std::hint::black_box;
 use std::time::Instant;
@@ -23,7 +23,7 @@ impl Multiply {
     /// Multiplications and additions of a run.
     fn count(&self, level: Level) -> usize {
         let products = match self.precision {
-            Precision::F32 => 1,
+            Precision::F32 | Precision::F16 => 1,
             Precision::Bf16 => 2,
             Precision::Int8 => 4,
         };
@@ -45,7 +45,9 @@ impl Kernel for Multiply {
         let (a, b) = (v.splat(black_box(1.0)), v.splat(black_box(1e-9)));
         let word = v.splat_word(black_box(0x3f80_3f80));
         match self.precision {
-            Precision::F32 => self.repeat(v.splat(0.0), |sum| v.mul_add(a, b, sum)),
+            Precision::F32 | Precision::F16 => {
+                self.repeat(v.splat(0.0), |sum| v.mul_add(a, b, sum));
+            }
             Precision::Bf16 => self.repeat(v.splat(0.0), |sum| v.dot_bf16(word, word, sum)),
             Precision::Int8 => self.repeat(v.splat_word(0), |sum| v.dot_u8i8(word, word, sum)),
         }
@@ -76,7 +78,9 @@ impl Multiply {
         for _ in 0..self.rounds {
             match self.precision {
                 Precision::Int8 => v.matrix_u8i8(&factor, &factor, &mut sums),
-                Precision::F32 | Precision::Bf16 => v.matrix_bf16(&factor, &factor, &mut sums),
+                Precision::F32 | Precision::F16 | Precision::Bf16 => {
+                    v.matrix_bf16(&factor, &factor, &mut sums)
+                }
             }
             black_box(&mut sums);
         }
@@ -86,11 +90,16 @@ impl Multiply {
 /// Multiplications and additions a second of all threads together.
 ///
 /// Levels without dot products of bf16 and of eight bits multiply in f32, and are no faster there.
+///
+/// # Panics
+///
+/// If `precision` is not one of [`Precision::ON_CPU`].
 pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 {
     // About a millisecond: short enough that some of the runs are disturbed by nothing.
     const ROUNDS: usize = 40_000;
     const MATRIX_ROUNDS: usize = 400;
     const RUNS: usize = 300;
+    assert!(Precision::ON_CPU.contains(&precision), "a CPU does not compute in {precision}");
     let precision = if level.has_bf16_dot() { precision } else { Precision::F32 };
     let in_matrix = level.has_matrix() && precision != Precision::F32;
     let work = || Multiply { precision, rounds: if in_matrix { MATRIX_ROUNDS } else { ROUNDS } };
@@ -149,7 +158,7 @@ mod tests {
     fn peaks_are_positive_and_finite_at_every_level() {
         let threads = Threads::new(1).expect("threads start");
         for level in Level::available() {
-            for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            for precision in Precision::ON_CPU {
                 let peak = operations(&threads, level, precision);
                 assert!(peak.is_finite() && peak > 1e6, "{level:?}, {precision:?}: {peak}");
             }

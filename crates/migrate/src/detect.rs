@@ -1,7 +1,7 @@
 //! Which model made vectors: documents are embedded again, and what comes out is compared.
 
 use crate::embed::Embedder;
-use kokeshi::{Model, Result};
+use kokeshi::{Model, Result, cosine};
 use kokeshi_store::Document;
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
                 let way = Embedder { model, task: task.clone(), query_task, dimensions: cut, late };
                 // A chunk that is too long for a model was not made by it.
                 let Ok((new, _)) = way.documents(&probe) else { continue };
-                let cosine = median(old.iter().zip(&new).map(|(a, b)| cosine(a, b)));
+                let cosine = median(old.iter().zip(&new).map(|(a, b)| cosine(a, b).into()));
                 let fits_from = if signs { SAME_SIGNS } else { SAME };
                 let fit = Fit {
                     model: name.clone(),
@@ -85,15 +85,6 @@ pub(crate) fn chunks(documents: &[Document]) -> impl Iterator<Item = &[f32]> {
 
 fn has_signs_alone(vector: &[f32]) -> bool {
     vector.len() > 1 && vector.iter().all(|x| x.abs() == vector[0].abs())
-}
-
-/// The cosine of two vectors; 0 if one is zero.
-pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    };
-    let lengths = (dot(a, a) * dot(b, b)).sqrt();
-    if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

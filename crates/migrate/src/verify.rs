@@ -1,6 +1,6 @@
 //! Compares both collections, and the new one with what its model computes.
 
-use crate::detect::{chunks, cosine};
+use crate::detect::chunks;
 use crate::embed::Embedder;
 use crate::error::Result;
 use crate::ledger::{Ledger, State};
@@ -9,6 +9,7 @@ use crate::preview::{DEPTH, Preview, preview};
 use crate::run::is_outdated;
 use crate::sample::sample;
 use crate::switch::{contents, old_name};
+use kokeshi::cosine;
 use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store};
 use std::collections::{HashMap, HashSet};
 
@@ -288,7 +289,7 @@ fn embedded_again(
     }
     let passed = near == stored.len();
     if !passed {
-        let lowest = pairs().map(|(a, b)| cosine(a, b)).fold(f64::INFINITY, f64::min);
+        let lowest = pairs().map(|(a, b)| f64::from(cosine(a, b))).fold(f64::INFINITY, f64::min);
         detail += &format!("; the lowest cosine is {lowest:.4}");
         if lowest >= ROUNDED {
             detail += ": the model is the same, with another --precision or on another processor";

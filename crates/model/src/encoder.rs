@@ -1,6 +1,6 @@
 //! The forward pass: one text for every backend.
 
-use crate::backend::{Backend, Shape};
+use crate::backend::{Backend, BatchLayout};
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
 use crate::error::{Error, Result};
@@ -117,7 +117,7 @@ struct Layer<B: Backend> {
 
 impl<B: Backend> Encoder<B> {
     pub(crate) fn new(config: &EncoderConfig, backend: B, weights: EncoderWeights) -> Result<Self> {
-        let norm = |norm: Norm| backend.take_norm(norm);
+        let norm = |norm: Norm| backend.norm(norm);
         let layer = |layer: LayerWeights| -> Result<Layer<B>> {
             let qk_norms = layer.qk_norms.map(|[q, k]| -> Result<_> { Ok([norm(q)?, norm(k)?]) });
             Ok(Layer {
@@ -132,7 +132,7 @@ impl<B: Backend> Encoder<B> {
             })
         };
         let layers = weights.layers.into_iter().map(layer).collect::<Result<_>>()?;
-        let (table, emb_norm) = (backend.take_table(weights.table)?, norm(weights.emb_norm)?);
+        let (table, emb_norm) = (backend.table(weights.table)?, norm(weights.emb_norm)?);
         Ok(Self { config: config.clone(), backend, table, emb_norm, layers })
     }
 
@@ -147,7 +147,7 @@ impl<B: Backend> Encoder<B> {
             batch.adapters().iter().flatten().all(|&task| task < tasks),
             "there are {tasks} tasks"
         );
-        self.backend.pass(Shape::new(&self.config, batch))
+        self.backend.pass(BatchLayout::new(&self.config, batch))
     }
 
     /// Runs all layers, or stops before one that `go_on` does not want. `observe` is shown the states

@@ -1,5 +1,6 @@
 //! What can be wrong with a checkpoint.
 
+use kokeshi_kernels::Precision;
 use std::path::{Path, PathBuf};
 
 /// The result of a model call.
@@ -132,12 +133,19 @@ pub enum Error {
         /// What it needs.
         bytes: usize,
     },
-    /// The device cannot be used, or failed.
-    #[error("{what}")]
-    Device {
-        /// What it says, and what to do.
-        what: String,
+    /// The device does not compute in the precision that was asked for.
+    #[error("{device} does not compute in {precision}; it supports {supported}")]
+    Precision {
+        /// What was asked for.
+        precision: Precision,
+        /// The device, with its article.
+        device: &'static str,
+        /// A list of what it supports.
+        supported: &'static str,
     },
+    /// The device cannot be used, or failed.
+    #[error(transparent)]
+    Device(#[from] kokeshi_cuda::Error),
 }
 
 impl Error {

@@ -21,18 +21,18 @@ mod table;
 mod tensor;
 mod weights;
 
+pub use backend::{card_dtype, default_card_precision};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, TensorInfo};
 pub use config::{EncoderConfig, Position, TaskConfig, released_tasks};
 pub use encoder::Forward;
 pub use error::{Error, Result};
-pub use kokeshi_cuda::{Card, Error as CardError, Number, card, cards, first_card};
-pub use kokeshi_kernels::Level;
-pub use kokeshi_kernels::attention::Precision;
+pub use kokeshi_cuda::{Card, Error as CardError, card, cards, first_card};
 pub use kokeshi_kernels::gemm::Activation;
 pub use kokeshi_kernels::turns::{Priority, Turn};
+pub use kokeshi_kernels::{Level, Precision, cosine};
 pub use names::Layout;
-pub use synthesize::{Shape, synthesize};
+pub use synthesize::{SyntheticShape, synthesize};
 
 use kokeshi_kernels::threads::Threads;
 
@@ -53,8 +53,9 @@ pub enum Device {
     Cuda {
         /// Its number on this machine.
         ordinal: usize,
-        /// How states and weights lie; `None` is bf16 where the card multiplies it, else f16.
-        number: Option<Number>,
+        /// How products are computed, and the type of states and weights; `None` is
+        /// [`Precision::Bf16`] where the card multiplies it, else [`Precision::F16`].
+        precision: Option<Precision>,
     },
     /// Plain loops in f64: the definition of the right result, and very slow.
     Reference,
@@ -98,8 +99,9 @@ pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>
             let cpu = backend::Cpu::new(config, level, precision, threads)?;
             Box::new(encoder::Encoder::new(config, cpu, weights)?)
         }
-        Device::Cuda { ordinal, number } => {
-            let cuda = backend::Cuda::new(config, ordinal, number)?;
+        Device::Cuda { ordinal, precision } => {
+            let precision = precision.map_or_else(|| default_card_precision(ordinal), Ok)?;
+            let cuda = backend::Cuda::new(config, ordinal, precision)?;
             Box::new(encoder::Encoder::new(config, cuda, weights)?)
         }
         Device::Reference => Box::new(encoder::Encoder::new(config, backend::Reference, weights)?),

@@ -5,6 +5,7 @@ use crate::config::{self, Position, released_tasks};
 use crate::error::{Error, Result};
 use crate::names::{bert_tensors, original_tensors};
 use half::bf16;
+use kokeshi_kernels::random::Random;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use std::path::Path;
 
 /// The shape of a synthetic checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum SyntheticShape {
     /// jina-embeddings-v3 as released: 24 layers, hidden 1024, 572 million parameters, 1.1 GB.
     V3,
     /// jina-embeddings-v2-base-en: 12 layers, hidden 768, ALiBi, gated; 137 million parameters.
@@ -22,9 +23,10 @@ pub enum Shape {
     Tiny,
 }
 
-impl Shape {
+impl SyntheticShape {
     /// Every shape.
-    pub const ALL: [Shape; 3] = [Shape::V3, Shape::V2Base, Shape::Tiny];
+    pub const ALL: [SyntheticShape; 3] =
+        [SyntheticShape::V3, SyntheticShape::V2Base, SyntheticShape::Tiny];
 
     /// The name used on the command line.
     pub fn name(self) -> &'static str {
@@ -76,7 +78,7 @@ fn v2_base_config() -> Value {
 /// If a file cannot be written. A weight file only gets its name when it is whole.
 pub fn synthesize(
     folder: &Path,
-    shape: Shape,
+    shape: SyntheticShape,
     tokenizer: &[u8],
     seed: u64,
     progress: &mut dyn FnMut(u64, u64),
@@ -110,7 +112,7 @@ fn write_weights(
     let mut file = BufWriter::new(File::create(path)?);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut written = 0;
     for (name, shape) in tensors {
         let norm = ["norm", "Norm", "emb_ln"].iter().any(|mark| name.contains(mark));
@@ -118,7 +120,7 @@ fn write_weights(
         let mut left: usize = shape.iter().product();
         while left > 0 {
             let count = left.min(CHUNK);
-            let numbers = (0..count).map(|_| bf16::from_f32(center + random.next()));
+            let numbers = (0..count).map(|_| bf16::from_f32(center + weight(&mut random)));
             file.write_all(&numbers.flat_map(bf16::to_le_bytes).collect::<Vec<u8>>())?;
             left -= count;
             written += 2 * count as u64;
@@ -143,17 +145,9 @@ fn header(tensors: &BTreeMap<String, Vec<usize>>) -> io::Result<(String, u64)> {
     Ok((header, start as u64))
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
-
-impl Random {
-    /// Uniform in ±0.035: the standard deviation is the 0.02 that such networks start from.
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.07
-    }
+/// Uniform in ±0.035: the standard deviation is the 0.02 that such networks start from.
+fn weight(random: &mut Random) -> f32 {
+    random.signed_unit() * 0.035
 }
 
 #[cfg(test)]
@@ -164,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_released_shape_has_the_released_tensors() {
-        let json = Shape::V3.config().to_string();
+        let json = SyntheticShape::V3.config().to_string();
         let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
         let config = config.expect("the config is valid");
         let listed = kokeshi_testkit::bytes("v3-tiny/real_tensor_list.txt");
@@ -190,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_v2_shape_has_the_published_number_of_tensors_and_parameters() {
-        let json = Shape::V2Base.config().to_string();
+        let json = SyntheticShape::V2Base.config().to_string();
         let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
         let tensors = bert_tensors(&config.expect("the config is valid"));
         let parameters: usize = tensors.values().map(|s| s.iter().product::<usize>()).sum();
@@ -202,7 +196,7 @@ mod tests {
         let folders = [7, 7, 8].map(|seed| {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let mut last = (0, 0);
-            synthesize(folder.path(), Shape::Tiny, b"{}", seed, &mut |done, all| {
+            synthesize(folder.path(), SyntheticShape::Tiny, b"{}", seed, &mut |done, all| {
                 last = (done, all);
             })
             .expect("it is written");

@@ -1,7 +1,7 @@
 //! The v2 family against its goldens (a reference in f64 on the weights as stored): both layouts,
 //! both gates, every stored type, every device, every length.
 
-use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Number, Precision, load};
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, max_abs_diff};
 
 const FIXTURES: [&str; 4] = ["std_wordpiece", "code_bpe", "std_zh_f16", "code_reglu_bf16"];
@@ -21,7 +21,7 @@ fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
 
 fn devices() -> impl Iterator<Item = Device> {
     let card = kokeshi_model::cards().ok();
-    let card = card.map(|_| Device::Cuda { ordinal: 0, number: Some(Number::F32) });
+    let card = card.map(|_| Device::Cuda { ordinal: 0, precision: Some(Precision::F32) });
     let cpus = Level::available().map(|level| cpu(Some(3), Some(level)));
     cpus.chain([Device::Reference]).chain(card)
 }

@@ -5,6 +5,8 @@
 #[expect(clippy::print_stderr, reason = "tests say why they skip")]
 pub mod servers;
 
+pub use kokeshi_kernels::random::Random;
+
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::HashMap;

@@ -13,6 +13,7 @@ use crate::gemm::tile::{Sums, nr, strip_rows};
 use crate::grid::{Rect, grid};
 use crate::isa::{Isa, Kernel, Level};
 use crate::memory::Scratch;
+use crate::precision::Precision;
 use crate::rope::RopeTable;
 use crate::threads::Threads;
 use pack::{Source, unpack_context};
@@ -24,19 +25,6 @@ use std::ops::Range;
 /// work, and short enough that a text of 8192 tokens makes eight tasks a head. A multiple of every
 /// level's lane count, so that cutting here changes no result.
 const QUERY_BAND: usize = 1024;
-
-/// How the products of a row with a column are computed. Sums are in f32 always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// In f32.
-    F32,
-    /// Both factors are rounded to bf16. Fast where the level has the instruction
-    /// ([`Level::has_bf16_dot`]).
-    Bf16,
-    /// Linear layers in eight bits; attention, whose factors have no fixed range, as
-    /// [`Precision::Bf16`] where that is fast, or else in f32.
-    Int8,
-}
 
 /// The sequences of a batch and the shape of their heads.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +57,8 @@ pub enum Position<'a> {
 ///
 /// # Panics
 ///
-/// If the shapes do not agree, or the sequences do not lie end to end.
+/// If the shapes do not agree, the sequences are not end to end, or `precision` is not one of
+/// [`Precision::ON_CPU`].
 pub fn attention(
     threads: &Threads,
     level: Level,
@@ -78,6 +67,7 @@ pub fn attention(
     heads: &Heads<'_>,
     out: &mut [f32],
 ) {
+    assert!(Precision::ON_CPU.contains(&precision), "a CPU does not compute in {precision}");
     let hidden = heads.heads * heads.head_dim;
     let tokens = heads.sequences.last().map_or(0, |last| last.end);
     assert_eq!(qkv.len(), tokens * 3 * hidden);
@@ -105,12 +95,12 @@ pub fn attention(
         let sequence = bands[i / heads.heads].0.clone();
         let source = Source { qkv, heads, sequence, col: out.cols().start };
         match precision {
-            Precision::Int8 if !level.has_bf16_dot() => {
-                level.run(Head::<Float>::new(source, out, scratch));
-            }
-            Precision::F32 => level.run(Head::<Float>::new(source, out, scratch)),
-            Precision::Bf16 | Precision::Int8 => {
+            Precision::Bf16 => level.run(Head::<Pairs>::new(source, out, scratch)),
+            Precision::Int8 if level.has_bf16_dot() => {
                 level.run(Head::<Pairs>::new(source, out, scratch));
+            }
+            Precision::F32 | Precision::F16 | Precision::Int8 => {
+                level.run(Head::<Float>::new(source, out, scratch));
             }
         };
     });

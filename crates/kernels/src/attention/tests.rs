@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::Random;
+use crate::random::Random;
 
 fn definition(qkv: &[f32], heads: &Heads<'_>, out: &mut [f64]) {
     let (dim, hidden) = (heads.head_dim, heads.heads * heads.head_dim);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::isa::Level;
-use crate::testing::Random;
+use crate::random::Random;
 
 struct Case {
     x: Vec<f32>,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::isa::{Level, f16_to_f32};
-use crate::testing::Random;
+use crate::random::Random;
 
 const COUNTS: [usize; 6] = [0, 1, 3, 4, 5, 13];
 

@@ -7,6 +7,7 @@ mod reference;
 
 pub(crate) use cpu::Cpu;
 pub(crate) use cuda::Cuda;
+pub use cuda::{card_dtype, default_card_precision};
 pub(crate) use reference::Reference;
 
 use crate::batch::Batch;
@@ -51,9 +52,9 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// Takes a linear layer from the checkpoint to the device.
     fn linear(&self, weights: LinearWeights) -> Result<Self::Linear>;
     /// Takes a layer normalisation to the device.
-    fn take_norm(&self, norm: Norm) -> Result<Self::Norm>;
+    fn norm(&self, norm: Norm) -> Result<Self::Norm>;
     /// Takes the embedding table to the device, or leaves it where it is.
-    fn take_table(&self, table: Table) -> Result<Self::Table>;
+    fn table(&self, table: Table) -> Result<Self::Table>;
     /// Bytes of memory that a linear layer takes.
     fn len_bytes(&self, linear: &Self::Linear) -> usize;
     /// Bytes of memory that the table takes.
@@ -61,7 +62,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
     /// Reserves what a pass needs: [`Error::DeviceMemory`](crate::Error::DeviceMemory) if the device
     /// has not so much.
-    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Self::Pass<'a>>;
+    fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<Self::Pass<'a>>;
     /// Gathers the rows of the batch's ids, `[tokens, hidden]`.
     fn embed(&self, pass: &Self::Pass<'_>, table: &Self::Table) -> Self::States;
     /// `activation(x Wᵀ + bias + LoRA of each token's task)`. Here and below, `next` is the layer that
@@ -101,7 +102,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
 
 /// How a batch lies in memory.
 #[derive(Debug)]
-pub(crate) struct Shape<'a> {
+pub(crate) struct BatchLayout<'a> {
     pub(crate) config: &'a EncoderConfig,
     /// Token ids of all sequences.
     pub(crate) ids: &'a [u32],
@@ -111,7 +112,7 @@ pub(crate) struct Shape<'a> {
     pub(crate) adapters: Vec<Option<usize>>,
 }
 
-impl<'a> Shape<'a> {
+impl<'a> BatchLayout<'a> {
     pub(crate) fn new(config: &'a EncoderConfig, batch: &'a Batch) -> Self {
         let sequences: Vec<_> = batch.sequences().collect();
         let adapters = sequences.iter().zip(batch.adapters());

@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::table::Table;
 use crate::weights::{LinearWeights, read_weights};
 use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::Precision;
+use kokeshi_kernels::Precision;
 use kokeshi_testkit::{Golden, Goldens, assert_close, fixture, json};
 
 const TOLERANCE: f32 = 3e-5;
@@ -85,7 +85,7 @@ impl Backend for Small {
     type Norm = Norm;
     type Table = Table;
     type States = Vec<f64>;
-    type Pass<'a> = Shape<'a>;
+    type Pass<'a> = BatchLayout<'a>;
 
     fn describe(&self) -> String {
         Reference.describe()
@@ -95,12 +95,12 @@ impl Backend for Small {
         Reference.linear(weights)
     }
 
-    fn take_norm(&self, norm: Norm) -> Result<Norm> {
-        Reference.take_norm(norm)
+    fn norm(&self, norm: Norm) -> Result<Norm> {
+        Reference.norm(norm)
     }
 
-    fn take_table(&self, table: Table) -> Result<Table> {
-        Reference.take_table(table)
+    fn table(&self, table: Table) -> Result<Table> {
+        Reference.table(table)
     }
 
     fn len_bytes(&self, linear: &Self::Linear) -> usize {
@@ -111,18 +111,18 @@ impl Backend for Small {
         Reference.table_len_bytes(table)
     }
 
-    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Shape<'a>> {
-        let tokens = shape.ids.len();
-        if tokens > self.tokens { Err(Error::DeviceMemory { tokens, bytes: 1 }) } else { Ok(shape) }
+    fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<BatchLayout<'a>> {
+        let tokens = batch.ids.len();
+        if tokens > self.tokens { Err(Error::DeviceMemory { tokens, bytes: 1 }) } else { Ok(batch) }
     }
 
-    fn embed(&self, pass: &Shape<'_>, table: &Table) -> Vec<f64> {
+    fn embed(&self, pass: &BatchLayout<'_>, table: &Table) -> Vec<f64> {
         Reference.embed(pass, table)
     }
 
     fn project(
         &self,
-        pass: &Shape<'_>,
+        pass: &BatchLayout<'_>,
         x: &Vec<f64>,
         linear: &Self::Linear,
         next: Option<&Self::Linear>,
@@ -130,17 +130,17 @@ impl Backend for Small {
         Reference.project(pass, x, linear, next)
     }
 
-    fn norm_qk(&self, pass: &Shape<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
+    fn norm_qk(&self, pass: &BatchLayout<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
         Reference.norm_qk(pass, qkv, norms);
     }
 
-    fn attend(&self, pass: &Shape<'_>, qkv: &Vec<f64>) -> Vec<f64> {
+    fn attend(&self, pass: &BatchLayout<'_>, qkv: &Vec<f64>) -> Vec<f64> {
         Reference.attend(pass, qkv)
     }
 
     fn add_norm(
         &self,
-        pass: &Shape<'_>,
+        pass: &BatchLayout<'_>,
         x: &mut Vec<f64>,
         residual: Option<&Vec<f64>>,
         norm: &Norm,
@@ -151,16 +151,20 @@ impl Backend for Small {
 
     fn pool(
         &self,
-        pass: &Shape<'_>,
+        pass: &BatchLayout<'_>,
         x: &Vec<f64>,
         spans: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>> {
-        let failed = || Err(Error::Device { what: "the card fell off the bus".to_owned() });
+        let failed = || {
+            Err(Error::Device(kokeshi_cuda::Error::Blas {
+                code: "the card fell off the bus".to_owned(),
+            }))
+        };
         if self.fails { failed() } else { Reference.pool(pass, x, spans, width) }
     }
 
-    fn download(&self, pass: &Shape<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
+    fn download(&self, pass: &BatchLayout<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
         Reference.download(pass, x)
     }
 }
@@ -202,5 +206,8 @@ fn a_device_that_fails_gives_its_error() {
     let mut batch = Batch::new();
     batch.push(&[5, 6, 7], None);
     let error = small(100, true).pool(&batch, std::slice::from_ref(&(0..3))).expect_err("it fails");
-    assert_eq!(error.to_string(), "the card fell off the bus");
+    assert_eq!(
+        error.to_string(),
+        "a matrix product failed: cuBLASLt reports the card fell off the bus"
+    );
 }

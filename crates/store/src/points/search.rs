@@ -4,6 +4,7 @@ use super::row::Found;
 use super::{Near, Only, PATHS, Points, names};
 use crate::error::Result;
 use crate::record::{Collection, Hit, Query};
+use kokeshi_kernels::cosine;
 
 /// Points asked for when conditions remain that the engine cannot judge, for each hit wanted.
 const POINTS_A_HIT: usize = 8;
@@ -100,10 +101,4 @@ fn best(mut found: Vec<Found>, query: &Query<'_>) -> Vec<Hit> {
     sort(&mut found);
     let best = found.into_iter().take(query.limit).zip(1..);
     best.map(|(found, rank)| found.hit(rank)).collect()
-}
-
-pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    let norms = (dot(a, a) * dot(b, b)).sqrt();
-    if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
 }

@@ -10,7 +10,6 @@ use crate::address::Url;
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::points::row::Record;
-use crate::points::search::cosine;
 use crate::points::{BATCH, Kind, Only, PATHS, names};
 use crate::provenance::Provenance;
 use crate::record::{
@@ -19,6 +18,7 @@ use crate::record::{
 };
 use crate::rows::{Row, Rows};
 use crate::storage::Storage;
+use kokeshi_kernels::cosine;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
