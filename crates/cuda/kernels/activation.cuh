@@ -2,13 +2,13 @@
 #pragma once
 #include "tail.cuh"
 
-// GELU by the error function, as the models were trained.
+// GELU by the error function, with which the models were trained.
 __device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
 
 enum Activation { GELU, GEGLU, REGLU };
 
-// y = activation(x), row by row. A gated one takes `2 · width` numbers, gates first. For GELU y may be
-// x. One thread eight numbers.
+// y = activation(x), row by row. A gated one reads `2 · width` elements, gates first. For GELU y may be
+// x. One thread per octet.
 template <class T, Activation ACTIVATION>
 __device__ void activate(const T* x, T* y, int rows, int width, int ld_x, int ld_y) {
     const int octets = width / OCTET;
@@ -78,7 +78,7 @@ __device__ void gelu_rows(T* x, int rows, int width, int ld, Reader<T> reader) {
     }
     __syncthreads();
     if (warp >= ACTIVATED_ROWS || first + warp >= rows) return;
-    // One warp a row from here on.
+    // One warp per row from here on.
     T* tail = x + (size_t)(first + warp) * ld + width;
     const int mine = reader.adapters[first + warp];
     clear_tail(tail, mine, reader.rank, reader.tail);

@@ -1,10 +1,10 @@
 // Attention on Hopper (sm_90a) for heads of 64, after FlashAttention-3 (Shah et al. 2024): one warpgroup
-// brings keys and values with the bulk copy engine, three have 64 queries each and multiply with wgmma;
-// the scores of the next block are computed while the values of this one are weighed.
+// copies keys and values with the bulk copy engine, three have 64 queries each and multiply with wgmma; the
+// scores of the next block are computed while the values of this one are weighted.
 #pragma once
 #include "attention_mma.cuh"
 
-// cuda.h is no part of the compiler's own headers; the kernel only passes the bytes on.
+// cuda.h is not among the compiler's own headers; the kernel only passes the bytes on.
 struct alignas(64) TensorMap {
     unsigned char bytes[128];
 };
@@ -26,14 +26,14 @@ __device__ inline void barrier_wait(unsigned barrier, int parity) {
                  "@!p bra again; }" ::"r"(barrier), "r"(parity)
                  : "memory");
 }
-// Brings 64 rows of 64 numbers, 128 bytes each, swizzled; rows past the tensor are zero.
+// Copies 64 rows of 64 elements, 128 bytes each, swizzled; rows past the tensor are zero.
 __device__ inline void bring(unsigned to, const TensorMap* map, unsigned barrier, int column, int row) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
                  "[%0], [%1, {%3, %4}], [%2];" ::"r"(to), "l"(map), "r"(barrier), "r"(column), "r"(row)
                  : "memory");
 }
 
-// How wgmma finds a matrix of 128-byte rows in shared memory, swizzled in atoms of 8 rows (1024 bytes).
+// The descriptor with which wgmma finds a matrix of 128-byte rows in shared memory, swizzled in atoms of 8 rows (1024 bytes).
 __device__ inline uint64_t descriptor(unsigned at) {
     return (uint64_t)((at & 0x3ffff) >> 4) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
@@ -142,7 +142,7 @@ template <bool ALIBI>
 __device__ inline void softmax(float (&score)[64], float (&largest)[2], float (&total)[2], float (&decay)[2],
                                float scale, float slope, int query, int first_key, int len) {
     const int column = first_key + threadIdx.x % 4 * 2;
-    // Apart from the rest, because most blocks have nothing to hide: two instructions a score less.
+    // Separate from the rest, because most blocks have nothing to mask: two instructions less per score.
     if (first_key + HOPPER_KEYS > len) {
 #pragma unroll
         for (int i = 0; i < 64; i++) {

@@ -7,13 +7,13 @@
 #include "attention_plain.cuh"
 #include "number.cuh"
 
-// Arguments as `attend_plain`, and the tables of `rotate`: q and k of a rotary model are turned here, in
-// shared memory. Shared memory: (128 + 4 · 64) rows of DIM + 8 numbers. Grid: (tiles, heads), 128 threads.
+// Arguments as `attend_plain`, and the tables of `rotate`: q and k of a rotary model are rotated here, in
+// shared memory. Shared memory: (128 + 4 · 64) rows of DIM + 8 elements. Grid: (tiles, heads), 128 threads.
 template <class T, int DIM, bool ALIBI>
 __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes, const float* cos,
                            const float* sin, float scale, int hidden, int ld_in, int ld_out, T* out) {
     extern __shared__ __align__(16) unsigned char memory[];
-    constexpr int PITCH = DIM + MMA_PADDING; // rows of a matrix then lie in different banks
+    constexpr int PITCH = DIM + MMA_PADDING;
     constexpr int STAGE = MMA_KEYS * PITCH * sizeof(T), CHUNKS = DIM / 8;
     const unsigned queries = shared_address(memory);
     const unsigned keys = queries + MMA_QUERIES * PITCH * sizeof(T), values = keys + MMA_STAGES * STAGE;
@@ -36,7 +36,7 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
         fetch(values + block % MMA_STAGES * STAGE, base + 2 * hidden, block * MMA_KEYS, MMA_KEYS);
         copies_commit();
     };
-    // Turns rows of q or k that lie in shared memory; of a row of zeros nothing changes.
+    // Rotates rows of q or k in shared memory; a row of zeros does not change.
     auto turn = [&](unsigned offset, int first, int rows) {
         constexpr int HALF = DIM / 2, OCTETS = HALF / OCTET;
         for (int i = threadIdx.x; i < rows * OCTETS; i += MMA_WARPS * 32) {
@@ -82,7 +82,7 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
     for (int block = 0; block < blocks; block++) {
         const int stage = block % MMA_STAGES;
         if (block > 0) {
-            // Whoever still multiplied the block before last is done with its memory after this.
+            // After this no warp still reads the memory of the block before last.
             __syncthreads();
             if (block + 1 < blocks) {
                 fetch_block(block + 1);
@@ -112,7 +112,7 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
                 }
             }
         }
-        // Apart from the rest, because most blocks have nothing to hide.
+        // Separate from the rest, because most blocks have nothing to mask.
         const int column = block * MMA_KEYS + lane % 4 * 2;
         if ((block + 1) * MMA_KEYS > tile.len) {
 #pragma unroll

@@ -1,5 +1,5 @@
-// Attention without tensor cores, in f32, for any head: what f32 states and older cards run, and the
-// yardstick of the faster ones. Online softmax over blocks of 32 keys; nothing of size length².
+// Attention without tensor cores, in f32, for any head: for f32 states and older cards, and the reference of
+// the faster kernels. Online softmax over blocks of 32 keys; nothing of size length².
 #pragma once
 #include "number.cuh"
 
@@ -10,7 +10,7 @@ struct Tile {
 
 
 // out = softmax(q kᵀ · scale - slope |distance|) v. `qkv` is [tokens, 3 · hidden] with rows `ld_in`
-// apart; `slopes` is null or one a head; scale and slopes carry log2(e). Grid: (tiles, heads).
+// apart; `slopes` is null or has one per head; scale and slopes include log2(e). Grid: (tiles, heads).
 // Shared memory: (2 · 32 + 32) rows of dim + 1 floats.
 template <class T>
 __device__ void attend_plain(const T* qkv, const Tile* tiles, const float* slopes, float scale, int hidden,

@@ -1,9 +1,9 @@
-// LayerNorm with the residual sum before it. One warp a row.
+// LayerNorm with the residual sum before it. One warp per row.
 #pragma once
 #include "tail.cuh"
 
-// x = LayerNorm(x + residual) · gain + bias over `width` ≤ OCTETS · 256 numbers; no residual if it is
-// null; and the tail of the layer that reads it. One warp a row.
+// x = LayerNorm(x + residual) · gain + bias over `width` ≤ OCTETS · 256 elements; no residual if it is
+// null; and the tail of the layer that reads it.
 template <class T, int OCTETS>
 __device__ void add_norm(T* x, const T* residual, const float* gain, const float* bias, float eps, int rows,
                          int width, int ld, Reader<T> reader) {

@@ -3,8 +3,8 @@
 #pragma once
 #include "number.cuh"
 
-// A layer that reads the rows: its A, [tasks, rank, width], for low-rank tails of `tail` numbers (see
-// `lora_down`); null where it has none, or a rank above GROUP.
+// A layer that reads the rows: its A, [tasks, rank, width], for low-rank tails of `tail` elements (see
+// `lora_down`); null if it has none, or a rank above GROUP.
 template <class T> struct Reader {
     const T* a;
     const int* adapters;
@@ -21,7 +21,7 @@ template <class T> __device__ inline void clear_tail(T* x, int task, int rank, i
 // The low-rank tail of each row: tail[task · rank + r] = x · A[task][r] in the slots of the row's
 // task, 0 in those of the others. W has B of all tasks in the same columns, so that one matrix
 // product over `width + tail` columns adds every row's own update. `a` is [tasks, rank, width].
-// One warp a row.
+// One warp per row.
 template <class T>
 __device__ void lora_down(T* x, const int* adapters, const T* a, int rows, int rank, int width, int tail,
                           int ld) {

@@ -1,9 +1,9 @@
-//! CPU arithmetic: every kernel is one text, generic over an instruction set ([`isa::Isa`]),
-//! compiled once for each [`Level`] and chosen at run time.
+//! CPU arithmetic: every kernel is written once, generic over an instruction set ([`isa::Isa`]),
+//! compiled for each [`Level`] and chosen at run time.
 //!
 //! All matrices are row-major `f32`. Every output row is computed in an order that does not depend
-//! on the rows beside it, on how work is split, or on the number of threads: a text embedded alone
-//! and in a batch gives the same bits.
+//! on the other rows, on how work is split, or on the number of threads: a text embedded alone and in a
+//! batch gives the same bits.
 
 pub mod attention;
 mod cosine;
@@ -18,6 +18,7 @@ pub mod pooling;
 mod precision;
 pub mod random;
 pub mod rope;
+mod rows;
 pub mod scan;
 pub mod threads;
 mod transpose;

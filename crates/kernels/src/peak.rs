@@ -1,4 +1,4 @@
-//! What this machine can do at most, measured: the floor that benchmarks compare with.
+//! The peak rates of this machine, measured: what benchmarks compare with.
 
 use crate::isa::{BLOCK, Isa, Kernel, Level, MATRIX};
 use crate::memory::Aligned;
@@ -13,14 +13,14 @@ const SUMS: usize = 16;
 /// Blocks of the depth of a product in matrix hardware: both factors take half of a level-1 cache.
 const BLOCKS: usize = 8;
 
-/// Multiply-adds without memory: what a tile would reach if data came for free.
+/// Multiply-adds without memory: what a tile would reach if loads were free.
 struct Multiply {
     precision: Precision,
     rounds: usize,
 }
 
 impl Multiply {
-    /// Multiplications and additions of a run.
+    /// Multiplications and additions of one run.
     fn count(&self, level: Level) -> usize {
         let products = match self.precision {
             Precision::F32 | Precision::F16 => 1,
@@ -87,7 +87,7 @@ impl Multiply {
     }
 }
 
-/// Multiplications and additions a second of all threads together.
+/// Multiplications and additions per second of all threads together.
 ///
 /// Levels without dot products of bf16 and of eight bits multiply in f32, and are no faster there.
 ///
@@ -95,7 +95,7 @@ impl Multiply {
 ///
 /// If `precision` is not one of [`Precision::ON_CPU`].
 pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 {
-    // About a millisecond: short enough that some of the runs are disturbed by nothing.
+    // About a millisecond: short enough that nothing disturbs some of the runs.
     const ROUNDS: usize = 40_000;
     const MATRIX_ROUNDS: usize = 400;
     const RUNS: usize = 300;
@@ -114,7 +114,7 @@ pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 
     (0..RUNS).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Adds up what it is given.
+/// The sum of values.
 struct Sum<'a>(&'a [f32]);
 
 impl Kernel for Sum<'_> {
@@ -132,7 +132,7 @@ impl Kernel for Sum<'_> {
     }
 }
 
-/// Bytes a second that all threads together read from memory.
+/// Bytes per second that all threads together read from memory.
 pub fn bandwidth(threads: &Threads, level: Level) -> f64 {
     // 256 MiB: more than the caches of most machines.
     const LEN: usize = 64 << 20;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_read_every_number_of_whole_blocks() {
+    fn sums_read_every_value_of_whole_blocks() {
         let data = vec![1.0; SUMS * 16 * 5];
         for level in Level::available() {
             assert_eq!(level.run(Sum(&data)), data.len() as f32, "{level:?}");

@@ -1,8 +1,7 @@
-//! What the network is: checkpoint files to token states, on interchangeable backends.
+//! The network: checkpoint files to token states, on interchangeable backends.
 //!
-//! A checkpoint's way: [`Checkpoint::open`] reads headers ([`EncoderConfig`], tensors where they
-//! lie), [`load`] finds the parts of the network among them and gives them to a backend, and
-//! [`Forward`] runs a [`Batch`].
+//! [`Checkpoint::open`] reads headers and maps the weights, [`load`] finds the parts of the network among
+//! the tensors and hands them to a backend, and [`Forward`] runs a [`Batch`].
 
 mod adapter;
 mod alibi;
@@ -36,12 +35,12 @@ pub use synthesize::{SyntheticShape, synthesize};
 
 use kokeshi_kernels::threads::Threads;
 
-/// What an encoder runs on.
+/// The device of an encoder, and how it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     /// The CPU.
     Cpu {
-        /// Worker threads; `None` is one for each CPU that the process may use.
+        /// Number of worker threads; `None` is one for each CPU that the process may use.
         threads: Option<usize>,
         /// Instruction set; `None` is the best that the CPU has.
         level: Option<Level>,
@@ -51,18 +50,18 @@ pub enum Device {
     },
     /// An NVIDIA card.
     Cuda {
-        /// Its number on this machine.
+        /// Its index on this machine, from 0.
         ordinal: usize,
         /// How products are computed, and the type of states and weights; `None` is
         /// [`Precision::Bf16`] where the card multiplies it, else [`Precision::F16`].
         precision: Option<Precision>,
     },
-    /// Plain loops in f64: the definition of the right result, and very slow.
+    /// Plain loops in f64: the definition of the correct result, and very slow.
     Reference,
 }
 
 impl Device {
-    /// The CPU with [`Precision::F32`], whatever the checkpoint is.
+    /// The CPU with [`Precision::F32`], whatever the checkpoint's dtype.
     pub const EXACT: Self =
         Self::Cpu { threads: None, level: None, precision: Some(Precision::F32) };
 }
@@ -73,8 +72,8 @@ impl Default for Device {
     }
 }
 
-/// How products are computed where nobody says how: in bf16 if that loses nothing of the weights and
-/// is faster at `level`.
+/// The precision on the CPU if none is asked for: bf16 if the weights are exact in it and it is fast at
+/// `level`, else f32.
 pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
     if checkpoint.is_bf16() && level.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 }
 }
@@ -83,8 +82,8 @@ pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
 ///
 /// # Errors
 ///
-/// If a tensor is missing, has the wrong shape, or is used by no part of the network; or the device
-/// cannot be used.
+/// If a tensor is missing, has the wrong shape or is not used by the network, or the device cannot be
+/// used.
 pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>> {
     let weights = weights::read_weights(checkpoint)?;
     let config = checkpoint.config();

@@ -1,9 +1,9 @@
-//! Writes checkpoints of a real shape with random weights, so that size, memory and time can be
-//! measured where the published weights are out of reach.
+//! Writes checkpoints of released shapes with random weights, to measure size, memory and time without
+//! the published weights.
 
 use crate::config::{self, Position, released_tasks};
 use crate::error::{Error, Result};
-use crate::names::{bert_tensors, original_tensors};
+use crate::names::{bert_tensors, is_gain, original_tensors};
 use half::bf16;
 use kokeshi_kernels::random::Random;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ impl SyntheticShape {
         }
     }
 
-    /// `config.json`, with the values of the released one where the shape does not differ.
+    /// `config.json`, with the values of the released one except where the shape differs.
     fn config(self) -> Value {
         let (layers, hidden, heads, ffn_hidden) = match self {
             Self::V2Base => return v2_base_config(),
@@ -70,12 +70,12 @@ fn v2_base_config() -> Value {
 }
 
 /// Writes `config.json`, `tokenizer` as `tokenizer.json`, and `model.safetensors` (BF16; v3 in the
-/// original layout) of random weights to `folder`, which is made if it is not there. The same seed
-/// gives the same file. `progress` is told bytes written and bytes in all.
+/// original layout) of random weights to `folder`, which is created if it does not exist. The same seed
+/// gives the same file. `progress` is called with the bytes written and the total.
 ///
 /// # Errors
 ///
-/// If a file cannot be written. A weight file only gets its name when it is whole.
+/// If a file cannot be written. The weight file gets its name only when it is complete.
 pub fn synthesize(
     folder: &Path,
     shape: SyntheticShape,
@@ -115,13 +115,12 @@ fn write_weights(
     let mut random = Random::new(seed);
     let mut written = 0;
     for (name, shape) in tensors {
-        let norm = ["norm", "Norm", "emb_ln"].iter().any(|mark| name.contains(mark));
-        let center = if norm && name.ends_with(".weight") { 1.0 } else { 0.0 };
+        let center = if is_gain(name) { 1.0 } else { 0.0 };
         let mut left: usize = shape.iter().product();
         while left > 0 {
             let count = left.min(CHUNK);
-            let numbers = (0..count).map(|_| bf16::from_f32(center + weight(&mut random)));
-            file.write_all(&numbers.flat_map(bf16::to_le_bytes).collect::<Vec<u8>>())?;
+            let weights = (0..count).map(|_| bf16::from_f32(center + weight(&mut random)));
+            file.write_all(&weights.flat_map(bf16::to_le_bytes).collect::<Vec<u8>>())?;
             left -= count;
             written += 2 * count as u64;
             progress(written, len);
@@ -130,7 +129,7 @@ fn write_weights(
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// The JSON header, padded so that the numbers start at a multiple of eight bytes, and their size.
+/// The JSON header, padded so that the data starts at a multiple of eight bytes, and the data's size.
 fn header(tensors: &BTreeMap<String, Vec<usize>>) -> io::Result<(String, u64)> {
     let mut entries = serde_json::Map::new();
     let mut start = 0;
@@ -151,68 +150,4 @@ fn weight(random: &mut Random) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Batch, Checkpoint, Device, load};
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn the_released_shape_has_the_released_tensors() {
-        let json = SyntheticShape::V3.config().to_string();
-        let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
-        let config = config.expect("the config is valid");
-        let listed = kokeshi_testkit::bytes("v3-tiny/real_tensor_list.txt");
-        let listed = String::from_utf8(listed).expect("text");
-        let tensors = original_tensors(&config, 5, 4);
-        let written: Vec<String> = tensors
-            .iter()
-            .map(|(name, shape)| format!("{name} {shape:?}").replace(' ', ""))
-            .collect();
-        let mut listed: Vec<String> = listed
-            .lines()
-            .filter(|line| line.starts_with("roberta."))
-            .map(|line| line.replace(char::is_whitespace, ""))
-            .collect();
-        listed.sort();
-        assert_eq!(written.len(), 492);
-        assert_eq!(written.iter().collect::<BTreeSet<_>>(), listed.iter().collect());
-        assert_eq!(
-            tensors.values().map(|s| s.iter().product::<usize>()).sum::<usize>(),
-            572_310_396
-        );
-    }
-
-    #[test]
-    fn the_v2_shape_has_the_published_number_of_tensors_and_parameters() {
-        let json = SyntheticShape::V2Base.config().to_string();
-        let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
-        let tensors = bert_tensors(&config.expect("the config is valid"));
-        let parameters: usize = tensors.values().map(|s| s.iter().product::<usize>()).sum();
-        assert_eq!((tensors.len(), parameters), (186, 137_368_320));
-    }
-
-    #[test]
-    fn a_synthetic_checkpoint_loads_and_runs_and_its_seed_decides_its_bytes() {
-        let folders = [7, 7, 8].map(|seed| {
-            let folder = tempfile::tempdir().expect("a temporary folder");
-            let mut last = (0, 0);
-            synthesize(folder.path(), SyntheticShape::Tiny, b"{}", seed, &mut |done, all| {
-                last = (done, all);
-            })
-            .expect("it is written");
-            assert_eq!(last.0, last.1, "progress reaches the end");
-            folder
-        });
-        let bytes = folders
-            .each_ref()
-            .map(|folder| fs::read(folder.path().join("model.safetensors")).expect("the weights"));
-        assert!(bytes[0] == bytes[1] && bytes[0] != bytes[2]);
-        let checkpoint = Checkpoint::open(folders[0].path()).expect("it opens");
-        let encoder = load(&checkpoint, &Device::default()).expect("it loads");
-        let file = bytes[0].len();
-        assert!((file / 2..file * 3 / 2).contains(&encoder.len_bytes()), "{}", encoder.len_bytes());
-        let mut batch = Batch::new();
-        batch.push(&[0, 250_001, 2], Some(4));
-        assert!(encoder.hidden_states(&batch).expect("states").iter().all(|x| x.is_finite()));
-    }
-}
+mod tests;

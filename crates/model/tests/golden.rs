@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Implementations in f32 that differ only in the order of their sums (specification, section 13).
 const HIDDEN: f32 = 3e-5;
-const NORMALISED: f32 = 3e-6;
+const NORMALIZED: f32 = 3e-6;
 
 const TASKS: [&str; 5] =
     ["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching"];
@@ -27,7 +27,7 @@ fn devices() -> Vec<Device> {
     exact.chain(cards(&[Precision::F32])).collect()
 }
 
-/// The first card with states and weights in each of `precisions`; none, and why, where there is no card.
+/// The first card in each of `precisions`; without a card none, and why is printed.
 #[expect(clippy::print_stdout, reason = "why nothing was checked, for people")]
 fn cards(precisions: &[Precision]) -> Vec<Device> {
     match kokeshi_model::cards() {
@@ -85,7 +85,7 @@ fn check_ragged(family: &str, layout: &str, device: Device) {
             assert_close(&at, &mean, goldens.get(&format!("ragged/{task}/mean")).row(i), HIDDEN);
             let want = goldens.get(&format!("ragged/{task}/norm")).row(i);
             worst_unit = worst_unit.max(max_abs_diff(&unit, want));
-            assert_close(&at, &unit, want, NORMALISED);
+            assert_close(&at, &unit, want, NORMALIZED);
         }
     }
     println!(

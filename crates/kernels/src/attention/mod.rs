@@ -1,9 +1,9 @@
 //! Bidirectional attention over packed sequences, with online softmax (Milakov and Gimelshein
 //! 2018; Dao et al. 2022): nothing of size length² exists.
 //!
-//! Scores are computed transposed, keys down and queries across the lanes of a vector. Maximum, sum
-//! and rescaling of the softmax are then plain vertical operations, and the probabilities of a block
-//! of keys already lie as the tile wants its second operand.
+//! Scores are computed transposed: keys in rows, queries across the lanes of a vector. Maximum, sum and
+//! rescaling of the softmax are then plain vertical operations, and the probabilities of a block of keys
+//! already have the layout of the tile's second operand.
 
 mod pack;
 mod softmax;
@@ -21,8 +21,8 @@ use softmax::{Bias, KEY_BLOCK, Packed, attend};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Queries of one task. Keys and values are packed anew for each task, so it is long against that
-/// work, and short enough that a text of 8192 tokens makes eight tasks a head. A multiple of every
+/// Queries of one task. Keys and values are packed again for each task: enough queries to outweigh that
+/// work, and few enough that a text of 8192 tokens is eight tasks per head. A multiple of every
 /// level's lane count, so that cutting here changes no result.
 const QUERY_BAND: usize = 1024;
 
@@ -35,7 +35,7 @@ pub struct Heads<'a> {
     pub heads: usize,
     /// Width of a head; `hidden = heads * head_dim`.
     pub head_dim: usize,
-    /// How tokens know where they stand.
+    /// How positions enter the scores.
     pub position: Position<'a>,
 }
 
@@ -46,7 +46,7 @@ pub enum Position<'a> {
     /// positions as the longest sequence has tokens.
     Rope(&'a RopeTable),
     /// `−slope · |i − j|` is added to the score of query i and key j, with a slope for each head
-    /// (symmetric ALiBi). It is generated in the register tile and stands nowhere else.
+    /// (symmetric ALiBi). It is generated in the register tile and never stored.
     Alibi(&'a [f32]),
 }
 
@@ -78,7 +78,7 @@ pub fn attention(
     let mut bands = Vec::new();
     let mut start = 0;
     for sequence in heads.sequences {
-        assert_eq!(sequence.start, start, "sequences must lie end to end");
+        assert_eq!(sequence.start, start, "sequences must be end to end");
         if let Position::Rope(table) = heads.position {
             assert!(sequence.len() <= table.positions(), "the rope table is too short");
         }
@@ -106,7 +106,7 @@ pub fn attention(
     });
 }
 
-/// One head of one band of queries. `out` covers the band's rows and the head's columns; operands of
+/// One head of one band of queries. `out` covers the band's rows and the head's columns; the operands of
 /// products are packed as `E`.
 struct Head<'a, E> {
     source: Source<'a>,

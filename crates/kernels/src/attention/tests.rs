@@ -65,7 +65,7 @@ fn worst(got: &[f32], want: &[f64]) -> f64 {
 }
 
 /// Compares every level with the definition on ragged sequences of `qkv` (`[tokens, 3 * hidden]`) and
-/// hands the largest difference to `check`.
+/// passes the largest difference to `check`.
 fn compare(
     qkv: &[f32],
     heads: usize,
@@ -134,7 +134,7 @@ fn bf16_products_are_off_by_no_more_than_the_rounding_of_their_factors() {
 }
 
 #[test]
-fn bf16_factors_that_bf16_holds_leave_only_the_rounding_of_weights() {
+fn factors_that_are_exact_in_bf16_leave_only_the_rounding_of_weights() {
     let mut random = Random::new(14);
     // 1/√head_dim is a power of two, and ALiBi rotates nothing: q, k and v stay as they are.
     for (heads, head_dim) in [(3, 16), (2, 64)] {

@@ -29,7 +29,7 @@ pub(crate) struct Cpu {
     workspaces: Mutex<Vec<Workspace>>,
 }
 
-/// What attention needs to know of positions, made once.
+/// The tables of positions that attention reads, computed once.
 #[derive(Debug)]
 enum Positions {
     Rope(RopeTable),

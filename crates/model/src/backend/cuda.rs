@@ -1,4 +1,4 @@
-//! NVIDIA cards: weights, states and positions lie there, and only sums come back.
+//! NVIDIA cards: weights, states and positions are on the card, and only sums are copied back.
 
 use super::{Backend, BatchLayout};
 use crate::alibi::alibi_slopes;
@@ -22,24 +22,24 @@ pub(crate) struct Cuda {
     gpu: Gpu,
     arena: Arena,
     attention: Attention,
-    /// Room behind rows of states: what the layer with the most updates wants.
+    /// Elements behind each row of states: the most that a layer reads for its low-rank updates.
     tail: AtomicUsize,
     turn: Mutex<()>,
 }
 
-/// A linear layer, and what follows it.
+/// A linear layer and its activation.
 #[derive(Debug)]
 pub(crate) struct Linear {
     linear: kokeshi_cuda::Linear,
     activation: Option<Activation>,
 }
 
-/// A pass, which has the card until it ends.
+/// A forward pass. It owns the card until it ends.
 pub(crate) struct Pass<'a> {
     config: &'a EncoderConfig,
     batch: PackedBatch,
     tail: usize,
-    /// What failed first. Nothing runs after it.
+    /// The first error. No operation runs after it.
     failed: RefCell<Option<kokeshi_cuda::Error>>,
     _turn: MutexGuard<'a, ()>,
 }
@@ -74,10 +74,30 @@ pub fn default_card_precision(ordinal: usize) -> Result<Precision> {
     })
 }
 
+/// The tables of positions that attention reads.
+fn upload_position(config: &EncoderConfig, gpu: &Gpu) -> Result<kokeshi_cuda::Position> {
+    match config.position {
+        Position::Rope { theta } => {
+            let positions = config.max_tokens;
+            let table = RopeTable::new(positions, config.head_dim(), theta);
+            let rows = || (0..positions).map(|position| table.at(position));
+            let cos: Vec<f32> = rows().flat_map(|(cos, _)| cos).copied().collect();
+            let sin: Vec<f32> = rows().flat_map(|(_, sin)| sin).copied().collect();
+            let (cos, sin) = (gpu.upload(&cos)?, gpu.upload(&sin)?);
+            Ok(kokeshi_cuda::Position::Rope { cos, sin, positions })
+        }
+        Position::Alibi => {
+            let slopes = alibi_slopes(config.heads).into_iter();
+            let slopes: Vec<f32> = slopes.map(|slope| slope * std::f32::consts::LOG2_E).collect();
+            Ok(kokeshi_cuda::Position::Alibi { slopes: gpu.upload(&slopes)? })
+        }
+    }
+}
+
 impl Cuda {
     /// # Errors
     ///
-    /// If the card cannot be used, or not for this model.
+    /// If the card cannot be used, or does not support this model.
     pub(crate) fn new(
         config: &EncoderConfig,
         ordinal: usize,
@@ -90,44 +110,28 @@ impl Cuda {
         let (hidden, head_dim) = (config.hidden, config.head_dim());
         let rotary = matches!(config.position, Position::Rope { .. });
         gpu.check_shape([hidden, config.ffn_hidden, head_dim], rotary)?;
-        let position = match config.position {
-            Position::Rope { theta } => {
-                let positions = config.max_tokens;
-                let table = RopeTable::new(positions, head_dim, theta);
-                let rows = || (0..positions).map(|position| table.at(position));
-                let cos: Vec<f32> = rows().flat_map(|(cos, _)| cos).copied().collect();
-                let sin: Vec<f32> = rows().flat_map(|(_, sin)| sin).copied().collect();
-                let (cos, sin) = (gpu.upload(&cos)?, gpu.upload(&sin)?);
-                kokeshi_cuda::Position::Rope { cos, sin, positions }
-            }
-            Position::Alibi => {
-                let slopes = alibi_slopes(config.heads).into_iter();
-                let slopes: Vec<f32> =
-                    slopes.map(|slope| slope * std::f32::consts::LOG2_E).collect();
-                kokeshi_cuda::Position::Alibi { slopes: gpu.upload(&slopes)? }
-            }
-        };
+        let position = upload_position(config, &gpu)?;
         let attention = Attention { heads: config.heads, head_dim, position };
         let (arena, tail, turn) = (Arena::default(), AtomicUsize::new(0), Mutex::default());
         Ok(Self { gpu, arena, attention, tail, turn })
     }
 
-    /// Begins an operation whose result has rows of `width` numbers.
-    fn make(
+    /// Starts an operation that writes rows of `width` elements, and returns them.
+    fn output(
         &self,
         pass: &Pass<'_>,
         width: usize,
         work: impl FnOnce(&mut States) -> kokeshi_cuda::Result<()>,
     ) -> States {
-        let mut made = States::none();
+        let mut out = States::none();
         self.run(pass, || {
-            made = self.arena.take(&self.gpu, pass.batch.rows(), width, pass.tail)?;
-            work(&mut made)
+            out = self.arena.take(&self.gpu, pass.batch.rows(), width, pass.tail)?;
+            work(&mut out)
         });
-        made
+        out
     }
 
-    /// Begins an operation, unless one before has failed or there is nothing to do.
+    /// Starts an operation, unless one before has failed or the batch is empty.
     fn run(&self, pass: &Pass<'_>, work: impl FnOnce() -> kokeshi_cuda::Result<()>) {
         if pass.failed.borrow().is_none() && pass.batch.rows() > 0 {
             *pass.failed.borrow_mut() = work().err();
@@ -193,7 +197,7 @@ impl Backend for Cuda {
         let row = |width: usize| ids.len() * (width + tail) * element;
         let gated = config.activation.is_gated();
         let wide = if gated { 2 * config.ffn_hidden } else { config.ffn_hidden };
-        // The layer's input, its attention's result, and one more; the widest rows; gated ones.
+        // The layer's input, its attention's result and one more; the widest rows; gated activations.
         let narrow = [row(config.hidden); 3];
         let wide = [row(wide.max(3 * config.hidden))];
         let gates = gated.then_some(row(config.ffn_hidden));
@@ -212,7 +216,7 @@ impl Backend for Cuda {
     }
 
     fn embed(&self, pass: &Pass<'_>, table: &Embedding) -> States {
-        self.make(pass, table.hidden, |x| self.gpu.embed(&pass.batch, table, x))
+        self.output(pass, table.hidden, |x| self.gpu.embed(&pass.batch, table, x))
     }
 
     fn project(
@@ -225,7 +229,7 @@ impl Backend for Cuda {
         let next = next.map(|next| (&next.linear, &pass.batch));
         let outputs = linear.linear.outputs();
         let mut y =
-            self.make(pass, outputs, |y| self.gpu.project(x, &pass.batch, &linear.linear, y));
+            self.output(pass, outputs, |y| self.gpu.project(x, &pass.batch, &linear.linear, y));
         let activation = match linear.activation {
             None => return y,
             Some(Activation::Gelu) => {
@@ -235,7 +239,7 @@ impl Backend for Cuda {
             Some(Activation::GeGlu) => Gate::GeGlu,
             Some(Activation::ReGlu) => Gate::ReGlu,
         };
-        self.make(pass, outputs / 2, |gated| self.gpu.gate(activation, &y, gated))
+        self.output(pass, outputs / 2, |gated| self.gpu.gate(activation, &y, gated))
     }
 
     fn norm_qk(&self, pass: &Pass<'_>, qkv: &mut States, norms: &[kokeshi_cuda::Norm; 2]) {
@@ -245,7 +249,7 @@ impl Backend for Cuda {
     }
 
     fn attend(&self, pass: &Pass<'_>, qkv: &States) -> States {
-        self.make(pass, pass.config.hidden, |out| {
+        self.output(pass, pass.config.hidden, |out| {
             self.gpu.attend(qkv, &pass.batch, &self.attention, out)
         })
     }

@@ -15,7 +15,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(crate) struct Reference;
 
-/// A linear layer as the checkpoint holds it.
+/// A linear layer as stored in the checkpoint, widened to f32.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Vec<f32>, // [outputs, inputs]
@@ -93,7 +93,7 @@ impl Backend for Reference {
         let hidden = norms[0].gain.len();
         for token in qkv.chunks_exact_mut(3 * hidden) {
             for (row, norm) in token.chunks_exact_mut(hidden).zip(norms) {
-                normalise(row, norm);
+                normalize(row, norm);
             }
         }
     }
@@ -117,7 +117,7 @@ impl Backend for Reference {
         _next: Option<&Linear>,
     ) {
         x.iter_mut().zip(residual.into_iter().flatten()).for_each(|(x, residual)| *x += residual);
-        x.chunks_exact_mut(norm.gain.len()).for_each(|row| normalise(row, norm));
+        x.chunks_exact_mut(norm.gain.len()).for_each(|row| normalize(row, norm));
     }
 
     fn pool(
@@ -160,7 +160,7 @@ fn dot(a: &[f32], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
 }
 
-fn normalise(row: &mut [f64], norm: &Norm) {
+fn normalize(row: &mut [f64], norm: &Norm) {
     let count = row.len() as f64;
     let mean = row.iter().sum::<f64>() / count;
     let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
@@ -196,18 +196,19 @@ fn attend_head(
     out: &mut [f64],
 ) {
     let (hidden, dim) = (batch.config.hidden, batch.config.head_dim());
-    let of = |which: usize, token: usize| &qkv[(3 * token + which) * hidden + head * dim..][..dim];
-    let placed = |which: usize, token: usize| match batch.config.position {
-        Position::Rope { theta } => rotate(of(which, token), token - sequence.start, theta),
-        Position::Alibi => of(which, token).to_vec(),
+    let part =
+        |which: usize, token: usize| &qkv[(3 * token + which) * hidden + head * dim..][..dim];
+    let at_position = |which: usize, token: usize| match batch.config.position {
+        Position::Rope { theta } => rotate(part(which, token), token - sequence.start, theta),
+        Position::Alibi => part(which, token).to_vec(),
     };
     let slope = match batch.config.position {
         Position::Rope { .. } => 0.0,
         Position::Alibi => f64::from(alibi_slopes(batch.config.heads)[head]),
     };
-    let keys: Vec<Vec<f64>> = sequence.clone().map(|token| placed(1, token)).collect();
+    let keys: Vec<Vec<f64>> = sequence.clone().map(|token| at_position(1, token)).collect();
     for token in sequence.clone() {
-        let query = placed(0, token);
+        let query = at_position(0, token);
         let score = |(at, key): (usize, &Vec<f64>)| {
             let product = query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>();
             product / (dim as f64).sqrt() - slope * token.abs_diff(at) as f64
@@ -218,7 +219,7 @@ fn attend_head(
         let total: f64 = weights.iter().sum();
         let to = &mut out[token * hidden + head * dim..][..dim];
         for (weight, token) in weights.iter().zip(sequence.clone()) {
-            to.iter_mut().zip(of(2, token)).for_each(|(to, v)| *to += weight / total * v);
+            to.iter_mut().zip(part(2, token)).for_each(|(to, v)| *to += weight / total * v);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Every step of the forward pass against the intermediate results of the published implementation:
-//! when a golden of the whole fails, these tell where.
+//! when a golden of the whole pass fails, these show where.
 
 use super::*;
 use crate::backend::{Cpu, Reference};
@@ -18,19 +18,21 @@ fn golden(goldens: &Goldens, task: &str, layer: usize, point: Point) -> Golden {
     match point {
         Point::Embedded => named("emb_ln_in"),
         Point::EmbNorm => named("emb_ln_out"),
-        Point::Qkv => beside([in_layer("q_before_rope"), in_layer("k_before_rope"), in_layer("v")]),
+        Point::Qkv => {
+            side_by_side([in_layer("q_before_rope"), in_layer("k_before_rope"), in_layer("v")])
+        }
         Point::Context => in_layer("attn_ctx"),
         Point::AttnOut => in_layer("attn_out"),
         Point::AttnNorm => in_layer("norm1_out"),
         Point::Activated => in_layer("gelu_out"),
         Point::Down => in_layer("fc2_out"),
         Point::FfnNorm => in_layer("norm2_out"),
-        Point::QkNorm | Point::SecondAttnNorm => panic!("{point:?} is no step of v3"),
+        Point::QkNorm | Point::SecondAttnNorm => panic!("{point:?} is not a step of v3"),
     }
 }
 
 /// Matrices of the same height, side by side.
-fn beside(parts: [Golden; 3]) -> Golden {
+fn side_by_side(parts: [Golden; 3]) -> Golden {
     let height = parts[0].shape[0];
     let row = |i: usize| parts.iter().flat_map(move |part| part.row(i).to_vec());
     let values: Vec<f32> = (0..height).flat_map(row).collect();
@@ -57,7 +59,7 @@ fn check<B: Backend>(checkpoint: &Checkpoint, backend: B) {
             points += 1;
         });
         assert!(states.is_some());
-        assert_eq!(points, 2 + 7 * checkpoint.config.layers, "every step was looked at");
+        assert_eq!(points, 2 + 7 * checkpoint.config.layers, "every step was checked");
     }
 }
 
@@ -73,7 +75,7 @@ fn every_step_follows_the_published_implementation() {
     }
 }
 
-/// The reference, with room for so many tokens, and steps that may fail.
+/// The reference with memory for `tokens` tokens, and a pooling that can fail.
 #[derive(Debug)]
 struct Small {
     tokens: usize,
@@ -202,7 +204,7 @@ fn a_batch_that_does_not_fit_is_halved_until_it_does() {
 }
 
 #[test]
-fn a_device_that_fails_gives_its_error() {
+fn the_error_of_a_failed_device_is_returned() {
     let mut batch = Batch::new();
     batch.push(&[5, 6, 7], None);
     let error = small(100, true).pool(&batch, std::slice::from_ref(&(0..3))).expect_err("it fails");
