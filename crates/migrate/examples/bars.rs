@@ -12,7 +12,7 @@
 
 use kokeshi::{LoadOptions, Model};
 use kokeshi_collections::{Embedder, Embeddings};
-use kokeshi_migrate::{Limits, Plan, Side, Sites, run};
+use kokeshi_migrate::{Locations, Plan, RunLimits, Side, run};
 use kokeshi_store::{Address, Chunk, Document, Place, Provenance, Storage, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -123,10 +123,10 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
 /// Tokens of a migration to the collection `to`.
 fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &Path) -> usize {
     let stop = AtomicBool::new(false);
-    let limits = Limits { rate: None, prune: false, stop: &stop };
-    let (sites, plan) = (Sites::one(address.clone()), plan(to, address));
-    let source = sites.source("old").expect("a store");
-    let summary = run(&plan, source, (&sites, ledger), embedder, limits, &mut |_| ());
+    let limits = RunLimits { rate: None, prune: false, stop: &stop };
+    let (locations, plan) = (Locations::within(address.clone()), plan(to, address));
+    let source = locations.open_source("old").expect("a store");
+    let summary = run(&plan, source, (&locations, ledger), embedder, limits, &mut |_| ());
     let summary = summary.expect("a run");
     assert_eq!((summary.failed, summary.stopped), (0, false));
     summary.tokens

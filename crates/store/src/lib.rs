@@ -15,6 +15,7 @@ mod filter;
 mod fusion;
 mod graph;
 mod near;
+mod paging;
 mod points;
 mod postgres;
 mod provenance;
@@ -31,6 +32,7 @@ pub use error::{Error, Result};
 pub use fields::Fields;
 pub use filter::{Condition, Filter};
 pub use fusion::rank_share;
+pub use paging::{Pages, pages};
 pub use near::{Near, NearBuilt, Step, Unused, Watch};
 pub use provenance::Provenance;
 pub use record::{

@@ -93,12 +93,12 @@ impl Source<'_> {
                         v.store(x, &mut column[key..]);
                     }
                 }
-                for (column, values) in (start..end).zip(&columns) {
+                for (column, elements) in (start..end).zip(&columns) {
                     let to = column / strip * strip * steps
                         + first_step * strip
                         + column % strip * BLOCK;
                     let to = &mut values[to..][..BLOCK];
-                    E::pack(v, &values[..BLOCK * E::DEPTH], 1.0, to);
+                    E::pack(v, &elements[..BLOCK * E::DEPTH], 1.0, to);
                 }
             }
         }
