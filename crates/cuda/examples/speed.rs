@@ -1,5 +1,6 @@
-//! Speed of linear layers, attention and row operations of the released v3, against the card's own measured
-//! matmul rate: `cargo run --release -p kokeshi-cuda --example speed -- [bf16|f16] [BATCHxLENGTH …]`
+//! Speed of linear layers, attention and row operations of the released v3, against the card's own
+//! measured matmul rate:
+//! `cargo run --release -p kokeshi-cuda --example speed -- [bf16|f16] [BATCHxLENGTH …]`
 
 #![expect(clippy::print_stdout, reason = "measurements, for people")]
 

@@ -7,8 +7,8 @@ __device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.707
 
 enum Activation { GELU, GEGLU, REGLU };
 
-// y = activation(x), row by row. A gated one reads `2 · width` elements, gates first. For GELU y may be
-// x. One thread per octet.
+// y = activation(x), row by row. A gated one reads `2 · width` elements, gates first. For GELU y
+// may be x. One thread per octet.
 template <class T, Activation ACTIVATION>
 __device__ void activate(const T* x, T* y, int rows, int width, int ld_x, int ld_y) {
     const int octets = width / OCTET;
@@ -28,8 +28,8 @@ __device__ void activate(const T* x, T* y, int rows, int width, int ld_x, int ld
     store(y + row * ld_y + c, gate);
 }
 
-// GELU in place, and the tail of the layer that reads it. A block has 256 threads and ACTIVATED_ROWS rows,
-// which mostly have one task: its A is then read once for all of them.
+// GELU in place, and the tail of the layer that reads it. A block has 256 threads and
+// ACTIVATED_ROWS rows, which mostly have one task: its A is then read once for all of them.
 template <class T>
 __device__ void gelu_rows(T* x, int rows, int width, int ld, Reader<T> reader) {
     __shared__ float parts[ACTIVATED_THREADS / WARP][ACTIVATED_ROWS][GROUP];

@@ -1,6 +1,7 @@
-// Attention on Hopper (sm_90a) for heads of 64, after FlashAttention-3 (Shah et al. 2024): one warpgroup
-// copies keys and values with the bulk copy engine, three have 64 queries each and multiply with wgmma; the
-// scores of the next block are computed while the values of this one are weighted.
+// Attention on Hopper (sm_90a) for heads of 64, after FlashAttention-3 (Shah et al. 2024): one
+// warpgroup copies keys and values with the bulk copy engine, three have 64 queries each and
+// multiply with wgmma; the scores of the next block are computed while the values of this one are
+// weighted.
 #pragma once
 #include "attention_mma.cuh"
 
@@ -33,7 +34,8 @@ __device__ inline void bring(unsigned to, const TensorMap* map, unsigned barrier
                  : "memory");
 }
 
-// The descriptor with which wgmma finds a matrix of 128-byte rows in shared memory, swizzled in atoms of 8 rows (1024 bytes).
+// The descriptor with which wgmma finds a matrix of 128-byte rows in shared memory, swizzled in
+// atoms of 8 rows (1024 bytes).
 __device__ inline uint64_t descriptor(unsigned at) {
     return (uint64_t)((at & 0x3ffff) >> 4) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
@@ -136,13 +138,15 @@ __device__ inline void weigh<f16>(float (&sum)[32], const unsigned (&a)[4], uint
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-// One warpgroup's part of online softmax: scores of [64, 128] to weights, sums rescaled later by `decay`.
-// A thread has rows lane / 4 and lane / 4 + 8 of its warp's 16, columns 8 n + 2 · (lane % 4) and one on.
+// One warpgroup's part of online softmax: scores of [64, 128] to weights, sums rescaled later by
+// `decay`. A thread has rows lane / 4 and lane / 4 + 8 of its warp's 16, columns 8 n + 2 · (lane %
+// 4) and one on.
 template <bool ALIBI>
 __device__ inline void softmax(float (&score)[64], float (&largest)[2], float (&total)[2], float (&decay)[2],
                                float scale, float slope, int query, int first_key, int len) {
     const int column = first_key + threadIdx.x % 4 * 2;
-    // Separate from the rest, because most blocks have nothing to mask: two instructions less per score.
+    // Separate from the rest, because most blocks have nothing to mask: two instructions less per
+    // score.
     if (first_key + HOPPER_KEYS > len) {
 #pragma unroll
         for (int i = 0; i < 64; i++) {
@@ -181,8 +185,8 @@ __device__ inline void softmax(float (&score)[64], float (&largest)[2], float (&
     }
 }
 
-// Arguments as `attend_plain`; `map` is that of qkv with boxes of 64 rows and 64 columns. Grid: (tiles
-// of 192 queries, heads), 512 threads.
+// Arguments as `attend_plain`; `map` is that of qkv with boxes of 64 rows and 64 columns. Grid:
+// (tiles of 192 queries, heads), 512 threads.
 template <class T, bool ALIBI>
 __device__ void attend_hopper(const TensorMap& map, const Tile* tiles, const float* slopes, float scale,
                               int hidden, int ld_out, T* out) {

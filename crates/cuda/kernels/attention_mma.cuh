@@ -1,14 +1,15 @@
 // Attention on the tensor cores of compute capability 8.0 and later (mma.sync m16n8k16), after
 // FlashAttention-2 (Dao 2023): a block keeps 128 queries in registers, keys and values pass through
-// shared memory in two stages, softmax is online, and the probabilities go from the registers of the
-// first product straight into those of the second.
+// shared memory in two stages, softmax is online, and the probabilities go from the registers of
+// the first product straight into those of the second.
 #pragma once
 #include <tensor_cores.cuh>
 #include "attention_plain.cuh"
 #include "number.cuh"
 
-// Arguments as `attend_plain`, and the tables of `rotate`: q and k of a rotary model are rotated here, in
-// shared memory. Shared memory: (128 + 4 · 64) rows of DIM + 8 elements. Grid: (tiles, heads), 128 threads.
+// Arguments as `attend_plain`, and the tables of `rotate`: q and k of a rotary model are rotated
+// here, in shared memory. Shared memory: (128 + 4 · 64) rows of DIM + 8 elements. Grid: (tiles,
+// heads), 128 threads.
 template <class T, int DIM, bool ALIBI>
 __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes, const float* cos,
                            const float* sin, float scale, int hidden, int ld_in, int ld_out, T* out) {
@@ -73,7 +74,8 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
             load_matrices(q[f][k], queries + (row * PITCH + c) * sizeof(T));
         }
     }
-    // A thread has rows lane / 4 and lane / 4 + 8 of each fragment, columns 2 · (lane % 4) and one on.
+    // A thread has rows lane / 4 and lane / 4 + 8 of each fragment, columns 2 · (lane % 4) and one
+    // on.
     float sum[MMA_FRAGMENTS][DIM / 8][4] = {}, largest[MMA_FRAGMENTS][2], total[MMA_FRAGMENTS][2] = {};
 #pragma unroll
     for (int f = 0; f < MMA_FRAGMENTS; f++) largest[f][0] = largest[f][1] = -INFINITY;

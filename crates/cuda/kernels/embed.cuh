@@ -3,8 +3,9 @@
 #include "number.cuh"
 
 // x[token] = W[id] + A[task][id] B[task] + shift[task]: the embedding with the low-rank update of
-// the token's task. `a` is [tasks, vocab, rank], `b` [tasks, rank, hidden], `shift` [1 + tasks, hidden]
-// with the summand without a task first. `adapters` has -1 for no task. Grid: one block per token.
+// the token's task. `a` is [tasks, vocab, rank], `b` [tasks, rank, hidden], `shift` [1 + tasks,
+// hidden] with the summand without a task first. `adapters` has -1 for no task. Grid: one block per
+// token.
 template <class T>
 __device__ void embed(const int* ids, const int* adapters, const T* word, const float* a, const float* b,
                       const float* shift, int vocab, int rank, int shifts, int hidden, int ld, T* x) {

@@ -1,5 +1,5 @@
-// Every kernel, under its name in the compiled module: OPERATION_DTYPE. `compile` compiles it for each
-// architecture, whose tensor cores determine which kernels it has.
+// Every kernel, under its name in the compiled module: OPERATION_DTYPE. `compile` compiles it for
+// each architecture, whose tensor cores determine which kernels it has.
 #include "activation.cuh"
 #include "attention_plain.cuh"
 #include "embed.cuh"

@@ -2,8 +2,8 @@
 #pragma once
 #include "tail.cuh"
 
-// x = LayerNorm(x + residual) · gain + bias over `width` ≤ OCTETS · 256 elements; no residual if it is
-// null; and the tail of the layer that reads it.
+// x = LayerNorm(x + residual) · gain + bias over `width` ≤ OCTETS · 256 elements; no residual if it
+// is null; and the tail of the layer that reads it.
 template <class T, int OCTETS>
 __device__ void add_norm(T* x, const T* residual, const float* gain, const float* bias, float eps, int rows,
                          int width, int ld, Reader<T> reader) {

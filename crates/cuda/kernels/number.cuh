@@ -1,5 +1,5 @@
-// The dtypes of states and weights: float, __half or __nv_bfloat16. They are types of memory; arithmetic is
-// f32 everywhere. All rows start at multiples of 16 bytes.
+// The dtypes of states and weights: float, __half or __nv_bfloat16. They are types of memory;
+// arithmetic is f32 everywhere. All rows start at multiples of 16 bytes.
 #pragma once
 #include "constants.cuh"
 #include <cuda_bf16.h>

@@ -2,9 +2,9 @@
 #pragma once
 #include "number.cuh"
 
-// Sums of states over token ranges `spans` (first, end), in f64: 8192 states summed in f32 lose up to
-// three decimal digits. Grid: (spans, columns); only the first `width` columns, which the caller asks
-// for, are summed.
+// Sums of states over token ranges `spans` (first, end), in f64: 8192 states summed in f32 lose up
+// to three decimal digits. Grid: (spans, columns); only the first `width` columns, which the caller
+// asks for, are summed.
 template <class T>
 __device__ void pool(const T* x, const int2* spans, int width, int ld, float* sums) {
     const int2 span = spans[blockIdx.x];

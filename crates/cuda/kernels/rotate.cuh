@@ -3,8 +3,8 @@
 #include "number.cuh"
 
 // Rotary positions of q and k in place: component j with j + half by cos and sin of the token's
-// position in its sequence, `[positions, half]` each. Tokens at a negative position are left alone: attention
-// rotates them. One thread per eight pairs; half is a multiple of eight.
+// position in its sequence, `[positions, half]` each. Tokens at a negative position are left alone:
+// attention rotates them. One thread per eight pairs; half is a multiple of eight.
 template <class T>
 __device__ void rotate(T* qkv, const int* positions, const float* cos, const float* sin, int rows, int heads,
                        int half, int ld) {

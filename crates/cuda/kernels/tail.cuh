@@ -1,10 +1,10 @@
-// Low-rank tails behind rows of states. `ld` is the distance of rows in elements; behind a row's `width`
-// elements is room for its tail.
+// Low-rank tails behind rows of states. `ld` is the distance of rows in elements; behind a row's
+// `width` elements is room for its tail.
 #pragma once
 #include "number.cuh"
 
-// A layer that reads the rows: its A, [tasks, rank, width], for low-rank tails of `tail` elements (see
-// `lora_down`); null if it has none, or a rank above GROUP.
+// A layer that reads the rows: its A, [tasks, rank, width], for low-rank tails of `tail` elements
+// (see `lora_down`); null if it has none, or a rank above GROUP.
 template <class T> struct Reader {
     const T* a;
     const int* adapters;

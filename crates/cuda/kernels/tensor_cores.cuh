@@ -1,5 +1,6 @@
-// The instructions of tensor cores from compute capability 8.0 on, and those that load their operands.
-// Included with <>, because a stand-in for a card replaces this file: it alone cannot run on a processor.
+// The instructions of tensor cores from compute capability 8.0 on, and those that load their
+// operands. Included with <>, because a stand-in for a card replaces this file: it alone cannot run
+// on a processor.
 #pragma once
 #include "number.cuh"
 

@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 /// The oldest driver whose loader reads the compiled kernels, in the driver's notation: CUDA 12.0.
 const OLDEST_DRIVER: i32 = 12_000;
 
-/// The functions of the driver that are called. Calling a missing one would end the program, so they are
-/// looked up first; CUDA 12.0 has them all. The stand-in for a card (`testkit/card`) has no others, which
-/// keeps this list complete.
+/// The functions of the driver that are called. Calling a missing one would end the program, so
+/// they are looked up first; CUDA 12.0 has them all. The stand-in for a card (`testkit/card`) has
+/// no others, which keeps this list complete.
 const FUNCTIONS: [&str; 33] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
@@ -79,8 +79,8 @@ impl Card {
     }
 }
 
-/// The machine's cards, looked up once: opening the libraries takes time. Some may be too old to use; see
-/// [`Card::check`].
+/// The machine's cards, looked up once: opening the libraries takes time. Some may be too old to
+/// use; see [`Card::check`].
 ///
 /// # Errors
 ///
@@ -167,8 +167,8 @@ fn has_function(name: &str) -> bool {
     unsafe { library.get::<*const ()>(name.as_bytes()) }.is_ok()
 }
 
-/// Milliseconds from one event to another. cudarc's own calls a function that drivers lack before CUDA
-/// 12.8; all drivers have this one.
+/// Milliseconds from one event to another. cudarc's own calls a function that drivers lack before
+/// CUDA 12.8; all drivers have this one.
 pub(crate) fn elapsed_ms(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
     type ElapsedTime = unsafe extern "C" fn(*mut f32, CUevent, CUevent) -> CUresult;
     let error = Error::driver("timing");
@@ -208,8 +208,8 @@ fn describe(ordinal: i32, driver: &str) -> Result<Card> {
 mod tests {
     use super::*;
 
-    /// A function that is called but not in the stand-in ends the tests that run on it. So the stand-in,
-    /// and with it this list, has every function that is called.
+    /// A function that is called but not in the stand-in ends the tests that run on it. So the
+    /// stand-in, and with it this list, has every function that is called.
     #[test]
     fn the_functions_that_are_looked_up_are_those_of_the_stand_in() {
         let source = include_str!("../../testkit/card/driver.cpp");

@@ -1,5 +1,5 @@
-//! The sizes of the kernels, read from their header at compile time: there is no second copy to keep in
-//! step.
+//! The sizes of the kernels, read from their header at compile time: there is no second copy to
+//! keep in step.
 
 const HEADER: &[u8] = include_bytes!("../kernels/constants.cuh");
 

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 /// Why a card cannot be used, or an operation on one failed.
 ///
-/// Errors of the driver and of cuBLASLt are kept by name, not as sources: their own messages call functions
-/// that old drivers lack.
+/// Errors of the driver and of cuBLASLt are kept by name, not as sources: their own messages call
+/// functions that old drivers lack.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A compiled form of the kernels: for one generation of cards, or portable, which the driver compiles
-/// for the card at hand.
+/// A compiled form of the kernels: for one generation of cards, or portable, which the driver
+/// compiles for the card at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// Portable, without tensor cores: compute capability 7.0 and later.

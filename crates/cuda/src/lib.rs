@@ -2,8 +2,8 @@
 //!
 //! [`cards`] lists the cards, [`Gpu::open`] opens one, and its methods run one operation each on
 //! [`States`], in order, without waiting. Driver and cuBLASLt are loaded at run time, so that one
-//! program serves machines with and without a card; the kernels (`kernels/`) are compiled ahead and are
-//! part of the program. Nothing here knows models or files.
+//! program serves machines with and without a card; the kernels (`kernels/`) are compiled ahead and
+//! are part of the program. Nothing here knows models or files.
 
 #![expect(unsafe_code, reason = "the driver is a foreign library; see each SAFETY")]
 

@@ -62,8 +62,8 @@ impl Gpu {
         Ok(memory)
     }
 
-    /// Uploads rows of `ld ≥ width` elements in the card's dtype. `read` writes the first `width` of row
-    /// `i`; the others are zero.
+    /// Uploads rows of `ld ≥ width` elements in the card's dtype. `read` writes the first `width`
+    /// of row `i`; the others are zero.
     ///
     /// # Errors
     ///
@@ -136,7 +136,8 @@ impl Plain for i32 {
     }
 }
 
-/// Fills rows with pseudo-random values, for timing: products of zeros draw less power and run faster.
+/// Fills rows with pseudo-random values, for timing: products of zeros draw less power and run
+/// faster.
 pub(crate) fn noise() -> impl FnMut(usize, &mut [f32]) {
     let mut state = 1_u32;
     move |_, row| {

@@ -6,9 +6,9 @@ use crate::memory::{Memory, widen};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Token states, `[rows, width]` with rows `ld` elements apart: behind each row is room for the low-rank
-/// tail of the layer that reads it. Their memory returns to the arena when they are dropped; operations
-/// that still use it run before any of the next user's.
+/// Token states, `[rows, width]` with rows `ld` elements apart: behind each row is room for the
+/// low-rank tail of the layer that reads it. Their memory returns to the arena when they are
+/// dropped; operations that still use it run before any of the next user's.
 #[derive(Debug)]
 pub struct States {
     memory: Option<Memory>,
@@ -21,8 +21,8 @@ pub struct States {
 }
 
 impl States {
-    /// States without memory, in place of results after an operation has failed. No operation may use
-    /// them.
+    /// States without memory, in place of results after an operation has failed. No operation may
+    /// use them.
     pub fn none() -> Self {
         Self {
             memory: None,
@@ -70,8 +70,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Ensures that buffers of these sizes in bytes are free at the same time. If they are not, all free
-    /// memory is replaced: buffers of many sizes would add up to more than any pass needs.
+    /// Ensures that buffers of these sizes in bytes are free at the same time. If they are not, all
+    /// free memory is replaced: buffers of many sizes would add up to more than any pass needs.
     ///
     /// # Errors
     ///

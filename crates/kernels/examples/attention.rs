@@ -21,7 +21,8 @@ fn values(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0).collect()
 }
 
-/// Operations per second, `4 · length² · hidden` per sequence, after a comparison with portable f32.
+/// Operations per second, `4 · length² · hidden` per sequence, after a comparison with portable
+/// f32.
 fn speed(
     threads: &Threads,
     level: Level,

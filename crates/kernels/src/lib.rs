@@ -2,8 +2,8 @@
 //! compiled for each [`Level`] and chosen at run time.
 //!
 //! All matrices are row-major `f32`. Every output row is computed in an order that does not depend
-//! on the other rows, on how work is split, or on the number of threads: a text embedded alone and in a
-//! batch gives the same bits.
+//! on the other rows, on how work is split, or on the number of threads: a text embedded alone and
+//! in a batch gives the same bits.
 
 pub mod attention;
 mod cosine;

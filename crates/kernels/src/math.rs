@@ -73,7 +73,8 @@ fn polynomial<I: Isa, const N: usize>(v: I, r: I::F32, coefficients: [f32; N]) -
 /// negative tail.
 ///
 /// erfc by Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7). Largest absolute error measured
-/// against f64: 1.6e-7 · max(1, |x|) (`gelu_is_the_exact_erf_form`); the tanh form differs by 4.7e-4.
+/// against f64: 1.6e-7 · max(1, |x|) (`gelu_is_the_exact_erf_form`); the tanh form differs by
+/// 4.7e-4.
 #[inline(always)]
 pub(crate) fn gelu<I: Isa>(v: I, x: I::F32) -> I::F32 {
     const A: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_72, 0.254_829_6];

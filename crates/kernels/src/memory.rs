@@ -13,8 +13,8 @@ const HUGE_PAGE: usize = 2 << 20;
 /// A zeroed, fixed-length buffer aligned to 64 bytes, so that no vector load of a packed panel
 /// crosses a cache line.
 ///
-/// Large ones are in huge pages where the system has them. A pass over the weights of a model otherwise
-/// walks the page tables every 4 KiB, and two of them inside a virtual machine.
+/// Large ones are in huge pages where the system has them. A pass over the weights of a model
+/// otherwise walks the page tables every 4 KiB, and two of them inside a virtual machine.
 #[derive(Debug)]
 pub struct Aligned<T> {
     block: Block<T>,

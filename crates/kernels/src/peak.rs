@@ -7,8 +7,8 @@ use crate::threads::Threads;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Independent sums held in registers, enough to hide the latency of every instruction here: with twelve
-/// the peak came out lower, and of 24 some went through memory.
+/// Independent sums held in registers, enough to hide the latency of every instruction here: with
+/// twelve the peak came out lower, and of 24 some went through memory.
 const SUMS: usize = 16;
 /// Blocks of the depth of a product in matrix hardware: both factors take half of a level-1 cache.
 const BLOCKS: usize = 8;

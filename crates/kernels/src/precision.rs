@@ -13,8 +13,8 @@ pub enum Precision {
     Bf16,
     /// Both factors are rounded to f16. Cards only.
     F16,
-    /// Linear layers in eight bits; attention, whose factors have no fixed range, in bf16 where that
-    /// is fast, and in f32 elsewhere. CPUs only.
+    /// Linear layers in eight bits; attention, whose factors have no fixed range, in bf16 where
+    /// that is fast, and in f32 elsewhere. CPUs only.
     Int8,
 }
 

@@ -2,8 +2,8 @@
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 ///
-/// The sequences are part of what is stored and compared: synthetic checkpoints, clusterings and tests
-/// depend on them.
+/// The sequences are part of what is stored and compared: synthetic checkpoints, clusterings and
+/// tests depend on them.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

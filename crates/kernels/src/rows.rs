@@ -2,8 +2,8 @@
 
 use crate::isa::{Isa, MAX_LANES};
 
-/// The sum of a row's terms: `add` adds those of a vector to the sums, and `term` is the definition of
-/// one, for the values past the last whole vector.
+/// The sum of a row's terms: `add` adds those of a vector to the sums, and `term` is the definition
+/// of one, for the values past the last whole vector.
 #[inline(always)]
 pub(crate) fn sum<I: Isa>(
     v: I,

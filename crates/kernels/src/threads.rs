@@ -45,8 +45,8 @@ impl Threads {
     }
 
     /// The workers that all callers with this `count` in the process share, so that several models
-    /// do not run more threads than there are cores. They start with the first caller, and end with the
-    /// last.
+    /// do not run more threads than there are cores. They start with the first caller, and end with
+    /// the last.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl Threads {
         Ok(threads)
     }
 
-    /// The number of CPUs that this process may use: those of its affinity mask, and no more than the
-    /// quota of its control groups (versions 1 and 2), rounded down. One at least.
+    /// The number of CPUs that this process may use: those of its affinity mask, and no more than
+    /// the quota of its control groups (versions 1 and 2), rounded down. One at least.
     pub fn available() -> usize {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }
@@ -72,15 +72,16 @@ impl Threads {
         self.pool.crews[0].current_num_threads()
     }
 
-    /// Waits until the calling thread may run passes with `priority`, which it then may until the turn is
-    /// dropped.
+    /// Waits until the calling thread may run passes with `priority`, which it then may until the
+    /// turn is dropped.
     pub fn turn(&self, priority: Priority) -> Turn {
         Arc::clone(&self.pool.turns).take(priority)
     }
 
-    /// Runs `pass` on a worker, so that no thread has to be woken for each [`run`](Self::run) in it: a pass
-    /// has hundreds. This is for one pass of a priority at a time, since a worker that waits for its part of
-    /// one would start another; the others, and passes within passes, stay on their thread.
+    /// Runs `pass` on a worker, so that no thread has to be woken for each [`run`](Self::run) in
+    /// it: a pass has hundreds. This is for one pass of a priority at a time, since a worker that
+    /// waits for its part of one would start another; the others, and passes within passes, stay on
+    /// their thread.
     pub fn within<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
         let priority = turns::current() as usize;
         let inside = match self.pool.inside[priority].try_lock() {
@@ -94,8 +95,8 @@ impl Threads {
         result
     }
 
-    /// Runs `work` on every task, spread over the workers, and returns when all are done. Each worker
-    /// passes its scratch buffers. Tasks have the priority of the calling thread's [`Turn`];
+    /// Runs `work` on every task, spread over the workers, and returns when all are done. Each
+    /// worker passes its scratch buffers. Tasks have the priority of the calling thread's [`Turn`];
     /// without one, they are bulk.
     pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut [Scratch; 4]) + Sync) {
         let priority = turns::current();

@@ -7,8 +7,8 @@ pub(crate) type Square<I> = [<I as Isa>::F32; MAX_LANES];
 
 /// Lane j of vector i becomes lane i of vector j.
 ///
-/// Zipping each vector of the first half with its counterpart in the second rotates the bits of the index
-/// (vector, lane) by one. After as many rounds as either index has bits, the two are swapped.
+/// Zipping each vector of the first half with its counterpart in the second rotates the bits of the
+/// index (vector, lane) by one. After as many rounds as either index has bits, the two are swapped.
 #[inline(always)]
 pub(crate) fn transpose<I: Isa>(v: I, mut square: Square<I>) -> Square<I> {
     let half = I::LANES / 2;

@@ -1,9 +1,9 @@
 //! Turns of forward passes with different priorities on the same cores.
 //!
-//! Each priority has a crew of workers, one per core. While a pass of a higher priority is in flight, the
-//! workers of lower ones pause between two tasks, so that one crew works at a time and an urgent pass waits
-//! for a task, not for a pass. The time that a priority takes from lower ones that wait is accounted for,
-//! and returned before its next pass: no priority starves.
+//! Each priority has a crew of workers, one per core. While a pass of a higher priority is in
+//! flight, the workers of lower ones pause between two tasks, so that one crew works at a time and
+//! an urgent pass waits for a task, not for a pass. The time that a priority takes from lower ones
+//! that wait is accounted for, and returned before its next pass: no priority starves.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -30,8 +30,8 @@ impl Priority {
 
 const PRIORITIES: usize = Priority::ALL.len();
 
-/// The time that a priority may take from lower ones before it has to return any: a burst of a few queries
-/// does not wait.
+/// The time that a priority may take from lower ones before it has to return any: a burst of a few
+/// queries does not wait.
 const ALLOWANCE: Duration = Duration::from_millis(100);
 
 thread_local! {
@@ -54,8 +54,8 @@ pub(crate) fn belong_to(priority: Priority) {
 pub(crate) struct Turns {
     ledger: Mutex<Ledger>,
     changed: Condvar,
-    /// The highest priority in flight, `PRIORITIES` if there is none: workers read it before each task,
-    /// without the lock.
+    /// The highest priority in flight, `PRIORITIES` if there is none: workers read it before each
+    /// task, without the lock.
     highest: AtomicUsize,
 }
 
@@ -78,8 +78,8 @@ impl Turns {
         }
     }
 
-    /// Waits until the calling thread may run passes with `priority`. Within another turn it gets at
-    /// least the priority of that one, or it would wait for itself.
+    /// Waits until the calling thread may run passes with `priority`. Within another turn it gets
+    /// at least the priority of that one, or it would wait for itself.
     pub(crate) fn take(self: Arc<Self>, priority: Priority) -> Turn {
         let priority = priority.min(current());
         let mut ledger = self.lock();
@@ -120,7 +120,8 @@ impl Turns {
         self.changed.notify_all();
     }
 
-    /// The ledger is consistent between any two of its changes, so a panic elsewhere does not corrupt it.
+    /// The ledger is consistent between any two of its changes, so a panic elsewhere does not
+    /// corrupt it.
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,8 +157,8 @@ impl Ledger {
         self.in_flight[priority + 1..].iter().any(|&passes| passes > 0)
     }
 
-    /// Accounts for the time since the last call: the crew that worked owes it to those that waited, and
-    /// returns it in time in which no crew waited for it.
+    /// Accounts for the time since the last call: the crew that worked owes it to those that
+    /// waited, and returns it in time in which no crew waited for it.
     fn account(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.accounted);
         self.accounted = now;

@@ -32,7 +32,8 @@ impl Adapter {
     }
 }
 
-/// The adapters in the folders next to the weights: known tasks in their order, then others by name.
+/// The adapters in the folders next to the weights: known tasks in their order, then others by
+/// name.
 pub(crate) fn open_adapters(folder: &Path, released: &[&str]) -> Result<Vec<Adapter>> {
     let list = std::fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?;
     let mut adapters = Vec::new();

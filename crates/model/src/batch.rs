@@ -44,8 +44,8 @@ impl Batch {
         &self.adapters
     }
 
-    /// The batch in two parts of about equal size, cut between sequences; `None` if it has fewer than
-    /// two.
+    /// The batch in two parts of about equal size, cut between sequences; `None` if it has fewer
+    /// than two.
     pub(crate) fn halves(&self) -> Option<[Self; 2]> {
         let last = self.seq_ends.len().checked_sub(1).filter(|&last| last > 0)?;
         let middle = self.seq_ends.iter().position(|&end| 2 * end >= self.tokens())?;

@@ -51,9 +51,9 @@ pub trait Forward: Debug + Send + Sync {
         Ok(self.pool_while(batch, spans, hidden, &mut || true)?.unwrap_or_default())
     }
 
-    /// As [`Forward::pool`], of the first `width` elements of states, `[spans, width]`: the same bits
-    /// for every width. Calls `keep_running` before every layer, and stops with `None` as soon as it
-    /// returns false.
+    /// As [`Forward::pool`], of the first `width` elements of states, `[spans, width]`: the same
+    /// bits for every width. Calls `keep_running` before every layer, and stops with `None` as soon
+    /// as it returns false.
     ///
     /// # Errors
     ///
@@ -70,8 +70,8 @@ pub trait Forward: Debug + Send + Sync {
         keep_running: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>>;
 
-    /// Waits until the calling thread may run passes with `priority`, which it then may until the turn
-    /// is dropped. Without a turn, passes are bulk. `None` if the device has no priorities.
+    /// Waits until the calling thread may run passes with `priority`, which it then may until the
+    /// turn is dropped. Without a turn, passes are bulk. `None` if the device has no priorities.
     fn turn(&self, _priority: Priority) -> Option<Turn> {
         None
     }
@@ -156,8 +156,8 @@ impl<B: Backend> Encoder<B> {
         self.backend.pass(BatchLayout::new(&self.config, batch))
     }
 
-    /// Runs all layers, or stops with `None` before the layer at which `keep_running` returns false.
-    /// Calls `observe` with the layer's index and the states after each step.
+    /// Runs all layers, or stops with `None` before the layer at which `keep_running` returns
+    /// false. Calls `observe` with the layer's index and the states after each step.
     fn forward(
         &self,
         pass: &B::Pass<'_>,
@@ -181,7 +181,8 @@ impl<B: Backend> Encoder<B> {
         Some(x)
     }
 
-    /// Reserves a pass over the whole batch or, if it does not fit the device's memory, cuts it in two.
+    /// Reserves a pass over the whole batch or, if it does not fit the device's memory, cuts it in
+    /// two.
     fn reserve<'a>(&'a self, batch: &'a Batch) -> Result<Reserved<'a, B>> {
         match self.pass(batch) {
             Ok(pass) => Ok(Reserved::Pass(pass)),

@@ -1,7 +1,7 @@
 //! The network: checkpoint files to token states, on interchangeable backends.
 //!
-//! [`Checkpoint::open`] reads headers and maps the weights, [`load`] finds the parts of the network among
-//! the tensors and hands them to a backend, and [`Forward`] runs a [`Batch`].
+//! [`Checkpoint::open`] reads headers and maps the weights, [`load`] finds the parts of the network
+//! among the tensors and hands them to a backend, and [`Forward`] runs a [`Batch`].
 
 mod adapter;
 mod alibi;
@@ -72,8 +72,8 @@ impl Default for Device {
     }
 }
 
-/// The precision on the CPU if none is asked for: bf16 if the weights are exact in it and it is fast at
-/// `level`, else f32.
+/// The precision on the CPU if none is asked for: bf16 if the weights are exact in it and it is
+/// fast at `level`, else f32.
 pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
     if checkpoint.is_bf16() && level.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 }
 }
@@ -82,8 +82,8 @@ pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
 ///
 /// # Errors
 ///
-/// If a tensor is missing, has the wrong shape or is not used by the network, or the device cannot be
-/// used.
+/// If a tensor is missing, has the wrong shape or is not used by the network, or the device cannot
+/// be used.
 pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>> {
     let weights = weights::read_weights(checkpoint)?;
     let config = checkpoint.config();

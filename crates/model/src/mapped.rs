@@ -24,7 +24,8 @@ impl Bytes {
     }
 
     /// Advises the system that the pages of `range` will not be needed again soon, so that weights
-    /// which were packed do not stay resident twice. Reading them again is valid and maps them again.
+    /// which were packed do not stay resident twice. Reading them again is valid and maps them
+    /// again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Self::Mapped(map) = self {

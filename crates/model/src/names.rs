@@ -1,5 +1,5 @@
-//! The tensor names of every layout, mapped to canonical names: those of the original v3 layout without
-//! its `parametrizations`, such as `encoder.layers.0.mixer.Wqkv.weight` and
+//! The tensor names of every layout, mapped to canonical names: those of the original v3 layout
+//! without its `parametrizations`, such as `encoder.layers.0.mixer.Wqkv.weight` and
 //! `encoder.layers.0.mixer.Wqkv.lora_A`. Where q, k and v are separate, they stay separate
 //! (`…mixer.q_proj.weight`).
 
@@ -147,7 +147,8 @@ pub(crate) fn canonical_peft(name: &str) -> String {
     canonical(&name.replace(".lora_embedding_", ".lora_"))
 }
 
-/// The canonical name of a module, or of any part of its path, as in `target_modules` of an adapter.
+/// The canonical name of a module, or of any part of its path, as in `target_modules` of an
+/// adapter.
 pub(crate) fn canonical_module(name: &str) -> String {
     const PATHS: [(&str, &str); 6] = [
         ("embeddings.LayerNorm.", "emb_ln."),

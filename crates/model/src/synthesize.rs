@@ -1,5 +1,5 @@
-//! Writes checkpoints of released shapes with random weights, to measure size, memory and time without
-//! the published weights.
+//! Writes checkpoints of released shapes with random weights, to measure size, memory and time
+//! without the published weights.
 
 use crate::config::{self, Position, released_tasks};
 use crate::error::{Error, Result};
@@ -70,8 +70,8 @@ fn v2_base_config() -> Value {
 }
 
 /// Writes `config.json`, `tokenizer` as `tokenizer.json`, and `model.safetensors` (BF16; v3 in the
-/// original layout) of random weights to `folder`, which is created if it does not exist. The same seed
-/// gives the same file. `progress` is called with the bytes written and the total.
+/// original layout) of random weights to `folder`, which is created if it does not exist. The same
+/// seed gives the same file. `progress` is called with the bytes written and the total.
 ///
 /// # Errors
 ///
@@ -129,7 +129,8 @@ fn write_weights(
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// The JSON header, padded so that the data starts at a multiple of eight bytes, and the data's size.
+/// The JSON header, padded so that the data starts at a multiple of eight bytes, and the data's
+/// size.
 fn header(tensors: &BTreeMap<String, Vec<usize>>) -> io::Result<(String, u64)> {
     let mut entries = serde_json::Map::new();
     let mut start = 0;

@@ -1,5 +1,5 @@
-//! The embedding table: rows are gathered from the checkpoint as tokens need them. It is never copied,
-//! and no task's update is ever applied to more than the rows in use.
+//! The embedding table: rows are gathered from the checkpoint as tokens need them. It is never
+//! copied, and no task's update is ever applied to more than the rows in use.
 
 use crate::tensor::Tensor;
 

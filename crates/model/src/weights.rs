@@ -1,5 +1,5 @@
-//! Finds the parts of the network among a checkpoint's tensors, by their canonical names. A tensor that
-//! is missing, has another shape than the configuration says, or is not used is an error.
+//! Finds the parts of the network among a checkpoint's tensors, by their canonical names. A tensor
+//! that is missing, has another shape than the configuration says, or is not used is an error.
 
 use crate::adapter::Adapter;
 use crate::checkpoint::Checkpoint;
@@ -180,8 +180,8 @@ impl<'a> Loader<'a> {
         if self.layout == Layout::Original {
             return self.linear(&fused, shape);
         }
-        // Base weights and adapters may differ in form: PEFT adapters cover q, k and v one by one even
-        // where the weights are fused.
+        // Base weights and adapters may differ in form: PEFT adapters cover q, k and v one by one
+        // even where the weights are fused.
         let mut updates = self.updates(&fused, shape)?;
         for (task, (adapter, names)) in self.adapters.iter_mut().enumerate() {
             if updates[task].is_none() {
@@ -305,7 +305,8 @@ impl Names {
         Ok(tensor)
     }
 
-    /// Whether an adapter has an update for `module`: it contains one half of it, or claims to cover it.
+    /// Whether an adapter has an update for `module`: it contains one half of it, or claims to
+    /// cover it.
     fn updates(&self, adapter: &Adapter, module: &str) -> bool {
         let holds = |part: &str| self.tensors.contains_key(&format!("{module}.{part}"));
         holds("lora_A") || holds("lora_B") || adapter.covers(module)

@@ -1,6 +1,6 @@
 // The functions of NVIDIA's driver that the program calls, as of CUDA 12.0, for cards that are this
-// processor: memory is the machine's, and a kernel is its own source, compiled for the processor. Every
-// operation is done when its call returns.
+// processor: memory is the machine's, and a kernel is its own source, compiled for the processor.
+// Every operation is done when its call returns.
 //
 // Environment variables configure the cards:
 //   KOKESHI_CARD_CAPABILITIES  one card for each, `12.0` if unset; empty for none
@@ -42,7 +42,8 @@ std::vector<std::pair<int, int>> cards() {
     return cards;
 }
 
-// Memory of cards: each allocation ends before a page without access, and freed memory has no access either.
+// Memory of cards: each allocation ends before a page without access, and freed memory has no
+// access either.
 struct Memory {
     std::mutex lock;
     std::map<uintptr_t, std::pair<void*, size_t>> allocations;

@@ -1,6 +1,6 @@
-// The kernels' file of this name in C++ instead of the card's instructions: addresses in shared memory
-// are offsets, and each lane computes its own part of a product. Layouts of matrices over the lanes: PTX
-// ISA, "Matrix Fragments for mma.m16n8k16" and "ldmatrix".
+// The kernels' file of this name in C++ instead of the card's instructions: addresses in shared
+// memory are offsets, and each lane computes its own part of a product. Layouts of matrices over
+// the lanes: PTX ISA, "Matrix Fragments for mma.m16n8k16" and "ldmatrix".
 #pragma once
 #include "number.cuh"
 #include "threads.h"

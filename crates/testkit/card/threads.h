@@ -16,8 +16,8 @@ struct Index {
 
 inline thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
-// Dynamic shared memory, by its names in the kernels. It has the size of the largest that any card has, so
-// that a kernel that exceeds the size of its launch is not noticed.
+// Dynamic shared memory, by its names in the kernels. It has the size of the largest that any card
+// has, so that a kernel that exceeds the size of its launch is not noticed.
 constexpr size_t MOST_SHARED = 256 << 10;
 inline thread_local float shared[MOST_SHARED / sizeof(float)];
 inline thread_local __attribute__((aligned(1024))) unsigned char memory[MOST_SHARED];
@@ -47,7 +47,8 @@ class Block {
     };
     struct Warp {
         Meeting meeting;
-        // Two, because a fast lane may start the next exchange while a slow one still reads this one.
+        // Two, because a fast lane may start the next exchange while a slow one still reads this
+        // one.
         alignas(16) unsigned char slots[2][32 * 64];
     };
 

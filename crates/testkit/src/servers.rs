@@ -23,8 +23,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `postgres`, `chroma`, `milvus` or `qdrant`. `None`, with a printed reason, if it is not
-    /// installed.
+    /// Starts `postgres`, `chroma`, `milvus` or `qdrant`. `None`, with a printed reason, if it is
+    /// not installed.
     ///
     /// # Panics
     ///
@@ -97,7 +97,8 @@ impl Server {
     }
 }
 
-/// Another program that keeps points in a server, through the server's own client: `application.py`.
+/// Another program that keeps points in a server, through the server's own client:
+/// `application.py`.
 #[derive(Debug)]
 pub struct Application {
     child: Child,

@@ -1,5 +1,5 @@
-//! Which of cuBLASLt's algorithms computes a product: chosen once for each shape, among those that give
-//! the same bits.
+//! Which of cuBLASLt's algorithms computes a product: chosen once for each shape, among those that
+//! give the same bits.
 
 use super::descriptors::{Layouts, Product, ProductShape};
 use crate::error::{Error, Result};
@@ -7,8 +7,8 @@ use crate::gpu::Gpu;
 use crate::memory::{Memory, noise};
 use cudarc::cublaslt::sys;
 
-/// Rows for which the algorithm of a layer's product is chosen, once. All algorithms in use give the
-/// same bits, so that those of a row do not depend on what else is in the batch.
+/// Rows for which the algorithm of a layer's product is chosen, once. All algorithms in use give
+/// the same bits, so that those of a row do not depend on what else is in the batch.
 const MANY: usize = 8192;
 /// Up to this number of rows another algorithm may be faster.
 const FEW: usize = 128;
@@ -31,8 +31,8 @@ impl Algorithms {
         if rows <= FEW { &self.few } else { &self.many }
     }
 
-    /// The fastest algorithms for few and for many rows among those that give the bits of the library's
-    /// first choice.
+    /// The fastest algorithms for few and for many rows among those that give the bits of the
+    /// library's first choice.
     pub(super) fn choose(gpu: &Gpu, shape: ProductShape) -> Result<Self> {
         let trial = Trial::new(gpu, shape)?;
         let candidates = trial.candidates(MANY)?;

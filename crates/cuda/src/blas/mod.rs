@@ -1,5 +1,5 @@
-//! Matrix products by cuBLASLt. As the library sees it, a matrix is stored by columns, so that each of
-//! our rows is one of its columns, and a product is Wᵀ times x.
+//! Matrix products by cuBLASLt. As the library sees it, a matrix is stored by columns, so that each
+//! of our rows is one of its columns, and a product is Wᵀ times x.
 
 mod algorithms;
 mod descriptors;
@@ -54,8 +54,8 @@ impl Blas {
     ///
     /// # Safety
     ///
-    /// The matrices must have the shapes of `layouts`, and stay allocated until the stream has passed
-    /// the product, as must the bias of `product`.
+    /// The matrices must have the shapes of `layouts`, and stay allocated until the stream has
+    /// passed the product, as must the bias of `product`.
     pub(crate) unsafe fn run(
         &self,
         stream: &CudaStream,
@@ -66,8 +66,8 @@ impl Blas {
     ) -> Result<()> {
         let (one, zero) = (1.0_f32, 0.0_f32);
         let workspace = self.workspace.device_ptr(stream).0;
-        // SAFETY: descriptors and layouts are alive; the matrices are as the caller promises; scalars
-        // are f32 as the descriptor says, and read at once.
+        // SAFETY: descriptors and layouts are alive; the matrices are as the caller promises;
+        // scalars are f32 as the descriptor says, and read at once.
         let done = unsafe {
             result::matmul(
                 self.handle,

@@ -43,8 +43,8 @@ arguments! {
 }
 
 impl Gpu {
-    /// GELU (exact, by the error function) in place, and the tail of `next`, the layer that reads the
-    /// result.
+    /// GELU (exact, by the error function) in place, and the tail of `next`, the layer that reads
+    /// the result.
     ///
     /// # Errors
     ///
@@ -103,7 +103,8 @@ impl Gpu {
             ld_y: out.ld as i32,
         };
         let octets = x.rows * out.width / OCTET;
-        // SAFETY: the callers have checked the rows of both, and that `x` is as wide as the kernel reads.
+        // SAFETY: the callers have checked the rows of both, and that `x` is as wide as the kernel
+        // reads.
         unsafe { self.launch(Launch::new(kernel, octets.div_ceil(THREADS), THREADS), &arguments) }
     }
 }

@@ -97,8 +97,8 @@ impl AttentionKernel {
     /// Every kernel, in the order in which they are started.
     pub(super) const ALL: [Self; 3] = [Self::Hopper, Self::Mma, Self::Plain];
 
-    /// The kernel of a sequence of `len` tokens. It follows from that length alone, so that the bits
-    /// of a sequence do not depend on the rest of the batch.
+    /// The kernel of a sequence of `len` tokens. It follows from that length alone, so that the
+    /// bits of a sequence do not depend on the rest of the batch.
     pub(super) fn choose(code: Code, dtype: DType, head_dim: usize, len: usize) -> Self {
         let tensor_cores = dtype != DType::F32;
         if code.has_hopper() && tensor_cores && head_dim == HOPPER_DIM && len >= HOPPER_FROM {
@@ -197,8 +197,8 @@ arguments! {
 }
 
 impl Gpu {
-    /// Attention inside each sequence: `[tokens, 3 · hidden]` → `[tokens, hidden]`. q and k of a rotary
-    /// model are rotated in place.
+    /// Attention inside each sequence: `[tokens, 3 · hidden]` → `[tokens, hidden]`. q and k of a
+    /// rotary model are rotated in place.
     ///
     /// # Errors
     ///
@@ -235,8 +235,8 @@ impl Gpu {
     ///
     /// # Safety
     ///
-    /// The shapes must be those that [`Gpu::attend`] checks, and the tiles those of `kernel` in a batch
-    /// with as many rows.
+    /// The shapes must be those that [`Gpu::attend`] checks, and the tiles those of `kernel` in a
+    /// batch with as many rows.
     unsafe fn attend_tiles(
         &self,
         kernel: AttentionKernel,
@@ -302,8 +302,8 @@ impl Gpu {
         let (boxes, steps) = ([HOPPER_DIM as u32, BOX_ROWS as u32], [1_u32; 2]);
         let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
         let address = self.address(x.memory()).0 as *mut std::ffi::c_void;
-        // SAFETY: the arrays have an entry for each of the two dimensions, the map is alive, and the
-        // tensor is in the states' memory.
+        // SAFETY: the arrays have an entry for each of the two dimensions, the map is alive, and
+        // the tensor is in the states' memory.
         let result = unsafe {
             sys::cuTensorMapEncodeTiled(
                 &mut map.0,

@@ -11,8 +11,8 @@ use std::ops::Range;
 /// A batch on the card.
 #[derive(Debug)]
 pub struct PackedBatch {
-    /// i32: ids, tasks (-1 for none) and positions of all tokens, then three numbers a tile: where its
-    /// sequence starts, how long it is, and the tile's first query.
+    /// i32: ids, tasks (-1 for none) and positions of all tokens, then three numbers a tile: where
+    /// its sequence starts, how long it is, and the tile's first query.
     memory: Memory,
     rows: usize,
     /// One more than the largest id.
@@ -122,8 +122,8 @@ impl Gpu {
     }
 }
 
-/// Appends the tiles of `queries` queries of the sequences, the longest first, so that the card does
-/// not end with one of them alone.
+/// Appends the tiles of `queries` queries of the sequences, the longest first, so that the card
+/// does not end with one of them alone.
 fn push_tiles(numbers: &mut Vec<i32>, mut sequences: Vec<&Range<usize>>, queries: usize) {
     sequences.sort_by_key(|sequence| Reverse(sequence.len()));
     for sequence in sequences {

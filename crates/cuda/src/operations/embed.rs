@@ -88,7 +88,8 @@ impl Gpu {
             ld: out.ld as i32,
             x: self.address(out.memory()),
         };
-        // SAFETY: `covers` has checked what is read; `out` has `rows` rows of `ld ≥ hidden` elements.
+        // SAFETY: `covers` has checked what is read; `out` has `rows` rows of `ld ≥ hidden`
+        // elements.
         unsafe { self.launch(Launch::new("embed", out.rows, THREADS), &arguments) }
     }
 }

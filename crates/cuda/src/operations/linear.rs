@@ -51,7 +51,8 @@ impl Layer<'_> {
         self.up.len() / self.outputs.max(1)
     }
 
-    /// Columns that W has for the updates of all tasks: a multiple of what the tensor cores read at once.
+    /// Columns that W has for the updates of all tasks: a multiple of what the tensor cores read at
+    /// once.
     pub fn tail(&self) -> usize {
         self.slots().next_multiple_of(32)
     }

@@ -1,5 +1,5 @@
-//! The low-rank tail behind each row of states: x · A of the row's own task in that task's slots, and
-//! zeros in the slots of all others.
+//! The low-rank tail behind each row of states: x · A of the row's own task in that task's slots,
+//! and zeros in the slots of all others.
 
 use super::PackedBatch;
 use super::linear::{Linear, Lora};
@@ -21,8 +21,8 @@ pub(super) struct Tail {
 impl Tail {
     const NONE: Self = Self { a: Address::NULL, adapters: Address::NULL, rank: 0, len: 0 };
 
-    /// That of `next`, the layer that reads `x`; none if it has no updates, or a rank for which kernels
-    /// do not compute one on the way.
+    /// That of `next`, the layer that reads `x`; none if it has no updates, or a rank for which
+    /// kernels do not compute one on the way.
     pub(super) fn new(gpu: &Gpu, x: &States, next: Option<(&Linear, &PackedBatch)>) -> Self {
         let lora = next.and_then(|(linear, batch)| Some((linear, linear.lora.as_ref()?, batch)));
         let Some((linear, lora, batch)) = lora.filter(|(_, lora, _)| lora.rank <= GROUP) else {

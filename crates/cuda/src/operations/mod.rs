@@ -1,5 +1,5 @@
-//! The operations, one a file: a safe method of [`Gpu`](crate::Gpu) each, which checks every shape and
-//! index before it starts a kernel.
+//! The operations, one a file: a safe method of [`Gpu`](crate::Gpu) each, which checks every shape
+//! and index before it starts a kernel.
 
 mod activation;
 mod attention;

@@ -41,8 +41,8 @@ arguments! {
 }
 
 impl Gpu {
-    /// `x = LayerNorm(x + residual)` over part `part` of each row, where parts are as wide as the norm;
-    /// and the tail of `next`, the layer that reads the result.
+    /// `x = LayerNorm(x + residual)` over part `part` of each row, where parts are as wide as the
+    /// norm; and the tail of `next`, the layer that reads the result.
     ///
     /// # Errors
     ///
@@ -82,8 +82,8 @@ impl Gpu {
         };
         let kernel = if width <= NARROW_ROW { "add_norm_4" } else { "add_norm_8" };
         let launch = Launch::new(kernel, x.rows.div_ceil(THREADS / WARP), THREADS);
-        // SAFETY: the part is inside each row, residual, gain and bias have the shapes checked above,
-        // and `Tail::new` has checked the tail's.
+        // SAFETY: the part is inside each row, residual, gain and bias have the shapes checked
+        // above, and `Tail::new` has checked the tail's.
         unsafe { self.launch(launch, &arguments) }?;
         x.has_tail.set(tail.is_some());
         Ok(())

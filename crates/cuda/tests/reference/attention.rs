@@ -3,8 +3,8 @@ use kokeshi_cuda::{Attention, DType, Gpu, Position};
 use kokeshi_testkit::Random;
 use std::ops::Range;
 
-/// softmax(q kᵀ / √dim - slope |distance|) v of one head of one sequence, in f64, on q and k that were
-/// rotated and rounded as the card does it.
+/// softmax(q kᵀ / √dim - slope |distance|) v of one head of one sequence, in f64, on q and k that
+/// were rotated and rounded as the card does it.
 fn attend(
     dtype: DType,
     qkv: &[f32],

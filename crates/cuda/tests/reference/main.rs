@@ -1,5 +1,5 @@
-//! Every operation against its definition in f64, with every code that the card runs. Without a card
-//! the tests print why they check nothing.
+//! Every operation against its definition in f64, with every code that the card runs. Without a
+//! card the tests print why they check nothing.
 
 mod activation;
 mod attention;

@@ -1,9 +1,9 @@
 //! Bidirectional attention over packed sequences, with online softmax (Milakov and Gimelshein
 //! 2018; Dao et al. 2022): nothing of size length² exists.
 //!
-//! Scores are computed transposed: keys in rows, queries across the lanes of a vector. Maximum, sum and
-//! rescaling of the softmax are then plain vertical operations, and the probabilities of a block of keys
-//! already have the layout of the tile's second operand.
+//! Scores are computed transposed: keys in rows, queries across the lanes of a vector. Maximum, sum
+//! and rescaling of the softmax are then plain vertical operations, and the probabilities of a
+//! block of keys already have the layout of the tile's second operand.
 
 mod pack;
 mod softmax;
@@ -21,9 +21,9 @@ use softmax::{Bias, KEY_BLOCK, Packed, attend};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Queries of one task. Keys and values are packed again for each task: enough queries to outweigh that
-/// work, and few enough that a text of 8192 tokens is eight tasks per head. A multiple of every
-/// level's lane count, so that cutting here changes no result.
+/// Queries of one task. Keys and values are packed again for each task: enough queries to outweigh
+/// that work, and few enough that a text of 8192 tokens is eight tasks per head. A multiple of
+/// every level's lane count, so that cutting here changes no result.
 const QUERY_BAND: usize = 1024;
 
 /// The sequences of a batch and the shape of their heads.
@@ -106,8 +106,8 @@ pub fn attention(
     });
 }
 
-/// One head of one band of queries. `out` covers the band's rows and the head's columns; the operands of
-/// products are packed as `E`.
+/// One head of one band of queries. `out` covers the band's rows and the head's columns; the
+/// operands of products are packed as `E`.
 struct Head<'a, E> {
     source: Source<'a>,
     out: Rect<'a>,

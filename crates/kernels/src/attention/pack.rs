@@ -53,7 +53,8 @@ impl Source<'_> {
         }
     }
 
-    /// Packs strips of keys; those past the end are left as they are. `rotated` has room for a head's vector.
+    /// Packs strips of keys; those past the end are left as they are. `rotated` has room for a
+    /// head's vector.
     #[inline(always)]
     pub(super) fn pack_keys<I: Isa, E: Operand>(
         &self,
@@ -114,9 +115,9 @@ impl Source<'_> {
         square
     }
 
-    /// Packs a panel of queries, scaled by log₂ e / √head_dim, so that the softmax uses powers of two;
-    /// those past the end are left as they are. `rotated` has room for a vector of queries, each as long
-    /// as the panel is deep.
+    /// Packs a panel of queries, scaled by log₂ e / √head_dim, so that the softmax uses powers of
+    /// two; those past the end are left as they are. `rotated` has room for a vector of queries,
+    /// each as long as the panel is deep.
     #[inline(always)]
     pub(super) fn pack_queries<I: Isa, E: Operand>(
         &self,
@@ -152,8 +153,8 @@ impl Source<'_> {
     }
 }
 
-/// Writes the context of `queries`, `[head_dim, nr]` in columns, times the scale of each query, to rows
-/// of `out`.
+/// Writes the context of `queries`, `[head_dim, nr]` in columns, times the scale of each query, to
+/// rows of `out`.
 #[inline(always)]
 pub(super) fn unpack_context<I: Isa>(
     v: I,

@@ -5,7 +5,8 @@ use crate::gemm::tile::{Epilogue, NV, Sums, WHOLE_STRIPS, multiply, nr};
 use crate::isa::{BLOCK, Isa, MAX_LANES};
 use crate::math::exp2;
 
-/// Keys of a block whose scores are kept at once: with AVX-512 they occupy 12 KiB of the level-1 cache.
+/// Keys of a block whose scores are kept at once: with AVX-512 they occupy 12 KiB of the level-1
+/// cache.
 pub(super) const KEY_BLOCK: usize = WHOLE_STRIPS;
 
 /// Operands of one vector row of queries.

@@ -64,8 +64,8 @@ fn worst(got: &[f32], want: &[f64]) -> f64 {
     differences.fold(0.0, |worst, e| if e.is_nan() { e } else { e.max(worst) })
 }
 
-/// Compares every level with the definition on ragged sequences of `qkv` (`[tokens, 3 * hidden]`) and
-/// passes the largest difference to `check`.
+/// Compares every level with the definition on ragged sequences of `qkv` (`[tokens, 3 * hidden]`)
+/// and passes the largest difference to `check`.
 fn compare(
     qkv: &[f32],
     heads: usize,

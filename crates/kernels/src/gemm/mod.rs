@@ -1,9 +1,9 @@
 //! Linear layers: `y = activation(x Wᵀ + bias + LoRA)`.
 //!
 //! The blocking is that of Goto and van de Geijn (2008) without its split of the depth: a block of
-//! packed rows of `x` stays in the level-2 cache, the panels of W stream through it, and a register tile
-//! multiplies. Bias, low-rank update and activation are applied to the tile before it leaves the
-//! registers.
+//! packed rows of `x` stays in the level-2 cache, the panels of W stream through it, and a register
+//! tile multiplies. Bias, low-rank update and activation are applied to the tile before it leaves
+//! the registers.
 
 pub(crate) mod element;
 mod pack;
@@ -44,8 +44,8 @@ impl Activation {
 
 /// Bytes of packed rows that should stay in the level-2 cache: half of the 512 KiB of Zen 1 to 3.
 const ROW_BLOCK_BYTES: usize = 256 * 1024;
-/// The same with matrix hardware, which comes with 2 MiB of that cache. The weights are read once per
-/// block, and tiles consume them faster than the next cache delivers.
+/// The same with matrix hardware, which comes with 2 MiB of that cache. The weights are read once
+/// per block, and tiles consume them faster than the next cache delivers.
 const MATRIX_ROW_BLOCK_BYTES: usize = 1024 * 1024;
 
 /// Buffers of a call to [`linear`], reused between calls.

@@ -17,8 +17,8 @@ pub enum Storage {
     /// Two bytes per weight, and inputs are rounded to bf16 too. Fast where the level has the
     /// instruction ([`Level::has_bf16_dot`]).
     Bf16Dot,
-    /// One byte per weight, with a scale for each output; inputs are rounded to one byte too, with a
-    /// scale for each row. Products and sums are exact integers.
+    /// One byte per weight, with a scale for each output; inputs are rounded to one byte too, with
+    /// a scale for each row. Products and sums are exact integers.
     Int8,
 }
 
@@ -49,8 +49,8 @@ pub struct Weights {
     pub(super) panels: Panels,
     /// Scales of packed columns of integers, `[panels * nr]`, or empty.
     scales: Aligned<f32>,
-    /// Offsets of the sums of packed columns of integers: the offset of the rows' bytes times the sum of
-    /// the column's.
+    /// Offsets of the sums of packed columns of integers: the offset of the rows' bytes times the
+    /// sum of the column's.
     offsets: Aligned<u32>,
     /// `[panels * nr]`, zero where there is no row of W.
     pub(super) bias: Aligned<f32>,
@@ -112,7 +112,8 @@ impl Columns {
         (output < half).then_some(value + output)
     }
 
-    /// Packs W, `[panels, steps, nr]`, one panel per task. `scales` has one element per packed column.
+    /// Packs W, `[panels, steps, nr]`, one panel per task. `scales` has one element per packed
+    /// column.
     fn pack<E: Element>(
         self,
         threads: &Threads,
@@ -157,8 +158,8 @@ impl Columns {
     }
 }
 
-/// Packs the columns of a panel, `[nr, inputs]`, to `[steps, nr]`: one block of the depth at a time, so
-/// that strided writes stay in the level-1 cache.
+/// Packs the columns of a panel, `[nr, inputs]`, to `[steps, nr]`: one block of the depth at a
+/// time, so that strided writes stay in the level-1 cache.
 fn interleave<E: Element>(columns: &[f32], inputs: usize, nr: usize, panel: &mut [E::Column]) {
     for (i, block) in panel.chunks_exact_mut(BLOCK * nr).enumerate() {
         let depth = i * BLOCK * E::DEPTH..((i + 1) * BLOCK * E::DEPTH).min(inputs);

@@ -26,7 +26,8 @@ impl Case {
             down: random.normal(TASKS * rank * inputs),
             up: random.normal(TASKS * rank * outputs),
         });
-        // Values that bf16 represents exactly, so that both storages must agree with the definition.
+        // Values that bf16 represents exactly, so that both storages must agree with the
+        // definition.
         let weight = random.normal(outputs * inputs);
         let weight = weight.iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect();
         Self {

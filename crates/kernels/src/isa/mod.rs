@@ -30,8 +30,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// A vector of `LANES` values.
     type F32: Copy;
-    /// A vector of `LANES` 32-bit words: integers, or two bf16 values or four of eight bits in each,
-    /// the first in the lowest bits.
+    /// A vector of `LANES` 32-bit words: integers, or two bf16 values or four of eight bits in
+    /// each, the first in the lowest bits.
     type Words: Copy;
     /// Whether it has hardware for products of whole matrices.
     const HAS_MATRIX: bool = false;
@@ -80,8 +80,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn ints_to_f32(self, x: Self::Words) -> Self::F32;
     /// The integer nearest to each value, ties to even, for magnitudes below 2²².
     fn to_ints(self, x: Self::F32) -> Self::Words;
-    /// Rounds to bf16 and writes `LANES` pairs, each with a value of `low` and one of `high`, to the
-    /// front of `dst`.
+    /// Rounds to bf16 and writes `LANES` pairs, each with a value of `low` and one of `high`, to
+    /// the front of `dst`.
     fn store_pairs(self, low: Self::F32, high: Self::F32, dst: &mut [u32]);
     /// `sums + a₀ b₀ + a₁ b₁` for the bf16 pairs of each lane, in f32; one instruction from
     /// [`Level::Avx512Dot`] on, which treats subnormal numbers as zero.
@@ -90,8 +90,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// those of `b` signed; exact modulo 2³².
     fn dot_u8i8(self, a: Self::Words, b: Self::Words, sums: Self::Words) -> Self::Words;
 
-    /// Rounds the `2 · LANES` values of `first` and `second` to bf16 and writes them, in their order,
-    /// to the front of `dst`.
+    /// Rounds the `2 · LANES` values of `first` and `second` to bf16 and writes them, in their
+    /// order, to the front of `dst`.
     #[inline(always)]
     fn store_bf16(self, first: Self::F32, second: Self::F32, dst: &mut [u32]) {
         let mut lanes = [0.0; 2 * MAX_LANES];
@@ -102,9 +102,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
         }
     }
 
-    /// The product of [`MATRIX`] rows with [`MATRIX`] columns, bf16 pairs in every word, as f32 bits:
-    /// `a` is `[blocks, MATRIX, BLOCK]`, `b` is `[blocks, BLOCK, MATRIX]`. Pairs are added in the
-    /// order of the depth. This is the definition; hardware replaces it where
+    /// The product of [`MATRIX`] rows with [`MATRIX`] columns, bf16 pairs in every word, as f32
+    /// bits: `a` is `[blocks, MATRIX, BLOCK]`, `b` is `[blocks, BLOCK, MATRIX]`. Pairs are added in
+    /// the order of the depth. This is the definition; hardware replaces it where
     /// [`Isa::HAS_MATRIX`].
     #[inline(always)]
     fn matrix_bf16(self, a: &[u32], b: &[u32], sums: &mut Product) {
@@ -178,8 +178,8 @@ fn dot_of_bytes(sum: u32, a: u32, b: u32) -> u32 {
 /// IEEE half precision → single precision, exact; infinities and NaN are preserved.
 #[inline(always)]
 pub(crate) fn f16_to_f32(half: u16) -> f32 {
-    // Exponent and fraction are shifted into place; the product with 2¹¹² changes the bias from 15 to 127
-    // and normalizes subnormal numbers.
+    // Exponent and fraction are shifted into place; the product with 2¹¹² changes the bias from 15
+    // to 127 and normalizes subnormal numbers.
     let magnitude = f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
     let top = if half & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
     f32::from_bits(magnitude.to_bits() | top | u32::from(half & 0x8000) << 16)

@@ -8,7 +8,8 @@ pub const F32_ROW: usize = 16;
 /// The length of an f16 row is a multiple of this, in values.
 pub const F16_ROW: usize = 32;
 
-/// Writes the product of `query` with each row of `rows` (`[scores.len(), query.len()]`) to `scores`.
+/// Writes the product of `query` with each row of `rows` (`[scores.len(), query.len()]`) to
+/// `scores`.
 ///
 /// # Panics
 ///

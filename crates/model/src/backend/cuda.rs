@@ -60,8 +60,8 @@ pub fn card_dtype(precision: Precision) -> Result<DType> {
     }
 }
 
-/// What card `ordinal` computes in if nothing else is asked for: bf16 if its tensor cores multiply it,
-/// else f16.
+/// What card `ordinal` computes in if nothing else is asked for: bf16 if its tensor cores multiply
+/// it, else f16.
 ///
 /// # Errors
 ///
@@ -197,7 +197,8 @@ impl Backend for Cuda {
         let row = |width: usize| ids.len() * (width + tail) * element;
         let gated = config.activation.is_gated();
         let wide = if gated { 2 * config.ffn_hidden } else { config.ffn_hidden };
-        // The layer's input, its attention's result and one more; the widest rows; gated activations.
+        // The layer's input, its attention's result and one more; the widest rows; gated
+        // activations.
         let narrow = [row(config.hidden); 3];
         let wide = [row(wide.max(3 * config.hidden))];
         let gates = gated.then_some(row(config.ffn_hidden));

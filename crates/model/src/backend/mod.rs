@@ -22,8 +22,9 @@ use std::ops::Range;
 
 /// The operations of the forward pass. States are `[tokens, width]` on the device.
 ///
-/// A device may run operations in the background. If one fails, the pass keeps the error, later operations
-/// do nothing, and [`Backend::pool`] and [`Backend::download`], which wait for the device, return it.
+/// A device may run operations in the background. If one fails, the pass keeps the error, later
+/// operations do nothing, and [`Backend::pool`] and [`Backend::download`], which wait for the
+/// device, return it.
 pub(crate) trait Backend: Debug + Send + Sync {
     /// A linear layer in the device's form.
     type Linear: Debug + Send + Sync;
@@ -59,13 +60,14 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// Bytes of memory that the table occupies.
     fn table_len_bytes(&self, table: &Self::Table) -> usize;
 
-    /// Reserves the memory of a pass: [`Error::DeviceMemory`](crate::Error::DeviceMemory) if it does not
-    /// fit.
+    /// Reserves the memory of a pass: [`Error::DeviceMemory`](crate::Error::DeviceMemory) if it
+    /// does not fit.
     fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<Self::Pass<'a>>;
     /// Gathers the rows of the batch's ids, `[tokens, hidden]`.
     fn embed(&self, pass: &Self::Pass<'_>, table: &Self::Table) -> Self::States;
-    /// `activation(x Wᵀ + bias + LoRA of each token's task)`. Here and below, `next` is the layer that
-    /// reads the result: a device can compute the first half of its low-rank update on the way.
+    /// `activation(x Wᵀ + bias + LoRA of each token's task)`. Here and below, `next` is the layer
+    /// that reads the result: a device can compute the first half of its low-rank update on the
+    /// way.
     fn project(
         &self,
         pass: &Self::Pass<'_>,
@@ -86,8 +88,8 @@ pub(crate) trait Backend: Debug + Send + Sync {
         norm: &Self::Norm,
         next: Option<&Self::Linear>,
     );
-    /// Sums of the first `width` elements of states over token ranges, `[spans, width]`: nothing else
-    /// is copied back from the device.
+    /// Sums of the first `width` elements of states over token ranges, `[spans, width]`: nothing
+    /// else is copied back from the device.
     fn pool(
         &self,
         pass: &Self::Pass<'_>,

@@ -224,8 +224,9 @@ fn attend_head(
     }
 }
 
-/// Rotates component `j` with `j + dim/2` by `position · theta^(−2j / dim)`. The angle is rounded to
-/// f32 in the same places as in the published implementation, because that is part of its result.
+/// Rotates component `j` with `j + dim/2` by `position · theta^(−2j / dim)`. The angle is rounded
+/// to f32 in the same places as in the published implementation, because that is part of its
+/// result.
 fn rotate(x: &[f64], position: usize, theta: f32) -> Vec<f64> {
     let half = x.len() / 2;
     let mut rotated = vec![0.0; x.len()];

@@ -1,5 +1,5 @@
-//! `config.json` → [`EncoderConfig`]. Only this folder knows the spellings of configuration keys; a value
-//! that would change the arithmetic and is not implemented is an error.
+//! `config.json` → [`EncoderConfig`]. Only this folder knows the spellings of configuration keys; a
+//! value that would change the arithmetic and is not implemented is an error.
 
 mod fields;
 mod v2;

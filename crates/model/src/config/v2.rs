@@ -5,8 +5,8 @@ use super::{EncoderConfig, Position, TaskConfig};
 use crate::error::Result;
 use kokeshi_kernels::gemm::Activation;
 
-/// The limit of every model of the family, even if another file has a smaller one: ALiBi has no table
-/// that could be too short.
+/// The limit of every model of the family, even if another file has a smaller one: ALiBi has no
+/// table that could be too short.
 const MAX_TOKENS: usize = 8192;
 
 pub(super) fn parse(fields: &Fields<'_>) -> Result<EncoderConfig> {

@@ -101,7 +101,8 @@ impl Tiles {
 impl Drop for Tiles {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: a value exists only after `configure`. Idle tiles slow down every switch of threads.
+        // SAFETY: a value exists only after `configure`. Idle tiles slow down every switch of
+        // threads.
         unsafe { asm!("tilerelease", options(nostack, nomem)) }
     }
 }
