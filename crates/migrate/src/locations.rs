@@ -28,9 +28,9 @@ impl Locations {
     /// If it cannot be opened. A file is created if the old collection is elsewhere.
     pub fn open_store(&self, from: &str) -> Result<Box<dyn Store>> {
         Ok(match (&self.source, &self.fields) {
-            (None, Some(fields)) => self.store.open_foreign(fields, from)?,
-            (None, None) => self.store.open()?,
-            (Some(_), _) => self.store.create()?,
+            (None, Some(fields)) => kokeshi_remote::open_foreign(&self.store, fields, from)?,
+            (None, None) => kokeshi_remote::open(&self.store)?,
+            (Some(_), _) => kokeshi_remote::create(&self.store)?,
         })
     }
 
@@ -41,7 +41,7 @@ impl Locations {
     /// If it cannot be opened, or is a file with a row that cannot be read.
     pub fn open_source(&self, collection: &str) -> Result<Box<dyn Source>> {
         let address = self.source.as_ref().unwrap_or(&self.store);
-        Ok(address.open_source(self.fields.as_ref(), collection)?)
+        Ok(kokeshi_remote::open_source(address, self.fields.as_ref(), collection)?)
     }
 }
 

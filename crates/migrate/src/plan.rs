@@ -96,7 +96,7 @@ impl Side {
             passage_task: self.passage_task.clone(),
             query_task: self.query_task.clone(),
             dimensions: self.dimensions,
-            normalised: true,
+            normalized: true,
             chunking: self.chunking.clone(),
             late: self.late_chunking,
             storage,

@@ -148,7 +148,7 @@ fn begin(
     }
     if !plan.is_between_stores() {
         for (path, options) in store.roots(&plan.from.collection)? {
-            store.set_root(&plan.to.collection, &path, &options)?;
+            store.require_folders()?.set_root(&plan.to.collection, &path, &options)?;
         }
     }
     ledger.set_state(&plan.name, State::Running)?;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::record::Entry;
-use crate::record::Source;
+use crate::traits::Source;
 
 /// The pages of a collection's documents, in the order of the source. Ends after an error.
 pub struct Pages<'a, S: ?Sized> {

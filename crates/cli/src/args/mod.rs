@@ -52,8 +52,8 @@ pub(crate) enum Command {
     /// Index files, and again whenever one changes, until Ctrl-C
     Watch(WatchArguments),
     /// Build an ANN index of a large collection, and measure its recall
-    #[command(name = "ann", alias = "near")]
-    Near(NearArguments),
+    #[command(alias = "near")]
+    Ann(AnnArguments),
     /// Remove files or a whole collection from a store; the files stay
     Forget(ForgetArguments),
     /// Migrate a collection to another model, verified and reversible

@@ -43,7 +43,7 @@ fn open(store: &str, place: &Sandbox) -> Box<dyn Store> {
     // A server that was killed may need a while to recover.
     let begun = Instant::now();
     loop {
-        match address.open() {
+        match kokeshi_remote::open(&address) {
             Ok(store) => return store,
             Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "a store: {error}"),
         }
@@ -160,14 +160,14 @@ fn a_collection_moves_and_comes_back_in_a_file() {
 
 #[test]
 fn a_collection_moves_and_comes_back_in_postgres() {
-    if let Some(server) = Server::start("postgres") {
+    if let Some(server) = crate::server("postgres") {
         the_whole_way(&server.address(), true);
     }
 }
 
 #[test]
 fn a_store_that_cannot_rename_says_that_readers_need_an_alias() {
-    if let Some(server) = Server::start("chroma") {
+    if let Some(server) = crate::server("chroma") {
         the_whole_way(&server.address(), false);
     }
 }
@@ -244,7 +244,7 @@ fn readers_of_a_name_notice_no_switch_in_a_file() {
 
 #[test]
 fn readers_of_a_name_notice_no_switch_in_postgres() {
-    if let Some(server) = Server::start("postgres") {
+    if let Some(server) = crate::server("postgres") {
         a_name_switches(&server.address());
     }
 }
@@ -256,21 +256,21 @@ fn readers_of_an_alias_notice_no_switch_in_a_file() {
 
 #[test]
 fn readers_of_an_alias_notice_no_switch_in_postgres() {
-    if let Some(server) = Server::start("postgres") {
+    if let Some(server) = crate::server("postgres") {
         an_alias_switches(&server.address());
     }
 }
 
 #[test]
 fn readers_of_an_alias_notice_no_switch_in_chroma() {
-    if let Some(server) = Server::start("chroma") {
+    if let Some(server) = crate::server("chroma") {
         an_alias_switches(&server.address());
     }
 }
 
 #[test]
 fn readers_of_an_alias_notice_no_switch_in_milvus() {
-    if let Some(server) = Server::start("milvus") {
+    if let Some(server) = crate::server("milvus") {
         an_alias_switches(&server.address());
     }
 }
@@ -331,7 +331,7 @@ fn kills_lose_and_double_nothing_in_a_file() {
 
 #[test]
 fn kills_lose_and_double_nothing_in_postgres() {
-    if let Some(mut server) = Server::start("postgres") {
+    if let Some(mut server) = crate::server("postgres") {
         kills_lose_and_double_nothing(&server.address(), Some(&mut server), 30);
     }
 }
@@ -578,7 +578,7 @@ fn plans_that_cannot_be_are_refused() {
     let again = plan(&place, "index.db", &[]);
     assert!(again.failure(1).contains("new.plan.toml already exists"), "{}", again.stderr);
     for (more, wanted) in [
-        (&["--from", "nothing", "--output", "p"][..], "there is no collection `nothing`"),
+        (&["--from", "nothing", "--output", "p"][..], "no collection `nothing`"),
         (&["--dimensions", "999", "--output", "p"], "999"),
         (&["--to", "default", "--output", "p"], "collection `default` already exists"),
     ] {

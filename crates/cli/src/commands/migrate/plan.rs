@@ -14,6 +14,7 @@ use kokeshi::Model;
 use kokeshi_collections::{NamedModel, StoreLocation, TASKS, find_collection};
 use kokeshi_hub::KNOWN;
 use kokeshi_migrate::{Locations, ModelFit, Plan, Side, detect, preview, sample};
+use kokeshi_remote::detect_fields;
 use kokeshi_store::{Address, Collection, Fields, Store};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -179,14 +180,14 @@ fn name_to_switch(locations: &Locations, from: &str, old: &Collection, to: &Side
 fn fields(locations: &Locations, from: &str) -> anyhow::Result<Option<Fields>> {
     let address = locations.source.as_ref().unwrap_or(&locations.store);
     if let Some(fields) = &locations.fields {
-        return Ok(address.find_fields(fields, from)?.or_else(|| Some(fields.clone())));
+        return Ok(detect_fields(address, fields, from)?.or_else(|| Some(fields.clone())));
     }
     let is_server = matches!(address, Address::Server(_));
-    if is_server && address.open()?.collection(from)?.is_some() {
+    if is_server && kokeshi_remote::open(address)?.collection(from)?.is_some() {
         return Ok(None);
     }
     // A collection that kokeshi does not know may be foreign.
-    let found = address.find_fields(&Fields::default(), from)?;
+    let found = detect_fields(address, &Fields::default(), from)?;
     Ok(found.filter(|fields| !is_server || fields.text.is_some()))
 }
 

@@ -97,7 +97,7 @@ impl Reader {
     fn collections(&mut self, address: &Address) -> anyhow::Result<Vec<Binding>> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => address.open()?,
+            None => kokeshi_remote::open(address)?,
         };
         let wanted = self.wanted.clone();
         let bindings = wanted.into_iter().map(|(name, collection)| {
