@@ -17,6 +17,7 @@ mod random;
 mod regression;
 mod silhouette;
 mod terms;
+#[cfg(feature = "tsne")]
 mod tsne;
 
 pub use cluster::{Clusters, Trial, choose, cluster};
@@ -30,4 +31,5 @@ pub use quality::{DEPTH, Quality};
 pub use regression::{Regression, softmax};
 pub use silhouette::silhouette;
 pub use terms::{Term, typical_terms, words};
+#[cfg(feature = "tsne")]
 pub use tsne::tsne;

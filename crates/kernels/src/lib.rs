@@ -11,6 +11,7 @@ pub mod grid;
 pub mod isa;
 pub mod layer_norm;
 mod math;
+mod median;
 pub mod memory;
 pub mod peak;
 pub mod pooling;
@@ -21,6 +22,7 @@ mod transpose;
 pub mod turns;
 
 pub use isa::Level;
+pub use median::median;
 
 #[cfg(test)]
 mod testing;

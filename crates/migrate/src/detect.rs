@@ -2,6 +2,7 @@
 
 use crate::embed::Embedder;
 use kokeshi::{Model, Result};
+use kokeshi_kernels::median;
 use kokeshi_store::Document;
 use std::sync::Arc;
 
@@ -62,7 +63,8 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
                 let way = Embedder { model, task: task.clone(), query_task, dimensions: cut, late };
                 // A chunk that is too long for a model was not made by it.
                 let Ok((new, _)) = way.documents(&probe) else { continue };
-                let cosine = median(old.iter().zip(&new).map(|(a, b)| cosine(a, b)));
+                let cosines: Vec<f64> = old.iter().zip(&new).map(|(a, b)| cosine(a, b)).collect();
+                let cosine = median(&cosines);
                 let fits_from = if signs { SAME_SIGNS } else { SAME };
                 let fit = Fit {
                     model: name.clone(),
@@ -96,8 +98,3 @@ pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
-}

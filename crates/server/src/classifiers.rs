@@ -177,7 +177,7 @@ fn new_id(classifier: &Classifier) -> String {
     for weight in classifier.weights.iter().flatten() {
         hash.update(weight.to_le_bytes());
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    format!("{:.32x}", hash.finalize())
 }
 
 fn missing(id: &str, error: &std::io::Error) -> Problem {

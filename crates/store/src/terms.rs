@@ -6,7 +6,6 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 /// Bytes of a term, at most; a longer one is replaced by its hash. Engines limit what they index.
 const LONGEST: usize = 120;
@@ -42,12 +41,7 @@ pub(crate) fn term(key: &str, value: &str) -> Option<String> {
     if term.len() <= LONGEST {
         return Some(term);
     }
-    let mut hash = String::from("sha256=");
-    for byte in Sha256::digest(&term) {
-        // Writing to a string cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    Some(hash)
+    Some(format!("sha256={:x}", Sha256::digest(&term)))
 }
 
 #[cfg(test)]

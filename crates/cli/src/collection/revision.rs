@@ -4,7 +4,6 @@ use crate::selection::Place;
 use anyhow::Context;
 use kokeshi_store::Store;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -34,7 +33,7 @@ fn revision(
                 [kokeshi_starter::CONFIG, kokeshi_starter::WEIGHTS, kokeshi_starter::TOKENIZER];
             let mut hash = Sha256::new();
             parts.into_iter().for_each(|part| hash.update(part));
-            Ok(shown(&hash.finalize()))
+            Ok(shown(hash))
         }
         Place::Folder(folder) => match snapshot(folder) {
             Some(revision) => Ok(format!("revision {revision}")),
@@ -68,7 +67,7 @@ fn of_folder(
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         hash.update(format!("{name}\n{}\n", of_file(&file)?));
     }
-    Ok(shown(&hash.finalize()))
+    Ok(shown(hash))
 }
 
 fn of_file(file: &Path, store: &dyn Store) -> anyhow::Result<String> {
@@ -92,23 +91,15 @@ pub(super) fn content_hash(from: &mut impl Read) -> io::Result<String> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         match from.read(&mut buffer)? {
-            0 => return Ok(hexadecimal(&hash.finalize())),
+            0 => return Ok(format!("{:x}", hash.finalize())),
             len => hash.update(&buffer[..len]),
         }
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Enough digits that two models never share them.
-fn shown(hash: &[u8]) -> String {
-    format!("sha256:{}", &hexadecimal(hash)[..24])
+fn shown(hash: Sha256) -> String {
+    format!("sha256:{:.24x}", hash.finalize())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::id::is_digest;
 use sha1::Sha1;
+use sha2::digest::Output;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
 
@@ -43,13 +44,16 @@ impl Digest {
     /// The same digest of another content, which is `bytes` long.
     pub(crate) fn of(&self, content: impl Read, bytes: u64) -> io::Result<String> {
         match self {
-            Self::Sha256(_) => hash(Sha256::new(), content),
-            Self::Git(_) => hash(Sha1::new_with_prefix(format!("blob {bytes}\0")), content),
+            Self::Sha256(_) => Ok(format!("{:x}", hash(Sha256::new(), content)?)),
+            Self::Git(_) => {
+                let hasher = Sha1::new_with_prefix(format!("blob {bytes}\0"));
+                Ok(format!("{:x}", hash(hasher, content)?))
+            }
         }
     }
 }
 
-fn hash<D: sha2::Digest>(mut hasher: D, mut content: impl Read) -> io::Result<String> {
+fn hash<D: sha2::Digest>(mut hasher: D, mut content: impl Read) -> io::Result<Output<D>> {
     let mut block = vec![0; BLOCK];
     loop {
         match content.read(&mut block) {
@@ -59,7 +63,7 @@ fn hash<D: sha2::Digest>(mut hasher: D, mut content: impl Read) -> io::Result<St
             Err(e) => return Err(e),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hasher.finalize())
 }
 
 #[cfg(test)]

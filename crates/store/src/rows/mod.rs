@@ -348,7 +348,7 @@ fn shown(names: &[String]) -> String {
 
 /// A hash of `text`, in 32 letters.
 fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().take(16).fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
+    format!("{:.32x}", Sha256::digest(text))
 }
 
 fn bytes(vector: &[f32]) -> Vec<u8> {

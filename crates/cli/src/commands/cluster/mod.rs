@@ -2,6 +2,7 @@
 
 mod page;
 mod show;
+mod tsne;
 
 use crate::args::{ClusterArguments, MapKind};
 use crate::collection::place::Place;
@@ -74,6 +75,9 @@ struct Member {
 }
 
 pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if arguments.map == MapKind::Tsne {
+        tsne::check()?;
+    }
     let (documents, model, length) = match &arguments.collection {
         Some(collection) => from_collection(arguments, collection, printer)?,
         None => {
@@ -99,7 +103,7 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     let grouping = grouping(arguments, &compute, (model, options.task), documents, &rows)?;
     if let Some(path) = &arguments.html {
         spinner.set_message("drawing the map");
-        page::write(path, &grouping, &map(arguments.map, &compute, &rows))?;
+        page::write(path, &grouping, &map(arguments.map, &compute, &rows)?)?;
     }
     spinner.finish_and_clear();
     if arguments.json {
@@ -181,7 +185,7 @@ struct Map {
     axes: String,
 }
 
-fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> Map {
+fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> anyhow::Result<Map> {
     let limit = if kind == MapKind::Tsne { TSNE_TEXTS } else { MAP_TEXTS };
     let (numbers, rows) = rows.spread(limit);
     let pca = Pca::of(compute, &rows);
@@ -191,7 +195,7 @@ fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> Map {
             let [x, y] = pca.shares.map(|share| 100.0 * share);
             (places, format!("principal components: {x:.1} % and {y:.1} % of the variance"))
         }
-        MapKind::Tsne => (kokeshi_analysis::tsne(compute, &rows, &places), "t-SNE".to_owned()),
+        MapKind::Tsne => (tsne::positions(compute, &rows, &places)?, "t-SNE".to_owned()),
     };
-    Map { places: numbers.into_iter().zip(places).collect(), axes }
+    Ok(Map { places: numbers.into_iter().zip(places).collect(), axes })
 }
