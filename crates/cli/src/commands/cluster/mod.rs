@@ -137,7 +137,7 @@ fn grouping(
 ) -> anyhow::Result<Grouping> {
     let (count, tried) = match arguments.groups {
         Some(count) => (count as usize, Vec::new()),
-        None => kokeshi_analysis::choose(compute, rows)?,
+        None => kokeshi_analysis::choose_groups(compute, rows)?,
     };
     let clusters =
         kokeshi_analysis::cluster(compute, rows, count).map_err(|error| match error {
@@ -187,7 +187,7 @@ struct Map {
 
 fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> anyhow::Result<Map> {
     let limit = if kind == MapKind::Tsne { TSNE_TEXTS } else { MAP_TEXTS };
-    let (numbers, rows) = rows.spread(limit);
+    let (numbers, rows) = rows.sample(limit);
     let pca = Pca::of(compute, &rows);
     let places = pca.project(compute, &rows);
     let (places, axes) = match kind {
