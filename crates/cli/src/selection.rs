@@ -8,7 +8,7 @@ use kokeshi::{
     Card, CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
 };
 use kokeshi_analysis::Compute;
-use kokeshi_hub::{KNOWN, Known, ModelRef};
+use kokeshi_hub::{KNOWN_MODELS, KnownModel, ModelRef};
 use std::ffi::OsStr;
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -115,9 +115,9 @@ impl fmt::Display for Place {
 
 /// The catalogue's entry of a model: by its name, or by a folder of that name, as a clone of its
 /// repository has it.
-pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static Known>> {
+pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static KnownModel>> {
     Ok(match ModelRef::parse(name)? {
-        ModelRef::Starter => KNOWN.iter().find(|known| known.repo.is_none()),
+        ModelRef::Starter => KNOWN_MODELS.iter().find(|known| known.repo.is_none()),
         ModelRef::Repo { repo, .. } => kokeshi_hub::known(&repo),
         ModelRef::Folder(folder) => {
             let name = folder.file_name().and_then(OsStr::to_str);

@@ -14,7 +14,7 @@ use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::Model;
 use kokeshi_analysis::Quality;
-use kokeshi_hub::KNOWN;
+use kokeshi_hub::KNOWN_MODELS;
 use kokeshi_migrate::{Embedder, Fit, Plan, Preview, Side, Sites, Sizes, detect, preview, sample};
 use kokeshi_store::{Address, Collection, Counts, Document, Fields, Store};
 use std::fmt::Write;
@@ -106,7 +106,7 @@ fn candidates(
             .is_some_and(|hub| matches!(kokeshi_hub::locate(hub, repo, "main"), Ok(Some(_))))
     };
     let cached =
-        KNOWN.iter().filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
+        KNOWN_MODELS.iter().filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
     let recorded = Some(&old.provenance).filter(|made| !made.is_unknown());
     let mut names: Vec<String> = recorded.iter().map(|made| made.model.clone()).collect();
     names.extend(arguments.candidate.iter().map(|name| selection::lasting(name)));

@@ -7,7 +7,7 @@ use crate::selection::{self, Place};
 use kokeshi::{
     Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
 };
-use kokeshi_hub::Known;
+use kokeshi_hub::KnownModel;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ struct Info {
     checkpoint: Checkpoint,
     tensors: Vec<TensorInfo>,
     tokenizer: TokenizerInfo,
-    known: Option<&'static Known>,
+    known: Option<&'static KnownModel>,
 }
 
 pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Result<()> {
