@@ -87,12 +87,7 @@ pub fn choose_groups(compute: &Compute, rows: &Matrix) -> Result<(usize, Vec<Tri
 }
 
 /// `count` groups of `rows` from the best of `starts` starts.
-fn k_means(
-    compute: &Compute,
-    rows: &Matrix,
-    count: usize,
-    starts: usize,
-) -> Result<Clusters> {
+fn k_means(compute: &Compute, rows: &Matrix, count: usize, starts: usize) -> Result<Clusters> {
     if count == 0 || rows.is_empty() {
         return Err(Error::Empty);
     }

@@ -167,7 +167,8 @@ mod tests {
         assert!(near(&pca.axes[1], [0.0, 0.0, 1.0, 0.0]), "{:?}", pca.axes);
         assert!((pca.shares[0] / pca.shares[1] - 4.0).abs() < 1e-3, "{:?}", pca.shares);
         let points = pca.project(&compute(), &rows);
-        for (point, expected) in points.iter().zip([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.2], [0.0, -0.2]])
+        for (point, expected) in
+            points.iter().zip([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.2], [0.0, -0.2]])
         {
             assert!(point.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{points:?}");
         }

@@ -88,7 +88,8 @@ mod tests {
         let away = |a: [f32; 2], b: [f32; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
         for (i, &position) in map.iter().enumerate() {
             let others = (0..map.len()).filter(|&other| other != i);
-            let next = others.min_by(|&a, &b| away(position, map[a]).total_cmp(&away(position, map[b])));
+            let next =
+                others.min_by(|&a, &b| away(position, map[a]).total_cmp(&away(position, map[b])));
             assert_eq!(next.expect("a neighbour") % 3, i % 3);
         }
     }

@@ -51,7 +51,9 @@ pub enum Error {
         hint: Option<String>,
     },
     /// `dimensions` outside 1..=hidden.
-    #[error("text {index}: dimensions {dimensions} is out of range: this model supports 1 to {hidden}")]
+    #[error(
+        "text {index}: dimensions {dimensions} is out of range: this model supports 1 to {hidden}"
+    )]
     Dimensions {
         /// Index of the input, from 0.
         index: usize,

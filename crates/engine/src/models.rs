@@ -103,7 +103,8 @@ impl Models {
 
     /// The models in memory, the least recently requested first.
     pub fn loaded(&self) -> Vec<LoadedModel> {
-        let model = |cached: &CachedModel| LoadedModel { id: cached.id.clone(), bytes: cached.bytes };
+        let model =
+            |cached: &CachedModel| LoadedModel { id: cached.id.clone(), bytes: cached.bytes };
         self.lock().loaded.iter().map(model).collect()
     }
 

@@ -163,7 +163,9 @@ fn late_chunking_with_one_chunk_is_the_mean_of_the_whole_text() {
     for folder in FOLDERS {
         let model = open(folder);
         for input in mixed(&model) {
-            let kokeshi::Text::Whole(text) = input.text else { unreachable!("`mixed` returns whole texts") };
+            let kokeshi::Text::Whole(text) = input.text else {
+                unreachable!("`mixed` returns whole texts")
+            };
             let chunks = model.chunk(text, Chunking::Tokens(usize::MAX)).expect("at most one");
             let late = Input::late(text, &chunks).options(input.options.clone());
             let parts = [text];

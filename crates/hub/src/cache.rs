@@ -259,8 +259,9 @@ mod tests {
     #[test]
     fn split_weights_are_complete_with_every_file_of_the_index() {
         let index = r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#;
-        let parts =
-            |index| vec![COMPLETE[0], COMPLETE[1], (WEIGHTS_INDEX, index), ("one.safetensors", "1")];
+        let parts = |index| {
+            vec![COMPLETE[0], COMPLETE[1], (WEIGHTS_INDEX, index), ("one.safetensors", "1")]
+        };
         assert!(!located("main", &MAIN, &parts(index)));
         let mut all = parts(index);
         all.push(("two.safetensors", "2"));

@@ -85,7 +85,8 @@ fn unknown(text: &str) -> Error {
     let hint = match catalog::nearest(text) {
         Some(name) => format!("did you mean `{name}`?"),
         None => {
-            let names: Vec<_> = KNOWN_MODELS.iter().map(|known| format!("`{}`", known.name)).collect();
+            let names: Vec<_> =
+                KNOWN_MODELS.iter().map(|known| format!("`{}`", known.name)).collect();
             format!(
                 "the known models are {}; write a hub repository as `owner/name` and a folder as `./folder`",
                 names.join(", ")
@@ -131,10 +132,7 @@ mod tests {
                 "jina-embedings-v3",
                 "unknown model `jina-embedings-v3`; did you mean `jina-embeddings-v3`?",
             ),
-            (
-                "starter@main",
-                "`starter` is part of this program and has no revisions; omit `@`",
-            ),
+            ("starter@main", "`starter` is part of this program and has no revisions; omit `@`"),
             ("me/mine@", "`` is not a revision: expected a branch, a tag, a commit or `refs/pr/N`"),
             (
                 "a/b/c",
@@ -145,7 +143,10 @@ mod tests {
         }
         for text in ["", "bert"] {
             let message = ModelRef::parse(text).unwrap_err().to_string();
-            assert!(message.contains("the known models are `starter`, `jina-embeddings-v3`"), "{message}");
+            assert!(
+                message.contains("the known models are `starter`, `jina-embeddings-v3`"),
+                "{message}"
+            );
         }
     }
 

@@ -93,7 +93,17 @@ impl Leaders {
     ) -> Self {
         let compute = compute.clone();
         let (cells, centres) = (Vec::new(), None);
-        Self { compute, threshold, dimensions, exact, limit, cells, centres, count: 0, next_division: EXACT }
+        Self {
+            compute,
+            threshold,
+            dimensions,
+            exact,
+            limit,
+            cells,
+            centres,
+            count: 0,
+            next_division: EXACT,
+        }
     }
 
     /// Number of leaders.
@@ -230,8 +240,8 @@ impl Leaders {
                 dot_f16(self.compute.level, &queries[query], &cell.rows, &mut scores);
                 let near = scores.iter().zip(&cell.names);
                 let near = near.map(|(&cosine, &leader)| Match { leader, cosine });
-                let near =
-                    near.filter(|near| near.cosine >= self.threshold && eligible(query, near.leader));
+                let near = near
+                    .filter(|near| near.cosine >= self.threshold && eligible(query, near.leader));
                 matches.extend(near.reduce(Match::nearer).map(|near| (query, near)));
             }
             matches

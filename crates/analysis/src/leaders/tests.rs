@@ -13,9 +13,7 @@ fn compute(threads: usize) -> Compute {
 fn vectors(count: usize, centres: usize, noise: f32) -> Vec<Vec<f32>> {
     let mut random = Random::new(11);
     let mut normal = |scale: f32| -> Vec<f32> {
-        (0..48)
-            .map(|_| scale * ((0..6).map(|_| random.unit()).sum::<f64>() - 3.0) as f32)
-            .collect()
+        (0..48).map(|_| scale * ((0..6).map(|_| random.unit()).sum::<f64>() - 3.0) as f32).collect()
     };
     let directions: Vec<Vec<f32>> = (0..centres).map(|_| normal(1.0)).collect();
     let about = |i: usize| {
@@ -60,11 +58,7 @@ fn blocks_of_any_size_match_the_definition() {
         let got = offered(&mut leaders, &rows, block);
         assert_eq!(leaders.len(), kept);
         for (got, want) in got.iter().zip(&expected) {
-            assert_eq!(
-                got.map(|found| found.leader),
-                want.map(|found| found.leader),
-                "{block}"
-            );
+            assert_eq!(got.map(|found| found.leader), want.map(|found| found.leader), "{block}");
             let cosines = got.zip(*want).map(|(a, b)| (a.cosine - b.cosine).abs());
             assert!(cosines.is_none_or(|away| away < 1e-5));
         }

@@ -39,7 +39,12 @@ impl RemoteFile {
     }
 
     /// Requests the size and digest of one file: some mirrors list only names.
-    fn request(remote: &Remote<'_>, commit: &str, path: &str, events: &mut Events<'_>) -> Result<Self> {
+    fn request(
+        remote: &Remote<'_>,
+        commit: &str,
+        path: &str,
+        events: &mut Events<'_>,
+    ) -> Result<Self> {
         let url = remote.file_url(commit, path);
         let response = with_retries(remote.limits, path, events, |_| remote.head(&url))?;
         let header = |name| response.headers().get(name)?.to_str().ok();

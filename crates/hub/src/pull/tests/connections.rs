@@ -28,7 +28,8 @@ fn the_token_reaches_the_hub_and_no_other_host() {
 #[test]
 fn a_redirect_loop_ends_with_an_error() {
     let server = hub();
-    let redirect = Fault::Status(302, format!("Location: /me/mine/resolve/{COMMIT}/config.json\r\n"));
+    let redirect =
+        Fault::Status(302, format!("Location: /me/mine/resolve/{COMMIT}/config.json\r\n"));
     server.fail("config.json", vec![redirect; 9]);
     let error = Cache::of(&server).pull().0.unwrap_err();
     assert!(
@@ -118,7 +119,7 @@ fn an_unreachable_hub_is_a_single_clear_error() {
     cache.config.endpoint = format!("http://{closed}");
     let message = cache.pull().0.unwrap_err().to_string();
     assert!(message.starts_with("cannot download the file list after 3 attempts: "), "{message}");
-    assert!(message.contains("check the network and `HF_ENDPOINT`"), "{message}");
+    assert!(message.contains("Check the network and `HF_ENDPOINT`"), "{message}");
 }
 
 #[test]

@@ -22,7 +22,8 @@ fn an_interrupted_pull_is_resumed_by_the_next_one() {
     server.fail("model.safetensors", [Fault::CutAfter(100_000), status(503), status(503)]);
     let cache = Cache::of(&server);
     let error = cache.pull().0.unwrap_err();
-    let message = "cannot download model.safetensors after 3 attempts: the server answered HTTP 503";
+    let message =
+        "cannot download model.safetensors after 3 attempts: the server answered HTTP 503";
     assert!(error.to_string().starts_with(message), "{error}");
     assert_nothing_visible(&cache);
     assert_eq!(fs::metadata(cache.partial()).unwrap().len(), 100_000);
