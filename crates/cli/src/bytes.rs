@@ -1,8 +1,8 @@
-//! Numbers of bytes as people write and read them.
+//! Sizes in bytes, as people write and read them.
 
 use indicatif::DecimalBytes;
 
-/// Units and their sizes: decimal ones as disks and downloads are sold, binary ones with an `i`.
+/// Units and their sizes: decimal as for disks and downloads, binary with an `i`.
 const UNITS: [(&str, f64); 9] = [
     ("", 1.0),
     ("b", 1.0),
@@ -15,21 +15,21 @@ const UNITS: [(&str, f64); 9] = [
     ("gib", 1_073_741_824.0),
 ];
 
-/// Reads `4GB`, `1.5 GiB`, `800mb` or a plain number.
+/// Parses `4GB`, `1.5 GiB`, `800mb` or a plain number.
 pub(crate) fn parse(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = (text[..end].parse::<f64>(), text[end..].trim().to_ascii_lowercase());
     let unit = UNITS.iter().find(|(name, _)| *name == unit);
     match (number, unit) {
-        // A float becomes the nearest integer that there is: an enormous budget is no budget.
+        // The conversion saturates: an enormous budget is the same as none.
         (Ok(number), Some((_, size))) => Ok((number * size) as usize),
         _ => Err("expected a size such as `4GB`, `800MB` or `1.5GiB`".to_owned()),
     }
 }
 
-/// A size such as `1.14 GB`.
-pub(crate) fn shown(bytes: u64) -> String {
+/// Formats a size, such as `1.14 GB`.
+pub(crate) fn format(bytes: u64) -> String {
     DecimalBytes(bytes).to_string()
 }
 
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_in_any_usual_spelling() {
+    fn sizes_are_parsed_in_any_usual_spelling() {
         for (text, bytes) in [
             ("4GB", 4_000_000_000),
             ("1.5 GiB", 1_610_612_736),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn anything_else_is_refused() {
         for text in ["", "GB", "-1GB", "4 G B", "4XB", "1.2.3GB", "１GB", "inf", "1e3"] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -1,11 +1,11 @@
-//! Every environment variable that the program reads. No other file asks for one.
+//! All environment variables that the program reads. No other file reads one.
 
 use kokeshi_hub::HubConfig;
 use std::env;
 use std::path::PathBuf;
 
-/// The hub's cache, endpoint, token and offline switch. Their variables are those of
-/// `huggingface_hub`: see [`HubConfig::from_env`].
+/// The hub's cache, endpoint, token and offline switch, from the variables of `huggingface_hub`:
+/// see [`HubConfig::from_env`].
 pub(crate) fn hub() -> kokeshi_hub::Result<HubConfig> {
     HubConfig::from_env(&|name| env::var_os(name))
 }
@@ -15,17 +15,17 @@ pub(crate) fn home() -> Option<PathBuf> {
     env::home_dir()
 }
 
-/// Whether `NO_COLOR` asks for plain output (<https://no-color.org>: set and not empty).
+/// Whether `NO_COLOR` is set and not empty (<https://no-color.org>).
 pub(crate) fn no_color() -> bool {
     env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// Whether `TERM` names a terminal that moves no cursor and draws no block characters.
+/// Whether `TERM` names a terminal without cursor movement and block characters.
 pub(crate) fn dumb_terminal() -> bool {
     env::var_os("TERM").is_some_and(|value| value == "dumb")
 }
 
-/// Whether a variable of the terminal says that it knows hyperlinks; none is common to all.
+/// Whether the terminal supports hyperlinks. No variable is common to all terminals.
 pub(crate) fn hyperlinks() -> bool {
     const PROGRAMS: [&str; 6] = ["iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "rio"];
     const TERMINALS: [&str; 4] = ["kitty", "alacritty", "foot", "ghostty"];

@@ -1,4 +1,4 @@
-//! Errors on their way to the user.
+//! Errors and how they are reported to the user.
 
 use crate::printer::Printer;
 use clap::CommandFactory;
@@ -6,14 +6,14 @@ use clap::error::ErrorKind;
 use std::io;
 use std::process::ExitCode;
 
-/// An error with a way out, shown as `error: …` and `hint: …`.
+/// An error with a way out, reported as `error: …` and `hint: …`.
 #[derive(Debug)]
 struct Hinted {
     message: String,
     hint: String,
 }
 
-/// An error and its hint.
+/// An error with a hint.
 pub(crate) fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     Hinted { message: message.into(), hint: hint.into() }.into()
 }
@@ -26,12 +26,12 @@ impl std::fmt::Display for Hinted {
 
 impl std::error::Error for Hinted {}
 
-/// Options that exclude each other in a way that their definitions cannot say.
+/// A usage error that the definitions of the options cannot express.
 pub(crate) fn usage(message: &str) -> anyhow::Error {
     crate::args::Arguments::command().error(ErrorKind::ArgumentConflict, message).into()
 }
 
-/// Whether the reader of our output has gone: no failure of ours, `kokeshi embed … | head` is fine.
+/// Whether the reader of our output is gone, as in `kokeshi embed … | head`: not a failure.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -39,10 +39,10 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Tells the user, and says with which status to exit.
+/// Prints `error` and returns the exit status.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
-        // The message cannot be shown when standard error is closed: nothing is left to do.
+        // If standard error is closed, nothing is left to do.
         let _ = usage.print();
         return ExitCode::from(2);
     }
@@ -53,7 +53,7 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The way out that a cause knows: the engine's errors have some of their own.
+/// The hint of a cause: ours, the engine's or the store's.
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let ours = cause.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
     ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint)).or_else(
@@ -61,7 +61,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     )
 }
 
-/// The causes joined by colons, without those that the cause before has quoted already.
+/// The causes joined by colons, without those that the message already quotes.
 fn message(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -1,13 +1,13 @@
-//! Words and texts in columns of a terminal.
+//! Text in the columns of a terminal.
 
 use unicode_width::UnicodeWidthChar;
 
-/// One line of exactly `width` columns: white space and control characters become spaces, what is
-/// too long ends in `…`, what is too short is filled up.
+/// `text` as one line of exactly `width` columns: control characters become spaces, a longer text
+/// ends in `…`, a shorter one is padded.
 pub(crate) fn fitted(text: &str, width: usize) -> String {
     let mut line = String::new();
     let mut columns = 0;
-    // Lines end: a text of megabytes is not walked to its end for one column of a table.
+    // A text of megabytes is not walked to its end for one column of a table.
     let visible = text.chars().take(4 * width + 1).map(|c| if c.is_control() { ' ' } else { c });
     let visible: Vec<(char, usize)> = visible.map(|c| (c, c.width().unwrap_or(0))).collect();
     let total: usize = visible.iter().map(|(_, width)| width).sum();
@@ -27,7 +27,7 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
     line
 }
 
-/// `1 task`, `5 tasks`.
+/// A count with its noun: `1 task`, `5 tasks`.
 pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
@@ -38,7 +38,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     #[test]
-    fn every_text_takes_exactly_its_columns() {
+    fn every_text_fills_exactly_its_columns() {
         for text in ["", "abc", "ab\ncd\x1b[31m", "光剑太暗了", "é\u{301}\u{301}x", "a\0b"] {
             for width in 0..12 {
                 let line = fitted(text, width);

@@ -1,15 +1,30 @@
-//! `kokeshi`: texts to embeddings with jina-embeddings-v3 and -v2, on this machine.
+//! `kokeshi`: text embeddings with jina-embeddings-v3 and -v2, computed on this machine.
 //!
-//! Exit status: 0 success, 1 a failure that the message explains (or a search that found nothing),
-//! 2 wrong usage, 130 stopped by Ctrl-C.
+//! Modules import each other in one direction only, from the top of this list to the bottom;
+//! `.ci/invariants` fails on a circle:
+//!
+//! ```text
+//! main
+//! commands      one module per command
+//! collection    collections of files: stores, settings, indexing
+//! embedder      texts through a model, with progress and warnings
+//! input, output, view, meter, selection    texts, vectors, pictures, progress, models
+//! failure       errors with hints
+//! printer, card    the terminal; NVIDIA cards
+//! args          the command line: definitions only
+//! bytes, env, features, layout    sizes, environment variables, cargo features, columns
+//! ```
+//!
+//! Exit status: 0 success; 1 a failure that the message explains, or a search without results;
+//! 2 wrong usage; 130 interrupted by Ctrl-C.
 
 mod args;
 mod bytes;
 mod collection;
 mod commands;
+mod embedder;
 mod env;
 mod failure;
-mod forward;
 mod input;
 mod layout;
 mod meter;

@@ -1,10 +1,10 @@
-//! Progress on a terminal: texts and tokens a second, and the time that is left.
+//! Progress on a terminal: texts and tokens per second, and the remaining time.
 
 use crate::printer::Printer;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
-/// A bar over the bytes of the input, the one measure of work that is known beforehand.
+/// A progress bar over the bytes of the input, the only measure of work that is known in advance.
 pub(crate) struct Meter {
     bar: ProgressBar,
     texts: usize,
@@ -13,13 +13,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// `bytes` is the size of the input, if known. Nothing is drawn where nobody looks.
+    /// `bytes` is the size of the input, if known. Nothing is drawn unless standard error is a
+    /// terminal.
     pub(crate) fn new(bytes: Option<u64>, printer: &Printer) -> Self {
         let bar = bar(bytes, printer);
         Self { bar, texts: 0, tokens: 0, bytes: 0 }
     }
 
-    /// What is done of the block at hand.
+    /// Shows the progress within the current block.
     pub(crate) fn show(&self, texts: usize, tokens: usize, bytes: u64) {
         let (texts, tokens) = (self.texts + texts, self.tokens + tokens);
         let seconds = self.bar.elapsed().as_secs_f64().max(1e-3);
@@ -37,7 +38,7 @@ impl Meter {
         self.bytes += bytes;
     }
 
-    /// Lets `write` write to the terminal without the bar in its way.
+    /// Runs `write` with the bar hidden, so that it can write to the terminal.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }
@@ -49,7 +50,7 @@ impl Drop for Meter {
     }
 }
 
-/// A bar over `bytes`, as pulls and synthesis show it as well.
+/// A progress bar over `bytes`, or a spinner.
 pub(crate) fn bar(bytes: Option<u64>, printer: &Printer) -> ProgressBar {
     if !printer.progress {
         return ProgressBar::hidden();
@@ -58,7 +59,7 @@ pub(crate) fn bar(bytes: Option<u64>, printer: &Printer) -> ProgressBar {
         Some(bytes) => (ProgressBar::new(bytes), "{bar:30} {percent:>3}%  {msg}  {eta} left"),
         None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
     };
-    // A template that does not parse would be a fault of this file; the default style still works.
+    // A template that does not parse is a bug in this file; the default style works nevertheless.
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);

@@ -1,24 +1,24 @@
-//! What people see: data on standard output, everything else on standard error.
+//! Data on standard output, everything for people on standard error.
 
 use crate::env;
 use anyhow::Context;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-/// Columns of a line where standard output is no terminal.
+/// Columns of a line if standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 100;
 
-/// What the two streams can show.
+/// The two streams and their capabilities.
 #[derive(Clone, Debug)]
 pub(crate) struct Printer {
     /// Standard output is a terminal.
     pub(crate) terminal: bool,
-    /// Progress may be drawn on standard error.
+    /// Standard error is a terminal that can draw progress.
     pub(crate) progress: bool,
-    /// Standard output takes colours.
+    /// Standard output supports colours.
     pub(crate) colour: bool,
-    /// Standard output takes block characters.
+    /// Standard output supports block characters.
     pub(crate) blocks: bool,
-    /// Standard output takes hyperlinks (OSC 8).
+    /// Standard output supports hyperlinks (OSC 8).
     pub(crate) links: bool,
     /// Columns of standard output.
     pub(crate) width: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// Looks at the streams and at `NO_COLOR` and `TERM`.
+    /// Inspects the streams, `NO_COLOR` and `TERM`.
     pub(crate) fn detect() -> Self {
         let (terminal, messages) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         let (plain, dumb) = (env::no_color(), env::dumb_terminal());
@@ -55,28 +55,28 @@ impl Printer {
             .context("cannot write standard output")
     }
 
-    /// What went wrong.
+    /// Prints what went wrong.
     pub(crate) fn error(&self, message: &str) {
-        self.tell("error", "31", message);
+        self.write_message("error", "31", message);
     }
 
-    /// What to do about it.
+    /// Prints what to do about it.
     pub(crate) fn hint(&self, message: &str) {
-        self.tell("hint", "36", message);
+        self.write_message("hint", "36", message);
     }
 
-    /// What the user may not expect of a result.
+    /// Prints what may be unexpected about a result.
     pub(crate) fn warning(&self, message: &str) {
-        self.tell("warning", "33", message);
+        self.write_message("warning", "33", message);
     }
 
-    /// What has been done.
+    /// Prints what was done.
     pub(crate) fn note(&self, message: &str) {
-        // Nobody can be told that standard error is closed; here and below.
+        // If standard error is closed, there is nowhere to report it; here and below.
         let _ = writeln!(io::stderr(), "{message}");
     }
 
-    fn tell(&self, label: &str, colour: &str, message: &str) {
+    fn write_message(&self, label: &str, colour: &str, message: &str) {
         let _ = match self.bold_errors {
             true => writeln!(io::stderr(), "\x1b[1;{colour}m{label}:\x1b[0m {message}"),
             false => writeln!(io::stderr(), "{label}: {message}"),

@@ -1,4 +1,4 @@
-//! From what the user calls a model to the model.
+//! Models by the names that users give them, and devices by the options of the command line.
 
 use crate::args::{self, ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
@@ -17,43 +17,43 @@ use std::sync::{Arc, OnceLock};
 
 /// Where the files of a model are.
 #[derive(Debug)]
-pub(crate) enum Place {
-    /// In this program.
+pub(crate) enum ModelLocation {
+    /// Inside this program.
     Bundled,
-    /// In a folder: the user's own, or a snapshot in the hub's cache.
+    /// In a folder: one of the user's, or a snapshot in the hub's cache.
     Folder(PathBuf),
 }
 
-/// Finds a model without the network.
-pub(crate) fn find(name: &str) -> anyhow::Result<Place> {
+/// Locates a model, without the network.
+pub(crate) fn locate(name: &str) -> anyhow::Result<ModelLocation> {
     match ModelRef::parse(name)? {
-        ModelRef::Starter => Ok(Place::Bundled),
-        ModelRef::Folder(folder) => Ok(Place::Folder(expanded(folder))),
+        ModelRef::Starter => Ok(ModelLocation::Bundled),
+        ModelRef::Folder(folder) => Ok(ModelLocation::Folder(expand_home(folder))),
         ModelRef::Repo { repo, revision } => {
             let cached = kokeshi_hub::locate(&env::hub()?, &repo, &revision)?;
-            cached.map(Place::Folder).ok_or_else(|| {
+            cached.map(ModelLocation::Folder).ok_or_else(|| {
                 let message = format!("model `{name}` is not on this machine");
-                hinted(message, format!("`kokeshi models pull {name}` downloads it"))
+                hinted(message, format!("download it with `kokeshi models pull {name}`"))
             })
         }
     }
 }
 
-/// The name of a model that still means it elsewhere: a folder's absolute path.
-pub(crate) fn lasting(name: &str) -> String {
+/// The name of a model in a form that works from any folder: the absolute path of a folder.
+pub(crate) fn absolute_name(name: &str) -> String {
     match ModelRef::parse(name) {
         Ok(ModelRef::Folder(folder)) => {
-            let folder = expanded(folder);
+            let folder = expand_home(folder);
             folder.canonicalize().unwrap_or(folder).display().to_string()
         }
         _ => name.to_owned(),
     }
 }
 
-/// The models of a call, each loaded when it is first asked for.
+/// The models of a call, each loaded on first use.
 pub(crate) struct Loader {
-    /// Not given back at the end: the system takes the memory at once, where freeing the tokenizer of
-    /// v3 piece by piece takes a fifth of a second.
+    /// Never dropped: the system reclaims the memory at once, whereas freeing the tokenizer of v3
+    /// piece by piece takes a fifth of a second.
     models: ManuallyDrop<Models>,
 }
 
@@ -63,10 +63,10 @@ impl Loader {
         Ok(Self { models: ManuallyDrop::new(Models::new(options, arguments.memory_budget)) })
     }
 
-    /// The model that the user calls `name`.
+    /// The model called `name`.
     pub(crate) fn get(&self, name: &str) -> anyhow::Result<Arc<Model>> {
-        let place = find(name)?;
-        let model = self.models.get(&place.to_string(), |options| place.open(options));
+        let location = locate(name)?;
+        let model = self.models.get(&location.to_string(), |options| location.open(options));
         model.map_err(|error| match error {
             Error::Budget { bytes, budget, .. } => over_budget(name, bytes, budget),
             other => other.into(),
@@ -75,14 +75,14 @@ impl Loader {
 }
 
 fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
-    let (size, budget) = (bytes::shown(bytes as u64), bytes::shown(budget as u64));
+    let (size, budget) = (bytes::format(bytes as u64), bytes::format(budget as u64));
     hinted(
-        format!("model `{name}` takes {size}, more than the memory budget of {budget}"),
-        "give more with --memory-budget, or leave it out",
+        format!("model `{name}` needs {size}; the memory budget is {budget}"),
+        "raise --memory-budget, or leave it out",
     )
 }
 
-impl Place {
+impl ModelLocation {
     /// The configuration and the weights, without a tokenizer.
     pub(crate) fn checkpoint(&self) -> kokeshi::Result<Checkpoint> {
         Ok(match self {
@@ -104,7 +104,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ModelLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bundled => f.write_str("in this program"),
@@ -113,8 +113,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// The catalogue's entry of a model: by its name, or by a folder of that name, as a clone of its
-/// repository has it.
+/// The catalogue's entry of a model, by its name or by the name of a folder, such as a clone of its
+/// repository.
 pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static KnownModel>> {
     Ok(match ModelRef::parse(name)? {
         ModelRef::Starter => KNOWN_MODELS.iter().find(|known| known.repo.is_none()),
@@ -126,16 +126,16 @@ pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static KnownModel>> {
     })
 }
 
-/// `~/models/x` as a folder of the user's home: shells leave it as it is in `--model=~/models/x`.
-fn expanded(folder: PathBuf) -> PathBuf {
+/// `~/models/x` with the user's home folder: shells do not expand it in `--model=~/models/x`.
+fn expand_home(folder: PathBuf) -> PathBuf {
     match (folder.strip_prefix("~"), env::home()) {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => folder,
     }
 }
 
-/// The device that the options ask for. `auto` is the first card that can be used, unless an option is the
-/// processor's; why a card that is there cannot be used is said once.
+/// The device that the options ask for. `auto` is the first card that can be used, unless an option
+/// is the processor's; why a card that is there cannot be used is said once.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
     let processors = threads.is_some() || simd_level.is_some();
@@ -149,7 +149,7 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
         },
         DeviceKind::Cpu => cpu(arguments),
         DeviceKind::Cuda(_) if processors => Err(usage(
-            "--threads and --simd-level are the processor's, and do not apply to `--device cuda`",
+            "--threads and --simd-level are options of the processor; they do not apply to `--device cuda`",
         )),
         DeviceKind::Cuda(ordinal) => {
             kokeshi::card(ordinal).map_err(|error| no_card(&error))?;
@@ -173,7 +173,7 @@ fn cpu(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
         Some(args::Precision::Int8) => Some(Precision::Int8),
         Some(args::Precision::F16) => {
             return Err(usage(
-                "--precision f16 needs an NVIDIA card; the processor has f32, bf16, int8",
+                "--precision f16 needs an NVIDIA card; the processor supports f32, bf16 and int8",
             ));
         }
     };
@@ -188,7 +188,7 @@ fn number(precision: Option<args::Precision>) -> anyhow::Result<Option<Number>> 
         Some(args::Precision::F16) => Ok(Some(Number::F16)),
         Some(args::Precision::Bf16) => Ok(Some(Number::Bf16)),
         Some(args::Precision::Int8) => {
-            Err(usage("--precision int8 is the processor's; a card has f32, f16 and bf16"))
+            Err(usage("--precision int8 needs the processor; a card supports f32, f16 and bf16"))
         }
     }
 }
@@ -198,18 +198,18 @@ fn no_card(why: &CardError) -> anyhow::Error {
 }
 
 /// What `--device auto` is on this machine, and why it is no card.
-pub(crate) fn shown_device() -> String {
+pub(crate) fn describe_auto_device() -> String {
     match kokeshi::first_card() {
         Ok(Card { ordinal, name, capability: (major, minor), memory, .. }) => {
-            let memory = bytes::shown(memory);
+            let memory = bytes::format(memory);
             format!("cuda:{ordinal}, {name}, capability {major}.{minor}, {memory}")
         }
         Err(error) => format!("cpu ({error})"),
     }
 }
 
-/// The number of the first card that can be used. A machine without a driver or a card is not worth a
-/// word.
+/// The number of the first card that can be used. A machine without a driver or a card is not worth
+/// a word.
 #[expect(clippy::print_stderr, reason = "for people, before anything is printed")]
 fn usable_card() -> Option<usize> {
     static USABLE: OnceLock<Option<usize>> = OnceLock::new();
@@ -223,7 +223,7 @@ fn usable_card() -> Option<usize> {
     })
 }
 
-/// What arithmetic on vectors runs with: the threads and instructions of the command line.
+/// Threads and instruction set of the command line, for arithmetic on vectors.
 pub(crate) fn compute(arguments: &DeviceArguments) -> anyhow::Result<Compute> {
     let ArithmeticArguments { threads, simd_level, .. } = arguments.arithmetic;
     Ok(Compute::new(threads.map(usize::from), simd_level)?)

@@ -1,8 +1,6 @@
 //! Arguments of the commands that keep and search collections.
 
-use super::DeviceArguments;
-use crate::collection::DEFAULT;
-use crate::collection::settings::Cutting;
+use super::{Cutting, DEFAULT_COLLECTION, DeviceArguments};
 use clap::{ArgAction, Args, ValueEnum};
 use kokeshi_store::{Address, Codes, Condition, Storage};
 use std::path::PathBuf;
@@ -17,7 +15,7 @@ pub(crate) struct CollectionArguments {
     pub(crate) store: Option<Address>,
     /// A collection of the store, or an alias; one store may hold several, each with a model of its
     /// own
-    #[arg(long, value_name = "NAME", default_value = DEFAULT)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_COLLECTION)]
     pub(crate) collection: String,
 }
 

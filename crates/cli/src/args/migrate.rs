@@ -1,7 +1,6 @@
 //! Arguments of `kokeshi migrate`.
 
-use super::DeviceArguments;
-use crate::collection::DEFAULT;
+use super::{DEFAULT_COLLECTION, DeviceArguments};
 use clap::{ArgAction, Args, Subcommand};
 use kokeshi_store::{Address, Codes, Fields, Storage};
 use std::path::PathBuf;
@@ -86,7 +85,7 @@ impl MigratePlanArguments {
         self.from.as_deref().unwrap_or_else(|| match (&self.source, &self.fields.table) {
             (_, Some(_)) => "embedding",
             (Some(source), None) if source.is_rows() => "vector",
-            _ => DEFAULT,
+            _ => DEFAULT_COLLECTION,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Arguments of the commands that say what many texts are: groups, classes, duplicates.
+//! Arguments of the commands that sort many texts: groups, classes, duplicates.
 
 use super::{DeviceArguments, EncodingArguments, InputArguments, ModelArguments};
 use crate::bytes;
@@ -10,33 +10,33 @@ use std::path::PathBuf;
 pub(crate) struct ClusterArguments {
     #[command(flatten)]
     pub(crate) input: InputArguments,
-    /// Group the documents of this collection, see `kokeshi index`, instead of texts
+    /// Group the documents of this collection (see `kokeshi index`) instead of texts
     #[arg(long, value_name = "NAME", conflicts_with_all = ["texts", "input", "input_format"])]
     pub(crate) collection: Option<String>,
-    /// The store of --collection. Without it: `.kokeshi/index.db` in this folder or in one above
+    /// Store of --collection [default: `.kokeshi/index.db` in this folder or one above]
     #[arg(long, value_name = "STORE", requires = "collection")]
     pub(crate) store: Option<Address>,
-    /// Number of groups; without it, the one of 2 to 40 with the largest silhouette
+    /// Number of groups [default: the number from 2 to 40 with the largest silhouette]
     #[arg(long, short = 'k', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) groups: Option<u32>,
-    /// Task for all texts; without it `separation`, where a model has it
+    /// Task for all texts [default: `separation` if the model has it]
     #[arg(long)]
     pub(crate) task: Option<String>,
     #[command(flatten)]
     pub(crate) encoding: EncodingArguments,
-    /// Texts to show of each group, those nearest to its centre
+    /// Number of texts to show per group, those nearest to its centre
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) examples: usize,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Also write a web page with a map of the texts; it needs nothing from elsewhere
+    /// Also write a web page with a map of the texts; it loads nothing from elsewhere
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// How the page's map is made
+    /// Projection of the page's map
     #[arg(long, value_enum, default_value_t = MapKind::Pca, requires = "html")]
     pub(crate) map: MapKind,
-    /// A known name, a hub id or a folder; without it, the collection's model or `starter`
+    /// Known name, hub id or folder of the model [default: the collection's model, or `starter`]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub(crate) enum MapKind {
 pub(crate) struct ClassifyArguments {
     #[command(flatten)]
     pub(crate) input: InputArguments,
-    /// Choose among these labels, by their meaning alone
+    /// Choose among these labels by their meaning alone
     #[arg(
         long,
         value_name = "LABEL,…",
@@ -64,41 +64,40 @@ pub(crate) struct ClassifyArguments {
         conflicts_with_all = ["train", "classifier"]
     )]
     pub(crate) labels: Vec<String>,
-    /// Learn from examples: a JSONL file with a text and a label in each object, or a CSV file with
+    /// Learn from examples: a JSONL file of objects with a text and a label, or a CSV file with
     /// such columns; see --text-field and --label-field
     #[arg(long, value_name = "FILE", conflicts_with = "classifier")]
     pub(crate) train: Option<PathBuf>,
-    /// Use a classifier that --save wrote
+    /// Use a classifier that was written with --save
     #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "dimensions", "no_instruction"])]
     pub(crate) classifier: Option<PathBuf>,
-    /// Write what was learned to a file; without texts, that is all
+    /// Write the classifier to a file; texts are then optional
     #[arg(long, value_name = "FILE", requires = "train")]
     pub(crate) save: Option<PathBuf>,
-    /// Steps of training at most
+    /// Maximum number of training steps
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "train")]
     pub(crate) steps: usize,
-    /// The field or column of --input files that holds the true label: adds accuracy, F1 and a table
-    /// of what is taken for what
+    /// Field or column of the true label in --input files: adds accuracy, F1 and a confusion matrix
     #[arg(long, value_name = "FIELD", requires = "input")]
     pub(crate) truth: Option<String>,
-    /// The field or column that holds the text, in files with labels
+    /// Field or column of the text, in files with labels
     #[arg(long, value_name = "FIELD", default_value = "text")]
     pub(crate) text_field: String,
-    /// The field or column that holds the label, in the file of --train
+    /// Field or column of the label, in the file of --train
     #[arg(long, value_name = "FIELD", default_value = "label")]
     pub(crate) label_field: String,
-    /// Task for all texts and labels; without it `classification`, where a model has it
+    /// Task for all texts and labels [default: `classification` if the model has it]
     #[arg(long)]
     pub(crate) task: Option<String>,
     #[command(flatten)]
     pub(crate) encoding: EncodingArguments,
-    /// Labels to show of each text, the likeliest first
+    /// Number of labels to show per text, the likeliest first
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) top: usize,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// A known name, a hub id or a folder; without it, the classifier's model or `starter`
+    /// Known name, hub id or folder of the model [default: the classifier's model, or `starter`]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
@@ -109,26 +108,26 @@ pub(crate) struct ClassifyArguments {
 pub(crate) struct DedupeArguments {
     #[command(flatten)]
     pub(crate) input: InputArguments,
-    /// Leave out a text whose cosine to one that is kept is this or more
+    /// Drop a text whose cosine to a kept text is this or more
     #[arg(long, value_name = "COSINE", default_value_t = 0.9, value_parser = cosine)]
     pub(crate) threshold: f32,
-    /// Write what is kept to a file, which appears only when it is complete: lines as they were, and
-    /// the paths of files. Without it, and without --groups and --json, that is printed
+    /// Write the kept texts to a file, which appears only when it is complete: lines unchanged, and
+    /// files by their paths [default: standard output, unless --groups or --json is given]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Print what was left out, and for which text
+    /// Print the dropped texts, each with the kept text that it repeats
     #[arg(long, conflicts_with = "json")]
     pub(crate) groups: bool,
-    /// Print everything as JSON
+    /// Print JSON, with both kept and dropped texts
     #[arg(long)]
     pub(crate) json: bool,
-    /// Compare each text with all that are kept, also when they are many
+    /// Compare each text with all kept texts, however many they are
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Memory that the vectors of kept texts may take
+    /// Limit of memory for the vectors of kept texts
     #[arg(long, value_name = "SIZE", value_parser = bytes::parse, default_value = "4GB")]
     pub(crate) vector_memory: usize,
-    /// Task for all texts; without it `text-matching`, where a model has it
+    /// Task for all texts [default: `text-matching` if the model has it]
     #[arg(long)]
     pub(crate) task: Option<String>,
     #[command(flatten)]

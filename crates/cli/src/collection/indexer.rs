@@ -4,7 +4,8 @@
 use super::place::Place;
 use super::plan::{Plan, Task};
 use super::reading::{self, Cut, Outcome};
-use super::settings::{Cutting, Opened};
+use super::settings::Opened;
+use crate::args::Cutting;
 use crate::meter::Meter;
 use crate::printer::Printer;
 use anyhow::Context;

@@ -9,6 +9,3 @@ mod reading;
 pub(crate) mod revision;
 pub(crate) mod settings;
 pub(crate) mod texts;
-
-/// The collection that is meant without `--collection`.
-pub(crate) const DEFAULT: &str = "default";

@@ -3,7 +3,7 @@
 use super::extractor::Subprocess;
 use super::plan::Task;
 use super::revision::content_hash;
-use super::settings::Cutting;
+use crate::args::Cutting;
 use kokeshi::{Chunk, Model};
 use kokeshi_documents::{Error, Format, Part, Text, cut, read};
 use std::fs::File;

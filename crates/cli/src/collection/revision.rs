@@ -1,6 +1,6 @@
 //! Which weights a model is made of: what a collection remembers, and checks before it is used.
 
-use crate::selection::Place;
+use crate::selection::ModelLocation;
 use anyhow::Context;
 use kokeshi_store::Store;
 use sha2::{Digest, Sha256};
@@ -11,12 +11,12 @@ use std::time::UNIX_EPOCH;
 
 /// The revision of a snapshot in the hub's cache, or a hash of everything that decides vectors.
 /// Hashes of files are remembered in `store` for as long as the files do not change.
-pub(crate) fn of(place: &Place, store: &dyn Store) -> anyhow::Result<String> {
+pub(crate) fn of(place: &ModelLocation, store: &dyn Store) -> anyhow::Result<String> {
     revision(place, |file| of_file(file, store))
 }
 
 /// The same where no store remembers hashes.
-pub(crate) fn afresh(place: &Place) -> anyhow::Result<String> {
+pub(crate) fn afresh(place: &ModelLocation) -> anyhow::Result<String> {
     revision(place, |file| {
         let failed = || format!("cannot read {}", file.display());
         content_hash(&mut File::open(file).with_context(failed)?).with_context(failed)
@@ -24,18 +24,18 @@ pub(crate) fn afresh(place: &Place) -> anyhow::Result<String> {
 }
 
 fn revision(
-    place: &Place,
+    place: &ModelLocation,
     of_file: impl Fn(&Path) -> anyhow::Result<String>,
 ) -> anyhow::Result<String> {
     match place {
-        Place::Bundled => {
+        ModelLocation::Bundled => {
             let parts: [&[u8]; 3] =
                 [kokeshi_starter::CONFIG, kokeshi_starter::WEIGHTS, kokeshi_starter::TOKENIZER];
             let mut hash = Sha256::new();
             parts.into_iter().for_each(|part| hash.update(part));
             Ok(shown(hash))
         }
-        Place::Folder(folder) => match snapshot(folder) {
+        ModelLocation::Folder(folder) => match snapshot(folder) {
             Some(revision) => Ok(format!("revision {revision}")),
             None => of_folder(folder, of_file),
         },

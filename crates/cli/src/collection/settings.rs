@@ -1,53 +1,12 @@
 //! Which model and which options a collection is made with, or was.
 
 use super::revision;
-use crate::args::{CollectionArguments, DeviceArguments, VectorArguments};
+use crate::args::{CollectionArguments, Cutting, DeviceArguments, VectorArguments};
 use crate::failure::hinted;
 use crate::selection::{self, Loader};
-use kokeshi::{Chunking, Input, Model, Options};
+use kokeshi::{Input, Model, Options};
 use kokeshi_store::{Collection, Provenance, Source, Storage, Store};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-
-/// How documents are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cutting {
-    /// At their own structure, into pieces of about so many tokens.
-    Structure(usize),
-    /// As the engine cuts texts.
-    Engine(Chunking),
-}
-
-impl Default for Cutting {
-    fn default() -> Self {
-        Self::Structure(256)
-    }
-}
-
-impl FromStr for Cutting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("structure:").map(str::parse) {
-            Some(Ok(size)) if size > 0 => Ok(Self::Structure(size)),
-            Some(_) => Err("`structure:` needs a size, as in `structure:256`".to_owned()),
-            None => text
-                .parse()
-                .map(Self::Engine)
-                .map_err(|error: kokeshi::Error| format!("{error}, or `structure:256`")),
-        }
-    }
-}
-
-impl fmt::Display for Cutting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Structure(size) => write!(f, "structure:{size}"),
-            Self::Engine(chunking) => chunking.fmt(f),
-        }
-    }
-}
 
 /// The model called `name`, and which weights it is made of.
 pub(crate) fn model(
@@ -55,7 +14,7 @@ pub(crate) fn model(
     store: &dyn Store,
     loader: &Loader,
 ) -> anyhow::Result<(Arc<Model>, String)> {
-    Ok((loader.get(name)?, revision::of(&selection::find(name)?, store)?))
+    Ok((loader.get(name)?, revision::of(&selection::locate(name)?, store)?))
 }
 
 /// The tasks for passages and queries, where a model has them.
@@ -96,14 +55,14 @@ pub(crate) fn to_index(
     let name = vectors.model.clone().or_else(|| old.map(|old| old.model.clone()));
     let name = name.unwrap_or_else(|| "starter".to_owned());
     let model = Loader::new(device)?.get(&name)?;
-    let revision = revision::of(&selection::find(&name)?, store)?;
+    let revision = revision::of(&selection::locate(&name)?, store)?;
     let task = |wanted: &str| {
         let tasks = &model.config().tasks;
         tasks.iter().any(|task| task.name == wanted).then(|| wanted.to_owned())
     };
     let [passage_task, query_task] = TASKS.map(task);
     let provenance = Provenance {
-        model: selection::lasting(&name),
+        model: selection::absolute_name(&name),
         revision,
         passage_task,
         query_task,
@@ -151,7 +110,7 @@ pub(crate) fn to_search(
 ) -> anyhow::Result<Opened> {
     let Collection { name, provenance, .. } = known(store, collection)?;
     let model = Loader::new(device)?.get(&provenance.model)?;
-    check_revision(&provenance, &revision::of(&selection::find(&provenance.model)?, store)?)?;
+    check_revision(&provenance, &revision::of(&selection::locate(&provenance.model)?, store)?)?;
     Ok(Opened { name, provenance, model })
 }
 
@@ -180,20 +139,4 @@ pub(crate) fn known(store: &dyn Source, name: &str) -> anyhow::Result<Collection
     // Counting names the collections that there are.
     store.count(name)?;
     Err(anyhow::anyhow!("there is no collection `{name}` in {}", store.name()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cuttings_are_written_as_they_are_read() {
-        for text in ["structure:256", "tokens:128", "sentences", "semantic:512"] {
-            assert_eq!(text.parse::<Cutting>().expect(text).to_string(), text);
-        }
-        for text in ["structure", "structure:", "structure:0", "nothing"] {
-            let error = text.parse::<Cutting>().expect_err(text);
-            assert!(error.contains("structure:256"), "{error}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::extractor::Subprocess;
 use super::place::Place;
-use crate::input::{Document, Origin, Source};
+use crate::input::{Origin, Source, SourceText};
 use crate::printer::Printer;
 use anyhow::Context;
 use kokeshi_documents::{Format, read};
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 /// The texts of `entries` by path. What cannot be read any more is told and left out.
-pub(crate) fn texts(place: &Place, entries: &[Entry], printer: &Printer) -> Vec<Document> {
+pub(crate) fn texts(place: &Place, entries: &[Entry], printer: &Printer) -> Vec<SourceText> {
     let mut documents = Vec::new();
     for entry in entries {
         let path = place.path(&entry.path);
@@ -19,7 +19,7 @@ pub(crate) fn texts(place: &Place, entries: &[Entry], printer: &Printer) -> Vec<
             Ok(Some(text)) => {
                 let source = Source::File(Path::new(&place.shown(&entry.path)).into());
                 let origin = Origin { number: documents.len(), source, line: None };
-                documents.push(Document { bytes: text.len(), text, origin, record: None });
+                documents.push(SourceText { bytes: text.len(), text, origin, record: None });
             }
             Ok(None) => printer.warning(&format!("{} holds no text any more", path.display())),
             Err(error) => printer.warning(&format!("{error:#}; it is left out")),

@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &NearArguments, printer: &Printer) -> anyhow::Resul
 
 fn text_of(collection: &str, store: &str, built: &NearBuilt) -> String {
     let NearBuilt { vectors, seconds, bytes, queries, recall, exact_ms, near_ms } = built;
-    let bytes = bytes::shown(*bytes);
+    let bytes = bytes::format(*bytes);
     format!(
         "{store}: index of {vectors} vectors of `{collection}` made in {seconds:.1} s, {bytes}\n  \
          recall@10  {recall:.4}, of {queries} vectors of the collection as queries, each without \

@@ -1,19 +1,22 @@
-//! `kokeshi similarity`: a query against texts, or texts against each other, under one model or two.
+//! `kokeshi similarity`: ranks texts by similarity to a query, or compares them with each other,
+//! under one model or two.
 
 use crate::args::SimilarityArguments;
+use crate::embedder::{Embedder, LongTexts};
 use crate::failure::usage;
-use crate::forward::{Forward, Length};
-use crate::input::{self, Document, Origin, Purpose, Source, Texts};
+use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::Meter;
 use crate::printer::Printer;
 use crate::selection::Loader;
-use crate::view::{Matrices, Matrix, Ranked, Ranking, Rankings, View, svg};
+use crate::view::{
+    MatrixComparison, Ranked, Ranking, RankingComparison, SimilarityMatrix, View, svg,
+};
 use anyhow::Context;
 use kokeshi::cosine;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Texts that are compared with each other at most: a matrix of 16 million values.
+/// Maximum number of texts to compare with each other: a matrix of 16 million values.
 const MAX_MATRIX: usize = 4096;
 
 pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -23,19 +26,19 @@ pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow:
     let documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
     check(arguments, &documents)?;
     let loader = Loader::new(&arguments.device)?;
-    let run = |name| -> anyhow::Result<Run<'_>> {
+    let scorer = |name| -> anyhow::Result<Scorer<'_>> {
         let (model, meter) = (loader.get(name)?, Meter::new(bytes, printer));
-        let forward = Forward { name, model, meter, printer };
-        Ok(Run { arguments, documents: &documents, forward })
+        let embedder = Embedder { name, model, meter, printer };
+        Ok(Scorer { arguments, documents: &documents, embedder })
     };
     let view = match &arguments.query {
-        Some(query) => match models.map(|name| run(name)?.ranking(query))? {
+        Some(query) => match models.map(|name| scorer(name)?.ranking(query))? {
             Pair(ranking, None) => View::Ranking(ranking),
-            Pair(first, Some(second)) => View::Rankings(Rankings::new(first, second)),
+            Pair(first, Some(second)) => View::Rankings(RankingComparison::new(first, second)),
         },
-        None => match models.map(|name| run(name)?.matrix())? {
+        None => match models.map(|name| scorer(name)?.matrix())? {
             Pair(matrix, None) => View::Matrix(matrix),
-            Pair(first, Some(second)) => View::Matrices(Matrices::new(first, second)),
+            Pair(first, Some(second)) => View::Matrices(MatrixComparison::new(first, second)),
         },
     };
     write_pictures(arguments, &view)?;
@@ -43,7 +46,7 @@ pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
-/// What belongs to the first model, and to the second if there is one.
+/// Values of the first model, and of the second if there is one.
 struct Pair<T>(T, Option<T>);
 
 impl<'a> Pair<&'a str> {
@@ -55,8 +58,8 @@ impl<'a> Pair<&'a str> {
         }
     }
 
-    /// One model after the other: the first is no longer in use when the second is loaded, so that
-    /// it can go if memory for both is not allowed.
+    /// Computes one model after the other: the first is no longer in use when the second is loaded,
+    /// so that it can be unloaded if the memory budget does not allow both.
     fn map<T>(self, compute: impl Fn(&'a str) -> anyhow::Result<T>) -> anyhow::Result<Pair<T>> {
         let named = |name| compute(name).with_context(|| format!("model `{name}`"));
         match self {
@@ -66,38 +69,38 @@ impl<'a> Pair<&'a str> {
     }
 }
 
-fn check(arguments: &SimilarityArguments, documents: &[Document]) -> anyhow::Result<()> {
+fn check(arguments: &SimilarityArguments, documents: &[SourceText]) -> anyhow::Result<()> {
     let count = documents.len();
     if count == 0 {
         return Err(input::no_texts());
     }
     if arguments.query.is_none() && count > MAX_MATRIX {
         return Err(usage(&format!(
-            "{count} texts are too many to compare with each other; the limit is {MAX_MATRIX}, \
-             and --query ranks any number"
+            "cannot compare {count} texts with each other: the limit is {MAX_MATRIX}. Use --query to \
+             rank any number of texts"
         )));
     }
     Ok(())
 }
 
-/// The texts under one model.
-struct Run<'a> {
+/// Scores the texts under one model.
+struct Scorer<'a> {
     arguments: &'a SimilarityArguments,
-    documents: &'a [Document],
-    forward: Forward<'a>,
+    documents: &'a [SourceText],
+    embedder: Embedder<'a>,
 }
 
-impl Run<'_> {
+impl Scorer<'_> {
     /// The texts from the most to the least similar to the query.
     fn ranking(mut self, query: &str) -> anyhow::Result<Ranking> {
-        let asked = Document {
+        let query_text = SourceText {
             text: query.to_owned(),
             origin: Origin { number: 0, source: Source::Arguments, line: None },
             bytes: 0,
             record: None,
         };
-        let asked = self.vectors(&[asked], "retrieval.query");
-        let query_vector = asked.context("cannot embed the query")?.remove(0);
+        let query_vector = self.vectors(&[query_text], "retrieval.query");
+        let query_vector = query_vector.context("cannot embed the query")?.remove(0);
         let passages = self.vectors(self.documents, "retrieval.passage")?;
         let ranked = self.documents.iter().zip(&passages).enumerate();
         let ranked = ranked.map(|(index, (document, passage))| Ranked {
@@ -107,25 +110,25 @@ impl Run<'_> {
         });
         let mut results: Vec<Ranked> = ranked.collect();
         results.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Ok(Ranking { model: self.forward.name.to_owned(), query: query.to_owned(), results })
+        Ok(Ranking { model: self.embedder.name.to_owned(), query: query.to_owned(), results })
     }
 
-    /// Every text against every text.
-    fn matrix(mut self) -> anyhow::Result<Matrix> {
+    /// The similarities of all texts to each other.
+    fn matrix(mut self) -> anyhow::Result<SimilarityMatrix> {
         let vectors = self.vectors(self.documents, "text-matching")?;
         let row = |a: &Vec<f32>| vectors.iter().map(|b| cosine(a, b)).collect();
-        Ok(Matrix {
-            model: self.forward.name.to_owned(),
+        Ok(SimilarityMatrix {
+            model: self.embedder.name.to_owned(),
             texts: self.documents.iter().map(|document| document.text.clone()).collect(),
             matrix: vectors.iter().map(row).collect(),
         })
     }
 
-    /// Embeds with the task of the command line, else with `task` if the model has it.
-    fn vectors(&mut self, documents: &[Document], task: &str) -> anyhow::Result<Vec<Vec<f32>>> {
-        let asked = self.arguments.task.as_deref();
-        let options = self.forward.options(&self.arguments.encoding, asked, task);
-        self.forward.vectors(documents, &options, Length::Limited)
+    /// Embeds with the task of the command line, or else with `task` if the model has it.
+    fn vectors(&mut self, documents: &[SourceText], task: &str) -> anyhow::Result<Vec<Vec<f32>>> {
+        let requested = self.arguments.task.as_deref();
+        let options = self.embedder.options(&self.arguments.encoding, requested, task);
+        self.embedder.vectors(documents, &options, LongTexts::Limited)
     }
 }
 

@@ -56,7 +56,7 @@ fn state(store: &dyn Store, place: &Place, collection: Collection) -> anyhow::Re
 }
 
 fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
-    let size = size.map_or_else(String::new, |size| format!(": {}", bytes::shown(size)));
+    let size = size.map_or_else(String::new, |size| format!(": {}", bytes::format(size)));
     let mut text = format!("{}{size}\n", place.store);
     if states.is_empty() {
         text.push_str("no collection yet\n");
@@ -105,7 +105,7 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
 fn near_of(near: &Near) -> String {
     let Near { vectors, newer, bytes, recall, unused, .. } = near;
     let index =
-        format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::shown(*bytes));
+        format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
     match (unused, newer) {
         (Some(Unused::Unfit(why)), _) => {
             format!("{index}; left aside: {why}; `kokeshi near` makes it anew")

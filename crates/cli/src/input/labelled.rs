@@ -1,6 +1,6 @@
 //! Texts with labels, from JSONL and CSV files.
 
-use super::{Document, Origin, Source, lines};
+use super::{Origin, Source, SourceText, lines};
 use crate::failure::hinted;
 use anyhow::Context;
 use kokeshi::MAX_TEXT_BYTES;
@@ -9,27 +9,27 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-/// The fields of an object, or columns of a table, that hold what is wanted.
+/// The names of the fields of an object, or columns of a table, that contain texts and labels.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fields<'a> {
+pub(crate) struct FieldNames<'a> {
     pub(crate) text: &'a str,
     pub(crate) label: &'a str,
 }
 
 /// A text and its label.
 #[derive(Clone, Debug)]
-pub(crate) struct Labelled {
-    pub(crate) document: Document,
+pub(crate) struct LabelledText {
+    pub(crate) document: SourceText,
     pub(crate) label: String,
 }
 
-/// All texts of a file: a table if its name ends in `.csv` or `.tsv`, otherwise JSONL. `first` is the
-/// number of the first among all texts of the call.
-pub(crate) fn labelled(
+/// Reads all texts of a file: a table if its name ends in `.csv` or `.tsv`, otherwise JSONL.
+/// `first` is the number of the first one among all texts of the call.
+pub(crate) fn read_labelled(
     path: &Path,
-    fields: Fields<'_>,
+    fields: FieldNames<'_>,
     first: usize,
-) -> anyhow::Result<Vec<Labelled>> {
+) -> anyhow::Result<Vec<LabelledText>> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut texts = match extension {
@@ -41,43 +41,43 @@ pub(crate) fn labelled(
     Ok(texts)
 }
 
-fn objects(file: File, path: &Path, fields: Fields<'_>) -> anyhow::Result<Vec<Labelled>> {
+fn objects(file: File, path: &Path, fields: FieldNames<'_>) -> anyhow::Result<Vec<LabelledText>> {
     let lines = lines::texts(BufReader::new(file), Source::File(path.into()));
     let filled =
         lines.filter(|line| line.as_ref().map_or(true, |line| !line.text.trim().is_empty()));
     filled.map(|line| object(&line?, fields)).collect()
 }
 
-fn object(line: &Document, fields: Fields<'_>) -> anyhow::Result<Labelled> {
+fn object(line: &SourceText, fields: FieldNames<'_>) -> anyhow::Result<LabelledText> {
     let value = lines::json(line)?;
     let field = |name: &str| match value.get(name) {
         Some(Value::String(text)) => Ok(text.clone()),
         // Labels are often numbers; they are compared as they are written.
         Some(number @ (Value::Number(_) | Value::Bool(_))) => Ok(number.to_string()),
         _ => Err(hinted(
-            format!("{} has no field `{name}` with a text", line.origin),
+            format!("{} has no text in the field `{name}`", line.origin),
             "a JSONL line is an object such as `{\"text\": \"…\", \"label\": \"…\"}`; --text-field, \
-             --label-field and --truth say how the fields are called",
+             --label-field and --truth name the fields",
         )),
     };
-    let document = Document {
+    let document = SourceText {
         text: field(fields.text)?,
         origin: line.origin.clone(),
         bytes: line.bytes,
         record: None,
     };
-    Ok(Labelled { document, label: field(fields.label)? })
+    Ok(LabelledText { document, label: field(fields.label)? })
 }
 
 fn table(
     file: File,
     path: &Path,
     delimiter: u8,
-    fields: Fields<'_>,
-) -> anyhow::Result<Vec<Labelled>> {
-    let damaged = || format!("{} cannot be read as a table", path.display());
+    fields: FieldNames<'_>,
+) -> anyhow::Result<Vec<LabelledText>> {
+    let invalid = || format!("cannot read {} as a table", path.display());
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file);
-    let header = reader.headers().with_context(damaged)?.clone();
+    let header = reader.headers().with_context(invalid)?.clone();
     let column = |name: &str| {
         header.iter().position(|column| column.trim_start_matches('\u{feff}') == name).ok_or_else(
             || {
@@ -92,7 +92,7 @@ fn table(
     let (text, label) = (column(fields.text)?, column(fields.label)?);
     let mut texts = Vec::new();
     for record in reader.records() {
-        let record = record.with_context(damaged)?;
+        let record = record.with_context(invalid)?;
         let line = record.position().map(|position| position.line() as usize);
         let origin = Origin { number: 0, source: Source::File(path.into()), line };
         // The reader refuses records that are shorter than the header.
@@ -101,12 +101,12 @@ fn table(
         if text.len() > MAX_TEXT_BYTES {
             let limit = MAX_TEXT_BYTES >> 20;
             return Err(hinted(
-                format!("{origin} is larger than {limit} MiB, the limit of one text"),
+                format!("{origin} is over the limit of {limit} MiB for one text"),
                 "split it into several texts",
             ));
         }
-        let document = Document { bytes: text.len(), text, origin, record: None };
-        texts.push(Labelled { document, label: cell(label) });
+        let document = SourceText { bytes: text.len(), text, origin, record: None };
+        texts.push(LabelledText { document, label: cell(label) });
     }
     Ok(texts)
 }

@@ -1,40 +1,40 @@
-//! Bytes to texts: lines, JSONL and whole files. Every fault names its line.
+//! Bytes to texts: lines, JSONL and whole files. Every error names its line.
 
-use super::{Document, Origin, Source};
+use super::{Origin, Source, SourceText};
 use crate::failure::hinted;
 use anyhow::Context;
 use kokeshi::MAX_TEXT_BYTES;
 use serde_json::Value;
 use std::io::{BufRead, Read};
 
-/// One line as it lies in its source, without the line break.
+/// One line of a source, without the line break.
 struct Line {
     bytes: Vec<u8>,
-    /// Its size with the line break.
+    /// Size in bytes, with the line break.
     size: usize,
     /// Offset of its first byte in the source.
     offset: usize,
     number: usize,
 }
 
-/// Every line is a text.
+/// The lines of `from`, a text each.
 pub(super) fn texts(
     from: impl BufRead,
     source: Source,
-) -> impl Iterator<Item = anyhow::Result<Document>> {
+) -> impl Iterator<Item = anyhow::Result<SourceText>> {
     lines(from, source.clone()).map(move |line| {
         let line = line?;
         let origin = Origin { number: 0, source: source.clone(), line: Some(line.number) };
         let text = utf8(line.bytes, line.offset, &origin)?;
-        Ok(Document { text, origin, bytes: line.size, record: None })
+        Ok(SourceText { text, origin, bytes: line.size, record: None })
     })
 }
 
-/// Every line that is not blank holds one JSON value.
+/// The texts in the JSON values of `from`, one value per line that is not blank.
 pub(super) fn jsonl(
     from: impl BufRead,
     source: Source,
-) -> impl Iterator<Item = anyhow::Result<Document>> {
+) -> impl Iterator<Item = anyhow::Result<SourceText>> {
     texts(from, source).filter_map(|document| match document {
         Ok(document) if document.text.trim().is_empty() => None,
         Ok(document) => Some(text_of_json(document)),
@@ -42,18 +42,18 @@ pub(super) fn jsonl(
     })
 }
 
-/// The whole source is a text.
-pub(super) fn whole(from: impl Read, source: Source) -> anyhow::Result<Document> {
+/// The whole of `from` as one text.
+pub(super) fn whole(from: impl Read, source: Source) -> anyhow::Result<SourceText> {
     let mut bytes = Vec::new();
     let read = from.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("cannot read {source}"))?;
     let origin = Origin { number: 0, source, line: None };
     check_size(&bytes, &origin)?;
     let size = bytes.len();
-    Ok(Document { text: utf8(bytes, 0, &origin)?, origin, bytes: size, record: None })
+    Ok(SourceText { text: utf8(bytes, 0, &origin)?, origin, bytes: size, record: None })
 }
 
-fn text_of_json(document: Document) -> anyhow::Result<Document> {
+fn text_of_json(document: SourceText) -> anyhow::Result<SourceText> {
     let value = json(&document)?;
     let (origin, is_object) = (document.origin, value.is_object());
     let text = match value {
@@ -65,24 +65,24 @@ fn text_of_json(document: Document) -> anyhow::Result<Document> {
         _ => None,
     };
     let text = text.ok_or_else(|| {
-        let message = format!("{origin} holds no text");
+        let message = format!("{origin} contains no text");
         hinted(message, "a JSONL line is an object such as `{\"text\": \"…\"}`, or a string")
     })?;
     let record = is_object.then_some(document.text);
-    Ok(Document { text, origin, bytes: document.bytes, record })
+    Ok(SourceText { text, origin, bytes: document.bytes, record })
 }
 
-/// The JSON value that a line is.
-pub(super) fn json(line: &Document) -> anyhow::Result<Value> {
+/// Parses a line of JSON.
+pub(super) fn json(line: &SourceText) -> anyhow::Result<Value> {
     serde_json::from_str(&line.text).map_err(|error| {
-        // The parser counts lines within the line at hand: only its column means anything here.
+        // The parser counts lines within this line: only its column means anything here.
         let (origin, column, reason) = (&line.origin, error.column(), error.to_string());
         let reason = reason.split(" at line ").next().unwrap_or_default();
         anyhow::anyhow!("{origin} is not valid JSON: {reason} at column {column}")
     })
 }
 
-/// Splits at `\n` or `\r\n`. Ends at the first error.
+/// Splits at `\n` or `\r\n` and stops at the first error.
 fn lines(mut from: impl BufRead, source: Source) -> impl Iterator<Item = anyhow::Result<Line>> {
     let (mut number, mut offset, mut failed) = (0, 0, false);
     std::iter::from_fn(move || {
@@ -106,7 +106,7 @@ fn next_line(
     offset: usize,
 ) -> anyhow::Result<Option<Line>> {
     let mut bytes = Vec::new();
-    // Two more bytes than a text may have: the line break.
+    // Two bytes over the limit of a text: the line break.
     let read = from.by_ref().take(MAX_TEXT_BYTES as u64 + 2).read_until(b'\n', &mut bytes);
     let size = read.with_context(|| format!("cannot read {source}"))?;
     if size == 0 {
@@ -127,25 +127,28 @@ fn check_size(bytes: &[u8], origin: &Origin) -> anyhow::Result<()> {
         return Ok(());
     }
     let limit = MAX_TEXT_BYTES >> 20;
-    let message = format!("{origin} is larger than {limit} MiB, the limit of one text");
+    let message = format!("{origin} is over the limit of {limit} MiB for one text");
     Err(hinted(message, "split it into several texts"))
 }
 
-/// Decodes, or names the first bad byte. `offset` is where `bytes` starts in the source.
+/// Decodes `bytes`, which start at `offset` of the source; an error names the first invalid byte.
 fn utf8(bytes: Vec<u8>, offset: usize, origin: &Origin) -> anyhow::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
         let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
-        let place = match origin.line {
+        let line = match origin.line {
             Some(_) => origin.to_string(),
             None => format!("line {line} of {}", origin.source),
         };
         let message = format!(
-            "{place} is not UTF-8: byte 0x{:02x} at offset {} of the input",
+            "{line} is not UTF-8: byte 0x{:02x} at offset {} of the input",
             bytes[at],
             offset + at
         );
-        hinted(message, "`iconv -f LATIN1 -t UTF-8` converts text of another encoding")
+        hinted(
+            message,
+            "convert text of another encoding, for example with `iconv -f LATIN1 -t UTF-8`",
+        )
     })
 }
 
@@ -175,7 +178,9 @@ mod tests {
         bytes.extend(b"\r\nnext");
         assert_eq!(read(&bytes).len(), 2);
         bytes.insert(0, b'x');
-        assert!(failure(&bytes).starts_with("line 1 of standard input is larger than 16 MiB"));
+        assert!(
+            failure(&bytes).starts_with("line 1 of standard input is over the limit of 16 MiB")
+        );
     }
 
     #[test]
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn jsonl_takes_strings_and_objects_with_a_text() {
+    fn jsonl_accepts_strings_and_objects_with_a_text() {
         let read = |bytes: &'static str| -> anyhow::Result<Vec<String>> {
             jsonl(bytes.as_bytes(), Source::Stdin).map(|text| Ok(text?.text)).collect()
         };

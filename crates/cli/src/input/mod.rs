@@ -1,9 +1,9 @@
-//! Texts from the command line, standard input and files, read as they are needed.
+//! Texts from the command line, standard input and files, read on demand.
 
 mod labelled;
 mod lines;
 
-pub(crate) use labelled::{Fields, labelled};
+pub(crate) use labelled::{FieldNames, read_labelled};
 
 use crate::args::{InputArguments, InputFormat};
 use crate::failure::hinted;
@@ -16,28 +16,28 @@ use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// A text and where it came from.
+/// A text and its origin.
 #[derive(Clone, Debug)]
-pub(crate) struct Document {
+pub(crate) struct SourceText {
     pub(crate) text: String,
     pub(crate) origin: Origin,
-    /// Bytes that it took in its source.
+    /// Size in its source, in bytes.
     pub(crate) bytes: usize,
-    /// The JSON that held it, if it is a field of an object.
+    /// The JSON object that contains it, if any.
     pub(crate) record: Option<String>,
 }
 
-/// Where a text came from.
+/// Where a text comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    /// Its number among all texts of the call, from 0.
+    /// Number among all texts of the call, from 0.
     pub(crate) number: usize,
     pub(crate) source: Source,
-    /// Its line, from 1, in a source of lines.
+    /// Line, from 1, in a source of lines.
     pub(crate) line: Option<usize>,
 }
 
-/// What holds texts.
+/// A source of texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Arguments,
@@ -64,7 +64,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// How sources without an explicit format are read: it depends on what is done with the texts.
+/// What is done with the texts: it determines how sources without an explicit format are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Each text gets a vector.
@@ -77,14 +77,14 @@ pub(crate) enum Purpose {
 
 /// All texts of a call.
 pub(crate) struct Texts {
-    /// Size of all sources, where it is known beforehand.
+    /// Size of all sources, if it is known in advance.
     pub(crate) bytes: Option<u64>,
-    documents: Box<dyn Iterator<Item = anyhow::Result<Document>>>,
+    documents: Box<dyn Iterator<Item = anyhow::Result<SourceText>>>,
     count: usize,
 }
 
 impl Texts {
-    /// Finds the sources; reads nothing yet.
+    /// Resolves the sources without reading them.
     pub(crate) fn open(
         arguments: &InputArguments,
         purpose: Purpose,
@@ -92,8 +92,8 @@ impl Texts {
     ) -> anyhow::Result<Self> {
         let sources = sources(arguments)?;
         if sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
-            // Without a word, a program that waits looks like one that hangs.
-            printer.note("reading texts from the terminal, one a line; end with Ctrl-D");
+            // Without this note, the program would seem to hang.
+            printer.note("reading texts from the terminal, one per line; end with Ctrl-D");
         }
         let sizes = sources.iter().map(|source| size(source, &arguments.texts));
         let bytes = sizes.sum();
@@ -107,7 +107,7 @@ impl Texts {
 }
 
 impl Iterator for Texts {
-    type Item = anyhow::Result<Document>;
+    type Item = anyhow::Result<SourceText>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut document = self.documents.next()?;
@@ -119,16 +119,16 @@ impl Iterator for Texts {
     }
 }
 
-/// The lines of standard input, each as soon as it is there.
-pub(crate) fn stdin_lines() -> impl Iterator<Item = anyhow::Result<Document>> {
+/// The lines of standard input, each as soon as it arrives.
+pub(crate) fn stdin_lines() -> impl Iterator<Item = anyhow::Result<SourceText>> {
     lines::texts(BufReader::new(io::stdin()), Source::Stdin)
 }
 
-/// The error for a call whose sources hold no text at all.
+/// The error of a call whose sources contain no text.
 pub(crate) fn no_texts() -> anyhow::Error {
     hinted(
-        "there is no text to embed: the input is empty",
-        "give texts as arguments, with --input, or one a line on standard input",
+        "no text to embed: the input is empty",
+        "pass texts as arguments, with --input, or one per line on standard input",
     )
 }
 
@@ -146,21 +146,26 @@ fn sources(arguments: &InputArguments) -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// The files that `patterns`, as `--input` takes them, name.
+/// The files that match `patterns` of `--input`.
 pub(crate) fn files(patterns: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for source in patterns.iter().map(|pattern| matching(pattern)) {
         for source in source? {
             match source {
                 Source::File(path) => files.push(path.to_path_buf()),
-                _ => return Err(hinted("labels are read from files only", "give a file's name")),
+                _ => {
+                    return Err(hinted(
+                        "labels are read from files only",
+                        "pass the name of a file",
+                    ));
+                }
             }
         }
     }
     Ok(files)
 }
 
-/// What one `--input` names: a file as it is written, or else a glob.
+/// The sources of one `--input`: a file of that name, or else the files that match the glob.
 fn matching(pattern: &str) -> anyhow::Result<Vec<Source>> {
     if pattern == "-" {
         return Ok(vec![Source::Stdin]);
@@ -173,13 +178,13 @@ fn matching(pattern: &str) -> anyhow::Result<Vec<Source>> {
     if path.exists() {
         return Ok(vec![Source::File(path.into())]);
     }
-    let paths = glob::glob(pattern).with_context(|| format!("`{pattern}` is no valid glob"))?;
+    let paths = glob::glob(pattern).with_context(|| format!("`{pattern}` is not a valid glob"))?;
     let files: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
     let files: Vec<_> = files.iter().filter(|path| path.is_file()).collect();
     if files.is_empty() {
         return Err(hinted(
             format!("no file matches `{pattern}`"),
-            "--input takes a file, a glob, or `-` for standard input",
+            "--input accepts a file, a glob, or `-` for standard input",
         ));
     }
     Ok(files.into_iter().map(|path| Source::File(path.as_path().into())).collect())
@@ -207,14 +212,14 @@ fn default_format(source: &Source, purpose: Purpose) -> InputFormat {
     }
 }
 
-type Documents = Box<dyn Iterator<Item = anyhow::Result<Document>>>;
+type TextIterator = Box<dyn Iterator<Item = anyhow::Result<SourceText>>>;
 
-/// Takes the texts out of `arguments` if that is the source.
-fn documents(source: Source, format: InputFormat, arguments: &mut Vec<String>) -> Documents {
+/// The texts of `source`, taken from `arguments` if that is the source.
+fn documents(source: Source, format: InputFormat, arguments: &mut Vec<String>) -> TextIterator {
     match source {
         Source::Arguments => Box::new(take(arguments).into_iter().map(|text| {
             let origin = Origin { number: 0, source: Source::Arguments, line: None };
-            Ok(Document { bytes: text.len(), text, origin, record: None })
+            Ok(SourceText { bytes: text.len(), text, origin, record: None })
         })),
         Source::Stdin => read(io::stdin(), source, format),
         Source::File(ref path) => match File::open(path) {
@@ -227,7 +232,7 @@ fn documents(source: Source, format: InputFormat, arguments: &mut Vec<String>) -
     }
 }
 
-fn read(from: impl Read + 'static, source: Source, format: InputFormat) -> Documents {
+fn read(from: impl Read + 'static, source: Source, format: InputFormat) -> TextIterator {
     let from = BufReader::new(from);
     match format {
         InputFormat::Lines => Box::new(lines::texts(from, source)),

@@ -1,4 +1,4 @@
-//! Comma-separated values (RFC 4180): one row a vector, one column a dimension.
+//! Comma-separated values (RFC 4180): one row per vector, one column per dimension.
 
 use super::{Format, Row, Totals};
 use kokeshi::{EmbeddingType, Encoded, encode};
@@ -22,7 +22,7 @@ impl Format for Csv {
         if !std::mem::replace(&mut self.started, true) {
             writer.write_record(header(row, values.len(), self.kind)).map_err(into_io)?;
         }
-        let record = place(row).into_iter().chain(values);
+        let record = origin_columns(row).into_iter().chain(values);
         writer.write_record(record).map_err(into_io)?;
         writer.flush()
     }
@@ -45,14 +45,14 @@ fn header(row: &Row<'_>, values: usize, kind: EmbeddingType) -> Vec<String> {
     columns
 }
 
-fn place(row: &Row<'_>) -> Vec<String> {
+fn origin_columns(row: &Row<'_>) -> Vec<String> {
     let line = row.origin.line.map(|line| line.to_string());
-    let place = [row.index.to_string(), row.origin.source.to_string(), line.unwrap_or_default()];
+    let origin = [row.index.to_string(), row.origin.source.to_string(), line.unwrap_or_default()];
     let ranges = row.chunk.map(|chunk| {
         let (bytes, chars) = (&chunk.bytes, &chunk.chars);
         [row.origin.number, bytes.start, bytes.end, chars.start, chars.end].map(|n| n.to_string())
     });
-    place.into_iter().chain(ranges.into_iter().flatten()).collect()
+    origin.into_iter().chain(ranges.into_iter().flatten()).collect()
 }
 
 fn values(vector: &[f32], kind: EmbeddingType) -> Vec<String> {
@@ -64,7 +64,7 @@ fn values(vector: &[f32], kind: EmbeddingType) -> Vec<String> {
     }
 }
 
-/// Keeps the kind of an input/output error, by which a closed pipe is told from a full disk.
+/// Keeps the kind of an I/O error, which distinguishes a closed pipe from a full disk.
 fn into_io(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

@@ -13,7 +13,7 @@ pub(crate) struct Destination {
     unfinished: Option<Unfinished>,
 }
 
-/// A file under a name of its own until it is renamed; removed when that never happens.
+/// A file under a temporary name until it is complete; removed if it never is.
 struct Unfinished {
     partial: PathBuf,
     path: PathBuf,
@@ -21,7 +21,8 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // After the rename nothing is left to remove; before it, a failure has been reported.
+        // After the rename there is nothing to remove; before it, an error has already been
+        // reported.
         let _ = fs::remove_file(&self.partial);
     }
 }
@@ -32,7 +33,8 @@ impl Destination {
         Self { writer, name: "standard output".to_owned(), unfinished: None }
     }
 
-    /// A pipe or a device is written as it is; a regular file is replaced at the end.
+    /// Opens `path`. A pipe or device is written to directly; a regular file is replaced at the
+    /// end.
     pub(crate) fn file(path: &Path) -> anyhow::Result<Self> {
         let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
         let partial = partial(path);

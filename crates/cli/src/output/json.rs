@@ -6,7 +6,7 @@ use kokeshi::EmbeddingType;
 use serde_json::json;
 use std::io::{self, Write};
 
-/// Written as it comes, so `usage`, which is known last, stands last.
+/// Entries are written as they arrive, so `usage`, which is known at the end, comes last.
 pub(super) struct Json<'a> {
     model: &'a str,
     kinds: &'a [EmbeddingType],
@@ -18,8 +18,8 @@ impl<'a> Json<'a> {
         Self { model, kinds, started: false }
     }
 
-    /// What stands before the next entry.
-    fn lead(&mut self, to: &mut dyn Write) -> io::Result<()> {
+    /// Writes what precedes the next entry.
+    fn write_separator(&mut self, to: &mut dyn Write) -> io::Result<()> {
         if std::mem::replace(&mut self.started, true) {
             return to.write_all(b",\n");
         }
@@ -29,13 +29,13 @@ impl<'a> Json<'a> {
 
 impl Format for Json<'_> {
     fn row(&mut self, row: &Row<'_>, to: &mut dyn Write) -> io::Result<()> {
-        self.lead(to)?;
+        self.write_separator(to)?;
         Ok(serde_json::to_writer(to, &Entry::new(row, self.kinds))?)
     }
 
     fn finish(&mut self, totals: Totals, to: &mut dyn Write) -> io::Result<()> {
         if !self.started {
-            self.lead(to)?;
+            self.write_separator(to)?;
         }
         let usage = json!({"total_tokens": totals.tokens, "prompt_tokens": totals.tokens});
         writeln!(to, "\n],\"usage\":{usage}}}")

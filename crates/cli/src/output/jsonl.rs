@@ -1,4 +1,4 @@
-//! One JSON object a vector and line.
+//! One JSON object per vector, one vector per line.
 
 use super::wire::Entry;
 use super::{Format, Row, Totals};

@@ -1,4 +1,4 @@
-//! Vectors on their way out: one format a file, all behind [`Format`].
+//! Output of vectors: one module per format, all behind [`Format`].
 
 mod csv;
 mod destination;
@@ -17,40 +17,40 @@ use kokeshi::{Chunk, EmbeddingType};
 use std::ffi::OsStr;
 use std::io::{self, Write};
 
-/// A vector and what it stands for.
+/// A vector and its text.
 pub(crate) struct Row<'a> {
-    /// Number of the vector among all of the call, from 0.
+    /// Number among all vectors of the call, from 0.
     pub(crate) index: usize,
-    /// The text: a chunk or part where there are such.
+    /// The text: the chunk or part, if the document was cut.
     pub(crate) text: &'a str,
     pub(crate) origin: &'a Origin,
-    /// Where the text lies in its document, if it is a chunk.
+    /// The ranges of the text in its document, if it is a chunk.
     pub(crate) chunk: Option<&'a Chunk>,
     pub(crate) vector: &'a [f32],
 }
 
-/// Sums over a call.
+/// Totals of a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) vectors: usize,
-    /// Tokens that went through the model, special tokens and instructions included.
+    /// Tokens that the model processed, special tokens and instructions included.
     pub(crate) tokens: usize,
 }
 
-/// How rows become bytes.
+/// A format: writes rows as bytes.
 trait Format {
     fn row(&mut self, row: &Row<'_>, to: &mut dyn Write) -> io::Result<()>;
     fn finish(&mut self, totals: Totals, to: &mut dyn Write) -> io::Result<()>;
 }
 
-/// An open output of a chosen format.
+/// An open output in a given format.
 pub(crate) struct Output<'a> {
     format: Box<dyn Format + 'a>,
     destination: Destination,
 }
 
 impl<'a> Output<'a> {
-    /// Checks that the options go together and opens the output.
+    /// Checks that the options are compatible and opens the output.
     pub(crate) fn open(
         arguments: &'a EmbedArguments,
         printer: &'a Printer,
@@ -77,13 +77,13 @@ impl<'a> Output<'a> {
         written.map_err(|error| self.destination.failure(error))
     }
 
-    /// Makes the rows so far visible to whoever reads the output.
+    /// Makes the rows so far visible to the reader of the output.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         let flushed = self.destination.writer().flush();
         flushed.map_err(|error| self.destination.failure(error))
     }
 
-    /// Writes the end. Without it, an output file does not appear.
+    /// Completes the output. Without it, an output file does not appear.
     pub(crate) fn finish(mut self, totals: Totals) -> anyhow::Result<()> {
         let finished = self.format.finish(totals, self.destination.writer());
         finished.map_err(|error| self.destination.failure(error))?;
@@ -91,7 +91,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// What the name of the output file says, or else what suits the reader.
+/// The format of the output file by its extension, or the one that suits the reader.
 fn default_format(arguments: &EmbedArguments, printer: &Printer) -> OutputFormat {
     let Some(path) = &arguments.output else {
         return if printer.terminal { OutputFormat::Table } else { OutputFormat::Jsonl };
@@ -107,14 +107,14 @@ fn default_format(arguments: &EmbedArguments, printer: &Printer) -> OutputFormat
 fn only_type(kinds: &[EmbeddingType], format: &str) -> anyhow::Result<EmbeddingType> {
     match kinds {
         [kind] => Ok(*kind),
-        _ => Err(usage(&format!("`--format {format}` holds one --embedding-type, not several"))),
+        _ => Err(usage(&format!("`--format {format}` supports one --embedding-type, not several"))),
     }
 }
 
 fn array_type(kinds: &[EmbeddingType], format: &str) -> anyhow::Result<EmbeddingType> {
     match only_type(kinds, format)? {
         EmbeddingType::Base64 => {
-            Err(usage("`--format npy` holds numbers: `--embedding-type base64` needs JSON or CSV"))
+            Err(usage("`--format npy` holds numbers; `--embedding-type base64` needs JSON or CSV"))
         }
         kind => Ok(kind),
     }

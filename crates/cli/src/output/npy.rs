@@ -4,10 +4,10 @@ use super::{Format, Row, Totals};
 use kokeshi::{EmbeddingType, Encoded, encode};
 use std::io::{self, Write};
 
-/// The data starts at a multiple of this, so that it can be mapped.
+/// The data starts at a multiple of this many bytes, so that it can be mapped.
 const ALIGNMENT: usize = 64;
 
-/// The shape stands before the data, so rows wait here until their number is known.
+/// The shape precedes the data, so rows are kept until their number is known.
 pub(super) struct Npy {
     kind: EmbeddingType,
     data: Vec<u8>,

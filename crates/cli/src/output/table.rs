@@ -1,4 +1,4 @@
-//! A table for people: each text beside the first values of its vector.
+//! A table for people: each text with the first values of its vector.
 
 use super::{Format, Row, Totals};
 use crate::layout::{counted, fitted};
@@ -19,7 +19,7 @@ impl<'p> Table<'p> {
         Self { printer }
     }
 
-    /// Columns of the text, and how many values fit beside it.
+    /// Columns of the text, and the number of values that fit next to it.
     fn columns(&self) -> (usize, usize) {
         let text = (self.printer.width * 2 / 5).clamp(10, 60);
         let left = self.printer.width.saturating_sub(INDEX_WIDTH + text + 2);
@@ -29,17 +29,17 @@ impl<'p> Table<'p> {
 
 impl Format for Table<'_> {
     fn row(&mut self, row: &Row<'_>, to: &mut dyn Write) -> io::Result<()> {
-        let (text_width, shown) = self.columns();
+        let (text_width, values) = self.columns();
         if row.index == 0 {
             let dimensions = row.vector.len();
             let text = fitted("text", text_width);
             writeln!(to, "{:<INDEX_WIDTH$}{text} embedding ({dimensions} dimensions)", "index")?;
         }
         write!(to, "{:<INDEX_WIDTH$}{}", row.index, fitted(row.text, text_width))?;
-        for value in row.vector.iter().take(shown) {
+        for value in row.vector.iter().take(values) {
             write!(to, "{value:>VALUE_WIDTH$.4}")?;
         }
-        writeln!(to, "{}", if row.vector.len() > shown { " …" } else { "" })
+        writeln!(to, "{}", if row.vector.len() > values { " …" } else { "" })
     }
 
     fn finish(&mut self, totals: Totals, to: &mut dyn Write) -> io::Result<()> {

@@ -5,28 +5,28 @@ use crate::input::{Origin, Source};
 use kokeshi::{Chunk, EmbeddingType, Encoded, encode};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// An entry of `data`, as the Jina API writes it; `source`, `line` and `chunk` are ours, and
-/// absent where the texts are arguments.
+/// An entry of `data`, as in the Jina API; `source`, `line` and `chunk` are ours. `source` is
+/// absent if the texts are arguments.
 #[derive(serde::Serialize)]
 pub(super) struct Entry<'a> {
     object: &'static str,
     index: usize,
     #[serde(flatten)]
-    place: Place,
+    origin: OriginFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     chunk: Option<Ranges>,
     embedding: Embedding<'a>,
 }
 
 #[derive(serde::Serialize)]
-struct Place {
+struct OriginFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
 }
 
-/// Half-open ranges of a chunk in document `document` of the call.
+/// Half-open ranges of a chunk in the text with the number `document`.
 #[derive(serde::Serialize)]
 struct Ranges {
     document: usize,
@@ -40,14 +40,14 @@ impl<'a> Entry<'a> {
         Self {
             object: "embedding",
             index: row.index,
-            place: Place::new(row.origin),
+            origin: OriginFields::new(row.origin),
             chunk: row.chunk.map(|chunk| Ranges::new(row.origin, chunk)),
             embedding: Embedding { kinds, vector: row.vector },
         }
     }
 }
 
-impl Place {
+impl OriginFields {
     fn new(origin: &Origin) -> Self {
         let source = (origin.source != Source::Arguments).then(|| origin.source.to_string());
         Self { source, line: origin.line }
@@ -66,8 +66,8 @@ impl Ranges {
     }
 }
 
-/// One type: the value itself. Several: an object keyed by type (the hosted form of that is not
-/// documented; its schema leaves an object as the only shape).
+/// One type is written as the value itself, several as an object keyed by type. The hosted form of
+/// the latter is not documented; its schema permits nothing but an object.
 struct Embedding<'a> {
     kinds: &'a [EmbeddingType],
     vector: &'a [f32],

@@ -1,40 +1,40 @@
 //! The same texts under two models.
 
-use super::{Grid, Matrix, Ranking};
+use super::{Grid, Ranking, SimilarityMatrix};
 use serde::Serialize;
 
 /// Rankings of the same texts for the same query.
 #[derive(Debug, Serialize)]
-pub(crate) struct Rankings {
+pub(crate) struct RankingComparison {
     pub(crate) models: [String; 2],
     pub(crate) query: String,
     /// In the order of the first model.
-    pub(crate) results: Vec<Moved>,
+    pub(crate) results: Vec<RankChange>,
 }
 
 /// A text in both rankings.
 #[derive(Debug, Serialize)]
-pub(crate) struct Moved {
+pub(crate) struct RankChange {
     /// Number of the text in the input.
     pub(crate) index: usize,
-    /// Its place under each model, from 1.
+    /// Rank under each model, from 1.
     pub(crate) ranks: [usize; 2],
-    /// Places that it climbs from the first model to the second; negative if it falls.
+    /// Ranks that it gains from the first model to the second; negative if it falls.
     pub(crate) climb: isize,
     /// Cosine similarities.
     pub(crate) scores: [f32; 2],
     pub(crate) text: String,
 }
 
-impl Rankings {
+impl RankingComparison {
     pub(crate) fn new(first: Ranking, second: Ranking) -> Self {
-        let mut places = vec![(0, 0.0); second.results.len()];
+        let mut ranked = vec![(0, 0.0); second.results.len()];
         for (rank, result) in (1..).zip(&second.results) {
-            places[result.index] = (rank, result.score);
+            ranked[result.index] = (rank, result.score);
         }
-        let moved = (1..).zip(first.results).map(|(rank, result)| {
-            let (second_rank, second_score) = places[result.index];
-            Moved {
+        let changes = (1..).zip(first.results).map(|(rank, result)| {
+            let (second_rank, second_score) = ranked[result.index];
+            RankChange {
                 index: result.index,
                 ranks: [rank, second_rank],
                 climb: rank as isize - second_rank as isize,
@@ -42,29 +42,29 @@ impl Rankings {
                 text: result.text,
             }
         });
-        let results = moved.collect();
+        let results = changes.collect();
         Self { models: [first.model, second.model], query: first.query, results }
     }
 
-    /// How many texts change their place.
+    /// Number of texts whose rank changes.
     pub(super) fn moves(&self) -> usize {
         self.results.iter().filter(|result| result.climb != 0).count()
     }
 }
 
-/// Similarities of the same texts to each other.
+/// Similarities of the same texts to each other under two models.
 #[derive(Debug, Serialize)]
-pub(crate) struct Matrices {
+pub(crate) struct MatrixComparison {
     pub(crate) models: [String; 2],
     pub(crate) texts: Vec<String>,
     /// Cosine similarities under each model, [texts, texts].
     pub(crate) matrices: [Vec<Vec<f32>>; 2],
-    /// The second model's similarities minus the first's.
+    /// The similarities of the second model minus those of the first.
     pub(crate) difference: Vec<Vec<f32>>,
 }
 
-impl Matrices {
-    pub(crate) fn new(first: Matrix, second: Matrix) -> Self {
+impl MatrixComparison {
+    pub(crate) fn new(first: SimilarityMatrix, second: SimilarityMatrix) -> Self {
         let subtract = |(a, b): (&Vec<f32>, &Vec<f32>)| -> Vec<f32> {
             a.iter().zip(b).map(|(a, b)| b - a).collect()
         };
@@ -77,7 +77,7 @@ impl Matrices {
         }
     }
 
-    /// What is drawn, under which heading.
+    /// The grids to draw, with their headings.
     pub(super) fn grids(&self) -> [(String, Grid<'_>); 3] {
         let ([a, b], [first, second]) = (&self.models, &self.matrices);
         [
@@ -104,12 +104,12 @@ mod tests {
         };
         let first = ranking([(2, 0.9), (0, 0.5), (1, 0.1)]);
         let second = ranking([(1, 0.8), (0, 0.7), (2, 0.6)]);
-        let rankings = Rankings::new(first, second);
-        let moved: Vec<_> =
+        let rankings = RankingComparison::new(first, second);
+        let changes: Vec<_> =
             rankings.results.iter().map(|m| (m.index, m.ranks, m.climb, m.scores)).collect();
         let expected =
             [(2, [1, 3], -2, [0.9, 0.6]), (0, [2, 2], 0, [0.5, 0.7]), (1, [3, 1], 2, [0.1, 0.8])];
-        assert_eq!(moved, expected);
+        assert_eq!(changes, expected);
         assert_eq!(rankings.moves(), 2);
     }
 }

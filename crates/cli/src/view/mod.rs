@@ -5,7 +5,7 @@ mod grid;
 pub(crate) mod svg;
 mod terminal;
 
-pub(crate) use comparison::{Matrices, Rankings};
+pub(crate) use comparison::{MatrixComparison, RankingComparison};
 use grid::Grid;
 
 use crate::printer::Printer;
@@ -17,12 +17,12 @@ use std::io::{self, Write};
 #[serde(untagged)]
 pub(crate) enum View {
     Ranking(Ranking),
-    Rankings(Rankings),
-    Matrix(Matrix),
-    Matrices(Matrices),
+    Rankings(RankingComparison),
+    Matrix(SimilarityMatrix),
+    Matrices(MatrixComparison),
 }
 
-/// Texts by their similarity to a query.
+/// Texts ranked by similarity to a query.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ranking {
     pub(crate) model: String,
@@ -40,9 +40,9 @@ pub(crate) struct Ranked {
     pub(crate) text: String,
 }
 
-/// Texts by their similarity to each other.
+/// Similarities of texts to each other.
 #[derive(Debug, Serialize)]
-pub(crate) struct Matrix {
+pub(crate) struct SimilarityMatrix {
     pub(crate) model: String,
     pub(crate) texts: Vec<String>,
     /// Cosine similarities, [texts, texts].
@@ -50,7 +50,7 @@ pub(crate) struct Matrix {
 }
 
 impl View {
-    /// Prints it for people.
+    /// Prints the result for people.
     pub(crate) fn print(&self, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
         match self {
             Self::Ranking(ranking) => terminal::ranking(ranking, to, printer),
@@ -61,18 +61,19 @@ impl View {
     }
 }
 
-impl Matrix {
+impl SimilarityMatrix {
     fn grid(&self) -> Grid<'_> {
         Grid::similarities(&self.texts, &self.matrix)
     }
 }
 
-/// Where `score` lies between the ends of `range`, from 0 to 1.
+/// The position of `score` in `range`, from 0 to 1.
 fn share(score: f32, range: (f32, f32)) -> f32 {
     ((score - range.0) / (range.1 - range.0)).clamp(0.0, 1.0)
 }
 
-/// The colour of a share: from near white to dark blue, ever darker, so that it also reads in grey.
+/// The colour of a share, from near white to dark blue: it darkens steadily, so that it also works
+/// in greyscale.
 fn colour(share: f32) -> [u8; 3] {
     let (light, dark) = ([247.0, 250.0, 252.0], [8.0, 64.0, 129.0]);
     std::array::from_fn(|i| (light[i] + (dark[i] - light[i]) * share).round() as u8)
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_lie_between_the_ends_of_the_range_and_do_not_pass_them() {
+    fn a_share_is_clamped_to_the_ends_of_the_range() {
         assert_eq!(share(0.5, (0.25, 0.75)), 0.5);
         assert_eq!(share(1.0, (0.25, 0.75)), 1.0);
         assert_eq!(share(-1.0, (0.25, 0.75)), 0.0);

@@ -1,9 +1,11 @@
-//! Pictures: SVG, alone or in a web page.
+//! Pictures: SVG files and web pages.
 
-use super::comparison::Moved;
-use super::{Grid, Matrices, Matrix, Ranking, Rankings, View, colour, share};
+use super::comparison::RankChange;
+use super::{
+    Grid, MatrixComparison, Ranking, RankingComparison, SimilarityMatrix, View, colour, share,
+};
 use anyhow::Context;
-use std::fmt::Write;
+use maud::{Markup, PreEscaped, html};
 use std::fs;
 use std::path::Path;
 
@@ -13,9 +15,9 @@ const LINE: usize = 26;
 /// Pixels of the longest bar, and of the score before it.
 const BAR: usize = 220;
 const SCORE: usize = 70;
-/// Pixels between two rankings, where lines connect the places of each text.
+/// Pixels between two rankings, where lines connect the ranks of each text.
 const SLOPE: usize = 90;
-/// Pixels beside the matrix or the bars, for the texts, and how many characters they hold.
+/// Pixels next to the matrix or the bars, for the texts, and how many characters fit in them.
 const TEXT: usize = 480;
 const TEXT_CHARS: usize = 64;
 
@@ -29,11 +31,33 @@ pub(crate) fn picture(view: &View) -> String {
         View::Matrix(matrix) => cells(&matrix.grid()),
         View::Matrices(matrices) => stacked(matrices),
     })
+    .into_string()
 }
 
 /// A bar for each share from 0 to 1 with its label, as an SVG document.
 pub(crate) fn bar_chart<'a>(shares: impl Iterator<Item = (f32, &'a str)>) -> String {
-    document(bars(shares))
+    document(bars(shares)).into_string()
+}
+
+/// The picture in a page of its own, without scripts or anything from elsewhere.
+pub(crate) fn page(view: &View) -> String {
+    let title = match view {
+        View::Ranking(Ranking { query, .. }) | View::Rankings(RankingComparison { query, .. }) => {
+            printable(query)
+        }
+        View::Matrix(SimilarityMatrix { texts, .. })
+        | View::Matrices(MatrixComparison { texts, .. }) => {
+            format!("similarity of {} texts", texts.len())
+        }
+    };
+    let page = html! {
+        (PreEscaped("<!doctype html>\n"))
+        html { "\n"
+            head { meta charset="utf-8"; title { (title) } } "\n"
+            body { "\n" h1 { (title) } "\n" (PreEscaped(picture(view))) } "\n"
+        } "\n"
+    };
+    page.into_string()
 }
 
 /// Writes a picture or a page to `path`.
@@ -41,128 +65,129 @@ pub(crate) fn write(path: &Path, picture: &str) -> anyhow::Result<()> {
     fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn document((width, height, body): Body) -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
-    )
+/// SVG elements and the area that they cover, in pixels.
+struct Drawing {
+    width: usize,
+    height: usize,
+    elements: Markup,
 }
 
-/// The picture in a page of its own, without script and without anything from elsewhere.
-pub(crate) fn page(view: &View) -> String {
-    let title = match view {
-        View::Ranking(Ranking { query, .. }) | View::Rankings(Rankings { query, .. }) => {
-            escaped(query)
-        }
-        View::Matrix(Matrix { texts, .. }) | View::Matrices(Matrices { texts, .. }) => {
-            format!("similarity of {} texts", texts.len())
+fn document(Drawing { width, height, elements }: Drawing) -> Markup {
+    html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format_args!("0 0 {width} {height}"))
+            width=(width) height=(height) font-family="sans-serif" font-size="13" { "\n"
+            rect width="100%" height="100%" fill="white" {} "\n"
+            (elements)
+        } "\n"
+    }
+}
+
+/// Scores from 0 to 1 as bars, each with its text next to it.
+fn bars<'a>(scores: impl Iterator<Item = (f32, &'a str)>) -> Drawing {
+    let scores: Vec<(f32, &str)> = scores.collect();
+    let elements = html! {
+        @for (line, &(score, text)) in scores.iter().enumerate() {
+            @let y = 10 + line * LINE;
+            (bar(0, y, score, text))
+            (label(SCORE + BAR + 10, y + 13, "start", "black", &shortened(text)))
         }
     };
-    format!(
-        "<!doctype html>\n<html>\n<head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
-         <body>\n<h1>{title}</h1>\n{}</body>\n</html>\n",
-        picture(view)
-    )
+    Drawing { width: SCORE + BAR + 10 + TEXT, height: 20 + scores.len() * LINE, elements }
 }
 
-/// Width, height and elements.
-type Body = (usize, usize, String);
-
-/// Scores from 0 to 1 as bars, each with its text beside it.
-fn bars<'a>(scores: impl Iterator<Item = (f32, &'a str)>) -> Body {
-    let (mut y, mut body) = (10, String::new());
-    for (score, text) in scores {
-        body += &bar(0, y, score, text);
-        body += &label(SCORE + BAR + 10, y + 13, "start", "black", &shortened(text));
-        y += LINE;
-    }
-    (SCORE + BAR + 10 + TEXT, y + 10, body)
-}
-
-/// Two rankings, and a line from each text's place in the first to its place in the second. The
-/// texts stand beside the second.
-fn slopes(rankings: &Rankings) -> Body {
+/// Two rankings, and a line from each text's rank in the first to its rank in the second. The
+/// texts are next to the second.
+fn slopes(rankings: &RankingComparison) -> Drawing {
     let (second, texts) = (SCORE + BAR + SLOPE, 2 * (SCORE + BAR) + SLOPE + 10);
     let [a, b] = &rankings.models;
-    let mut body = label(10, 23, "start", "black", &shortened(&format!("A  {a}")));
-    body += &label(second + SCORE, 23, "start", "black", &shortened(&format!("B  {b}")));
-    for result in &rankings.results {
-        let [y_a, y_b] = result.ranks.map(|rank| 10 + rank * LINE);
-        let [score_a, score_b] = result.scores;
-        body += &bar(0, y_a, score_a, &result.text);
-        body += &slope(y_a, y_b, result);
-        body += &bar(second, y_b, score_b, &result.text);
-        body += &label(texts, y_b + 13, "start", "black", &shortened(&result.text));
-    }
-    (texts + TEXT, 20 + (rankings.results.len() + 1) * LINE, body)
+    let y = |rank: usize| 10 + rank * LINE;
+    let elements = html! {
+        (label(10, 23, "start", "black", &shortened(&format!("A  {a}"))))
+        (label(second + SCORE, 23, "start", "black", &shortened(&format!("B  {b}"))))
+        @for result in &rankings.results {
+            @let ([y_a, y_b], [score_a, score_b]) = (result.ranks.map(y), result.scores);
+            (bar(0, y_a, score_a, &result.text))
+            (slope(y_a, y_b, result))
+            (bar(second, y_b, score_b, &result.text))
+            (label(texts, y_b + 13, "start", "black", &shortened(&result.text)))
+        }
+    };
+    let height = 20 + (rankings.results.len() + 1) * LINE;
+    Drawing { width: texts + TEXT, height, elements }
 }
 
 /// A score and its bar.
-fn bar(x: usize, y: usize, score: f32, title: &str) -> String {
+fn bar(x: usize, y: usize, score: f32, title: &str) -> Markup {
     let share = share(score, (0.0, 1.0));
     let width = (share * BAR as f32).round() as usize;
-    rect(x + SCORE, y, width, LINE - 8, share, title)
-        + &label(x + SCORE - 10, y + 13, "end", "black", &format!("{score:.3}"))
+    html! {
+        (rect(x + SCORE, y, width, LINE - 8, share, title))
+        (label(x + SCORE - 10, y + 13, "end", "black", &format!("{score:.3}")))
+    }
 }
 
-fn slope(from: usize, to: usize, result: &Moved) -> String {
+fn slope(from: usize, to: usize, result: &RankChange) -> Markup {
     let (start, end) = (SCORE + BAR + 8, SCORE + BAR + SLOPE + 16);
     let stroke = match result.climb {
         ..0 => "firebrick",
         0 => "silver",
         1.. => "seagreen",
     };
-    let (from, to, title) = (from + 9, to + 9, escaped(&result.text));
-    format!(
-        "<line x1=\"{start}\" y1=\"{from}\" x2=\"{end}\" y2=\"{to}\" stroke=\"{stroke}\" \
-         stroke-width=\"2\"><title>{title}</title></line>\n"
-    )
+    html! {
+        line x1=(start) y1=(from + 9) x2=(end) y2=(to + 9) stroke=(stroke) stroke-width="2" {
+            title { (printable(&result.text)) }
+        } "\n"
+    }
 }
 
 /// The grids one below the other.
-fn stacked(matrices: &Matrices) -> Body {
-    let (mut width, mut top, mut body) = (0, 0, String::new());
+fn stacked(matrices: &MatrixComparison) -> Drawing {
+    let (mut width, mut top, mut parts) = (0, 0, Vec::new());
     for (heading, grid) in matrices.grids() {
-        let (grid_width, grid_height, cells) = cells(&grid);
-        body += &label(10, top + 23, "start", "black", &heading);
-        body += &format!("<g transform=\"translate(0,{})\">\n{cells}</g>\n", top + LINE);
-        (width, top) = (width.max(grid_width), top + LINE + grid_height);
+        let below = cells(&grid);
+        parts.push(html! {
+            (label(10, top + 23, "start", "black", &heading))
+            g transform=(format_args!("translate(0,{})", top + LINE)) { "\n" (below.elements) } "\n"
+        });
+        (width, top) = (width.max(below.width), top + LINE + below.height);
     }
-    (width, top, body)
+    Drawing { width, height: top, elements: html! { @for part in &parts { (part) } } }
 }
 
-fn cells(grid: &Grid<'_>) -> Body {
+fn cells(grid: &Grid<'_>) -> Drawing {
     let side = grid.texts.len() * CELL;
-    let mut body = String::new();
-    for (i, (values, text)) in grid.values.iter().zip(grid.texts).enumerate() {
-        let y = 10 + i * CELL;
-        for (j, &value) in values.iter().enumerate() {
-            let (x, share) = (10 + j * CELL, grid.share(value));
-            let ink = if share > 0.5 { "white" } else { "black" };
-            let title = format!("{}\n{text}\n{}", grid.number(value, 4), grid.texts[j]);
-            body += &rect(x, y, CELL, CELL, share, &title);
-            body += &label(x + CELL / 2, y + CELL / 2 + 5, "middle", ink, &grid.number(value, 2));
+    let middle = |start: usize| start + CELL / 2;
+    let elements = html! {
+        @for (i, (values, text)) in grid.values.iter().zip(grid.texts).enumerate() {
+            @let y = 10 + i * CELL;
+            @for (j, &value) in values.iter().enumerate() {
+                @let (x, share) = (10 + j * CELL, grid.share(value));
+                @let ink = if share > 0.5 { "white" } else { "black" };
+                @let title = format!("{}\n{text}\n{}", grid.number(value, 4), grid.texts[j]);
+                (rect(x, y, CELL, CELL, share, &title))
+                (label(middle(x), middle(y) + 5, "middle", ink, &grid.number(value, 2)))
+            }
+            (label(side + 20, middle(y) + 5, "start", "black", &shortened(text)))
         }
-        body += &label(side + 20, y + CELL / 2 + 5, "start", "black", &shortened(text));
+    };
+    Drawing { width: side + 20 + TEXT, height: side + 20, elements }
+}
+
+fn rect(x: usize, y: usize, width: usize, height: usize, share: f32, title: &str) -> Markup {
+    let [r, g, b] = colour(share);
+    html! {
+        rect x=(x) y=(y) width=(width) height=(height) fill=(format_args!("rgb({r},{g},{b})")) {
+            title { (printable(title)) }
+        } "\n"
     }
-    (side + 20 + TEXT, side + 20, body)
 }
 
-fn rect(x: usize, y: usize, width: usize, height: usize, share: f32, title: &str) -> String {
-    let ([r, g, b], title) = (colour(share), escaped(title));
-    format!(
-        "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"rgb({r},{g},{b})\">\
-         <title>{title}</title></rect>\n"
-    )
-}
-
-fn label(x: usize, y: usize, anchor: &str, ink: &str, text: &str) -> String {
-    let text = escaped(text);
-    format!(
-        "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" fill=\"{ink}\" \
-         pointer-events=\"none\">{text}</text>\n"
-    )
+fn label(x: usize, y: usize, anchor: &str, ink: &str, text: &str) -> Markup {
+    html! {
+        text x=(x) y=(y) text-anchor=(anchor) fill=(ink) pointer-events="none" {
+            (printable(text))
+        } "\n"
+    }
 }
 
 fn shortened(text: &str) -> String {
@@ -172,21 +197,13 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Text as XML holds it: no markup, and none of the control characters that XML 1.0 excludes.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' | '>' | '&' | '"' | '\'' => {
-                // Writing to a string cannot fail.
-                let _ = write!(escaped, "&#{};", u32::from(c));
-            }
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+/// `text` with a space for each of the control characters that XML 1.0 excludes.
+fn printable(text: &str) -> String {
+    let is_excluded = |c: char| match c {
+        '\n' | '\t' => false,
+        c => c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c),
+    };
+    text.replace(is_excluded, " ")
 }
 
 #[cfg(test)]
@@ -196,6 +213,9 @@ mod tests {
     #[test]
     fn texts_cannot_break_the_markup() {
         let text = "<script>\"a\" & 'b'\0\u{1b}\u{ffff}\n";
-        assert_eq!(escaped(text), "&#60;script&#62;&#34;a&#34; &#38; &#39;b&#39;   \n");
+        let label = label(1, 2, "start", "black", text).into_string();
+        let (_, content) = label.split_once('>').expect("a start tag");
+        let expected = "&lt;script&gt;&quot;a&quot; &amp; 'b'   \n</text>\n";
+        assert_eq!(content, expected);
     }
 }

@@ -1,21 +1,21 @@
-//! Bars and shades of a terminal.
+//! Bars and shades in a terminal.
 
-use super::comparison::Moved;
-use super::{Grid, Matrices, Ranking, Rankings, colour, share};
+use super::comparison::RankChange;
+use super::{Grid, MatrixComparison, Ranking, RankingComparison, colour, share};
 use crate::layout::fitted;
 use crate::printer::Printer;
 use std::io::{self, Write};
 
 /// Columns of a bar.
 const BAR_WIDTH: usize = 20;
-/// Columns of a cell with its number, such as ` 0.83 `.
+/// Columns of a cell with its value, such as ` 0.83 `.
 const CELL_WIDTH: usize = 6;
 /// Columns of the number of a text.
 const LABEL_WIDTH: usize = 5;
 /// Columns of a change of rank, such as `↑12`.
 const CLIMB_WIDTH: usize = 5;
 
-/// One line a text: rank, score, bar, text.
+/// Writes one line per text: rank, score, bar, text.
 pub(super) fn ranking(ranking: &Ranking, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
     let text_width = printer.width.saturating_sub(LABEL_WIDTH + 8 + BAR_WIDTH + 2).max(10);
     for (rank, result) in ranking.results.iter().enumerate() {
@@ -27,7 +27,7 @@ pub(super) fn ranking(ranking: &Ranking, to: &mut dyn Write, printer: &Printer) 
     Ok(())
 }
 
-/// A bar of `BAR_WIDTH` columns for a score from 0 to 1; none for a negative one.
+/// A bar of `BAR_WIDTH` columns for a score from 0 to 1; blank for a negative one.
 fn bar(score: f32, blocks: bool) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share(score, (0.0, 1.0)) * 8.0 * BAR_WIDTH as f32).round() as usize;
@@ -38,10 +38,10 @@ fn bar(score: f32, blocks: bool) -> String {
     fitted(&bar, BAR_WIDTH)
 }
 
-/// One line a text, in the first model's order: rank and score under each model, how far it climbs
-/// or falls between them, text.
+/// Writes one line per text in the order of the first model: rank and score under each model, the
+/// change of rank, text.
 pub(super) fn rankings(
-    rankings: &Rankings,
+    rankings: &RankingComparison,
     to: &mut dyn Write,
     printer: &Printer,
 ) -> io::Result<()> {
@@ -58,24 +58,24 @@ pub(super) fn rankings(
     let (moves, count) = (rankings.moves(), rankings.results.len());
     writeln!(
         to,
-        "\n{moves} of {count} texts change their rank; compare ranks: each model has a score scale \
-         of its own"
+        "\n{moves} of {count} texts change their rank; compare ranks, not scores: each model has its own \
+         scale"
     )
 }
 
-/// `↑2` or `↓2`, in green or red; nothing for a text that keeps its place.
-fn climb(result: &Moved, printer: &Printer) -> String {
+/// `↑2` in green or `↓2` in red; blank for a text that keeps its rank.
+fn climb(result: &RankChange, printer: &Printer) -> String {
     let (up, down) = if printer.blocks { ("↑", "↓") } else { ("+", "-") };
     let (arrow, colour) = if result.climb > 0 { (up, 32) } else { (down, 31) };
-    let places = result.climb.unsigned_abs();
-    let text = if places == 0 { String::new() } else { format!("{arrow}{places}") };
+    let ranks = result.climb.unsigned_abs();
+    let text = if ranks == 0 { String::new() } else { format!("{arrow}{ranks}") };
     let text = format!("{text:>CLIMB_WIDTH$}");
     if printer.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text }
 }
 
-/// A grid for each model, and one for what changes between them.
+/// Writes a grid for each model, and one of their differences.
 pub(super) fn matrices(
-    matrices: &Matrices,
+    matrices: &MatrixComparison,
     to: &mut dyn Write,
     printer: &Printer,
 ) -> io::Result<()> {
@@ -86,7 +86,7 @@ pub(super) fn matrices(
     Ok(())
 }
 
-/// A shaded square with the numbers in it where they fit, and the texts beside it.
+/// Writes a shaded grid, with its values if they fit, and the texts next to it.
 pub(super) fn grid(grid: &Grid<'_>, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
     let count = grid.texts.len();
     let numbers = LABEL_WIDTH + count * CELL_WIDTH + 12 <= printer.width;

@@ -1,79 +1,79 @@
-//! Input that is wrong, odd or enormous: one clear error, or a defined result.
+//! Invalid, unusual and enormous input: one clear error, or a defined result.
 
-use crate::{Place, tiny_v3, vector};
+use crate::{Sandbox, tiny_v3, vector};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
 fn messages(arguments: &[&str], stdin: &[u8], status: i32) -> String {
-    let place = Place::new();
-    place.run_with(arguments, stdin).failure(status).to_owned()
+    let sandbox = Sandbox::new();
+    sandbox.run_with(arguments, stdin).failure(status).to_owned()
 }
 
 #[test]
-fn no_text_at_all_is_an_error_that_says_how_to_give_one() {
+fn an_empty_input_is_an_error_with_a_hint() {
     insta::assert_snapshot!(messages(&["embed"], b"", 1), @r##"
-    error: there is no text to embed: the input is empty
-    hint: give texts as arguments, with --input, or one a line on standard input
+    error: no text to embed: the input is empty
+    hint: pass texts as arguments, with --input, or one per line on standard input
     "##);
-    assert!(messages(&["similarity"], b"", 1).starts_with("error: there is no text"));
-    let place = Place::new();
-    place.write("empty.jsonl", "\n\n");
-    assert!(place.run(["embed", "--input", "empty.jsonl"]).failure(1).contains("no text"));
+    assert!(messages(&["similarity"], b"", 1).starts_with("error: no text to embed"));
+    let sandbox = Sandbox::new();
+    sandbox.write("empty.jsonl", "\n\n");
+    assert!(sandbox.run(["embed", "--input", "empty.jsonl"]).failure(1).contains("no text"));
 }
 
 #[test]
 fn empty_text_white_space_nul_and_special_tokens_are_texts_like_any_other() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let lines = b"\n   \na\0b\n</s>\n<s> a </s>\nend\n";
-    let entries = place.run_with(["embed"], lines).jsonl();
+    let entries = sandbox.run_with(["embed"], lines).jsonl();
     assert_eq!(entries.len(), 6);
     for entry in entries {
         let norm: f32 = vector(&entry).iter().map(|x| x * x).sum();
         assert!((norm - 1.0).abs() < 1e-4, "{entry}");
     }
-    let empty = place.run(["embed", ""]).jsonl();
-    assert_eq!(vector(&empty[0]), vector(&place.run_with(["embed"], b"\n").jsonl()[0]));
+    let empty = sandbox.run(["embed", ""]).jsonl();
+    assert_eq!(vector(&empty[0]), vector(&sandbox.run_with(["embed"], b"\n").jsonl()[0]));
 }
 
 #[test]
 fn broken_utf8_is_named_by_line_and_byte() {
-    let run = Place::new().run_with(["embed"], b"caf\xc3\xa9\ncaf\xe9\n");
+    let run = Sandbox::new().run_with(["embed"], b"caf\xc3\xa9\ncaf\xe9\n");
     assert_eq!((run.status, run.text().lines().count()), (Some(1), 1));
     insta::assert_snapshot!(run.stderr, @r##"
     error: line 2 of standard input is not UTF-8: byte 0xe9 at offset 9 of the input
-    hint: `iconv -f LATIN1 -t UTF-8` converts text of another encoding
+    hint: convert text of another encoding, for example with `iconv -f LATIN1 -t UTF-8`
     "##);
 }
 
 #[test]
 fn a_line_of_50_megabytes_is_refused_by_its_number() {
     let line = ["small\n".as_bytes(), &vec![b'x'; 50 << 20]].concat();
-    let place = Place::new();
-    let error = place.run_with(["embed", "--dimensions", "2"], &line);
+    let sandbox = Sandbox::new();
+    let error = sandbox.run_with(["embed", "--dimensions", "2"], &line);
     assert_eq!(error.status, Some(1));
     insta::assert_snapshot!(error.stderr, @r##"
-    error: line 2 of standard input is larger than 16 MiB, the limit of one text
+    error: line 2 of standard input is over the limit of 16 MiB for one text
     hint: split it into several texts
     "##);
 }
 
 #[test]
-fn jsonl_that_is_none_is_named_by_line() {
+fn invalid_jsonl_is_named_by_line() {
     let jsonl = ["embed", "--input-format", "jsonl"];
     insta::assert_snapshot!(messages(&jsonl, b"{\"txt\": \"a\"}", 1), @r##"
-    error: line 1 of standard input holds no text
+    error: line 1 of standard input contains no text
     hint: a JSONL line is an object such as `{"text": "…"}`, or a string
     "##);
     insta::assert_snapshot!(messages(&jsonl, b"{\"text\": \"a\"", 1), @"error: line 1 of standard input is not valid JSON: EOF while parsing an object at column 12");
 }
 
 #[test]
-fn files_that_are_not_there_are_named() {
+fn missing_files_are_named() {
     insta::assert_snapshot!(messages(&["embed", "--input", "absent.txt"], b"", 1), @r##"
     error: no file matches `absent.txt`
-    hint: --input takes a file, a glob, or `-` for standard input
+    hint: --input accepts a file, a glob, or `-` for standard input
     "##);
     insta::assert_snapshot!(messages(&["embed", "--input", "."], b"", 1), @r##"
     error: `.` is a folder
@@ -83,11 +83,11 @@ fn files_that_are_not_there_are_named() {
 }
 
 #[test]
-fn options_out_of_range_say_what_the_range_is() {
-    let (place, model) = (Place::new(), tiny_v3());
+fn options_out_of_range_name_the_range() {
+    let (sandbox, model) = (Sandbox::new(), tiny_v3());
     let embed = |option: &str, value: &str| {
         let arguments = ["embed", "a", option, value, "--model"].map(OsStr::new);
-        place.run(arguments.into_iter().chain([model.as_os_str()])).failure(1).to_owned()
+        sandbox.run(arguments.into_iter().chain([model.as_os_str()])).failure(1).to_owned()
     };
     insta::assert_snapshot!(embed("--task", "retrieval"), @"error: text 0: unknown task `retrieval`; this model has `retrieval.query`, `retrieval.passage`, `separation`, `classification`, `text-matching`");
     insta::assert_snapshot!(embed("--dimensions", "0"), @"error: text 0: dimensions 0 is out of range: this model supports 1 to 64");
@@ -114,11 +114,11 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
-fn models_that_are_not_there_are_named_with_the_way_to_get_them() {
+fn missing_models_are_named_with_the_way_to_get_them() {
     let embed = |model: &str| messages(&["embed", "a", "--model", model], b"", 1);
     insta::assert_snapshot!(embed("jina-embeddings-v3"), @r##"
     error: model `jina-embeddings-v3` is not on this machine
-    hint: `kokeshi models pull jina-embeddings-v3` downloads it
+    hint: download it with `kokeshi models pull jina-embeddings-v3`
     "##);
     insta::assert_snapshot!(embed("jina-embedings-v3"), @"error: unknown model `jina-embedings-v3`; did you mean `jina-embeddings-v3`?");
     insta::assert_snapshot!(embed("./absent"), @"error: ./absent has no config.json: a checkpoint folder holds config.json and model.safetensors (or model.safetensors.index.json and its parts)");
@@ -126,26 +126,26 @@ fn models_that_are_not_there_are_named_with_the_way_to_get_them() {
 
 #[test]
 fn a_damaged_checkpoint_is_one_error() {
-    let place = Place::new();
-    let folder = place.path("model");
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("model");
     fs::create_dir(&folder).expect("a folder");
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         fs::copy(tiny_v3().join(name), folder.join(name)).expect("a copy");
     }
-    let error = || place.run(["embed", "a", "--model", "./model"]).failure(1).to_owned();
+    let error = || sandbox.run(["embed", "a", "--model", "./model"]).failure(1).to_owned();
     let weights = fs::read(folder.join("model.safetensors")).expect("weights");
-    place.write("model/model.safetensors", &weights[..weights.len() - 1]);
+    sandbox.write("model/model.safetensors", &weights[..weights.len() - 1]);
     assert!(error().contains("is not a whole safetensors file"), "{}", error());
-    place.write("model/model.safetensors", &weights);
-    place.write("model/tokenizer.json", "{}");
+    sandbox.write("model/model.safetensors", &weights);
+    sandbox.write("model/tokenizer.json", "{}");
     assert!(error().contains("tokenizer"), "{}", error());
-    place.write("model/config.json", "{");
+    sandbox.write("model/config.json", "{");
     assert!(error().contains("config.json"), "{}", error());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told_of() {
+fn a_full_disk_is_reported() {
     let error = messages(&["embed", "a", "--output", "/dev/full"], b"", 1);
     assert!(error.starts_with("error: cannot write /dev/full: No space left"), "{error}");
 }

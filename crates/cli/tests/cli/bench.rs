@@ -1,6 +1,6 @@
-//! `kokeshi bench`: what it reports. How fast anything is, no test asks.
+//! `kokeshi bench`: its reports. No test depends on speed.
 
-use crate::{Place, tiny_v3};
+use crate::{Sandbox, tiny_v3};
 use kokeshi::{Checkpoint, Device};
 use kokeshi_model::Batch;
 use kokeshi_testkit::fixture;
@@ -10,9 +10,9 @@ use std::path::Path;
 
 const ROWS: [&str; 7] = ["1×16", "1×128", "8×128", "32 ragged", "4×512", "1×2048", "1×8192"];
 
-fn bench(place: &Place, model: &Path, options: &[&str]) -> crate::Run {
+fn bench(sandbox: &Sandbox, model: &Path, options: &[&str]) -> crate::Run {
     let model = model.to_str().expect("a path in UTF-8");
-    place.run(["bench", "--quick", "--model", model].iter().chain(options))
+    sandbox.run(["bench", "--quick", "--model", model].iter().chain(options))
 }
 
 fn number(value: &Value) -> f64 {
@@ -46,8 +46,8 @@ fn assert_measured(report: &Value, rows: &[&str]) {
 
 #[test]
 fn v3_is_checked_against_the_reference_and_timed_with_all_its_tasks() {
-    let place = Place::new();
-    let report = bench(&place, &tiny_v3(), &["--json", "--svg", "shares.svg"]).json();
+    let sandbox = Sandbox::new();
+    let report = bench(&sandbox, &tiny_v3(), &["--json", "--svg", "shares.svg"]).json();
     let tasks = ["32 ragged, one task", "32 ragged, mixed tasks"];
     assert_measured(&report, &[ROWS.as_slice(), &tasks].concat());
     assert!(number(&report["mixed_tasks_share"]) > 0.0);
@@ -57,7 +57,7 @@ fn v3_is_checked_against_the_reference_and_timed_with_all_its_tasks() {
     if cfg!(target_os = "linux") {
         assert!(number(&report["peak_resident_bytes"]) > 1e6, "{report}");
     }
-    let picture = fs::read_to_string(place.path("shares.svg")).expect("a picture");
+    let picture = fs::read_to_string(sandbox.path("shares.svg")).expect("a picture");
     for name in ROWS.iter().chain(&tasks) {
         assert!(picture.contains(&format!(">{name}</text>")), "{name}: {picture}");
     }
@@ -67,9 +67,9 @@ fn v3_is_checked_against_the_reference_and_timed_with_all_its_tasks() {
 fn v2_in_bf16_is_timed_without_a_mixture_of_tasks() {
     let model = fixture("v2-tiny/std_wordpiece");
     let options = ["--json", "--precision", "bf16", "--threads", "1"];
-    let run = bench(&Place::new(), &model, &options);
+    let run = bench(&Sandbox::new(), &model, &options);
     assert_eq!(run.status, Some(0), "{}", run.stderr);
-    assert_eq!(run.stderr, "mixed tasks are left out: there is one task only\n");
+    assert_eq!(run.stderr, "mixed tasks are left out: the model has fewer than two tasks\n");
     let report: Value = serde_json::from_str(run.text()).expect("JSON");
     assert_measured(&report, &ROWS);
     assert!(report["mixed_tasks_share"].is_null());
@@ -81,7 +81,7 @@ fn v2_in_bf16_is_timed_without_a_mixture_of_tasks() {
 
 #[test]
 fn people_get_a_table() {
-    let run = bench(&Place::new(), &tiny_v3(), &[]);
+    let run = bench(&Sandbox::new(), &tiny_v3(), &[]);
     insta::with_settings!({filters => vec![
         (r"/\S*fixtures", "…"),
         (r"cpu, \S+, \d+ threads?", "cpu, …"),
@@ -115,13 +115,13 @@ fn people_get_a_table() {
 }
 
 #[test]
-fn memory_stays_what_it_is_over_many_batches() {
-    let (place, model) = (Place::new(), tiny_v3());
+fn memory_does_not_grow_over_many_batches() {
+    let (sandbox, model) = (Sandbox::new(), tiny_v3());
     let model = model.to_str().expect("a path in UTF-8");
-    let run = place.run(["bench", "--memory", "300", "--json", "--model", model]);
+    let run = sandbox.run(["bench", "--memory", "300", "--json", "--model", model]);
     if !cfg!(target_os = "linux") {
-        println!("skipped: only Linux tells the memory of a process");
-        assert!(run.failure(1).contains("does not tell"), "{}", run.stderr);
+        println!("skipped: only Linux reports the memory of a process");
+        assert!(run.failure(1).contains("does not report"), "{}", run.stderr);
         return;
     }
     let report = run.json();
@@ -129,27 +129,31 @@ fn memory_stays_what_it_is_over_many_batches() {
     assert!(bytes("before") < bytes("loaded") && bytes("loaded") < bytes("largest_batch"));
     assert_eq!(report["batches"], 300);
     assert_eq!(bytes("growth"), bytes("last") - bytes("first_tenth"));
-    // A leak of one vector of states a batch would be 270 times 100 kB.
+    // A leak of one vector of states per batch would be 270 times 100 kB.
     assert!(bytes("growth") < 4e6, "{report}");
 }
 
 #[test]
 fn what_cannot_be_timed_is_refused_before_anything_runs() {
-    let place = Place::new();
-    let reference = place.run(["bench", "--device", "reference"]);
-    assert!(reference.failure(2).contains("too slow to be timed"), "{}", reference.stderr);
-    let missing = place.run(["bench", "--model", "./missing"]);
+    let sandbox = Sandbox::new();
+    let reference = sandbox.run(["bench", "--device", "reference"]);
+    assert!(
+        reference.failure(2).contains("cannot time `--device reference`"),
+        "{}",
+        reference.stderr
+    );
+    let missing = sandbox.run(["bench", "--model", "./missing"]);
     assert!(missing.failure(1).starts_with("error: "), "{}", missing.stderr);
-    let absent = place.run(["bench", "--model", "jina-embeddings-v3"]);
+    let absent = sandbox.run(["bench", "--model", "jina-embeddings-v3"]);
     assert!(absent.failure(1).contains("kokeshi models pull"), "{}", absent.stderr);
 }
 
 #[test]
-fn batches_travel_as_lines_and_their_vectors_are_those_of_the_reference_network() {
-    let place = Place::new();
+fn batches_are_exchanged_as_lines_and_their_vectors_match_the_reference() {
+    let sandbox = Sandbox::new();
     let model = tiny_v3();
     let model = model.to_str().expect("a path in UTF-8");
-    let printed = place.run(["bench", "--model", model, "--print-batches"]);
+    let printed = sandbox.run(["bench", "--model", model, "--print-batches"]);
     let batches = printed.jsonl();
     let names: Vec<_> = batches.iter().filter_map(|batch| batch["name"].as_str()).collect();
     assert_eq!(names[..7], ROWS);
@@ -161,15 +165,15 @@ fn batches_travel_as_lines_and_their_vectors_are_those_of_the_reference_network(
     let mixed = serde_json::json!({ "name": "two", "texts": mixed }).to_string();
     let input = [lines[0], "", &mixed].join("\n");
     let arguments = ["bench", "--model", model, "--read-batches", "--threads", "1"];
-    let answers = place.run_with(arguments, input.as_bytes()).jsonl();
-    assert_eq!(answers.len(), 3);
-    assert_eq!(answers[0]["device"]["threads"], 1);
-    assert_eq!((&answers[1]["name"], &answers[2]["name"]), (&"1×16".into(), &"two".into()));
-    assert!(answers[1..].iter().all(|answer| number(&answer["seconds"]) > 0.0));
+    let results = sandbox.run_with(arguments, input.as_bytes()).jsonl();
+    assert_eq!(results.len(), 3);
+    assert_eq!(results[0]["device"]["threads"], 1);
+    assert_eq!((&results[1]["name"], &results[2]["name"]), (&"1×16".into(), &"two".into()));
+    assert!(results[1..].iter().all(|answer| number(&answer["seconds"]) > 0.0));
     let vectors =
         |answer: &Value| serde_json::from_value::<Vec<Vec<f32>>>(answer["vectors"].clone());
-    let mut got = vectors(&answers[1]).expect("vectors");
-    got.extend(vectors(&answers[2]).expect("vectors"));
+    let mut got = vectors(&results[1]).expect("vectors");
+    got.extend(vectors(&results[2]).expect("vectors"));
     let mut batch = Batch::new();
     for (text, adapter) in
         [&batches[0]["texts"][0], &batches[8]["texts"][0], &batches[8]["texts"][1]]
@@ -191,26 +195,27 @@ fn batches_travel_as_lines_and_their_vectors_are_those_of_the_reference_network(
 }
 
 #[test]
-fn a_batch_that_cannot_run_is_refused_with_its_place() {
+fn a_batch_that_cannot_run_is_refused_with_its_line() {
     let model = tiny_v3();
     let model = model.to_str().expect("a path in UTF-8");
     let cases = [
-        ("{", "error: line 2 of standard input is no batch: "),
+        ("{", "error: line 2 of standard input is not a batch: "),
         (r#"{"name": "a", "texts": [], "rows": 1}"#, "unknown field `rows`"),
-        (r#"{"name": "a", "texts": []}"#, "the batch has 0 tokens; it may have 1 to 65536"),
+        (r#"{"name": "a", "texts": []}"#, "the batch has 0 tokens; the limits are 1 and 65536"),
         (r#"{"name": "a", "texts": [{"ids": [5]}, {"ids": []}]}"#, "text 2: it has 0 tokens"),
-        (r#"{"name": "a", "texts": [{"ids": [5, 90000]}]}"#, "there is no token 90000"),
+        (r#"{"name": "a", "texts": [{"ids": [5, 90000]}]}"#, "no token has the id 90000"),
         (
             r#"{"name": "a", "texts": [{"ids": [5], "task": "b"}]}"#,
-            "there is no task `b`; the model has `ret",
+            "unknown task `b`; the model has `ret",
         ),
     ];
     let long = format!(r#"{{"name": "a", "texts": [{{"ids": [{}5]}}]}}"#, "5,".repeat(9000));
-    let cases = cases.into_iter().chain([(long.as_str(), "it has 9001 tokens; a text has 1 to ")]);
+    let cases =
+        cases.into_iter().chain([(long.as_str(), "it has 9001 tokens; the limits are 1 and ")]);
     for (line, expected) in cases {
         let input = format!("{{\"name\": \"fine\", \"texts\": [{{\"ids\": [5]}}]}}\n{line}\n");
-        let run =
-            Place::new().run_with(["bench", "--model", model, "--read-batches"], input.as_bytes());
+        let run = Sandbox::new()
+            .run_with(["bench", "--model", model, "--read-batches"], input.as_bytes());
         assert_eq!((run.status, run.text().lines().count()), (Some(1), 2), "{line:.60}");
         assert!(run.stderr.contains("line 2 of standard input"), "{}", run.stderr);
         assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);

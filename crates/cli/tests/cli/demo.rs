@@ -1,6 +1,6 @@
 //! What the page of the demo corpus says is found: each first result, in another language.
 
-use crate::Place;
+use crate::Sandbox;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_first_results_are_those_of_its_page() {
-    let place = Place::new();
+    let place = Sandbox::new();
     copy(&corpus(), &place.path("demo"));
     let run = place.run(["index", "demo"]);
     assert_eq!(run.status, Some(0), "{}", run.stderr);
@@ -53,7 +53,7 @@ fn the_first_results_are_those_of_its_page() {
 
 #[test]
 fn every_text_is_on_its_page_and_the_page_is_no_text() {
-    let place = Place::new();
+    let place = Sandbox::new();
     copy(&corpus(), &place.path("demo"));
     place.run(["index", "demo"]);
     let listed = place.run(["search", "x", "demo", "-l", "-n", "1000"]);

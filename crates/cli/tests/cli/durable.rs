@@ -1,7 +1,7 @@
 //! What a killed process, two writers and a full disk leave behind.
 
 use crate::index::{content, essay, said, start, store};
-use crate::{PROGRAM, Place, Run};
+use crate::{PROGRAM, Run, Sandbox};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Asserts that the store of `folder` holds what a new one would, each chunk once.
 #[track_caller]
-fn assert_whole(place: &Place, folder: &str) {
+fn assert_whole(place: &Sandbox, folder: &str) {
     let fresh = ["index", folder, "--store", "fresh.db"];
     assert!(start(place, &fresh).wait().expect("an end").success());
     let root = place.path(folder).canonicalize().expect("a path").display().to_string() + "/";
@@ -24,7 +24,7 @@ fn assert_whole(place: &Place, folder: &str) {
 #[test]
 fn fifty_kills_lose_and_double_nothing() {
     const FILES: u64 = 60;
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     let write = |file: u64, seed: u64| place.write(&format!("d/{file}.md"), essay(seed));
     (0..FILES).for_each(|file| write(file, file));
@@ -60,7 +60,7 @@ fn fifty_kills_lose_and_double_nothing() {
 #[test]
 fn two_writers_at_once_write_everything_once() {
     const FILES: u64 = 40;
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     for round in 0..10 {
         for file in 0..FILES {
@@ -80,7 +80,7 @@ fn two_writers_at_once_write_everything_once() {
 
 /// Runs a script in a folder `small` that has 24 MiB, of which 20 are taken; `None` if this system or
 /// user may not have one.
-pub(crate) fn on_a_small_disk(place: &Place, script: &str) -> Option<Run> {
+pub(crate) fn on_a_small_disk(place: &Sandbox, script: &str) -> Option<Run> {
     fs::create_dir(place.path("small")).expect("a folder");
     let mount = "mount -t tmpfs -o size=24m none small && head -c 20m /dev/zero > small/ballast";
     let run = |script: &str| {
@@ -96,7 +96,7 @@ pub(crate) fn on_a_small_disk(place: &Place, script: &str) -> Option<Run> {
 #[test]
 fn a_full_disk_is_told_and_loses_nothing() {
     const FILES: u64 = 300;
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     (0..FILES).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
     let script = "cp -r d small/d || exit 90; \

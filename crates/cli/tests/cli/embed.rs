@@ -1,6 +1,6 @@
 //! `kokeshi embed`: inputs, tasks, chunks.
 
-use crate::{Place, tiny_v3, vector};
+use crate::{Sandbox, tiny_v3, vector};
 use serde_json::{Value, json};
 
 fn close(a: &[f32], b: &[f32]) -> bool {
@@ -8,41 +8,41 @@ fn close(a: &[f32], b: &[f32]) -> bool {
 }
 
 #[test]
-fn texts_come_from_arguments_lines_jsonl_and_files_alike() {
-    let place = Place::new();
+fn arguments_lines_jsonl_and_files_give_the_same_vectors() {
+    let sandbox = Sandbox::new();
     let (a, b) = ("The Force will be with you.", "Die Macht wird mit dir sein.");
-    place.write("a.txt", a);
-    place.write("b.txt", b);
-    place.write("both.jsonl", format!("{}\n{}\n", json!({"id": 1, "text": a}), json!(b)));
+    sandbox.write("a.txt", a);
+    sandbox.write("b.txt", b);
+    sandbox.write("both.jsonl", format!("{}\n{}\n", json!({"id": 1, "text": a}), json!(b)));
     let vectors = |run: crate::Run| run.jsonl().iter().map(vector).collect::<Vec<_>>();
-    let expected = vectors(place.run(["embed", a, b]));
+    let expected = vectors(sandbox.run(["embed", a, b]));
     assert_eq!(expected.len(), 2);
     assert_ne!(expected[0], expected[1]);
     let lines = format!("{a}\r\n{b}");
-    assert_eq!(vectors(place.run_with(["embed"], lines.as_bytes())), expected);
-    assert_eq!(vectors(place.run_with(["embed", "--input", "-"], lines.as_bytes())), expected);
-    assert_eq!(vectors(place.run(["embed", "--input", "*.txt"])), expected);
-    assert_eq!(vectors(place.run(["embed", "--input", "a.txt", "--input", "b.txt"])), expected);
-    assert_eq!(vectors(place.run(["embed", "--input", "both.jsonl"])), expected);
+    assert_eq!(vectors(sandbox.run_with(["embed"], lines.as_bytes())), expected);
+    assert_eq!(vectors(sandbox.run_with(["embed", "--input", "-"], lines.as_bytes())), expected);
+    assert_eq!(vectors(sandbox.run(["embed", "--input", "*.txt"])), expected);
+    assert_eq!(vectors(sandbox.run(["embed", "--input", "a.txt", "--input", "b.txt"])), expected);
+    assert_eq!(vectors(sandbox.run(["embed", "--input", "both.jsonl"])), expected);
 }
 
 #[test]
-fn each_vector_tells_where_its_text_came_from() {
-    let place = Place::new();
-    place.write("notes.txt", "one\n\ntwo\n");
-    let run = place.run(["embed", "--input", "notes.txt", "--input-format", "lines"]);
-    let places: Vec<_> = run.jsonl().iter().map(|entry| entry["line"].clone()).collect();
-    assert_eq!(places, [1, 2, 3], "a blank line is a text: vector n belongs to line n");
+fn each_vector_has_the_origin_of_its_text() {
+    let sandbox = Sandbox::new();
+    sandbox.write("notes.txt", "one\n\ntwo\n");
+    let run = sandbox.run(["embed", "--input", "notes.txt", "--input-format", "lines"]);
+    let lines: Vec<_> = run.jsonl().iter().map(|entry| entry["line"].clone()).collect();
+    assert_eq!(lines, [1, 2, 3], "a blank line is a text: vector n belongs to line n");
     assert_eq!(run.jsonl()[0]["source"], "notes.txt");
-    assert_eq!(place.run(["embed", "one"]).jsonl()[0].get("source"), None);
+    assert_eq!(sandbox.run(["embed", "one"]).jsonl()[0].get("source"), None);
 }
 
 #[test]
 fn more_texts_than_a_block_keep_their_order_and_their_vectors() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let lines: String = (0..600).map(|i| format!("{}\n", i % 300)).collect();
     let arguments = ["embed", "--dimensions", "8"];
-    let entries = place.run_with(arguments, lines.as_bytes()).jsonl();
+    let entries = sandbox.run_with(arguments, lines.as_bytes()).jsonl();
     assert_eq!(entries.len(), 600);
     for (index, entry) in entries.iter().enumerate() {
         assert_eq!((&entry["index"], &entry["line"]), (&json!(index), &json!(index + 1)));
@@ -51,11 +51,11 @@ fn more_texts_than_a_block_keep_their_order_and_their_vectors() {
 }
 
 #[test]
-fn options_change_the_vectors_as_the_api_says() {
-    let place = Place::new();
+fn options_change_the_vectors_as_documented_by_the_api() {
+    let sandbox = Sandbox::new();
     let embed = |options: &[&str]| {
         let arguments = ["embed", "a query"].iter().chain(options);
-        vector(&place.run(arguments).jsonl()[0])
+        vector(&sandbox.run(arguments).jsonl()[0])
     };
     let norm = |vector: &[f32]| vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     let (plain, query) = (embed(&[]), embed(&["--task", "retrieval.query"]));
@@ -79,14 +79,14 @@ fn options_change_the_vectors_as_the_api_says() {
 const DOCUMENT: &str = "Berlin ist schön. Es hat 3,7 Millionen Einwohner.";
 
 fn chunks(options: &[&str]) -> Vec<Value> {
-    let place = Place::new();
-    place.write("berlin.txt", DOCUMENT);
+    let sandbox = Sandbox::new();
+    sandbox.write("berlin.txt", DOCUMENT);
     let arguments = ["embed", "--input", "berlin.txt", "--chunk", "sentences"];
-    place.run(arguments.iter().chain(options)).jsonl()
+    sandbox.run(arguments.iter().chain(options)).jsonl()
 }
 
 #[test]
-fn chunks_carry_their_ranges_in_bytes_and_characters() {
+fn chunks_have_their_ranges_in_bytes_and_characters() {
     for entries in [chunks(&[]), chunks(&["--late-chunking"])] {
         assert_eq!(entries.len(), 2);
         let chunk = &entries[1]["chunk"];
@@ -103,56 +103,56 @@ fn chunks_carry_their_ranges_in_bytes_and_characters() {
 }
 
 #[test]
-fn late_chunks_know_their_document_and_plain_chunks_do_not() {
-    let place = Place::new();
-    let alone = vector(&place.run(["embed", "Es hat 3,7 Millionen Einwohner."]).jsonl()[0]);
+fn late_chunks_depend_on_their_document_and_plain_chunks_do_not() {
+    let sandbox = Sandbox::new();
+    let alone = vector(&sandbox.run(["embed", "Es hat 3,7 Millionen Einwohner."]).jsonl()[0]);
     assert!(close(&vector(&chunks(&[])[1]), &alone));
     assert!(!close(&vector(&chunks(&["--late-chunking"])[1]), &alone));
 }
 
 #[test]
-fn late_chunking_without_cuts_takes_the_texts_as_parts_of_one_document() {
-    let place = Place::new();
+fn late_chunking_without_chunk_treats_the_texts_as_parts_of_one_document() {
+    let sandbox = Sandbox::new();
     let (a, b) = ("Berlin is large.", "The city is old.");
-    let parts = place.run(["embed", "--late-chunking", a, b]).jsonl();
-    let lines = place.run_with(["embed", "--late-chunking"], format!("{a}\n{b}\n").as_bytes());
+    let parts = sandbox.run(["embed", "--late-chunking", a, b]).jsonl();
+    let lines = sandbox.run_with(["embed", "--late-chunking"], format!("{a}\n{b}\n").as_bytes());
     assert_eq!(parts.len(), 2);
     assert_eq!(parts[1]["embedding"], lines.jsonl()[1]["embedding"]);
-    assert!(!close(&vector(&parts[1]), &vector(&place.run(["embed", b]).jsonl()[0])));
+    assert!(!close(&vector(&parts[1]), &vector(&sandbox.run(["embed", b]).jsonl()[0])));
 
-    // A file is a document of its own: its parts know each other, not those of the command line.
-    place.write("parts.txt", format!("{a}\n{b}\n"));
-    let both = place.run(["embed", "--late-chunking", b, "--input", "parts.txt"]).jsonl();
+    // A file is a document of its own: the context of its parts does not include the command line.
+    sandbox.write("parts.txt", format!("{a}\n{b}\n"));
+    let both = sandbox.run(["embed", "--late-chunking", b, "--input", "parts.txt"]).jsonl();
     assert_eq!(both.len(), 3);
-    assert!(close(&vector(&both[0]), &vector(&place.run(["embed", b]).jsonl()[0])));
+    assert!(close(&vector(&both[0]), &vector(&sandbox.run(["embed", b]).jsonl()[0])));
     assert_eq!(both[2]["embedding"], parts[1]["embedding"]);
 }
 
 #[test]
-fn a_document_without_any_chunk_is_told_of() {
-    let place = Place::new();
-    let run = place.run_with(["embed", "--chunk", "lines"], b" \n\n");
+fn a_document_without_chunks_gets_a_warning() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_with(["embed", "--chunk", "lines"], b" \n\n");
     assert_eq!((run.status, run.text()), (Some(0), ""));
-    let warning = "warning: standard input has no chunk: it holds only white space\n";
+    let warning = "warning: standard input has no chunks: it contains only white space\n";
     assert_eq!(run.stderr, warning);
 }
 
 #[test]
-fn a_text_is_cut_only_when_asked_and_never_silently() {
-    let place = Place::new();
+fn a_text_is_truncated_only_on_request_and_with_a_warning() {
+    let sandbox = Sandbox::new();
     let model = tiny_v3();
     let model = model.to_str().expect("a path in UTF-8");
     let long = format!("short\n{}\n", "a ".repeat(9000));
     let after_a_block = "\n".repeat(300) + &long;
-    let run = place.run_with(["embed", "--model", model], after_a_block.as_bytes());
+    let run = sandbox.run_with(["embed", "--model", model], after_a_block.as_bytes());
     assert_eq!((run.status, run.text().lines().count()), (Some(1), 256), "the block is out");
-    let expected = "error: line 302 of standard input: text 301 has 9002 tokens, more than the \
-                    model's limit of 8192\nhint: --truncate drops the tail;";
+    let expected = "error: line 302 of standard input: text 301 has 9002 tokens; the limit of the \
+                    model is 8192\nhint: use --truncate to drop the tail,";
     assert!(run.stderr.starts_with(expected), "{}", run.stderr);
 
-    let run = place.run_with(["embed", "--model", model, "--truncate"], long.as_bytes());
+    let run = sandbox.run_with(["embed", "--model", model, "--truncate"], long.as_bytes());
     assert_eq!((run.status, run.text().lines().count()), (Some(0), 2));
-    let expected = "warning: text 1 (line 2 of standard input) was cut for `";
+    let expected = "warning: text 1 (line 2 of standard input) was truncated for `";
     assert!(run.stderr.starts_with(expected), "{}", run.stderr);
-    assert!(run.stderr.ends_with("`: 810 of its 9002 tokens are not in the vector\n"));
+    assert!(run.stderr.ends_with("`: the vector lacks 810 of its 9002 tokens\n"));
 }

@@ -1,6 +1,6 @@
 //! `kokeshi eval`: figures of sets whose answers are known.
 
-use crate::Place;
+use crate::Sandbox;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -12,8 +12,8 @@ const DOCUMENTS: [(&str, &str); 4] = [
 ];
 
 /// A set `set` of [`DOCUMENTS`], whose queries are parts of them.
-fn set(qrels: &str) -> Place {
-    let place = Place::new();
+fn set(qrels: &str) -> Sandbox {
+    let place = Sandbox::new();
     fs::create_dir_all(place.path("set/qrels")).expect("a folder");
     let rows = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
     let corpus = DOCUMENTS.map(|(id, text)| json!({"_id": id, "title": "", "text": text, "x": 1}));
@@ -67,8 +67,8 @@ fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_told() {
 
 #[test]
 fn a_set_that_cannot_be_read_is_refused_with_the_place() {
-    let error = |place: &Place| place.run(["eval", "set"]).failure(1).to_owned();
-    assert!(error(&Place::new()).contains("corpus.jsonl"));
+    let error = |place: &Sandbox| place.run(["eval", "set"]).failure(1).to_owned();
+    assert!(error(&Sandbox::new()).contains("corpus.jsonl"));
     let place = set("q-lamp\tlamp\t1\n");
     for (qrels, part) in [
         ("q-lamp\tlamp\t1\nq-lamp lamp 1\n", "line 2 of "),

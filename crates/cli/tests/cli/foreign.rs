@@ -1,7 +1,7 @@
 //! `kokeshi migrate` of what other programs made: files of rows, and tables that they go on writing.
 
 use crate::index::{notes, said};
-use crate::{Place, Run};
+use crate::{Run, Sandbox};
 use kokeshi_store::Address;
 use kokeshi_testkit::fixture;
 use kokeshi_testkit::servers::Server;
@@ -26,7 +26,7 @@ pub(crate) fn texts() -> Vec<(String, &'static str)> {
 
 /// The vectors that a model makes of `texts`.
 pub(crate) fn vectors(
-    place: &Place,
+    place: &Sandbox,
     model: &str,
     more: &[&str],
     texts: &[String],
@@ -40,7 +40,7 @@ pub(crate) fn vectors(
     embedded["data"].as_array().expect("vectors").iter().map(vector).collect()
 }
 
-pub(crate) fn step(place: &Place, step: &str, more: &[&str]) -> Run {
+pub(crate) fn step(place: &Sandbox, step: &str, more: &[&str]) -> Run {
     place.run(["migrate", step, "new.plan.toml"].iter().chain(more))
 }
 
@@ -101,7 +101,7 @@ fn rows_of_a_file_become_a_collection() {
 
 #[test]
 fn a_file_that_changed_after_it_was_verified_is_not_switched_to() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let row = |id: usize, text: &str| json!({ "id": id, "text": text }).to_string() + "\n";
     place.write("old.jsonl", row(1, "One.") + &row(2, "Two."));
     let plan = ["migrate", "plan", "--source", "old.jsonl", "--store", "new.db", "--to", "new"];
@@ -125,7 +125,7 @@ fn a_file_that_changed_after_it_was_verified_is_not_switched_to() {
 }
 
 /// A table as an application has it, with vectors of v2.
-fn table(server: &Server, place: &Place) -> Client {
+fn table(server: &Server, place: &Sandbox) -> Client {
     let mut client = Client::connect(&server.address(), NoTls).expect("a connection");
     let sql = "CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA app; \
                CREATE TABLE app.\"Docs\" (id bigserial PRIMARY KEY, body text, book text NOT NULL, \
@@ -142,7 +142,7 @@ fn table(server: &Server, place: &Place) -> Client {
     client
 }
 
-fn plan_of_table(place: &Place, store: &str, more: &[&str]) -> Run {
+fn plan_of_table(place: &Sandbox, store: &str, more: &[&str]) -> Run {
     let model = v2();
     let plan = ["migrate", "plan", "--store", store, "--table", "app.Docs", "--to", "new"];
     let made = ["--model", "starter", "--candidate", &model];
@@ -157,7 +157,7 @@ fn count(client: &mut Client, condition: &str) -> i64 {
 #[test]
 fn a_column_of_a_table_moves_and_comes_back() {
     let Some(server) = Server::start("postgres") else { return };
-    let (place, store) = (Place::new(), server.address());
+    let (place, store) = (Sandbox::new(), server.address());
     let mut client = table(&server, &place);
     let more = ["--store", store.as_str()];
     for (wrong, wanted) in [
@@ -229,7 +229,7 @@ fn a_column_of_a_table_moves_and_comes_back() {
 }
 
 /// Switches, rolls back and switches again while somebody reads.
-fn switched_under_a_reader(place: &Place, server: &Server, more: &[&str]) {
+fn switched_under_a_reader(place: &Sandbox, server: &Server, more: &[&str]) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -258,7 +258,7 @@ fn switched_under_a_reader(place: &Place, server: &Server, more: &[&str]) {
 #[test]
 fn rows_of_one_document_are_embedded_in_one_pass() {
     let Some(server) = Server::start("postgres") else { return };
-    let (place, store) = (Place::new(), server.address());
+    let (place, store) = (Sandbox::new(), server.address());
     let mut client = table(&server, &place);
     let more = ["--store", store.as_str()];
     // A document reads from its last row to its first one.
@@ -303,7 +303,7 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
 fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
     const ROUNDS: u64 = 10;
     let Some(mut server) = Server::start("postgres") else { return };
-    let (place, store) = (Place::new(), server.address());
+    let (place, store) = (Sandbox::new(), server.address());
     let mut client = table(&server, &place);
     let more = "INSERT INTO app.\"Docs\" (body, book) SELECT 'Text number ' || n || ' of many, which is a \
                 little longer than the others.', 'third' FROM generate_series(1, 2000) AS n";
@@ -367,7 +367,7 @@ fn send(url: &str, method: &str, body: &Value) -> Value {
 /// What another program keeps in an engine of points becomes a collection of ours in the same server.
 fn points_become_a_collection(
     server: &Server,
-    place: &Place,
+    place: &Sandbox,
     (text, options): (&str, &[&str]),
     seventh: &str,
 ) {
@@ -398,7 +398,7 @@ fn points_become_a_collection(
 #[test]
 fn points_of_chroma_become_a_collection() {
     let Some(server) = Server::start("chroma") else { return };
-    let place = Place::new();
+    let place = Sandbox::new();
     let base = format!(
         "http://127.0.0.1:{}/api/v2/tenants/default_tenant/databases/default_database/collections",
         server.port()
@@ -420,7 +420,7 @@ fn points_of_chroma_become_a_collection() {
 #[test]
 fn points_of_milvus_become_a_collection() {
     let Some(server) = Server::start("milvus") else { return };
-    let place = Place::new();
+    let place = Sandbox::new();
     drop(crate::twin::application(&server, &place, Some("docs")));
     let more = ["--vector", "embedding", "--order", "number"];
     points_become_a_collection(&server, &place, ("body", &more), "number=993");
@@ -429,7 +429,7 @@ fn points_of_milvus_become_a_collection() {
 #[test]
 fn points_of_qdrant_become_a_collection() {
     let Some(server) = Server::start("qdrant") else { return };
-    let place = Place::new();
+    let place = Sandbox::new();
     let base = format!("http://127.0.0.1:{}/collections/theirs", server.port());
     send(&base, "PUT", &json!({ "vectors": { "size": 48, "distance": "Cosine" } }));
     let texts = texts();
@@ -450,7 +450,7 @@ fn points_of_qdrant_become_a_collection() {
 #[test]
 fn a_table_becomes_a_collection_of_a_file() {
     let Some(server) = Server::start("postgres") else { return };
-    let (place, source) = (Place::new(), server.address());
+    let (place, source) = (Sandbox::new(), server.address());
     drop(table(&server, &place));
     let model = v2();
     let plan = [

@@ -1,6 +1,6 @@
 //! The output formats, read back without our own code.
 
-use crate::{Place, Run, vector};
+use crate::{Run, Sandbox, vector};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -8,7 +8,7 @@ use std::fs;
 
 fn embed(options: &[&str]) -> Run {
     let texts = ["embed", "The Force", "Die Macht", "--dimensions", "20"];
-    Place::new().run(texts.iter().chain(options))
+    Sandbox::new().run(texts.iter().chain(options))
 }
 
 fn floats() -> Vec<Vec<f32>> {
@@ -87,7 +87,7 @@ fn npy_states_type_and_shape_and_holds_the_vectors() {
 
 #[test]
 fn csv_has_a_column_a_dimension_and_quotes_what_needs_it() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("a, \"b\".txt", "one\ntwo\n");
     let options = ["--chunk", "lines", "--dimensions", "20", "--format", "csv"];
     let run = place.run(["embed", "--input", "a, \"b\".txt"].iter().chain(&options));
@@ -105,7 +105,7 @@ fn csv_has_a_column_a_dimension_and_quotes_what_needs_it() {
 
 #[test]
 fn the_table_shows_texts_on_one_line_each_and_no_control_characters() {
-    let run = Place::new().run(["embed", "a\nb\x1b[31m", "光剑太暗了", "--format", "table"]);
+    let run = Sandbox::new().run(["embed", "a\nb\x1b[31m", "光剑太暗了", "--format", "table"]);
     let lines: Vec<&str> = run.quiet().lines().collect();
     assert_eq!(lines.len(), 4);
     assert!(lines[0].starts_with("index text  ") && lines[0].ends_with(" dimensions)"));
@@ -117,7 +117,7 @@ fn the_table_shows_texts_on_one_line_each_and_no_control_characters() {
 
 #[test]
 fn an_output_file_appears_when_it_is_complete() {
-    let place = Place::new();
+    let place = Sandbox::new();
     place.write("out.jsonl", "old");
     let run = place.run(["embed", "a", "--dimensions", "0", "--output", "out.jsonl"]);
     assert_eq!(run.status, Some(1));
@@ -131,7 +131,7 @@ fn an_output_file_appears_when_it_is_complete() {
 
 #[test]
 fn the_name_of_the_output_file_chooses_the_format() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let starts: [(&str, &[u8]); 4] = [
         ("a.json", b"{\"model\""),
         ("a.jsonl", b"{\"object\""),

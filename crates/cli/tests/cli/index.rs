@@ -1,6 +1,6 @@
 //! `kokeshi index` and its kin: what is kept up to date, and what survives.
 
-use crate::{Place, Run, tiny_v3};
+use crate::{Run, Sandbox, tiny_v3};
 use kokeshi_store::{Filter, Query, Source as _, Sqlite, Store};
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,8 +13,8 @@ pub(crate) const SHIP: &str =
     "Our parcels leave by ship. Delivery to the islands takes three days.\n";
 
 /// A folder `notes` with two documents.
-pub(crate) fn notes() -> Place {
-    let place = Place::new();
+pub(crate) fn notes() -> Sandbox {
+    let place = Sandbox::new();
     fs::create_dir(place.path("notes")).expect("a folder");
     place.write("notes/lamp.md", LAMP);
     place.write("notes/ship.txt", SHIP);
@@ -25,7 +25,7 @@ pub(crate) fn notes() -> Place {
 }
 
 /// Sets the time of change an hour back.
-fn age(place: &Place, name: &str) {
+fn age(place: &Sandbox, name: &str) {
     let file = fs::File::options().write(true).open(place.path(name)).expect("a file");
     let hour = Duration::from_secs(3600);
     file.set_modified(std::time::SystemTime::now() - hour).expect("a time");
@@ -38,7 +38,7 @@ pub(crate) fn said(run: &Run) -> &str {
     &run.stderr
 }
 
-pub(crate) fn store(place: &Place, file: &str) -> Sqlite {
+pub(crate) fn store(place: &Sandbox, file: &str) -> Sqlite {
     Sqlite::open(&place.path(file)).expect("a store")
 }
 
@@ -224,7 +224,7 @@ fn what_cannot_be_read_is_left_out_with_a_reason_and_the_rest_is_indexed() {
 
 #[test]
 fn web_pages_tables_and_code_are_read_as_what_they_are() {
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     place.write(
         "d/page.html",
@@ -248,7 +248,7 @@ fn web_pages_tables_and_code_are_read_as_what_they_are() {
     assert_eq!(hits["hits"][0]["metadata"]["lang"], "fr");
 }
 
-pub(crate) fn start(place: &Place, arguments: &[&str]) -> Child {
+pub(crate) fn start(place: &Sandbox, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_kokeshi"))
         .args(arguments)
         .current_dir(place.folder.path())
@@ -270,7 +270,7 @@ pub(crate) fn essay(seed: u64) -> String {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_is_done() {
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     for file in 0..400 {
         place.write(&format!("d/{file}.md"), essay(file));

@@ -1,4 +1,4 @@
-//! The program as its users meet it: each test runs the real binary in an empty folder.
+//! The program as users see it: each test runs the real binary in an empty folder.
 
 mod bad_input;
 mod bench;
@@ -32,18 +32,18 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kokeshi");
 
 /// An empty folder to run in.
-struct Place {
+struct Sandbox {
     folder: TempDir,
 }
 
-/// What a run left behind.
+/// The result of a run.
 struct Run {
     status: Option<i32>,
     stdout: Vec<u8>,
     stderr: String,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
@@ -78,7 +78,7 @@ impl Place {
         self.run_with(arguments, b"")
     }
 
-    /// `program` without any variable that could change what the real program does.
+    /// A command without environment variables that could affect the program.
     fn command<S: AsRef<OsStr>>(
         &self,
         program: &str,
@@ -123,7 +123,7 @@ impl Run {
         }
     }
 
-    /// Standard output of a run that went well and had nothing to say.
+    /// Standard output of a run that succeeded without messages.
     #[track_caller]
     fn quiet(&self) -> &str {
         assert_eq!((self.status, self.stderr.as_str()), (Some(0), ""));
@@ -155,7 +155,7 @@ impl Run {
     }
 }
 
-/// The numbers of a float embedding.
+/// The elements of a float embedding.
 #[track_caller]
 fn vector(entry: &serde_json::Value) -> Vec<f32> {
     let numbers = entry["embedding"].as_array().expect("an array");

@@ -1,7 +1,7 @@
 //! `kokeshi migrate`: the whole way, what survives kills, and what `verify` notices.
 
 use crate::index::{essay, notes, said};
-use crate::{Place, Run, tiny_v3};
+use crate::{Run, Sandbox, tiny_v3};
 use kokeshi_store::{Address, Document, Filter, Provenance, Query, Store};
 use kokeshi_testkit::fixture;
 use kokeshi_testkit::servers::Server;
@@ -18,7 +18,7 @@ fn v2(name: &str) -> String {
 }
 
 /// A folder with two documents, indexed with a v2 model, and a plan to move them.
-fn planned(store: &str) -> Place {
+fn planned(store: &str) -> Sandbox {
     let place = notes();
     said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", store]));
     let plan = plan(&place, store, &[]);
@@ -26,16 +26,16 @@ fn planned(store: &str) -> Place {
     place
 }
 
-fn plan(place: &Place, store: &str, more: &[&str]) -> Run {
+fn plan(place: &Sandbox, store: &str, more: &[&str]) -> Run {
     let plan = ["migrate", "plan", "--to", "new", "--model", "starter", "--store", store];
     place.run(plan.iter().chain(more))
 }
 
-fn step(place: &Place, store: &str, step: &str) -> Run {
+fn step(place: &Sandbox, store: &str, step: &str) -> Run {
     place.run(["migrate", step, "new.plan.toml", "--store", store])
 }
 
-fn open(store: &str, place: &Place) -> Box<dyn Store> {
+fn open(store: &str, place: &Sandbox) -> Box<dyn Store> {
     let address = match store.contains("://") {
         true => Address::from(store),
         false => Address::File(place.path(store)),
@@ -274,7 +274,7 @@ fn readers_of_an_alias_notice_no_switch_in_milvus() {
 fn kills_lose_and_double_nothing(store: &str, server: Option<&mut Server>, rounds: u64) {
     const FILES: u64 = 120;
     let mut server = server;
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     (0..FILES).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
     let model = v2(V2[0]);
@@ -288,7 +288,7 @@ fn kills_lose_and_double_nothing(store: &str, server: Option<&mut Server>, round
         (state >> 33) % below.max(1)
     };
     // In the precision that `verify` has in tests.
-    let start = |place: &Place, run: &[&str]| {
+    let start = |place: &Sandbox, run: &[&str]| {
         place.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a running program")
     };
     let begun = Instant::now();
@@ -333,7 +333,7 @@ fn kills_lose_and_double_nothing_in_postgres() {
 
 /// A folder whose migration is run and verified, changed by `fault` in the new collection; what `verify`
 /// says then.
-fn noticed(fault: impl FnOnce(&mut dyn Store, &Place)) -> String {
+fn noticed(fault: impl FnOnce(&mut dyn Store, &Sandbox)) -> String {
     let place = planned("index.db");
     assert_eq!(step(&place, "index.db", "run").status, Some(0));
     assert_eq!(step(&place, "index.db", "verify").status, Some(0));
@@ -395,7 +395,7 @@ fn vectors_of_any_length_are_noticed() {
 }
 
 /// The vectors that `kokeshi embed` makes of each chunk alone.
-fn embedded(place: &Place, text: &str, options: &[&str]) -> Vec<f32> {
+fn embedded(place: &Sandbox, text: &str, options: &[&str]) -> Vec<f32> {
     let run = place.run(["embed", text].iter().chain(options));
     crate::vector(&run.jsonl()[0])
 }
@@ -521,7 +521,7 @@ fn change_all(store: &mut dyn Store, collection: &str) {
 
 #[test]
 fn texts_that_are_too_long_are_set_aside_with_the_reason() {
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     place.write("d/short.txt", "A short text.\n");
     place.write("d/tall.txt", "Another one.\n");
@@ -597,7 +597,7 @@ fn plans_that_cannot_be_are_refused() {
 
 #[test]
 fn an_empty_collection_moves_as_well() {
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("notes")).expect("a folder");
     said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", "index.db"]));
     assert_eq!(plan(&place, "index.db", &[]).status, Some(0));

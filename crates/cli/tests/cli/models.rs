@@ -1,17 +1,17 @@
 //! `kokeshi models`: list, pull, info, verify, synthesize.
 
-use crate::{PROGRAM, Place, Run, tiny_v3};
+use crate::{PROGRAM, Run, Sandbox, tiny_v3};
 use std::fs;
 
 #[test]
-fn list_names_every_known_model_and_whether_it_is_here() {
-    let place = Place::new();
-    let run = place.run(["models", "list"]);
+fn list_shows_every_known_model_and_whether_it_is_local() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run(["models", "list"]);
     let (starter, others): (Vec<&str>, Vec<&str>) =
         run.quiet().lines().partition(|line| line.starts_with("starter "));
     assert!(starter.len() == 1 && starter[0].contains(" bundled  Apache-2.0    yes "));
     insta::assert_snapshot!(others.join("\n"), @r##"
-    name                         parameters     download  licence       here  what it is
+    name                         parameters     download  licence       local description
     jina-embeddings-v3                572 M      1.14 GB  CC-BY-NC-4.0  no    multilingual, 1024 dimensions, five task adapters, 8192 tokens
     jina-embeddings-v2-small-en        33 M     65.38 MB  Apache-2.0    no    English, 512 dimensions, 8192 tokens
     jina-embeddings-v2-base-en        137 M    274.74 MB  Apache-2.0    no    English, 768 dimensions, 8192 tokens
@@ -20,7 +20,7 @@ fn list_names_every_known_model_and_whether_it_is_here() {
     jina-embeddings-v2-base-zh        161 M    321.63 MB  Apache-2.0    no    Chinese and English, 768 dimensions, 8192 tokens
     jina-embeddings-v2-base-code      161 M    321.74 MB  Apache-2.0    no    English and 30 programming languages, 768 dimensions, 8192 tokens
     "##);
-    let models = place.run(["models", "list", "--json"]).json();
+    let models = sandbox.run(["models", "list", "--json"]).json();
     assert_eq!(models.as_array().map(Vec::len), Some(8));
     assert_eq!(
         (models[0]["bundled"].as_bool(), models[1]["bundled"].as_bool()),
@@ -31,36 +31,36 @@ fn list_names_every_known_model_and_whether_it_is_here() {
 
 #[test]
 fn a_model_in_the_cache_is_found_by_its_name() {
-    let place = Place::new();
-    let snapshot = place.cache("jina-embeddings-v3", &tiny_v3());
-    let models = place.run(["models", "list", "--json"]).json();
+    let sandbox = Sandbox::new();
+    let snapshot = sandbox.cache("jina-embeddings-v3", &tiny_v3());
+    let models = sandbox.run(["models", "list", "--json"]).json();
     assert_eq!(models[1]["cached"].as_str(), snapshot.to_str());
-    let list = place.run(["models", "list"]);
+    let list = sandbox.run(["models", "list"]);
     let line = list.quiet().lines().find(|line| line.starts_with("jina-embeddings-v3 "));
     assert!(line.expect("a line").contains(" CC-BY-NC-4.0  yes "), "{line:?}");
-    let pull = place.run(["models", "pull", "jina-embeddings-v3"]);
+    let pull = sandbox.run(["models", "pull", "jina-embeddings-v3"]);
     assert_eq!((pull.status, pull.text().trim_end()), (Some(0), snapshot.to_str().expect("UTF-8")));
-    let entries = place.run(["embed", "a", "--model", "jina-embeddings-v3"]).jsonl();
+    let entries = sandbox.run(["embed", "a", "--model", "jina-embeddings-v3"]).jsonl();
     assert_eq!(crate::vector(&entries[0]).len(), 64);
 }
 
 #[test]
 fn the_bundled_model_needs_no_pull_and_offline_nothing_is_pulled() {
-    let place = Place::new();
-    let run = place.run(["models", "pull", "starter"]);
+    let sandbox = Sandbox::new();
+    let run = sandbox.run(["models", "pull", "starter"]);
     assert_eq!((run.status, run.text()), (Some(0), ""));
     assert!(run.stderr.contains("part of this program"));
-    let run = place.run(["models", "pull", "jina-embeddings-v3"]);
+    let run = sandbox.run(["models", "pull", "jina-embeddings-v3"]);
     let error = run.failure(1);
     assert!(error.contains("CC-BY-NC-4.0") && error.contains("HF_HUB_OFFLINE"), "{error}");
 }
 
 #[test]
 fn info_shows_configuration_tensors_tasks_tokenizer_and_licence() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let folder = tiny_v3();
     let folder = folder.to_str().expect("a path in UTF-8");
-    let info = place.run(["models", "info", folder, "--json"]).json();
+    let info = sandbox.run(["models", "info", folder, "--json"]).json();
     assert_eq!(
         (info["config"]["hidden"].as_u64(), info["config"]["layers"].as_u64()),
         (Some(64), Some(3))
@@ -77,7 +77,7 @@ fn info_shows_configuration_tensors_tasks_tokenizer_and_licence() {
         let name = tensor["name"].as_str().expect("a name");
         assert!(listed.contains(name), "{name}");
     }
-    let run = place.run(["models", "info", "starter"]);
+    let run = sandbox.run(["models", "info", "starter"]);
     let text = run.quiet();
     for expected in ["Apache-2.0", "layout      original", "retrieval.passage", "Unigram", "rotary"]
     {
@@ -87,28 +87,28 @@ fn info_shows_configuration_tensors_tasks_tokenizer_and_licence() {
 
 #[test]
 fn verify_fails_every_case_for_weights_that_are_not_the_released_ones() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let folder = tiny_v3();
     let folder = folder.to_str().expect("a path in UTF-8");
-    let run = place.run(["models", "verify", folder, "--json"]);
+    let run = sandbox.run(["models", "verify", folder, "--json"]);
     assert_eq!((run.status, run.stderr.as_str()), (Some(1), "0 of 14 cases pass\n"));
     let report: serde_json::Value = serde_json::from_str(run.text()).expect("JSON");
     for case in report["cases"].as_array().expect("cases") {
         let number = |name: &str| case[name].as_f64().expect("a number");
         assert!(number("difference") > number("tolerance"), "{case}");
     }
-    let run = place.run(["models", "verify", folder]);
+    let run = sandbox.run(["models", "verify", folder]);
     assert_eq!(run.text().matches("FAIL ").count(), 14);
 }
 
 #[test]
-fn verify_multiplies_exactly_unless_another_precision_is_asked_for() {
-    let place = Place::new();
+fn verify_uses_f32_unless_another_precision_is_given() {
+    let sandbox = Sandbox::new();
     let folder = tiny_v3();
     let folder = folder.to_str().expect("a path in UTF-8");
     let cases = |precision: &[&str]| {
         let arguments = [&["models", "verify", folder, "--json"], precision].concat();
-        let mut command = place.command(PROGRAM, arguments);
+        let mut command = sandbox.command(PROGRAM, arguments);
         command.env_remove("KOKESHI_PRECISION");
         let run = Run::of(command, b"");
         let report: serde_json::Value = serde_json::from_str(run.text()).expect("JSON");
@@ -121,43 +121,43 @@ fn verify_multiplies_exactly_unless_another_precision_is_asked_for() {
 
 #[test]
 fn the_starter_model_has_nothing_to_verify() {
-    let run = Place::new().run(["models", "verify", "starter"]);
+    let run = Sandbox::new().run(["models", "verify", "starter"]);
     insta::assert_snapshot!(run.failure(1), @r##"
-    error: there are no published vectors of `starter` to compare with
-    hint: there are some of `jina-embeddings-v3`, `jina-embeddings-v2-base-code`, `jina-embeddings-v2-small-en`
+    error: no published vectors of `starter` to compare with
+    hint: published vectors exist for `jina-embeddings-v3`, `jina-embeddings-v2-base-code`, `jina-embeddings-v2-small-en`
     "##);
 }
 
 #[test]
 fn a_model_without_the_tasks_of_v3_has_nothing_to_verify() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let fixture = tiny_v3();
     let config = fs::read_to_string(fixture.join("config.json")).expect("a config");
     let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
     let tasks = config["lora_adaptations"].as_array_mut().expect("tasks");
     tasks[2] = "seperation".into();
-    place.write("config.json", config.to_string());
+    sandbox.write("config.json", config.to_string());
     for name in ["tokenizer.json", "model.safetensors"] {
-        fs::copy(fixture.join(name), place.path(name)).expect("a copy");
+        fs::copy(fixture.join(name), sandbox.path(name)).expect("a copy");
     }
-    let run = place.run(["models", "verify", "./"]);
-    assert!(run.failure(1).starts_with("error: there are no published vectors of `./` to "));
+    let run = sandbox.run(["models", "verify", "./"]);
+    assert!(run.failure(1).starts_with("error: no published vectors of `./` to "));
 }
 
 #[test]
 fn a_synthetic_checkpoint_opens_and_the_same_seed_writes_the_same_file() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let synthesize = |folder: &str, seed: &str| {
         let options = ["--shape", "tiny", "--seed", seed];
-        let run = place.run(["models", "synthesize", folder].iter().chain(&options));
+        let run = sandbox.run(["models", "synthesize", folder].iter().chain(&options));
         assert_eq!(run.quiet(), format!("{folder}\n"));
-        fs::read(place.path(folder).join("model.safetensors")).expect("weights")
+        fs::read(sandbox.path(folder).join("model.safetensors")).expect("weights")
     };
     let first = synthesize("a", "7");
     assert_eq!(first, synthesize("b", "7"));
     assert_ne!(first, synthesize("c", "8"));
-    let entries = place.run(["embed", "a text", "--model", "./a"]).jsonl();
+    let entries = sandbox.run(["embed", "a text", "--model", "./a"]).jsonl();
     assert_eq!(crate::vector(&entries[0]).len(), 64);
-    let run = place.run(["models", "synthesize", "a", "--shape", "tiny"]);
-    assert!(run.failure(1).starts_with("error: a already holds a checkpoint\nhint: "));
+    let run = sandbox.run(["models", "synthesize", "a", "--shape", "tiny"]);
+    assert!(run.failure(1).starts_with("error: a already contains a checkpoint\nhint: "));
 }

@@ -1,14 +1,14 @@
 //! `kokeshi near`: the approximate index, as `search` and `status` see it.
 
-use crate::Place;
+use crate::Sandbox;
 use crate::durable::on_a_small_disk;
 use crate::index::{essay, said, start, store};
 use std::fs;
 use std::time::Instant;
 
 /// A folder `d` of 40 texts, indexed.
-fn indexed() -> Place {
-    let place = Place::new();
+fn indexed() -> Sandbox {
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     (0..40).for_each(|file| place.write(&format!("d/{file}.md"), essay(file)));
     said(&place.run(["index", "d"]));
@@ -16,8 +16,8 @@ fn indexed() -> Place {
 }
 
 /// The store `n.db` of 4000 short sentences.
-fn sentences() -> Place {
-    let place = Place::new();
+fn sentences() -> Sandbox {
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     let sentence = |at: u64| format!("Sentence {at} is short. ");
     for file in 0..40 {

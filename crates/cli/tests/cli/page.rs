@@ -1,6 +1,6 @@
 //! The page of `kokeshi cluster --html` in a real browser, where there is one.
 
-use crate::Place;
+use crate::Sandbox;
 use serde_json::Value;
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ const TEXTS: &str = "How do I charge the battery?\nThe battery is empty after an
     My battery does not hold a charge.\nWhere is my parcel?\nThe parcel is three days late.\n\
     When will my parcel arrive?\n<b>Where</b> is the parcel & its \"bill\"?\n</script><script>alert(1)\n";
 
-/// Uses the page as a person would, and leaves what it saw in an element.
+/// A script that uses the page like a person and leaves its observations in an element.
 const VISITOR: &str = r##"<pre id="seen" hidden></pre><script>
 addEventListener("error", event => { document.title = event.message; });
 const pixel = ([x, y]) => {
@@ -25,17 +25,17 @@ const at = (kind, [offsetX, offsetY]) => {
 };
 {
   const seen = { title: document.title, rows: byId("legend").children.length, legend: byId("legend").innerText };
-  seen.drawn = points.filter(point => String(pixel(place(point))) !== String(paper)).length;
+  seen.drawn = points.filter(point => String(pixel(sandbox(point))) !== String(paper)).length;
   seen.inside = points.every(point => {
-    const [x, y] = place(point);
+    const [x, y] = sandbox(point);
     return x > 0 && y > 0 && x < canvas.clientWidth && y < canvas.clientHeight;
   });
-  seen.tips = points.map(point => { at("pointermove", place(point)); return tip.hidden ? null : tip.innerText; });
+  seen.tips = points.map(point => { at("pointermove", sandbox(point)); return tip.hidden ? null : tip.innerText; });
   at("pointermove", [1, 1]);
   seen.away = tip.hidden;
   const colours = groups.map((_, group) => byId("legend").children[group].querySelector("i").style.background);
   seen.colours = new Set(colours).size;
-  const faint = () => points.filter(point => pixel(place(point))[3] < 128).length;
+  const faint = () => points.filter(point => pixel(sandbox(point))[3] < 128).length;
   seen.faint = [faint()];
   byId("legend").children[0].click();
   seen.faint.push(faint());
@@ -44,11 +44,11 @@ const at = (kind, [offsetX, offsetY]) => {
   search.value = "BATTERY";
   search.dispatchEvent(new Event("input"));
   seen.faint.push(faint());
-  const before = place(points[0]).join();
+  const before = sandbox(points[0]).join();
   canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: -400, clientX: 300, clientY: 300, cancelable: true }));
-  seen.zoomed = place(points[0]).join() !== before;
+  seen.zoomed = sandbox(points[0]).join() !== before;
   at("dblclick", [1, 1]);
-  seen.restored = place(points[0]).join() === before;
+  seen.restored = sandbox(points[0]).join() === before;
   seen.loaded = performance.getEntriesByType("resource").length;
   byId("seen").textContent = btoa(unescape(encodeURIComponent(JSON.stringify(seen))));
 }
@@ -65,19 +65,19 @@ fn browser() -> Option<&'static str> {
 }
 
 #[test]
-fn the_page_draws_its_texts_and_tells_of_them() {
+fn the_page_draws_its_texts_and_describes_them() {
     let Some(browser) = browser() else {
-        eprintln!("skipped: there is no Chromium to open the page with");
+        eprintln!("skipped: Chromium is not installed");
         return;
     };
-    let place = Place::new();
-    place.write("texts.txt", TEXTS);
+    let sandbox = Sandbox::new();
+    sandbox.write("texts.txt", TEXTS);
     let arguments = ["--input", "texts.txt", "--input-format", "lines", "-k", "2"];
-    let run = place.run(["cluster", "--json", "--html", "map.html"].iter().chain(&arguments));
+    let run = sandbox.run(["cluster", "--json", "--html", "map.html"].iter().chain(&arguments));
     let groups = run.json()["groups"].clone();
-    let page = std::fs::read_to_string(place.path("map.html")).expect("the page");
-    place.write("map.html", page.replace("</body>", &format!("{VISITOR}</body>")));
-    let seen = visit(browser, &place);
+    let page = std::fs::read_to_string(sandbox.path("map.html")).expect("the page");
+    sandbox.write("map.html", page.replace("</body>", &format!("{VISITOR}</body>")));
+    let seen = visit(browser, &sandbox);
     let texts: Vec<&str> = TEXTS.lines().collect();
     assert_eq!(seen["drawn"], texts.len(), "{seen}");
     assert_eq!((&seen["inside"], &seen["away"]), (&true.into(), &true.into()), "{seen}");
@@ -98,14 +98,14 @@ fn the_page_draws_its_texts_and_tells_of_them() {
     assert_eq!(seen["loaded"], 0, "the page loads something");
 }
 
-/// What the visitor saw.
-fn visit(browser: &str, place: &Place) -> Value {
-    let profile = place.path("profile");
+/// The observations of the visitor.
+fn visit(browser: &str, sandbox: &Sandbox) -> Value {
+    let profile = sandbox.path("profile");
     let output = Command::new(browser)
         .args(["--headless", "--disable-gpu", "--no-sandbox", "--window-size=1200,800"])
         .args(["--virtual-time-budget=5000", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("file://{}", place.path("map.html").display()))
+        .arg(format!("file://{}", sandbox.path("map.html").display()))
         .output()
         .expect("a browser that runs");
     let page = String::from_utf8_lossy(&output.stdout);

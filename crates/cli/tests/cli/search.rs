@@ -1,10 +1,10 @@
 //! `kokeshi search`: what is found, and how it is shown.
 
-use crate::Place;
+use crate::Sandbox;
 use crate::index::notes;
 
 /// `notes`, indexed.
-fn indexed(options: &[&str]) -> Place {
+fn indexed(options: &[&str]) -> Sandbox {
     let place = notes();
     let run = place.run(["index", "notes"].iter().chain(options));
     assert_eq!(run.status, Some(0), "{}", run.stderr);

@@ -1,11 +1,11 @@
 //! `kokeshi similarity`: rankings and matrices.
 
-use crate::{Place, Run};
+use crate::{Run, Sandbox};
 
 const TEXTS: [&str; 3] = ["It rains in Berlin", "It is raining in Berlin today", "I like pizza"];
 
 fn similarity(options: &[&str]) -> Run {
-    Place::new().run(["similarity"].iter().chain(&TEXTS).chain(options))
+    Sandbox::new().run(["similarity"].iter().chain(&TEXTS).chain(options))
 }
 
 #[test]
@@ -30,13 +30,13 @@ fn a_query_ranks_the_texts_from_the_most_to_the_least_similar() {
 
 #[test]
 fn each_side_of_a_ranking_has_its_task_and_one_task_can_replace_both() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let vector = |task: &str, text: &str| {
-        crate::vector(&place.run(["embed", "--task", task, text]).jsonl()[0])
+        crate::vector(&sandbox.run(["embed", "--task", task, text]).jsonl()[0])
     };
     let cosine = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let score = |options: &[&str]| {
-        let run = place.run(["similarity", "-q", "q", "text", "--json"].iter().chain(options));
+        let run = sandbox.run(["similarity", "-q", "q", "text", "--json"].iter().chain(options));
         run.json()["results"][0]["score"].as_f64().expect("a score") as f32
     };
     let expected = cosine(vector("retrieval.query", "q"), vector("retrieval.passage", "text"));
@@ -63,22 +63,22 @@ fn texts_against_each_other_give_a_symmetric_matrix() {
 
 #[test]
 fn one_text_alone_is_a_matrix_too() {
-    assert!(Place::new().run(["similarity", "alone"]).quiet().contains("1.00"));
+    assert!(Sandbox::new().run(["similarity", "alone"]).quiet().contains("1.00"));
 }
 
 #[test]
-fn pictures_are_written_and_hold_no_markup_of_the_texts() {
-    let place = Place::new();
+fn pictures_contain_no_markup_of_the_texts() {
+    let sandbox = Sandbox::new();
     let texts = ["<script>alert(1)</script>", "b & c"];
     let options = ["--svg", "picture.svg", "--html", "page.html"];
     for query in [&["--query", "<b>"][..], &[]] {
-        let run = place.run(["similarity"].iter().chain(&texts).chain(&options).chain(query));
+        let run = sandbox.run(["similarity"].iter().chain(&texts).chain(&options).chain(query));
         assert_eq!(run.status, Some(0), "{}", run.stderr);
-        let read = |name| std::fs::read_to_string(place.path(name)).expect("a picture");
+        let read = |name| std::fs::read_to_string(sandbox.path(name)).expect("a picture");
         let (svg, page) = (read("picture.svg"), read("page.html"));
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
         assert!(page.starts_with("<!doctype html>") && page.contains(&svg));
         assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains("b & c"));
-        assert_eq!(svg.matches("<rect ").count(), svg.matches("</rect>").count() + 1);
+        assert_eq!(svg.matches("<rect ").count(), svg.matches("</rect>").count());
     }
 }

@@ -1,6 +1,6 @@
 //! The commands of collections against servers: see `kokeshi_testkit::servers`.
 
-use crate::Place;
+use crate::Sandbox;
 use crate::index::{content, essay, notes, said, start};
 use kokeshi_store::{Address, Store};
 use kokeshi_testkit::servers::Server;
@@ -80,7 +80,7 @@ fn kills_lose_and_double_nothing(kind: &'static str, rounds: u64) {
     const FILES: u64 = 40;
     let Some(mut server) = Server::start(kind) else { return };
     let address = server.address();
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     let write = |file: u64, seed: u64| place.write(&format!("d/{file}.md"), essay(seed));
     (0..FILES).for_each(|file| write(file, file));

@@ -1,6 +1,6 @@
 //! `kokeshi cluster`, `classify` and `dedupe`: groups, classes, duplicates.
 
-use crate::Place;
+use crate::Sandbox;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -12,11 +12,11 @@ const TRAIN: &str = "text,label\nHow do I charge the battery?,battery\nMy batter
     When is my order delivered?,delivery\nMy package has not arrived.,delivery\n";
 const LINES: [&str; 2] = ["--input-format", "lines"];
 
-fn place() -> Place {
-    let place = Place::new();
-    place.write("mail.txt", MAIL);
-    place.write("train.csv", TRAIN);
-    place
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("mail.txt", MAIL);
+    sandbox.write("train.csv", TRAIN);
+    sandbox
 }
 
 /// The best label of each text.
@@ -26,53 +26,53 @@ fn labels(answer: &Value) -> Vec<&str> {
     texts.iter().map(|text| text["predictions"][0]["label"].as_str().expect("a label")).collect()
 }
 
-const WANTED: [&str; 6] = ["battery", "delivery", "delivery", "battery", "delivery", "battery"];
+const EXPECTED: [&str; 6] = ["battery", "delivery", "delivery", "battery", "delivery", "battery"];
 
 #[test]
 fn labels_are_chosen_by_their_meaning() {
-    let place = place();
+    let sandbox = sandbox();
     let arguments = ["classify", "--labels", "battery,delivery", "--input", "mail.txt", "--json"];
-    let answer = place.run(arguments.iter().chain(&LINES)).json();
-    assert_eq!(labels(&answer), WANTED, "{answer}");
-    let run = place.run(arguments[..5].iter().chain(&LINES));
+    let answer = sandbox.run(arguments.iter().chain(&LINES)).json();
+    assert_eq!(labels(&answer), EXPECTED, "{answer}");
+    let run = sandbox.run(arguments[..5].iter().chain(&LINES));
     let first = run.quiet().lines().next().expect("a line");
     assert!(first.starts_with("battery "), "{first}");
     assert!(first.ends_with("My battery does not hold a charge."), "{first}");
 }
 
 #[test]
-fn a_saved_classifier_says_what_the_trained_one_says() {
-    let place = place();
+fn a_saved_classifier_predicts_like_the_trained_one() {
+    let sandbox = sandbox();
     let texts = ["--input", "mail.txt", "--json"];
-    let run = place.run(
+    let run = sandbox.run(
         ["classify", "--train", "train.csv", "--save", "c.json"].iter().chain(&texts).chain(&LINES),
     );
     assert_eq!(run.status, Some(0), "{}", run.stderr);
     let trained: Value = serde_json::from_slice(&run.stdout).expect("JSON");
-    assert_eq!(labels(&trained), WANTED, "{trained}");
+    assert_eq!(labels(&trained), EXPECTED, "{trained}");
     let saved = ["classify", "--classifier", "c.json"];
-    let answer = place.run(saved.iter().chain(&texts).chain(&LINES)).json();
+    let answer = sandbox.run(saved.iter().chain(&texts).chain(&LINES)).json();
     assert_eq!(answer["texts"], trained["texts"]);
-    let whole = fs::read_to_string(place.path("c.json")).expect("the classifier");
-    place.write("c.json", whole.replacen("\"battery\"", "\"bakery\"", 1));
-    let refused = place.run(saved.iter().chain(&texts).chain(&LINES));
+    let whole = fs::read_to_string(sandbox.path("c.json")).expect("the classifier");
+    sandbox.write("c.json", whole.replacen("\"battery\"", "\"bakery\"", 1));
+    let refused = sandbox.run(saved.iter().chain(&texts).chain(&LINES));
     assert!(refused.failure(1).contains("checksum"), "{}", refused.stderr);
-    place.write("c.json", &whole[..whole.len() / 2]);
-    let refused = place.run(saved.iter().chain(&texts).chain(&LINES));
-    assert!(refused.failure(1).contains("no classifier that can be used"), "{}", refused.stderr);
+    sandbox.write("c.json", &whole[..whole.len() / 2]);
+    let refused = sandbox.run(saved.iter().chain(&texts).chain(&LINES));
+    assert!(refused.failure(1).contains("cannot use c.json as a classifier"), "{}", refused.stderr);
 }
 
 #[test]
-fn truth_adds_accuracy_and_a_table() {
-    let place = place();
+fn truth_adds_accuracy_and_a_confusion_matrix() {
+    let sandbox = sandbox();
     let row = |(text, label): (&str, &str)| json!({ "text": text, "wanted": label });
-    let mut rows: Vec<Value> = MAIL.lines().zip(WANTED).map(row).collect();
+    let mut rows: Vec<Value> = MAIL.lines().zip(EXPECTED).map(row).collect();
     rows[0]["wanted"] = "delivery".into();
     let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    place.write("mail.jsonl", rows);
+    sandbox.write("mail.jsonl", rows);
     let arguments =
         ["classify", "--train", "train.csv", "--input", "mail.jsonl", "--truth", "wanted"];
-    let run = place.run(arguments);
+    let run = sandbox.run(arguments);
     assert_eq!(run.status, Some(0), "{}", run.stderr);
     assert!(run.text().contains("accuracy 0.8333"), "{}", run.text());
     assert!(run.text().contains("over 6 texts and 2 classes"), "{}", run.text());
@@ -80,24 +80,24 @@ fn truth_adds_accuracy_and_a_table() {
 
 #[test]
 fn texts_of_one_kind_are_one_group() {
-    let place = place();
+    let sandbox = sandbox();
     let arguments = ["cluster", "--input", "mail.txt", "-k", "2", "--json"];
-    let answer = place.run(arguments.iter().chain(&LINES)).json();
+    let answer = sandbox.run(arguments.iter().chain(&LINES)).json();
     let groups = answer["texts"].as_array().expect("texts").iter();
     let groups: Vec<u64> = groups.map(|text| text["group"].as_u64().expect("a group")).collect();
-    for (group, wanted) in groups.iter().zip(WANTED) {
-        assert_eq!(group == &groups[0], wanted == WANTED[0], "{groups:?}");
+    for (group, expected) in groups.iter().zip(EXPECTED) {
+        assert_eq!(group == &groups[0], expected == EXPECTED[0], "{groups:?}");
     }
     let sizes: Vec<&Value> =
         answer["groups"].as_array().expect("groups").iter().map(|group| &group["size"]).collect();
     assert_eq!(sizes, [3, 3]);
-    let many = place.run(["cluster", "--input", "mail.txt", "-k", "7"].iter().chain(&LINES));
-    assert!(many.failure(1).contains("ask for fewer with -k"), "{}", many.stderr);
+    let many = sandbox.run(["cluster", "--input", "mail.txt", "-k", "7"].iter().chain(&LINES));
+    assert!(many.failure(1).contains("use a smaller number with -k"), "{}", many.stderr);
 }
 
 #[test]
-fn duplicates_are_left_out_and_the_rest_stays_as_it_was() {
-    let place = Place::new();
+fn duplicates_are_dropped_and_the_rest_is_unchanged() {
+    let sandbox = Sandbox::new();
     let lines = [
         "Where is my parcel?",
         "The lamp is too dark.",
@@ -105,21 +105,21 @@ fn duplicates_are_left_out_and_the_rest_stays_as_it_was() {
         "The lamp is far too dark.",
         "How do I return the lamp?",
     ];
-    place.write("lines.txt", lines.join("\n"));
+    sandbox.write("lines.txt", lines.join("\n"));
     let arguments = ["dedupe", "--input", "lines.txt", "--threshold", "0.8"];
-    let run = place.run(arguments.iter().chain(&LINES));
+    let run = sandbox.run(arguments.iter().chain(&LINES));
     assert_eq!(run.status, Some(0), "{}", run.stderr);
     let kept = [lines[0], lines[1], lines[4]];
     assert_eq!(run.text().lines().collect::<Vec<_>>(), kept);
     assert!(
-        run.stderr.contains("5 texts: 3 kept, 1 copy and 1 near duplicate left out"),
+        run.stderr.contains("5 texts: 3 kept; dropped 1 copy and 1 near duplicate"),
         "{}",
         run.stderr
     );
-    let run = place.run(arguments.iter().chain(&LINES).chain(&["--json", "-o", "kept.txt"]));
+    let run = sandbox.run(arguments.iter().chain(&LINES).chain(&["--json", "-o", "kept.txt"]));
     let answer: Value = serde_json::from_slice(&run.stdout).expect("JSON");
     assert_eq!(
-        fs::read_to_string(place.path("kept.txt")).expect("a file").lines().collect::<Vec<_>>(),
+        fs::read_to_string(sandbox.path("kept.txt")).expect("a file").lines().collect::<Vec<_>>(),
         kept
     );
     assert_eq!(answer["threshold"], 0.8);
@@ -131,16 +131,16 @@ fn duplicates_are_left_out_and_the_rest_stays_as_it_was() {
 }
 
 #[test]
-fn nothing_to_look_at_is_an_error() {
-    let place = Place::new();
+fn an_empty_input_is_an_error() {
+    let sandbox = Sandbox::new();
     for command in [vec!["cluster"], vec!["dedupe"], vec!["classify", "--labels", "a,b"]] {
-        let run = place.run(&command);
+        let run = sandbox.run(&command);
         assert!(
             run.failure(1).contains("no texts") || run.stderr.contains("no text"),
             "{}",
             run.stderr
         );
     }
-    let run = place.run(["classify", "x"]);
+    let run = sandbox.run(["classify", "x"]);
     assert!(run.failure(2).contains("--labels"), "{}", run.stderr);
 }

@@ -1,25 +1,25 @@
-//! How many worker threads there are where the system gives the program a part of the machine.
-//! Control groups need rights that most users lack; a test that cannot have one says so and ends.
+//! The number of worker threads where the system restricts the program to a part of the machine.
+//! Control groups need privileges that most users lack; a test that cannot create one is skipped.
 
-#![expect(clippy::print_stdout, reason = "why a test was skipped")]
+#![expect(clippy::print_stdout, reason = "the reason why a test is skipped")]
 
-use crate::{PROGRAM, Place, Run, tiny_v3};
+use crate::{PROGRAM, Run, Sandbox, tiny_v3};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// What the program says of its threads. The arguments of `wrapper` come before it.
-fn threads(place: &Place, wrapper: &[&str]) -> u64 {
+/// The number of threads that the program reports when it is started by `wrapper`.
+fn threads(sandbox: &Sandbox, wrapper: &[&str]) -> u64 {
     let model = tiny_v3();
     let program = [PROGRAM, "bench", "--read-batches", "--model", model.to_str().expect("UTF-8")];
     let words = [wrapper, &program].concat();
-    let greeting = Run::of(place.command(words[0], &words[1..]), b"").jsonl();
-    greeting[0]["device"]["threads"].as_u64().expect("a number")
+    let header = Run::of(sandbox.command(words[0], &words[1..]), b"").jsonl();
+    header[0]["device"]["threads"].as_u64().expect("a number")
 }
 
-/// Whether there is a part of this machine that is smaller than the whole.
-fn can_be_split(place: &Place) -> bool {
-    let whole = threads(place, &[]);
+/// Whether this machine has more than one CPU.
+fn can_be_split(sandbox: &Sandbox) -> bool {
+    let whole = threads(sandbox, &[]);
     if whole < 2 {
         println!("skipped: one CPU cannot be split");
     }
@@ -28,24 +28,24 @@ fn can_be_split(place: &Place) -> bool {
 
 #[test]
 fn a_mask_of_cpus_bounds_the_threads() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     if !Path::new("/usr/bin/taskset").exists() {
-        println!("skipped: there is no taskset");
-    } else if can_be_split(&place) {
-        assert_eq!(threads(&place, &["/usr/bin/taskset", "--cpu-list", "0"]), 1);
+        println!("skipped: taskset is not installed");
+    } else if can_be_split(&sandbox) {
+        assert_eq!(threads(&sandbox, &["/usr/bin/taskset", "--cpu-list", "0"]), 1);
     }
 }
 
-/// A control group of this test, removed with its last process.
+/// A control group of this test, removed on drop.
 struct Group(PathBuf);
 
 impl Group {
-    /// A group below `parent` with `limits`: names of files and what is written to them.
+    /// Creates a group below `parent` with `limits`: names of files and their content.
     fn new(parent: &str, limits: &[(&str, &str)]) -> std::io::Result<Self> {
         let group = Self(Path::new(parent).join(format!("kokeshi-test-{}", std::process::id())));
         fs::create_dir(&group.0)?;
         for (name, value) in limits {
-            // A file that is not there means that the controller is not: none is made.
+            // A missing file means that the controller is missing; it must not be created.
             let mut file = fs::OpenOptions::new().write(true).open(group.0.join(name))?;
             file.write_all(value.as_bytes())?;
         }
@@ -55,22 +55,22 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // A group that is left behind is empty and bounds nobody.
+        // A group that remains is empty and restricts nothing.
         let _ = fs::remove_dir(&self.0);
     }
 }
 
 /// Runs the program in a group whose quota is one and a half CPUs.
 fn with_quota(parent: &str, limits: &[(&str, &str)]) {
-    let place = Place::new();
-    if !can_be_split(&place) {
+    let sandbox = Sandbox::new();
+    if !can_be_split(&sandbox) {
         return;
     }
     match Group::new(parent, limits) {
-        Err(error) => println!("skipped: no control group below {parent}: {error}"),
+        Err(error) => println!("skipped: cannot create a control group below {parent}: {error}"),
         Ok(group) => {
             let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.0.display());
-            assert_eq!(threads(&place, &["/bin/sh", "-c", &enter, "sh"]), 1);
+            assert_eq!(threads(&sandbox, &["/bin/sh", "-c", &enter, "sh"]), 1);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::foreign::{passed, step, texts, v2, vectors};
 use crate::index::said;
-use crate::{Place, Run};
+use crate::{Run, Sandbox};
 use kokeshi_testkit::servers::{Application, Server};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The application, and what it keeps: 30 points with vectors of v2 in `theirs`.
-pub(crate) fn application(server: &Server, place: &Place, alias: Option<&str>) -> Application {
+pub(crate) fn application(server: &Server, place: &Sandbox, alias: Option<&str>) -> Application {
     let mut application = Application::start(server);
     ask(&mut application, &json!({ "do": "make", "name": "theirs", "width": 48, "alias": alias }));
     let texts = texts();
@@ -53,7 +53,7 @@ fn all(
     (fields, vectors)
 }
 
-fn plan(place: &Place, server: &Server, from: &str, more: &[&str]) -> Run {
+fn plan(place: &Sandbox, server: &Server, from: &str, more: &[&str]) -> Run {
     let (model, store) = (v2(), server.address());
     let plan = ["migrate", "plan", "--store", &store, "--from", from, "--to", "new"];
     let made = ["--model", "starter", "--candidate", &model];
@@ -61,7 +61,7 @@ fn plan(place: &Place, server: &Server, from: &str, more: &[&str]) -> Run {
 }
 
 /// The vectors of the texts of books, each in one pass over it, in the order of their places.
-fn expected(place: &Place, points: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec<f32>> {
+fn expected(place: &Sandbox, points: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec<f32>> {
     let mut books: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for (id, point) in points {
         books.entry(point["book"].as_str().expect("a book")).or_default().push(*id);
@@ -98,7 +98,7 @@ fn same_shape(theirs: &mut Application) {
 fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
     let Some(server) = Server::start(kind) else { return };
     let has_aliases = kind != "chroma";
-    let (place, from) = (Place::new(), if has_aliases { "docs" } else { "theirs" });
+    let (place, from) = (Sandbox::new(), if has_aliases { "docs" } else { "theirs" });
     let mut theirs = application(&server, &place, has_aliases.then_some("docs"));
     let fields = ["--text", text, "--document", "book", "--order", "number"];
     let all_fields = [&fields[..], more].concat();
@@ -164,7 +164,7 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
 }
 
 /// Switches, rolls back and switches again while somebody reads through the alias.
-fn switched_under_a_reader(place: &Place, server: &Server, theirs: &mut Application) {
+fn switched_under_a_reader(place: &Sandbox, server: &Server, theirs: &mut Application) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -210,7 +210,7 @@ fn vectors_in_chroma_are_replaced() {
 /// What others write to the new collection alone is theirs, and stays.
 fn live_writes_win(kind: &'static str, text: &str, more: &[&str]) {
     let Some(server) = Server::start(kind) else { return };
-    let place = Place::new();
+    let place = Sandbox::new();
     let mut theirs = application(&server, &place, None);
     passed(&plan(&place, &server, "theirs", &[&["--text", text][..], more].concat()));
     let run = step(&place, "run", &[]);
@@ -261,7 +261,7 @@ fn live_writes_win_in_chroma() {
 fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
     const ROUNDS: u64 = 10;
     let Some(mut server) = Server::start(kind) else { return };
-    let place = Place::new();
+    let place = Sandbox::new();
     let mut theirs = application(&server, &place, None);
     let (_, old) = all(&mut theirs, "theirs");
     for start in (100..900).step_by(100) {

@@ -1,9 +1,9 @@
-//! Models of jina-embeddings-v2, alone and beside jina-embeddings-v3.
+//! Models of jina-embeddings-v2, alone and compared with jina-embeddings-v3.
 
-use crate::{Place, Run, tiny_v3, vector};
+use crate::{Run, Sandbox, tiny_v3, vector};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json};
 
-/// One checkpoint of each kind: layout, activation, tokenizer and number format.
+/// One checkpoint of each kind: layout, activation, tokenizer and dtype.
 const CHECKPOINTS: [&str; 4] = ["std_wordpiece", "std_zh_f16", "code_bpe", "code_reglu_bf16"];
 
 fn folder(checkpoint: &str) -> String {
@@ -15,11 +15,11 @@ fn tiny_v2() -> String {
 }
 
 fn embed(text: &str, options: &[&str]) -> Run {
-    let (place, model) = (Place::new(), tiny_v2());
-    place.run(["embed", text, "--model", &model].iter().chain(options))
+    let (sandbox, model) = (Sandbox::new(), tiny_v2());
+    sandbox.run(["embed", text, "--model", &model].iter().chain(options))
 }
 
-/// Error, with the model's folder as `…`.
+/// The error, with the model's folder as `…`.
 fn failure(run: &Run) -> String {
     run.failure(1).replace(&tiny_v2(), "…")
 }
@@ -36,7 +36,7 @@ fn every_kind_of_checkpoint_gives_the_vectors_of_the_reference() {
             .filter_map(|text| text["text"].as_str())
             .collect();
         assert_eq!(texts.len(), 7);
-        let entries = Place::new()
+        let entries = Sandbox::new()
             .run(["embed", "--model", &folder(checkpoint)].iter().chain(&texts))
             .jsonl();
         for (number, entry) in entries.iter().enumerate() {
@@ -47,7 +47,7 @@ fn every_kind_of_checkpoint_gives_the_vectors_of_the_reference() {
 }
 
 #[test]
-fn the_one_task_may_be_named_and_changes_nothing() {
+fn naming_the_only_task_changes_nothing() {
     let (plain, named) = (embed("a text", &[]), embed("a text", &["--task", "text-matching"]));
     assert_eq!(plain.quiet(), named.quiet());
     assert_eq!(plain.quiet(), embed("a text", &["--dimensions", "48"]).quiet());
@@ -66,11 +66,11 @@ fn other_tasks_and_fewer_dimensions_are_refused_with_what_v3_has() {
 }
 
 #[test]
-fn late_chunking_works_and_is_said_to_go_beyond_the_hosted_api() {
+fn late_chunking_works_with_a_note_that_it_goes_beyond_the_hosted_api() {
     let run =
         embed("The fox jumps. The dog is lazy.", &["--late-chunking", "--chunk", "sentences"]);
     assert_eq!((run.status, run.text().lines().count()), (Some(0), 2));
-    insta::assert_snapshot!(run.stderr, @"late chunking with jina-embeddings-v2 goes beyond the hosted API, which has it for jina-embeddings-v3 only");
+    insta::assert_snapshot!(run.stderr, @"late chunking with jina-embeddings-v2 goes beyond the hosted API, which offers it for jina-embeddings-v3 only");
 
     let whole = vector(&embed("The fox jumps.", &[]).jsonl()[0]);
     let one_chunk = embed("The fox jumps.", &["--late-chunking", "--chunk", "sentences"]);
@@ -79,11 +79,11 @@ fn late_chunking_works_and_is_said_to_go_beyond_the_hosted_api() {
 }
 
 #[test]
-fn info_shows_what_sets_v2_apart() {
+fn info_shows_the_properties_of_v2() {
     let info = |checkpoint: &str| {
-        let run = Place::new().run(["models", "info", &folder(checkpoint)]);
+        let run = Sandbox::new().run(["models", "info", &folder(checkpoint)]);
         let lines = run.quiet().lines().skip(3).take_while(|line| !line.is_empty());
-        // The device is the machine's.
+        // The device depends on the machine.
         let lines = lines.filter(|line| !line.starts_with("device"));
         lines.collect::<Vec<_>>().join("\n")
     };
@@ -95,7 +95,7 @@ fn info_shows_what_sets_v2_apart() {
     position    ALiBi
     activation  GEGLU
     limit       8192 tokens, special tokens included
-    dimensions  24, not to be cut
+    dimensions  24, cannot be reduced
     tokenizer   BPE, 98 tokens
     tasks       1 task, no adapters
       text-matching       ""
@@ -108,12 +108,12 @@ fn info_shows_what_sets_v2_apart() {
     position    ALiBi
     activation  ReGLU
     limit       8192 tokens, special tokens included
-    dimensions  40, not to be cut
+    dimensions  40, cannot be reduced
     tokenizer   BPE, 320 tokens
     tasks       1 task, no adapters
       text-matching       ""
     "##);
-    let json = Place::new().run(["models", "info", &tiny_v2(), "--json"]).json();
+    let json = Sandbox::new().run(["models", "info", &tiny_v2(), "--json"]).json();
     assert_eq!(
         (&json["config"]["position"], &json["config"]["truncatable"]),
         (&"ALiBi".into(), &false.into())
@@ -123,9 +123,9 @@ fn info_shows_what_sets_v2_apart() {
 #[test]
 fn verify_compares_the_two_models_that_have_published_vectors() {
     for name in ["jina-embeddings-v2-small-en", "jina-embeddings-v2-base-code"] {
-        let place = Place::new();
-        place.cache(name, &fixture("v2-tiny/code_bpe"));
-        let run = place.run(["models", "verify", name, "--json"]);
+        let sandbox = Sandbox::new();
+        sandbox.cache(name, &fixture("v2-tiny/code_bpe"));
+        let run = sandbox.run(["models", "verify", name, "--json"]);
         assert_eq!(run.status, Some(1), "these are not the released weights");
         let report: serde_json::Value = serde_json::from_str(run.text()).expect("JSON");
         for case in report["cases"].as_array().expect("cases") {
@@ -138,37 +138,37 @@ fn verify_compares_the_two_models_that_have_published_vectors() {
 }
 
 #[test]
-fn verify_says_for_which_models_nothing_is_published() {
+fn verify_reports_models_without_published_vectors() {
     for name in ["base-en", "base-de", "base-es", "base-zh"] {
         let name = format!("jina-embeddings-v2-{name}");
-        let run = Place::new().run(["models", "verify", &name]);
-        let expected = format!("error: there are no published vectors of `{name}` to compare with");
+        let run = Sandbox::new().run(["models", "verify", &name]);
+        let expected = format!("error: no published vectors of `{name}` to compare with");
         assert!(run.failure(1).starts_with(&expected), "{}", run.stderr);
     }
-    assert!(failure(&Place::new().run(["models", "verify", &tiny_v2()])).contains("of `…` to"));
+    assert!(failure(&Sandbox::new().run(["models", "verify", &tiny_v2()])).contains("of `…` to"));
 }
 
 const TEXTS: [&str; 4] = ["Hello 世界", "lazy dog jumps", "The quick brown fox", "def add(a, b)"];
 
 /// `similarity` of the texts under a model of v2 and one of v3.
-fn side_by_side(place: &Place, options: &[&str]) -> Run {
+fn side_by_side(sandbox: &Sandbox, options: &[&str]) -> Run {
     let (first, second) = (tiny_v2(), tiny_v3());
     let second = second.to_str().expect("a path in UTF-8");
     let models = ["similarity", "--model", &first, "--model", second];
-    place.run(models.iter().chain(&TEXTS).chain(options))
+    sandbox.run(models.iter().chain(&TEXTS).chain(options))
 }
 
 #[test]
 fn two_models_rank_side_by_side_as_each_of_them_ranks_alone() {
-    let place = Place::new();
-    let both = side_by_side(&place, &["--query", "brown fox", "--json"]).json();
+    let sandbox = Sandbox::new();
+    let both = side_by_side(&sandbox, &["--query", "brown fox", "--json"]).json();
     let results = both["results"].as_array().expect("results");
     assert_eq!(results.len(), TEXTS.len());
     let models = [tiny_v2(), tiny_v3().to_str().expect("a path in UTF-8").to_owned()];
     assert_eq!(both["models"], serde_json::json!(models));
     for (side, model) in models.iter().enumerate() {
         let options = ["similarity", "--query", "brown fox", "--json", "--model", model];
-        let alone = place.run(options.iter().chain(&TEXTS)).json();
+        let alone = sandbox.run(options.iter().chain(&TEXTS)).json();
         for (rank, expected) in (1..).zip(alone["results"].as_array().expect("results")) {
             let result = results.iter().find(|result| result["index"] == expected["index"]);
             let result = result.expect("the same text");
@@ -186,8 +186,8 @@ fn two_models_rank_side_by_side_as_each_of_them_ranks_alone() {
 }
 
 #[test]
-fn what_changes_between_two_models_is_seen_at_a_glance() {
-    let ranking = side_by_side(&Place::new(), &["--query", "brown fox"]);
+fn two_models_are_compared_in_a_table_and_in_grids() {
+    let ranking = side_by_side(&Sandbox::new(), &["--query", "brown fox"]);
     insta::with_settings!({filters => vec![(r"/\S*fixtures", "…")]}, {
         insta::assert_snapshot!(ranking.quiet(), @r##"
         A  …/v2-tiny/std_wordpiece
@@ -199,9 +199,9 @@ fn what_changes_between_two_models_is_seen_at_a_glance() {
            3   0.888            3   0.513  lazy dog jumps
            4   0.863     ↑2     2   0.537  def add(a, b)
 
-        2 of 4 texts change their rank; compare ranks: each model has a score scale of its own
+        2 of 4 texts change their rank; compare ranks, not scores: each model has its own scale
         "##);
-        insta::assert_snapshot!(side_by_side(&Place::new(), &[]).quiet(), @r##"
+        insta::assert_snapshot!(side_by_side(&Sandbox::new(), &[]).quiet(), @r##"
         A  …/v2-tiny/std_wordpiece
                0     1     2     3
            0  1.00█ 0.88  0.96█ 0.92▒  Hello 世界
@@ -228,7 +228,7 @@ fn what_changes_between_two_models_is_seen_at_a_glance() {
 
 #[test]
 fn two_matrices_come_with_their_difference() {
-    let data = side_by_side(&Place::new(), &["--json"]).json();
+    let data = side_by_side(&Sandbox::new(), &["--json"]).json();
     let matrix = |value: &serde_json::Value| -> Vec<Vec<f32>> {
         serde_json::from_value(value.clone()).expect("a matrix")
     };
@@ -243,11 +243,11 @@ fn two_matrices_come_with_their_difference() {
 
 #[test]
 fn pictures_show_both_models() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (query, drawn) in [(&["--query", "fox"][..], "<line "), (&[], "B - A")] {
         let options = [&["--svg", "picture.svg", "--html", "page.html"], query].concat();
-        assert_eq!(side_by_side(&place, &options).status, Some(0));
-        let read = |name| std::fs::read_to_string(place.path(name)).expect("a picture");
+        assert_eq!(side_by_side(&sandbox, &options).status, Some(0));
+        let read = |name| std::fs::read_to_string(sandbox.path(name)).expect("a picture");
         let (svg, page) = (read("picture.svg"), read("page.html"));
         assert!(page.contains(&svg) && svg.contains(drawn));
         assert!(svg.contains(">A  ") && svg.contains(">B  "));
@@ -258,29 +258,29 @@ fn pictures_show_both_models() {
 }
 
 #[test]
-fn a_memory_budget_holds_for_each_model_alone_or_is_an_error() {
+fn a_memory_budget_must_fit_each_model_alone() {
     // Packed weights are padded to the vectors of the instruction set.
     let portable = ["--simd-level", "portable", "--memory-budget"];
     let embed = |budget| embed("a", &[&portable[..], &[budget]].concat());
     insta::assert_snapshot!(failure(&embed("10kB")), @r##"
-    error: model `…` takes 278.40 kB, more than the memory budget of 10.00 kB
-    hint: give more with --memory-budget, or leave it out
+    error: model `…` needs 278.40 kB; the memory budget is 10.00 kB
+    hint: raise --memory-budget, or leave it out
     "##);
-    let place = Place::new();
-    let free = side_by_side(&place, &["--query", "fox", "--simd-level", "portable"]);
+    let sandbox = Sandbox::new();
+    let free = side_by_side(&sandbox, &["--query", "fox", "--simd-level", "portable"]);
     // Larger than either model and smaller than both together.
     let tight = [&["--query", "fox"], &portable[..], &["600kB"]].concat();
-    let tight = side_by_side(&place, &tight);
+    let tight = side_by_side(&sandbox, &tight);
     assert_eq!(free.quiet(), tight.quiet());
     let error = embed("plenty");
     assert!(error.failure(2).contains("expected a size such as `4GB`"), "{}", error.stderr);
 }
 
 #[test]
-fn faults_and_cuts_name_the_model_they_belong_to() {
-    let place = Place::new();
-    let both = side_by_side(&place, &["--task", "separation"]);
+fn errors_name_the_model() {
+    let sandbox = Sandbox::new();
+    let both = side_by_side(&sandbox, &["--task", "separation"]);
     assert!(failure(&both).starts_with("error: model `…`: text 0: unknown task `separation`"));
-    let three = side_by_side(&place, &["--model", "starter"]);
+    let three = side_by_side(&sandbox, &["--model", "starter"]);
     assert!(three.failure(2).contains("--model can be given once or twice"), "{}", three.stderr);
 }

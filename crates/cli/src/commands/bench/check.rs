@@ -1,4 +1,4 @@
-//! Results before speed: nothing wrong is timed.
+//! The check of results before anything is timed.
 
 use super::floor::Cost;
 use super::load;
@@ -11,15 +11,15 @@ use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 
-/// Multiplications and additions that the plain loops of the reference are given: some seconds.
+/// Multiplications and additions for the plain loops of the reference: a few seconds.
 const REFERENCE_FLOPS: f64 = 1e10;
 
-/// A comparison that was passed.
+/// A comparison that passed.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
-    /// Texts whose results were compared.
+    /// Number of texts whose results were compared.
     pub(super) texts: usize,
-    /// Tokens that they have in all.
+    /// Number of their tokens.
     pub(super) tokens: usize,
     /// What they were compared with.
     pub(super) against: &'static str,
@@ -27,22 +27,22 @@ pub(super) struct Check {
     pub(super) agreement: Agreement,
 }
 
-/// How close two results are, and how close they must be.
+/// How close two results are, and the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "measure", rename_all = "snake_case")]
 pub(super) enum Agreement {
-    /// Largest difference of two numbers, over the largest number.
+    /// Largest difference of two elements, relative to the largest element.
     RelativeDifference { value: f32, at_most: f32 },
     /// Lowest cosine of two vectors.
     Cosine { value: f32, at_least: f32 },
 }
 
-/// Compares a few texts on `forward`, where they are part of a larger batch, with the same texts alone
-/// on the reference device. The larger the model, the shorter they are.
+/// Compares a few texts on `forward`, as part of a larger batch, with the same texts alone on the
+/// reference device. The larger the model, the shorter the texts.
 ///
 /// # Errors
 ///
-/// If they differ by more than the precision explains.
+/// If the results differ by more than the precision explains.
 pub(super) fn run(
     checkpoint: &Checkpoint,
     forward: &dyn Forward,
@@ -57,8 +57,8 @@ pub(super) fn run(
     let agreement = Agreement::new(&got, &want, checkpoint.config().hidden, precision);
     if !agreement.holds() {
         return Err(hinted(
-            format!("results differ from those of the reference: {agreement}; nothing was timed"),
-            "another --simd-level or --precision may work; please report this as a bug",
+            format!("results differ from the reference: {agreement}; nothing was timed"),
+            "try another --simd-level or --precision; please report this as a bug",
         ));
     }
     Ok(Check { texts: spans.len(), tokens: texts.tokens(), against: "the reference", agreement })
@@ -73,7 +73,7 @@ impl fmt::Display for Check {
 }
 
 impl Agreement {
-    /// Compares vectors of `hidden` numbers. Numbers that are none agree with nothing.
+    /// Compares vectors of `hidden` elements. NaN agrees with nothing.
     fn new(got: &[f32], want: &[f32], hidden: usize, precision: Precision) -> Self {
         let pairs = got.iter().zip(want);
         let complete = got.len() == want.len() && pairs.clone().all(|(a, b)| (a - b).is_finite());
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_passes_and_a_wrong_number_does_not() {
+    fn rounding_passes_and_a_wrong_element_does_not() {
         assert_eq!(passes(|_| ()), [true, true]);
         assert_eq!(passes(|got| got[5] += 0.002), [true, true]);
         assert_eq!(passes(|got| got[5] += 0.004), [false, true]);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_missing_agrees_with_nothing() {
+    fn missing_elements_and_nan_agree_with_nothing() {
         assert_eq!(passes(|got| got[0] = f32::NAN), [false, false]);
         assert_eq!(passes(|got| got[5] = f32::INFINITY), [false, false]);
         assert_eq!(passes(|got| got.truncate(3)), [false, false]);

@@ -1,22 +1,22 @@
-//! The floor: the time that no program on this machine can be below.
+//! The floor: the lower bound of the time of a batch on this machine.
 
 use kokeshi::{Checkpoint, Precision};
 use kokeshi_model::Batch;
 use serde::Serialize;
 use std::fmt;
 
-/// What this machine can do at most, measured before and after the batches.
+/// The peak rates of this machine, measured before and after the batches.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Peaks {
-    /// Multiplications and additions a second, in the precision of the products.
+    /// Multiplications and additions per second, in the precision of the products.
     pub(super) flops_per_second: f64,
-    /// Bytes a second from memory.
+    /// Bytes per second from memory.
     pub(super) bytes_per_second: f64,
 }
 
 impl Peaks {
-    /// The best of two measurements. Other programs can only make them worse: with both cores of a
-    /// machine in use elsewhere, the arithmetic peak was at times measured as half of what it is.
+    /// The better of two measurements. Other programs can only make them worse: with both cores of
+    /// a machine busy, the measured arithmetic peak was at times half of the real one.
     pub(super) fn highest(self, other: Self) -> Self {
         Self {
             flops_per_second: self.flops_per_second.max(other.flops_per_second),
@@ -32,9 +32,9 @@ impl fmt::Display for Peaks {
     }
 }
 
-/// What a forward pass cannot do without: the products of its linear layers and of attention, and
-/// each weight of the linear layers read once. Adapters, norms, activations and the rows of the
-/// embedding table are not counted: less than a hundredth at the released shapes.
+/// The minimal work of a forward pass: the products of its linear layers and of attention, and each
+/// weight of the linear layers read once. Adapters, norms, activations and the rows of the
+/// embedding table are not counted: they are less than a hundredth at the released shapes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     layers: usize,
@@ -44,7 +44,7 @@ pub(super) struct Cost {
     bytes_per_weight: usize,
 }
 
-/// What a floor is made of.
+/// What determines a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Bound {
@@ -53,7 +53,7 @@ pub(super) enum Bound {
 }
 
 impl Cost {
-    /// In f32 the products of a BF16 checkpoint read its two bytes a weight, widened exactly.
+    /// In f32 the products of a BF16 checkpoint read two bytes per weight and widen them exactly.
     pub(super) fn new(checkpoint: &Checkpoint, precision: Precision) -> Self {
         let config = checkpoint.config();
         let (hidden, ffn_hidden) = (config.hidden, config.ffn_hidden);
@@ -77,20 +77,20 @@ impl Cost {
         self.layers * self.layer_weights * self.bytes_per_weight
     }
 
-    /// Multiplications and additions of the linear layers for a token.
+    /// Multiplications and additions of the linear layers per token.
     pub(super) fn flops_per_token(&self) -> f64 {
         2.0 * (self.layers * self.layer_weights) as f64
     }
 
-    /// Multiplications and additions: `2 · weights` a token, and `4 · length² · hidden` a sequence
-    /// for scores and their products with the values.
+    /// Multiplications and additions: `2 · weights` per token, and `4 · length² · hidden` per
+    /// sequence for scores and their products with the values.
     pub(super) fn flops(&self, batch: &Batch) -> f64 {
         let squares = batch.sequences().map(|sequence| (sequence.len() as f64).powi(2));
         let attention = 4.0 * self.hidden as f64 * squares.sum::<f64>();
         self.flops_per_token() * batch.tokens() as f64 + self.layers as f64 * attention
     }
 
-    /// Seconds that `batch` takes at least.
+    /// Minimal time of `batch` in seconds, and what determines it.
     pub(super) fn floor(&self, batch: &Batch, peaks: Peaks) -> (f64, Bound) {
         let arithmetic = self.flops(batch) / peaks.flops_per_second;
         let memory = self.weight_bytes() as f64 / peaks.bytes_per_second;
@@ -101,11 +101,11 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::Place;
+    use crate::selection::ModelLocation;
     use kokeshi_testkit::fixture;
 
     fn cost(checkpoint: &str, precision: Precision) -> Cost {
-        let place = Place::Folder(fixture(checkpoint));
+        let place = ModelLocation::Folder(fixture(checkpoint));
         Cost::new(&place.checkpoint().expect("a checkpoint"), precision)
     }
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn gated_layers_have_two_rows_an_output() {
+    fn gated_layers_have_two_rows_per_output() {
         // 2 layers, hidden 24, feed-forward 40, stored as F16.
         let weights = 2 * (24 * 72 + 24 * 24 + 3 * 24 * 40);
         let [f32, bf16] = [Precision::F32, Precision::Bf16]

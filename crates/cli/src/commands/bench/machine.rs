@@ -1,4 +1,4 @@
-//! What is timed, with what its defaults stand for.
+//! The machine that is timed, with its defaults resolved.
 
 use super::floor::Peaks;
 use super::report::DeviceInfo;
@@ -32,7 +32,7 @@ impl Machine {
                 Ok(Self::Cuda { card: kokeshi_cuda::card(ordinal)?, number })
             }
             Device::Reference => Err(usage(
-                "`--device reference` is what results are checked against, and too slow to be timed",
+                "cannot time `--device reference`: it defines the correct results and is very slow",
             )),
         }
     }
@@ -54,7 +54,7 @@ impl Machine {
         matches!(self, Self::Cuda { .. })
     }
 
-    /// How exact it is, and how many bytes a weight takes: both kinds of 16 bits count as one.
+    /// The precision for bounds and sizes of weights: both 16-bit types count as bf16.
     pub(super) fn precision(&self) -> Precision {
         match *self {
             Self::Cpu { precision, .. } => precision,
@@ -63,7 +63,7 @@ impl Machine {
         }
     }
 
-    /// What it can do at most.
+    /// Measures the peak rates.
     pub(super) fn peaks(&self) -> anyhow::Result<Peaks> {
         Ok(match *self {
             Self::Cpu { threads, level, precision } => {

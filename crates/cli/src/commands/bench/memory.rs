@@ -1,15 +1,15 @@
-//! Resident memory of this process, where the system tells it: on Linux.
+//! Resident memory of this process, on systems that report it: Linux.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The most bytes that were resident at once, pages of mapped files included.
+/// Peak resident memory in bytes, pages of mapped files included.
 pub(super) fn peak() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// Bytes that are resident now and come from no file.
+/// Bytes that are resident now, without pages of mapped files.
 pub(super) fn anonymous() -> Option<u64> {
     status("RssAnon:")
 }
@@ -22,8 +22,8 @@ fn status(name: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// The most that [`anonymous`] was while `work` ran, looked at every millisecond: the system keeps no
-/// peak of it.
+/// Runs `work`, and returns the highest value of [`anonymous`] meanwhile, sampled every
+/// millisecond: the system does not record this peak.
 pub(super) fn peak_anonymous_during<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -41,9 +41,9 @@ pub(super) fn peak_anonymous_during<T>(work: impl FnOnce() -> T) -> (T, Option<u
     })
 }
 
-/// Makes [`peak`] start again from what is resident now. Whether the system could: see
+/// Resets [`peak`] to what is resident now, and returns whether that worked: see
 /// `/proc/pid/clear_refs` in proc(5).
-pub(super) fn forget_peak() -> bool {
+pub(super) fn reset_peak() -> bool {
     fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
@@ -52,17 +52,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_counts_what_was_touched_until_it_is_forgotten() {
+    fn the_peak_includes_freed_memory_until_it_is_reset() {
         // More than all other tests of this process together.
         const LEN: usize = 256 << 20;
         drop(std::hint::black_box(vec![1_u8; LEN]));
         let touched = peak().expect("a peak");
         assert!(touched >= LEN as u64, "{touched}");
-        assert!(!forget_peak() || peak().expect("a peak") < touched);
+        assert!(!reset_peak() || peak().expect("a peak") < touched);
     }
 
     #[test]
-    fn memory_that_is_given_back_counts_in_the_peak_of_its_time() {
+    fn a_sampled_peak_includes_memory_that_was_freed_since() {
         const LEN: usize = 256 << 20;
         let before = anonymous().expect("a size");
         let ((), most) = peak_anonymous_during(|| {

@@ -1,7 +1,7 @@
-//! `kokeshi bench`: how fast a model runs, beside how fast this machine could run it.
+//! `kokeshi bench`: the speed of a model, compared with the limit of this machine.
 //!
-//! Timed are forward passes over random token ids, from the embedding table to the pooled sums.
-//! Tokenization, input and output are no part of them.
+//! It times forward passes over random token ids, from the embedding table to the pooled sums.
+//! Tokenization, input and output are not included.
 
 mod check;
 mod exchange;
@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressFinish};
 use kokeshi::{Checkpoint, Device};
 use kokeshi_model::Forward;
 use machine::Machine;
-use report::{Report, Row};
+use report::{BatchTiming, SpeedReport};
 use residency::Residency;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -31,17 +31,17 @@ use workload::{Workload, Workloads};
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     if arguments.print_batches {
-        let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+        let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
         let card = matches!(selection::device(&arguments.arithmetic)?, Device::Cuda { .. });
         exchange::print(checkpoint.config(), card, printer.data())?;
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.read_batches {
         let device = selection::device(&arguments.arithmetic)?;
-        let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+        let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
         let machine = Machine::new(device, &checkpoint)?;
         let forward = load(&checkpoint, &machine.device())?;
-        exchange::answer(&*forward, machine.info(), printer.data())?;
+        exchange::run_batches(&*forward, machine.info(), printer.data())?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(batches) = arguments.memory {
@@ -62,8 +62,8 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
     }
     if report.is_disturbed() {
         printer.warning(
-            "something else kept the processor busy while its peak was measured, so that some \
-             rows seem faster than that; run again when the machine is quiet",
+            "some rows seem faster than the processor's peak, because other programs were running \
+             while it was measured; run again when the machine is idle",
         );
     }
     if let Some(path) = &arguments.svg {
@@ -79,18 +79,21 @@ fn residency<'a>(
 ) -> anyhow::Result<Residency<'a>> {
     let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
     let before = residency::now()?;
-    let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+    let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
     let machine = Machine::new(selection::device(&arguments.arithmetic)?, &checkpoint)?;
     let forward = load(&checkpoint, &machine.device())?;
     Residency::measure(&arguments.model, machine.info(), before, &*forward, batches, &bar)
 }
 
-fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Result<Report<'a>> {
+fn measure<'a>(
+    arguments: &'a BenchArguments,
+    printer: &Printer,
+) -> anyhow::Result<SpeedReport<'a>> {
     let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
     let device = selection::device(&arguments.arithmetic)?;
     bar.set_message("loading the model");
     let start = Instant::now();
-    let checkpoint = selection::find(&arguments.model)?.checkpoint()?;
+    let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
     let machine = Machine::new(device, &checkpoint)?;
     let forward = load(&checkpoint, &machine.device())?;
     let load_seconds = start.elapsed().as_secs_f64();
@@ -100,16 +103,16 @@ fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Resu
     let check = check::run(&checkpoint, &*forward, &cost, machine.precision())?;
     bar.set_message("measuring the machine");
     let before = machine.peaks()?;
-    // Both took memory of their own.
-    let forgotten = memory::forget_peak();
+    // The check and the measurement used memory of their own.
+    let peak_was_reset = memory::reset_peak();
     let Workloads { turns, left_out } = Workloads::new(checkpoint.config(), machine.is_card());
     let timed = timed(&*forward, &turns, arguments.quick, &bar)?;
-    let peak_resident_bytes = memory::peak().max(loaded).filter(|_| forgotten);
+    let peak_resident_bytes = memory::peak().max(loaded).filter(|_| peak_was_reset);
     bar.set_message("measuring the machine again");
     let peaks = before.highest(machine.peaks()?);
-    let row = |(workload, runs)| Row::new(workload, runs, &cost, peaks);
-    let rows: Vec<Row> = timed.into_iter().map(row).collect();
-    Ok(Report {
+    let row = |(workload, runs)| BatchTiming::new(workload, runs, &cost, peaks);
+    let rows: Vec<BatchTiming> = timed.into_iter().map(row).collect();
+    Ok(SpeedReport {
         model: &arguments.model,
         device: machine.info(),
         load_seconds,
@@ -122,7 +125,7 @@ fn measure<'a>(arguments: &'a BenchArguments, printer: &Printer) -> anyhow::Resu
     })
 }
 
-/// Each workload with the seconds of its runs.
+/// Times each workload: the seconds of its runs.
 fn timed<'a>(
     forward: &dyn Forward,
     turns: &'a [Vec<Workload>],

@@ -1,4 +1,4 @@
-//! What `kokeshi bench` says.
+//! The report of `kokeshi bench`.
 
 use super::check::Check;
 use super::floor::{Bound, Cost, Peaks};
@@ -11,23 +11,23 @@ use serde::Serialize;
 use std::fmt;
 
 #[derive(Debug, Serialize)]
-pub(super) struct Report<'a> {
+pub(super) struct SpeedReport<'a> {
     pub(super) model: &'a str,
     pub(super) device: DeviceInfo,
     /// Seconds from the checkpoint's files to an encoder that is ready.
     pub(super) load_seconds: f64,
-    /// The most memory that loading and the timed passes had resident at once, pages of mapped
-    /// files included; absent where the system does not tell.
+    /// Peak resident memory during loading and the timed passes, pages of mapped files included;
+    /// absent if the system does not report it.
     pub(super) peak_resident_bytes: Option<u64>,
     pub(super) check: Check,
     pub(super) peaks: Peaks,
-    pub(super) rows: Vec<Row>,
-    /// Time of one task over that of mixed tasks.
+    pub(super) rows: Vec<BatchTiming>,
+    /// Time of one task divided by that of mixed tasks.
     pub(super) mixed_tasks_share: Option<f64>,
     pub(super) left_out: Vec<String>,
 }
 
-/// What computed.
+/// The device.
 #[derive(Debug, Serialize)]
 pub(super) struct DeviceInfo {
     pub(super) kind: &'static str,
@@ -40,14 +40,14 @@ pub(super) struct DeviceInfo {
     pub(super) card: Option<String>,
 }
 
-/// One batch.
+/// The time of one batch.
 #[derive(Debug, Serialize)]
-pub(super) struct Row {
+pub(super) struct BatchTiming {
     name: &'static str,
     texts: usize,
     tokens: usize,
     flops: f64,
-    /// Seconds that it takes at least, and what says so.
+    /// Minimal time in seconds, and what determines it.
     floor_seconds: f64,
     bound: Bound,
     runs_seconds: Vec<f64>,
@@ -55,8 +55,8 @@ pub(super) struct Row {
     tokens_per_second: f64,
     texts_per_second: f64,
     flops_per_second: f64,
-    /// Floor over median: 1 is the best that this machine can do. Weights that stay in the caches
-    /// can beat the memory's floor.
+    /// Floor divided by median: 1 is the limit of this machine. Weights that stay in the caches can
+    /// beat the floor of memory.
     share_of_floor: f64,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for DeviceInfo {
     }
 }
 
-impl Row {
+impl BatchTiming {
     pub(super) fn new(workload: &Workload, runs: Vec<f64>, cost: &Cost, peaks: Peaks) -> Self {
         let batch = &workload.batch;
         let (texts, tokens, flops) = (batch.seq_ends().len(), batch.tokens(), cost.flops(batch));
@@ -113,25 +113,26 @@ impl Row {
     }
 }
 
-/// Time of one task over that of mixed tasks.
-pub(super) fn mixed_tasks_share(rows: &[Row]) -> Option<f64> {
+/// Time of one task divided by that of mixed tasks.
+pub(super) fn mixed_tasks_share(rows: &[BatchTiming]) -> Option<f64> {
     let seconds =
         |name: &str| Some(rows.iter().find(|row| row.name.ends_with(name))?.median_seconds);
     Some(seconds(ONE_TASK)? / seconds(MIXED_TASKS)?)
 }
 
-impl Report<'_> {
-    /// Whether a row beats the arithmetic peak, which no program can.
+impl SpeedReport<'_> {
+    /// Whether a row beats the arithmetic peak, which is impossible.
     pub(super) fn is_disturbed(&self) -> bool {
-        let impossible = |row: &Row| row.bound == Bound::Arithmetic && row.share_of_floor > 1.0;
+        let impossible =
+            |row: &BatchTiming| row.bound == Bound::Arithmetic && row.share_of_floor > 1.0;
         self.rows.iter().any(impossible)
     }
 
-    /// For people.
+    /// Renders the report for people.
     pub(super) fn text(&self) -> String {
         let heads =
             ["batch", "tokens", "ms", "tokens/s", "texts/s", "GFLOP/s", "of floor", "bound by"];
-        let rows: String = self.rows.iter().map(Row::line).collect();
+        let rows: String = self.rows.iter().map(BatchTiming::line).collect();
         let mixed = self.mixed_tasks_share.map_or_else(String::new, |share| {
             format!("\nmixed tasks run at {share:.2} of the speed of one task\n")
         });
@@ -140,8 +141,8 @@ impl Report<'_> {
 
     fn head(&self) -> String {
         let memory = self.peak_resident_bytes.map_or_else(
-            || "not known on this system".to_owned(),
-            |bytes| format!("{} at most", bytes::shown(bytes)),
+            || "unknown on this system".to_owned(),
+            |bytes| format!("{} at most", bytes::format(bytes)),
         );
         let lines = [
             ("model", self.model.to_owned()),
@@ -160,7 +161,7 @@ impl Report<'_> {
     }
 }
 
-/// Columns of a table: the first to the left, the last after the numbers.
+/// A line of the table: the name on the left, the bound on the right.
 fn line([name, tokens, ms, tokens_s, texts_s, gflops, share, bound]: [&str; 8]) -> String {
     let name = fitted(name, 24);
     format!(

@@ -1,4 +1,4 @@
-//! `kokeshi bench --memory`: what is resident beside the pages of mapped files, and whether it grows.
+//! `kokeshi bench --memory`: resident memory without pages of mapped files, and its growth.
 
 use super::memory::{anonymous, peak_anonymous_during};
 use super::report::DeviceInfo;
@@ -12,38 +12,40 @@ use kokeshi::EncoderConfig;
 use kokeshi_model::{Batch, Forward};
 use serde::Serialize;
 
-/// Texts of a batch at most, and their tokens.
+/// Maximum number of texts in a batch, and of tokens in a text.
 const TEXTS: usize = 8;
 const TOKENS: usize = 512;
 
-/// Bytes of memory that come from no file.
+/// Bytes of resident memory, without pages of mapped files.
 #[derive(Debug, Serialize)]
 pub(super) struct Residency<'a> {
     pub(super) model: &'a str,
     pub(super) device: DeviceInfo,
-    /// Before the model was loaded, and after.
+    /// Before and after loading the model.
     pub(super) before_bytes: u64,
     pub(super) loaded_bytes: u64,
-    /// The most while the largest batch ran, 8×512.
+    /// Peak during the largest batch, 8×512.
     pub(super) largest_batch_bytes: u64,
-    /// Batches of other sizes that ran then, and the most while they did.
+    /// Number of batches of other sizes after that, and the peak during them.
     pub(super) batches: u32,
     pub(super) batches_bytes: u64,
-    /// After the first tenth of them, and after the last.
+    /// After the first tenth of these batches, and after the last.
     pub(super) first_tenth_bytes: u64,
     pub(super) last_bytes: u64,
-    /// From the first tenth to the last; below zero if memory was given back.
+    /// From the first tenth to the last; negative if memory was released.
     pub(super) growth_bytes: i64,
 }
 
-/// What this process has now.
+/// Memory of this process now.
 pub(super) fn now() -> anyhow::Result<u64> {
-    anonymous().context("this system does not tell the memory of a process; Linux does")
+    anonymous().context(
+        "cannot measure memory: this system does not report the memory of a process; Linux does",
+    )
 }
 
 impl<'a> Residency<'a> {
-    /// Runs the largest batch on `forward`, which was loaded since `before_bytes` were resident, and
-    /// then `batches` of 1 to 8 texts of 8 to 512 tokens.
+    /// Runs the largest batch on `forward`, and then `batches` of 1 to 8 texts of 8 to 512 tokens.
+    /// `before_bytes` were resident before `forward` was loaded.
     pub(super) fn measure(
         model: &'a str,
         device: DeviceInfo,
@@ -56,10 +58,10 @@ impl<'a> Residency<'a> {
         let loaded_bytes = now()?;
         let mut random = Random::seeded();
         let largest = batch(&mut random, config, &[TOKENS; TEXTS]);
-        let (ran, largest_batch_bytes) = peak_anonymous_during(|| run(forward, &largest));
-        ran?;
+        let (result, largest_batch_bytes) = peak_anonymous_during(|| run(forward, &largest));
+        result?;
         let mut first_tenth_bytes = None;
-        let (ran, batches_bytes) = peak_anonymous_during(|| {
+        let (result, batches_bytes) = peak_anonymous_during(|| {
             for done in 1..=batches {
                 let lengths = random.within(1..=TEXTS);
                 let lengths: Vec<_> = (0..lengths).map(|_| random.within(8..=TOKENS)).collect();
@@ -71,7 +73,7 @@ impl<'a> Residency<'a> {
             }
             Ok::<_, anyhow::Error>(())
         });
-        ran?;
+        result?;
         let last_bytes = now()?;
         let first_tenth_bytes = first_tenth_bytes.unwrap_or(last_bytes);
         Ok(Self {
@@ -88,30 +90,30 @@ impl<'a> Residency<'a> {
         })
     }
 
-    /// For people.
+    /// Renders the result for people.
     pub(super) fn text(&self) -> String {
-        let growth = bytes::shown(self.growth_bytes.unsigned_abs());
+        let growth = bytes::format(self.growth_bytes.unsigned_abs());
         let sign = if self.growth_bytes < 0 { "-" } else { "" };
         let batches = format!("  {} others", self.batches);
         let lines: [(&str, String); 10] = [
             ("model", self.model.to_owned()),
             ("device", self.device.to_string()),
-            ("memory beside mapped files", String::new()),
-            ("  before loading", bytes::shown(self.before_bytes)),
-            ("  loaded", bytes::shown(self.loaded_bytes)),
-            ("  8×512", format!("{} at most", bytes::shown(self.largest_batch_bytes))),
-            (&batches, format!("{} at most", bytes::shown(self.batches_bytes))),
-            ("  after their first tenth", bytes::shown(self.first_tenth_bytes)),
-            ("  after the last", bytes::shown(self.last_bytes)),
+            ("memory, without mapped files", String::new()),
+            ("  before loading", bytes::format(self.before_bytes)),
+            ("  loaded", bytes::format(self.loaded_bytes)),
+            ("  8×512", format!("{} at most", bytes::format(self.largest_batch_bytes))),
+            (&batches, format!("{} at most", bytes::format(self.batches_bytes))),
+            ("  after their first tenth", bytes::format(self.first_tenth_bytes)),
+            ("  after the last", bytes::format(self.last_bytes)),
             ("  growth since then", format!("{sign}{growth}")),
         ];
         lines
-            .map(|(name, value)| format!("{name:<28}{value}").trim_end().to_owned() + "\n")
+            .map(|(name, value)| format!("{name:<30}{value}").trim_end().to_owned() + "\n")
             .concat()
     }
 }
 
-/// Texts of these lengths, cut to the model's limit, with its tasks in turn.
+/// Texts of these lengths, up to the model's limit, with its tasks in turn.
 fn batch(random: &mut Random, config: &EncoderConfig, lengths: &[usize]) -> Batch {
     let lengths: Vec<_> = lengths.iter().map(|&length| length.min(config.max_tokens)).collect();
     let mut batch = Batch::new();

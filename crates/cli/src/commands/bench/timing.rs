@@ -6,14 +6,14 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::time::Instant;
 
-/// Runs are repeated for at least this long, and this often.
+/// Runs are repeated for at least this long and at least this often.
 const SECONDS: f64 = 1.0;
 const RUNS: usize = 3;
-/// More runs do not make a median better.
+/// More runs do not improve a median.
 const MAX_RUNS: usize = 1000;
 
-/// Seconds of the runs of each workload. All of them run in turn, so that what slows the machine
-/// down for a while slows them alike. A first round warms up and is not counted.
+/// Seconds of the runs of each workload. Workloads alternate, so that a temporary slowdown of the
+/// machine affects them equally. A first round warms up and is not counted.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_enough_after_a_second_and_three_runs_and_at_the_latest_at_the_cap() {
+    fn runs_suffice_after_a_second_and_three_runs_or_at_the_cap() {
         assert!(!enough(&[], true) && enough(&[0.1], true));
         assert!(!enough(&[9.0, 9.0], false) && enough(&[9.0; 3], false));
         assert!(!enough(&[0.1; 9], false) && enough(&[0.25; 4], false));

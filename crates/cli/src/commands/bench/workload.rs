@@ -1,42 +1,42 @@
-//! What is timed: batches of random tokens.
+//! Workloads: batches of random tokens.
 
 use kokeshi::EncoderConfig;
 use kokeshi_model::Batch;
 use std::ops::RangeInclusive;
 
-/// A batch and what it is called.
+/// A batch with its name.
 pub(super) struct Workload {
     pub(super) name: &'static str,
     pub(super) batch: Batch,
 }
 
-/// The rows of a report, before they are timed.
+/// The workloads of a report.
 pub(super) struct Workloads {
-    /// Those of one turn are compared with each other.
+    /// The workloads of one turn are compared with each other.
     pub(super) turns: Vec<Vec<Workload>>,
-    /// Why a model has fewer rows than others.
+    /// The reasons why a model has fewer workloads than others.
     pub(super) left_out: Vec<String>,
 }
 
-/// How the names of the rows end that show what a mixture of tasks costs.
+/// Suffix of the workload that is compared with [`MIXED_TASKS`].
 pub(super) const ONE_TASK: &str = ", one task";
-/// See [`ONE_TASK`].
+/// Suffix of the workload that shows the cost of mixing tasks.
 pub(super) const MIXED_TASKS: &str = ", mixed tasks";
 
 /// Token ids of the sequences of a batch.
 type Texts = Vec<Vec<u32>>;
 
 impl Workloads {
-    /// The batches that a model of this shape can run: with its base weights, and the texts of
-    /// `32 ragged` again with its first task, and with every task in turn, no task being one more. A
-    /// card gets batches that fill it.
+    /// The batches that a model of this shape can run: with the base weights, and the texts of
+    /// `32 ragged` again with the first task and with all tasks in turn, no task included. A card
+    /// gets batches that fill it.
     pub(super) fn new(config: &EncoderConfig, card: bool) -> Self {
         let mut random = Random::seeded();
         let ragged: Vec<usize> = match card {
             false => (0..32).map(|_| random.within(8..=512)).collect(),
             true => (0..64).map(|_| random.within(8..=2048)).collect(),
         };
-        let lengths = if card { cards_lengths(&ragged) } else { processors_lengths(&ragged) };
+        let lengths = if card { card_lengths(&ragged) } else { processor_lengths(&ragged) };
         let names = match card {
             false => ["32 ragged, one task", "32 ragged, mixed tasks"],
             true => ["64 ragged, one task", "64 ragged, mixed tasks"],
@@ -48,11 +48,12 @@ impl Workloads {
                 turns.push(vec![Workload { name, batch: batch(&texts, &[None]) }]);
             } else {
                 let limit = config.max_tokens;
-                left_out.push(format!("{name} is left out: the limit is {limit} tokens a text"));
+                left_out.push(format!("{name} is left out: the limit is {limit} tokens per text"));
             }
         }
         match config.tasks.len() {
-            0 | 1 => left_out.push("mixed tasks are left out: there is one task only".to_owned()),
+            0 | 1 => left_out
+                .push("mixed tasks are left out: the model has fewer than two tasks".to_owned()),
             _ if fits(&ragged, config) => {
                 turns.push(tasks(&random.texts(&ragged, config), config, names).into());
             }
@@ -65,7 +66,7 @@ impl Workloads {
 /// Names of batches and the lengths of their texts.
 type Lengths = Vec<(&'static str, Vec<usize>)>;
 
-fn processors_lengths(ragged: &[usize]) -> Lengths {
+fn processor_lengths(ragged: &[usize]) -> Lengths {
     vec![
         ("1×16", vec![16]),
         ("1×128", vec![128]),
@@ -77,7 +78,7 @@ fn processors_lengths(ragged: &[usize]) -> Lengths {
     ]
 }
 
-fn cards_lengths(ragged: &[usize]) -> Lengths {
+fn card_lengths(ragged: &[usize]) -> Lengths {
     vec![
         ("1×16", vec![16]),
         ("1×128", vec![128]),
@@ -89,7 +90,7 @@ fn cards_lengths(ragged: &[usize]) -> Lengths {
     ]
 }
 
-/// The same texts with one task and with all.
+/// The same texts with one task and with all tasks.
 fn tasks(texts: &Texts, config: &EncoderConfig, [one, mixed]: [&'static str; 2]) -> [Workload; 2] {
     let all: Vec<_> = std::iter::once(None).chain((0..config.tasks.len()).map(Some)).collect();
     [
@@ -102,17 +103,17 @@ fn fits(lengths: &[usize], config: &EncoderConfig) -> bool {
     lengths.iter().all(|&length| length <= config.max_tokens)
 }
 
-/// What results are checked with.
+/// The batches of the check of results.
 pub(super) struct Sample {
     /// A few short texts, some with a task.
     pub(super) texts: Batch,
-    /// The same, and a longer one after them, so that all of a batch's machinery takes part. It
-    /// changes nothing for the others.
+    /// The same and a longer one after them, so that all code paths of a batch run. It does not
+    /// change the results of the others.
     pub(super) among_others: Batch,
 }
 
 impl Sample {
-    /// Texts of about `tokens` tokens, 48 at most and 2 a text at least.
+    /// Texts with about `tokens` tokens in all, at most 48 and at least 2 per text.
     pub(super) fn new(config: &EncoderConfig, tokens: usize) -> Self {
         const LENGTHS: [usize; 3] = [29, 5, 14];
         const OTHER: usize = 200;
@@ -139,7 +140,7 @@ fn batch(texts: &Texts, adapters: &[Option<usize>]) -> Batch {
     batch
 }
 
-/// Numbers that are the same in every run: xorshift64* (Vigna 2016).
+/// Random numbers with a fixed seed: xorshift64* (Vigna 2016).
 pub(super) struct Random(u64);
 
 impl Random {
@@ -169,11 +170,11 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::Place;
+    use crate::selection::ModelLocation;
     use std::collections::BTreeSet;
 
     fn config() -> EncoderConfig {
-        Place::Bundled.checkpoint().expect("the bundled model").config().clone()
+        ModelLocation::Bundled.checkpoint().expect("the bundled model").config().clone()
     }
 
     fn batches(workloads: &Workloads) -> Vec<(&'static str, &Batch)> {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_hold_what_their_names_say_and_ids_of_the_vocabulary() {
+    fn batches_have_the_shape_of_their_names_and_ids_of_the_vocabulary() {
         let config = config();
         let workloads = Workloads::new(&config, false);
         let batches = batches(&workloads);
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_the_limit_or_needs_tasks_is_left_out_with_a_reason() {
+    fn workloads_over_the_limit_or_without_tasks_are_left_out_with_a_reason() {
         let mut config = config();
         config.max_tokens = 200;
         config.tasks.truncate(1);
@@ -228,11 +229,14 @@ mod tests {
         let names: Vec<_> = batches(&workloads).iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["1×16", "1×128", "8×128"]);
         assert_eq!(workloads.left_out.len(), 5);
-        assert_eq!(workloads.left_out[0], "32 ragged is left out: the limit is 200 tokens a text");
+        assert_eq!(
+            workloads.left_out[0],
+            "32 ragged is left out: the limit is 200 tokens per text"
+        );
     }
 
     #[test]
-    fn a_sample_has_the_tokens_that_are_asked_for_and_is_part_of_a_larger_batch() {
+    fn a_sample_has_the_requested_tokens_and_is_part_of_a_larger_batch() {
         let mut config = config();
         let lengths_of = |config: &EncoderConfig, tokens| {
             let Sample { texts, among_others } = Sample::new(config, tokens);

@@ -1,4 +1,4 @@
-//! A trained classifier in a file: JSON that says which vectors it belongs to.
+//! Files of trained classifiers: JSON with the provenance of the vectors.
 
 use crate::failure::hinted;
 use crate::output::Destination;
@@ -10,27 +10,27 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// What the file says it is, and the version that this program writes and reads.
+/// The format and the version that this program writes and reads.
 const FORMAT: &str = "kokeshi classifier";
 const VERSION: u32 = 1;
-/// Largest file that is read: more labels than anybody has.
-const LARGEST: u64 = 1 << 30;
+/// Maximum size of a file, which is ample for any number of labels.
+const MAX_BYTES: u64 = 1 << 30;
 
-/// Which vectors a classifier was trained on: others mean nothing to it.
+/// The provenance of the vectors that a classifier was trained on; it fits no others.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Provenance {
     pub(super) model: String,
-    /// Which weights exactly.
+    /// Revision of the weights.
     pub(super) revision: String,
     pub(super) task: Option<String>,
     pub(super) dimensions: usize,
-    /// Whether the task's instruction stood before each text.
+    /// Whether the task's instruction preceded each text.
     pub(super) instruction: bool,
-    /// Examples that it was trained with.
+    /// Number of training examples.
     pub(super) samples: usize,
 }
 
-/// A classifier that was read.
+/// A classifier from a file.
 pub(super) struct Saved {
     pub(super) provenance: Provenance,
     pub(super) regression: Regression,
@@ -46,7 +46,7 @@ struct Stored {
     /// `[labels][dimensions]`
     weights: Vec<Vec<f64>>,
     bias: Vec<f64>,
-    /// Of everything above.
+    /// Checksum of the fields above.
     sha256: String,
 }
 
@@ -83,21 +83,21 @@ pub(super) fn write(
     to.commit()
 }
 
-/// Reads what [`write`] has written.
+/// Reads a file that was written by [`write`].
 pub(super) fn read(path: &Path) -> anyhow::Result<Saved> {
     let mut json = Vec::new();
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let read = file.take(LARGEST).read_to_end(&mut json);
+    let read = file.take(MAX_BYTES).read_to_end(&mut json);
     read.with_context(|| format!("cannot read {}", path.display()))?;
-    parsed(&json).map_err(|reason| {
+    parse(&json).map_err(|reason| {
         hinted(
-            format!("{} is no classifier that can be used: {reason}", path.display()),
-            "`kokeshi classify --train FILE --save FILE` writes one",
+            format!("cannot use {} as a classifier: {reason}", path.display()),
+            "create one with `kokeshi classify --train FILE --save FILE`",
         )
     })
 }
 
-fn parsed(json: &[u8]) -> Result<Saved, String> {
+fn parse(json: &[u8]) -> Result<Saved, String> {
     #[derive(Deserialize)]
     struct Head {
         format: String,
@@ -105,23 +105,23 @@ fn parsed(json: &[u8]) -> Result<Saved, String> {
     }
     let head: Head = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     if head.format != FORMAT {
-        return Err(format!("it says that it is a `{}`", head.format));
+        return Err(format!("its format is `{}`", head.format));
     }
     if head.version != VERSION {
         return Err(format!(
-            "it has version {}, and this program reads version {VERSION}",
+            "it has version {}; this program reads version {VERSION}",
             head.version
         ));
     }
     let stored: Stored = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     if stored.sha256 != stored.checksum() {
-        return Err("its content does not have the checksum that it names".to_owned());
+        return Err("its checksum does not match its content".to_owned());
     }
     let Stored { provenance, labels, weights, bias, .. } = stored;
     let regression =
         Regression::from_parts(labels, weights, bias).map_err(|error| error.to_string())?;
     if regression.dimensions() != provenance.dimensions || regression.labels().is_empty() {
-        return Err("its weights have other dimensions than it says".to_owned());
+        return Err("its weights do not match its dimensions".to_owned());
     }
     Ok(Saved { provenance, regression })
 }

@@ -1,13 +1,13 @@
-//! `kokeshi classify`: which of some labels fits each text, by their meaning or by examples.
+//! `kokeshi classify`: assigns labels to texts, by the meaning of the labels or by examples.
 
 mod file;
 mod show;
 
 use crate::args::ClassifyArguments;
 use crate::collection::revision;
+use crate::embedder::{Embedder, LongTexts, options};
 use crate::failure::{hinted, usage};
-use crate::forward::{Forward, Length, options};
-use crate::input::{self, Document, Fields, Origin, Purpose, Source, Texts, labelled};
+use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts, read_labelled};
 use crate::meter::{Meter, bar};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
@@ -17,12 +17,12 @@ use kokeshi_analysis::{Confusion, Regression, softmax};
 use serde::Serialize;
 use std::process::ExitCode;
 
-/// Texts that are embedded before their labels are chosen, so that vectors of all texts are never held.
-const CHUNK: usize = 4096;
+/// Number of texts in a block: their vectors are dropped before the next block.
+const BLOCK: usize = 4096;
 
-/// What chooses.
+/// How labels are chosen.
 enum Classifier {
-    /// Labels and their vectors.
+    /// By the cosine to the vectors of the labels.
     Meaning(Vec<String>, Vec<Vec<f32>>),
     Trained(Regression),
 }
@@ -34,7 +34,7 @@ struct Prediction {
     score: f32,
 }
 
-/// What was chosen for a text.
+/// The labels of a text.
 #[derive(Debug, Serialize)]
 struct Decision {
     index: usize,
@@ -43,7 +43,7 @@ struct Decision {
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     truth: Option<String>,
-    /// The likeliest first, as many as were asked for.
+    /// The likeliest first, at most as many as requested.
     predictions: Vec<Prediction>,
 }
 
@@ -52,27 +52,27 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     let name = model(arguments, saved.as_ref())?;
     let loaded = Loader::new(&arguments.device)?.get(&name)?;
     let meter = Meter::new(None, printer);
-    let mut forward = Forward { name: &name, model: loaded, meter, printer };
-    let asked = arguments.task.as_deref();
+    let mut embedder = Embedder { name: &name, model: loaded, meter, printer };
+    let requested = arguments.task.as_deref();
     let options = match &saved {
         Some(saved) => Options {
             dimensions: Some(saved.provenance.dimensions),
             instruction: saved.provenance.instruction,
             ..options(&arguments.encoding, saved.provenance.task.as_deref())
         },
-        None => forward.options(&arguments.encoding, asked, "classification"),
+        None => embedder.options(&arguments.encoding, requested, "classification"),
     };
     let classifier = match (saved, &arguments.train) {
         (Some(saved), _) => Classifier::Trained(saved.regression),
-        (None, Some(_)) => Classifier::Trained(trained(arguments, &mut forward, &options)?),
-        (None, None) => by_meaning(arguments, &mut forward, &options)?,
+        (None, Some(_)) => Classifier::Trained(trained(arguments, &mut embedder, &options)?),
+        (None, None) => by_meaning(arguments, &mut embedder, &options)?,
     };
     let texts = arguments.input.texts.is_empty() && arguments.input.input.is_empty();
     if arguments.save.is_some() && texts {
         return Ok(ExitCode::SUCCESS);
     }
-    let decisions = decisions(arguments, &classifier, &mut forward, &options)?;
-    drop(forward);
+    let decisions = decisions(arguments, &classifier, &mut embedder, &options)?;
+    drop(embedder);
     let pairs = decisions.iter().filter_map(|decision| {
         Some((decision.truth.as_deref()?, decision.predictions.first()?.label.as_str()))
     });
@@ -85,20 +85,20 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// The model that embeds: the one that a saved classifier was trained with, and no other.
+/// The name of the model; a saved classifier needs the one that it was trained with.
 fn model(arguments: &ClassifyArguments, saved: Option<&Saved>) -> anyhow::Result<String> {
     let Some(saved) = saved else {
         return Ok(arguments.model.clone().unwrap_or_else(|| "starter".to_owned()));
     };
     let name = arguments.model.as_ref().unwrap_or(&saved.provenance.model);
-    let revision = revision::afresh(&selection::find(name)?)?;
+    let revision = revision::afresh(&selection::locate(name)?)?;
     if revision != saved.provenance.revision {
         return Err(hinted(
             format!(
                 "this classifier was trained on vectors of `{}` ({}), not of `{name}` ({revision})",
                 saved.provenance.model, saved.provenance.revision
             ),
-            "bring that model back, or train again with --train",
+            "restore that model, or train again with --train",
         ));
     }
     Ok(name.clone())
@@ -106,7 +106,7 @@ fn model(arguments: &ClassifyArguments, saved: Option<&Saved>) -> anyhow::Result
 
 fn by_meaning(
     arguments: &ClassifyArguments,
-    forward: &mut Forward<'_>,
+    embedder: &mut Embedder<'_>,
     options: &Options,
 ) -> anyhow::Result<Classifier> {
     let labels: Vec<String> =
@@ -114,49 +114,52 @@ fn by_meaning(
     if labels.len() < 2 || labels.iter().any(String::is_empty) {
         return Err(usage("--labels needs at least two labels, separated by commas"));
     }
-    let label = |(number, label): (usize, &String)| Document {
+    let label = |(number, label): (usize, &String)| SourceText {
         text: label.clone(),
         origin: Origin { number, source: Source::Arguments, line: None },
         bytes: 0,
         record: None,
     };
-    let documents: Vec<Document> = labels.iter().enumerate().map(label).collect();
-    let vectors = forward.vectors(&documents, options, Length::Limited)?;
+    let documents: Vec<SourceText> = labels.iter().enumerate().map(label).collect();
+    let vectors = embedder.vectors(&documents, options, LongTexts::Limited)?;
     Ok(Classifier::Meaning(labels, vectors))
 }
 
-/// Learns from the file of `--train`, and saves what was learned if that is wanted.
+/// Trains on the file of `--train`, and saves the classifier if `--save` is given.
 fn trained(
     arguments: &ClassifyArguments,
-    forward: &mut Forward<'_>,
+    embedder: &mut Embedder<'_>,
     options: &Options,
 ) -> anyhow::Result<Regression> {
     let Some(path) = &arguments.train else { return Err(usage("--train needs a file")) };
-    let fields = Fields { text: &arguments.text_field, label: &arguments.label_field };
-    let examples = labelled(path, fields, 0)?;
-    let (documents, labels): (Vec<Document>, Vec<String>) =
+    let fields = FieldNames { text: &arguments.text_field, label: &arguments.label_field };
+    let examples = read_labelled(path, fields, 0)?;
+    let (documents, labels): (Vec<SourceText>, Vec<String>) =
         examples.into_iter().map(|example| (example.document, example.label)).unzip();
     if documents.is_empty() {
-        return Err(hinted(format!("{} holds no example", path.display()), "one a line"));
+        return Err(hinted(
+            format!("{} contains no examples", path.display()),
+            "write one example per line",
+        ));
     }
-    let vectors = forward.vectors(&documents, options, Length::Limited)?;
-    let spinner = bar(None, forward.printer);
+    let vectors = embedder.vectors(&documents, options, LongTexts::Limited)?;
+    let spinner = bar(None, embedder.printer);
     spinner.set_message(format!("learning from {} examples", vectors.len()));
     let mut regression = Regression::default();
     let compute = selection::compute(&arguments.device)?;
     regression.train(&compute, &vectors, &labels, arguments.steps)?;
     spinner.finish_and_clear();
     let accuracy = accuracy(&regression, &vectors, &labels);
-    forward.printer.note(&format!(
-        "learned {} labels from {} examples; {:.1} % of these are recognised",
+    embedder.printer.note(&format!(
+        "learned {} labels from {} examples; {:.1} % of these are classified correctly",
         regression.labels().len(),
         vectors.len(),
         100.0 * accuracy
     ));
     if let Some(to) = &arguments.save {
         let provenance = Provenance {
-            model: selection::lasting(forward.name),
-            revision: revision::afresh(&selection::find(forward.name)?)?,
+            model: selection::absolute_name(embedder.name),
+            revision: revision::afresh(&selection::locate(embedder.name)?)?,
             task: options.task.clone(),
             dimensions: regression.dimensions(),
             instruction: options.instruction,
@@ -177,22 +180,22 @@ fn accuracy(regression: &Regression, vectors: &[Vec<f32>], labels: &[String]) ->
     right.count() as f64 / vectors.len().max(1) as f64
 }
 
-/// Chooses for all texts of the call.
+/// Classifies all texts of the call.
 fn decisions(
     arguments: &ClassifyArguments,
     classifier: &Classifier,
-    forward: &mut Forward<'_>,
+    embedder: &mut Embedder<'_>,
     options: &Options,
 ) -> anyhow::Result<Vec<Decision>> {
-    let mut texts = texts(arguments, forward.printer)?;
+    let mut texts = texts(arguments, embedder.printer)?;
     let mut decisions = Vec::new();
     loop {
-        let chunk = texts.by_ref().take(CHUNK).collect::<anyhow::Result<Vec<_>>>()?;
-        if chunk.is_empty() {
+        let block = texts.by_ref().take(BLOCK).collect::<anyhow::Result<Vec<_>>>()?;
+        if block.is_empty() {
             break;
         }
-        let (documents, truths): (Vec<Document>, Vec<Option<String>>) = chunk.into_iter().unzip();
-        let vectors = forward.vectors(&documents, options, Length::Limited)?;
+        let (documents, truths): (Vec<SourceText>, Vec<Option<String>>) = block.into_iter().unzip();
+        let vectors = embedder.vectors(&documents, options, LongTexts::Limited)?;
         for ((document, truth), vector) in documents.into_iter().zip(truths).zip(vectors) {
             decisions.push(Decision {
                 index: document.origin.number,
@@ -207,28 +210,28 @@ fn decisions(
     if decisions.is_empty() { Err(input::no_texts()) } else { Ok(decisions) }
 }
 
-type Truths = Box<dyn Iterator<Item = anyhow::Result<(Document, Option<String>)>>>;
+type Truths = Box<dyn Iterator<Item = anyhow::Result<(SourceText, Option<String>)>>>;
 
-/// All texts of the call, with their true labels if there are such.
+/// All texts of the call, with their true labels if `--truth` is given.
 fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Truths> {
     let Some(truth) = &arguments.truth else {
         let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
         return Ok(Box::new(texts.map(|text| Ok((text?, None)))));
     };
     if !arguments.input.texts.is_empty() || arguments.input.input_format.is_some() {
-        return Err(usage("--truth reads JSONL and CSV files of --input, and nothing else"));
+        return Err(usage("--truth needs JSONL or CSV files, given with --input only"));
     }
-    let fields = Fields { text: &arguments.text_field, label: truth };
+    let fields = FieldNames { text: &arguments.text_field, label: truth };
     let mut all = Vec::new();
     for path in input::files(&arguments.input.input)? {
-        all.extend(labelled(&path, fields, all.len())?);
+        all.extend(read_labelled(&path, fields, all.len())?);
     }
     Ok(Box::new(all.into_iter().map(|one| Ok((one.document, Some(one.label))))))
 }
 
 impl Classifier {
-    /// The `top` likeliest labels, the likeliest first. By meaning, scores are the softmax of the
-    /// cosines, as the server's are.
+    /// The `top` likeliest labels, the likeliest first. Scores by meaning are the softmax of the
+    /// cosines, as on the server.
     fn predictions(&self, vector: &[f32], top: usize) -> Vec<Prediction> {
         let (labels, scores) = match self {
             Self::Meaning(labels, vectors) => {

@@ -1,4 +1,4 @@
-//! Decisions and how right they are, for people and for programs.
+//! Labels of texts and their accuracy, as text for people and as JSON.
 
 use super::Decision;
 use crate::layout::{counted, fitted};
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::fmt::Write;
 
-/// Columns of labels, at most.
+/// Maximum number of columns of a label.
 const LABEL: usize = 28;
-/// Classes whose whole table fits on a screen.
+/// Maximum number of classes for a whole confusion matrix.
 const SMALL: usize = 10;
-/// Confusions that are shown where there are more classes.
+/// Number of confusions to show for more classes.
 const WORST: usize = 10;
 
-/// One line a text: label, score, text.
+/// Renders one line per text: label, score, text.
 pub(super) fn people(decisions: &[Decision], printer: &Printer) -> String {
     let labels = decisions.iter().flat_map(|decision| &decision.predictions);
     let width = labels.map(|one| one.label.chars().count()).max().unwrap_or(0).clamp(4, LABEL);
@@ -33,7 +33,7 @@ pub(super) fn people(decisions: &[Decision], printer: &Printer) -> String {
     out
 }
 
-/// Accuracy, scores of each class, and what is taken for what.
+/// Renders accuracy, the scores of each class, and the confusions.
 pub(super) fn evaluation(confusion: &Confusion, printer: &Printer) -> String {
     let (total, classes) = (confusion.total(), confusion.labels.len());
     let mut out = format!(
@@ -93,12 +93,12 @@ fn worst(confusion: &Confusion, width: usize) -> String {
         if cells.is_empty() { String::new() } else { "\nmost often confused\n".to_owned() };
     for (count, truth, predicted) in cells.into_iter().take(WORST) {
         let [truth, predicted] = [truth, predicted].map(|class| &confusion.labels[class]);
-        let _ = writeln!(out, "{count:>6}  {}  taken for  {predicted}", fitted(truth, width));
+        let _ = writeln!(out, "{count:>6}  {}  mistaken for  {predicted}", fitted(truth, width));
     }
     out
 }
 
-/// Everything.
+/// Prints all results as JSON.
 pub(super) fn json(
     model: &str,
     options: &Options,

@@ -1,4 +1,4 @@
-//! `kokeshi cluster`: groups of texts that are about the same, with names.
+//! `kokeshi cluster`: groups texts by topic and names the groups.
 
 mod page;
 mod show;
@@ -7,9 +7,9 @@ mod tsne;
 use crate::args::{ClusterArguments, MapKind};
 use crate::collection::place::Place;
 use crate::collection::{settings, texts};
+use crate::embedder::{Embedder, LongTexts};
 use crate::failure::hinted;
-use crate::forward::{Forward, Length};
-use crate::input::{self, Document, Purpose, Texts};
+use crate::input::{self, Purpose, SourceText, Texts};
 use crate::meter::{Meter, bar};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
@@ -17,33 +17,34 @@ use kokeshi_analysis::{Compute, Error, Matrix, Pca, Trial};
 use serde::Serialize;
 use std::process::ExitCode;
 
-/// Terms that a group is named after.
+/// Number of terms in the name of a group.
 const TERMS: usize = 3;
-/// Texts on a map: more cannot be told apart, and t-SNE takes minutes for them.
+/// Maximum number of texts on a map: more cannot be distinguished, and t-SNE needs minutes for
+/// them.
 const MAP_TEXTS: usize = 20_000;
 const TSNE_TEXTS: usize = 5_000;
 
-/// The result.
+/// The result of the command.
 #[derive(Debug, Serialize)]
 struct Grouping {
     model: String,
     task: Option<String>,
-    /// The mean of all texts, from −1 to 1.
+    /// Mean silhouette of all texts, from −1 to 1.
     silhouette: f32,
-    /// What was tried to find the number of groups.
-    tried: Vec<Tried>,
+    /// The numbers of groups that were tried.
+    tried: Vec<TrialScore>,
     /// The largest first.
     groups: Vec<Group>,
     texts: Vec<Member>,
 }
 
 #[derive(Debug, Serialize)]
-struct Tried {
+struct TrialScore {
     groups: usize,
     silhouette: f32,
 }
 
-impl From<Trial> for Tried {
+impl From<Trial> for TrialScore {
     fn from(Trial { groups, silhouette }: Trial) -> Self {
         Self { groups, silhouette }
     }
@@ -51,13 +52,13 @@ impl From<Trial> for Tried {
 
 #[derive(Debug, Serialize)]
 struct Group {
-    /// Its most typical terms, joined.
+    /// The most typical terms, joined.
     name: String,
     terms: Vec<String>,
     size: usize,
-    /// The mean of its texts.
+    /// Mean silhouette of its texts.
     silhouette: f32,
-    /// Numbers of the texts nearest to its centre, the nearest first.
+    /// Numbers of the texts nearest to the centre, the nearest first.
     examples: Vec<usize>,
 }
 
@@ -66,10 +67,10 @@ struct Member {
     index: usize,
     source: String,
     line: Option<usize>,
-    /// Its place among the groups, from 0.
+    /// Index of its group, from 0.
     group: usize,
     silhouette: f32,
-    /// To the centre of its group.
+    /// Cosine to the centre of its group.
     cosine: f32,
     text: String,
 }
@@ -84,7 +85,7 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
             let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
             let documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
             let model = arguments.model.clone().unwrap_or_else(|| "starter".to_owned());
-            (documents, model, Length::Limited)
+            (documents, model, LongTexts::Limited)
         }
     };
     if documents.is_empty() {
@@ -93,10 +94,10 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     let bytes = documents.iter().map(|document| document.bytes as u64).sum();
     let loaded = Loader::new(&arguments.device)?.get(&model)?;
     let meter = Meter::new(Some(bytes), printer);
-    let mut forward = Forward { name: &model, model: loaded, meter, printer };
-    let options = forward.options(&arguments.encoding, arguments.task.as_deref(), "separation");
-    let rows = Matrix::of(&forward.vectors(&documents, &options, length)?)?;
-    drop(forward);
+    let mut embedder = Embedder { name: &model, model: loaded, meter, printer };
+    let options = embedder.options(&arguments.encoding, arguments.task.as_deref(), "separation");
+    let rows = Matrix::of(&embedder.vectors(&documents, &options, length)?)?;
+    drop(embedder);
     let spinner = bar(None, printer);
     spinner.set_message(format!("grouping {} texts", rows.len()));
     let compute = selection::compute(&arguments.device)?;
@@ -114,25 +115,26 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Documents of a collection, and its model if no other was asked for. Documents may be of any length.
+/// The documents of a collection, and its model unless another was requested. Documents can be of
+/// any length.
 fn from_collection(
     arguments: &ClusterArguments,
     collection: &str,
     printer: &Printer,
-) -> anyhow::Result<(Vec<Document>, String, Length)> {
+) -> anyhow::Result<(Vec<SourceText>, String, LongTexts)> {
     let place = Place::to_search(arguments.store.as_ref(), None)?;
     let store = place.open()?;
     let known = settings::known(&*store, collection)?;
     let documents = texts::texts(&place, &store.list(&known.name)?, printer);
     let model = arguments.model.clone().unwrap_or(known.provenance.model);
-    Ok((documents, model, Length::Any))
+    Ok((documents, model, LongTexts::Windowed))
 }
 
 fn grouping(
     arguments: &ClusterArguments,
     compute: &Compute,
     (model, task): (String, Option<String>),
-    documents: Vec<Document>,
+    documents: Vec<SourceText>,
     rows: &Matrix,
 ) -> anyhow::Result<Grouping> {
     let (count, tried) = match arguments.groups {
@@ -141,7 +143,9 @@ fn grouping(
     };
     let clusters =
         kokeshi_analysis::cluster(compute, rows, count).map_err(|error| match error {
-            Error::TooManyGroups { .. } => hinted(error.to_string(), "ask for fewer with -k"),
+            Error::TooManyGroups { .. } => {
+                hinted(error.to_string(), "use a smaller number with -k")
+            }
             other => other.into(),
         })?;
     let count = clusters.centres.len();
@@ -159,7 +163,7 @@ fn grouping(
         Group { name: terms.join(" · "), terms, size, silhouette: mean, examples: members }
     };
     let groups = members.into_iter().zip(terms).map(group).collect();
-    let member = |(index, document): (usize, Document)| Member {
+    let member = |(index, document): (usize, SourceText)| Member {
         index,
         source: document.origin.source.to_string(),
         line: document.origin.line,
@@ -172,16 +176,17 @@ fn grouping(
         model,
         task,
         silhouette: widths.iter().sum::<f32>() / widths.len() as f32,
-        tried: tried.into_iter().map(Tried::from).collect(),
+        tried: tried.into_iter().map(TrialScore::from).collect(),
         groups,
         texts: documents.into_iter().enumerate().map(member).collect(),
     })
 }
 
-/// Where some of the texts lie, and what the axes are.
+/// A map of some of the texts.
 struct Map {
-    /// Numbers of the texts with their places.
-    places: Vec<(usize, [f32; 2])>,
+    /// Numbers of the texts with their coordinates.
+    points: Vec<(usize, [f32; 2])>,
+    /// A description of the axes.
     axes: String,
 }
 
@@ -189,13 +194,13 @@ fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> anyhow::Result<Map> {
     let limit = if kind == MapKind::Tsne { TSNE_TEXTS } else { MAP_TEXTS };
     let (numbers, rows) = rows.sample(limit);
     let pca = Pca::of(compute, &rows);
-    let places = pca.project(compute, &rows);
-    let (places, axes) = match kind {
+    let projected = pca.project(compute, &rows);
+    let (coordinates, axes) = match kind {
         MapKind::Pca => {
             let [x, y] = pca.shares.map(|share| 100.0 * share);
-            (places, format!("principal components: {x:.1} % and {y:.1} % of the variance"))
+            (projected, format!("principal components: {x:.1} % and {y:.1} % of the variance"))
         }
-        MapKind::Tsne => (tsne::positions(compute, &rows, &places)?, "t-SNE".to_owned()),
+        MapKind::Tsne => (tsne::positions(compute, &rows, &projected)?, "t-SNE".to_owned()),
     };
-    Ok(Map { places: numbers.into_iter().zip(places).collect(), axes })
+    Ok(Map { points: numbers.into_iter().zip(coordinates).collect(), axes })
 }

@@ -1,32 +1,61 @@
-//! A web page with a map of the texts, which loads nothing from elsewhere.
+//! A web page with a map of the texts. It loads nothing from elsewhere.
 
 use super::{Grouping, Map, Member, show};
 use crate::view::svg;
+use maud::{DOCTYPE, PreEscaped, html};
 use serde_json::{Value, json};
 use std::path::Path;
 
-const TEMPLATE: &str = include_str!("page.html");
-/// Where the data go in the template.
-const DATA: &str = r#"{"the":"data"}"#;
-/// Characters of a text that the page shows.
-const SHOWN: usize = 400;
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// Maximum number of characters of a text on the page.
+const TEXT_CHARS: usize = 400;
 
 pub(super) fn write(path: &Path, grouping: &Grouping, map: &Map) -> anyhow::Result<()> {
-    svg::write(path, &TEMPLATE.replacen(DATA, &data(grouping, map), 1))
+    svg::write(path, &page(&data(grouping, map)))
 }
 
-/// The data as JSON that cannot end the element it stands in.
+fn page(data: &str) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Groups of texts" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header { h1 #summary {} span.soft #detail {} }
+                div #map { canvas {} div #tip hidden {} }
+                aside {
+                    input type="search" placeholder="Find in texts" aria-label="Find in texts";
+                    div #legend {}
+                    p.soft {
+                        "Click a group to see it alone, again to see all. Scroll to zoom, drag to "
+                        "move, double-click to start over."
+                    }
+                }
+                script type="application/json" id="data" { (PreEscaped(data)) }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// The data as JSON that cannot end the element that contains it.
 fn data(grouping: &Grouping, map: &Map) -> String {
     let groups = grouping.groups.iter().map(
         |group| json!({ "name": group.name, "size": group.size, "silhouette": group.silhouette }),
     );
-    let points = map.places.iter().map(|&(index, [x, y])| {
+    let points = map.points.iter().map(|&(index, [x, y])| {
         let member = &grouping.texts[index];
-        json!([x, y, member.group, shortened(&member.text), place(member), member.silhouette])
+        json!([x, y, member.group, shortened(&member.text), origin(member), member.silhouette])
     });
-    let (shown, all) = (map.places.len(), grouping.texts.len());
+    let (drawn, all) = (map.points.len(), grouping.texts.len());
     let sample =
-        if shown < all { format!("{shown} of {all} texts are drawn; ") } else { String::new() };
+        if drawn < all { format!("{drawn} of {all} texts are drawn; ") } else { String::new() };
     let data = json!({
         "summary": show::summary(grouping),
         "detail": format!(
@@ -41,7 +70,7 @@ fn data(grouping: &Grouping, map: &Map) -> String {
     data.to_string().replace('<', "\\u003c")
 }
 
-fn place(member: &Member) -> String {
+fn origin(member: &Member) -> String {
     match member.line {
         Some(line) => format!("{}, line {line}", member.source),
         None => member.source.clone(),
@@ -49,7 +78,7 @@ fn place(member: &Member) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(TEXT_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -60,14 +89,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_has_one_place_for_data() {
-        assert_eq!(TEMPLATE.matches(DATA).count(), 1);
-        assert!(!TEMPLATE.contains("http"), "nothing is loaded from elsewhere");
+    fn the_page_loads_nothing_from_elsewhere() {
+        let page = page("{}");
+        assert!(!page.contains("http") && !page.contains("src="), "{page}");
+    }
+
+    #[test]
+    fn data_cannot_end_their_element() {
+        let member = Member {
+            index: 0,
+            source: "</script>".to_owned(),
+            line: Some(1),
+            group: 0,
+            silhouette: 0.5,
+            cosine: 1.0,
+            text: "</script><script>".to_owned(),
+        };
+        let grouping = Grouping {
+            model: "m".to_owned(),
+            task: None,
+            silhouette: 0.5,
+            tried: Vec::new(),
+            groups: Vec::new(),
+            texts: vec![member],
+        };
+        let map = Map { points: vec![(0, [0.0, 1.0])], axes: "<axes>".to_owned() };
+        assert!(!data(&grouping, &map).contains('<'));
     }
 
     #[test]
     fn long_texts_are_cut_between_characters() {
         assert_eq!(shortened("é"), "é");
-        assert_eq!(shortened(&"é".repeat(SHOWN + 1)), "é".repeat(SHOWN) + "…");
+        assert_eq!(shortened(&"é".repeat(TEXT_CHARS + 1)), "é".repeat(TEXT_CHARS) + "…");
     }
 }

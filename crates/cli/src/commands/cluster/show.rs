@@ -1,11 +1,11 @@
-//! Groups for people.
+//! Groups, as text for people.
 
 use super::{Group, Grouping};
 use crate::layout::{counted, fitted};
 use crate::printer::Printer;
 use std::fmt::Write;
 
-/// A heading for each group, then the texts nearest to its centre.
+/// Renders a heading for each group and the texts nearest to its centre.
 pub(super) fn people(grouping: &Grouping, printer: &Printer) -> String {
     let mut out = String::new();
     for (number, group) in (1..).zip(&grouping.groups) {

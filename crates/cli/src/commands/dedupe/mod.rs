@@ -1,16 +1,16 @@
-//! `kokeshi dedupe`: texts that say what another one says are left out.
+//! `kokeshi dedupe`: drops texts that mean the same as another.
 //!
-//! Texts pass in blocks: copies are found by their hash, the others are embedded and offered to the
-//! leaders ([`Leaders`]), and what is kept is written at once, so that only texts and the vectors of
-//! what is kept are held.
+//! Texts are processed in blocks: copies are detected by their hash, the others are embedded and
+//! compared with the leaders ([`Leaders`]), and kept texts are written at once. So only the texts
+//! and the vectors of kept texts are in memory.
 
 mod show;
 
 use crate::args::DedupeArguments;
 use crate::bytes;
+use crate::embedder::{Embedder, LongTexts};
 use crate::failure::hinted;
-use crate::forward::{Forward, Length};
-use crate::input::{self, Document, Origin, Purpose, Source, Texts};
+use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::Meter;
 use crate::output::Destination;
 use crate::printer::Printer;
@@ -21,33 +21,34 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-/// Texts of a block.
+/// Number of texts in a block.
 const BLOCK: usize = 2048;
-/// Kept texts that are compared with all others to say what was missed.
+/// Number of kept texts that are compared with all others to estimate what was missed.
 const AUDITED: usize = 500;
 
-/// What became of a text.
+/// What happens to a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Kept,
-    /// The same as the text of this number.
+    /// Dropped: identical to the text with this number.
     Copy(usize),
+    /// Dropped: close to a kept text.
     Near(Match),
 }
 
-/// A text and what became of it.
-struct Judged {
+/// A text and its fate.
+struct TextFate {
     text: String,
     origin: Origin,
     fate: Fate,
 }
 
-/// The result.
-struct Outcome {
-    texts: Vec<Judged>,
-    /// Bytes of the kept texts' vectors.
+/// The result of the command.
+struct Deduplication {
+    texts: Vec<TextFate>,
+    /// Bytes of the vectors of kept texts.
     vector_bytes: usize,
-    /// What was missed, if texts were not compared with all that are kept.
+    /// An estimate of what was missed, if texts were not compared with all kept texts.
     audit: Option<Audit>,
 }
 
@@ -61,61 +62,62 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
     let name = &arguments.model.model;
     let model = Loader::new(&arguments.model.device)?.get(name)?;
     let meter = Meter::new(texts.bytes, printer);
-    let forward = Forward { name, model, meter, printer };
-    let options = forward.options(&arguments.encoding, arguments.task.as_deref(), "text-matching");
+    let embedder = Embedder { name, model, meter, printer };
+    let options = embedder.options(&arguments.encoding, arguments.task.as_deref(), "text-matching");
     let task = options.task.clone();
     let compute = selection::compute(&arguments.model.device)?;
-    let mut run = Run { arguments, forward, options, compute, leaders: None, seen: HashMap::new() };
-    let mut judged = Vec::new();
+    let mut deduplicator =
+        Deduplicator { arguments, embedder, options, compute, leaders: None, seen: HashMap::new() };
+    let mut processed = Vec::new();
     loop {
         let block = texts.by_ref().take(BLOCK).collect::<anyhow::Result<Vec<_>>>()?;
         if block.is_empty() {
             break;
         }
-        let fates = run.judge(&block)?;
+        let fates = deduplicator.judge(&block)?;
         if let Some(to) = &mut to {
             write(to, &block, &fates)?;
         }
         let block = block.into_iter().zip(fates);
-        judged.extend(block.map(|(Document { text, origin, .. }, fate)| Judged {
+        processed.extend(block.map(|(SourceText { text, origin, .. }, fate)| TextFate {
             text,
             origin,
             fate,
         }));
     }
-    if judged.is_empty() {
+    if processed.is_empty() {
         return Err(input::no_texts());
     }
-    let leaders = run.leaders.as_ref();
+    let leaders = deduplicator.leaders.as_ref();
     let audit = leaders.filter(|leaders| leaders.is_approximate());
     let audit = audit.map(|leaders| leaders.audit(AUDITED));
     let vector_bytes = leaders.map_or(0, Leaders::len_bytes);
-    drop(run);
-    let outcome = Outcome { texts: judged, vector_bytes, audit };
+    drop(deduplicator);
+    let result = Deduplication { texts: processed, vector_bytes, audit };
     to.map_or(Ok(()), Destination::commit)?;
     if arguments.json {
-        show::json(arguments, task.as_deref(), &outcome, printer)?;
+        show::json(arguments, task.as_deref(), &result, printer)?;
     } else if arguments.groups {
-        printer.print(&show::people(&outcome, printer))?;
+        printer.print(&show::people(&result, printer))?;
     }
-    printer.note(&show::summary(&outcome));
+    printer.note(&show::summary(&result));
     Ok(ExitCode::SUCCESS)
 }
 
-struct Run<'a> {
+struct Deduplicator<'a> {
     arguments: &'a DedupeArguments,
-    forward: Forward<'a>,
+    embedder: Embedder<'a>,
     options: Options,
     compute: Compute,
-    /// Made when the width of vectors is known.
+    /// Created when the width of vectors is known.
     leaders: Option<Leaders>,
     /// Numbers of the texts by the first half of their SHA-256.
     seen: HashMap<[u8; 16], usize>,
 }
 
-impl Run<'_> {
-    /// What becomes of each text of `block`.
-    fn judge(&mut self, block: &[Document]) -> anyhow::Result<Vec<Fate>> {
+impl Deduplicator<'_> {
+    /// The fate of each text of `block`.
+    fn judge(&mut self, block: &[SourceText]) -> anyhow::Result<Vec<Fate>> {
         let mut fates = vec![Fate::Kept; block.len()];
         let mut fresh = Vec::new();
         for (at, document) in block.iter().enumerate() {
@@ -127,33 +129,33 @@ impl Run<'_> {
                 fates[at] = Fate::Copy(first);
             }
         }
-        let documents: Vec<Document> = fresh.iter().map(|&at| block[at].clone()).collect();
+        let documents: Vec<SourceText> = fresh.iter().map(|&at| block[at].clone()).collect();
         if documents.is_empty() {
             return Ok(fates);
         }
-        let vectors = self.forward.vectors(&documents, &self.options, Length::Limited)?;
+        let vectors = self.embedder.vectors(&documents, &self.options, LongTexts::Limited)?;
         let rows = Matrix::of(&vectors)?;
         let names: Vec<usize> = documents.iter().map(|document| document.origin.number).collect();
         let DedupeArguments { threshold, exact, vector_memory, .. } = *self.arguments;
         let leaders = self.leaders.get_or_insert_with(|| {
             Leaders::new(&self.compute, rows.dimensions(), threshold, exact, vector_memory)
         });
-        let found = leaders.offer(&names, &rows).map_err(full)?;
-        for (at, found) in fresh.into_iter().zip(found) {
-            fates[at] = found.map_or(Fate::Kept, Fate::Near);
+        let matches = leaders.offer(&names, &rows).map_err(out_of_memory)?;
+        for (at, nearest) in fresh.into_iter().zip(matches) {
+            fates[at] = nearest.map_or(Fate::Kept, Fate::Near);
         }
         Ok(fates)
     }
 }
 
-fn full(error: Error) -> anyhow::Error {
+fn out_of_memory(error: Error) -> anyhow::Error {
     match error {
         Error::Memory { rows, bytes } => hinted(
             format!(
-                "the vectors of {rows} kept texts take {}, all that they may",
-                bytes::shown(bytes as u64)
+                "the vectors of {rows} kept texts reach the limit of {}",
+                bytes::format(bytes as u64)
             ),
-            "give more with --vector-memory, or shorten vectors with --dimensions",
+            "raise --vector-memory, or shorten vectors with --dimensions",
         ),
         other => other.into(),
     }
@@ -164,8 +166,8 @@ fn hash(text: &str) -> [u8; 16] {
     std::array::from_fn(|at| hash[at])
 }
 
-/// Writes what is kept of `block`: a line as it was, the path of a file.
-fn write(to: &mut Destination, block: &[Document], fates: &[Fate]) -> anyhow::Result<()> {
+/// Writes the kept texts of `block`: lines unchanged, files by their paths.
+fn write(to: &mut Destination, block: &[SourceText], fates: &[Fate]) -> anyhow::Result<()> {
     let kept = block.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Kept);
     for (document, _) in kept {
         let written = match (&document.record, &document.origin) {

@@ -1,6 +1,6 @@
-//! Which texts were left out for which, for people and for programs.
+//! Dropped texts with the texts that they repeat, as text for people and as JSON.
 
-use super::{Fate, Judged, Outcome};
+use super::{Deduplication, Fate, TextFate};
 use crate::args::DedupeArguments;
 use crate::bytes;
 use crate::layout::{counted, fitted};
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-impl Outcome {
-    /// Numbers of the texts left out, by the text that is kept for them.
+impl Deduplication {
+    /// Numbers of the dropped texts by the kept text that they repeat.
     fn groups(&self) -> BTreeMap<usize, Vec<usize>> {
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (index, judged) in self.texts.iter().enumerate() {
@@ -21,21 +21,21 @@ impl Outcome {
         groups
     }
 
-    /// The text that is kept for one that is not, and the cosine. A copy of a text that was left out
-    /// is left out for the same.
-    fn kept_for(&self, judged: &Judged) -> Option<(usize, f32)> {
+    /// The kept text that a dropped one repeats, and their cosine. A copy of a dropped text repeats
+    /// the same kept text.
+    fn kept_for(&self, judged: &TextFate) -> Option<(usize, f32)> {
         match judged.fate {
             Fate::Kept => None,
-            Fate::Near(found) => Some((found.leader, found.cosine)),
+            Fate::Near(nearest) => Some((nearest.leader, nearest.cosine)),
             Fate::Copy(first) => match self.texts[first].fate {
-                Fate::Near(found) => Some((found.leader, found.cosine)),
+                Fate::Near(nearest) => Some((nearest.leader, nearest.cosine)),
                 Fate::Kept | Fate::Copy(_) => Some((first, 1.0)),
             },
         }
     }
 
-    fn count(&self, wanted: impl Fn(&Fate) -> bool) -> usize {
-        self.texts.iter().filter(|judged| wanted(&judged.fate)).count()
+    fn count(&self, matches: impl Fn(&Fate) -> bool) -> usize {
+        self.texts.iter().filter(|text| matches(&text.fate)).count()
     }
 
     fn kept(&self) -> usize {
@@ -50,7 +50,7 @@ impl Outcome {
         self.count(|fate| matches!(fate, Fate::Near(_)))
     }
 
-    /// The share of near duplicates that was found, if that is an estimate.
+    /// The estimated share of near duplicates that were found, if the search was approximate.
     fn recall(&self) -> Option<f64> {
         let audit = self.audit.filter(|audit| audit.checked > 0)?;
         let missed = self.kept() as f64 * audit.missed as f64 / audit.checked as f64;
@@ -59,37 +59,36 @@ impl Outcome {
     }
 }
 
-/// Each text that others were left out for, and those below it.
-pub(super) fn people(outcome: &Outcome, printer: &Printer) -> String {
+/// Renders each kept text that others repeat, with those below it.
+pub(super) fn people(result: &Deduplication, printer: &Printer) -> String {
     let mut out = String::new();
     let width = printer.width.saturating_sub(9).max(10);
-    let shown =
-        |index: usize, width| fitted(&outcome.texts[index].text, width).trim_end().to_owned();
-    for (kept, dropped) in outcome.groups() {
+    let line = |index: usize, width| fitted(&result.texts[index].text, width).trim_end().to_owned();
+    for (kept, dropped) in result.groups() {
         // Writing to a string cannot fail; here and below.
-        let _ = writeln!(out, "{}", shown(kept, width + 9));
+        let _ = writeln!(out, "{}", line(kept, width + 9));
         for index in dropped {
-            let cosine = outcome.kept_for(&outcome.texts[index]).map_or(1.0, |(_, cosine)| cosine);
-            let _ = writeln!(out, "  {cosine:.3}  {}", shown(index, width));
+            let cosine = result.kept_for(&result.texts[index]).map_or(1.0, |(_, cosine)| cosine);
+            let _ = writeln!(out, "  {cosine:.3}  {}", line(index, width));
         }
     }
     out
 }
 
-/// `1000 texts: 954 kept, 12 copies and 34 near duplicates left out`.
-pub(super) fn summary(outcome: &Outcome) -> String {
-    let texts = counted(outcome.texts.len(), "text");
-    let (kept, copies, near) = (outcome.kept(), outcome.copies(), outcome.near());
+/// `1000 texts: 954 kept; dropped 12 copies and 34 near duplicates`.
+pub(super) fn summary(result: &Deduplication) -> String {
+    let texts = counted(result.texts.len(), "text");
+    let (kept, copies, near) = (result.kept(), result.copies(), result.near());
     let copies = if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };
     let near = counted(near, "near duplicate");
-    let memory = bytes::shown(outcome.vector_bytes as u64);
+    let memory = bytes::format(result.vector_bytes as u64);
     let mut out =
-        format!("{texts}: {kept} kept, {copies} and {near} left out; vectors took {memory}");
-    if let (Some(audit), Some(recall)) = (outcome.audit, outcome.recall()) {
+        format!("{texts}: {kept} kept; dropped {copies} and {near}; vectors used {memory}");
+    if let (Some(audit), Some(recall)) = (result.audit, result.recall()) {
         let _ = write!(
             out,
-            "\nabout {:.1} % of the near duplicates were found: {} of {} kept texts have one before \
-             them; --exact finds all",
+            "\nabout {:.1} % of the near duplicates were found: {} of {} kept texts repeat an earlier \
+             one; use --exact to find all",
             100.0 * recall,
             audit.missed,
             audit.checked
@@ -98,20 +97,20 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     out
 }
 
-/// `x` as it was written: 0.9, and not the nearest f32 to it.
+/// `x` as the user wrote it: 0.9, not the nearest f32.
 fn decimal(x: f32) -> f64 {
     x.to_string().parse().unwrap_or_else(|_| f64::from(x))
 }
 
-/// Everything but the texts that are alone.
+/// Prints the results as JSON, without the texts that have no duplicates.
 pub(super) fn json(
     arguments: &DedupeArguments,
     task: Option<&str>,
-    outcome: &Outcome,
+    result: &Deduplication,
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let text = |index: usize| {
-        let Judged { text, origin, .. } = &outcome.texts[index];
+        let TextFate { text, origin, .. } = &result.texts[index];
         json!({
             "index": index,
             "source": origin.source.to_string(),
@@ -119,12 +118,12 @@ pub(super) fn json(
             "text": text,
         })
     };
-    let groups = outcome.groups().into_iter().map(|(kept, dropped)| {
+    let groups = result.groups().into_iter().map(|(kept, dropped)| {
         let dropped = dropped.into_iter().map(|index| {
-            let judged = &outcome.texts[index];
+            let fate = &result.texts[index];
             let mut dropped = text(index);
-            dropped["cosine"] = json!(outcome.kept_for(judged).map(|(_, cosine)| cosine));
-            dropped["copy"] = json!(matches!(judged.fate, Fate::Copy(_)));
+            dropped["cosine"] = json!(result.kept_for(fate).map(|(_, cosine)| cosine));
+            dropped["copy"] = json!(matches!(fate.fate, Fate::Copy(_)));
             dropped
         });
         json!({ "kept": text(kept), "dropped": dropped.collect::<Vec<Value>>() })
@@ -133,11 +132,11 @@ pub(super) fn json(
         "model": arguments.model.model,
         "task": task,
         "threshold": decimal(arguments.threshold),
-        "texts": outcome.texts.len(),
-        "kept": outcome.kept(),
-        "copies": outcome.copies(),
-        "near": outcome.near(),
-        "recall": outcome.recall(),
+        "texts": result.texts.len(),
+        "kept": result.kept(),
+        "copies": result.copies(),
+        "near": result.near(),
+        "recall": result.recall(),
         "groups": groups.collect::<Vec<Value>>(),
     });
     printer.print(&(serde_json::to_string_pretty(&answer)? + "\n"))

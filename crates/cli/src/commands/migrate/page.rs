@@ -100,7 +100,7 @@ fn sizes(plan: &Plan) -> Vec<Bar> {
         for (storage, size) in sizes.of {
             let chosen = if storage.name() == side.storage { " ●" } else { "" };
             let name = format!("{} × {storage}{chosen}", side.dimensions);
-            bars.push((name, size as f64 / largest, crate::bytes::shown(size), new));
+            bars.push((name, size as f64 / largest, crate::bytes::format(size), new));
         }
     }
     bars

@@ -109,7 +109,7 @@ fn candidates(
         KNOWN_MODELS.iter().filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
     let recorded = Some(&old.provenance).filter(|made| !made.is_unknown());
     let mut names: Vec<String> = recorded.iter().map(|made| made.model.clone()).collect();
-    names.extend(arguments.candidate.iter().map(|name| selection::lasting(name)));
+    names.extend(arguments.candidate.iter().map(|name| selection::absolute_name(name)));
     names.extend(cached.map(|known| known.name.to_owned()));
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
@@ -231,7 +231,7 @@ fn new_side(
     };
     Ok(Side {
         collection: arguments.to.clone(),
-        model: selection::lasting(name),
+        model: selection::absolute_name(name),
         revision,
         passage_task,
         query_task,
@@ -352,7 +352,7 @@ impl Notes<'_> {
                 .iter()
                 .map(|(storage, size)| {
                     let chosen = if storage.name() == side.storage { " (chosen)" } else { "" };
-                    format!("{storage} {}{chosen}", bytes::shown(*size))
+                    format!("{storage} {}{chosen}", bytes::format(*size))
                 })
                 .collect();
             // Writing to a string cannot fail.

@@ -3,7 +3,7 @@
 use crate::args::InfoArguments;
 use crate::layout::counted;
 use crate::printer::Printer;
-use crate::selection::{self, Place};
+use crate::selection::{self, ModelLocation};
 use kokeshi::{
     Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
 };
@@ -11,10 +11,10 @@ use kokeshi_hub::KnownModel;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What is shown of a model.
-struct Info {
+/// The properties of a model.
+struct ModelInfo {
     name: String,
-    place: String,
+    location: String,
     checkpoint: Checkpoint,
     tensors: Vec<TensorInfo>,
     tokenizer: TokenizerInfo,
@@ -22,24 +22,26 @@ struct Info {
 }
 
 pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Result<()> {
-    let info = Info::read(&arguments.name)?;
+    let info = ModelInfo::read(&arguments.name)?;
     match arguments.json {
         true => printer.print(&format!("{}\n", info.json())),
         false => printer.print(&info.text()),
     }
 }
 
-impl Info {
+impl ModelInfo {
     fn read(name: &str) -> anyhow::Result<Self> {
-        let place = selection::find(name)?;
-        let tokenizer = match &place {
-            Place::Bundled => Model::starter(&LoadOptions::default())?.tokenizer_info(),
-            Place::Folder(folder) => kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?,
+        let location = selection::locate(name)?;
+        let tokenizer = match &location {
+            ModelLocation::Bundled => Model::starter(&LoadOptions::default())?.tokenizer_info(),
+            ModelLocation::Folder(folder) => {
+                kokeshi::inspect_tokenizer(&folder.join("tokenizer.json"))?
+            }
         };
-        let checkpoint = place.checkpoint()?;
+        let checkpoint = location.checkpoint()?;
         let (tensors, known) = (checkpoint.tensors(), selection::known(name)?);
-        let (name, place) = (name.to_owned(), place.to_string());
-        Ok(Self { name, place, checkpoint, tensors, tokenizer, known })
+        let (name, location) = (name.to_owned(), location.to_string());
+        Ok(Self { name, location, checkpoint, tensors, tokenizer, known })
     }
 
     fn parameters(&self) -> usize {
@@ -49,11 +51,11 @@ impl Info {
     fn licence(&self) -> String {
         match self.known {
             Some(known) => format!("{}: {}", known.licence, known.licence_note),
-            None => "not known here: see the model's card".to_owned(),
+            None => "unknown; see the model card".to_owned(),
         }
     }
 
-    /// Number of tensors by how they are stored.
+    /// Number of tensors by dtype.
     fn dtypes(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for tensor in &self.tensors {
@@ -71,7 +73,7 @@ impl Info {
         let tasks = tasks.map(|task| json!({"name": task.name, "instruction": task.instruction}));
         json!({
             "name": self.name,
-            "place": self.place,
+            "place": self.location,
             "licence": self.known.map(|known| known.licence),
             "parameters": self.parameters(),
             "layout": self.checkpoint.layout().to_string(),
@@ -88,7 +90,7 @@ impl Info {
                 "kind": tokenizer.kind, "vocab": tokenizer.vocab,
                 "largest_id": tokenizer.largest_id, "special_tokens": tokenizer.special_tokens,
             },
-            "device": selection::shown_device(),
+            "device": selection::describe_auto_device(),
             "tensors": tensors.collect::<Vec<_>>(),
         })
     }
@@ -100,7 +102,7 @@ impl Info {
         let dtypes: Vec<_> = dtypes.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let lines = [
             ("model", self.name.clone()),
-            ("place", self.place.clone()),
+            ("location", self.location.clone()),
             ("licence", self.licence()),
             ("parameters", format!("{parameters:.1} M in {} tensors", self.tensors.len())),
             ("stored as", dtypes.join(", ")),
@@ -117,7 +119,7 @@ impl Info {
             ("limit", format!("{} tokens, special tokens included", config.max_tokens)),
             ("dimensions", self.dimensions()),
             ("tokenizer", format!("{}, {} tokens", tokenizer.kind, tokenizer.vocab)),
-            ("device", selection::shown_device()),
+            ("device", selection::describe_auto_device()),
             ("tasks", format!("{}, {}", counted(config.tasks.len(), "task"), self.adapters())),
         ];
         let lines = lines.map(|(name, value)| format!("{name:<12}{value}\n"));
@@ -127,7 +129,7 @@ impl Info {
     fn dimensions(&self) -> String {
         let config = self.checkpoint.config();
         match (config.truncatable, config.matryoshka.as_slice()) {
-            (false, _) => format!("{}, not to be cut", config.hidden),
+            (false, _) => format!("{}, cannot be reduced", config.hidden),
             (true, []) => format!("1 to {}", config.hidden),
             (true, trained) => format!("1 to {}, trained for {trained:?}", config.hidden),
         }
@@ -146,7 +148,7 @@ impl Info {
         tasks.map(|task| format!("  {:<20}{:?}\n", task.name, task.instruction)).collect()
     }
 
-    /// The tensors, those that differ in their numbers alone (layers, tasks) in one line.
+    /// The tensors; those whose names differ only in numbers (layers, tasks) share a line.
     fn table(&self) -> String {
         let mut groups: BTreeMap<(String, &str, &[usize]), usize> = BTreeMap::new();
         for tensor in &self.tensors {

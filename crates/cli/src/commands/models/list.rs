@@ -15,16 +15,16 @@ pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Resul
         .map(|known| Ok((known, cached(&hub, known)?)))
         .collect::<anyhow::Result<_>>()?;
     if arguments.json {
-        let models: Vec<_> = models.iter().map(|(known, place)| json(known, place)).collect();
+        let models: Vec<_> = models.iter().map(|(known, folder)| json(known, folder)).collect();
         return printer.print(&format!("{}\n", json!(models)));
     }
-    let mut text = line(["name", "parameters", "download", "licence", "here", "what it is"]);
-    for (known, place) in &models {
-        let here = if known.repo.is_none() || place.is_some() { "yes" } else { "no" };
+    let mut text = line(["name", "parameters", "download", "licence", "local", "description"]);
+    for (known, folder) in &models {
+        let local = if known.repo.is_none() || folder.is_some() { "yes" } else { "no" };
         let download =
-            known.repo.map_or("bundled".to_owned(), |_| bytes::shown(known.download_bytes));
+            known.repo.map_or("bundled".to_owned(), |_| bytes::format(known.download_bytes));
         let parameters = format!("{:.0} M", known.parameters as f64 / 1e6);
-        let columns = [known.name, &parameters, &download, known.licence, here, known.description];
+        let columns = [known.name, &parameters, &download, known.licence, local, known.description];
         text += &line(columns);
     }
     printer.print(&text)
@@ -35,7 +35,7 @@ fn cached(hub: &HubConfig, known: &KnownModel) -> kokeshi_hub::Result<Option<Pat
     kokeshi_hub::locate(hub, repo, "main")
 }
 
-fn json(known: &KnownModel, place: &Option<PathBuf>) -> serde_json::Value {
+fn json(known: &KnownModel, folder: &Option<PathBuf>) -> serde_json::Value {
     json!({
         "name": known.name,
         "repository": known.repo,
@@ -43,11 +43,11 @@ fn json(known: &KnownModel, place: &Option<PathBuf>) -> serde_json::Value {
         "download_bytes": known.download_bytes,
         "licence": known.licence,
         "bundled": known.repo.is_none(),
-        "cached": place.as_ref().map(|place| place.display().to_string()),
+        "cached": folder.as_ref().map(|folder| folder.display().to_string()),
         "description": known.description,
     })
 }
 
-fn line([name, parameters, download, licence, here, description]: [&str; 6]) -> String {
-    format!("{name:<29}{parameters:>10}  {download:>11}  {licence:<13} {here:<5} {description}\n")
+fn line([name, parameters, download, licence, local, description]: [&str; 6]) -> String {
+    format!("{name:<29}{parameters:>10}  {download:>11}  {licence:<13} {local:<5} {description}\n")
 }

@@ -1,4 +1,4 @@
-//! `kokeshi models`: what there is, where it lies, and whether it computes what it should.
+//! `kokeshi models`: lists, downloads, inspects and verifies models.
 
 mod info;
 mod list;

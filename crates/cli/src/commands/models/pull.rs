@@ -13,11 +13,10 @@ pub(super) fn run(arguments: &PullArguments, printer: &Printer) -> anyhow::Resul
     let name = &arguments.name;
     match ModelRef::parse(name)? {
         ModelRef::Starter => {
-            printer
-                .note(&format!("`{name}` is part of this program: there is nothing to download"));
+            printer.note(&format!("`{name}` is part of this program; nothing to download"));
             Ok(())
         }
-        ModelRef::Folder(_) => Err(usage(&format!("`{name}` is a folder: it needs no download"))),
+        ModelRef::Folder(_) => Err(usage(&format!("`{name}` is a folder; nothing to download"))),
         ModelRef::Repo { repo, revision } => download(&repo, &revision, printer),
     }
 }
@@ -32,12 +31,12 @@ fn download(repo: &str, revision: &str, printer: &Printer) -> anyhow::Result<()>
     printer.print(&format!("{}\n", folder?.display()))
 }
 
-/// How far a download has come.
+/// The progress of a download.
 struct Progress<'p> {
     bar: ProgressBar,
-    /// Bytes of the files that have arrived.
+    /// Bytes of the files that are complete.
     done: u64,
-    /// Bytes of the file that is arriving.
+    /// Bytes of the current file.
     file: u64,
     printer: &'p Printer,
 }
@@ -46,26 +45,26 @@ impl Progress<'_> {
     fn show(&mut self, event: PullEvent<'_>) {
         match event {
             PullEvent::Plan { files, bytes } => {
-                self.tell(&format!("{files} files, {} to download", bytes::shown(bytes)));
+                self.note(&format!("{files} files, {} to download", bytes::format(bytes)));
                 self.bar = meter::bar(Some(bytes), self.printer);
             }
             PullEvent::Waiting { file } => {
-                self.tell(&format!("{file}: another program is downloading it; waiting"));
+                self.note(&format!("{file}: waiting for another program that is downloading it"));
             }
             PullEvent::Start { file, bytes, resumed } => {
                 self.file = bytes;
-                self.bar.set_message(format!("{file} ({})", bytes::shown(bytes)));
+                self.bar.set_message(format!("{file} ({})", bytes::format(bytes)));
                 self.bar.set_position(self.done + resumed);
             }
             PullEvent::Advance { bytes } => self.bar.inc(bytes),
             PullEvent::Done { cached, .. } => self.done += if cached { 0 } else { self.file },
             PullEvent::Retry { file, reason, .. } => {
-                self.tell(&format!("{file}: {reason}; trying again"));
+                self.note(&format!("{file}: {reason}; retrying"));
             }
         }
     }
 
-    fn tell(&self, message: &str) {
+    fn note(&self, message: &str) {
         self.bar.suspend(|| self.printer.note(message));
     }
 }
@@ -73,6 +72,6 @@ impl Progress<'_> {
 fn licence(repo: &str) -> String {
     match kokeshi_hub::known(repo) {
         Some(known) => format!("{repo}: licence {}, {}", known.licence, known.licence_note),
-        None => format!("{repo}: not a model known here; its licence is in its model card"),
+        None => format!("{repo}: unknown licence; see the model card"),
     }
 }

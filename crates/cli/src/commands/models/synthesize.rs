@@ -8,8 +8,8 @@ use crate::printer::Printer;
 pub(super) fn run(arguments: &SynthesizeArguments, printer: &Printer) -> anyhow::Result<()> {
     let folder = &arguments.folder;
     if folder.join("model.safetensors").exists() {
-        let message = format!("{} already holds a checkpoint", folder.display());
-        return Err(hinted(message, "name a folder that does not exist"));
+        let message = format!("{} already contains a checkpoint", folder.display());
+        return Err(hinted(message, "choose a folder that does not exist"));
     }
     let bar = meter::bar(Some(0), printer);
     let written =

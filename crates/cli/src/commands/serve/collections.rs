@@ -1,8 +1,8 @@
 //! Names that lead to the models of collections: what a migration switches, clients follow. A collection of
 //! ours says itself which model made it; for data of other programs, a plan of their migration does.
 
-use super::arguments::CollectionsArguments;
 use super::entry;
+use crate::args::CollectionsArguments;
 use crate::collection::place::Place;
 use crate::collection::{revision, settings};
 use crate::commands::migrate;
@@ -117,13 +117,13 @@ impl Reader {
     fn model(
         &mut self,
         made: &Provenance,
-        revision: impl Fn(&selection::Place) -> anyhow::Result<String>,
+        revision: impl Fn(&selection::ModelLocation) -> anyhow::Result<String>,
     ) -> anyhow::Result<ModelEntry> {
         let key = (made.model.clone(), made.revision.clone());
         if let Some(name) = self.models.get(&key) {
             return renamed(&made.model, name);
         }
-        settings::check_revision(made, &revision(&selection::find(&made.model)?)?)?;
+        settings::check_revision(made, &revision(&selection::locate(&made.model)?)?)?;
         let (found, at) = entry(&made.model)?;
         let served = self.names.iter().find(|(_, other)| *other == at);
         let name = match served {

@@ -1,7 +1,6 @@
 //! The configuration file: TOML whose keys are the names of flags.
 
-use crate::args::Arguments;
-use crate::commands::serve::arguments::ServeArguments;
+use crate::args::{Arguments, ServeArguments};
 use crate::failure::hinted;
 use anyhow::Context;
 use clap::parser::ValueSource;

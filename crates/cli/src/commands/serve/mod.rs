@@ -1,14 +1,13 @@
 //! `kokeshi serve`: models behind the APIs of the hosted service, OpenAI, TEI, Ollama and Cohere.
 
-mod arguments;
 mod collections;
 mod file;
 
-pub(crate) use arguments::ServeArguments;
-
+use crate::args::{
+    AddressArguments, LimitArguments, LogFormat, LogLevel, ServeArguments, TelemetryArguments,
+};
 use crate::printer::Printer;
 use crate::selection;
-use arguments::{AddressArguments, LimitArguments, LogFormat, LogLevel, TelemetryArguments};
 use kokeshi::{LoadOptions, Models};
 use kokeshi_server::{Config, Licence, Limits, ModelEntry, Server, Timeouts, TlsFiles};
 use std::net::SocketAddr;
@@ -62,7 +61,7 @@ fn entry(text: &str) -> anyhow::Result<(ModelEntry, String)> {
         Some((name, model)) => (Some(name), model),
         None => (None, text),
     };
-    let place = selection::find(model)?;
+    let place = selection::locate(model)?;
     // A folder under a known name has that model's licence: `--model jina-embeddings-v3=./mine`.
     let by_name = name.and_then(kokeshi_hub::known);
     let known = by_name.or(selection::known(model)?);

@@ -1,4 +1,4 @@
-//! `kokeshi models verify`: the released weights against numbers that others have published.
+//! `kokeshi models verify`: compares the released weights with published values.
 
 mod reference;
 mod v2;
@@ -15,22 +15,21 @@ use std::process::ExitCode;
 const V3: &str = "jina-embeddings-v3";
 
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+struct Verification<'a> {
     model: &'a str,
-    /// Why no closer agreement can be expected.
+    /// The reason why closer agreement cannot be expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     caveat: Option<String>,
-    cases: Vec<Outcome>,
+    cases: Vec<CaseResult>,
 }
 
-/// Measured against published.
+/// A comparison of measured with published values.
 #[derive(Debug, Serialize)]
-struct Outcome {
+struct CaseResult {
     case: String,
-    /// Largest difference of a number.
+    /// Difference at the element that comes closest to its tolerance, or exceeds it most.
     difference: f32,
-    /// Largest difference that is accepted, at the number where `difference` comes closest to it
-    /// or passes it.
+    /// Tolerance at this element.
     tolerance: f32,
     pass: bool,
 }
@@ -50,7 +49,7 @@ pub(super) fn run(arguments: &VerifyArguments, printer: &Printer) -> anyhow::Res
     Ok(if passed == cases { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn report(arguments: &VerifyArguments) -> anyhow::Result<Report<'_>> {
+fn report(arguments: &VerifyArguments) -> anyhow::Result<Verification<'_>> {
     let name = arguments.name.as_str();
     let known = selection::known(name)?.map(|known| known.name);
     let family = reference::v2()?;
@@ -59,45 +58,45 @@ fn report(arguments: &VerifyArguments) -> anyhow::Result<Report<'_>> {
         return Err(nothing_published(name, &family));
     }
     let mut device = arguments.device;
-    // The published numbers were made in f32: a default that rounds more is not compared with them.
+    // The published values were computed in f32, so a default that rounds more is not used.
     device.arithmetic.precision.get_or_insert(Precision::F32);
     let model = Loader::new(&device)?.get(name)?;
     if let Some(published) = published {
         let cases = v2::run(&model, &family, published)?;
-        return Ok(Report { model: name, caveat: Some(family.caveat), cases });
+        return Ok(Verification { model: name, caveat: Some(family.caveat), cases });
     }
-    // A folder of any name holds v3 if it has v3's tasks; no other model has this one.
+    // A folder of any name contains v3 if it has the tasks of v3; no other model has this one.
     if !model.config().tasks.iter().any(|task| task.name == "separation") {
         return Err(nothing_published(name, &family));
     }
-    Ok(Report { model: name, caveat: None, cases: v3::run(&model)? })
+    Ok(Verification { model: name, caveat: None, cases: v3::run(&model)? })
 }
 
 fn nothing_published(model: &str, family: &Family) -> anyhow::Error {
     let names: Vec<_> = family.models.keys().map(|name| format!("`{name}`")).collect();
     hinted(
-        format!("there are no published vectors of `{model}` to compare with"),
-        format!("there are some of `{V3}`, {}", names.join(", ")),
+        format!("no published vectors of `{model}` to compare with"),
+        format!("published vectors exist for `{V3}`, {}", names.join(", ")),
     )
 }
 
-fn table(outcomes: &[Outcome]) -> String {
+fn table(results: &[CaseResult]) -> String {
     let mut text = format!("{:<6}{:>12}{:>12}  case\n", "", "difference", "tolerance");
-    for Outcome { case, difference, tolerance, pass } in outcomes {
+    for CaseResult { case, difference, tolerance, pass } in results {
         let verdict = if *pass { "pass" } else { "FAIL" };
         text += &format!("{verdict:<6}{difference:>12.2e}{tolerance:>12.2e}  {case}\n");
     }
     text
 }
 
-impl Outcome {
-    /// Compares numbers; each may differ by `atol + rtol * |published|`.
+impl CaseResult {
+    /// Compares elements; each may differ by `atol + rtol * |published|`.
     fn new(case: String, measured: &[f32], published: &[f32], atol: f32, rtol: f32) -> Self {
         let mut worst = (0.0, atol, f32::NEG_INFINITY);
         for (measured, published) in measured.iter().zip(published) {
             let difference = (measured - published).abs();
             let tolerance = atol + rtol * published.abs();
-            // A number that is none is as far off as can be.
+            // NaN is infinitely far off.
             let excess = if difference.is_nan() { f32::INFINITY } else { difference - tolerance };
             if excess > worst.2 {
                 worst = (difference, tolerance, excess);
@@ -113,11 +112,11 @@ mod tests {
     use super::*;
 
     fn pass(measured: &[f32], published: &[f32]) -> bool {
-        Outcome::new(String::new(), measured, published, 0.1, 0.01).pass
+        CaseResult::new(String::new(), measured, published, 0.1, 0.01).pass
     }
 
     #[test]
-    fn a_case_passes_within_the_tolerance_of_each_number_and_not_beyond() {
+    fn a_case_passes_within_the_tolerance_of_each_element_and_not_beyond() {
         assert!(pass(&[1.0, -20.25], &[1.05, -20.0]));
         assert!(!pass(&[1.0, -20.0], &[1.2, -20.0]));
         assert!(!pass(&[f32::NAN], &[1.0]));
@@ -125,8 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn the_number_shown_is_the_one_that_fails() {
-        let outcome = Outcome::new(String::new(), &[100.5, 1.2], &[100.0, 1.0], 0.1, 0.01);
-        assert!(!outcome.pass && (outcome.difference - 0.2).abs() < 1e-6, "{outcome:?}");
+    fn the_reported_difference_is_that_of_the_element_that_fails() {
+        let result = CaseResult::new(String::new(), &[100.5, 1.2], &[100.0, 1.0], 0.1, 0.01);
+        assert!(!result.pass && (result.difference - 0.2).abs() < 1e-6, "{result:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The published numbers, as they were collected into JSON.
+//! The published values, collected as JSON.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +26,7 @@ pub(super) struct States {
     by_task: ByTask,
 }
 
-/// The first numbers of the vectors of some texts without instruction, by task.
+/// The first elements of the vectors of some texts without instruction, by task.
 #[derive(Deserialize)]
 pub(super) struct Vectors {
     pub(super) texts: Vec<String>,
@@ -42,7 +42,7 @@ pub(super) struct Tolerance {
     pub(super) rtol: f32,
 }
 
-/// Rows of numbers by task, among fields that describe them.
+/// Rows of values by task, among fields that describe them.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct ByTask(BTreeMap<String, Value>);
@@ -86,12 +86,12 @@ pub(super) struct Request {
 /// A classification by the hosted service.
 #[derive(Deserialize)]
 pub(super) struct Classification {
-    pub(super) request: Labelled,
+    pub(super) request: ClassificationRequest,
     pub(super) response: Predictions,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Labelled {
+pub(super) struct ClassificationRequest {
     pub(super) input: Vec<String>,
     pub(super) labels: Vec<String>,
 }
@@ -111,22 +111,22 @@ pub(super) struct Score {
     pub(super) score: f32,
 }
 
-/// First numbers of the vectors of one text under models of jina-embeddings-v2.
+/// First elements of the vectors of one text under models of jina-embeddings-v2.
 #[derive(Deserialize)]
 pub(super) struct Family {
     pub(super) text: String,
     pub(super) tolerance: Tolerance,
-    /// Why no closer agreement can be expected.
+    /// The reason why closer agreement cannot be expected.
     pub(super) caveat: String,
     /// By the known name of the model.
-    pub(super) models: BTreeMap<String, FirstNumbers>,
+    pub(super) models: BTreeMap<String, FirstElements>,
 }
 
-/// A vector that is not normalised.
+/// A vector that is not normalized.
 #[derive(Deserialize)]
-pub(super) struct FirstNumbers {
+pub(super) struct FirstElements {
     pub(super) first: Vec<f32>,
-    /// Length of the whole vector.
+    /// Norm of the whole vector.
     pub(super) norm: f32,
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_published_number_is_read() {
+    fn every_published_value_is_read() {
         let published = published().expect("valid JSON");
         let (states, vectors) = (published.states.by_task(), published.vectors.by_task());
         assert_eq!((states.count(), vectors.count()), (6, 5));

@@ -1,27 +1,27 @@
-//! Cases of jina-embeddings-v2: one text, its vector's first numbers and its length.
+//! Cases of jina-embeddings-v2: the first elements and the norm of one text's vector.
 
-use super::Outcome;
-use super::reference::{Family, FirstNumbers};
+use super::CaseResult;
+use super::reference::{Family, FirstElements};
 use kokeshi::{Input, Model, Options};
 
 pub(super) fn run(
     model: &Model,
     family: &Family,
-    published: &FirstNumbers,
-) -> anyhow::Result<Vec<Outcome>> {
+    published: &FirstElements,
+) -> anyhow::Result<Vec<CaseResult>> {
     let options = Options { normalized: false, ..Options::default() };
     let embedded = model.embed(&[Input::new(&family.text).options(options)])?;
     let vector: Vec<f32> =
         embedded.into_iter().flat_map(|result| result.vectors).flatten().collect();
     let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     let first: Vec<f32> = vector.into_iter().take(published.first.len()).collect();
-    let outcome = |case: &str, measured: &[f32], expected: &[f32]| {
+    let result = |case: &str, measured: &[f32], expected: &[f32]| {
         let case = format!("text-embeddings-inference test, {case}");
-        Outcome::new(case, measured, expected, family.tolerance.atol, family.tolerance.rtol)
+        CaseResult::new(case, measured, expected, family.tolerance.atol, family.tolerance.rtol)
     };
     Ok(vec![
-        outcome("first numbers", &first, &published.first),
-        outcome("length of the vector", &[norm], &[published.norm]),
+        result("first elements", &first, &published.first),
+        result("norm of the vector", &[norm], &[published.norm]),
     ])
 }
 
@@ -33,7 +33,7 @@ mod tests {
     use kokeshi_testkit::{Goldens, fixture, json};
 
     #[test]
-    fn the_vector_that_is_compared_is_the_mean_before_normalisation() {
+    fn the_compared_vector_is_the_mean_before_normalization() {
         let folder = "v2-tiny/code_bpe";
         let model = Model::open(&fixture(folder), &LoadOptions::default()).expect("a model");
         let goldens = Goldens::open(&format!("{folder}/golden.safetensors"));
@@ -42,10 +42,10 @@ mod tests {
         let text = json(&format!("{folder}/golden.json"))["texts"][0]["text"].clone();
         family.text = text.as_str().expect("a text").to_owned();
         let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let mut published = FirstNumbers { first: mean[..5].to_vec(), norm };
-        let passes = |published: &FirstNumbers| {
-            let outcomes = run(&model, &family, published).expect("outcomes");
-            outcomes.iter().map(|outcome| outcome.pass).collect::<Vec<_>>()
+        let mut published = FirstElements { first: mean[..5].to_vec(), norm };
+        let passes = |published: &FirstElements| {
+            let results = run(&model, &family, published).expect("results");
+            results.iter().map(|result| result.pass).collect::<Vec<_>>()
         };
         assert_eq!(passes(&published), [true, true]);
         published.norm *= 1.01;

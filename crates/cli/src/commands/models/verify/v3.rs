@@ -1,26 +1,26 @@
 //! Cases of jina-embeddings-v3: token states, vectors and scores of every task.
 
-use super::Outcome;
+use super::CaseResult;
 use super::reference::{self, Exchange, States, Vectors};
 use kokeshi::{Input, Model, Options, cosine};
 use serde_json::Value;
 
-/// Bound for numbers of the hosted service, which does not publish one. Its arithmetic is 16-bit:
-/// vectors of bf16 and f32 weights have cosines from 0.99999, which is 1.4e-4 in each of 1024
-/// dimensions on average; outliers are several times that.
+/// Tolerance for values of the hosted service, which does not publish one. Its arithmetic is
+/// 16-bit: vectors of bf16 and f32 weights have cosines from 0.99999, which is 1.4e-4 in each of
+/// 1024 dimensions on average; outliers are several times that.
 const HOSTED_TOLERANCE: f32 = 1e-3;
 
-pub(super) fn run(model: &Model) -> anyhow::Result<Vec<Outcome>> {
+pub(super) fn run(model: &Model) -> anyhow::Result<Vec<CaseResult>> {
     let published = reference::published()?;
-    let mut outcomes = states(model, &published.states)?;
-    outcomes.extend(vectors(model, &published.vectors)?);
+    let mut results = states(model, &published.states)?;
+    results.extend(vectors(model, &published.vectors)?);
     for exchange in reference::hosted()? {
         if exchange.request.model == "jina-embeddings-v3" {
-            outcomes.extend(hosted(model, &exchange)?);
+            results.extend(hosted(model, &exchange)?);
         }
     }
-    outcomes.push(classification(model)?);
-    Ok(outcomes)
+    results.push(classification(model)?);
+    Ok(results)
 }
 
 fn without_instruction(task: &str) -> Options {
@@ -29,9 +29,9 @@ fn without_instruction(task: &str) -> Options {
 }
 
 /// Token states that the tests of transformers publish.
-fn states(model: &Model, states: &States) -> anyhow::Result<Vec<Outcome>> {
+fn states(model: &Model, states: &States) -> anyhow::Result<Vec<CaseResult>> {
     let (hidden, tolerance) = (model.config().hidden, &states.tolerance);
-    let mut outcomes = Vec::new();
+    let mut results = Vec::new();
     for (task, rows) in states.by_task() {
         let all = model.hidden_states(&states.text, &without_instruction(task))?;
         let tokens = all.len() / hidden;
@@ -39,26 +39,26 @@ fn states(model: &Model, states: &States) -> anyhow::Result<Vec<Outcome>> {
         let measured = all.chunks(hidden).skip(1).take(rows.len());
         let measured = measured.flat_map(|row| row.iter().skip(1).take(rows[0].len()).copied());
         let (measured, published): (Vec<f32>, _) = (measured.collect(), rows.concat());
-        let outcome = Outcome::new(case, &measured, &published, tolerance.atol, tolerance.rtol);
-        outcomes.push(Outcome { pass: outcome.pass && tokens == states.tokens, ..outcome });
+        let result = CaseResult::new(case, &measured, &published, tolerance.atol, tolerance.rtol);
+        results.push(CaseResult { pass: result.pass && tokens == states.tokens, ..result });
     }
-    Ok(outcomes)
+    Ok(results)
 }
 
-/// Vectors that the tests of fastembed publish, made by Jina's own ONNX export.
-fn vectors(model: &Model, vectors: &Vectors) -> anyhow::Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
+/// Vectors that the tests of fastembed publish, computed with Jina's own ONNX export.
+fn vectors(model: &Model, vectors: &Vectors) -> anyhow::Result<Vec<CaseResult>> {
+    let mut results = Vec::new();
     for (task, rows) in vectors.by_task() {
         let texts: Vec<&str> = vectors.texts.iter().map(String::as_str).collect();
         let (embedded, _) = embed(model, &texts, &without_instruction(task))?;
         let case = format!("fastembed test, vectors, {task}");
-        outcomes.push(first_numbers(case, &embedded, &rows, vectors.tolerance.atol));
+        results.push(first_elements(case, &embedded, &rows, vectors.tolerance.atol));
     }
-    Ok(outcomes)
+    Ok(results)
 }
 
-/// A response of the hosted service: the numbers that were kept, and the tokens that it counted.
-fn hosted(model: &Model, exchange: &Exchange) -> anyhow::Result<Vec<Outcome>> {
+/// A response of the hosted service: the first elements and the number of tokens.
+fn hosted(model: &Model, exchange: &Exchange) -> anyhow::Result<Vec<CaseResult>> {
     let request = &exchange.request;
     let texts: Vec<&str> =
         request.input.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -66,17 +66,17 @@ fn hosted(model: &Model, exchange: &Exchange) -> anyhow::Result<Vec<Outcome>> {
     let (embedded, tokens) = embed(model, &texts, &options)?;
     let task = request.task.as_deref().unwrap_or("none");
     let case = format!("hosted service, vectors, {task}");
-    let mut outcomes = vec![first_numbers(case, &embedded, &exchange.first_dims, HOSTED_TOLERANCE)];
-    outcomes.extend(exchange.total_tokens.map(|total| {
+    let mut results = vec![first_elements(case, &embedded, &exchange.first_dims, HOSTED_TOLERANCE)];
+    results.extend(exchange.total_tokens.map(|total| {
         let case = format!("hosted service, number of tokens, {task}");
-        Outcome::new(case, &[tokens as f32], &[total as f32], 0.0, 0.0)
+        CaseResult::new(case, &[tokens as f32], &[total as f32], 0.0, 0.0)
     }));
-    Ok(outcomes)
+    Ok(results)
 }
 
-/// Scores of the hosted classifier. They sum to 1 over the labels and are taken for the softmax of
-/// the cosine similarities under the task `classification`, which is not documented.
-fn classification(model: &Model) -> anyhow::Result<Outcome> {
+/// Scores of the hosted classifier. They sum to 1 over the labels; we assume that they are the
+/// softmax of the cosine similarities under the task `classification`, which is not documented.
+fn classification(model: &Model) -> anyhow::Result<CaseResult> {
     let reference = reference::classification()?;
     let options = Options { task: Some("classification".to_owned()), ..Options::default() };
     let texts = |texts: &'_ [String]| -> anyhow::Result<Vec<Vec<f32>>> {
@@ -88,7 +88,7 @@ fn classification(model: &Model) -> anyhow::Result<Outcome> {
     let predictions = reference.response.data.iter().flat_map(|prediction| &prediction.predictions);
     let published: Vec<f32> = predictions.map(|prediction| prediction.score).collect();
     let case = "hosted service, classifier scores".to_owned();
-    Ok(Outcome::new(case, &measured, &published, HOSTED_TOLERANCE, 0.0))
+    Ok(CaseResult::new(case, &measured, &published, HOSTED_TOLERANCE, 0.0))
 }
 
 fn scores(input: &[f32], labels: &[Vec<f32>]) -> Vec<f32> {
@@ -97,7 +97,7 @@ fn scores(input: &[f32], labels: &[Vec<f32>]) -> Vec<f32> {
     exponentials.iter().map(|exponential| exponential / sum).collect()
 }
 
-/// The vectors of `texts`, and how many tokens they had together.
+/// The vectors of `texts`, and the number of their tokens.
 fn embed(
     model: &Model,
     texts: &[&str],
@@ -110,9 +110,9 @@ fn embed(
     Ok((embedded.into_iter().flat_map(|result| result.vectors).collect(), tokens))
 }
 
-/// Compares the first numbers of each vector, as many as are published.
-fn first_numbers(case: String, vectors: &[Vec<f32>], rows: &[Vec<f32>], atol: f32) -> Outcome {
+/// Compares the published first elements of each vector.
+fn first_elements(case: String, vectors: &[Vec<f32>], rows: &[Vec<f32>], atol: f32) -> CaseResult {
     let measured = vectors.iter().zip(rows).flat_map(|(vector, row)| vector.iter().take(row.len()));
     let measured: Vec<f32> = measured.copied().collect();
-    Outcome::new(case, &measured, &rows.concat(), atol, 0.0)
+    CaseResult::new(case, &measured, &rows.concat(), atol, 0.0)
 }

@@ -1,61 +1,62 @@
-//! Inputs through the model: faults are traced to their source, cut texts are told of.
+//! Texts through a model: errors name the origin of the text, truncated texts get a warning.
 
 use crate::args::EncodingArguments;
 use crate::failure::hinted;
-use crate::input::{Document, Origin};
+use crate::input::{Origin, SourceText};
 use crate::meter::Meter;
 use crate::printer::Printer;
 use kokeshi::{Chunk, Embedded, Error, Input, Model, Options};
 use std::sync::Arc;
 
-/// Texts in a block, and bytes of a block, about 64,000 tokens; a longer text is a block alone.
+/// Maximum number of texts in a block, and of bytes (about 64,000 tokens); a longer text is a block
+/// of its own.
 pub(crate) const BLOCK_TEXTS: usize = 256;
 pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
-/// A loaded model, and where its progress and warnings go.
-pub(crate) struct Forward<'p> {
-    /// What the user calls the model.
+/// A loaded model with the outlets for its progress and warnings.
+pub(crate) struct Embedder<'p> {
+    /// The name of the model as the user wrote it.
     pub(crate) name: &'p str,
     pub(crate) model: Arc<Model>,
     pub(crate) meter: Meter,
     pub(crate) printer: &'p Printer,
 }
 
-/// How texts of any length give one vector.
+/// How texts that are over the model's limit are embedded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Length {
-    /// What is beyond the model's limit is an error, or cut if the options say so.
+pub(crate) enum LongTexts {
+    /// With an error, or truncated if the options say so.
     Limited,
-    /// What is beyond the model's limit runs in windows that overlap.
-    Any,
+    /// In overlapping windows.
+    Windowed,
 }
 
-impl Forward<'_> {
-    /// The options of the command line with the task `asked`, or else with `usual` if the model has
-    /// it.
+impl Embedder<'_> {
+    /// The options of the command line with the task `requested`, or else with `default` if the
+    /// model has it.
     pub(crate) fn options(
         &self,
         encoding: &EncodingArguments,
-        asked: Option<&str>,
-        usual: &str,
+        requested: Option<&str>,
+        default: &str,
     ) -> Options {
-        let known = self.model.config().tasks.iter().any(|known| known.name == usual);
-        options(encoding, asked.or(known.then_some(usual)))
+        let has_default = self.model.config().tasks.iter().any(|task| task.name == default);
+        options(encoding, requested.or(has_default.then_some(default)))
     }
 
     /// One vector for each of `documents`, computed block by block.
     pub(crate) fn vectors(
         &mut self,
-        documents: &[Document],
+        documents: &[SourceText],
         options: &Options,
-        length: Length,
+        long_texts: LongTexts,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let mut vectors = Vec::with_capacity(documents.len());
         for block in blocks(documents) {
             let wholes: Vec<[Chunk; 1]> = block.iter().map(|one| [whole(&one.text)]).collect();
-            let inputs = block.iter().zip(&wholes).map(|(one, whole)| match length {
-                Length::Limited => Input::new(&one.text),
-                Length::Any => Input::late(&one.text, whole),
+            let inputs = block.iter().zip(&wholes).map(|(one, whole)| match long_texts {
+                LongTexts::Limited => Input::new(&one.text),
+                LongTexts::Windowed => Input::late(&one.text, whole),
             });
             let inputs: Vec<Input<'_>> = inputs.map(|one| one.options(options.clone())).collect();
             let origins: Vec<&Origin> = block.iter().map(|one| &one.origin).collect();
@@ -66,7 +67,7 @@ impl Forward<'_> {
         Ok(vectors)
     }
 
-    /// Embeds `inputs`, which came from `origins` and took `bytes` there.
+    /// Embeds `inputs`, which take `bytes` at their `origins`.
     pub(crate) fn embed(
         &mut self,
         inputs: &[Input<'_>],
@@ -88,7 +89,7 @@ impl Forward<'_> {
     }
 }
 
-/// The engine's options of one text with `task`.
+/// The engine's options for a text with `task`.
 pub(crate) fn options(encoding: &EncodingArguments, task: Option<&str>) -> Options {
     Options {
         task: task.map(str::to_owned),
@@ -99,8 +100,8 @@ pub(crate) fn options(encoding: &EncodingArguments, task: Option<&str>) -> Optio
     }
 }
 
-/// `documents` in runs to embed together.
-fn blocks(documents: &[Document]) -> impl Iterator<Item = &[Document]> {
+/// `documents` in blocks that are embedded together.
+fn blocks(documents: &[SourceText]) -> impl Iterator<Item = &[SourceText]> {
     let mut rest = documents;
     std::iter::from_fn(move || {
         let mut bytes = 0;
@@ -115,7 +116,7 @@ fn blocks(documents: &[Document]) -> impl Iterator<Item = &[Document]> {
     })
 }
 
-/// A text as its only chunk; its tokens are looked up when it is embedded.
+/// A whole text as a single chunk; its tokens are determined when it is embedded.
 fn whole(text: &str) -> Chunk {
     Chunk { bytes: 0..text.len(), chars: 0..text.chars().count(), tokens: 0..0 }
 }
@@ -124,22 +125,22 @@ fn truncation(model: &str, result: &Embedded, origin: &Origin) -> String {
     let (number, dropped) = (origin.number, result.truncated_tokens);
     let all = result.tokens + dropped;
     format!(
-        "text {number} ({origin}) was cut for `{model}`: {dropped} of its {all} tokens are not in \
-         the vector"
+        "text {number} ({origin}) was truncated for `{model}`: the vector lacks {dropped} of its {all} \
+         tokens"
     )
 }
 
-/// The engine counts texts within one call and speaks of its own options; users count lines of
-/// their files and know the options of the command line.
+/// Translates an error of the engine, which counts the texts of one call, to the origin of the text
+/// and the options of the command line.
 fn located(error: Error, origins: &[&Origin]) -> anyhow::Error {
     let origin = |index: usize| origins.get(index).copied();
     match error {
         Error::TooLong { index, tokens, limit } if let Some(origin) = origin(index) => hinted(
             format!(
-                "{origin}: text {} has {tokens} tokens, more than the model's limit of {limit}",
+                "{origin}: text {} has {tokens} tokens; the limit of the model is {limit}",
                 origin.number
             ),
-            "--truncate drops the tail; `kokeshi embed --late-chunking` has no limit",
+            "use --truncate to drop the tail, or `kokeshi embed --late-chunking`, which has no limit",
         ),
         Error::TooLarge { index, bytes, limit } if let Some(origin) = origin(index) => {
             let error = Error::TooLarge { index: origin.number, bytes, limit };

@@ -1,56 +1,9 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Groups of texts</title>
-<style>
-:root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1c2024; --soft: #6b7280; --line: #e3e5e8; --l: 56%; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #16181b; --ink: #eceef0; --soft: #9aa2ac; --line: #31353a; --l: 74%; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; height: 100vh; display: grid; grid-template: auto 1fr / 1fr 22rem; background: var(--paper);
-  color: var(--ink); font: 14px/1.45 system-ui, sans-serif; }
-header { grid-column: 1 / 3; padding: .8rem 1.2rem; border-bottom: 1px solid var(--line); display: flex;
-  gap: .3rem 1.2rem; align-items: baseline; flex-wrap: wrap; }
-h1 { font-size: 1.05rem; margin: 0; }
-.soft { color: var(--soft); font-size: .85rem; }
-#map { position: relative; min-width: 0; min-height: 0; overflow: hidden; }
-canvas { position: absolute; inset: 0; width: 100%; height: 100%; cursor: grab; }
-#tip { position: absolute; max-width: 26rem; padding: .6rem .8rem; background: var(--paper); border: 1px solid var(--line);
-  border-left: 4px solid; border-radius: 6px; box-shadow: 0 4px 16px #0003; pointer-events: none; overflow-wrap: anywhere;
-  white-space: pre-line; }
-aside { border-left: 1px solid var(--line); overflow-y: auto; padding: .8rem; }
-input { width: 100%; padding: .45rem .6rem; margin-bottom: .6rem; border: 1px solid var(--line); border-radius: 6px;
-  background: transparent; color: inherit; font: inherit; }
-button { display: grid; grid-template-columns: 1rem 1fr auto; gap: 0 .6rem; width: 100%; text-align: left; padding: .4rem;
-  border: 0; border-radius: 6px; background: none; color: inherit; font: inherit; cursor: pointer; }
-button:hover { background: color-mix(in srgb, var(--ink) 7%, transparent); }
-button[aria-pressed=false] { opacity: .35; }
-button i { width: .85rem; height: .85rem; border-radius: 50%; margin-top: .2rem; }
-button .soft { grid-column: 2 / 4; }
-@media (max-width: 50rem) { body { grid-template: auto 60vh 1fr / 1fr; height: auto; } header { grid-column: 1; }
-  aside { border-left: 0; border-top: 1px solid var(--line); } }
-</style>
-</head>
-<body>
-<header><h1 id="summary"></h1><span class="soft" id="detail"></span></header>
-<div id="map"><canvas></canvas><div id="tip" hidden></div></div>
-<aside>
-  <input type="search" placeholder="Find in texts" aria-label="Find in texts">
-  <div id="legend"></div>
-  <p class="soft">Click a group to see it alone, again to see all. Scroll to zoom, drag to move, double-click to
-    start over.</p>
-</aside>
-<script type="application/json" id="data">{"the":"data"}</script>
-<script>
 "use strict";
 const { summary, detail, groups, points } = JSON.parse(document.getElementById("data").textContent);
 const byId = id => document.getElementById(id);
 const canvas = document.querySelector("canvas"), pen = canvas.getContext("2d"), tip = byId("tip");
 const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-// Neighbours in the legend lie a golden angle apart on the colour wheel; all are as light to the eye.
+// Neighbours in the legend are a golden angle apart on the colour wheel, at equal perceived lightness.
 const colour = group => `oklch(${style("--l")} ${group % 2 ? 0.13 : 0.19} ${(255 + group * 137.508) % 360})`;
 byId("summary").textContent = summary;
 byId("detail").textContent = detail;
@@ -63,7 +16,7 @@ function range(axis) {
   for (const point of points) { low = Math.min(low, point[axis]); high = Math.max(high, point[axis]); }
   return high > low ? [low, high] : [low - 1, low + 1];
 }
-// Both axes have one scale, so that distances mean the same in all directions.
+// Both axes have the same scale, so that distances mean the same in all directions.
 function place(point) {
   const { clientWidth: width, clientHeight: height } = canvas, margin = 40;
   const scale = view.zoom * Math.min((width - 2 * margin) / (right - left), (height - 2 * margin) / (top_ - bottom));
@@ -93,7 +46,7 @@ function draw() {
   }
   label(sums, colours);
 }
-// Names stand at the middle of their groups; one that would cover another moves down.
+// Names are at the centres of their groups; one that would cover another moves down.
 function label(sums, colours) {
   const taken = [];
   pen.globalAlpha = 1;
@@ -179,6 +132,3 @@ new ResizeObserver(draw).observe(canvas);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { legend(); draw(); });
 legend();
 draw();
-</script>
-</body>
-</html>

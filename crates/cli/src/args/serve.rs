@@ -1,7 +1,7 @@
 //! The options of `kokeshi serve`. Each can be a flag, a variable or a key of the configuration
 //! file: see `file.rs`.
 
-use crate::args::{DeviceArguments, seconds};
+use super::{DeviceArguments, seconds};
 use crate::bytes;
 use clap::{ArgAction, Args, ValueEnum};
 use kokeshi_store::Address;
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_documented_table_has_every_option_with_its_variable() {
-        let table = include_str!("../../../../../docs/serve.md");
+        let table = include_str!("../../../../docs/serve.md");
         let command = Arguments::command();
         let serve = command.find_subcommand("serve").expect("the command");
         let mut variables = 0;

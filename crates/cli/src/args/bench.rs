@@ -1,0 +1,46 @@
+//! Arguments of `kokeshi bench`.
+
+use super::ArithmeticArguments;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    /// Known name, hub id or folder of the model; token ids are random, so that no tokenizer is
+    /// needed
+    #[arg(long, value_name = "MODEL", default_value = "starter")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) arithmetic: ArithmeticArguments,
+    /// Time every batch once, instead of at least three times and for at least a second
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Print JSON, including the time of every run
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also write the shares of the floor as an SVG chart
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Measure memory instead of time: resident memory without pages of mapped files after loading,
+    /// with a batch of 8×512 tokens, and after BATCHES of 1 to 8 texts of 8 to 512 tokens
+    #[arg(
+        long,
+        value_name = "BATCHES",
+        num_args = 0..=1,
+        default_missing_value = "1000",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with_all = ["quick", "svg"]
+    )]
+    pub(crate) memory: Option<u32>,
+    /// Print the batches instead of timing them, for timing other programs on the same tokens: one
+    /// line of JSON per batch, with the token ids and the task of every text
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory"])]
+    pub(crate) print_batches: bool,
+    /// Run each batch from standard input once, as soon as it arrives, in the format of
+    /// --print-batches.
+    ///
+    /// The answers are lines of JSON: first the program and its device, then for each batch the
+    /// seconds of its pass and the mean state of each text.
+    #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory", "print_batches"])]
+    pub(crate) read_batches: bool,
+}

@@ -1,0 +1,100 @@
+//! Arguments that select a model, the device that runs it, and how it computes.
+
+use super::one_of;
+use crate::bytes;
+use clap::{Args, ValueEnum};
+use kokeshi::Level;
+
+/// The model and its device.
+#[derive(Args, Debug)]
+pub(crate) struct ModelArguments {
+    /// Known name (see `kokeshi models list`), hub id `owner/name[@revision]`, or folder of the
+    /// model
+    #[arg(long, value_name = "MODEL", default_value = "starter")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// The device of models and the memory that they may use.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct DeviceArguments {
+    #[command(flatten)]
+    pub(crate) arithmetic: ArithmeticArguments,
+    /// Limit of memory for all loaded models, such as `4GB` or `1.5GiB`; models that were used
+    /// least recently are unloaded to make room [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = bytes::parse, env = "KOKESHI_MEMORY_BUDGET")]
+    pub(crate) memory_budget: Option<usize>,
+}
+
+/// The device and its arithmetic.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct ArithmeticArguments {
+    /// Device: `cpu`, an NVIDIA card (`cuda`, or `cuda:1` for the second), `auto` (a card if there
+    /// is one), or `reference` (plain loops that define the correct result)
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        value_parser = DeviceKind::parse,
+        default_value = "auto",
+        env = "KOKESHI_DEVICE"
+    )]
+    pub(crate) device: DeviceKind,
+    /// Number of worker threads; vectors do not depend on it [default: one per core]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..),
+        env = "KOKESHI_THREADS"
+    )]
+    pub(crate) threads: Option<u16>,
+    /// Instruction set [default: the fastest that this processor has]
+    #[arg(long, value_name = "LEVEL", value_parser = level, env = "KOKESHI_SIMD_LEVEL")]
+    pub(crate) simd_level: Option<Level>,
+    /// Precision of products [default: `bf16` if the model is stored in bf16 and the processor
+    /// multiplies it, else `f32`; on a card `bf16`, or `f16` on older ones]
+    #[arg(long, value_enum, env = "KOKESHI_PRECISION")]
+    pub(crate) precision: Option<Precision>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    /// As exact as the published implementation in f32
+    F32,
+    /// Factors are rounded to bf16: vectors move by less than 0.0002 in cosine
+    Bf16,
+    /// States and weights in f16, on a card only
+    F16,
+    /// Linear layers in eight bits, on the processor only: half the memory of bf16; vectors move by
+    /// less than 0.005 in cosine
+    Int8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceKind {
+    Auto,
+    Cpu,
+    Cuda(usize),
+    Reference,
+}
+
+impl DeviceKind {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "reference" => Ok(Self::Reference),
+            _ => {
+                let ordinal = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                let known = "expected auto, cpu, cuda, cuda:N (N is the number of a card, from 0) or reference";
+                ordinal.map(Self::Cuda).ok_or_else(|| known.to_owned())
+            }
+        }
+    }
+}
+
+/// Parses a level that this processor can run.
+fn level(name: &str) -> Result<Level, String> {
+    one_of(Level::ALL.into_iter().filter(|level| level.is_available()), Level::name, name)
+}

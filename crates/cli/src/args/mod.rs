@@ -1,0 +1,97 @@
+//! The command line: its definition and the texts of `--help`, nothing else.
+
+mod bench;
+mod collection;
+mod cutting;
+mod device;
+mod migrate;
+mod models;
+mod serve;
+mod tasks;
+mod texts;
+
+pub(crate) use bench::*;
+pub(crate) use collection::*;
+pub(crate) use cutting::*;
+pub(crate) use device::*;
+pub(crate) use migrate::*;
+pub(crate) use models::*;
+pub(crate) use serve::*;
+pub(crate) use tasks::*;
+pub(crate) use texts::*;
+
+use clap::{Parser, Subcommand};
+use std::time::Duration;
+
+/// The collection of commands without `--collection`.
+pub(crate) const DEFAULT_COLLECTION: &str = "default";
+
+/// Text embeddings with jina-embeddings-v3 and jina-embeddings-v2, computed on this machine
+#[derive(Debug, Parser)]
+#[command(name = "kokeshi", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Embed texts, or the chunks of documents
+    Embed(EmbedArguments),
+    /// Rank texts by similarity to a query, or compare them with each other
+    Similarity(SimilarityArguments),
+    /// Group texts by topic, and name the groups
+    Cluster(ClusterArguments),
+    /// Assign labels to texts, by the meaning of the labels or by labelled examples
+    Classify(Box<ClassifyArguments>),
+    /// Drop texts that mean the same as another, also across languages
+    Dedupe(DedupeArguments),
+    /// Serve models over HTTP with the APIs of Jina, OpenAI, TEI, Ollama and Cohere
+    Serve(Box<ServeArguments>),
+    /// Index files for search, or bring their index up to date
+    Index(IndexArguments),
+    /// Search indexed files by meaning, with --hybrid also by words
+    Search(SearchArguments),
+    /// Show what is indexed, how, and whether it is up to date
+    Status(StatusArguments),
+    /// Index files, and again whenever one changes, until Ctrl-C
+    Watch(WatchArguments),
+    /// Build an approximate index of a very large collection, and measure its recall
+    Near(NearArguments),
+    /// Remove files from a collection, or the whole collection; the files themselves stay
+    Forget(ForgetArguments),
+    /// Migrate a collection to another model: next to the old one, verified, reversible
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Measure the quality of search with questions whose answers are known
+    Eval(EvalArguments),
+    /// Measure a model's speed, and compare it with the limit of this machine
+    Bench(BenchArguments),
+    /// List, download, inspect and verify models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Print the text of a PDF file or web page from standard input, within limits
+    #[command(hide = true)]
+    Extract(ExtractArguments),
+}
+
+/// Parses a number of seconds, such as `30` or `0.5`.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    number
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
+}
+
+/// The value called `name`, or an error that lists the names.
+fn one_of<T: Copy>(
+    values: impl IntoIterator<Item = T>,
+    name_of: fn(T) -> &'static str,
+    name: &str,
+) -> Result<T, String> {
+    let values: Vec<T> = values.into_iter().collect();
+    values.iter().copied().find(|&value| name_of(value) == name).ok_or_else(|| {
+        let names: Vec<_> = values.iter().map(|&value| format!("`{}`", name_of(value))).collect();
+        format!("expected {}", names.join(" or "))
+    })
+}

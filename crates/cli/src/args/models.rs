@@ -1,0 +1,72 @@
+//! Arguments of `kokeshi models`.
+
+use super::{DeviceArguments, one_of};
+use clap::{Args, Subcommand};
+use kokeshi::Shape;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List the known models, and which of them are on this machine
+    List(ListArguments),
+    /// Download a model into the cache that Hugging Face tools share
+    Pull(PullArguments),
+    /// Show a model's configuration, tensors, tasks, tokenizer and licence
+    Info(InfoArguments),
+    /// Compare a model with vectors published for the released weights, in f32 unless --precision
+    /// is given
+    Verify(VerifyArguments),
+    /// Write a checkpoint with random weights, to try size, memory and speed without a download
+    Synthesize(SynthesizeArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PullArguments {
+    /// Known name or hub id `owner/name[@revision]` of the model
+    pub(crate) name: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InfoArguments {
+    /// Known name, hub id or folder of the model
+    #[arg(default_value = "starter")]
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArguments {
+    /// Known name, hub id or folder of the model
+    #[arg(default_value = "jina-embeddings-v3")]
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SynthesizeArguments {
+    /// Folder to create
+    pub(crate) folder: PathBuf,
+    /// Shape: `v3` as released (1.1 GB), `tiny` of the same architecture, or `v2-base`
+    #[arg(long, default_value = Shape::V3.name(), value_parser = shape)]
+    pub(crate) shape: Shape,
+    /// Seed of the weights; the same seed writes the same file
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+fn shape(name: &str) -> Result<Shape, String> {
+    one_of(Shape::ALL, Shape::name, name)
+}

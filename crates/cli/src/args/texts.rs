@@ -1,0 +1,134 @@
+//! Arguments of the commands that embed texts: where the texts come from, what is computed, and
+//! how it is written.
+
+use super::{DeviceArguments, ModelArguments};
+use clap::{ArgAction, Args, ValueEnum};
+use kokeshi::{Chunking, EmbeddingType};
+use std::path::PathBuf;
+
+/// The texts: arguments, files or standard input.
+#[derive(Args, Debug)]
+pub(crate) struct InputArguments {
+    /// Texts; read from standard input if there are neither arguments nor --input
+    #[arg(value_name = "TEXT")]
+    pub(crate) texts: Vec<String>,
+    /// Read texts from a file, a glob such as `'notes/*.md'`, or `-` for standard input; repeatable
+    #[arg(long, value_name = "FILE|GLOB")]
+    pub(crate) input: Vec<String>,
+    /// Format of files and standard input.
+    ///
+    /// By default, `.jsonl` and `.ndjson` files are JSONL, any other file is one document, and
+    /// standard input has one text per line. With --chunk, standard input is one document too; with
+    /// --late-chunking alone, each line of a file is a part of one document.
+    #[arg(long, value_enum)]
+    pub(crate) input_format: Option<InputFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// One text per line, also where the line is blank: vector n belongs to line n
+    Lines,
+    /// One JSON string, or object with a `text` field, per line
+    Jsonl,
+    /// One text per file
+    Document,
+}
+
+/// How texts are encoded. Names and defaults are those of the Jina embeddings API.
+#[derive(Args, Debug)]
+pub(crate) struct EncodingArguments {
+    /// Keep only the first N dimensions of each vector; jina-embeddings-v2 was not trained for it
+    #[arg(long, value_name = "N")]
+    pub(crate) dimensions: Option<usize>,
+    /// Truncate texts that are over the model's limit, with a warning, instead of failing
+    #[arg(long)]
+    pub(crate) truncate: bool,
+    /// Omit the instruction that the task puts before each text
+    #[arg(long)]
+    pub(crate) no_instruction: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmbedArguments {
+    #[command(flatten)]
+    pub(crate) input: InputArguments,
+    /// Task of the model, such as `retrieval.query`; without one, the base weights are used
+    #[arg(long)]
+    pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArguments,
+    /// Scale vectors to unit length
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub(crate) normalized: bool,
+    /// Cut documents into chunks with a vector each: `tokens:256`, `sentences`, `sentences:3`,
+    /// `lines`, `paragraphs`, or `semantic:512` (the largest units of at most 512 tokens)
+    #[arg(long, value_name = "HOW")]
+    pub(crate) chunk: Option<Chunking>,
+    /// Pool each chunk's vector from one pass over the whole document, so that it has its context.
+    ///
+    /// Without --chunk, the texts of one source (the command line, standard input, a file) are the
+    /// parts of one document, joined by spaces. The hosted API offers late chunking with
+    /// jina-embeddings-v3 only; here it also works with jina-embeddings-v2.
+    #[arg(long)]
+    pub(crate) late_chunking: bool,
+    /// Encoding of vectors: `float`, `base64` (little-endian f32), `binary` or `ubinary` (packed
+    /// sign bits); several, separated by commas, write each vector as an object
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', default_value = "float")]
+    pub(crate) embedding_type: Vec<EmbeddingType>,
+    /// Output format [default: by the extension of the --output file; otherwise a table on a
+    /// terminal, JSONL elsewhere]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<OutputFormat>,
+    /// Write to a file instead of standard output; it appears only when it is complete
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// One object, like the response of the Jina API
+    Json,
+    /// One object per vector
+    Jsonl,
+    /// A NumPy array, [vectors, dimensions]
+    Npy,
+    /// One row per vector, one column per dimension
+    Csv,
+    /// The texts and the first values of their vectors, for people
+    Table,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SimilarityArguments {
+    #[command(flatten)]
+    pub(crate) input: InputArguments,
+    /// Rank the texts by similarity to this query; without it, compare all texts with each other
+    #[arg(long, short)]
+    pub(crate) query: Option<String>,
+    /// Task for all texts [default: `retrieval.query` and `retrieval.passage` with --query,
+    /// otherwise `text-matching`, if the model has them]
+    #[arg(long)]
+    pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also write the picture to an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Also write the picture to a web page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Known name, hub id or folder of the model; give it twice to compare two models side by side.
+    ///
+    /// The comparison shows what a migration from the first model to the second changes for these
+    /// texts. Ranks can be compared between models; scores cannot, because each model has its own
+    /// scale.
+    #[arg(long = "model", value_name = "MODEL", default_value = "starter")]
+    pub(crate) models: Vec<String>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
