@@ -56,9 +56,37 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
 /// The hint of a cause: ours, the engine's or the store's.
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let ours = cause.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
-    ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint)).or_else(
-        || cause.downcast_ref::<kokeshi_store::Error>().and_then(kokeshi_store::Error::hint),
-    )
+    ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint))
+        .or_else(|| {
+            cause.downcast_ref::<kokeshi_store::Error>().and_then(kokeshi_store::Error::hint)
+        })
+        .or_else(|| cause.downcast_ref().and_then(collection_hint))
+}
+
+/// What to do about an error of a collection.
+fn collection_hint(error: &kokeshi_collections::Error) -> Option<String> {
+    use kokeshi_collections::Error;
+    Some(match error {
+        Error::NoCommonFolder => "choose the store with --store FILE".to_owned(),
+        Error::NoIndex { .. } => {
+            "`kokeshi index PATH` creates one; --store FILE names another place".to_owned()
+        }
+        Error::NotUtf8 { .. } => "rename it".to_owned(),
+        Error::WeightsChanged { .. } => {
+            "vectors of both cannot be compared: restore the old weights, or index again into \
+             another collection with --collection NAME"
+                .to_owned()
+        }
+        Error::Replaced { .. } => "search again".to_owned(),
+        Error::Store(error) => return error.hint(),
+        Error::Engine(error) => return error.hint(),
+        Error::Io { .. }
+        | Error::Read { .. }
+        | Error::NoCollection { .. }
+        | Error::Chunking(_)
+        | Error::WriterStopped
+        | Error::Documents(_) => return None,
+    })
 }
 
 /// The causes joined by colons, without those that the message already quotes.

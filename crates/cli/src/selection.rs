@@ -4,25 +4,14 @@ use crate::args::{self, ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{
-    Card, CardError, Checkpoint, Device, Error, LoadOptions, Model, Models, Number, Precision,
-};
+use kokeshi::{Card, CardError, Device, Error, LoadOptions, Model, Models, Number, Precision};
 use kokeshi_analysis::Compute;
+use kokeshi_collections::ModelLocation;
 use kokeshi_hub::{KNOWN_MODELS, KnownModel, ModelRef};
 use std::ffi::OsStr;
-use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-
-/// Where the files of a model are.
-#[derive(Debug)]
-pub(crate) enum ModelLocation {
-    /// Inside this program.
-    Bundled,
-    /// In a folder: one of the user's, or a snapshot in the hub's cache.
-    Folder(PathBuf),
-}
 
 /// Locates a model, without the network.
 pub(crate) fn locate(name: &str) -> anyhow::Result<ModelLocation> {
@@ -80,37 +69,6 @@ fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
         format!("model `{name}` needs {size}; the memory budget is {budget}"),
         "raise --memory-budget, or leave it out",
     )
-}
-
-impl ModelLocation {
-    /// The configuration and the weights, without a tokenizer.
-    pub(crate) fn checkpoint(&self) -> kokeshi::Result<Checkpoint> {
-        Ok(match self {
-            Self::Bundled => Checkpoint::from_bytes(
-                kokeshi_starter::CONFIG,
-                Some(kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG),
-                kokeshi_starter::WEIGHTS,
-            )?,
-            Self::Folder(folder) => Checkpoint::open(folder)?,
-        })
-    }
-
-    /// Loads the model.
-    pub(crate) fn open(&self, options: &LoadOptions) -> kokeshi::Result<Model> {
-        match self {
-            Self::Bundled => Model::starter(options),
-            Self::Folder(folder) => Model::open(folder, options),
-        }
-    }
-}
-
-impl fmt::Display for ModelLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bundled => f.write_str("in this program"),
-            Self::Folder(folder) => folder.display().fmt(f),
-        }
-    }
 }
 
 /// The catalogue's entry of a model, by its name or by the name of a folder, such as a clone of its

@@ -1,63 +1,29 @@
 //! Cutting a part into chunks at its structure: sections, paragraphs, lines, sentences, words.
 //!
 //! Sizes are estimated from letters, so that no tokenizer has to run twice over every text. A chunk
-//! that is somewhat larger or smaller than asked for loses nothing: late chunking has no limit.
+//! that is somewhat larger or smaller than requested loses nothing: late chunking has no limit.
 
-use crate::text::{Part, Text};
+use crate::text::{DocumentPart, DocumentText};
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A chunk to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Bytes of the document's text, without the white space around it.
-    pub bytes: Range<usize>,
-    /// First and last line, from 1.
-    pub lines: (usize, usize),
+/// The chunks of each part of `text`, of about `size` tokens: bytes of the whole text without the
+/// white space around them, in ascending order. A blank part has none. A small section is joined with
+/// the one after it.
+pub fn cut(text: &DocumentText, size: usize) -> Vec<Vec<Range<usize>>> {
+    text.parts.iter().map(|part| pack(&text.text, part, size)).collect()
 }
 
-/// Cuts every part of `text` into pieces of about `size` tokens, in ascending order. A blank part has
-/// none. A small section is joined with the one after it.
-pub fn cut(text: &Text, size: usize) -> Vec<Vec<Piece>> {
-    let mut lines = Lines { text: &text.text, at: 0, line: 1 };
-    let parts = text.parts.iter().map(|part| {
-        let pieces = pack(&text.text, part, size).into_iter();
-        let located = pieces.map(|bytes| {
-            let first = lines.at(bytes.start);
-            let found = (first, lines.at(bytes.end));
-            Piece { lines: part.line.map_or(found, |line| (line, line)), bytes }
-        });
-        located.collect()
-    });
-    parts.collect()
-}
-
-/// Counts lines once over the text, whose places must be asked for in ascending order.
-struct Lines<'a> {
-    text: &'a str,
-    at: usize,
-    line: usize,
-}
-
-impl Lines<'_> {
-    fn at(&mut self, to: usize) -> usize {
-        let passed = &self.text.as_bytes()[self.at..to];
-        self.line += passed.iter().filter(|&&byte| byte == b'\n').count();
-        self.at = to;
-        self.line
-    }
-}
-
-fn pack(text: &str, part: &Part, size: usize) -> Vec<Range<usize>> {
-    let mut packer = Packer { text, size: size.max(1) * UNITS_A_TOKEN, pieces: Vec::new() };
+fn pack(text: &str, part: &DocumentPart, size: usize) -> Vec<Range<usize>> {
+    let mut packer = Packer { text, size: size.max(1) * UNITS_PER_TOKEN, chunks: Vec::new() };
     let mut bounds = vec![part.bytes.start];
     bounds.extend(part.sections.iter().filter(|at| part.bytes.contains(at)));
     bounds.push(part.bytes.end);
     let mut open: Option<Range<usize>> = None;
     for pair in bounds.windows(2) {
         let section = open.take().map_or(pair[0], |open| open.start)..pair[1];
-        // A heading alone says little: it stays with what comes next.
-        if packer.units(&section) < packer.size / 4 {
+        // A heading alone means little: it stays with the text after it.
+        if packer.weight(&section) < packer.size / 4 {
             open = Some(section);
         } else {
             packer.pack(&section, LEVELS);
@@ -66,14 +32,14 @@ fn pack(text: &str, part: &Part, size: usize) -> Vec<Range<usize>> {
     if let Some(rest) = open {
         packer.pack(&rest, LEVELS);
     }
-    packer.pieces
+    packer.chunks
 }
 
 /// Estimated size of one token, in the units of [`weight`].
-const UNITS_A_TOKEN: usize = 4;
+const UNITS_PER_TOKEN: usize = 4;
 
-/// What a character adds to the size of a text: four letters of an alphabet are about one token, and
-/// so is one character of Chinese or Japanese and two of Korean.
+/// The size of a character: four letters of an alphabet are about one token, and so are one character
+/// of Chinese or Japanese and two of Korean.
 fn weight(c: char) -> usize {
     match u32::from(c) {
         0..0x0590 => 1,
@@ -83,13 +49,13 @@ fn weight(c: char) -> usize {
     }
 }
 
-/// Cuts a text into units of one kind, which tile it.
+/// Cuts a text into units of one kind, end to end.
 type Units = fn(&str) -> Vec<&str>;
 
 /// Kinds of units, from large to small.
 const LEVELS: &[Units] = &[paragraphs, lines, sentences, words, characters];
 
-/// Each with the blank lines after it.
+/// Paragraphs, each with the blank lines after it.
 fn paragraphs(text: &str) -> Vec<&str> {
     let mut paragraphs = Vec::new();
     let (mut start, mut at, mut blank) = (0, 0, false);
@@ -110,8 +76,8 @@ fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
 
-/// Longest text that is searched for sentences as one: the rules of UAX #29 look ahead as far as
-/// there are spaces, which takes quadratic time.
+/// Longest text, in bytes, that is searched for sentences at once: the rules of UAX #29 look ahead
+/// over any number of spaces, which takes quadratic time.
 const SENTENCE_SEARCH: usize = 4096;
 
 fn sentences(text: &str) -> Vec<&str> {
@@ -135,18 +101,18 @@ fn characters(text: &str) -> Vec<&str> {
 
 struct Packer<'a> {
     text: &'a str,
-    /// Most units of a piece.
+    /// Maximum size of a chunk, in the units of [`weight`].
     size: usize,
-    pieces: Vec<Range<usize>>,
+    chunks: Vec<Range<usize>>,
 }
 
 impl Packer<'_> {
-    fn units(&self, bytes: &Range<usize>) -> usize {
+    fn weight(&self, bytes: &Range<usize>) -> usize {
         self.text[bytes.clone()].chars().map(weight).sum()
     }
 
-    /// Fills pieces with whole units of the first level; a unit that is too large for a piece is cut
-    /// into those of the next.
+    /// Fills chunks with whole units of the first level; a unit that is too large for a chunk is cut
+    /// into units of the next level.
     fn pack(&mut self, bytes: &Range<usize>, levels: &[Units]) {
         let Some((units, smaller)) = levels.split_first() else {
             return self.close(bytes.clone());
@@ -154,7 +120,7 @@ impl Packer<'_> {
         let (mut open, mut filled) = (bytes.start..bytes.start, 0);
         for unit in units(&self.text[bytes.clone()]) {
             let unit = open.end..open.end + unit.len();
-            let weight = self.units(&unit);
+            let weight = self.weight(&unit);
             if filled + weight > self.size {
                 self.close(open);
                 filled = 0;
@@ -172,11 +138,11 @@ impl Packer<'_> {
     }
 
     fn close(&mut self, bytes: Range<usize>) {
-        let piece = &self.text[bytes.clone()];
-        let start = bytes.start + piece.len() - piece.trim_start().len();
-        let end = start + piece.trim().len();
+        let chunk = &self.text[bytes.clone()];
+        let start = bytes.start + chunk.len() - chunk.trim_start().len();
+        let end = start + chunk.trim().len();
         if start < end {
-            self.pieces.push(start..end);
+            self.chunks.push(start..end);
         }
     }
 }
@@ -186,22 +152,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn pieces(text: &str, sections: &[usize], size: usize) -> Vec<String> {
-        let part = Part { bytes: 0..text.len(), sections: sections.to_vec(), ..Part::default() };
+    fn chunks(text: &str, sections: &[usize], size: usize) -> Vec<String> {
+        let part = DocumentPart {
+            bytes: 0..text.len(),
+            sections: sections.to_vec(),
+            ..DocumentPart::default()
+        };
         pack(text, &part, size).into_iter().map(|bytes| text[bytes].to_owned()).collect()
     }
 
     #[test]
-    fn pieces_end_where_the_text_does() {
+    fn chunks_end_where_the_text_does() {
         let text = "One two three four.\n\nFive six seven eight. Nine ten.\n\n\nEleven.";
-        assert_eq!(pieces(text, &[], 100), [text]);
+        assert_eq!(chunks(text, &[], 100), [text]);
         assert_eq!(
-            pieces(text, &[], 9),
+            chunks(text, &[], 9),
             ["One two three four.", "Five six seven eight. Nine ten.", "Eleven."]
         );
-        assert_eq!(pieces(text, &[], 6)[1..3], ["Five six seven eight.", "Nine ten."]);
-        assert_eq!(pieces("abcdefgh", &[], 1), ["abcd", "efgh"]);
-        assert_eq!(pieces(" \n ", &[], 5), [""; 0]);
+        assert_eq!(chunks(text, &[], 6)[1..3], ["Five six seven eight.", "Nine ten."]);
+        assert_eq!(chunks("abcdefgh", &[], 1), ["abcd", "efgh"]);
+        assert_eq!(chunks(" \n ", &[], 5), [""; 0]);
     }
 
     #[test]
@@ -209,38 +179,36 @@ mod tests {
         let (head, body) = ("# Title\n\n## Part\n\n", "Words of the first part, and some more.\n");
         let text = format!("{head}{body}# Next\n\nWords of the second part, and some more.");
         let sections = [0, 9, head.len() + body.len()];
-        let cut = pieces(&text, &sections, 20);
+        let cut = chunks(&text, &sections, 20);
         assert_eq!(cut.len(), 2);
         assert!(cut[0].starts_with("# Title") && cut[0].ends_with("some more."));
         assert!(cut[1].starts_with("# Next"));
     }
 
     #[test]
-    fn lines_are_those_of_the_whole_text() {
+    fn chunks_are_bytes_of_the_whole_text() {
         let text = "a\n\nb\nc\n\nd";
-        let part = |bytes| Part { bytes, ..Part::default() };
-        let row = Part { line: Some(70), ..part(6..text.len()) };
-        let parts = vec![part(0..3), part(3..6), row];
-        let text = Text { text: text.to_owned(), parts, ..Text::default() };
-        let lines: Vec<_> = cut(&text, 1).into_iter().flatten().map(|piece| piece.lines).collect();
-        assert_eq!(lines, [(1, 1), (3, 4), (70, 70)]);
+        let part = |bytes| DocumentPart { bytes, ..DocumentPart::default() };
+        let parts = vec![part(0..3), part(3..6), part(6..text.len())];
+        let text = DocumentText { text: text.to_owned(), parts, ..DocumentText::default() };
+        assert_eq!(cut(&text, 1), [[0..1], [3..6], [8..9]]);
     }
 
     #[test]
     fn time_is_in_proportion_to_the_text() {
         for text in ["a".repeat(1 << 20), ". ".repeat(1 << 19), "\n".repeat(1 << 20)] {
-            assert!(pieces(&text, &[], 256).len() <= 2 + (1 << 20) / 1000);
+            assert!(chunks(&text, &[], 256).len() <= 2 + (1 << 20) / 1000);
         }
     }
 
     proptest! {
         #[test]
-        fn nothing_but_white_space_is_lost(text in "[a-z .\n\u{4e00}-\u{4e10}]{0,400}", size in 1_usize..60) {
+        fn only_white_space_is_lost(text in "[a-z .\n\u{4e00}-\u{4e10}]{0,400}", size in 1_usize..60) {
             let letters = |text: &str| text.split_whitespace().collect::<String>();
-            let pieces = pieces(&text, &[], size);
-            prop_assert_eq!(letters(&pieces.concat()), letters(&text));
-            for piece in pieces {
-                prop_assert!(piece.chars().map(weight).sum::<usize>() <= (size * UNITS_A_TOKEN).max(3));
+            let chunks = chunks(&text, &[], size);
+            prop_assert_eq!(letters(&chunks.concat()), letters(&text));
+            for chunk in chunks {
+                prop_assert!(chunk.chars().map(weight).sum::<usize>() <= (size * UNITS_PER_TOKEN).max(3));
             }
         }
     }

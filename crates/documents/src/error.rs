@@ -1,14 +1,14 @@
-//! Why a file cannot be read.
+//! Reasons why a file cannot be read.
 
 use std::path::PathBuf;
 
 /// The result of reading a file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A reason to leave a file out, for people.
+/// Why a file is left out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system does not let us.
+    /// The system refuses access.
     #[error("cannot read {path}")]
     Io {
         /// The file or folder.
@@ -17,10 +17,16 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The walk stopped at a place.
+    /// A glob that cannot be parsed, or a folder that cannot be walked: a message for people.
     #[error("{0}")]
     Walk(String),
-    /// The file holds no text that we can read.
+    /// The file has no text that can be read: the reason, for people.
     #[error("{0}")]
     NoText(String),
+    /// This build lacks the feature that reads a format.
+    #[error("this build lacks the feature `{feature}`")]
+    MissingFeature {
+        /// The feature.
+        feature: &'static str,
+    },
 }

@@ -1,30 +1,30 @@
-//! What a file is, and reading it as that.
+//! The format of a file, and reading a file as its format.
 
 use crate::error::{Error, Result};
-use crate::text::Text;
-use crate::{markdown, pdf, rows};
+use crate::text::DocumentText;
+use crate::{markdown, pages, rows};
 use serde_json::Map;
 use std::path::Path;
 
 /// Largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// What a file is read as.
+/// The format that a file is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Paragraphs.
     Text,
     /// Sections below headings.
     Markdown,
-    /// A page, whose text is read as Markdown.
+    /// A web page, whose text is read as Markdown.
     Html,
     /// Source code.
     Code,
-    /// A JSON value a line.
+    /// One JSON value per line.
     Jsonl,
-    /// A table with a heading, separated by this byte.
+    /// A table with a header, separated by this byte.
     Table(u8),
-    /// Pages.
+    /// Pages of text.
     Pdf,
 }
 
@@ -37,7 +37,7 @@ const CODE: &[&str] = &[
 ];
 
 impl Format {
-    /// By the name of the file.
+    /// The format of a file of this name.
     pub fn of(path: &Path) -> Self {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let extension = extension.unwrap_or_default().to_ascii_lowercase();
@@ -67,50 +67,70 @@ impl Format {
     }
 }
 
-/// Gets the text out of formats whose readers are large and may fail badly: another process, in the
-/// program.
+/// Extracts the text of formats whose readers are large and may panic, loop or take all memory. The
+/// program runs them in a process of their own.
 pub trait Extractor {
-    /// The text of `content`, a file of `format` ([`Format::Html`] or [`Format::Pdf`]). Pages end in
-    /// a form feed.
+    /// The text of `content`, a file of `format` ([`Format::Html`] or [`Format::Pdf`]). Each page ends
+    /// in a form feed.
     ///
     /// # Errors
     ///
-    /// [`Error::NoText`] with a reason for people.
+    /// [`Error::NoText`] with a reason for people, or [`Error::MissingFeature`].
     fn extract(&self, format: Format, content: &[u8]) -> Result<String>;
 }
 
-/// Reads `content` as `format`. `None` if it is binary and so nothing for us.
+/// Reads `content` as `format`. `None` if it is binary.
 ///
 /// # Errors
 ///
-/// [`Error::NoText`] if it is not what its name says.
-pub fn read(format: Format, content: &[u8], extractor: &dyn Extractor) -> Result<Option<Text>> {
+/// [`Error::NoText`] if it does not have that format, [`Error::MissingFeature`] if this build cannot
+/// read the format.
+pub fn read(
+    format: Format,
+    content: &[u8],
+    extractor: &dyn Extractor,
+) -> Result<Option<DocumentText>> {
     match format {
-        Format::Pdf => return extractor.extract(format, content).map(pdf::paged).map(Some),
+        Format::Pdf => {
+            reads_pdf()?;
+            return extractor.extract(format, content).map(pages::paged).map(Some);
+        }
         Format::Html => {
-            return extractor.extract(format, content).map(markdown::sections).map(Some);
+            return extractor.extract(format, content).map(markdown::read).map(Some);
         }
         _ => {}
     }
     let Some(text) = decoded(content)? else { return Ok(None) };
     Ok(Some(match format {
-        Format::Markdown => markdown::sections(text),
+        Format::Markdown => markdown::read(text),
         Format::Jsonl => rows::jsonl(&text)?,
         Format::Table(separator) => rows::table(&text, separator)?,
         Format::Code => {
             let sections = top_level(&text);
-            Text::whole(text, sections, Map::new())
+            DocumentText::whole(text, sections, Map::new())
         }
-        Format::Text | Format::Html | Format::Pdf => Text::whole(text, Vec::new(), Map::new()),
+        Format::Text | Format::Html | Format::Pdf => {
+            DocumentText::whole(text, Vec::new(), Map::new())
+        }
     }))
 }
 
-/// Bytes at the start that are searched for a zero, which no text has.
+/// # Errors
+///
+/// [`Error::MissingFeature`] if this build cannot read PDF files: no process has to be started to
+/// find out.
+fn reads_pdf() -> Result<()> {
+    match cfg!(feature = "pdf") {
+        true => Ok(()),
+        false => Err(Error::MissingFeature { feature: "pdf" }),
+    }
+}
+
+/// Bytes at the start that are searched for a zero byte, which no text has.
 const BINARY_SEARCH: usize = 8 << 10;
 
-/// UTF-8, or UTF-16 with a byte order mark. `None` for what is no text.
+/// Decodes UTF-8, or UTF-16 with a byte order mark. `None` if the content is binary.
 fn decoded(content: &[u8]) -> Result<Option<String>> {
-    let no_text = |reason: &str| Err(Error::NoText(reason.to_owned()));
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         String::from_utf16(&bytes.as_chunks().0.iter().map(|two| unit(*two)).collect::<Vec<_>>())
     };
@@ -121,10 +141,11 @@ fn decoded(content: &[u8]) -> Result<Option<String>> {
         _ if content[..content.len().min(BINARY_SEARCH)].contains(&0) => return Ok(None),
         _ => String::from_utf8(content.to_vec()).ok(),
     };
-    text.map_or_else(|| no_text("its text is not in UTF-8 or UTF-16"), |text| Ok(Some(text)))
+    let not_unicode = || Error::NoText("its text is not in UTF-8 or UTF-16".to_owned());
+    text.map(Some).ok_or_else(not_unicode)
 }
 
-/// Where items of the top level begin: lines without indentation after a blank line.
+/// Where items of the top level begin, in bytes: at lines without indentation after a blank line.
 fn top_level(text: &str) -> Vec<usize> {
     let (mut at, mut blank, mut starts) = (0, true, Vec::new());
     for line in text.split_inclusive('\n') {
@@ -142,7 +163,7 @@ fn top_level(text: &str) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// Gives a fixed text.
+    /// Returns a fixed text.
     struct Fixed(&'static str);
 
     impl Extractor for Fixed {
@@ -151,12 +172,12 @@ mod tests {
         }
     }
 
-    fn read_as(name: &str, content: &[u8]) -> Result<Option<Text>> {
+    fn read_as(name: &str, content: &[u8]) -> Result<Option<DocumentText>> {
         read(Format::of(Path::new(name)), content, &Fixed("# Title\n\nText\n"))
     }
 
     #[test]
-    fn a_format_is_known_by_its_name() {
+    fn a_format_follows_from_the_name() {
         for (name, format) in [
             ("README.md", "markdown"),
             ("a.HTML", "html"),
@@ -172,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_read_in_three_encodings_and_binary_is_left_out() {
+    fn text_is_read_in_three_encodings_and_binary_is_skipped() {
         for content in [
             &b"h\xc3\xa9"[..],
             b"\xef\xbb\xbfh\xc3\xa9",
@@ -196,8 +217,22 @@ mod tests {
     }
 
     #[test]
-    fn pages_and_web_pages_go_through_the_extractor() {
+    fn web_pages_go_through_the_extractor() {
         let page = read_as("a.html", b"<p>").expect("readable").expect("a text");
         assert_eq!(page.parts[0].sections, [0]);
+    }
+
+    #[cfg(feature = "pdf")]
+    #[test]
+    fn pdf_files_go_through_the_extractor() {
+        let paper = read_as("a.pdf", b"%PDF").expect("readable").expect("a text");
+        assert_eq!(paper.pages, [0]);
+    }
+
+    #[cfg(not(feature = "pdf"))]
+    #[test]
+    fn a_build_without_the_feature_says_so_of_pdf_files() {
+        let error = read_as("a.pdf", b"%PDF").expect_err("refused");
+        assert_eq!(error.to_string(), "this build lacks the feature `pdf`");
     }
 }

@@ -1,22 +1,24 @@
-//! The text of a web page, as Markdown.
+//! The text of a web page in Markdown.
 
 use crate::error::{Error, Result};
 use htmd::HtmlToMarkdown;
 
-/// Elements whose content nobody reads.
-const UNREAD: [&str; 8] =
+/// Elements whose content is not text for readers.
+const SKIPPED: [&str; 8] =
     ["script", "style", "noscript", "template", "svg", "nav", "iframe", "head"];
 
-/// The text of `content` in Markdown. Meant for a process of its own: nothing bounds the memory that a
-/// hostile page takes.
+/// The text of the web page `content` in Markdown. Meant for a process of its own: nothing bounds the
+/// memory that a hostile page takes.
 ///
 /// # Errors
 ///
 /// [`Error::NoText`] if the page cannot be read.
 pub fn text_of_html(content: &[u8]) -> Result<String> {
     let page = String::from_utf8_lossy(content);
-    let converter = HtmlToMarkdown::builder().skip_tags(UNREAD.to_vec()).build();
-    converter.convert(&page).map_err(|error| Error::NoText(format!("it is no web page: {error}")))
+    let converter = HtmlToMarkdown::builder().skip_tags(SKIPPED.to_vec()).build();
+    converter
+        .convert(&page)
+        .map_err(|error| Error::NoText(format!("it is not a web page: {error}")))
 }
 
 #[cfg(test)]
@@ -24,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headings_and_text_stay_and_scripts_go() {
+    fn headings_and_text_are_kept_and_scripts_are_dropped() {
         let page = "<html><head><title>t</title></head><body><h1>Über</h1><script>x()</script>\
                     <p>One <b>two</b> &amp; three</p></body></html>";
         let text = text_of_html(page.as_bytes()).expect("a text");

@@ -1,16 +1,16 @@
-//! Markdown: sections below headings, and the fields at the top.
+//! Markdown: sections that start at headings, and the fields of the front matter.
 
-use crate::text::Text;
+use crate::text::DocumentText;
 use serde_json::{Map, Value};
 
-/// A Markdown text with its sections and the metadata of its front matter.
-pub(crate) fn sections(text: String) -> Text {
+/// Reads a Markdown text with its sections and the metadata of its front matter.
+pub(crate) fn read(text: String) -> DocumentText {
     let metadata = front_matter(&text);
     let headings = headings(&text);
-    Text::whole(text, headings, metadata)
+    DocumentText::whole(text, headings, metadata)
 }
 
-/// Where lines begin that are headings (`# …`), outside fenced code.
+/// Where headings (`# …`) begin, in bytes, outside fenced code.
 fn headings(text: &str) -> Vec<usize> {
     let (mut at, mut fence, mut headings) = (0, None, Vec::new());
     for line in text.split_inclusive('\n') {
@@ -32,7 +32,7 @@ fn is_heading(line: &str) -> bool {
     (1..=6).contains(&(line.len() - title.len())) && title.starts_with([' ', '\t'])
 }
 
-/// The plain fields of YAML front matter: `key: value`, and `key: [a, b]` as a list.
+/// The flat fields of YAML front matter: `key: value`, and `key: [a, b]` as a list.
 fn front_matter(text: &str) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut lines = text.lines();
@@ -48,7 +48,7 @@ fn front_matter(text: &str) -> Map<String, Value> {
             _ => {}
         }
     }
-    // Without an end it was no front matter.
+    // Without an end it is not front matter.
     Map::new()
 }
 
@@ -68,11 +68,8 @@ mod tests {
     #[test]
     fn sections_begin_at_headings_outside_code() {
         let text = "intro\n# One\ntext\n```\n# no\n```\n## Two\n#hashtag\n####### seven\n";
-        let starts: Vec<&str> = sections(text.to_owned()).parts[0]
-            .sections
-            .iter()
-            .map(|&at| &text[at..at + 5])
-            .collect();
+        let starts: Vec<&str> =
+            read(text.to_owned()).parts[0].sections.iter().map(|&at| &text[at..at + 5]).collect();
         assert_eq!(starts, ["# One", "## Tw"]);
     }
 
@@ -80,9 +77,9 @@ mod tests {
     fn front_matter_becomes_metadata() {
         let text = "---\ntitle: \"A: b\"\ntags: [x, y]\n  deep: no\n---\nText";
         let wanted = json!({"title": "A: b", "tags": ["x", "y"]});
-        assert_eq!(Value::Object(sections(text.to_owned()).metadata), wanted);
+        assert_eq!(Value::Object(read(text.to_owned()).metadata), wanted);
         for text in ["---\ntitle: no end\n", "title: none\n"] {
-            assert!(sections(text.to_owned()).metadata.is_empty());
+            assert!(read(text.to_owned()).metadata.is_empty());
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Tables and JSON lines: every row is a part of its own, and its fields are metadata.
+//! Tables and JSON lines: each row is a part of its own, and its fields are metadata.
 
 use crate::error::{Error, Result};
-use crate::text::{Part, Text};
+use crate::text::{DocumentPart, DocumentText};
 use serde_json::{Map, Value};
 
-/// Fields that hold a row's text, the first that is there; without one, every text counts.
+/// Fields that hold a row's text, the likeliest first. A row with none of them is all of its strings.
 const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstract"];
-/// Fields that stand above it.
+/// Fields that precede the text.
 const TITLE_FIELDS: [&str; 2] = ["title", "name"];
-/// Longest value that is kept to filter by, in bytes.
+/// Longest string that is kept to filter by, in bytes.
 const LONGEST_VALUE: usize = 256;
 
-/// Collects rows.
+/// The rows that were read so far.
 #[derive(Default)]
 struct Rows {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<DocumentPart>,
 }
 
 impl Rows {
@@ -42,7 +42,7 @@ impl Rows {
         let metadata = fields.iter().filter(|(_, value)| short(value));
         let metadata = metadata.map(|(name, value)| (name.clone(), value.clone())).collect();
         let bytes = start..self.text.len();
-        self.parts.push(Part { bytes, sections: Vec::new(), line: Some(line), metadata });
+        self.parts.push(DocumentPart { bytes, sections: Vec::new(), line: Some(line), metadata });
     }
 
     fn line(&mut self, text: &str) {
@@ -50,13 +50,13 @@ impl Rows {
         self.text.push('\n');
     }
 
-    fn into_text(self) -> Text {
-        Text { text: self.text, parts: self.parts, ..Text::default() }
+    fn into_text(self) -> DocumentText {
+        DocumentText { text: self.text, parts: self.parts, ..DocumentText::default() }
     }
 }
 
-/// One JSON object or string a line.
-pub(crate) fn jsonl(text: &str) -> Result<Text> {
+/// Reads one JSON object or string per line.
+pub(crate) fn jsonl(text: &str) -> Result<DocumentText> {
     let mut rows = Rows::default();
     for (line, row) in (1..).zip(text.lines()).filter(|(_, row)| !row.trim().is_empty()) {
         match serde_json::from_str(row) {
@@ -68,14 +68,14 @@ pub(crate) fn jsonl(text: &str) -> Result<Text> {
                 let reason = format!("line {line} is neither a JSON object nor a string");
                 return Err(Error::NoText(reason));
             }
-            Err(error) => return Err(Error::NoText(format!("line {line} is no JSON: {error}"))),
+            Err(error) => return Err(Error::NoText(format!("line {line} is not JSON: {error}"))),
         }
     }
     Ok(rows.into_text())
 }
 
-/// Records below a heading, separated by `separator`.
-pub(crate) fn table(text: &str, separator: u8) -> Result<Text> {
+/// Reads records below a header, whose fields are separated by `separator`.
+pub(crate) fn table(text: &str, separator: u8) -> Result<DocumentText> {
     let mut reader =
         csv::ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(text.as_bytes());
     let broken = |error: csv::Error| Error::NoText(error.to_string());
@@ -97,16 +97,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn rows(text: &Text) -> Vec<(&str, Option<usize>, Value)> {
+    fn rows(text: &DocumentText) -> Vec<(&str, Option<usize>, Value)> {
         let parts = text.parts.iter();
-        let row = |part: &Part| {
+        let row = |part: &DocumentPart| {
             (&text.text[part.bytes.clone()], part.line, Value::Object(part.metadata.clone()))
         };
         parts.map(row).collect()
     }
 
     #[test]
-    fn json_lines_give_their_text_and_their_fields() {
+    fn json_lines_have_a_text_and_fields() {
         let long = "x".repeat(300);
         let text = format!(
             "{{\"title\":\"T\",\"text\":\"Ein \\u00e9\",\"year\":1900,\"deep\":{{}}}}\n\n\"alone\"\n\
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn records_know_their_line_also_after_one_of_two_lines() {
+    fn records_have_their_line_also_after_one_of_two_lines() {
         let text = table("name,note\nA,\"two\nlines\"\nB,b,more\n", b',').expect("rows");
         let rows = rows(&text);
         assert_eq!(rows[0].0, "name: A\nnote: two\nlines\n");

@@ -1,41 +1,41 @@
-//! A document's text, and what of it belongs together.
+//! A document's text and the parts that are embedded together.
 
 use serde_json::{Map, Value};
 use std::ops::Range;
 
-/// What was read from a file.
+/// The text that was read from a file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Text {
+pub struct DocumentText {
     /// The text that all offsets refer to.
     pub text: String,
-    /// What is known about the document.
+    /// Metadata of the document.
     pub metadata: Map<String, Value>,
-    /// What an embedding may see together, in order: the whole of a text; each row of a table.
-    pub parts: Vec<Part>,
-    /// Where pages begin, in bytes; none if there are no pages.
+    /// The parts that one pass may see, in order: the whole of a text, or each row of a table.
+    pub parts: Vec<DocumentPart>,
+    /// Where pages begin, in bytes; empty if the document has no pages.
     pub pages: Vec<usize>,
 }
 
 /// A part of a document that one pass of late chunking covers.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Part {
-    /// Where it lies in the text, in bytes.
+pub struct DocumentPart {
+    /// Its bytes in the text.
     pub bytes: Range<usize>,
-    /// Where sections begin within it, in bytes of the text, ascending. A chunk holds nothing of two
-    /// sections unless they are small.
+    /// Where sections begin within it, in bytes of the text, ascending. A chunk has text of only one
+    /// section unless sections are small.
     pub sections: Vec<usize>,
-    /// Its line in the file, from 1, where the text is not that of the file: a row of a table.
+    /// Its line in the file, from 1, if it is a row of a table: then the text is not that of the file.
     pub line: Option<usize>,
-    /// What is known about it alone.
+    /// Metadata of this part.
     pub metadata: Map<String, Value>,
 }
 
-/// Longest part, in bytes. The tokenizer takes up to 190 bytes of memory for each byte of a part.
+/// Longest part, in bytes. The tokenizer needs up to 190 bytes of memory for each byte of a part.
 const LONGEST_PART: usize = 1 << 20;
 
-impl Text {
-    /// A text that belongs together, with its sections; a long one is cut in several parts, at
-    /// sections if it can be.
+impl DocumentText {
+    /// A text that is one part, with its sections; a long one is cut into several parts, at sections if
+    /// possible.
     pub(crate) fn whole(text: String, sections: Vec<usize>, metadata: Map<String, Value>) -> Self {
         let mut parts = Vec::new();
         let mut start = 0;
@@ -43,15 +43,15 @@ impl Text {
             let end = part_end(&text, start, &sections);
             let sections =
                 sections.iter().copied().filter(|section| (start..end).contains(section)).collect();
-            parts.push(Part { bytes: start..end, sections, ..Part::default() });
+            parts.push(DocumentPart { bytes: start..end, sections, ..DocumentPart::default() });
             start = end;
         }
         Self { text, metadata, parts, pages: Vec::new() }
     }
 }
 
-/// Where the part that begins at `start` ends: the last section, or else the last line, or else the
-/// last character that is not too far away.
+/// Where the part that begins at `start` ends: before the last section, or else after the last line or
+/// character, that keeps it within [`LONGEST_PART`].
 fn part_end(text: &str, start: usize, sections: &[usize]) -> usize {
     if text.len() - start <= LONGEST_PART {
         return text.len();
@@ -78,7 +78,7 @@ mod tests {
             ("ä".repeat(LONGEST_PART), vec![], LONGEST_PART),
             ("short".to_owned(), vec![], 5),
         ] {
-            let text = Text::whole(text, sections, Map::new());
+            let text = DocumentText::whole(text, sections, Map::new());
             assert_eq!(text.parts[0].bytes, 0..first);
             let mut end = 0;
             for part in &text.parts {
@@ -88,6 +88,6 @@ mod tests {
             }
             assert_eq!(end, text.text.len());
         }
-        assert!(Text::whole(String::new(), Vec::new(), Map::new()).parts.is_empty());
+        assert!(DocumentText::whole(String::new(), Vec::new(), Map::new()).parts.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Finding files, as a modern grep does: what version control ignores and what is hidden stays out.
+//! Finding files as modern greps do: ignored and hidden files are skipped.
 
 use crate::error::{Error, Result};
 use ignore::WalkBuilder;
@@ -6,41 +6,41 @@ use ignore::overrides::OverrideBuilder;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// What a walk takes in.
+/// Which files a walk yields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WalkOptions {
-    /// Also hidden files and folders.
+    /// Whether hidden files and folders are included.
     pub hidden: bool,
-    /// Also what `.gitignore`, `.ignore` and the like leave out.
+    /// Whether files that `.gitignore`, `.ignore` and the like exclude are included.
     pub ignored: bool,
-    /// Globs that a file must match, or with `!` before, must not.
+    /// Globs that a file must match; one that starts with `!`, it must not match.
     pub globs: Vec<String>,
 }
 
-/// A file and what its folder says about it.
+/// A file and what its folder records of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FileEntry {
     /// The file.
     pub path: PathBuf,
-    /// When it was changed, in nanoseconds since 1970; 0 if the system does not say.
+    /// When it was last changed, in nanoseconds since 1970; 0 if unknown.
     pub modified: i64,
     /// Its size in bytes.
-    pub size: u64,
+    pub len_bytes: u64,
 }
 
-/// Folders that hold our own files.
+/// Folders of our own files.
 const OWN_FOLDER: &str = ".kokeshi";
 
-/// Finds the files at and below `root`, in the order of their paths. Links are not followed. What
-/// cannot be read is an error in its place.
+/// Finds the files at and below `root`, in the order of their paths. Links are not followed. A file or
+/// folder that cannot be read is an error among the entries.
 ///
 /// # Errors
 ///
-/// If a glob cannot be read.
+/// If a glob cannot be parsed.
 pub fn walk(
     root: &Path,
     options: &WalkOptions,
-) -> Result<impl Iterator<Item = Result<Found>> + use<>> {
+) -> Result<impl Iterator<Item = Result<FileEntry>> + use<>> {
     let mut globs = OverrideBuilder::new(root);
     for glob in &options.globs {
         globs.add(glob).map_err(|error| Error::Walk(error.to_string()))?;
@@ -59,17 +59,19 @@ pub fn walk(
         .sort_by_file_path(Path::cmp)
         .build();
     Ok(walk.filter_map(|entry| match entry {
-        Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => Some(found(&entry)),
+        Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => {
+            Some(file_entry(&entry))
+        }
         Ok(_) => None,
         Err(error) => Some(Err(Error::Walk(error.to_string()))),
     }))
 }
 
-fn found(entry: &ignore::DirEntry) -> Result<Found> {
+fn file_entry(entry: &ignore::DirEntry) -> Result<FileEntry> {
     let metadata = entry.metadata().map_err(|error| Error::Walk(error.to_string()))?;
     let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let modified = modified.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(0));
-    Ok(Found { path: entry.path().to_owned(), modified, size: metadata.len() })
+    Ok(FileEntry { path: entry.path().to_owned(), modified, len_bytes: metadata.len() })
 }
 
 #[cfg(test)]
@@ -78,8 +80,8 @@ mod tests {
     use std::fs;
 
     fn names(root: &Path, options: &WalkOptions) -> Vec<String> {
-        let found = walk(root, options).expect("a walk").map(|found| found.expect("a file").path);
-        found
+        let paths = walk(root, options).expect("a walk").map(|file| file.expect("a file").path);
+        paths
             .map(|path| {
                 path.strip_prefix(root).expect("below").to_string_lossy().replace('\\', "/")
             })
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ignored_or_hidden_or_ours_stays_out_unless_asked_for() {
+    fn ignored_hidden_and_own_files_are_skipped_unless_asked_for() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
         for name in ["b.md", "a/c.txt", "a/skip.log", ".hidden", ".kokeshi/index.db"] {
@@ -106,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_can_be_named_itself_and_what_is_absent_is_an_error() {
+    fn a_root_may_be_a_file_and_an_absent_one_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.txt");
         fs::write(&path, "text").expect("a file");
-        let found: Vec<_> = walk(&path, &WalkOptions::default()).expect("a walk").collect();
-        assert!(matches!(&found[..], [Ok(found)] if found.path == path && found.size == 4));
+        let files: Vec<_> = walk(&path, &WalkOptions::default()).expect("a walk").collect();
+        assert!(matches!(&files[..], [Ok(file)] if file.path == path && file.len_bytes == 4));
         let absent = folder.path().join("absent");
-        let mut found = walk(&absent, &WalkOptions::default()).expect("a walk");
-        assert!(found.next().is_some_and(|found| found.is_err()));
+        let mut files = walk(&absent, &WalkOptions::default()).expect("a walk");
+        assert!(files.next().is_some_and(|file| file.is_err()));
     }
 }

@@ -11,7 +11,8 @@
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use kokeshi::{LoadOptions, Model};
-use kokeshi_migrate::{Embedder, Limits, Plan, Side, Sites, run};
+use kokeshi_collections::{Embedder, Embeddings};
+use kokeshi_migrate::{Limits, Plan, Side, Sites, run};
 use kokeshi_store::{Address, Chunk, Document, Place, Provenance, Storage, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -101,8 +102,8 @@ fn plan(to: &str, address: &Address) -> Plan {
 
 fn embedder() -> Embedder {
     let model = Arc::new(Model::starter(&LoadOptions::default()).expect("a model"));
-    let task = Some("retrieval.passage".to_owned());
-    Embedder { model, task, query_task: None, dimensions: None, late: true }
+    let passage_task = Some("retrieval.passage".to_owned());
+    Embedder { model, passage_task, query_task: None, dimensions: 256, late: true }
 }
 
 fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -> Box<dyn Store> {
@@ -138,7 +139,7 @@ fn throughput(address: &Address, folder: &Path) {
     let mut ratios = Vec::new();
     for round in 0..=ROUNDS {
         let start = Instant::now();
-        let (vectors, tokens) = embedder.documents(&all).expect("vectors");
+        let Embeddings { vectors, tokens } = embedder.documents(&all).expect("vectors");
         let alone = tokens as f64 / start.elapsed().as_secs_f64();
         let to = format!("new-{round}");
         let start = Instant::now();

@@ -1,7 +1,7 @@
 //! Which model made vectors: documents are embedded again, and what comes out is compared.
 
-use crate::embed::Embedder;
 use kokeshi::{Model, Result};
+use kokeshi_collections::Embedder;
 use kokeshi_kernels::median;
 use kokeshi_store::Document;
 use std::sync::Arc;
@@ -57,13 +57,13 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
         let tasks = tasks.iter().map(|task| Some(task.name.clone())).chain([None]);
         for task in tasks {
             for late in if several { &[false, true][..] } else { &[false] } {
-                let cut = (dimensions < hidden).then_some(dimensions);
-                let (model, query_task) = (model.clone(), None);
-                let late = *late;
-                let way = Embedder { model, task: task.clone(), query_task, dimensions: cut, late };
+                let (model, late) = (model.clone(), *late);
+                let (passage_task, query_task) = (task.clone(), None);
+                let way = Embedder { model, passage_task, query_task, dimensions, late };
                 // A chunk that is too long for a model was not made by it.
-                let Ok((new, _)) = way.documents(&probe) else { continue };
-                let cosines: Vec<f64> = old.iter().zip(&new).map(|(a, b)| cosine(a, b)).collect();
+                let Ok(new) = way.documents(&probe) else { continue };
+                let cosines: Vec<f64> =
+                    old.iter().zip(&new.vectors).map(|(a, b)| cosine(a, b)).collect();
                 let cosine = median(&cosines);
                 let fits_from = if signs { SAME_SIGNS } else { SAME };
                 let fit = Fit {

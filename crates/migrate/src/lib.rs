@@ -11,7 +11,6 @@
 //! ```
 
 mod detect;
-mod embed;
 mod error;
 mod ledger;
 mod plan;
@@ -23,7 +22,6 @@ mod switch;
 mod verify;
 
 pub use detect::{Fit, detect};
-pub use embed::Embedder;
 pub use error::{Error, Result};
 pub use ledger::{Failure, Ledger, Progress, State};
 pub use plan::{Plan, Side};

@@ -1,8 +1,8 @@
 //! What a migration will change: neighbours and answers on a sample, and what vectors take.
 
 use crate::detect::chunks;
-use crate::embed::Embedder;
 use crate::error::Result;
+use kokeshi_collections::{Embedder, Embeddings};
 use kokeshi_store::{Document, Storage};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub fn preview(
     queries: &[String],
 ) -> Result<Preview> {
     let start = Instant::now();
-    let (vectors, tokens) = new.documents(documents)?;
+    let Embeddings { vectors, tokens } = new.documents(documents)?;
     let took = start.elapsed();
     let old_vectors: Vec<Vec<f32>> = chunks(documents).map(unit).collect();
     let new_vectors: Vec<Vec<f32>> = vectors.iter().map(|vector| unit(vector)).collect();

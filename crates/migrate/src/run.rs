@@ -1,11 +1,11 @@
 //! Fills the new collection: one thread reads, this one embeds, another one writes, so that the engine
 //! waits for nobody.
 
-use crate::embed::Embedder;
 use crate::error::{Error, Result};
 use crate::ledger::{Done, Ledger, Progress, State};
 use crate::plan::Plan;
 use crate::sites::Sites;
+use kokeshi_collections::{Embedder, Embeddings};
 use kokeshi_store::{Document, Entry, Source};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -311,7 +311,9 @@ fn embed_all(
         let Batch { documents, there, .. } = &batch;
         let (there, several) = (*there, documents.len() > 1);
         let (documents, failures, tokens) = match embedder.documents(documents) {
-            Ok((vectors, tokens)) => (with_vectors(batch.documents, vectors), Vec::new(), tokens),
+            Ok(Embeddings { vectors, tokens }) => {
+                (with_vectors(batch.documents, vectors), Vec::new(), tokens)
+            }
             Err(error) if is_of_a_text(&error) && several => one_by_one(embedder, batch.documents)?,
             Err(error) if is_of_a_text(&error) => {
                 let failed = batch.documents.into_iter();
@@ -354,7 +356,7 @@ fn one_by_one(embedder: &Embedder, documents: Vec<Document>) -> Result<Outcome> 
     for document in documents {
         let path = document.path.clone();
         match embedder.documents(std::slice::from_ref(&document)) {
-            Ok((vectors, tokens)) => {
+            Ok(Embeddings { vectors, tokens }) => {
                 total += tokens;
                 good.extend(with_vectors(vec![document], vectors));
             }

@@ -1,7 +1,6 @@
 //! Compares both collections, and the new one with what its model computes.
 
 use crate::detect::{chunks, cosine};
-use crate::embed::Embedder;
 use crate::error::Result;
 use crate::ledger::{Ledger, State};
 use crate::plan::Plan;
@@ -9,6 +8,7 @@ use crate::preview::{DEPTH, Preview, preview};
 use crate::run::is_outdated;
 use crate::sample::sample;
 use crate::switch::{contents, old_name};
+use kokeshi_collections::Embedder;
 use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store};
 use std::collections::{HashMap, HashSet};
 
@@ -277,7 +277,7 @@ fn embedded_again(
 ) -> Result<Check> {
     let name = "a sample has the model's vectors, bit for bit";
     let stored: Vec<&[f32]> = chunks(documents).collect();
-    let (again, _) = new.documents(documents)?;
+    let again = new.documents(documents)?.vectors;
     let expected: Vec<Vec<f32>> = again.iter().map(|vector| made.storage.rounded(vector)).collect();
     let pairs = || stored.iter().zip(&expected);
     let equal = pairs().filter(|(a, b)| ***a == b[..]).count();
@@ -320,11 +320,11 @@ fn fitting_task(
     made: &Provenance,
 ) -> Result<Option<String>> {
     for task in &new.model.config().tasks {
-        let other = Embedder { task: Some(task.name.clone()), ..new.clone() };
-        let (vectors, _) = other.documents(documents)?;
+        let other = Embedder { passage_task: Some(task.name.clone()), ..new.clone() };
+        let vectors = other.documents(documents)?.vectors;
         let equal = stored.iter().zip(&vectors).all(|(a, b)| **a == made.storage.rounded(b)[..]);
-        if equal && other.task != new.task && !stored.is_empty() {
-            return Ok(other.task);
+        if equal && other.passage_task != new.passage_task && !stored.is_empty() {
+            return Ok(other.passage_task);
         }
     }
     Ok(None)

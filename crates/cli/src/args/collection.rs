@@ -1,7 +1,8 @@
 //! Arguments of the commands that keep and search collections.
 
-use super::{Cutting, DEFAULT_COLLECTION, DeviceArguments};
+use super::DeviceArguments;
 use clap::{ArgAction, Args, ValueEnum};
+use kokeshi_collections::{DEFAULT_COLLECTION, DocumentChunking};
 use kokeshi_store::{Address, Codes, Condition, Storage};
 use std::path::PathBuf;
 
@@ -40,7 +41,7 @@ pub(crate) struct VectorArguments {
     /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences
     /// into pieces of about 256 tokens; or as `kokeshi embed --chunk` does
     #[arg(long, value_name = "HOW")]
-    pub(crate) chunk: Option<Cutting>,
+    pub(crate) chunk: Option<DocumentChunking>,
     /// Pool the vectors of a document's chunks from one pass over the whole of it, so that chunks
     /// know their context; the default
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]

@@ -1,7 +1,8 @@
 //! Arguments of `kokeshi migrate`.
 
-use super::{DEFAULT_COLLECTION, DeviceArguments};
+use super::DeviceArguments;
 use clap::{ArgAction, Args, Subcommand};
+use kokeshi_collections::DEFAULT_COLLECTION;
 use kokeshi_store::{Address, Codes, Fields, Storage};
 use std::path::PathBuf;
 

@@ -2,7 +2,6 @@
 
 mod bench;
 mod collection;
-mod cutting;
 mod device;
 mod migrate;
 mod models;
@@ -12,7 +11,6 @@ mod texts;
 
 pub(crate) use bench::*;
 pub(crate) use collection::*;
-pub(crate) use cutting::*;
 pub(crate) use device::*;
 pub(crate) use migrate::*;
 pub(crate) use models::*;
@@ -22,9 +20,6 @@ pub(crate) use texts::*;
 
 use clap::{Parser, Subcommand};
 use std::time::Duration;
-
-/// The collection of commands without `--collection`.
-pub(crate) const DEFAULT_COLLECTION: &str = "default";
 
 /// Text embeddings with jina-embeddings-v3 and jina-embeddings-v2, computed on this machine
 #[derive(Debug, Parser)]

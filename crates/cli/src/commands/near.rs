@@ -3,9 +3,9 @@
 use super::index::{STOPPED, stop_on_ctrl_c};
 use crate::args::NearArguments;
 use crate::bytes;
-use crate::collection::place::Place;
 use crate::meter::bar;
 use crate::printer::Printer;
+use kokeshi_collections::StoreLocation;
 use kokeshi_store::{Error, NearBuilt, Step};
 use serde_json::json;
 use std::process::ExitCode;
@@ -13,9 +13,9 @@ use std::sync::atomic::Ordering;
 
 pub(crate) fn run(arguments: &NearArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
-    let place = Place::to_search(arguments.collection.store.as_ref(), None)?;
+    let location = StoreLocation::to_search(arguments.collection.store.as_ref(), None)?;
     let collection = &arguments.collection.collection;
-    let mut store = place.open()?;
+    let mut store = location.open()?;
     let bar = bar(Some(0), printer);
     let built = store.build_near(collection, &|Step { name, done, total }| {
         bar.set_length(total as u64);

@@ -1,67 +1,69 @@
-//! `kokeshi status`: what a store holds, and whether it is up to date.
+//! `kokeshi status`: the collections of a store, and whether they are up to date.
 
-use super::index::read_options;
 use crate::args::StatusArguments;
 use crate::bytes;
-use crate::collection::place::Place;
-use crate::collection::plan::Plan;
 use crate::layout::counted;
 use crate::printer::Printer;
+use kokeshi_collections::{IndexPlan, StoreLocation, parse_walk_options};
 use kokeshi_store::{Collection, Counts, Near, Store, Unused};
 use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-/// A collection beside the files it was made from.
-struct State {
+/// A collection compared with the files it was indexed from.
+struct CollectionState {
     collection: Collection,
     counts: Counts,
     near: Option<Near>,
-    /// Paths that were indexed, as people write them.
+    /// Paths that were indexed, relative to the current folder.
     roots: Vec<String>,
     /// Files that are new or look changed.
     changed: usize,
-    /// Documents whose files are gone.
+    /// Documents whose files no longer exist.
     gone: usize,
 }
 
 pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let place = Place::to_search(arguments.store.as_ref(), None)?;
-    let store = place.open()?;
+    let location = StoreLocation::to_search(arguments.store.as_ref(), None)?;
+    let store = location.open()?;
     let states =
-        store.collections()?.into_iter().map(|collection| state(&*store, &place, collection));
+        store.collections()?.into_iter().map(|collection| state(&*store, &location, collection));
     let states = states.collect::<anyhow::Result<Vec<_>>>()?;
-    let size = place.file().map(std::fs::metadata).transpose()?.map(|file| file.len());
+    let size = location.file().map(std::fs::metadata).transpose()?.map(|file| file.len());
     let text = match arguments.json {
-        true => json_of(&place, size, &states)?,
-        false => text_of(&place, size, &states),
+        true => json_of(&location, size, &states)?,
+        false => text_of(&location, size, &states),
     };
     printer.print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(store: &dyn Store, place: &Place, collection: Collection) -> anyhow::Result<State> {
+fn state(
+    store: &dyn Store,
+    location: &StoreLocation,
+    collection: Collection,
+) -> anyhow::Result<CollectionState> {
     let (mut roots, mut changed, mut gone) = (Vec::new(), 0, 0);
     for (root, options) in store.roots(&collection.name)? {
         let entries = store.list(&collection.name)?;
-        // A file whose time was not to be relied on may well be unchanged: its size tells.
-        let plan = Plan::make(place, &[place.path(&root)], &read_options(&options), entries)?;
+        let options = parse_walk_options(&options);
+        let plan = IndexPlan::new(location, &[location.path(&root)], &options, entries)?;
         changed += plan.tasks.len();
         gone += plan.gone.len();
-        roots.push(place.shown(&root));
+        roots.push(location.display_path(&root));
     }
     let counts = store.count(&collection.name)?;
     let near = store.near(&collection.name)?;
-    Ok(State { collection, counts, near, roots, changed, gone })
+    Ok(CollectionState { collection, counts, near, roots, changed, gone })
 }
 
-fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
+fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> String {
     let size = size.map_or_else(String::new, |size| format!(": {}", bytes::format(size)));
-    let mut text = format!("{}{size}\n", place.store);
+    let mut text = format!("{}{size}\n", location.store);
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
-    for State { collection, counts, near, roots, changed, gone } in states {
+    for CollectionState { collection, counts, near, roots, changed, gone } in states {
         let made = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -101,18 +103,18 @@ fn text_of(place: &Place, size: Option<u64>, states: &[State]) -> String {
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// What there is to say of an index for approximate search.
+/// The index for approximate search, for people.
 fn near_of(near: &Near) -> String {
     let Near { vectors, newer, bytes, recall, unused, .. } = near;
     let index =
         format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
     match (unused, newer) {
         (Some(Unused::Unfit(why)), _) => {
-            format!("{index}; left aside: {why}; `kokeshi near` makes it anew")
+            format!("{index}; not used: {why}; `kokeshi near` rebuilds it")
         }
         (Some(Unused::Outgrown), _) => {
             format!(
-                "{index}; {newer} are newer, and search scans all: `kokeshi near` makes it anew"
+                "{index}; {newer} are newer, and search scans all vectors: `kokeshi near` rebuilds it"
             )
         }
         (None, 0) => index,
@@ -120,9 +122,13 @@ fn near_of(near: &Near) -> String {
     }
 }
 
-fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result<String> {
+fn json_of(
+    location: &StoreLocation,
+    size: Option<u64>,
+    states: &[CollectionState],
+) -> anyhow::Result<String> {
     let collections =
-        states.iter().map(|State { collection, counts, near, roots, changed, gone }| {
+        states.iter().map(|CollectionState { collection, counts, near, roots, changed, gone }| {
             let made = &collection.provenance;
             json!({
                 "name": collection.name,
@@ -155,6 +161,6 @@ fn json_of(place: &Place, size: Option<u64>, states: &[State]) -> anyhow::Result
         });
     let collections: Vec<_> = collections.collect();
     let status =
-        json!({ "store": place.store.to_string(), "bytes": size, "collections": collections });
+        json!({ "store": location.store.to_string(), "bytes": size, "collections": collections });
     Ok(serde_json::to_string_pretty(&status)? + "\n")
 }

@@ -82,7 +82,7 @@ fn a_set_that_cannot_be_read_is_refused_with_the_place() {
     assert!(error(&place).contains("hint: a set has `corpus.jsonl`"), "{}", error(&place));
     place.write("set/qrels/test.tsv", "q-lamp\tlamp\t1\n");
     for (corpus, part) in [
-        ("{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"a\"}\n", "`_id` \"a\" is there twice"),
+        ("{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"a\"}\n", "`_id` \"a\" occurs twice"),
         ("{\"text\": \"x\"}\n", "has no `_id`"),
         ("{\"_id\": \"a\", \"text\": \"\"}\n", "has a text"),
         ("{\n", "line 1 of "),

@@ -101,7 +101,7 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::ModelLocation;
+    use kokeshi_collections::ModelLocation;
     use kokeshi_testkit::fixture;
 
     fn cost(checkpoint: &str, precision: Precision) -> Cost {

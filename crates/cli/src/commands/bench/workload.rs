@@ -170,7 +170,7 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::ModelLocation;
+    use kokeshi_collections::ModelLocation;
     use std::collections::BTreeSet;
 
     fn config() -> EncoderConfig {

@@ -4,7 +4,6 @@ mod file;
 mod show;
 
 use crate::args::ClassifyArguments;
-use crate::collection::revision;
 use crate::embedder::{Embedder, LongTexts, options};
 use crate::failure::{hinted, usage};
 use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts, read_labelled};
@@ -14,6 +13,7 @@ use crate::selection::{self, Loader};
 use file::{Provenance, Saved};
 use kokeshi::{Options, cosine};
 use kokeshi_analysis::{Confusion, Regression, softmax};
+use kokeshi_collections::fresh_revision;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -91,7 +91,7 @@ fn model(arguments: &ClassifyArguments, saved: Option<&Saved>) -> anyhow::Result
         return Ok(arguments.model.clone().unwrap_or_else(|| "starter".to_owned()));
     };
     let name = arguments.model.as_ref().unwrap_or(&saved.provenance.model);
-    let revision = revision::afresh(&selection::locate(name)?)?;
+    let revision = fresh_revision(&selection::locate(name)?)?;
     if revision != saved.provenance.revision {
         return Err(hinted(
             format!(
@@ -159,7 +159,7 @@ fn trained(
     if let Some(to) = &arguments.save {
         let provenance = Provenance {
             model: selection::absolute_name(embedder.name),
-            revision: revision::afresh(&selection::locate(embedder.name)?)?,
+            revision: fresh_revision(&selection::locate(embedder.name)?)?,
             task: options.task.clone(),
             dimensions: regression.dimensions(),
             instruction: options.instruction,

@@ -5,16 +5,18 @@ mod show;
 mod tsne;
 
 use crate::args::{ClusterArguments, MapKind};
-use crate::collection::place::Place;
-use crate::collection::{settings, texts};
+use crate::commands::extract::Subprocess;
 use crate::embedder::{Embedder, LongTexts};
 use crate::failure::hinted;
-use crate::input::{self, Purpose, SourceText, Texts};
+use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::{Meter, bar};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi_analysis::{Compute, Error, Matrix, Pca, Trial};
+use kokeshi_collections::{StoreLocation, document_text, find_collection};
+use kokeshi_store::Entry;
 use serde::Serialize;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Number of terms in the name of a group.
@@ -122,12 +124,34 @@ fn from_collection(
     collection: &str,
     printer: &Printer,
 ) -> anyhow::Result<(Vec<SourceText>, String, LongTexts)> {
-    let place = Place::to_search(arguments.store.as_ref(), None)?;
-    let store = place.open()?;
-    let known = settings::known(&*store, collection)?;
-    let documents = texts::texts(&place, &store.list(&known.name)?, printer);
-    let model = arguments.model.clone().unwrap_or(known.provenance.model);
+    let location = StoreLocation::to_search(arguments.store.as_ref(), None)?;
+    let store = location.open()?;
+    let found = find_collection(&*store, collection)?;
+    let documents = texts(&location, &store.list(&found.name)?, printer);
+    let model = arguments.model.clone().unwrap_or(found.provenance.model);
     Ok((documents, model, LongTexts::Windowed))
+}
+
+/// The texts of `entries`, read again from their files: stores keep only chunks. Files that cannot be
+/// read are left out with a warning.
+fn texts(location: &StoreLocation, entries: &[Entry], printer: &Printer) -> Vec<SourceText> {
+    let mut documents = Vec::new();
+    for entry in entries {
+        let path = location.path(&entry.path);
+        match document_text(&path, &Subprocess) {
+            Ok(Some(text)) => {
+                let source = Source::File(Path::new(&location.display_path(&entry.path)).into());
+                let origin = Origin { number: documents.len(), source, line: None };
+                documents.push(SourceText { bytes: text.len(), text, origin, record: None });
+            }
+            Ok(None) => printer.warning(&format!("{} no longer has a text", path.display())),
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                printer.warning(&format!("{error:#}; it is left out"));
+            }
+        }
+    }
+    documents
 }
 
 fn grouping(

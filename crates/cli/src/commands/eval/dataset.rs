@@ -1,4 +1,4 @@
-//! A retrieval set in the layout of BEIR: `corpus.jsonl`, `queries.jsonl`, and judgements.
+//! A retrieval set in the layout of BEIR: `corpus.jsonl`, `queries.jsonl` and judgements.
 
 use crate::failure::hinted;
 use anyhow::Context;
@@ -8,31 +8,32 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Documents of one file that is indexed: as many as fit into memory at once whatever their length.
-const DOCUMENTS_A_FILE: usize = 500;
+/// Documents in one file to index: few enough to fit in memory at any length.
+const DOCUMENTS_PER_FILE: usize = 500;
 
-/// What there is to find, and to find it with.
+/// A set: documents, queries and judgements.
 #[derive(Debug)]
 pub(super) struct Dataset {
     /// The folder's name.
     pub(super) name: String,
     corpus: PathBuf,
-    /// Queries that somebody has judged, by id.
-    pub(super) queries: Vec<Query>,
+    /// Queries that have judgements.
+    pub(super) queries: Vec<JudgedQuery>,
 }
 
+/// A query and its answers.
 #[derive(Debug)]
-pub(super) struct Query {
+pub(super) struct JudgedQuery {
     pub(super) text: String,
     /// Documents that answer it, each with a grade above 0.
     pub(super) relevant: HashMap<String, f64>,
 }
 
-/// What was found in a corpus.
+/// Counts of a corpus.
 #[derive(Debug, Default)]
-pub(super) struct Corpus {
+pub(super) struct CorpusCounts {
     pub(super) documents: usize,
-    /// Documents that are judged as answers and are not there.
+    /// Documents that are judged as answers but are not in the corpus.
     pub(super) absent: usize,
 }
 
@@ -44,7 +45,7 @@ impl Dataset {
         let candidates = ["qrels.tsv", "qrels/test.tsv"].map(|name| folder.join(name));
         let qrels = candidates.iter().find(|path| path.is_file()).ok_or_else(|| {
             hinted(
-                format!("there are no judgements in {}", folder.display()),
+                format!("no judgements in {}", folder.display()),
                 "a set has `corpus.jsonl`, `queries.jsonl`, and `qrels.tsv` or `qrels/test.tsv`",
             )
         })?;
@@ -53,7 +54,7 @@ impl Dataset {
         let mut queries = Vec::new();
         each_object(&folder.join("queries.jsonl"), |id, row| {
             if let Some(relevant) = judged.remove(&id) {
-                queries.push(Query { text: text(row, "text").to_owned(), relevant });
+                queries.push(JudgedQuery { text: text(row, "text").to_owned(), relevant });
             }
             Ok(())
         })?;
@@ -68,9 +69,9 @@ impl Dataset {
         Ok(Self { name, corpus, queries })
     }
 
-    /// Writes the documents to files in `folder`, as they are indexed: a row each, with its `_id` and
-    /// nothing else but its words.
-    pub(super) fn copy_corpus(&self, folder: &Path) -> anyhow::Result<Corpus> {
+    /// Writes the documents to files in `folder` that can be indexed: one row each, with its `_id` and
+    /// its texts.
+    pub(super) fn copy_corpus(&self, folder: &Path) -> anyhow::Result<CorpusCounts> {
         let mut absent: HashSet<&str> = self
             .queries
             .iter()
@@ -79,7 +80,7 @@ impl Dataset {
         let (mut seen, mut file, mut letters) = (HashSet::new(), None, 0);
         each_object(&self.corpus, |id, row| {
             absent.remove(id.as_str());
-            if seen.len() % DOCUMENTS_A_FILE == 0 {
+            if seen.len() % DOCUMENTS_PER_FILE == 0 {
                 let path = folder.join(format!("{:08}.jsonl", seen.len()));
                 file = Some(BufWriter::new(File::create(path)?));
             }
@@ -87,12 +88,12 @@ impl Dataset {
             for name in ["title", "text"] {
                 let text = text(row, name);
                 letters += text.len();
-                // Rows without a text have no chunk, and are never found.
+                // Rows with an empty text have no chunk, and are never found.
                 if name == "text" || !text.is_empty() {
                     document[name] = text.into();
                 }
             }
-            anyhow::ensure!(seen.insert(id), "`_id` {} is there twice", document["_id"]);
+            anyhow::ensure!(seen.insert(id), "`_id` {} occurs twice", document["_id"]);
             if let Some(file) = &mut file {
                 writeln!(file, "{document}")?;
             }
@@ -102,7 +103,7 @@ impl Dataset {
             file.flush()?;
         }
         anyhow::ensure!(letters > 0, "no document of {} has a text", self.corpus.display());
-        Ok(Corpus { documents: seen.len(), absent: absent.len() })
+        Ok(CorpusCounts { documents: seen.len(), absent: absent.len() })
     }
 }
 
@@ -110,30 +111,30 @@ fn text<'a>(row: &'a Value, name: &str) -> &'a str {
     row[name].as_str().unwrap_or_default()
 }
 
-/// Calls `each` with the `_id` of every object in a file of JSON lines, and the object.
+/// Calls `each` with the `_id` of every object in a JSONL file, and with the object.
 fn each_object(
     path: &Path,
     mut each: impl FnMut(String, &Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     for (number, line) in (1..).zip(BufReader::new(file).lines()) {
-        let place = || format!("line {number} of {}", path.display());
-        let line = line.with_context(place)?;
+        let location = || format!("line {number} of {}", path.display());
+        let line = line.with_context(location)?;
         if line.trim().is_empty() {
             continue;
         }
-        let row: Value = serde_json::from_str(&line).with_context(place)?;
+        let row: Value = serde_json::from_str(&line).with_context(location)?;
         let id = match &row["_id"] {
             Value::String(id) => id.clone(),
             Value::Number(id) => id.to_string(),
-            _ => anyhow::bail!("{} has no `_id`", place()),
+            _ => anyhow::bail!("{} has no `_id`", location()),
         };
-        each(id, &row).with_context(place)?;
+        each(id, &row).with_context(location)?;
     }
     Ok(())
 }
 
-/// Grades above 0 by query and document: three columns, with a heading or without.
+/// Grades above 0 by query and document, from three columns with or without a header.
 fn judgements(path: &Path) -> anyhow::Result<BTreeMap<String, HashMap<String, f64>>> {
     let content =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,75 +1,75 @@
-//! `kokeshi eval`: how well questions find their answers, where answers are known: late chunking beside
-//! each chunk alone, by meaning beside by meaning and words.
+//! `kokeshi eval`: retrieval quality on sets with known answers: late chunking against each chunk
+//! alone, dense against hybrid search.
 //!
-//! Documents take the way of `kokeshi index`, questions that of `kokeshi search`; a document's rank is
-//! that of its best chunk.
+//! Documents are indexed as by `kokeshi index` and queries searched as by `kokeshi search`; a document
+//! has the rank of its best chunk.
 
 mod dataset;
 mod report;
 
+use super::extract::Subprocess;
 use super::index::{STOPPED, stop_on_ctrl_c};
-use crate::args::{CollectionArguments, EvalArguments, VectorArguments};
-use crate::collection::indexer;
-use crate::collection::place::Place;
-use crate::collection::plan::Plan;
-use crate::collection::settings::{self, Opened};
+use crate::args::{EvalArguments, VectorArguments};
+use crate::collection;
+use crate::meter::Meter;
 use crate::printer::Printer;
 use anyhow::Context;
-use dataset::{Dataset, Query};
+use dataset::{Dataset, JudgedQuery};
 use kokeshi_analysis::{DEPTH, Quality};
+use kokeshi_collections::{IndexPlan, IndexRun, OpenCollection, StoreLocation};
 use kokeshi_documents::WalkOptions;
-use kokeshi_store::{Address, Filter, Provenance, Source, Sqlite, Store};
-use report::{Measured, Row};
+use kokeshi_store::{Address, Filter, Provenance, Query, Source, Sqlite, Store};
+use report::{Figures, SetFigures};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-/// Chunks that are looked at for each document wanted, at first.
-const CHUNKS_A_DOCUMENT: usize = 20;
+/// Chunks that are searched for each document to be ranked, at first.
+const CHUNKS_PER_DOCUMENT: usize = 20;
 
 pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
     let sets: Vec<Dataset> =
         arguments.folders.iter().map(|folder| Dataset::read(folder)).collect::<Result<_, _>>()?;
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let file = folder.path().join("eval.db");
-    let place = Place::to_index(Some(&Address::File(file.clone())), &[])?;
+    let location = StoreLocation::to_index(Some(&Address::File(file.clone())), &[])?;
     let mut store = Sqlite::create(&file)?;
-    // The first collection stays empty: it tells what all others are made like.
-    let collection = CollectionArguments { store: None, collection: "model".to_owned() };
+    // The first collection stays empty: its provenance is the template of all others.
     let vectors = VectorArguments { late_chunking: None, ..arguments.vectors.clone() };
-    let pattern = settings::to_index(&mut store, &collection, &vectors, &arguments.device)?;
+    let template = collection::to_index(&mut store, "model", &vectors, &arguments.device)?;
     let lates = arguments.vectors.late_chunking.map_or(vec![false, true], |late| vec![late]);
-    let mut bench = Bench { folder, place, store, pattern, lates, printer, stop: &stop };
-    let mut measured = Vec::new();
+    let mut evaluation =
+        Evaluation { folder, location, store, template, lates, printer, stop: &stop };
+    let mut all = Vec::new();
     for (number, set) in sets.iter().enumerate() {
-        match bench.measure(number, set)? {
-            Some(figures) => measured.push(figures),
+        match evaluation.measure(number, set)? {
+            Some(figures) => all.push(figures),
             None => return Ok(ExitCode::from(STOPPED)),
         }
     }
     printer.print(&match arguments.json {
-        true => report::json(&bench.pattern, &measured)?,
-        false => report::text(&bench.pattern, &measured),
+        true => report::json(&evaluation.template, &all)?,
+        false => report::text(&evaluation.template, &all),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where sets are measured.
-struct Bench<'a> {
+/// What sets are measured with.
+struct Evaluation<'a> {
     folder: TempDir,
-    place: Place,
+    location: StoreLocation,
     store: Sqlite,
-    pattern: Opened,
+    template: OpenCollection,
     /// With late chunking, without, or both.
     lates: Vec<bool>,
     printer: &'a Printer,
     stop: &'a AtomicBool,
 }
 
-impl Bench<'_> {
-    /// `None` if it was stopped.
-    fn measure(&mut self, number: usize, set: &Dataset) -> anyhow::Result<Option<Measured>> {
+impl Evaluation<'_> {
+    /// The figures of a set; `None` if stopped.
+    fn measure(&mut self, number: usize, set: &Dataset) -> anyhow::Result<Option<SetFigures>> {
         let documents = self.folder.path().join(number.to_string());
         std::fs::create_dir(&documents)?;
         let corpus = set.copy_corpus(&documents)?;
@@ -80,7 +80,7 @@ impl Bench<'_> {
             ));
         }
         let texts: Vec<&str> = set.queries.iter().map(|query| query.text.as_str()).collect();
-        let queries = self.pattern.embed_queries(&texts)?;
+        let queries = self.template.embedder.queries(texts)?;
         let mut rows = Vec::new();
         for late in self.lates.clone() {
             let collection = format!("{number}, {late}");
@@ -92,35 +92,38 @@ impl Bench<'_> {
                 let Some(quality) = self.quality(&collection, set, &queries, hybrid)? else {
                     return Ok(None);
                 };
-                rows.push(Row { late, hybrid, chunks, quality });
+                rows.push(Figures { late, hybrid, chunks, quality });
             }
             self.store.drop_collection(&collection)?;
         }
         let (documents, queries) = (corpus.documents, set.queries.len());
-        Ok(Some(Measured { name: set.name.clone(), documents, queries, rows }))
+        Ok(Some(SetFigures { name: set.name.clone(), documents, queries, rows }))
     }
 
-    /// Indexes the files in `documents`; `false` if it was stopped.
+    /// Indexes the files in `documents`; `false` if stopped.
     fn index(
         &mut self,
         collection: &str,
         late: bool,
         documents: &std::path::Path,
     ) -> anyhow::Result<bool> {
-        let provenance = Provenance { late, ..self.pattern.provenance.clone() };
+        let provenance = Provenance { late, ..self.template.provenance.clone() };
         self.store.create(collection, &provenance)?;
-        let model = self.pattern.model.clone();
-        let opened = Opened { name: collection.to_owned(), provenance, model };
+        let model = self.template.embedder.model.clone();
+        let collection = OpenCollection::new(collection.to_owned(), provenance, model);
         let all = WalkOptions { hidden: true, ignored: true, globs: Vec::new() };
-        let plan = Plan::make(&self.place, &[documents.to_owned()], &all, Vec::new())?;
-        let report = indexer::run(&self.place, &opened, plan, self.printer, self.stop)?;
-        if let Some(reason) = report.left_out.first() {
+        let plan = IndexPlan::new(&self.location, &[documents.to_owned()], &all, Vec::new())?;
+        let mut meter = Meter::new(Some(plan.bytes()), self.printer);
+        let (store, stop) = (&self.location.store, self.stop);
+        let run = IndexRun { store, collection: &collection, extractor: &Subprocess, stop };
+        let summary = run.execute(plan, &mut meter)?;
+        if let Some(reason) = summary.left_out.first() {
             anyhow::bail!("a document cannot be read: {reason}");
         }
-        Ok(!report.stopped)
+        Ok(!summary.stopped)
     }
 
-    /// The mean over all queries; `None` if it was stopped.
+    /// The mean over all queries; `None` if stopped.
     fn quality(
         &self,
         collection: &str,
@@ -143,17 +146,16 @@ impl Bench<'_> {
     fn ranking(
         &self,
         collection: &str,
-        query: &Query,
+        query: &JudgedQuery,
         vector: &[f32],
         hybrid: bool,
     ) -> anyhow::Result<Vec<String>> {
         let filter = Filter::default();
         let words = hybrid.then_some(query.text.as_str());
-        let mut limit = DEPTH * CHUNKS_A_DOCUMENT;
+        let mut limit = DEPTH * CHUNKS_PER_DOCUMENT;
         loop {
-            let search =
-                kokeshi_store::Query { vector, words, limit, filter: &filter, exact: false };
-            let hits = self.store.search(collection, &search)?;
+            let query = Query { vector, words, limit, filter: &filter, exact: false };
+            let hits = self.store.search(collection, &query)?;
             let mut ids: Vec<String> = Vec::new();
             for hit in &hits {
                 let id = hit.metadata["_id"].as_str().unwrap_or_default();

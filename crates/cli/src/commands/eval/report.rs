@@ -1,40 +1,41 @@
-//! What was measured, for people and for programs.
+//! The figures of an evaluation, for people and for programs.
 
-use crate::collection::settings::Opened;
 use crate::layout::{counted, fitted};
 use kokeshi_analysis::Quality;
+use kokeshi_collections::OpenCollection;
 use kokeshi_store::Provenance;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// A set's figures, one a way to search.
-pub(super) struct Measured {
+/// The figures of a set.
+pub(super) struct SetFigures {
     pub(super) name: String,
     pub(super) documents: usize,
     pub(super) queries: usize,
-    pub(super) rows: Vec<Row>,
+    /// One for each way to search.
+    pub(super) rows: Vec<Figures>,
 }
 
-/// A way to search, and how good it is.
-pub(super) struct Row {
+/// A way to search and its quality.
+pub(super) struct Figures {
     pub(super) late: bool,
     pub(super) hybrid: bool,
     pub(super) chunks: usize,
     pub(super) quality: Quality,
 }
 
-impl Row {
+impl Figures {
     fn title(&self) -> String {
         let late = if self.late { "late chunking" } else { "each chunk alone" };
         format!("{late}, {}", if self.hybrid { "hybrid" } else { "dense" })
     }
 }
 
-/// Columns of the name of a set and of a way.
+/// Columns of a set's name and of a way to search.
 const NAMES: (usize, usize) = (16, 26);
 
-pub(super) fn text(opened: &Opened, sets: &[Measured]) -> String {
-    let Provenance { model, dimensions, chunking, storage, codes, .. } = &opened.provenance;
+pub(super) fn text(collection: &OpenCollection, sets: &[SetFigures]) -> String {
+    let Provenance { model, dimensions, chunking, storage, codes, .. } = &collection.provenance;
     let codes = codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
     let mut text =
         format!("{model}, {dimensions} dimensions, {storage}{codes}; chunks: {chunking}\n\n");
@@ -66,8 +67,8 @@ pub(super) fn text(opened: &Opened, sets: &[Measured]) -> String {
     text + "\n" + &sizes.join("; ") + "\n"
 }
 
-/// The mean of each way over several sets, each of which counts alike.
-fn means(sets: &[Measured]) -> Vec<(&Row, Quality)> {
+/// The mean of each way to search over several sets, which all have the same weight.
+fn means(sets: &[SetFigures]) -> Vec<(&Figures, Quality)> {
     let [first, _, ..] = sets else { return Vec::new() };
     let mean = |at: usize| {
         let all: Vec<Quality> = sets.iter().map(|set| set.rows[at].quality).collect();
@@ -76,9 +77,9 @@ fn means(sets: &[Measured]) -> Vec<(&Row, Quality)> {
     first.rows.iter().enumerate().map(|(at, row)| (row, mean(at))).collect()
 }
 
-pub(super) fn json(opened: &Opened, sets: &[Measured]) -> anyhow::Result<String> {
-    let made = &opened.provenance;
-    let figures = |row: &Row, quality: Quality| {
+pub(super) fn json(collection: &OpenCollection, sets: &[SetFigures]) -> anyhow::Result<String> {
+    let made = &collection.provenance;
+    let figures = |row: &Figures, quality: Quality| {
         json!({
             "late_chunking": row.late,
             "hybrid": row.hybrid,
@@ -86,8 +87,8 @@ pub(super) fn json(opened: &Opened, sets: &[Measured]) -> anyhow::Result<String>
             "recall_10": quality.recall,
         })
     };
-    let rows = |rows: &[Row]| -> Vec<Value> {
-        let object = |row: &Row| {
+    let rows = |rows: &[Figures]| -> Vec<Value> {
+        let object = |row: &Figures| {
             let mut object = figures(row, row.quality);
             object["chunks"] = row.chunks.into();
             object
@@ -106,7 +107,7 @@ pub(super) fn json(opened: &Opened, sets: &[Measured]) -> anyhow::Result<String>
         })
         .collect();
     let means: Vec<Value> = means(sets).into_iter().map(|(row, mean)| figures(row, mean)).collect();
-    let answer = json!({
+    let output = json!({
         "model": made.model,
         "revision": made.revision,
         "dimensions": made.dimensions,
@@ -116,5 +117,5 @@ pub(super) fn json(opened: &Opened, sets: &[Measured]) -> anyhow::Result<String>
         "sets": sets_json,
         "means": means,
     });
-    Ok(serde_json::to_string_pretty(&answer)? + "\n")
+    Ok(serde_json::to_string_pretty(&output)? + "\n")
 }

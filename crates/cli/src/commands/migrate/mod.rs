@@ -9,12 +9,13 @@ mod steps;
 mod verify;
 
 use crate::args::{DeviceArguments, MigrateCommand, PlanArguments};
-use crate::collection::settings;
+use crate::collection::load_model;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection::Loader;
 use anyhow::Context;
-use kokeshi_migrate::{Embedder, Ledger, Plan, Side, Sites};
+use kokeshi_collections::{Embedder, NamedModel};
+use kokeshi_migrate::{Ledger, Plan, Side, Sites};
 use kokeshi_store::{Address, Source, Store};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl Opened {
 }
 
 fn embedder(side: &Side, store: &dyn Store, loader: &Loader) -> anyhow::Result<Embedder> {
-    let (model, revision) = settings::model(&side.model, store, loader)?;
+    let NamedModel { model, revision, .. } = load_model(&side.model, store, loader)?;
     if revision != side.revision {
         return Err(hinted(
             format!(
@@ -80,13 +81,7 @@ fn embedder(side: &Side, store: &dyn Store, loader: &Loader) -> anyhow::Result<E
             "bring those weights back, or make another plan",
         ));
     }
-    Ok(Embedder {
-        dimensions: (side.dimensions < model.config().hidden).then_some(side.dimensions),
-        model,
-        task: side.passage_task.clone(),
-        query_task: side.query_task.clone(),
-        late: side.late_chunking,
-    })
+    Ok(Embedder::new(model, &side.provenance()?))
 }
 
 fn loader(device: &DeviceArguments) -> anyhow::Result<Loader> {

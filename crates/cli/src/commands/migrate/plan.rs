@@ -4,8 +4,7 @@ use super::queries::{self, Query};
 use super::{embedder, loader};
 use crate::args::MigratePlanArguments;
 use crate::bytes;
-use crate::collection::place::Place;
-use crate::collection::settings::{self, TASKS};
+use crate::collection::load_model;
 use crate::env;
 use crate::failure::hinted;
 use crate::layout::counted;
@@ -14,8 +13,9 @@ use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::Model;
 use kokeshi_analysis::Quality;
+use kokeshi_collections::{Embedder, NamedModel, StoreLocation, TASKS, find_collection};
 use kokeshi_hub::KNOWN_MODELS;
-use kokeshi_migrate::{Embedder, Fit, Plan, Preview, Side, Sites, Sizes, detect, preview, sample};
+use kokeshi_migrate::{Fit, Plan, Preview, Side, Sites, Sizes, detect, preview, sample};
 use kokeshi_store::{Address, Collection, Counts, Document, Fields, Store};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow
     let mut sites = sites(arguments)?;
     sites.fields = layout(&sites, arguments.from())?;
     let (store, source) = (sites.store(arguments.from())?, sites.source(arguments.from())?);
-    let old = settings::known(&*source, arguments.from())?;
+    let old = find_collection(&*source, arguments.from())?;
     let queries = arguments.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
     let loader = loader(&arguments.device)?;
     let documents = sample(&*source, &old.name, arguments.sample as usize)?;
@@ -145,7 +145,7 @@ fn refuse_code(arguments: &MigratePlanArguments, fits: &[Fit]) -> anyhow::Result
 /// Where both sides lie.
 fn sites(arguments: &MigratePlanArguments) -> anyhow::Result<Sites> {
     Ok(Sites {
-        store: Place::to_search(arguments.store.as_ref(), None)?.store,
+        store: StoreLocation::to_search(arguments.store.as_ref(), None)?.store,
         source: match &arguments.source {
             Some(Address::File(path)) => Some(Address::File(std::path::absolute(path)?)),
             source => source.clone(),
@@ -191,7 +191,7 @@ fn old_side(
     let mut side = Side::of(&old.name, &old.provenance);
     if let Some(fit) = fit.filter(|_| old.provenance.is_unknown()) {
         side.model.clone_from(&fit.model);
-        side.revision = settings::model(&fit.model, store, loader)?.1;
+        side.revision = load_model(&fit.model, store, loader)?.revision;
         side.passage_task.clone_from(&fit.task);
         let [passage, query] = TASKS;
         let searched = fit.task.as_deref() == Some(passage);
@@ -207,8 +207,8 @@ fn new_side(
     store: &dyn Store,
     loader: &Loader,
 ) -> anyhow::Result<Side> {
-    let name = arguments.model.as_deref().unwrap_or(MODEL);
-    let (model, revision) = settings::model(name, store, loader)?;
+    let NamedModel { name, model, revision } =
+        load_model(arguments.model.as_deref().unwrap_or(MODEL), store, loader)?;
     let wanted = if arguments.like_v2 { ["text-matching"; 2] } else { TASKS };
     let [passage_task, query_task] = wanted.map(|wanted| {
         let tasks = &model.config().tasks;
@@ -231,7 +231,7 @@ fn new_side(
     };
     Ok(Side {
         collection: arguments.to.clone(),
-        model: selection::absolute_name(name),
+        model: name,
         revision,
         passage_task,
         query_task,

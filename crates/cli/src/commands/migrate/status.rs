@@ -2,9 +2,9 @@
 
 use super::{ledger, sites};
 use crate::args::MigrateStatusArguments;
-use crate::collection::place::Place;
 use crate::layout::counted;
 use crate::printer::Printer;
+use kokeshi_collections::StoreLocation;
 use kokeshi_migrate::{Ledger, Plan, Progress};
 use kokeshi_store::Address;
 use serde_json::json;
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
 }
 
 fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<Progress>> {
-    let place = Place::to_search(arguments.store.as_ref(), None)?;
+    let place = StoreLocation::to_search(arguments.store.as_ref(), None)?;
     // Opening the store says what is wrong with it.
     place.open()?;
     match &place.store {

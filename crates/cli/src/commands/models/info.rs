@@ -3,10 +3,11 @@
 use crate::args::InfoArguments;
 use crate::layout::counted;
 use crate::printer::Printer;
-use crate::selection::{self, ModelLocation};
+use crate::selection;
 use kokeshi::{
     Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
 };
+use kokeshi_collections::ModelLocation;
 use kokeshi_hub::KnownModel;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,130 +1,122 @@
-//! `kokeshi search`: what files say about something.
+//! `kokeshi search`: the chunks of a collection that are closest to a query.
 
-mod best;
 mod show;
 
 use crate::args::SearchArguments;
-use crate::collection::place::{Place, real};
-use crate::collection::settings::{self, Opened};
+use crate::collection;
 use crate::failure::hinted;
 use crate::printer::Printer;
-use kokeshi_store::{Filter, Hit, Near, Query, Store, Unused};
+use kokeshi_collections::{
+    Error, OpenCollection, SearchRequest, SearchResults, StoreLocation, canonical,
+};
+use kokeshi_store::{Filter, Hit, Near, Store, Unused};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::process::ExitCode;
 
-/// Chunks that are looked at for each document wanted.
-const CHUNKS_A_FILE: usize = 20;
-/// How often a search begins anew because its collection is another one now.
-const TRIES: usize = 3;
+/// Chunks that are searched for each document to be listed.
+const CHUNKS_PER_FILE: usize = 20;
 
-/// A hit with the range of its best sentence, in bytes of its text.
-struct Result {
+/// A hit, and the byte range of its best sentence.
+struct SearchResult {
     hit: Hit,
-    best: std::ops::Range<usize>,
+    best: Range<usize>,
 }
 
 pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     if arguments.query.trim().is_empty() {
-        return Err(hinted("the query is empty", "say what to look for"));
+        return Err(hinted("the query is empty", "give the text to search for"));
     }
-    let place = Place::to_search(
-        arguments.collection.store.as_ref(),
-        arguments.within.first().map(std::path::PathBuf::as_path),
-    )?;
-    let filter = filter(arguments, &place)?;
-    let store = place.open()?;
-    let (opened, vector, mut hits) = searched(arguments, &*store, &filter)?;
+    let store = arguments.collection.store.as_ref();
+    let within = arguments.within.first().map(std::path::PathBuf::as_path);
+    let location = StoreLocation::to_search(store, within)?;
+    let filter = filter(arguments, &location)?;
+    let store = location.open()?;
+    let SearchResults { collection, vector, mut hits } = search(arguments, &*store, &filter)?;
     if !arguments.exact {
-        warn_unfit(&*store, &opened, printer)?;
+        warn_unfit(&*store, &collection, printer)?;
     }
     if let Some(least) = arguments.min_score {
         hits.retain(|hit| hit.dense.is_some_and(|dense| dense.score >= least));
     }
-    let found = !hits.is_empty();
+    let is_empty = hits.is_empty();
     if arguments.files_with_matches {
-        show::files(&files(&hits, arguments.limit), &place, printer)?;
+        show::files(&files(&hits, arguments.limit), &location, printer)?;
     } else {
-        let results = best::sentences(&opened, &vector, hits)?;
+        let results = with_best_sentences(&collection, &vector, hits)?;
         match arguments.json {
-            true => show::json(arguments, &opened, &place, &results, printer)?,
-            false => show::people(arguments, &place, &results, printer)?,
+            true => show::json(arguments, &collection, &location, &results, printer)?,
+            false => show::people(arguments, &location, &results, printer)?,
         }
     }
-    if !found && !arguments.json {
-        printer.note(nothing(&*store, &opened)?);
+    if is_empty && !arguments.json {
+        printer.note(no_hit(&*store, &collection)?);
     }
-    Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_empty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What is found, in which collection, with which vector.
-///
-/// # Errors
-///
-/// If the collection cannot be searched, or each time its name came to mean another one after the query was
-/// embedded for it, as it does when a migration is switched: hits would be those of another model.
-fn searched(
+fn search(
     arguments: &SearchArguments,
     store: &dyn Store,
     filter: &Filter,
-) -> anyhow::Result<(Opened, Vec<f32>, Vec<Hit>)> {
+) -> anyhow::Result<SearchResults> {
     let limit = match arguments.files_with_matches {
-        true => arguments.limit.saturating_mul(CHUNKS_A_FILE),
+        true => arguments.limit.saturating_mul(CHUNKS_PER_FILE),
         false => arguments.limit,
     };
-    for _ in 0..TRIES {
-        let opened =
-            settings::to_search(store, &arguments.collection.collection, &arguments.device)?;
-        let vector = opened.embed_queries(&[&arguments.query])?.remove(0);
-        let query = Query {
-            vector: &vector,
-            words: arguments.hybrid.then_some(&*arguments.query),
-            limit,
-            filter,
-            exact: arguments.exact,
-        };
-        let hits = store.search(&opened.name, &query);
-        let now = store.collection(&opened.name)?;
-        if now.is_some_and(|now| now.provenance == opened.provenance) {
-            return Ok((opened, vector, hits?));
-        }
-    }
-    Err(hinted(
-        format!("collection `{}` was replaced again and again", arguments.collection.collection),
-        "search again",
-    ))
+    let request = SearchRequest {
+        collection: &arguments.collection.collection,
+        text: &arguments.query,
+        hybrid: arguments.hybrid,
+        limit,
+        filter,
+        exact: arguments.exact,
+    };
+    kokeshi_collections::search(store, &request, |name| {
+        collection::to_search(store, name, &arguments.device)
+    })
 }
 
-/// Says if there is an index for approximate search that search had to do without.
-fn warn_unfit(store: &dyn Store, opened: &Opened, printer: &Printer) -> anyhow::Result<()> {
-    if let Some(Near { unused: Some(Unused::Unfit(reason)), .. }) = store.near(&opened.name)? {
+fn with_best_sentences(
+    collection: &OpenCollection,
+    vector: &[f32],
+    hits: Vec<Hit>,
+) -> anyhow::Result<Vec<SearchResult>> {
+    let texts: Vec<&str> = hits.iter().map(|hit| hit.text.as_str()).collect();
+    let best = collection.embedder.best_sentences(vector, &texts)?;
+    Ok(hits.into_iter().zip(best).map(|(hit, best)| SearchResult { hit, best }).collect())
+}
+
+/// Warns if there is an index for approximate search that the search could not use.
+fn warn_unfit(
+    store: &dyn Store,
+    collection: &OpenCollection,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    if let Some(Near { unused: Some(Unused::Unfit(reason)), .. }) = store.near(&collection.name)? {
         printer.warning(&format!(
-            "the approximate index is left aside, and all vectors are scanned: {reason}; \
-             `kokeshi near` makes it anew"
+            "the approximate index is not used, and all vectors are scanned: {reason}; \
+             `kokeshi near` rebuilds it"
         ));
     }
     Ok(())
 }
 
 /// Why there is no hit.
-fn nothing(store: &dyn Store, opened: &Opened) -> anyhow::Result<&'static str> {
-    let empty = store.count(&opened.name)?.chunks == 0;
+fn no_hit(store: &dyn Store, collection: &OpenCollection) -> anyhow::Result<&'static str> {
+    let empty = store.count(&collection.name)?.chunks == 0;
     Ok(if empty { "nothing is indexed yet" } else { "nothing found that meets the conditions" })
 }
 
-fn filter(arguments: &SearchArguments, place: &Place) -> anyhow::Result<Filter> {
+fn filter(arguments: &SearchArguments, location: &StoreLocation) -> anyhow::Result<Filter> {
     let mut paths = arguments.path.clone();
     let mut within = Vec::new();
     for path in &arguments.within {
-        let real = real(path)?;
-        let Some(name) = place.name(&real) else {
-            return Err(hinted(
-                format!("the name of {} is not in UTF-8", path.display()),
-                "rename it",
-            ));
-        };
-        within.push(name);
+        let path = canonical(path)?;
+        let name = location.document_name(&path);
+        within.push(name.ok_or(Error::NotUtf8 { path })?);
     }
-    // The root itself is no restriction.
+    // The root itself is not a restriction.
     if within.iter().any(|name| name == ".") {
         within.clear();
     }
@@ -132,7 +124,7 @@ fn filter(arguments: &SearchArguments, place: &Place) -> anyhow::Result<Filter> 
     Ok(Filter::new(&paths, arguments.conditions.clone())?.below(within))
 }
 
-/// The documents of `hits` by their best chunk, `limit` at most.
+/// The first `limit` documents of `hits`, in the order of their best chunks.
 fn files(hits: &[Hit], limit: usize) -> Vec<String> {
     let mut seen = HashSet::new();
     let paths = hits.iter().map(|hit| hit.path.clone()).filter(|path| seen.insert(path.clone()));

@@ -1,10 +1,9 @@
-//! Results for people and for programs.
+//! Search results for people and for programs.
 
-use super::Result;
+use super::SearchResult;
 use crate::args::SearchArguments;
-use crate::collection::place::Place;
-use crate::collection::settings::Opened;
 use crate::printer::Printer;
+use kokeshi_collections::{OpenCollection, StoreLocation};
 use kokeshi_store::{Hit, Part, rank_share};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -12,23 +11,27 @@ use std::ops::Range;
 use std::path::Path;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Bytes of a sentence that are shown, at most.
+/// Maximum number of bytes of a sentence that are shown.
 const LONGEST_SENTENCE: usize = 600;
 
-/// One path a line.
-pub(super) fn files(names: &[String], place: &Place, printer: &Printer) -> anyhow::Result<()> {
+/// Prints one path per line.
+pub(super) fn files(
+    names: &[String],
+    location: &StoreLocation,
+    printer: &Printer,
+) -> anyhow::Result<()> {
     let lines: String = names
         .iter()
-        .map(|name| linked(&place.shown(name), &place.path(name), printer) + "\n")
+        .map(|name| linked(&location.display_path(name), &location.path(name), printer) + "\n")
         .collect();
     printer.print(&lines)
 }
 
-/// A heading for each result, then its best sentence in its context.
+/// Prints a heading for each result, then its best sentence in its context.
 pub(super) fn people(
     arguments: &SearchArguments,
-    place: &Place,
-    results: &[Result],
+    location: &StoreLocation,
+    results: &[SearchResult],
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let mut out = Vec::new();
@@ -37,8 +40,8 @@ pub(super) fn people(
             writeln!(out)?;
         }
         let hit = &result.hit;
-        let at = format!("{}:{}", place.shown(&hit.path), whereabouts(hit));
-        let at = linked(&coloured(&at, "35", printer), &place.path(&hit.path), printer);
+        let at = format!("{}:{}", location.display_path(&hit.path), line_or_page(hit));
+        let at = linked(&coloured(&at, "35", printer), &location.path(&hit.path), printer);
         writeln!(out, "{at}  {}", coloured(&score(hit), "32", printer))?;
         if arguments.why {
             writeln!(out, "  {}", why(hit))?;
@@ -51,7 +54,7 @@ pub(super) fn people(
 }
 
 /// `12`, `12-15`, or the page of a PDF.
-fn whereabouts(hit: &Hit) -> String {
+fn line_or_page(hit: &Hit) -> String {
     match (hit.place.page, hit.place.lines) {
         (Some(page), _) => format!("page {page}"),
         (None, (first, last)) if first == last => first.to_string(),
@@ -68,14 +71,14 @@ fn score(hit: &Hit) -> String {
     }
 }
 
-/// What the score is made of.
+/// The parts of the score.
 fn why(hit: &Hit) -> String {
     let share = |name: &str, scored: &str, part: Option<Part>, fused: bool| match part {
         None => format!("{name}: not among the best"),
         Some(Part { rank, score }) if fused => {
             let share = rank_share(rank);
             let percent = 100.0 * share / hit.score.max(f32::MIN_POSITIVE);
-            format!("{name}: rank {rank}, {scored} {score:.3}, gives {share:.4} ({percent:.0} %)")
+            format!("{name}: rank {rank}, {scored} {score:.3}, adds {share:.4} ({percent:.0} %)")
         }
         Some(Part { rank, score }) => format!("{name}: rank {rank}, {scored} {score:.3}"),
     };
@@ -88,7 +91,7 @@ fn why(hit: &Hit) -> String {
 }
 
 /// The best sentence, marked, with `context` sentences on either side.
-fn excerpt(result: &Result, context: usize, printer: &Printer) -> String {
+fn excerpt(result: &SearchResult, context: usize, printer: &Printer) -> String {
     let text = &result.hit.text;
     let best = result.best.clone();
     let sentences: Vec<Range<usize>> =
@@ -111,7 +114,7 @@ fn excerpt(result: &Result, context: usize, printer: &Printer) -> String {
     wrapped(&joined, printer.width.saturating_sub(4).max(20))
 }
 
-/// One line without control characters, which could command a terminal.
+/// The text on one line, without control characters, which could control a terminal.
 fn plain(text: &str) -> String {
     let words = text.split_whitespace().map(|word| word.replace(char::is_control, ""));
     let text = words.collect::<Vec<_>>().join(" ");
@@ -129,8 +132,7 @@ fn spaced(text: &str, before: bool) -> String {
     }
 }
 
-/// Breaks a line between words. Escape sequences count as if they were seen, which only breaks a line
-/// a little early.
+/// Breaks a line between words. Escape sequences count as visible, which breaks a line slightly early.
 fn wrapped(text: &str, width: usize) -> String {
     use unicode_width::UnicodeWidthStr;
     let (mut lines, mut columns) = (String::new(), 0);
@@ -153,7 +155,7 @@ fn coloured(text: &str, colour: &str, printer: &Printer) -> String {
     if printer.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// `text` as a link to a file, where the terminal knows links.
+/// `text` as a link to a file, if the terminal has links.
 fn linked(text: &str, path: &Path, printer: &Printer) -> String {
     if !printer.links {
         return text.to_owned();
@@ -172,19 +174,19 @@ fn escaped(byte: u8) -> String {
     }
 }
 
-/// Everything about the results.
+/// Prints everything about the results.
 pub(super) fn json(
     arguments: &SearchArguments,
-    opened: &Opened,
-    place: &Place,
-    results: &[Result],
+    collection: &OpenCollection,
+    location: &StoreLocation,
+    results: &[SearchResult],
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let part =
         |part: Option<Part>| part.map(|part| json!({ "rank": part.rank, "score": part.score }));
-    let hits = results.iter().map(|Result { hit, best }| {
+    let hits = results.iter().map(|SearchResult { hit, best }| {
         let mut object = json!({
-            "path": place.shown(&hit.path),
+            "path": location.display_path(&hit.path),
             "format": hit.format,
             "lines": [hit.place.lines.0, hit.place.lines.1],
             "bytes": [hit.place.bytes.start, hit.place.bytes.end],
@@ -200,13 +202,13 @@ pub(super) fn json(
         }
         object
     });
-    let answer = json!({
+    let output = json!({
         "query": arguments.query,
-        "collection": opened.name,
-        "model": opened.provenance.model,
+        "collection": collection.name,
+        "model": collection.provenance.model,
         "hits": hits.collect::<Vec<Value>>(),
     });
-    printer.print(&(serde_json::to_string_pretty(&answer)? + "\n"))
+    printer.print(&(serde_json::to_string_pretty(&output)? + "\n"))
 }
 
 #[cfg(test)]
@@ -225,12 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn no_text_can_command_a_terminal() {
+    fn no_text_can_control_a_terminal() {
         assert_eq!(plain("a\x1b[31mb\n\tc\u{7}"), "a[31mb c");
     }
 
     #[test]
-    fn links_escape_what_a_path_may_hold() {
+    fn links_escape_the_characters_of_a_path() {
         let path: String = "/a b/ü;\x1b".bytes().map(escaped).collect();
         assert_eq!(path, "/a%20b/%C3%BC%3B%1B");
     }

@@ -3,11 +3,12 @@
 
 use super::entry;
 use crate::args::CollectionsArguments;
-use crate::collection::place::Place;
-use crate::collection::{revision, settings};
 use crate::commands::migrate;
 use crate::failure::hinted;
 use crate::selection;
+use kokeshi_collections::{
+    ModelLocation, StoreLocation, check_revision, find_collection, fresh_revision, revision,
+};
 use kokeshi_migrate::{Ledger, Plan, State};
 use kokeshi_server::{Binding, ModelEntry, ReadBindings};
 use kokeshi_store::{Address, Collection, Provenance, Store};
@@ -32,7 +33,7 @@ pub(super) fn reader(
     });
     let address = match collections.is_empty() {
         true => None,
-        false => Some(Place::to_search(store.as_ref(), None)?.store),
+        false => Some(StoreLocation::to_search(store.as_ref(), None)?.store),
     };
     let mut reader = Reader {
         address,
@@ -79,7 +80,7 @@ impl Reader {
                     "write it into the plan, `model` and `revision` of `from`, or plan with --candidate",
                 ));
             }
-            let model = self.model(&made, revision::afresh)?;
+            let model = self.model(&made, fresh_revision)?;
             let Provenance { passage_task, query_task, dimensions, .. } = made;
             bindings.push(Binding {
                 name,
@@ -101,8 +102,8 @@ impl Reader {
         let wanted = self.wanted.clone();
         let bindings = wanted.into_iter().map(|(name, collection)| {
             let Collection { name: collection, provenance, .. } =
-                settings::known(&*store, &collection)?;
-            let model = self.model(&provenance, |place| revision::of(place, &*store))?;
+                find_collection(&*store, &collection)?;
+            let model = self.model(&provenance, |location| revision(location, &*store))?;
             let Provenance { passage_task, query_task, dimensions, .. } = provenance;
             Ok(Binding { name, collection, model, passage_task, query_task, dimensions })
         });
@@ -117,13 +118,13 @@ impl Reader {
     fn model(
         &mut self,
         made: &Provenance,
-        revision: impl Fn(&selection::ModelLocation) -> anyhow::Result<String>,
+        revision: impl Fn(&ModelLocation) -> kokeshi_collections::Result<String>,
     ) -> anyhow::Result<ModelEntry> {
         let key = (made.model.clone(), made.revision.clone());
         if let Some(name) = self.models.get(&key) {
             return renamed(&made.model, name);
         }
-        settings::check_revision(made, &revision(&selection::locate(&made.model)?)?)?;
+        check_revision(made, &revision(&selection::locate(&made.model)?)?)?;
         let (found, at) = entry(&made.model)?;
         let served = self.names.iter().find(|(_, other)| *other == at);
         let name = match served {

@@ -1,7 +1,7 @@
-//! Which weights a model is made of: what a collection remembers, and checks before it is used.
+//! The revision of a model's weights, which a collection records and checks before it is used.
 
-use crate::selection::ModelLocation;
-use anyhow::Context;
+use crate::error::{Error, Result};
+use crate::model_location::ModelLocation;
 use kokeshi_store::Store;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -10,38 +10,44 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// The revision of a snapshot in the hub's cache, or a hash of everything that decides vectors.
-/// Hashes of files are remembered in `store` for as long as the files do not change.
-pub(crate) fn of(place: &ModelLocation, store: &dyn Store) -> anyhow::Result<String> {
-    revision(place, |file| of_file(file, store))
+/// `store` keeps the hashes of files as notes, for as long as the files do not change.
+///
+/// # Errors
+///
+/// If a file cannot be read, or the store fails.
+pub fn revision(files: &ModelLocation, store: &dyn Store) -> Result<String> {
+    revision_with(files, |file| noted_hash(file, store))
 }
 
-/// The same where no store remembers hashes.
-pub(crate) fn afresh(place: &ModelLocation) -> anyhow::Result<String> {
-    revision(place, |file| {
-        let failed = || format!("cannot read {}", file.display());
-        content_hash(&mut File::open(file).with_context(failed)?).with_context(failed)
-    })
+/// As [`revision`], where no store keeps hashes.
+///
+/// # Errors
+///
+/// If a file cannot be read.
+pub fn fresh_revision(files: &ModelLocation) -> Result<String> {
+    revision_with(files, file_hash)
 }
 
-fn revision(
-    place: &ModelLocation,
-    of_file: impl Fn(&Path) -> anyhow::Result<String>,
-) -> anyhow::Result<String> {
-    match place {
+fn revision_with(
+    files: &ModelLocation,
+    file_hash: impl Fn(&Path) -> Result<String>,
+) -> Result<String> {
+    match files {
         ModelLocation::Bundled => {
             let parts: [&[u8]; 3] =
                 [kokeshi_starter::CONFIG, kokeshi_starter::WEIGHTS, kokeshi_starter::TOKENIZER];
             let mut hash = Sha256::new();
             parts.into_iter().for_each(|part| hash.update(part));
-            Ok(shown(hash))
+            Ok(short(hash))
         }
         ModelLocation::Folder(folder) => match snapshot(folder) {
             Some(revision) => Ok(format!("revision {revision}")),
-            None => of_folder(folder, of_file),
+            None => folder_hash(folder, file_hash),
         },
     }
 }
 
+/// The commit of a snapshot in the hub's cache.
 fn snapshot(folder: &Path) -> Option<String> {
     let name = folder.file_name()?.to_str()?;
     let cached = folder.parent()?.ends_with("snapshots");
@@ -49,44 +55,49 @@ fn snapshot(folder: &Path) -> Option<String> {
         .then(|| name.to_owned())
 }
 
-fn of_folder(
-    folder: &Path,
-    of_file: impl Fn(&Path) -> anyhow::Result<String>,
-) -> anyhow::Result<String> {
+fn folder_hash(folder: &Path, file_hash: impl Fn(&Path) -> Result<String>) -> Result<String> {
     let counts = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         path.is_file() && matches!(extension, Some("json" | "safetensors"))
     };
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries = fs::read_dir(folder).map_err(|source| unreadable(folder, source))?;
     let mut files: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(counts).collect();
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        hash.update(format!("{name}\n{}\n", of_file(&file)?));
+        hash.update(format!("{name}\n{}\n", file_hash(&file)?));
     }
-    Ok(shown(hash))
+    Ok(short(hash))
 }
 
-fn of_file(file: &Path, store: &dyn Store) -> anyhow::Result<String> {
-    let failed = || format!("cannot read {}", file.display());
-    let metadata = fs::metadata(file).with_context(failed)?;
+/// The hash of a file, from the store's notes if the file is unchanged.
+fn noted_hash(file: &Path, store: &dyn Store) -> Result<String> {
+    let metadata = fs::metadata(file).map_err(|source| unreadable(file, source))?;
     let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let stamp = modified.map_or(0, |age| age.as_nanos());
     let key = format!("sha256 of {} ({} bytes, changed {stamp})", file.display(), metadata.len());
-    if let Some(known) = store.note(&key)? {
-        return Ok(known);
+    if let Some(hash) = store.note(&key)? {
+        return Ok(hash);
     }
-    let hash = content_hash(&mut File::open(file).with_context(failed)?).with_context(failed)?;
-    // Whoever else writes now does not matter here: the hash is computed again next time.
+    let hash = file_hash(file)?;
+    // It does not matter if another process is writing: the hash is computed again next time.
     let _ = store.set_note(&key, &hash);
     Ok(hash)
 }
 
-/// The SHA-256 of all that `from` gives, in hexadecimal digits.
-pub(super) fn content_hash(from: &mut impl Read) -> io::Result<String> {
+fn file_hash(file: &Path) -> Result<String> {
+    let failed = |source| unreadable(file, source);
+    content_hash(&mut File::open(file).map_err(failed)?).map_err(failed)
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    Error::Io { action: "read", path: path.to_owned(), source }
+}
+
+/// The SHA-256 of everything that `from` yields, in hexadecimal digits.
+pub(crate) fn content_hash(from: &mut impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -97,8 +108,8 @@ pub(super) fn content_hash(from: &mut impl Read) -> io::Result<String> {
     }
 }
 
-/// Enough digits that two models never share them.
-fn shown(hash: Sha256) -> String {
+/// Enough digits that no two models share them.
+fn short(hash: Sha256) -> String {
     format!("sha256:{:.24x}", hash.finalize())
 }
 
@@ -107,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn snapshots_are_told_by_their_commit() {
+    fn snapshots_are_recognized_by_their_commit() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
         let cached = format!("/hub/models--a--b/snapshots/{commit}");
         assert_eq!(snapshot(Path::new(&cached)).as_deref(), Some(commit));
@@ -116,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_has_another_revision_when_a_file_of_it_changes() {
+    fn a_folder_s_revision_changes_with_its_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let store =
             kokeshi_store::Sqlite::create(&folder.path().join("store/index.db")).expect("a store");
         let path = |name: &str| folder.path().join(name);
-        let revision = || of_folder(folder.path(), |file| of_file(file, &store));
+        let revision = || folder_hash(folder.path(), |file| noted_hash(file, &store));
         fs::write(path("config.json"), "{}").expect("a file");
         fs::write(path("model.safetensors"), "weights").expect("a file");
         let first = revision().expect("a revision");

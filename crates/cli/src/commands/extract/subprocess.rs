@@ -1,5 +1,5 @@
-//! PDF files and web pages are read by this program in a process of its own: their readers are large,
-//! and a hostile file may make them panic, loop, or take all memory.
+//! Reads PDF files and web pages in a process of their own: their readers are large, and a hostile file
+//! may make them panic, loop, or take all memory.
 
 use crate::args::ExtractFormat;
 use clap::ValueEnum;
@@ -10,15 +10,15 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// How long a file may take.
+/// Time limit for a file.
 const TIME: Duration = Duration::from_secs(60);
-/// Memory that a file may take.
+/// Limit of the memory for a file, in bytes.
 const MEMORY: u64 = 1 << 30;
-/// Text that a file may have, in bytes.
+/// Longest text of a file, in bytes.
 const LONGEST_TEXT: u64 = 64 << 20;
 
 /// Runs `kokeshi extract`.
-pub(super) struct Subprocess;
+pub(crate) struct Subprocess;
 
 impl Extractor for Subprocess {
     fn extract(&self, format: Format, content: &[u8]) -> Result<String, Error> {
@@ -26,7 +26,7 @@ impl Extractor for Subprocess {
         let mut child = start(format)
             .map_err(|error| Error::NoText(format!("its reader cannot be started: {error}")))?;
         let result = text(&mut child, content);
-        // It has ended or is of no use any more; either way nothing must stay behind.
+        // It has ended or is no longer needed; either way no process must stay behind.
         let _ = child.kill();
         let _ = child.wait();
         result
@@ -52,7 +52,7 @@ fn text(child: &mut Child, content: &[u8]) -> Result<String, Error> {
     };
     let content = content.to_vec();
     thread::spawn(move || {
-        // A reader that has failed says so itself.
+        // A reader that has failed reports it itself.
         let _ = input.write_all(&content);
     });
     let (to, from) = channel();
@@ -77,13 +77,13 @@ fn text(child: &mut Child, content: &[u8]) -> Result<String, Error> {
     }
     match child.wait() {
         Ok(status) if status.success() => String::from_utf8(text)
-            .map_err(|error| failed(format!("its reader wrote no UTF-8: {error}"))),
+            .map_err(|error| failed(format!("its reader wrote text that is not UTF-8: {error}"))),
         _ => {
             let reason = reasons.join().unwrap_or_default();
             let reason = reason.lines().find_map(|line| line.strip_prefix("error: "));
             let limit = MEMORY >> 20;
             let reason = reason.map_or_else(
-                || format!("its reader gave up; it may take {limit} MiB of memory"),
+                || format!("its reader gave up; its memory limit is {limit} MiB"),
                 str::to_owned,
             );
             Err(failed(reason))

@@ -1,4 +1,6 @@
-//! `kokeshi extract`: the text of one foreign file, in a process that may fail.
+//! `kokeshi extract`: the text of one file that may be hostile, in a process that may fail.
+
+mod subprocess;
 
 use crate::args::{ExtractArguments, ExtractFormat};
 use crate::printer::Printer;
@@ -6,6 +8,8 @@ use anyhow::Context;
 use kokeshi_documents::{text_of_html, text_of_pdf};
 use std::io::{self, Read};
 use std::process::ExitCode;
+
+pub(crate) use subprocess::Subprocess;
 
 pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     if let Some(bytes) = arguments.memory {
@@ -21,7 +25,7 @@ pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// From now on the system refuses this process more address space.
+/// Limits the address space of this process from now on.
 #[cfg(unix)]
 fn limit_memory(bytes: u64) -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
@@ -29,7 +33,7 @@ fn limit_memory(bytes: u64) -> anyhow::Result<()> {
     setrlimit(Resource::As, limit).context("cannot limit memory")
 }
 
-/// Other systems have no such limit; the time that the parent gives still holds.
+/// Other systems have no such limit; the time limit of the parent still holds.
 #[cfg(not(unix))]
 fn limit_memory(_: u64) -> anyhow::Result<()> {
     Ok(())

@@ -1,0 +1,85 @@
+//! What can go wrong with a collection of files.
+
+use std::path::PathBuf;
+
+/// The result of a call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error that names the path, the model or the collection.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Paths to index that are in no common folder, which would hold the store.
+    #[error("these paths have no folder in common")]
+    NoCommonFolder,
+    /// No store at a path or above it.
+    #[error("there is no index at {path} or above")]
+    NoIndex {
+        /// Where the search began.
+        path: PathBuf,
+    },
+    /// A path that a store cannot record.
+    #[error("the name of {path} is not in UTF-8")]
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file or folder.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The weights are not those that made the collection.
+    #[error("the weights of `{model}` are now {revision}; the collection was made with {recorded}")]
+    WeightsChanged {
+        /// The model's name or folder.
+        model: String,
+        /// The revision of the weights at hand.
+        revision: String,
+        /// The revision that the collection records.
+        recorded: String,
+    },
+    /// A collection that a source does not have.
+    #[error("there is no collection `{name}` in {store}")]
+    NoCollection {
+        /// The name that was asked for.
+        name: String,
+        /// The store, without its password.
+        store: String,
+    },
+    /// A chunking that cannot be parsed.
+    #[error("{0}")]
+    Chunking(String),
+    /// The name was switched to another collection during every attempt to search it.
+    #[error("collection `{name}` was replaced again and again")]
+    Replaced {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// The thread that writes has stopped, for a reason that the run returns instead.
+    #[error("the store accepts no more documents")]
+    WriterStopped,
+    /// A file whose text cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: kokeshi_documents::Error,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] kokeshi_store::Error),
+    /// Walking a folder.
+    #[error(transparent)]
+    Documents(#[from] kokeshi_documents::Error),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] kokeshi::Error),
+}

@@ -1,0 +1,282 @@
+//! From a plan to a collection that is up to date: reading, embedding and writing at the same time,
+//! batch by batch. A batch that was written is kept, whatever happens after it.
+
+use crate::chunking::DocumentChunking;
+use crate::chunks::{LocatedChunk, engine_chunks_of_part};
+use crate::embedder::Passage;
+use crate::error::{Error, Result};
+use crate::plan::{FileTask, IndexPlan};
+use crate::read::{ChunkedFile, ReadFile, Reader};
+use crate::settings::OpenCollection;
+use kokeshi_documents::Extractor;
+use kokeshi_store::{Address, Chunk, Document};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Bytes of text in the first batch; later ones grow or shrink towards [`BATCH_TIME`].
+const FIRST_BATCH: usize = 32 << 10;
+/// Minimum and maximum bytes of text in a batch.
+const BATCH: (usize, usize) = (8 << 10, 512 << 10);
+/// How long a batch should take: what Ctrl-C waits for, and what a killed process loses.
+const BATCH_TIME: Duration = Duration::from_secs(2);
+/// Maximum number of files in a batch.
+const BATCH_FILES: usize = 1024;
+/// Age from which on the time of a file's last change is relied on: file systems count in steps of
+/// up to two seconds, so that a change within a step leaves the time as it is.
+const RELIABLE_AGE_NS: i128 = 2_000_000_000;
+
+/// Receives the progress of a run.
+pub trait IndexProgress {
+    /// Reports how much of the current batch is done: documents, tokens, and bytes of files.
+    fn show(&mut self, documents: usize, tokens: usize, bytes: u64);
+    /// Adds what is finished.
+    fn advance(&mut self, documents: usize, tokens: usize, bytes: u64);
+}
+
+/// Reports nothing.
+impl IndexProgress for () {
+    fn show(&mut self, _: usize, _: usize, _: u64) {}
+    fn advance(&mut self, _: usize, _: usize, _: u64) {}
+}
+
+/// What a run has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexSummary {
+    /// Documents that were written.
+    pub documents: usize,
+    /// Their chunks.
+    pub chunks: usize,
+    /// Their tokens.
+    pub tokens: usize,
+    /// Files that were unchanged.
+    pub unchanged: usize,
+    /// Documents that were removed, because their files no longer exist.
+    pub removed: usize,
+    /// Files that were left out, each with the reason.
+    pub left_out: Vec<String>,
+    /// Whether the run was stopped.
+    pub stopped: bool,
+}
+
+impl IndexSummary {
+    /// Adds what another run has done.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.chunks += other.chunks;
+        self.tokens += other.tokens;
+        self.unchanged += other.unchanged;
+        self.removed += other.removed;
+        self.left_out.extend(other.left_out);
+        self.stopped |= other.stopped;
+    }
+}
+
+/// What a run needs besides its plan.
+#[derive(Clone, Copy)]
+pub struct IndexRun<'a> {
+    /// The store, which the run opens a second time to write.
+    pub store: &'a Address,
+    /// The collection.
+    pub collection: &'a OpenCollection,
+    /// The reader of PDF files and web pages.
+    pub extractor: &'a (dyn Extractor + Sync),
+    /// Set from outside, it ends the run after the current batch.
+    pub stop: &'a AtomicBool,
+}
+
+impl IndexRun<'_> {
+    /// Carries out `plan`.
+    ///
+    /// # Errors
+    ///
+    /// If the store or the engine fails.
+    pub fn execute(
+        &self,
+        plan: IndexPlan,
+        progress: &mut dyn IndexProgress,
+    ) -> Result<IndexSummary> {
+        let chunking: DocumentChunking = self.collection.provenance.chunking.parse()?;
+        let summary = IndexSummary {
+            unchanged: plan.unchanged,
+            left_out: plan.left_out,
+            removed: plan.gone.len(),
+            ..IndexSummary::default()
+        };
+        let model = &*self.collection.embedder.model;
+        let reader = Reader { chunking, model, extractor: self.extractor, stop: self.stop };
+        thread::scope(|scope| {
+            let files = reader.start(scope, plan.tasks);
+            let (to_writer, changes) = sync_channel(1);
+            let writer = scope.spawn(move || write(self.store, &self.collection.name, &changes));
+            let mut batches =
+                Batches { run: *self, summary, progress, to_writer, size: FIRST_BATCH };
+            let embedded = batches.remove(plan.gone).and_then(|()| batches.embed_all(&files));
+            let Batches { summary, to_writer, .. } = batches;
+            drop(to_writer);
+            drop(files);
+            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // A writer that has failed is why nothing more could be sent to it.
+            written.and(embedded.map(|()| summary))
+        })
+    }
+}
+
+/// The content of one transaction.
+enum Change {
+    Upsert(Vec<Document>),
+    Seen(Vec<SeenFile>),
+    Remove(Vec<String>),
+}
+
+/// A file that is unchanged: its document, its time of change and its size.
+type SeenFile = (String, i64, u64);
+
+/// Writes what it receives, with a connection of its own.
+fn write(address: &Address, collection: &str, changes: &Receiver<Change>) -> Result<()> {
+    let mut store = address.open()?;
+    for change in changes {
+        match change {
+            Change::Upsert(documents) => store.upsert(collection, &documents)?,
+            Change::Seen(files) => store.set_seen(collection, &files)?,
+            Change::Remove(names) => drop(store.remove(collection, &names)?),
+        }
+    }
+    store.finish(collection)?;
+    Ok(())
+}
+
+/// A run between its readers and its writer.
+struct Batches<'a> {
+    run: IndexRun<'a>,
+    summary: IndexSummary,
+    progress: &'a mut dyn IndexProgress,
+    to_writer: SyncSender<Change>,
+    /// Bytes of the next batch.
+    size: usize,
+}
+
+impl Batches<'_> {
+    fn send(&self, change: Change) -> Result<()> {
+        self.to_writer.send(change).map_err(|_| Error::WriterStopped)
+    }
+
+    fn remove(&self, names: Vec<String>) -> Result<()> {
+        if names.is_empty() { Ok(()) } else { self.send(Change::Remove(names)) }
+    }
+
+    fn embed_all(&mut self, files: &Receiver<ReadFile>) -> Result<()> {
+        loop {
+            let (batch, seen, more) = self.next_batch(files);
+            if !seen.is_empty() {
+                self.send(Change::Seen(seen))?;
+            }
+            if self.run.stop.load(Ordering::Relaxed) {
+                self.summary.stopped = true;
+                return Ok(());
+            }
+            if !batch.is_empty() {
+                let documents = self.embed(batch)?;
+                self.send(Change::Upsert(documents))?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The files to embed together, files that are unchanged, and whether more may follow.
+    fn next_batch(
+        &mut self,
+        files: &Receiver<ReadFile>,
+    ) -> (Vec<ChunkedFile>, Vec<SeenFile>, bool) {
+        let (mut batch, mut seen, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while bytes < self.size && batch.len() + seen.len() < BATCH_FILES {
+            match files.recv() {
+                Ok(ReadFile::Changed(file)) => {
+                    bytes += file.text.text.len();
+                    batch.push(*file);
+                }
+                Ok(ReadFile::Unchanged(task)) => {
+                    self.summary.unchanged += 1;
+                    self.progress.advance(0, 0, task.file.len_bytes);
+                    seen.push((task.name.clone(), reliable_time(&task), task.file.len_bytes));
+                }
+                Ok(ReadFile::LeftOut(task, reason)) => {
+                    self.progress.advance(0, 0, task.file.len_bytes);
+                    self.summary.left_out.extend(reason);
+                }
+                Err(_) => return (batch, seen, false),
+            }
+        }
+        (batch, seen, true)
+    }
+
+    fn embed(&mut self, batch: Vec<ChunkedFile>) -> Result<Vec<Document>> {
+        let start = Instant::now();
+        let passages: Vec<Passage<'_>> = batch.iter().flat_map(passages).collect();
+        let bytes: u64 = batch.iter().map(|file| file.task.file.len_bytes).sum();
+        let embedder = &self.run.collection.embedder;
+        let embeddings = embedder.passages(&passages, &mut |progress| {
+            let share = progress.tokens as f64 / progress.total_tokens.max(1) as f64;
+            self.progress.show(0, progress.tokens, (share * bytes as f64) as u64);
+        })?;
+        drop(passages);
+        self.progress.advance(batch.len(), embeddings.tokens, bytes);
+        self.summary.tokens += embeddings.tokens;
+        self.resize(start.elapsed());
+        let mut vectors = embeddings.vectors.into_iter();
+        let documents: Vec<Document> =
+            batch.into_iter().map(|file| document(file, &mut vectors)).collect();
+        self.summary.documents += documents.len();
+        let chunks = documents.iter().map(|document| document.chunks.len());
+        self.summary.chunks += chunks.sum::<usize>();
+        Ok(documents)
+    }
+
+    /// Sizes the next batch to take about [`BATCH_TIME`].
+    fn resize(&mut self, took: Duration) {
+        let ratio = BATCH_TIME.as_secs_f64() / took.as_secs_f64().max(1e-3);
+        self.size = ((self.size as f64 * ratio.clamp(0.25, 2.0)) as usize).clamp(BATCH.0, BATCH.1);
+    }
+}
+
+/// The parts of a file that have chunks.
+fn passages(file: &ChunkedFile) -> impl Iterator<Item = Passage<'_>> {
+    let parts = file.text.parts.iter().zip(&file.chunks);
+    parts.filter(|(_, chunks)| !chunks.is_empty()).map(|(part, chunks)| {
+        let text = &file.text.text[part.bytes.clone()];
+        Passage::Text { text: text.into(), chunks: engine_chunks_of_part(text, part, chunks) }
+    })
+}
+
+/// The stored form of a file, whose chunks take the next `vectors`.
+fn document(file: ChunkedFile, vectors: &mut impl Iterator<Item = Vec<f32>>) -> Document {
+    let ChunkedFile { task, hash, format, text, chunks } = file;
+    let parts = text.parts.into_iter().zip(chunks);
+    let chunks = parts.flat_map(|(part, chunks)| {
+        chunks.into_iter().map(move |chunk| (part.metadata.clone(), chunk))
+    });
+    let chunks = chunks.zip(vectors).map(|((metadata, chunk), vector)| {
+        let LocatedChunk { location: place, .. } = chunk;
+        Chunk { text: text.text[place.bytes.clone()].to_owned(), place, metadata, vector }
+    });
+    Document {
+        chunks: chunks.collect(),
+        modified: reliable_time(&task),
+        path: task.name,
+        hash,
+        size: task.file.len_bytes,
+        format: format.name().to_owned(),
+        metadata: text.metadata,
+    }
+}
+
+/// The time of a file's last change, or 0 if a later change may have the same one. Then the file is
+/// read again in the next run.
+fn reliable_time(task: &FileTask) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let age = i128::try_from(now.as_nanos()).unwrap_or(0) - i128::from(task.file.modified);
+    if age > RELIABLE_AGE_NS { task.file.modified } else { 0 }
+}

@@ -1,0 +1,125 @@
+//! Files to texts in chunks, on threads of their own, so that the model never waits for a disk.
+
+use crate::chunking::DocumentChunking;
+use crate::chunks::{LocatedChunk, chunks};
+use crate::plan::FileTask;
+use crate::revision::content_hash;
+use kokeshi::Model;
+use kokeshi_documents::{DocumentText, Error, Extractor, Format, Result, read};
+use std::fs::File;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+
+/// Maximum number of documents that wait for the model.
+const WAITING: usize = 64;
+/// Threads that read.
+const READERS: usize = 2;
+
+/// A file that was read, or not.
+pub(crate) enum ReadFile {
+    /// It has a new text.
+    Changed(Box<ChunkedFile>),
+    /// Its content is what is stored.
+    Unchanged(FileTask),
+    /// It has no text for us; the reason, if people should know it.
+    LeftOut(FileTask, Option<String>),
+}
+
+/// A file's text and the chunks of each part.
+pub(crate) struct ChunkedFile {
+    pub(crate) task: FileTask,
+    pub(crate) hash: String,
+    pub(crate) format: Format,
+    pub(crate) text: DocumentText,
+    pub(crate) chunks: PartChunks,
+}
+
+/// The chunks of each part of a text.
+type PartChunks = Vec<Vec<LocatedChunk>>;
+
+/// What reading needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) chunking: DocumentChunking,
+    pub(crate) model: &'a Model,
+    pub(crate) extractor: &'a (dyn Extractor + Sync),
+    pub(crate) stop: &'a AtomicBool,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `tasks` in about their order, until `stop`.
+    pub(crate) fn start<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        tasks: Vec<FileTask>,
+    ) -> Receiver<ReadFile>
+    where
+        'a: 'scope,
+    {
+        let (to, from) = sync_channel(WAITING);
+        let tasks = Arc::new(Mutex::new(tasks.into_iter()));
+        for _ in 0..READERS {
+            let (to, tasks): (SyncSender<ReadFile>, _) = (to.clone(), Arc::clone(&tasks));
+            scope.spawn(move || {
+                let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some(task) = next() {
+                    // After a failure, which is reported elsewhere, the receiver is gone.
+                    let stopped = self.stop.load(Ordering::Relaxed);
+                    if stopped || to.send(self.read(task)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        from
+    }
+
+    fn read(&self, task: FileTask) -> ReadFile {
+        let format = Format::of(&task.file.path);
+        match self.text(&task, format) {
+            Ok(Some((hash, text, chunks))) => {
+                ReadFile::Changed(Box::new(ChunkedFile { task, hash, format, text, chunks }))
+            }
+            Ok(None) => ReadFile::Unchanged(task),
+            Err(Error::NoText(reason)) if reason.is_empty() => ReadFile::LeftOut(task, None),
+            Err(error) => {
+                let reason = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => format!("{}: {error}", task.file.path.display()),
+                };
+                ReadFile::LeftOut(task, Some(reason))
+            }
+        }
+    }
+
+    /// The file's hash, text and chunks; `None` if the hash is the stored one. A binary file is an
+    /// error without a reason.
+    fn text(
+        &self,
+        task: &FileTask,
+        format: Format,
+    ) -> Result<Option<(String, DocumentText, PartChunks)>> {
+        let (content, hash) = content(task)?;
+        if task.stored_hash.as_ref() == Some(&hash) {
+            return Ok(None);
+        }
+        let text = read(format, &content, self.extractor)?;
+        let text = text.ok_or_else(|| Error::NoText(String::new()))?;
+        let chunks = chunks(&text, self.chunking, self.model)?;
+        Ok(Some((hash, text, chunks)))
+    }
+}
+
+/// The bytes of a file and their hash.
+fn content(task: &FileTask) -> Result<(Vec<u8>, String)> {
+    let path = &task.file.path;
+    let failed = |source| Error::Io { path: path.clone(), source };
+    let mut content = Vec::new();
+    let mut file = File::open(path).map_err(failed)?;
+    file.read_to_end(&mut content).map_err(failed)?;
+    let hash = content_hash(&mut &content[..]).map_err(failed)?;
+    Ok((content, hash))
+}

@@ -1,0 +1,74 @@
+//! Searching a collection whose name may be switched meanwhile.
+
+use crate::error::{Error, Result};
+use crate::settings::OpenCollection;
+use kokeshi_store::{Filter, Hit, Query, Store};
+
+/// Number of attempts if the name is switched to another collection during a search.
+const ATTEMPTS: usize = 3;
+
+/// What to search a collection for.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchRequest<'a> {
+    /// The collection or its alias.
+    pub collection: &'a str,
+    /// The query's text.
+    pub text: &'a str,
+    /// Whether to search for its words as well, and fuse both rankings.
+    pub hybrid: bool,
+    /// Maximum number of hits.
+    pub limit: usize,
+    /// Which chunks count.
+    pub filter: &'a Filter,
+    /// Whether to scan all vectors, even if there are codes or an index.
+    pub exact: bool,
+}
+
+/// The hits of a search, and what they were found with.
+pub struct SearchResults {
+    /// The collection that was searched.
+    pub collection: OpenCollection,
+    /// The query's vector, `[dimensions]`.
+    pub vector: Vec<f32>,
+    /// The hits, best first.
+    pub hits: Vec<Hit>,
+}
+
+/// Searches a collection, which `open` opens by its name.
+///
+/// The collection is opened again if its name was switched after the query was embedded, as a
+/// migration does: a vector of one model says nothing among those of another.
+///
+/// # Errors
+///
+/// [`Error::Replaced`] if that happens in every attempt; otherwise if the store or the engine fails.
+pub fn search<E: From<Error>>(
+    store: &dyn Store,
+    request: &SearchRequest<'_>,
+    mut open: impl FnMut(&str) -> Result<OpenCollection, E>,
+) -> Result<SearchResults, E> {
+    for _ in 0..ATTEMPTS {
+        let collection = open(request.collection)?;
+        if let Some((vector, hits)) = attempt(store, request, &collection)? {
+            return Ok(SearchResults { collection, vector, hits });
+        }
+    }
+    Err(Error::Replaced { name: request.collection.to_owned() }.into())
+}
+
+/// The query's vector and the hits; `None` if the name was switched meanwhile.
+fn attempt(
+    store: &dyn Store,
+    request: &SearchRequest<'_>,
+    collection: &OpenCollection,
+) -> Result<Option<(Vec<f32>, Vec<Hit>)>> {
+    let SearchRequest { text, hybrid, limit, filter, exact, .. } = *request;
+    let vector = collection.embedder.queries([text])?.remove(0);
+    let query = Query { vector: &vector, words: hybrid.then_some(text), limit, filter, exact };
+    let hits = store.search(&collection.name, &query);
+    let now = store.collection(&collection.name)?;
+    match now.is_some_and(|now| now.provenance == collection.provenance) {
+        true => Ok(Some((vector, hits?))),
+        false => Ok(None),
+    }
+}
