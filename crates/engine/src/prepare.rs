@@ -203,11 +203,11 @@ mod tests {
         let texts: Vec<String> = from_value(cases["texts"].clone()).expect("texts");
         let preparer = preparer(8192);
         for task in preparer.config.tasks.iter().map(|task| &task.name) {
-            let wanted = cases["ids_with_instruction"][task].clone();
-            let wanted: Vec<Vec<u32>> = from_value(wanted).expect("ids");
-            for (text, wanted) in texts.iter().zip(wanted) {
+            let expected = cases["ids_with_instruction"][task].clone();
+            let expected: Vec<Vec<u32>> = from_value(expected).expect("ids");
+            for (text, expected) in texts.iter().zip(expected) {
                 let prepared = preparer.prepare(0, &Input::new(text).task(task)).expect(text);
-                assert_eq!(prepared.document.ids, wanted, "{task}: {text:?}");
+                assert_eq!(prepared.document.ids, expected, "{task}: {text:?}");
             }
         }
     }
@@ -229,10 +229,10 @@ mod tests {
             let preparer = preparer_of(&format!("v2-tiny/{name}"), 8192);
             let texts = v2_texts(name, "texts");
             assert_eq!(texts.len(), 7);
-            for (text, wanted) in texts {
+            for (text, expected) in texts {
                 for input in [Input::new(&text), Input::new(&text).task("text-matching")] {
                     let prepared = preparer.prepare(0, &input).expect("prepared");
-                    assert_eq!(prepared.document.ids, wanted, "{name}: {text:?}");
+                    assert_eq!(prepared.document.ids, expected, "{name}: {text:?}");
                 }
             }
         }
@@ -245,10 +245,10 @@ mod tests {
             let preparer = preparer_of(&format!("v2-tiny/{name}"), 8);
             let texts = v2_texts(name, "truncated_to_8");
             assert_eq!(texts.len(), 3);
-            for (text, wanted) in texts {
+            for (text, expected) in texts {
                 let input = Input::new(&text).options(truncate.clone());
                 let prepared = preparer.prepare(0, &input).expect("truncated");
-                assert_eq!(prepared.document.ids, wanted, "{name}: {text:?}");
+                assert_eq!(prepared.document.ids, expected, "{name}: {text:?}");
             }
         }
     }
@@ -260,10 +260,10 @@ mod tests {
         let truncate = Options { truncate: true, ..Options::default() };
         for case in cases["cases"].as_array().expect("cases") {
             let limit = case["max_length"].as_u64().expect("a length") as usize;
-            let wanted: Vec<u32> = from_value(case["ids"].clone()).expect("ids");
+            let expected: Vec<u32> = from_value(case["ids"].clone()).expect("ids");
             let input = Input::new(text).options(truncate.clone());
             let prepared = preparer(limit).prepare(0, &input).expect("truncated");
-            assert_eq!(prepared.document.ids, wanted);
+            assert_eq!(prepared.document.ids, expected);
             assert_eq!(prepared.truncated_tokens, 2778 - limit);
         }
     }

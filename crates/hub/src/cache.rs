@@ -122,7 +122,7 @@ impl RepoCache {
     /// Whether `path` of the snapshot, or the blob that it would link to, has its full size.
     ///
     /// The snapshot is checked first: where links are impossible, it has the only copy.
-    pub(crate) fn holds(&self, commit: &str, path: &str, digest: &str, bytes: u64) -> bool {
+    pub(crate) fn has_file(&self, commit: &str, path: &str, digest: &str, bytes: u64) -> bool {
         let full = |file: &Path| fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() == bytes);
         full(&self.snapshot(commit).join(path)) || full(&self.blob(digest))
     }
@@ -132,7 +132,7 @@ impl RepoCache {
         let file = self.snapshot(commit).join(path);
         let blob = self.blob(digest);
         if !blob.is_file() {
-            return Ok(()); // `holds` found the file itself in the snapshot.
+            return Ok(()); // `has_file` found the file itself in the snapshot.
         }
         let up = "../".repeat(2 + path.matches('/').count());
         let target = format!("{up}blobs/{digest}");

@@ -29,11 +29,11 @@ impl Download<'_> {
     /// Downloads the file unless the cache has it, now or after another process downloaded it.
     pub(crate) fn run(&self, events: &mut Events<'_>) -> Result<()> {
         let file = self.file.path.as_str();
-        let mut cached = self.is_held();
+        let mut cached = self.is_cached();
         if !cached {
             let lock = self.cache.lock(self.file.digest.hex());
             let _lock = Lock::take(&lock, || events(PullEvent::Waiting { file }))?;
-            cached = self.is_held();
+            cached = self.is_cached();
             if !cached {
                 with_retries(self.remote.limits, file, events, |events| self.attempt(events))?;
             }
@@ -42,8 +42,8 @@ impl Download<'_> {
         Ok(())
     }
 
-    fn is_held(&self) -> bool {
-        self.file.is_held(self.cache, self.commit)
+    fn is_cached(&self) -> bool {
+        self.file.is_cached(self.cache, self.commit)
     }
 
     fn attempt(&self, events: &mut Events<'_>) -> Result<(), Failure> {

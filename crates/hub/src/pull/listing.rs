@@ -34,8 +34,8 @@ pub(crate) struct RemoteFile {
 
 impl RemoteFile {
     /// Whether the cache has it.
-    pub(crate) fn is_held(&self, cache: &RepoCache, commit: &str) -> bool {
-        cache.holds(commit, &self.path, self.digest.hex(), self.bytes)
+    pub(crate) fn is_cached(&self, cache: &RepoCache, commit: &str) -> bool {
+        cache.has_file(commit, &self.path, self.digest.hex(), self.bytes)
     }
 
     /// Requests the size and digest of one file: some mirrors list only names.
@@ -106,9 +106,10 @@ impl Listing {
                 path: (*path).to_owned(),
             });
         }
-        let wanted = select::model_files(&paths).map_err(|missing| remote.not_a_model(missing))?;
-        let wanted: HashSet<_> = wanted.into_iter().collect();
-        let siblings = answer.siblings.iter().filter(|s| wanted.contains(s.rfilename.as_str()));
+        let selected =
+            select::model_files(&paths).map_err(|missing| remote.not_a_model(missing))?;
+        let selected: HashSet<_> = selected.into_iter().collect();
+        let siblings = answer.siblings.iter().filter(|s| selected.contains(s.rfilename.as_str()));
         let described = siblings.map(|sibling| match sibling.file() {
             Some(file) => Ok(file),
             None => RemoteFile::request(remote, &answer.sha, &sibling.rfilename, events),

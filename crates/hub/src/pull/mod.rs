@@ -120,7 +120,7 @@ fn pull_within(
 
 /// Bytes of the files that the cache lacks.
 fn absent_bytes(cache: &RepoCache, listing: &Listing) -> u64 {
-    let absent = |file: &&RemoteFile| !file.is_held(cache, &listing.commit);
+    let absent = |file: &&RemoteFile| !file.is_cached(cache, &listing.commit);
     listing.files.iter().filter(absent).map(|file| file.bytes).sum()
 }
 

@@ -18,9 +18,9 @@ use ureq::{Agent, Body, Proxy};
 /// The hub redirects once to its storage, and once more for a renamed repository.
 const MAX_REDIRECTS: usize = 5;
 
-/// The requested part of a resource.
+/// The part of a resource to request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Part {
     /// Only the headers.
     Head,
     /// The content from this byte.
@@ -72,25 +72,25 @@ impl<'a> Remote<'a> {
     ///
     /// The status of the response is 200 or, if `offset` is not 0, possibly 206 or 416.
     pub(crate) fn get(&self, url: &str, offset: u64) -> Result<Response<Body>, Failure> {
-        self.request(url, Wanted::From(offset))
+        self.request(url, Part::From(offset))
     }
 
     /// Requests the headers of `url` from the hub itself, not its storage: a success, or the redirect to
     /// the storage.
     pub(crate) fn head(&self, url: &str) -> Result<Response<Body>, Failure> {
-        self.request(url, Wanted::Head)
+        self.request(url, Part::Head)
     }
 
-    fn request(&self, url: &str, wanted: Wanted) -> Result<Response<Body>, Failure> {
+    fn request(&self, url: &str, part: Part) -> Result<Response<Body>, Failure> {
         let refused = |reason| Error::Redirect { url: url.to_owned(), reason };
         let mut target = web_address(url).ok_or_else(|| refused("it is not a web address"))?;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&target, wanted).map_err(|e| connection(url, e))?;
+            let response = self.send(&target, part).map_err(|e| connection(url, e))?;
             if !response.status().is_redirection() {
                 return self.classify(response, url, self.is_hub(&target));
             }
             target = redirected(&target, &response).map_err(refused)?;
-            if wanted == Wanted::Head && !self.is_hub(&target) {
+            if part == Part::Head && !self.is_hub(&target) {
                 return Ok(response);
             }
         }
@@ -98,11 +98,11 @@ impl<'a> Remote<'a> {
     }
 
     /// Sends one request. Only the endpoint gets the token: storage hosts have signed addresses.
-    fn send(&self, target: &Uri, wanted: Wanted) -> Result<Response<Body>, ureq::Error> {
-        let mut request = match wanted {
-            Wanted::Head => self.agent.head(target),
-            Wanted::From(0) => self.agent.get(target),
-            Wanted::From(first) => self.agent.get(target).header(RANGE, format!("bytes={first}-")),
+    fn send(&self, target: &Uri, part: Part) -> Result<Response<Body>, ureq::Error> {
+        let mut request = match part {
+            Part::Head => self.agent.head(target),
+            Part::From(0) => self.agent.get(target),
+            Part::From(first) => self.agent.get(target).header(RANGE, format!("bytes={first}-")),
         };
         request = request.header(ACCEPT_ENCODING, "identity");
         match &self.authorization {

@@ -29,8 +29,9 @@ pub(crate) fn model_files<'a>(paths: &[&'a str]) -> Result<Vec<&'a str>, String>
     if split && !paths.contains(&WEIGHTS_INDEX) {
         return Err(format!("weights in safetensors form (`{WEIGHTS}` or `{WEIGHTS_INDEX}`)"));
     }
-    let wanted = |path: &&str| is_description(path) || is_adapter(path) || is_weights(path, split);
-    Ok(paths.iter().copied().filter(wanted).collect())
+    let selected =
+        |path: &&str| is_description(path) || is_adapter(path) || is_weights(path, split);
+    Ok(paths.iter().copied().filter(selected).collect())
 }
 
 fn is_description(path: &str) -> bool {

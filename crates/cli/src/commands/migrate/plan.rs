@@ -105,8 +105,9 @@ fn candidates(
         hub.as_ref()
             .is_some_and(|hub| matches!(kokeshi_hub::locate(hub, repo, "main"), Ok(Some(_))))
     };
-    let cached =
-        KNOWN_MODELS.iter().filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
+    let cached = KNOWN_MODELS
+        .iter()
+        .filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(here));
     let recorded = Some(&old.provenance).filter(|made| !made.is_unknown());
     let mut names: Vec<String> = recorded.iter().map(|made| made.model.clone()).collect();
     names.extend(arguments.candidate.iter().map(|name| selection::absolute_name(name)));
