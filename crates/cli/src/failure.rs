@@ -57,10 +57,50 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let ours = cause.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
     ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint))
-        .or_else(|| {
-            cause.downcast_ref::<kokeshi_store::Error>().and_then(kokeshi_store::Error::hint)
-        })
+        .or_else(|| cause.downcast_ref::<kokeshi_store::Error>().and_then(store_hint))
         .or_else(|| cause.downcast_ref().and_then(collection_hint))
+}
+
+/// What to do about an error of a store, where the message does not say it.
+fn store_hint(error: &kokeshi_store::Error) -> Option<String> {
+    use kokeshi_store::Error;
+    let hint = match error {
+        Error::Missing { .. } => "`kokeshi index PATH` creates one",
+        Error::Newer { .. } => "use the newer kokeshi, or another file with --store",
+        Error::Busy { .. } => "wait until it is done, and run this again",
+        Error::Full { .. } => "free some space, and run this again: it continues there",
+        Error::NoRoom { .. } => "free some space, and run this again",
+        Error::Damaged { .. } => "remove the file and index again: documents are not touched",
+        Error::Mixed { collection, .. } => {
+            return Some(format!(
+                "index into another collection with --collection NAME, or remove `{collection}` with \
+                 `kokeshi forget --collection {collection} --all` and index again"
+            ));
+        }
+        Error::Address { .. } => {
+            "a store is a file, postgres://USER@HOST/DATABASE, qdrant://HOST:6333, \
+             milvus://HOST:19530 or chroma://HOST:8000"
+        }
+        Error::Unreachable { .. } => "check that the server is running, and its host and port",
+        Error::Refused { .. } => {
+            "write them into the address, SCHEME://USER:PASSWORD@HOST, which the variable \
+             KOKESHI_STORE can hold"
+        }
+        Error::Unprepared { .. } => {
+            "install pgvector 0.8 or newer on the server, and let an administrator run \
+             `CREATE EXTENSION vector` in this database"
+        }
+        Error::MissingFeature { feature, .. } => {
+            return Some(format!("build with `--features {feature}` or `--features full`"));
+        }
+        Error::NoHybridSearch { .. } => "search by meaning alone, without --hybrid",
+        Error::NoTable { .. } => "name the table with --table NAME",
+        Error::NoDocument { .. } => "give them one, or leave --document out",
+        Error::AmbiguousVector { .. } => "name one of them with --vector NAME",
+        Error::NotCopyable { .. } => "copy it into a collection of kokeshi with --source",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 /// What to do about an error of a collection.
@@ -78,7 +118,7 @@ fn collection_hint(error: &kokeshi_collections::Error) -> Option<String> {
                 .to_owned()
         }
         Error::Replaced { .. } => "search again".to_owned(),
-        Error::Store(error) => return error.hint(),
+        Error::Store(error) => return store_hint(error),
         Error::Engine(error) => return error.hint(),
         Error::Io { .. }
         | Error::Read { .. }
@@ -98,4 +138,34 @@ fn message(error: &anyhow::Error) -> String {
         }
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kokeshi_store::Error;
+
+    #[test]
+    fn errors_of_stores_have_hints() {
+        let (store, reason) = ("postgres://host".to_owned(), "no".to_owned());
+        let refused = Error::Refused { store: store.clone(), reason: reason.clone() };
+        let unreachable = Error::Unreachable { store: store.clone(), reason: reason.clone() };
+        let unprepared = Error::Unprepared { store, reason };
+        let full = Error::Full { path: "index.db".into() };
+        for (error, part) in [
+            (full, "free some space"),
+            (refused, "KOKESHI_STORE"),
+            (unreachable, "host and port"),
+            (unprepared, "CREATE EXTENSION vector"),
+        ] {
+            assert!(store_hint(&error).is_some_and(|hint| hint.contains(part)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_feature_is_named_with_the_way_to_build_it() {
+        let error = Error::MissingFeature { action: "open x".to_owned(), feature: "postgres" };
+        let hint = store_hint(&error);
+        assert_eq!(hint.as_deref(), Some("build with `--features postgres` or `--features full`"));
+    }
 }

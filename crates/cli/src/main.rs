@@ -60,7 +60,7 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Search(options) => commands::search::run(options, printer),
         Command::Status(options) => commands::status::run(options, printer),
         Command::Watch(options) => commands::watch::run(options, printer),
-        Command::Near(options) => commands::near::run(options, printer),
+        Command::Ann(options) => commands::ann::run(options, printer),
         Command::Forget(options) => commands::forget::run(options, printer),
         Command::Eval(options) => commands::eval::run(options, printer),
         Command::Extract(options) => commands::extract::run(options, printer),

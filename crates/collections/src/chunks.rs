@@ -4,14 +4,14 @@
 use crate::chunking::DocumentChunking;
 use kokeshi::{Chunk, Model};
 use kokeshi_documents::{DocumentPart, DocumentText, Error, Result, cut};
-use kokeshi_store::Place;
+use kokeshi_store::ChunkLocation;
 use std::ops::Range;
 
 /// A chunk before it is embedded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocatedChunk {
     /// Where it is in the document.
-    pub(crate) location: Place,
+    pub(crate) location: ChunkLocation,
     /// Its tokens within its part, if the engine has cut it; otherwise empty, and the engine looks
     /// them up by their bytes.
     pub(crate) tokens: Range<usize>,
@@ -32,7 +32,7 @@ pub(crate) fn chunks(
         let in_text = lines.of(&bytes);
         let lines = part.line.map_or(in_text, |line| (line, line));
         let page = text.page(bytes.start);
-        LocatedChunk { location: Place { bytes, lines, page }, tokens }
+        LocatedChunk { location: ChunkLocation { bytes, lines, page }, tokens }
     };
     match chunking {
         DocumentChunking::Structure(size) => {

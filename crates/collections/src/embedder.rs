@@ -126,7 +126,7 @@ impl<'a> Passage<'a> {
     fn of(document: &'a Document) -> Self {
         let (mut text, mut ranges, mut end) = (String::new(), Vec::<Range<usize>>::new(), 0);
         for chunk in &document.chunks {
-            let bytes = &chunk.place.bytes;
+            let bytes = &chunk.location.bytes;
             if bytes.start < end || bytes.len() != chunk.text.len() {
                 return Self::parts_of(document);
             }
@@ -168,11 +168,14 @@ impl<'a> Passage<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kokeshi_store::Place;
+    use kokeshi_store::ChunkLocation;
 
     fn document(chunks: &[(usize, &str)]) -> Document {
         let chunk = |&(start, text): &(usize, &str)| kokeshi_store::Chunk {
-            place: Place { bytes: start..start + text.len(), ..Place::default() },
+            location: ChunkLocation {
+                bytes: start..start + text.len(),
+                ..ChunkLocation::default()
+            },
             text: text.to_owned(),
             metadata: serde_json::Map::new(),
             vector: Vec::new(),

@@ -135,11 +135,11 @@ type SeenFile = (String, i64, u64);
 
 /// Writes what it receives, with a connection of its own.
 fn write(address: &Address, collection: &str, changes: &Receiver<Change>) -> Result<()> {
-    let mut store = address.open()?;
+    let mut store = kokeshi_remote::open(address)?;
     for change in changes {
         match change {
             Change::Upsert(documents) => store.upsert(collection, &documents)?,
-            Change::Seen(files) => store.set_seen(collection, &files)?,
+            Change::Seen(files) => store.require_folders()?.set_seen(collection, &files)?,
             Change::Remove(names) => drop(store.remove(collection, &names)?),
         }
     }
@@ -259,8 +259,8 @@ fn document(file: ChunkedFile, vectors: &mut impl Iterator<Item = Vec<f32>>) -> 
         chunks.into_iter().map(move |chunk| (part.metadata.clone(), chunk))
     });
     let chunks = chunks.zip(vectors).map(|((metadata, chunk), vector)| {
-        let LocatedChunk { location: place, .. } = chunk;
-        Chunk { text: text.text[place.bytes.clone()].to_owned(), place, metadata, vector }
+        let LocatedChunk { location, .. } = chunk;
+        Chunk { text: text.text[location.bytes.clone()].to_owned(), location, metadata, vector }
     });
     Document {
         chunks: chunks.collect(),

@@ -76,7 +76,7 @@ impl StoreLocation {
     ///
     /// If it does not, or cannot be opened.
     pub fn open(&self) -> Result<Box<dyn Store>> {
-        Ok(self.store.open()?)
+        Ok(kokeshi_remote::open(&self.store)?)
     }
 
     /// Opens the store, or creates an empty one. A folder of our own gets a `.gitignore`, which keeps
@@ -86,7 +86,7 @@ impl StoreLocation {
     ///
     /// If it cannot be opened or created.
     pub fn create(&self) -> Result<Box<dyn Store>> {
-        let store = self.store.create()?;
+        let store = kokeshi_remote::create(&self.store)?;
         if let Some(root) = &self.root {
             let path = root.join(FOLDER).join(".gitignore");
             if !path.exists() {

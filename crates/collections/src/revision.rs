@@ -78,12 +78,15 @@ fn noted_hash(file: &Path, store: &dyn Store) -> Result<String> {
     let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let stamp = modified.map_or(0, |age| age.as_nanos());
     let key = format!("sha256 of {} ({} bytes, changed {stamp})", file.display(), metadata.len());
-    if let Some(hash) = store.note(&key)? {
+    let folders = store.folders();
+    if let Some(folders) = folders
+        && let Some(hash) = folders.note(&key)?
+    {
         return Ok(hash);
     }
     let hash = file_hash(file)?;
     // It does not matter if another process is writing: the hash is computed again next time.
-    let _ = store.set_note(&key, &hash);
+    let _ = folders.map(|folders| folders.set_note(&key, &hash));
     Ok(hash)
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn record_roots(
             roots.push((path, parse_walk_options(json)));
             continue;
         }
-        store.set_root(collection, &name, &walk_options_json(options))?;
+        store.require_folders()?.set_root(collection, &name, &walk_options_json(options))?;
         roots.push((path, options.clone()));
     }
     Ok(roots)

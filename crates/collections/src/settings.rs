@@ -117,7 +117,7 @@ fn provenance(
         passage_task,
         query_task,
         dimensions: dimensions.or(old.map(|old| old.dimensions)).unwrap_or(model.config().hidden),
-        normalised: true,
+        normalized: true,
         chunking: chunking
             .map(|chunking| chunking.to_string())
             .or(old.map(|old| old.chunking.clone()))

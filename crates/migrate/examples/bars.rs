@@ -12,8 +12,8 @@
 
 use kokeshi::{LoadOptions, Model};
 use kokeshi_collections::{Embedder, Embeddings};
-use kokeshi_migrate::{Limits, Plan, Side, Sites, run};
-use kokeshi_store::{Address, Chunk, Document, Place, Provenance, Storage, Store};
+use kokeshi_migrate::{Locations, Plan, RunLimits, Side, run};
+use kokeshi_store::{Address, Chunk, ChunkLocation, Document, Provenance, Storage, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,10 +50,10 @@ fn document(number: usize, chunks: usize, length: usize) -> Document {
     for at in 0..chunks {
         let word = |n: usize| WORDS[(number * 7 + at * 5 + n * n) % WORDS.len()];
         let text = format!("{number} {}. ", (0..length).map(word).collect::<Vec<_>>().join(" "));
-        let place = Place { bytes: end..end + text.len(), ..Place::default() };
+        let location = ChunkLocation { bytes: end..end + text.len(), ..ChunkLocation::default() };
         end += text.len();
         let vector = vec![1.0; 8];
-        all.push(Chunk { place, text, metadata: serde_json::Map::new(), vector });
+        all.push(Chunk { location, text, metadata: serde_json::Map::new(), vector });
     }
     Document {
         path: format!("{number:08}"),
@@ -74,7 +74,7 @@ fn plan(to: &str, address: &Address) -> Plan {
         passage_task: None,
         query_task: None,
         dimensions: 8,
-        normalised: true,
+        normalized: true,
         chunking: "structure:256".to_owned(),
         late: true,
         storage: Storage::F16,
@@ -107,7 +107,7 @@ fn embedder() -> Embedder {
 }
 
 fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -> Box<dyn Store> {
-    let mut store = address.create().expect("a store");
+    let mut store = kokeshi_remote::create(address).expect("a store");
     if store.collection("old").expect("a store").is_some() {
         store.drop_collection("old").expect("dropped");
     }
@@ -123,10 +123,10 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
 /// Tokens of a migration to the collection `to`.
 fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &Path) -> usize {
     let stop = AtomicBool::new(false);
-    let limits = Limits { rate: None, prune: false, stop: &stop };
-    let (sites, plan) = (Sites::one(address.clone()), plan(to, address));
-    let source = sites.source("old").expect("a store");
-    let summary = run(&plan, source, (&sites, ledger), embedder, limits, &mut |_| ());
+    let limits = RunLimits { rate: None, prune: false, stop: &stop };
+    let (locations, plan) = (Locations::within(address.clone()), plan(to, address));
+    let source = locations.open_source("old").expect("a store");
+    let summary = run(&plan, source, (&locations, ledger), embedder, limits, &mut |_| ());
     let summary = summary.expect("a run");
     assert_eq!((summary.failed, summary.stopped), (0, false));
     summary.tokens

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 /// The result of a call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that says what to do.
+/// An error that names the plan, the file or the collection.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A plan that cannot be read.
+    /// A plan that cannot be parsed.
     #[error("{path} is not a plan of a migration: {reason}")]
     Plan {
         /// The file.
@@ -17,32 +17,32 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A step that is not next.
+    /// A step that is out of order.
     #[error("migration `{name}` is {state}, and cannot be {wanted}: {next}")]
     State {
         /// The plan's name.
         name: String,
-        /// How far it is.
+        /// The state of the migration.
         state: State,
-        /// What was asked for.
+        /// The step that was requested.
         wanted: &'static str,
         /// What can be done instead.
         next: String,
     },
-    /// The plan, or a side of it, is not what it was when the migration began.
-    #[error("migration `{name}` has changed since it began: {what}")]
+    /// The plan, or one of its sides, is not what it was when the migration began.
+    #[error("migration `{name}` has changed since it began: {difference}")]
     Changed {
         /// The plan's name.
         name: String,
-        /// What differs.
-        what: String,
+        /// What differs, and what to do.
+        difference: String,
     },
     /// The ledger.
     #[error("the ledger {path}: {source}")]
     Ledger {
         /// Its file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         #[source]
         source: rusqlite::Error,
     },

@@ -1,10 +1,10 @@
-//! How far each plan is. A store that is a SQLite file keeps this in its own tables; beside a server, it
-//! lies in a file next to the plan.
+//! The progress of each migration. A store that is a SQLite file has the ledger in its own tables; for a
+//! server, the ledger is a file next to the plan.
 //!
-//! What has been written into a collection is what that collection holds: the ledger only saves looking
-//! again. So a process that is killed between a write and its entry here writes nothing twice. Points of
-//! other programs are an exception: they have no times, and whether somebody has changed one in the new
-//! collection is seen by this, that the ledger has not entered it, as it does before each write.
+//! The new collection itself is the record of what has been written: the ledger only saves comparing it
+//! again. So a process that is killed between a write and its entry here writes nothing twice. Shadow
+//! copies are an exception: foreign points have no times. Their chunks are entered before each write, and
+//! a document with a chunk that was never entered is one that another program has changed.
 
 use crate::error::{Error, Result};
 use kokeshi_store::{Chunk, Document};
@@ -15,23 +15,23 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a call waits for another process that writes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a call waits for another process to finish writing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS migrations (
     name TEXT PRIMARY KEY,
     state TEXT NOT NULL,
-    -- What the plan and both collections were made of when it began.
+    -- Everything that decides the vectors of both sides, as it was when the migration began.
     fingerprint TEXT NOT NULL,
-    -- The last path of the pass at hand; NULL after a whole pass.
+    -- The last path of the current pass; NULL between passes.
     after TEXT,
     passes INTEGER NOT NULL DEFAULT 0,
     documents INTEGER NOT NULL DEFAULT 0,
     chunks INTEGER NOT NULL DEFAULT 0,
     tokens INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0,
-    -- Numbers of documents and chunks of both sides when it was verified.
+    -- The state of both collections when they were verified.
     verified TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS migration_failures (
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS migration_failures (
     reason TEXT NOT NULL,
     PRIMARY KEY (name, path)
 ) WITHOUT ROWID;
--- Chunks that were written, or were about to be, where stores do not keep the times of documents.
+-- Chunks that were written, or were about to be, where documents have no times.
 CREATE TABLE IF NOT EXISTS migration_written (
     name TEXT NOT NULL,
     hash BLOB NOT NULL,
@@ -48,18 +48,18 @@ CREATE TABLE IF NOT EXISTS migration_written (
 ) WITHOUT ROWID;
 ";
 
-/// How far a migration is.
+/// The state of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// There is a plan.
+    /// There is only a plan.
     Planned,
-    /// The new collection is being filled, or is full.
+    /// The new collection is being filled, or is complete.
     Running,
     /// Both collections agree.
     Verified,
-    /// Readers have the new collection; the old one is kept to go back to.
+    /// Readers use the new collection; the old one is kept for a rollback.
     Switched,
-    /// The old collection is gone.
+    /// The old collection has been removed.
     Cleaned,
 }
 
@@ -67,7 +67,7 @@ impl State {
     const ALL: [Self; 5] =
         [Self::Planned, Self::Running, Self::Verified, Self::Switched, Self::Cleaned];
 
-    /// As it is shown and kept.
+    /// Its name, for people and in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
@@ -85,18 +85,18 @@ impl fmt::Display for State {
     }
 }
 
-/// What is known of a migration.
+/// The ledger's record of a migration.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
+pub struct MigrationProgress {
     /// The plan's name.
     pub name: String,
-    /// How far it is.
+    /// Its state.
     pub state: State,
-    /// What it began with.
+    /// The fingerprint of the plan that it began with.
     pub fingerprint: String,
-    /// Everything up to this path is done in the pass at hand; `None` between passes.
+    /// The path up to which the current pass is done; `None` between passes.
     pub after: Option<String>,
-    /// Whole passes over the old collection.
+    /// Number of complete passes over the old collection.
     pub passes: usize,
     /// Documents that were written.
     pub documents: usize,
@@ -104,22 +104,22 @@ pub struct Progress {
     pub chunks: usize,
     /// Their tokens.
     pub tokens: usize,
-    /// Time that runs took.
+    /// Duration of all runs, in seconds.
     pub seconds: f64,
-    /// What both sides held when they were verified.
+    /// The state of both collections when they were verified.
     pub verified: Option<String>,
 }
 
 /// A document that could not be embedded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct FailedDocument {
     /// Its path.
     pub path: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// The states of migrations.
+/// The progress of all migrations of a store, or of one plan.
 pub struct Ledger {
     path: PathBuf,
     connection: Connection,
@@ -132,7 +132,7 @@ impl fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in the SQLite file at `path`, which gets its tables if it has none.
+    /// Opens the ledger in the SQLite file at `path`, and creates its tables if they do not exist.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Ledger {
     pub fn open(path: &Path) -> Result<Self> {
         let fail = |source| Error::Ledger { path: path.to_owned(), source };
         let connection = Connection::open(path).map_err(fail)?;
-        connection.busy_timeout(PATIENCE).map_err(fail)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
         connection.execute_batch(TABLES).map_err(fail)?;
         Ok(Self { path: path.to_owned(), connection })
     }
@@ -154,7 +154,7 @@ impl Ledger {
     /// # Errors
     ///
     /// If SQLite fails; here and below.
-    pub fn all(&self) -> Result<Vec<Progress>> {
+    pub fn all(&self) -> Result<Vec<MigrationProgress>> {
         let sql = format!("{SELECT} ORDER BY name");
         let mut statement = self.connection.prepare(&sql).map_err(self.fail())?;
         let rows = statement.query_map([], progress).map_err(self.fail())?;
@@ -162,30 +162,31 @@ impl Ledger {
     }
 
     /// The migration called `name`, if it has begun.
-    pub fn find(&self, name: &str) -> Result<Option<Progress>> {
+    pub fn find(&self, name: &str) -> Result<Option<MigrationProgress>> {
         let sql = format!("{SELECT} WHERE name = ?1");
         self.connection.query_row(&sql, [name], progress).optional().map_err(self.fail())
     }
 
-    /// Enters a migration, unless it is there, and returns what is known of it.
+    /// Enters a migration unless it has begun, and returns its progress.
     ///
     /// # Errors
     ///
     /// [`Error::Changed`] if it has begun with another fingerprint.
-    pub fn begin(&self, name: &str, fingerprint: &str) -> Result<Progress> {
+    pub fn begin(&self, name: &str, fingerprint: &str) -> Result<MigrationProgress> {
         let sql = "INSERT OR IGNORE INTO migrations (name, state, fingerprint) VALUES (?1, ?2, ?3)";
         let values = params![name, State::Planned.name(), fingerprint];
         self.connection.execute(sql, values).map_err(self.fail())?;
         let found = self.find(name)?.filter(|found| found.fingerprint == fingerprint);
         found.ok_or_else(|| Error::Changed {
             name: name.to_owned(),
-            what: "its plan names other models or options than before; undo the edit, or give the \
-                   plan another `name` and another collection to write to"
-                .to_owned(),
+            difference:
+                "its plan names other models or options than before; undo the edit, or give \
+                         the plan another `name` and another collection to write to"
+                    .to_owned(),
         })
     }
 
-    /// Forgets a migration that was only planned.
+    /// Removes a migration from the ledger.
     pub fn forget(&self, name: &str) -> Result<()> {
         let sql = "DELETE FROM migrations WHERE name = ?1";
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
@@ -197,22 +198,23 @@ impl Ledger {
         self.connection.execute(sql, [name, state.name()]).map(drop).map_err(self.fail())
     }
 
-    /// Enters that both sides, which hold `counts`, agree.
-    pub fn set_verified(&self, name: &str, counts: &str) -> Result<()> {
+    /// Enters that both collections agree in the state `verified`.
+    pub fn set_verified(&self, name: &str, verified: &str) -> Result<()> {
         let sql = "UPDATE migrations SET state = ?2, verified = ?3 WHERE name = ?1";
-        let values = [name, State::Verified.name(), counts];
+        let values = [name, State::Verified.name(), verified];
         self.connection.execute(sql, values).map(drop).map_err(self.fail())
     }
 
-    /// Adds what has been written up to the path `after`.
-    pub(crate) fn advance(&self, name: &str, after: &str, done: &Done) -> Result<()> {
+    /// Adds a batch that has been written, up to the path `after`.
+    pub(crate) fn advance(&self, name: &str, after: &str, batch: &BatchTotals) -> Result<()> {
         let sql = "UPDATE migrations SET after = ?2, documents = documents + ?3, \
                    chunks = chunks + ?4, tokens = tokens + ?5, seconds = seconds + ?6 WHERE name = ?1";
-        let values = params![name, after, done.documents, done.chunks, done.tokens, done.seconds];
+        let values =
+            params![name, after, batch.documents, batch.chunks, batch.tokens, batch.seconds];
         self.connection.execute(sql, values).map(drop).map_err(self.fail())
     }
 
-    /// Ends a pass.
+    /// Enters the end of a pass.
     pub(crate) fn end_pass(&self, name: &str) -> Result<()> {
         let sql = "UPDATE migrations SET after = NULL, passes = passes + 1 WHERE name = ?1";
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
@@ -225,7 +227,7 @@ impl Ledger {
         self.connection.execute(sql, [name, path, reason]).map(drop).map_err(self.fail())
     }
 
-    /// Takes out failures before documents are tried again.
+    /// Removes the failures before documents are tried again.
     pub(crate) fn clear_failures(&self, name: &str) -> Result<()> {
         let sql = "DELETE FROM migration_failures WHERE name = ?1";
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
@@ -242,7 +244,7 @@ impl Ledger {
         transaction.commit().map_err(self.fail())
     }
 
-    /// Whether all chunks of a document are as they were entered.
+    /// Whether all chunks of a document have been entered.
     pub(crate) fn has_written(&self, name: &str, document: &Document) -> Result<bool> {
         let sql = "SELECT 1 FROM migration_written WHERE name = ?1 AND hash = ?2";
         let mut statement = self.connection.prepare_cached(sql).map_err(self.fail())?;
@@ -254,18 +256,18 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Takes out what [`Self::add_written`] entered.
+    /// Removes the chunks that [`Self::add_written`] entered.
     pub(crate) fn clear_written(&self, name: &str) -> Result<()> {
         let sql = "DELETE FROM migration_written WHERE name = ?1";
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
     }
 
     /// Documents that could not be embedded, by path.
-    pub fn failures(&self, name: &str) -> Result<Vec<Failure>> {
+    pub fn failures(&self, name: &str) -> Result<Vec<FailedDocument>> {
         let sql = "SELECT path, reason FROM migration_failures WHERE name = ?1 ORDER BY path";
         let mut statement = self.connection.prepare(sql).map_err(self.fail())?;
         let rows = statement
-            .query_map([name], |row| Ok(Failure { path: row.get(0)?, reason: row.get(1)? }))
+            .query_map([name], |row| Ok(FailedDocument { path: row.get(0)?, reason: row.get(1)? }))
             .map_err(self.fail())?;
         rows.collect::<rusqlite::Result<_>>().map_err(self.fail())
     }
@@ -274,10 +276,10 @@ impl Ledger {
 const SELECT: &str = "SELECT name, state, fingerprint, after, passes, documents, chunks, tokens, \
                       seconds, verified FROM migrations";
 
-fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
+fn progress(row: &Row<'_>) -> rusqlite::Result<MigrationProgress> {
     let state: String = row.get(1)?;
     let known = State::ALL.into_iter().find(|known| known.name() == state);
-    Ok(Progress {
+    Ok(MigrationProgress {
         name: row.get(0)?,
         state: known.ok_or(rusqlite::Error::InvalidQuery)?,
         fingerprint: row.get(2)?,
@@ -291,15 +293,15 @@ fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
     })
 }
 
-/// The text of a chunk and what is known of it, which stores give in one order.
+/// The hash of a chunk's text and metadata, which stores return in a fixed order.
 fn hash(chunk: &Chunk) -> [u8; 32] {
     let metadata = Value::Object(chunk.metadata.clone());
     Sha256::digest(format!("{}:{}{metadata}", chunk.text.len(), chunk.text)).into()
 }
 
-/// What one step of a run has written.
+/// The totals of a batch that was written.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Done {
+pub(crate) struct BatchTotals {
     pub(crate) documents: usize,
     pub(crate) chunks: usize,
     pub(crate) tokens: usize,

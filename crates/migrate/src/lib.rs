@@ -1,8 +1,10 @@
-//! Moves a collection from one embedding model to another, beside the old one, while that is in use.
+//! Moves a collection from one embedding model to another: the new collection is filled next to the old
+//! one, which stays in use until the switch.
 //!
-//! A [`Plan`] is a file that people read and edit. [`run`](run()) writes a new collection from the texts
-//! of the old one, as often as needed: what is there already is left alone. [`verify`](verify()) compares
-//! both, and only what it accepts can be switched to. [`Ledger`] remembers how far a plan is:
+//! A [`Plan`] is a file that people read and edit. [`run`](run()) fills the new collection with the texts
+//! of the old one, as often as needed: documents that are already there are left alone.
+//! [`verify`](verify()) compares both, and only a verified collection can be switched to. The [`Ledger`]
+//! records the progress of each plan:
 //!
 //! ```text
 //! planned ─run→ running ─verify→ verified ─switch→ switched (the old one is kept) ─clean→ cleaned
@@ -10,24 +12,28 @@
 //!                  └──────────── rollback ────────────┘
 //! ```
 
+mod comparison;
 mod detect;
 mod error;
 mod ledger;
+mod locations;
 mod plan;
 mod preview;
+mod read;
 mod run;
 mod sample;
-mod sites;
 mod switch;
+mod vectors;
 mod verify;
 
-pub use detect::{Fit, detect};
+pub use comparison::Check;
+pub use detect::{ModelFit, detect};
 pub use error::{Error, Result};
-pub use ledger::{Failure, Ledger, Progress, State};
+pub use ledger::{FailedDocument, Ledger, MigrationProgress, State};
+pub use locations::Locations;
 pub use plan::{Plan, Side};
-pub use preview::{Preview, Ranking, Sizes, preview};
-pub use run::{Limits, Summary, run};
+pub use preview::{Preview, Ranking, VectorSizes, preview};
+pub use run::{RunLimits, RunSummary, run};
 pub use sample::sample;
-pub use sites::Sites;
 pub use switch::{clean, rollback, switch};
-pub use verify::{Check, Report, verify};
+pub use verify::{Verification, verify};

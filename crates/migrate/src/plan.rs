@@ -7,36 +7,36 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// A migration of one collection to another.
+/// A migration from one collection to another.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// What the ledger calls it.
+    /// Its name in the ledger.
     pub name: String,
-    /// The store of both sides, or of the new one: a file, or a server's address without its password.
+    /// The store of both sides, or of the new one: a file, or a server's address without the password.
     pub store: String,
-    /// Where the old side lies, if that is elsewhere: a store as well, or a JSONL or Parquet file.
+    /// Where the old side is, if elsewhere: another store, or a JSONL or Parquet file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The name that readers use, which is switched.
+    /// The name that readers use, which is switched to the new collection.
     pub switch: String,
-    /// What the old collection is called after the switch, if `switch` was its own name.
+    /// The name of the old collection after the switch, if `switch` was its own name.
     pub kept: String,
-    /// Documents whose vectors `verify` computes again.
+    /// Number of documents whose vectors `verify` computes again.
     pub sample: usize,
-    /// Queries that the plan and `verify` try, beside texts of the sample.
+    /// A file of queries that the plan and `verify` rank documents for.
     #[serde(default)]
     pub queries: Option<PathBuf>,
-    /// How the data is laid out, where another program made it: in `source`, or else in `store`.
+    /// The layout of foreign data: in `source`, or else in `store`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<Fields>,
-    /// The collection that there is.
+    /// The old collection.
     pub from: Side,
-    /// The collection to be made.
+    /// The new collection.
     pub to: Side,
 }
 
-/// A collection and what makes its vectors.
+/// A collection and what produces its vectors.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Side {
@@ -52,9 +52,9 @@ pub struct Side {
     /// Task of queries.
     #[serde(default)]
     pub query_task: Option<String>,
-    /// Numbers of a vector.
+    /// Elements of a vector.
     pub dimensions: usize,
-    /// How documents were cut. Chunks stay as they are.
+    /// How documents were cut. Chunks are not changed.
     pub chunking: String,
     /// Whether chunks are pooled from one pass over their document.
     pub late_chunking: bool,
@@ -66,7 +66,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// The side that `collection` is.
+    /// The side of `collection`, with its `provenance`.
     pub fn of(collection: &str, provenance: &Provenance) -> Self {
         Self {
             collection: collection.to_owned(),
@@ -82,11 +82,11 @@ impl Side {
         }
     }
 
-    /// What a store records of it.
+    /// Its provenance, as a store records it.
     ///
     /// # Errors
     ///
-    /// If `storage` or `shortlist` is none that there is.
+    /// If `storage` or `shortlist` cannot be parsed.
     pub fn provenance(&self) -> Result<Provenance> {
         let storage: Storage = self.storage.parse()?;
         let codes: Option<Codes> = self.shortlist.as_deref().map(str::parse).transpose()?;
@@ -96,7 +96,7 @@ impl Side {
             passage_task: self.passage_task.clone(),
             query_task: self.query_task.clone(),
             dimensions: self.dimensions,
-            normalised: true,
+            normalized: true,
             chunking: self.chunking.clone(),
             late: self.late_chunking,
             storage,
@@ -110,13 +110,13 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// If there is no such file, or it is no plan.
+    /// If the file cannot be read, or is not a plan.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(failed)?;
         let refused = |reason: String| Error::Plan { path: path.to_owned(), reason };
         let plan: Self = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
-        if plan.from.collection == plan.to.collection && !plan.is_apart() {
+        if plan.from.collection == plan.to.collection && !plan.is_between_stores() {
             return Err(refused(format!(
                 "it reads and writes the same collection, `{}`",
                 plan.to.collection
@@ -126,12 +126,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The file's text, with `notes` as comments before it.
+    /// The file's text, which begins with `notes` as comments.
     ///
     /// # Errors
     ///
     /// If it cannot be written as TOML.
-    pub fn text(&self, notes: &str) -> Result<String> {
+    pub fn render(&self, notes: &str) -> Result<String> {
         let body = toml::to_string(self).map_err(|error| Error::Plan {
             path: PathBuf::from(&self.name),
             reason: error.to_string(),
@@ -144,26 +144,26 @@ impl Plan {
         Ok(text + "\n" + &body)
     }
 
-    /// The side that readers have.
-    pub fn read_by(&self, state: State) -> &Side {
+    /// The side that readers use in `state`.
+    pub fn active_side(&self, state: State) -> &Side {
         match state {
             State::Switched | State::Cleaned => &self.to,
             State::Planned | State::Running | State::Verified => &self.from,
         }
     }
 
-    /// Whether the store is a file of ours, which searches exactly.
+    /// Whether the store is a file, which searches exactly.
     pub(crate) fn store_is_file(&self) -> bool {
         matches!(Address::from(self.store.as_str()), Address::File(_))
     }
 
-    /// Whether the store changes the last bit of vectors, as those do that hold points.
-    pub(crate) fn store_scales_again(&self) -> bool {
+    /// Whether the store normalizes vectors again, which changes their last bits: vector databases do.
+    pub(crate) fn store_normalizes(&self) -> bool {
         !self.store_is_file() && !self.store.starts_with("postgres")
     }
 
-    /// Everything that decides vectors, of both sides. Where it differs from what a migration began
-    /// with, what is written already is of another kind.
+    /// Everything that decides vectors, of both sides. If it is not what the migration began with, the
+    /// documents that are already written have vectors of another kind.
     pub fn fingerprint(&self) -> String {
         let side = |side: &Side| serde_json::to_string(side).unwrap_or_default();
         format!("{}\n{}", side(&self.from), side(&self.to))
@@ -202,10 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_read_as_it_was_written() {
+    fn a_plan_is_read_back_as_it_was_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plan.toml");
-        let text = plan().text("What it does.\n\nAnd why.").expect("a text");
+        let text = plan().render("What it does.\n\nAnd why.").expect("a text");
         assert!(text.starts_with("# What it does.\n#\n# And why.\n\nname = "), "{text}");
         std::fs::write(&path, &text).expect("a file");
         assert_eq!(Plan::read(&path).expect("a plan"), plan());
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_change_what_vectors_are() {
+    fn names_do_not_change_the_fingerprint() {
         let renamed = Plan { kept: "old".to_owned(), sample: 5, ..plan() };
         assert_eq!(renamed.fingerprint(), plan().fingerprint());
         let mut other = plan();

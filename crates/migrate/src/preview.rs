@@ -1,16 +1,16 @@
-//! What a migration will change: neighbours and answers on a sample, and what vectors take.
+//! A preview of what a migration changes: neighbours and rankings on a sample, and the size of vectors.
 
-use crate::detect::chunks;
 use crate::error::Result;
+use crate::vectors::chunk_vectors;
 use kokeshi_collections::{Embedder, Embeddings};
 use kokeshi_store::{Document, Storage};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// Neighbours and ranks that are looked at.
+/// Number of neighbours and ranks that are compared.
 pub(crate) const DEPTH: usize = 10;
 
-/// What a sample says.
+/// What changes on a sample.
 #[derive(Clone, Debug)]
 pub struct Preview {
     /// Documents of the sample.
@@ -19,12 +19,12 @@ pub struct Preview {
     pub chunks: usize,
     /// Its tokens in the new model.
     pub tokens: usize,
-    /// How long the new model took.
+    /// How long the new model took to embed it.
     pub took: Duration,
     /// Mean share of a chunk's 10 nearest neighbours in the sample that are the same for both models;
-    /// `None` if the sample has no more chunks than that, or a chunk without an old vector.
+    /// `None` if the sample has 10 chunks or fewer, or a chunk without an old vector.
     pub overlap: Option<f64>,
-    /// The answers to each query in the sample.
+    /// The ranking of each query in the sample.
     pub rankings: Vec<Ranking>,
 }
 
@@ -33,28 +33,28 @@ pub struct Preview {
 pub struct Ranking {
     /// The query.
     pub query: String,
-    /// Paths of the sample by the old vectors, best first; `None` if the old model is not known.
+    /// Paths by the old vectors, best first; `None` if the old model is unknown.
     pub old: Option<Vec<String>>,
-    /// By the new ones.
+    /// Paths by the new vectors, best first.
     pub new: Vec<String>,
 }
 
-/// Bytes that vectors take.
+/// The size of vectors in each storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Of each way to store them.
-    pub of: [(Storage, u64); 4],
+pub struct VectorSizes {
+    /// Bytes by storage.
+    pub by_storage: [(Storage, u64); 4],
 }
 
-impl Sizes {
-    /// Of `chunks` vectors with `dimensions` numbers.
+impl VectorSizes {
+    /// The size of `chunks` vectors with `dimensions` elements.
     pub fn new(chunks: usize, dimensions: usize) -> Self {
         let bytes = |storage: Storage| (chunks * storage.bytes(dimensions)) as u64;
-        Self { of: Storage::ALL.map(|storage| (storage, bytes(storage))) }
+        Self { by_storage: Storage::ALL.map(|storage| (storage, bytes(storage))) }
     }
 }
 
-/// Embeds `documents`, whose vectors are the old ones, and `queries` anew, and compares.
+/// Embeds `documents`, whose vectors are the old ones, and `queries` with both models, and compares.
 ///
 /// # Errors
 ///
@@ -68,15 +68,15 @@ pub fn preview(
     let start = Instant::now();
     let Embeddings { vectors, tokens } = new.documents(documents)?;
     let took = start.elapsed();
-    let old_vectors: Vec<Vec<f32>> = chunks(documents).map(unit).collect();
+    let old_vectors: Vec<Vec<f32>> = chunk_vectors(documents).map(unit).collect();
     let new_vectors: Vec<Vec<f32>> = vectors.iter().map(|vector| unit(vector)).collect();
     let texts = || queries.iter().map(String::as_str);
-    let asked = new.queries(texts())?;
-    let asked_before = old.map(|old| old.queries(texts())).transpose()?;
+    let new_queries = new.queries(texts())?;
+    let old_queries = old.map(|old| old.queries(texts())).transpose()?;
     let rankings = (0..queries.len()).map(|at| Ranking {
         query: queries[at].clone(),
-        old: asked_before.as_ref().map(|all| ranked(documents, &old_vectors, &all[at])),
-        new: ranked(documents, &new_vectors, &asked[at]),
+        old: old_queries.as_ref().map(|all| ranked(documents, &old_vectors, &all[at])),
+        new: ranked(documents, &new_vectors, &new_queries[at]),
     });
     Ok(Preview {
         documents: documents.len(),
@@ -88,7 +88,7 @@ pub fn preview(
     })
 }
 
-/// Mean share of neighbours that two sets of vectors of the same chunks have in common.
+/// Mean share of common neighbours between two sets of vectors of the same chunks.
 pub(crate) fn overlap(old: &[Vec<f32>], new: &[Vec<f32>]) -> Option<f64> {
     if old.len() <= DEPTH || old.iter().any(Vec::is_empty) {
         return None;
@@ -101,7 +101,7 @@ pub(crate) fn overlap(old: &[Vec<f32>], new: &[Vec<f32>]) -> Option<f64> {
     Some(total as f64 / (DEPTH * old.len()) as f64)
 }
 
-/// The vectors nearest to `query`, best first, without the one at `except`.
+/// Indexes of the vectors nearest to `query`, nearest first, without `except`.
 fn nearest(vectors: &[Vec<f32>], query: &[f32], except: Option<usize>) -> Vec<usize> {
     let mut scored = scores(vectors, query);
     scored.retain(|(_, at)| Some(*at) != except);
@@ -116,15 +116,15 @@ fn scores(vectors: &[Vec<f32>], query: &[f32]) -> Vec<(f32, usize)> {
     scored
 }
 
-/// The first documents by their best chunks.
+/// Paths of the first documents, ranked by their best chunks.
 fn ranked(documents: &[Document], vectors: &[Vec<f32>], query: &[f32]) -> Vec<String> {
     let paths: Vec<&str> = documents
         .iter()
         .flat_map(|document| document.chunks.iter().map(|_| document.path.as_str()))
         .collect();
-    let mut seen: HashMap<&str, ()> = HashMap::new();
+    let mut seen = HashSet::new();
     let order = scores(vectors, query).into_iter().map(|(_, at)| paths[at]);
-    let first = order.filter(|path| seen.insert(path, ()).is_none());
+    let first = order.filter(|path| seen.insert(*path));
     first.take(DEPTH).map(str::to_owned).collect()
 }
 

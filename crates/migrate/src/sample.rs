@@ -1,13 +1,13 @@
-//! A few documents that stand for all of them.
+//! A sample of a collection's documents.
 
 use crate::error::Result;
-use kokeshi_store::{Document, Source};
+use kokeshi_store::{Document, Source, pages};
 
 /// Documents that are listed at a time.
 const PAGE: usize = 4096;
 
-/// About `size` documents of `collection` with a chunk each at least, in equal distances by path: the
-/// same ones every time.
+/// About `size` documents of `collection` that have chunks, at equal intervals in the order of the source:
+/// the same ones every time.
 ///
 /// # Errors
 ///
@@ -15,12 +15,9 @@ const PAGE: usize = 4096;
 pub fn sample(store: &dyn Source, collection: &str, size: usize) -> Result<Vec<Document>> {
     let total = store.count(collection)?.documents;
     let step = total.div_ceil(size.max(1)).max(1);
-    let (mut paths, mut after, mut seen) = (Vec::new(), String::new(), 0);
-    loop {
-        let page = store.list_after(collection, &after, PAGE)?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.path);
-        for entry in page.into_iter().filter(|entry| entry.chunks > 0) {
+    let (mut paths, mut seen) = (Vec::new(), 0);
+    for page in pages(store, collection, "", PAGE) {
+        for entry in page?.into_iter().filter(|entry| entry.chunks > 0) {
             if seen % step == 0 {
                 paths.push(entry.path);
             }

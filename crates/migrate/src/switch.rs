@@ -1,29 +1,26 @@
-//! The steps that readers notice: each is one step of the store.
+//! The steps that readers notice; each is atomic in the store.
 
 use crate::error::{Error, Result};
-use crate::ledger::{Ledger, Progress, State};
+use crate::ledger::{Ledger, MigrationProgress, State};
 use crate::plan::Plan;
-use kokeshi_store::{Counts, Entry, Source, Store};
+use kokeshi_store::{Counts, Entry, Source, Store, pages};
 use sha2::{Digest, Sha256};
 
 /// Documents that are listed at a time.
 const PAGE: usize = 4096;
 
-/// What both collections hold, as it is kept with a verification: their sizes, and a hash of the paths,
-/// contents and times of their documents.
-pub(crate) fn contents(
+/// The state of both collections, which is recorded with a verification: their sizes, and a hash of the
+/// paths, contents and times of their documents.
+pub(crate) fn state_of_both(
     plan: &Plan,
     from: &str,
     (source, store): (&dyn Source, &dyn Source),
 ) -> Result<String> {
     let side = |store: &dyn Source, collection: &str| -> Result<String> {
         let Counts { documents, chunks } = store.count(collection)?;
-        let (mut hash, mut after) = (Sha256::new(), String::new());
-        loop {
-            let page = store.list_after(collection, &after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.path);
-            for Entry { path, hash: content, modified, .. } in &page {
+        let mut hash = Sha256::new();
+        for page in pages(store, collection, "", PAGE) {
+            for Entry { path, hash: content, modified, .. } in page? {
                 hash.update(format!("{}:{path}{content}:{modified};", path.len()));
             }
         }
@@ -34,50 +31,51 @@ pub(crate) fn contents(
     Ok(format!("old: {old}; new: {new}"))
 }
 
-fn known(plan: &Plan, ledger: &Ledger) -> Result<Progress> {
-    let found = ledger.find(&plan.name)?;
+/// The progress of a migration that has begun.
+fn progress(plan: &Plan, ledger: &Ledger) -> Result<MigrationProgress> {
+    let progress = ledger.find(&plan.name)?;
     let unknown = || Error::Changed {
         name: plan.name.clone(),
-        what: "the ledger does not know it: `run` enters it".to_owned(),
+        difference: "the ledger does not contain it: `run` enters it".to_owned(),
     };
-    let found = found.ok_or_else(unknown)?;
+    let progress = progress.ok_or_else(unknown)?;
     ledger.begin(&plan.name, &plan.fingerprint())?;
-    Ok(found)
+    Ok(progress)
 }
 
-fn refused(plan: &Plan, state: State, wanted: &'static str, next: &str) -> Error {
+fn out_of_order(plan: &Plan, state: State, wanted: &'static str, next: &str) -> Error {
     Error::State { name: plan.name.clone(), state, wanted, next: next.to_owned() }
 }
 
-/// Lets readers have the new collection. Nothing happens if they have it.
+/// Switches readers to the new collection. Does nothing if they already use it.
 ///
 /// # Errors
 ///
-/// If the plan is not verified, or either collection has been changed since.
+/// If the plan is not verified, or one of the collections has changed since.
 pub fn switch(
     plan: &Plan,
     source: &dyn Source,
     store: &mut dyn Store,
     ledger: &Ledger,
 ) -> Result<()> {
-    let found = known(plan, ledger)?;
-    match found.state {
+    let progress = progress(plan, ledger)?;
+    match progress.state {
         State::Verified => {}
-        // A process that was killed in the middle of this comes here again.
+        // The step after a process that was killed in the middle of a switch.
         State::Switched => return Ok(()),
         state => {
-            return Err(refused(plan, state, "switched", "`run` and `verify` come first"));
+            return Err(out_of_order(plan, state, "switched", "`run` and `verify` come first"));
         }
     }
-    // A name that belonged to nothing before leads to the new collection already.
+    // A name that did not exist before already points to the new collection.
     if !is_switched(plan, store)? || plan.switch == plan.to.collection {
         let from = &plan.from.collection;
-        let now = contents(plan, from, (source, store))?;
-        let then = found.verified.unwrap_or_default();
+        let now = state_of_both(plan, from, (source, store))?;
+        let then = progress.verified.unwrap_or_default();
         if now != then {
-            let what =
-                format!("it was verified with {then}, and is {now}: `run` and `verify` again");
-            return Err(Error::Changed { name: plan.name.clone(), what });
+            let difference =
+                format!("it was verified with {then}, and is now {now}: `run` and `verify` again");
+            return Err(Error::Changed { name: plan.name.clone(), difference });
         }
         if plan.switch != plan.to.collection {
             store.switch(&plan.switch, &plan.to.collection, &plan.kept)?;
@@ -86,54 +84,59 @@ pub fn switch(
     ledger.set_state(&plan.name, State::Switched)
 }
 
-/// Whether readers have the new collection.
+/// Whether readers use the new collection.
 fn is_switched(plan: &Plan, store: &dyn Source) -> Result<bool> {
     Ok(store.collection(&plan.switch)?.is_some_and(|found| found.name == plan.to.collection))
 }
 
-/// What the old collection is called after a switch.
+/// The current name of the old collection, which a switch may have changed.
 pub(crate) fn old_name<'a>(plan: &'a Plan, store: &dyn Source) -> Result<&'a str> {
-    let may_be = !plan.is_apart() && plan.switch == plan.from.collection;
+    let may_be = !plan.is_between_stores() && plan.switch == plan.from.collection;
     let renamed = may_be && store.collection(&plan.kept)?.is_some();
     Ok(if renamed { &plan.kept } else { &plan.from.collection })
 }
 
-/// Lets readers have the old collection again. Nothing happens if they have it.
+/// Switches readers back to the old collection. Does nothing if they already use it.
 ///
 /// # Errors
 ///
 /// If the plan is not switched.
 pub fn rollback(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<()> {
-    let found = known(plan, ledger)?;
-    if found.state != State::Switched {
-        return Err(refused(plan, found.state, "rolled back", "there is nothing to take back"));
+    let progress = progress(plan, ledger)?;
+    if progress.state != State::Switched {
+        return Err(out_of_order(
+            plan,
+            progress.state,
+            "rolled back",
+            "there is no switch to undo",
+        ));
     }
-    if plan.is_apart() {
-        let next = "the old vectors lie elsewhere: let readers go back to those";
-        return Err(refused(plan, found.state, "rolled back", next));
+    if plan.is_between_stores() {
+        let next = "the old vectors are elsewhere: point readers back to them";
+        return Err(out_of_order(plan, progress.state, "rolled back", next));
     }
-    // Where there are no aliases, readers go back by themselves.
+    // Without aliases, readers go back by themselves.
     if plan.switch != plan.to.collection && is_switched(plan, store)? {
         let old = old_name(plan, store)?.to_owned();
-        // Its own name has become an alias by the switch.
+        // The switch has turned its own name into an alias.
         store.set_alias(&plan.switch, &old)?;
     }
-    // Verified once, both may have changed since.
+    // Both may have changed since the verification.
     ledger.set_state(&plan.name, State::Running)
 }
 
-/// Drops the old collection, unless it lies elsewhere. Returns what it was called.
+/// Drops the old collection, unless it is elsewhere, and returns its name.
 ///
 /// # Errors
 ///
 /// If the plan is not switched.
 pub fn clean(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<Option<String>> {
-    let found = known(plan, ledger)?;
-    if found.state != State::Switched || !is_switched(plan, store)? {
-        let next = "only what readers no longer have can be removed";
-        return Err(refused(plan, found.state, "cleaned", next));
+    let progress = progress(plan, ledger)?;
+    if progress.state != State::Switched || !is_switched(plan, store)? {
+        let next = "only a collection that readers no longer use can be removed";
+        return Err(out_of_order(plan, progress.state, "cleaned", next));
     }
-    if plan.is_apart() {
+    if plan.is_between_stores() {
         ledger.set_state(&plan.name, State::Cleaned)?;
         return Ok(None);
     }

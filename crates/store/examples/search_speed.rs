@@ -20,8 +20,8 @@
 
 use kokeshi_kernels::median;
 use kokeshi_store::{
-    Chunk, Codes, Document, Filter, Hit, Place, Provenance, Query, Source as _, Sqlite, Storage,
-    Store,
+    Chunk, ChunkLocation, Codes, Document, Filter, Hit, Provenance, Query, Source as _, Sqlite,
+    Storage, Store,
 };
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value, json};
@@ -40,7 +40,7 @@ const TOPICS: u64 = 1000;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 /// The numbers of the rows that a query found, best first.
-type Found = Vec<u64>;
+type RowNumbers = Vec<u64>;
 
 fn main() -> Result<()> {
     let options = Options::read(std::env::args().skip(1))?;
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         "exact": exact, "short_list": listed, "recall_10": recall(&exact_found, &listed_found),
     });
     if options.near {
-        let built = Sqlite::open(&path)?.build_near("bench", &|_| true)?;
+        let built = Sqlite::open(&path)?.build_ann("bench", &|_| true)?;
         let (times, found) = ours(&path, &queries, false)?;
         answer["near"] = json!({
             "times": times, "recall_10": recall(&exact_found, &found), "build_s": built.seconds,
@@ -83,7 +83,7 @@ fn main() -> Result<()> {
 }
 
 /// The share of the rows in `wanted` that `found` has as well.
-fn recall(wanted: &[Found], found: &[Found]) -> f64 {
+fn recall(wanted: &[RowNumbers], found: &[RowNumbers]) -> f64 {
     let pairs = || wanted.iter().zip(found);
     let hits =
         pairs().map(|(wanted, found)| wanted.iter().filter(|row| found.contains(row)).count());
@@ -195,7 +195,7 @@ fn build(path: &Path, data: &Data, rows: u64, codes: Codes) -> Result<f64> {
             passage_task: None,
             query_task: None,
             dimensions: data.width,
-            normalised: true,
+            normalized: true,
             chunking: "none".to_owned(),
             late: false,
             storage: Storage::F16,
@@ -207,7 +207,7 @@ fn build(path: &Path, data: &Data, rows: u64, codes: Codes) -> Result<f64> {
     let have = store.count("bench")?.chunks as u64;
     for first in (have..rows).step_by(CHUNKS as usize) {
         let chunk = |row: u64| Chunk {
-            place: Place::default(),
+            location: ChunkLocation::default(),
             text: format!("row {row}"),
             metadata: Map::new(),
             vector: data.row(row),
@@ -232,12 +232,12 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 /// Milliseconds of the first search, of the second, and of those after, in the median.
-fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<Found>)> {
+fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<RowNumbers>)> {
     let filter = Filter::default();
     // What a process does before its first search is a part of that.
     let start = Instant::now();
     let store = Sqlite::open(path)?;
-    let search = |vector: &[f32]| -> Result<Found> {
+    let search = |vector: &[f32]| -> Result<RowNumbers> {
         let query = Query { vector, words: None, limit: 10, filter: &filter, exact };
         let row = |hit: &Hit| Ok(hit.text[4..].parse()?);
         store.search("bench", &query)?.iter().map(row).collect()
@@ -265,7 +265,7 @@ fn sqlite_vec(
     data: &Data,
     rows: u64,
     queries: &[Vec<f32>],
-) -> Result<(f64, Vec<Found>)> {
+) -> Result<(f64, Vec<RowNumbers>)> {
     type Entry = unsafe extern "C" fn(
         *mut rusqlite::ffi::sqlite3,
         *mut *mut std::ffi::c_char,
@@ -301,7 +301,7 @@ fn sqlite_vec(
     for query in &queries[..PEER_QUERIES] {
         let start = Instant::now();
         let found = statement.query_map([bytes(query)], |row| row.get::<_, u64>(0))?;
-        rows.push(found.collect::<Result<Found, _>>()?);
+        rows.push(found.collect::<Result<RowNumbers, _>>()?);
         times.push(milliseconds(start));
     }
     Ok((median(&times.split_off(1)), rows))

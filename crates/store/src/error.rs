@@ -1,4 +1,4 @@
-//! What can go wrong with a store.
+//! The errors of stores.
 
 use rusqlite::ErrorCode;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 /// The result of a store call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that names the file and the way out.
+/// An error of a store. Messages name the file or the address, without its password.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no store.
-    #[error("there is no index at {path}")]
+    /// The store does not exist.
+    #[error("no index at {path}")]
     Missing {
-        /// Where it was looked for.
+        /// Where it was expected.
         path: PathBuf,
     },
-    /// The file is no store of ours.
+    /// The file is not a store.
     #[error("{path} is not an index of kokeshi: {reason}")]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// How that shows.
+        /// How that is known.
         reason: String,
     },
     /// The file was written by a newer version.
@@ -31,44 +31,44 @@ pub enum Error {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// Its schema version.
         found: i32,
-        /// What wrote it.
+        /// The version of kokeshi that wrote it.
         version: String,
-        /// This version.
+        /// This version of kokeshi.
         ours: &'static str,
-        /// The newest schema that this version knows.
+        /// The newest schema version that this build knows.
         known: i32,
     },
-    /// Another process writes.
+    /// Another process is writing.
     #[error("another kokeshi process is writing to {store}; nothing was changed")]
     Busy {
         /// The store.
         store: String,
     },
-    /// Whoever watched said so.
+    /// The caller asked to stop.
     #[error("stopped; nothing was changed")]
     Stopped,
-    /// No space is left for the file.
+    /// The disk is full; earlier batches are kept.
     #[error("no space is left for {path}; everything written before this batch is kept")]
     Full {
         /// The file.
         path: PathBuf,
     },
-    /// No space is left for a file that was to be made.
+    /// The disk is full; nothing was changed.
     #[error("no space is left for {path}; nothing was changed")]
     NoRoom {
         /// The file.
         path: PathBuf,
     },
-    /// No collection of that name.
-    #[error("there is no collection `{name}` in {store}; there is {known}")]
+    /// There is no collection of that name.
+    #[error("no collection `{name}` in {store}; it has {known}")]
     UnknownCollection {
-        /// What was asked for.
+        /// The name asked for.
         name: String,
         /// The store.
         store: String,
-        /// The names that exist, for people.
+        /// The names that exist, as people read them.
         known: String,
     },
     /// The name is taken.
@@ -81,31 +81,31 @@ pub enum Error {
         /// The store.
         store: String,
     },
-    /// Vectors of two kinds would be mixed.
-    #[error("collection `{collection}` cannot take vectors of another kind: {differences}")]
+    /// Vectors of two provenances would be mixed.
+    #[error("collection `{collection}` cannot hold vectors of another provenance: {differences}")]
     Mixed {
         /// The collection.
         collection: String,
-        /// Every property in which the two sides differ, with both values.
+        /// Every property that differs, with both values.
         differences: String,
     },
-    /// A vector of another width than the collection's.
+    /// A vector has another width than the collection's.
     #[error("a vector has {found} dimensions, the collection has {wanted}")]
     Width {
-        /// The vector's.
+        /// Dimensions of the vector.
         found: usize,
-        /// The collection's.
+        /// Dimensions of the collection.
         wanted: usize,
     },
-    /// An address that leads to no store.
-    #[error("{address} is no address of a store: {reason}")]
+    /// The address is not one of a store.
+    #[error("{address} is not the address of a store: {reason}")]
     Address {
         /// The address, without its password.
         address: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// Nobody answers.
+    /// The server does not answer.
     #[error("{store} does not answer: {reason}")]
     Unreachable {
         /// The store.
@@ -113,12 +113,12 @@ pub enum Error {
         /// What was tried, and how it failed.
         reason: String,
     },
-    /// The server takes neither this user nor this password.
+    /// The server refuses the user or the password.
     #[error("{store} refuses the user or the password: {reason}")]
     Refused {
         /// The store.
         store: String,
-        /// What the server says.
+        /// The server's message.
         reason: String,
     },
     /// The server lacks what vectors need.
@@ -129,28 +129,90 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
-    /// The engine has no such thing.
+    /// The store does not support what was asked for.
     #[error("{store} has no {wanted}; it has {known}")]
     Unsupported {
         /// The store.
         store: String,
         /// What was asked for.
         wanted: String,
-        /// What there is instead.
+        /// What it supports instead.
         known: String,
     },
-    /// The server refused for another reason.
+    /// The store cannot search by words.
+    #[error("{store} cannot search by words: it supports search by meaning only")]
+    NoHybridSearch {
+        /// The store.
+        store: String,
+    },
+    /// A document is over a limit of the store.
+    #[error("{store}: {path} has {count} {what}; the limit is {limit}")]
+    OverLimit {
+        /// The store.
+        store: String,
+        /// The document.
+        path: String,
+        /// How much of it the document has.
+        count: usize,
+        /// What is limited.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// The program was built without an optional part.
+    #[error("this build cannot {action}: it lacks the feature `{feature}`")]
+    MissingFeature {
+        /// What was tried.
+        action: String,
+        /// The Cargo feature.
+        feature: &'static str,
+    },
+    /// Nothing says which table of a database is meant.
+    #[error("{store} has tables, and none is named")]
+    NoTable {
+        /// The store.
+        store: String,
+    },
+    /// Rows of another program's table have a text but belong to no document.
+    #[error("{store}: rows have a text but no value in `{column}`")]
+    NoDocument {
+        /// The store.
+        store: String,
+        /// The column of documents.
+        column: String,
+    },
+    /// Points of another program's collection have several vectors, and nothing says which is meant.
+    #[error("{store}: {problem} in {collection}; it has {known}")]
+    AmbiguousVector {
+        /// The store.
+        store: String,
+        /// The collection.
+        collection: String,
+        /// What is unclear.
+        problem: String,
+        /// The names of its vectors, as people read them.
+        known: String,
+    },
+    /// Another program's collection has something that a shadow copy of it cannot have.
+    #[error("{store}: {reason}")]
+    NotCopyable {
+        /// The store.
+        store: String,
+        /// What cannot be copied.
+        reason: String,
+    },
+    /// The server refused the call for another reason.
     #[error("{store}: {reason}")]
     Server {
         /// The store.
         store: String,
-        /// What was tried, and what the server says.
+        /// What was tried, and the server's message.
         reason: String,
     },
-    /// A pattern or filter that cannot be read.
+    /// A pattern, filter or storage that cannot be parsed.
     #[error("{0}")]
     Filter(String),
-    /// The file holds what no version of kokeshi writes.
+    /// The file contains what no version of kokeshi writes.
     #[error("{path} is damaged: {reason}")]
     Damaged {
         /// The file.
@@ -163,7 +225,7 @@ pub enum Error {
     Row {
         /// The file.
         path: PathBuf,
-        /// Its number, from 1; of a JSONL file, that of its line.
+        /// Its number, from 1; in a JSONL file, the line number.
         number: usize,
         /// What is wrong with it.
         reason: String,
@@ -179,20 +241,20 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// SQLite refused.
+    /// SQLite failed.
     #[error("{path}: {source}")]
     Sqlite {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Its error.
         #[source]
         source: rusqlite::Error,
     },
 }
 
 impl Error {
-    /// The error of a store that has collections of other `names` only.
-    pub(crate) fn unknown_collection<'a>(
+    /// The error of a store whose only collections are `names`.
+    pub fn unknown_collection<'a>(
         name: &str,
         store: String,
         names: impl Iterator<Item = &'a str>,
@@ -202,7 +264,7 @@ impl Error {
         Self::UnknownCollection { name: name.to_owned(), store, known }
     }
 
-    /// Turns what SQLite says of `path` into what people can act on.
+    /// Turns an error of SQLite about the file `path` into one that people can act on.
     pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self + Copy + '_ {
         move |source| {
             let path = path.to_owned();
@@ -212,7 +274,7 @@ impl Error {
                     Self::Busy { store: path.display().to_string() }
                 }
                 Some(ErrorCode::NotADatabase) => {
-                    Self::Foreign { path, reason: "it is no SQLite file".to_owned() }
+                    Self::Foreign { path, reason: "it is not an SQLite file".to_owned() }
                 }
                 Some(ErrorCode::DatabaseCorrupt) => {
                     Self::Damaged { path, reason: source.to_string() }
@@ -220,38 +282,5 @@ impl Error {
                 _ => Self::Sqlite { path, source },
             }
         }
-    }
-
-    /// What to do about it, where the message does not say it: a sentence to be shown after it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Missing { .. } => "`kokeshi index PATH` makes one".to_owned(),
-            Self::Newer { .. } => "use the newer kokeshi, or another file with --store".to_owned(),
-            Self::Busy { .. } => "wait until it is done, and run this again".to_owned(),
-            Self::Full { .. } => "free some space, and run this again: it goes on there".to_owned(),
-            Self::NoRoom { .. } => "free some space, and run this again".to_owned(),
-            Self::Damaged { .. } => {
-                "remove the file and index again: documents are not touched".to_owned()
-            }
-            Self::Mixed { collection, .. } => format!(
-                "index into a collection of its own with --collection NAME, or remove `{collection}` \
-                 with `kokeshi forget --collection {collection} --all` and index again"
-            ),
-            Self::Address { .. } => "a store is a file, postgres://USER@HOST/DATABASE, \
-                 qdrant://HOST:6333, milvus://HOST:19530 or chroma://HOST:8000"
-                .to_owned(),
-            Self::Unreachable { .. } => {
-                "is the server running, and are its host and port right?".to_owned()
-            }
-            Self::Refused { .. } => {
-                "write them into the address, SCHEME://USER:PASSWORD@HOST, which the variable \
-                 KOKESHI_STORE can hold"
-                    .to_owned()
-            }
-            Self::Unprepared { .. } => "install pgvector 0.7 or newer on the server, and let an \
-                 administrator run `CREATE EXTENSION vector` in this database"
-                .to_owned(),
-            _ => return None,
-        })
     }
 }

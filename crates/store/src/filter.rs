@@ -1,4 +1,4 @@
-//! Which chunks a search looks at.
+//! Which chunks a search considers.
 
 use crate::error::{Error, Result};
 use crate::terms;
@@ -6,25 +6,25 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::{Map, Value};
 use std::str::FromStr;
 
-/// Conditions that a chunk and its document must meet, all of them.
+/// Conditions that a chunk and its document must all meet.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Paths that count; none is all.
+    /// Paths to include; `None` is all.
     only: Option<GlobSet>,
-    /// Paths that do not count.
+    /// Paths to exclude.
     never: Option<GlobSet>,
-    /// Paths of which one must lie at or above; none is all.
+    /// The path must be one of these or below one; empty is all.
     below: Vec<String>,
     conditions: Vec<Condition>,
 }
 
 impl Filter {
-    /// `paths` are globs such as `docs/**/*.md`; a folder stands for all below it, a pattern without
-    /// `/` for any name, and `!` before one excludes. Without patterns every path counts.
+    /// `paths` are globs such as `docs/**/*.md`. A folder includes everything below it, a pattern without
+    /// `/` matches the name in any folder, and a leading `!` excludes. Without patterns, every path matches.
     ///
     /// # Errors
     ///
-    /// [`Error::Filter`] for a pattern that is no glob.
+    /// [`Error::Filter`] for a pattern that is not a valid glob.
     pub fn new(paths: &[String], conditions: Vec<Condition>) -> Result<Self> {
         let (never, only): (Vec<&str>, Vec<&str>) =
             paths.iter().map(String::as_str).partition(|path| path.starts_with('!'));
@@ -32,36 +32,37 @@ impl Filter {
         Ok(Self { only: globs(&only)?, never: globs(&never)?, below: Vec::new(), conditions })
     }
 
-    /// Also demands that a path is one of `paths` or below one, if there are some. They are taken as
-    /// they are, not as globs.
+    /// Also requires that the path is one of `paths` or below one, unless `paths` is empty. These are
+    /// literal paths, not globs.
     #[must_use]
     pub fn below(self, paths: Vec<String>) -> Self {
         Self { below: paths, ..self }
     }
 
-    /// Whether nothing is filtered.
+    /// Whether every chunk matches.
     pub fn is_empty(&self) -> bool {
         let paths = self.only.is_none() && self.never.is_none() && self.below.is_empty();
         paths && self.conditions.is_empty()
     }
 
-    /// Whether metadata matter.
-    pub(crate) fn reads_metadata(&self) -> bool {
+    /// Whether the filter has conditions on metadata.
+    pub fn reads_metadata(&self) -> bool {
         !self.conditions.is_empty()
     }
 
-    /// Whether paths matter.
-    pub(crate) fn reads_paths(&self) -> bool {
+    /// Whether the filter has conditions on paths.
+    pub fn reads_paths(&self) -> bool {
         self.only.is_some() || self.never.is_some() || !self.below.is_empty()
     }
 
-    /// Terms that every chunk has for which the conditions hold; `None` if none can.
-    pub(crate) fn terms(&self) -> Option<Vec<String>> {
+    /// Terms that every matching chunk has; `None` if no chunk can match.
+    pub fn terms(&self) -> Option<Vec<String>> {
         let equal = self.conditions.iter().filter(|one| one.relation == Relation::Equal);
         equal.map(|condition| terms::term(&condition.key, &condition.value)).collect()
     }
 
-    pub(crate) fn matches_path(&self, path: &str) -> bool {
+    /// Whether the path of a document matches.
+    pub fn matches_path(&self, path: &str) -> bool {
         let below = |above: &String| {
             let rest = path.strip_prefix(above.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -71,8 +72,8 @@ impl Filter {
             && self.never.as_ref().is_none_or(|globs| !globs.is_match(path))
     }
 
-    /// Whether the metadata of a chunk, or else of its document, meet the conditions.
-    pub(crate) fn matches_metadata(
+    /// Whether the metadata meet the conditions: those of the chunk, or else those of its document.
+    pub fn matches_metadata(
         &self,
         chunk: &Map<String, Value>,
         document: &Map<String, Value>,
@@ -94,11 +95,9 @@ fn globs(patterns: &[&str]) -> Result<Option<GlobSet>> {
         let anchored = if path.contains('/') { path.to_owned() } else { format!("**/{path}") };
         for glob in [format!("{anchored}/**"), anchored] {
             let glob = GlobBuilder::new(&glob).literal_separator(true).build();
-            set.add(
-                glob.map_err(|error| {
-                    Error::Filter(format!("`{pattern}` is no path glob: {error}"))
-                })?,
-            );
+            set.add(glob.map_err(|error| {
+                Error::Filter(format!("`{pattern}` is not a valid path glob: {error}"))
+            })?);
         }
     }
     let set = set.build().map_err(|error| Error::Filter(error.to_string()))?;
@@ -123,7 +122,7 @@ enum Relation {
     Less,
 }
 
-/// Longer signs before those they begin with.
+/// Longer operators before their prefixes.
 const RELATIONS: [(&str, Relation); 6] = [
     ("!=", Relation::Unequal),
     (">=", Relation::AtLeast),
@@ -147,15 +146,15 @@ impl FromStr for Condition {
                 value: rest[sign.len()..].trim().to_owned(),
             }),
             _ => Err(Error::Filter(format!(
-                "`{text}` is no condition; write `key=value`, or `!=`, `<`, `<=`, `>`, `>=` for `=`"
+                "`{text}` is not a condition; write `key=value`, or `!=`, `<`, `<=`, `>`, `>=` for `=`"
             ))),
         }
     }
 }
 
 impl Condition {
-    /// A list meets a condition if one of its values does; `!=` must hold for all. What is absent is
-    /// unequal to everything.
+    /// A list meets a condition if one of its values does; `!=` must hold for all of them. An absent value
+    /// differs from everything.
     fn holds(&self, value: Option<&Value>) -> bool {
         match (value, self.relation) {
             (None | Some(Value::Null), relation) => relation == Relation::Unequal,

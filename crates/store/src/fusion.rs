@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Keeps the first ranks from outweighing everything; the value of the paper.
+/// Keeps the first ranks from outweighing all others; the value of the paper.
 const RANK_OFFSET: f32 = 60.0;
 
-/// What rank `rank` (from 1) adds to the score of a hybrid search.
-pub fn rank_share(rank: usize) -> f32 {
+/// What the rank `rank`, from 1, contributes to the score of a hybrid search: 1 / (60 + rank).
+pub fn reciprocal_rank(rank: usize) -> f32 {
     1.0 / (RANK_OFFSET + rank as f32)
 }
 
-/// Every item of two rankings with the sum of its shares, best first. Equal sums keep the order of
-/// the first ranking, then of the second.
+/// Every item of two rankings with the sum of its reciprocal ranks, best first. Equal sums keep the order
+/// of the first ranking, then of the second.
 pub(crate) fn fuse<T: Copy + Eq + Hash>(first: &[T], second: &[T]) -> Vec<(T, f32)> {
     let mut fused: Vec<(T, f32)> = Vec::new();
     let mut at = HashMap::new();
@@ -22,7 +22,7 @@ pub(crate) fn fuse<T: Copy + Eq + Hash>(first: &[T], second: &[T]) -> Vec<(T, f3
                 fused.push((*item, 0.0));
                 fused.len() - 1
             });
-            fused[at].1 += rank_share(rank);
+            fused[at].1 += reciprocal_rank(rank);
         }
     }
     fused.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_both_rankings_know_comes_before_what_one_knows() {
+    fn items_of_both_rankings_come_before_items_of_one() {
         let fused = fuse(&["a", "b", "c"], &["c", "d"]);
         let order: Vec<_> = fused.iter().map(|(item, _)| *item).collect();
         assert_eq!(order, ["c", "a", "b", "d"]);

@@ -1,40 +1,42 @@
 //! Collections of documents, their chunks and the chunks' vectors, and search in them.
 //!
-//! [`Store`] is what a command needs of any engine; [`Sqlite`] is the one that is always there: one
-//! file, one transaction for everything that belongs together. A collection records where its
-//! vectors come from ([`Provenance`]) and takes no others.
+//! [`Source`], [`Store`] and [`IndexedFolders`] are what a command needs of any store. [`Sqlite`] is
+//! the one that every build has: one file, one transaction for everything that belongs together. Other
+//! crates implement the traits with the help of [`backend`]. A collection records where its vectors come
+//! from ([`Provenance`]) and accepts no others.
 //!
 //! Search scans every vector with the kernels of `kokeshi_kernels::scan`; with [`Codes`], it scans
-//! those instead and computes the exact score of a short list. For very large collections, [`Near`] tells of
-//! a graph that finds the candidates.
+//! those instead and computes the exact score of a short list. For very large collections, an ANN index
+//! ([`AnnIndex`], feature `ann`) finds the candidates.
 
 mod address;
+mod ann;
+pub mod backend;
 mod error;
 mod fields;
 mod filter;
 mod fusion;
-mod graph;
-mod near;
-mod points;
-mod postgres;
+mod paging;
 mod provenance;
 mod record;
-mod retry;
 mod rows;
 mod sqlite;
 mod storage;
 mod terms;
+mod traits;
 mod words;
 
-pub use address::{Address, Url};
+pub use address::{Address, Engine, Url, UrlParts};
+pub use ann::{AnnBuild, AnnIndex, BuildStep, OnBuildStep, UnusedReason};
 pub use error::{Error, Result};
 pub use fields::Fields;
 pub use filter::{Condition, Filter};
-pub use fusion::rank_share;
-pub use near::{Near, NearBuilt, Step, Unused, Watch};
+pub use fusion::reciprocal_rank;
+pub use paging::{Pages, pages};
 pub use provenance::Provenance;
 pub use record::{
-    Chunk, Collection, Counts, Document, Entry, Hit, Lock, Part, Place, Query, Source, Store,
+    Chunk, ChunkLocation, Collection, Counts, Document, Entry, Hit, Query, RankContribution,
 };
 pub use sqlite::Sqlite;
 pub use storage::{Codes, Storage};
+pub use traits::{IndexedFolders, Lock, Source, Store};

@@ -1,4 +1,4 @@
-//! Where the vectors of a collection come from.
+//! The provenance of vectors: what produced them.
 
 use crate::error::{Error, Result};
 use crate::record::Document;
@@ -6,45 +6,45 @@ use crate::storage::{Codes, Storage};
 use serde_json::{Value, json};
 use std::str::FromStr;
 
-/// Everything that makes vectors comparable. Two sets of vectors belong into one collection only if
-/// all of it is equal.
+/// Everything that vectors must have in common to be comparable. Two sets of vectors may share a
+/// collection only if all of it is equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
     /// The model's name or folder, for people.
     pub model: String,
-    /// Which weights exactly: a revision of the hub, or a hash of the files.
+    /// The exact weights: a revision of the hub, or a hash of the files.
     pub revision: String,
-    /// Task of passages, if the model has tasks.
+    /// The task of passages, if the model has tasks.
     pub passage_task: Option<String>,
-    /// Task of queries, if the model has tasks.
+    /// The task of queries, if the model has tasks.
     pub query_task: Option<String>,
-    /// Numbers of a vector.
+    /// Elements of a vector.
     pub dimensions: usize,
     /// Whether vectors have unit length. Scores are cosines only if they do.
-    pub normalised: bool,
-    /// How documents are cut, such as `structure:256`.
+    pub normalized: bool,
+    /// How documents are cut into chunks, such as `structure:256`.
     pub chunking: String,
     /// Whether chunks were pooled from one pass over their document.
     pub late: bool,
     /// How vectors are stored.
     pub storage: Storage,
-    /// Codes that find a short list, if there are some.
+    /// Codes that find a short list, if there are any.
     pub codes: Option<Codes>,
 }
 
 impl Provenance {
-    /// What stands for a model that nobody has recorded.
+    /// Stands for a model that was not recorded.
     pub const UNKNOWN: &str = "unknown";
 
-    /// Of vectors that another program made.
-    pub(crate) fn unknown(dimensions: usize, storage: Storage) -> Self {
+    /// The provenance of vectors that another program made.
+    pub fn unknown(dimensions: usize, storage: Storage) -> Self {
         Self {
             model: Self::UNKNOWN.to_owned(),
             revision: Self::UNKNOWN.to_owned(),
             passage_task: None,
             query_task: None,
             dimensions,
-            normalised: false,
+            normalized: false,
             chunking: "rows".to_owned(),
             late: false,
             storage,
@@ -52,13 +52,13 @@ impl Provenance {
         }
     }
 
-    /// Whether nobody has recorded what made these vectors.
+    /// Whether the model of these vectors was not recorded.
     pub fn is_unknown(&self) -> bool {
         self.revision == Self::UNKNOWN
     }
 
-    /// Every property with its value, for people. The model's name is left out: the same weights may
-    /// lie in several places.
+    /// Every property with its value, for people. The model's name does not count: the same weights may be in
+    /// several locations.
     fn properties(&self) -> [(&'static str, String); 9] {
         let task = |task: &Option<String>| task.clone().unwrap_or_else(|| "none".to_owned());
         let codes = self.codes.map_or_else(|| "none".to_owned(), |codes| codes.to_string());
@@ -67,7 +67,7 @@ impl Provenance {
             ("passage task", task(&self.passage_task)),
             ("query task", task(&self.query_task)),
             ("dimensions", self.dimensions.to_string()),
-            ("normalised", self.normalised.to_string()),
+            ("normalized", self.normalized.to_string()),
             ("chunking", self.chunking.clone()),
             ("late chunking", self.late.to_string()),
             ("storage", self.storage.to_string()),
@@ -77,27 +77,27 @@ impl Provenance {
 
     /// # Errors
     ///
-    /// [`Error::Width`] if a vector has not the collection's dimensions.
-    pub(crate) fn check_width(&self, found: usize) -> Result<()> {
+    /// [`Error::Width`] if a vector does not have the dimensions of the collection.
+    pub fn check_width(&self, found: usize) -> Result<()> {
         let wanted = self.dimensions;
         if found == wanted { Ok(()) } else { Err(Error::Width { found, wanted }) }
     }
 
-    /// As [`Self::check_width`], of every chunk.
-    pub(crate) fn check_widths(&self, documents: &[Document]) -> Result<()> {
+    /// As [`Self::check_width`], for every chunk.
+    pub fn check_widths(&self, documents: &[Document]) -> Result<()> {
         let mut chunks = documents.iter().flat_map(|document| &document.chunks);
         chunks.try_for_each(|chunk| self.check_width(chunk.vector.len()))
     }
 
-    /// As engines keep it.
-    pub(crate) fn to_json(&self) -> Value {
+    /// The JSON form in which stores keep it.
+    pub fn to_json(&self) -> Value {
         json!({
             "model": self.model,
             "revision": self.revision,
             "passage_task": self.passage_task,
             "query_task": self.query_task,
             "dimensions": self.dimensions,
-            "normalised": self.normalised,
+            "normalised": self.normalized,
             "chunking": self.chunking,
             "late": self.late,
             "storage": self.storage.name(),
@@ -105,8 +105,8 @@ impl Provenance {
         })
     }
 
-    /// What [`Self::to_json`] wrote; `None` if it is something else.
-    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+    /// Parses the output of [`Self::to_json`]; `None` if it is anything else.
+    pub fn from_json(value: &Value) -> Option<Self> {
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         Some(Self {
             model: text("model")?,
@@ -114,7 +114,7 @@ impl Provenance {
             passage_task: text("passage_task"),
             query_task: text("query_task"),
             dimensions: value["dimensions"].as_u64()? as usize,
-            normalised: value["normalised"].as_bool()?,
+            normalized: value["normalised"].as_bool()?,
             chunking: text("chunking")?,
             late: value["late"].as_bool()?,
             storage: Storage::from_str(value["storage"].as_str()?).ok()?,
@@ -124,16 +124,16 @@ impl Provenance {
 
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if `store` can write vectors in none but the ways `storages`, and has
-    /// short lists only by `codes`.
-    pub(crate) fn check_storable(
+    /// [`Error::Unsupported`] if the storage is not one of `storages`, or the codes are not of `codes`: all
+    /// that the store `store` supports.
+    pub fn check_storable(
         &self,
         store: &str,
         storages: &[Storage],
         codes: &[Storage],
     ) -> Result<()> {
-        let names = |ways: &[Storage]| {
-            let names: Vec<_> = ways.iter().map(|way| format!("`{way}`")).collect();
+        let names = |storages: &[Storage]| {
+            let names: Vec<_> = storages.iter().map(|storage| format!("`{storage}`")).collect();
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         };
         let refused = |wanted: String, known: String| {
@@ -152,7 +152,7 @@ impl Provenance {
 
     /// # Errors
     ///
-    /// [`Error::Mixed`] if vectors of `other` must not be added to `collection`, which has `self`.
+    /// [`Error::Mixed`] if vectors of `other` must not be added to `collection`, whose provenance is `self`.
     pub fn check_same(&self, collection: &str, other: &Self) -> Result<()> {
         let differs = |side: &Self| Self { model: String::new(), ..side.clone() };
         if differs(self) == differs(other) {
@@ -180,7 +180,7 @@ mod tests {
             passage_task: Some("retrieval.passage".to_owned()),
             query_task: Some("retrieval.query".to_owned()),
             dimensions: 256,
-            normalised: true,
+            normalized: true,
             chunking: "structure:256".to_owned(),
             late: true,
             storage: Storage::F16,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_engines_keep_is_read_back() {
+    fn the_json_form_is_parsed_back() {
         let all = Provenance { codes: "int8:64".parse().ok(), ..provenance() };
         for one in [all, Provenance { passage_task: None, ..provenance() }] {
             assert_eq!(Provenance::from_json(&one.to_json()), Some(one));
@@ -209,7 +209,7 @@ mod tests {
             revision: "sha256:02".to_owned(),
             passage_task: None,
             dimensions: 128,
-            normalised: false,
+            normalized: false,
             late: false,
             storage: Storage::Bits,
             ..provenance()
@@ -220,7 +220,7 @@ mod tests {
             "starter (sha256:01), not starter (sha256:02)",
             "passage task is retrieval.passage, not none",
             "dimensions is 256, not 128",
-            "normalised is true, not false",
+            "normalized is true, not false",
             "late chunking is true, not false",
             "storage is f16, not bits",
         ] {

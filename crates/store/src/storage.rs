@@ -1,4 +1,4 @@
-//! How vectors are written: f32, f16, int8 or bits.
+//! How vectors are stored: f32, f16, int8 or bits.
 
 use crate::error::Error;
 use half::f16;
@@ -6,10 +6,10 @@ use kokeshi_kernels::scan::{BITS_ROW, BYTES_ROW, F16_ROW, F32_ROW};
 use std::fmt;
 use std::str::FromStr;
 
-/// How a number of a vector is stored.
+/// How the elements of a vector are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
-    /// Single precision: what the model computed.
+    /// Single precision, as the model computed them.
     F32,
     /// Half precision: half the size, cosines move by less than 0.001.
     #[default]
@@ -20,7 +20,7 @@ pub enum Storage {
     Bits,
 }
 
-/// The zero of bytes, which are stored unsigned for the kernels' sake.
+/// The zero of bytes: the kernels need them unsigned.
 const BYTE_ZERO: u8 = 128;
 
 /// Largest block, in bytes: small enough that reading one row of a block is cheap, large enough
@@ -28,10 +28,10 @@ const BYTE_ZERO: u8 = 128;
 const BLOCK_BYTES: usize = 64 << 10;
 
 impl Storage {
-    /// All of them.
+    /// All storages.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Int8, Self::Bits];
 
-    /// As users write it.
+    /// The name that users write.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -43,8 +43,7 @@ impl Storage {
 }
 
 impl Storage {
-    /// `vector` as it comes back after it was stored: rounded, and of bits only the signs, scaled
-    /// to unit length.
+    /// `vector` as it is read back: rounded; with bits, only its signs, scaled to unit length.
     #[must_use]
     pub fn rounded(self, vector: &[f32]) -> Vec<f32> {
         let layout = Layout::new(self, vector.len());
@@ -52,7 +51,7 @@ impl Storage {
         layout.decode(&row, scale)
     }
 
-    /// Bytes of a vector with `dimensions` numbers in a file of ours.
+    /// Bytes per vector of `dimensions` elements in an SQLite store.
     pub fn bytes(self, dimensions: usize) -> usize {
         let layout = Layout::new(self, dimensions);
         layout.row + layout.scale()
@@ -71,17 +70,17 @@ impl FromStr for Storage {
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|storage| storage.name() == name).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            Error::Filter(format!("`{name}` is no way to store vectors; there are {names}"))
+            Error::Filter(format!("`{name}` is not a storage; there are {names}"))
         })
     }
 }
 
-/// Codes beside the vectors that find a short list of candidates: `bits`, `int8:256`.
+/// Codes next to the vectors, which find a short list of candidates: `bits`, `int8:256`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Codes {
     /// How they are stored.
     pub storage: Storage,
-    /// Leading dimensions that they are made of; `None` is all.
+    /// Number of leading dimensions that they are made from; `None` is all.
     pub dimensions: Option<usize>,
 }
 
@@ -108,17 +107,17 @@ impl FromStr for Codes {
             ("bits", Some(dimensions)) => Ok(Self { storage: Storage::Bits, dimensions }),
             ("int8", Some(dimensions)) => Ok(Self { storage: Storage::Int8, dimensions }),
             _ => Err(Error::Filter(format!(
-                "`{text}` is no kind of codes; use `bits`, `int8` or, of leading dimensions, `int8:256`"
+                "`{text}` is not a kind of codes; use `bits`, `int8` or, of leading dimensions, `int8:256`"
             ))),
         }
     }
 }
 
-/// Where the rows of a block lie. A block is `rows` rows, then a scale for each if there are scales.
+/// The layout of a block: `rows` rows, then a scale for each if there are scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) storage: Storage,
-    /// Leading dimensions that a row holds.
+    /// Number of leading dimensions in a row.
     pub(crate) dimensions: usize,
     /// Bytes of a row, a multiple of 64.
     pub(crate) row: usize,
@@ -156,7 +155,7 @@ impl Layout {
             Storage::F16 => vector.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
             Storage::Bits => signs(vector).iter().flat_map(|word| word.to_le_bytes()).collect(),
             Storage::Int8 => {
-                let (values, scale) = quantised(vector);
+                let (values, scale) = quantized(vector);
                 let mut row: Vec<u8> =
                     values.iter().map(|x| x.cast_unsigned() ^ BYTE_ZERO).collect();
                 row.resize(self.row, BYTE_ZERO);
@@ -167,7 +166,7 @@ impl Layout {
         (row, 1.0)
     }
 
-    /// The vector that `row` and its scale hold.
+    /// The vector in `row` with this scale.
     pub(crate) fn decode(self, row: &[u8], scale: f32) -> Vec<f32> {
         let values = 0..self.dimensions;
         match self.storage {
@@ -191,14 +190,14 @@ impl Layout {
     }
 }
 
-/// Signed bytes and their scale: value · scale is the number.
-fn quantised(vector: &[f32]) -> (Vec<i8>, f32) {
+/// Signed bytes and their scale: byte · scale is the element.
+fn quantized(vector: &[f32]) -> (Vec<i8>, f32) {
     let largest = vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
     (vector.iter().map(|x| (x / scale).round() as i8).collect(), scale)
 }
 
-/// A bit for each positive number.
+/// A set bit for each positive element.
 fn signs(vector: &[f32]) -> Vec<u64> {
     let word = |values: &[f32]| {
         values.iter().enumerate().fold(0, |word, (bit, x)| word | u64::from(*x > 0.0) << bit)
@@ -206,12 +205,12 @@ fn signs(vector: &[f32]) -> Vec<u64> {
     vector.chunks(64).map(word).collect()
 }
 
-/// A query in the form that a layout's kernel takes.
+/// A query as the kernel of a layout needs it.
 #[derive(Debug)]
-pub(crate) enum Probe {
+pub(crate) enum EncodedQuery {
     Floats(Vec<f32>),
     Bytes {
-        /// Four signed bytes a word.
+        /// Four signed bytes per word.
         words: Vec<u32>,
         scale: f32,
         /// What [`BYTE_ZERO`] adds to every product.
@@ -220,7 +219,7 @@ pub(crate) enum Probe {
     Bits(Vec<u64>),
 }
 
-impl Probe {
+impl EncodedQuery {
     /// `query` has at least the layout's dimensions.
     pub(crate) fn new(layout: Layout, query: &[f32]) -> Self {
         let query = &query[..layout.dimensions];
@@ -232,7 +231,7 @@ impl Probe {
                 Self::Floats(values)
             }
             Storage::Int8 => {
-                let (mut values, scale) = quantised(query);
+                let (mut values, scale) = quantized(query);
                 values.resize(layout.row, 0);
                 let sum: i32 = values.iter().map(|x| i32::from(*x)).sum();
                 let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_come_back_as_near_as_their_storage_allows() {
+    fn vectors_are_read_back_as_exactly_as_their_storage_allows() {
         let vector: Vec<f32> = (0..100_u8).map(|n| (f32::from(n) - 40.3) / 577.0).collect();
         assert_eq!(Storage::F32.rounded(&vector), vector);
         for (storage, off) in [(Storage::F16, 1e-4), (Storage::Int8, 5e-4)] {
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_are_parsed_as_they_are_displayed() {
         for storage in Storage::ALL {
             assert_eq!(storage.to_string().parse::<Storage>().expect("a storage"), storage);
         }

@@ -1,17 +1,17 @@
-//! Metadata as terms, which engines can look up: `lang=de`, `year=1899`.
+//! Metadata as terms, which databases can look up: `lang=de`, `year=1899`.
 //!
-//! A condition `key=value` holds only for chunks that have its term. Terms are what an engine leaves
-//! out chunks by; whether a condition holds is always seen by [`crate::Filter`] itself.
+//! A condition `key=value` can hold only for chunks that have its term. Databases use terms to exclude
+//! chunks; whether a condition holds is always decided by [`crate::Filter`] itself.
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// Bytes of a term, at most; a longer one is replaced by its hash. Engines limit what they index.
-const LONGEST: usize = 120;
+/// Maximum length of a term, in bytes; a longer one is replaced by its hash. Databases limit what they index.
+const MAX_LEN: usize = 120;
 
-/// The terms of a chunk: of its own metadata, and of its document's where it has none of its own.
-pub(crate) fn of(chunk: &Map<String, Value>, document: &Map<String, Value>) -> Vec<String> {
+/// The terms of a chunk: of its own metadata, and of its document's where they do not override them.
+pub fn of(chunk: &Map<String, Value>, document: &Map<String, Value>) -> Vec<String> {
     let mut terms = BTreeSet::new();
     let inherited = document.iter().filter(|(key, _)| !chunk.contains_key(*key));
     for (key, value) in chunk.iter().chain(inherited) {
@@ -29,16 +29,16 @@ fn collect(key: &str, value: &Value, terms: &mut BTreeSet<String>) {
     }
 }
 
-/// The term of `key=value`; none if nothing can be equal to it.
+/// The term of `key=value`; `None` if nothing can equal it.
 pub(crate) fn term(key: &str, value: &str) -> Option<String> {
     let value = match value.parse::<f64>() {
         Ok(number) if number.is_nan() => return None,
-        // Adding zero takes the sign off a zero.
+        // Adding zero removes the sign of a zero.
         Ok(number) => (number + 0.0).to_string(),
         Err(_) => value.to_owned(),
     };
     let term = format!("{key}={value}").replace('\0', "\u{fffd}");
-    if term.len() <= LONGEST {
+    if term.len() <= MAX_LEN {
         return Some(term);
     }
     Some(format!("sha256={:x}", Sha256::digest(&term)))
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_have_equal_terms_and_others_have_not() {
+    fn equal_values_have_equal_terms_and_others_do_not() {
         let document =
             object(&json!({"lang": "de", "year": 1899, "tags": ["a", ["b"]], "no": null}));
         let chunk = object(&json!({"lang": "en"}));
@@ -66,7 +66,7 @@ mod tests {
         }
         assert_eq!(term("k", "NaN"), None);
         let (long, longer) = ("x".repeat(200), "x".repeat(201));
-        assert!(term("k", &long).is_some_and(|term| term.len() <= LONGEST));
+        assert!(term("k", &long).is_some_and(|term| term.len() <= MAX_LEN));
         assert_ne!(term("k", &long), term("k", &longer));
     }
 }

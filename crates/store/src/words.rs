@@ -1,7 +1,7 @@
-//! Texts as the full-text index takes them.
+//! Texts and queries for the full-text index.
 
-/// `text` with spaces around every character of scripts that are written without them, so that the
-/// index finds words of Chinese and Japanese: as characters in a row.
+/// `text` with spaces around every character of scripts that are written without them, so that the index
+/// finds words of Chinese and Japanese as consecutive characters.
 pub(crate) fn separated(text: &str) -> String {
     let mut separated = String::with_capacity(text.len());
     for c in text.chars() {
@@ -14,8 +14,8 @@ pub(crate) fn separated(text: &str) -> String {
     separated
 }
 
-/// A query of the full-text index that finds chunks with any of the words of `text`; characters of
-/// unspaced scripts in pairs, because single ones are everywhere. `None` if there are no words.
+/// A query of the full-text index for chunks with any of the words of `text`. Characters of unspaced
+/// scripts are searched in pairs, because single ones are everywhere. `None` if there are no words.
 pub(crate) fn any_of(text: &str) -> Option<String> {
     let mut terms: Vec<String> = Vec::new();
     for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unspaced_scripts_are_taken_apart_and_asked_for_in_pairs() {
+    fn unspaced_scripts_are_separated_and_searched_in_pairs() {
         assert_eq!(separated("Im 灯塔 ist"), "Im  灯  塔  ist");
         assert_eq!(
             any_of("Licht 灯台守 x"),

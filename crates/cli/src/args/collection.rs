@@ -140,7 +140,7 @@ pub(crate) struct WatchArguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct NearArguments {
+pub(crate) struct AnnArguments {
     #[command(flatten)]
     pub(crate) collection: CollectionArguments,
     /// Print JSON

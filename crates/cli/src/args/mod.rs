@@ -21,7 +21,7 @@ pub(crate) use texts::*;
 use clap::{Parser, Subcommand};
 use std::time::Duration;
 
-/// Text embeddings with jina-embeddings-v3 and jina-embeddings-v2, computed on this machine
+/// Text embeddings with jina-embeddings-v3 and -v2, computed on this machine
 #[derive(Debug, Parser)]
 #[command(name = "kokeshi", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -33,15 +33,15 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Embed texts, or the chunks of documents
     Embed(EmbedArguments),
-    /// Rank texts by similarity to a query, or compare them with each other
+    /// Rank texts against a query, or compare them with each other
     Similarity(SimilarityArguments),
     /// Group texts by topic, and name the groups
     Cluster(ClusterArguments),
-    /// Assign labels to texts, by the meaning of the labels or by labelled examples
+    /// Assign labels to texts, by meaning or by labelled examples
     Classify(Box<ClassifyArguments>),
     /// Drop texts that mean the same as another, also across languages
     Dedupe(DedupeArguments),
-    /// Serve models over HTTP with the APIs of Jina, OpenAI, TEI, Ollama and Cohere
+    /// Serve models over HTTP (APIs of Jina, OpenAI, TEI, Ollama, Cohere)
     Serve(Box<ServeArguments>),
     /// Index files for search, or bring their index up to date
     Index(IndexArguments),
@@ -51,16 +51,17 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Index files, and again whenever one changes, until Ctrl-C
     Watch(WatchArguments),
-    /// Build an approximate index of a very large collection, and measure its recall
-    Near(NearArguments),
-    /// Remove files from a collection, or the whole collection; the files themselves stay
+    /// Build an ANN index of a large collection, and measure its recall
+    #[command(alias = "near")]
+    Ann(AnnArguments),
+    /// Remove files or a whole collection from a store; the files stay
     Forget(ForgetArguments),
-    /// Migrate a collection to another model: next to the old one, verified, reversible
+    /// Migrate a collection to another model, verified and reversible
     #[command(subcommand)]
     Migrate(MigrateCommand),
-    /// Measure the quality of search with questions whose answers are known
+    /// Measure the quality of search with questions and known answers
     Eval(EvalArguments),
-    /// Measure a model's speed, and compare it with the limit of this machine
+    /// Measure a model's speed against the limit of this machine
     Bench(BenchArguments),
     /// List, download, inspect and verify models
     #[command(subcommand)]

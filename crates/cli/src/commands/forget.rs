@@ -55,7 +55,7 @@ fn remove_paths(
             .collect();
         let mut removed_roots = 0;
         for (root, _) in roots.iter().filter(|(root, _)| is_below(root, &name)) {
-            removed_roots += usize::from(store.remove_root(collection, root)?);
+            removed_roots += usize::from(store.require_folders()?.remove_root(collection, root)?);
         }
         if below.is_empty() && removed_roots == 0 {
             let message = format!("nothing at {} is in `{collection}`", path.display());

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod ann;
 pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod cluster;
@@ -11,7 +12,6 @@ pub(crate) mod forget;
 pub(crate) mod index;
 pub(crate) mod migrate;
 pub(crate) mod models;
-pub(crate) mod near;
 pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod similarity;

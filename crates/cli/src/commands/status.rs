@@ -5,7 +5,7 @@ use crate::bytes;
 use crate::layout::counted;
 use crate::printer::Printer;
 use kokeshi_collections::{IndexPlan, StoreLocation, parse_walk_options};
-use kokeshi_store::{Collection, Counts, Near, Store, Unused};
+use kokeshi_store::{AnnIndex, Collection, Counts, Store, UnusedReason};
 use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 struct CollectionState {
     collection: Collection,
     counts: Counts,
-    near: Option<Near>,
+    ann: Option<AnnIndex>,
     /// Paths that were indexed, relative to the current folder.
     roots: Vec<String>,
     /// Files that are new or look changed.
@@ -53,8 +53,8 @@ fn state(
         roots.push(location.display_path(&root));
     }
     let counts = store.count(&collection.name)?;
-    let near = store.near(&collection.name)?;
-    Ok(CollectionState { collection, counts, near, roots, changed, gone })
+    let ann = store.ann(&collection.name)?;
+    Ok(CollectionState { collection, counts, ann, roots, changed, gone })
 }
 
 fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> String {
@@ -63,7 +63,7 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
-    for CollectionState { collection, counts, near, roots, changed, gone } in states {
+    for CollectionState { collection, counts, ann, roots, changed, gone } in states {
         let made = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -81,15 +81,15 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
             [&made.passage_task, &made.query_task].map(|task| task.as_deref().unwrap_or("none"));
         line("tasks", &format!("{} for documents, {} for queries", tasks[0], tasks[1]));
         let codes = made.codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
-        let length = if made.normalised { "unit length" } else { "any length" };
+        let length = if made.normalized { "unit length" } else { "any length" };
         line(
             "vectors",
             &format!("{} dimensions, {length}, {}{codes}", made.dimensions, made.storage),
         );
         let late = if made.late { "late chunking" } else { "each chunk alone" };
         line("chunks", &format!("{}, {late}", made.chunking));
-        if let Some(near) = near {
-            line("near", &near_of(near));
+        if let Some(index) = ann {
+            line("ANN index", &described_index(index));
         }
         let state = match (changed, gone) {
             (0, 0) => "up to date".to_owned(),
@@ -103,18 +103,17 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// The index for approximate search, for people.
-fn near_of(near: &Near) -> String {
-    let Near { vectors, newer, bytes, recall, unused, .. } = near;
-    let index =
-        format!("index of {vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
+/// An ANN index in one line.
+fn described_index(index: &AnnIndex) -> String {
+    let AnnIndex { vectors, newer, bytes, recall, unused, .. } = index;
+    let index = format!("{vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
     match (unused, newer) {
-        (Some(Unused::Unfit(why)), _) => {
-            format!("{index}; not used: {why}; `kokeshi near` rebuilds it")
+        (Some(UnusedReason::Unfit(reason)), _) => {
+            format!("{index}; not used: {reason}; `kokeshi ann` rebuilds it")
         }
-        (Some(Unused::Outgrown), _) => {
+        (Some(UnusedReason::Outgrown), _) => {
             format!(
-                "{index}; {newer} are newer, and search scans all vectors: `kokeshi near` rebuilds it"
+                "{index}; {newer} are newer, and search scans all vectors: `kokeshi ann` rebuilds it"
             )
         }
         (None, 0) => index,
@@ -128,7 +127,7 @@ fn json_of(
     states: &[CollectionState],
 ) -> anyhow::Result<String> {
     let collections =
-        states.iter().map(|CollectionState { collection, counts, near, roots, changed, gone }| {
+        states.iter().map(|CollectionState { collection, counts, ann, roots, changed, gone }| {
             let made = &collection.provenance;
             json!({
                 "name": collection.name,
@@ -142,18 +141,18 @@ fn json_of(
                 "passage_task": made.passage_task,
                 "query_task": made.query_task,
                 "dimensions": made.dimensions,
-                "normalised": made.normalised,
+                "normalised": made.normalized,
                 "chunking": made.chunking,
                 "late_chunking": made.late,
                 "storage": made.storage.name(),
                 "shortlist": made.codes.map(|codes| codes.to_string()),
-                "near": near.as_ref().map(|near| json!({
-                    "made": near.made,
-                    "vectors": near.vectors,
-                    "newer": near.newer,
-                    "bytes": near.bytes,
-                    "recall_10": near.recall,
-                    "used": near.unused.is_none(),
+                "near": ann.as_ref().map(|index| json!({
+                    "made": index.built_at,
+                    "vectors": index.vectors,
+                    "newer": index.newer,
+                    "bytes": index.bytes,
+                    "recall_10": index.recall,
+                    "used": index.unused.is_none(),
                 })),
                 "files_to_look_at": changed,
                 "files_gone": gone,

@@ -156,7 +156,7 @@ fn count(client: &mut Client, condition: &str) -> i64 {
 
 #[test]
 fn a_column_of_a_table_moves_and_comes_back() {
-    let Some(server) = Server::start("postgres") else { return };
+    let Some(server) = crate::server("postgres") else { return };
     let (place, store) = (Sandbox::new(), server.address());
     let mut client = table(&server, &place);
     let more = ["--store", store.as_str()];
@@ -257,7 +257,7 @@ fn switched_under_a_reader(place: &Sandbox, server: &Server, more: &[&str]) {
 
 #[test]
 fn rows_of_one_document_are_embedded_in_one_pass() {
-    let Some(server) = Server::start("postgres") else { return };
+    let Some(server) = crate::server("postgres") else { return };
     let (place, store) = (Sandbox::new(), server.address());
     let mut client = table(&server, &place);
     let more = ["--store", store.as_str()];
@@ -302,7 +302,7 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
 #[test]
 fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
     const ROUNDS: u64 = 10;
-    let Some(mut server) = Server::start("postgres") else { return };
+    let Some(mut server) = crate::server("postgres") else { return };
     let (place, store) = (Sandbox::new(), server.address());
     let mut client = table(&server, &place);
     let more = "INSERT INTO app.\"Docs\" (body, book) SELECT 'Text number ' || n || ' of many, which is a \
@@ -397,7 +397,7 @@ fn points_become_a_collection(
 
 #[test]
 fn points_of_chroma_become_a_collection() {
-    let Some(server) = Server::start("chroma") else { return };
+    let Some(server) = crate::server("chroma") else { return };
     let place = Sandbox::new();
     let base = format!(
         "http://127.0.0.1:{}/api/v2/tenants/default_tenant/databases/default_database/collections",
@@ -419,16 +419,16 @@ fn points_of_chroma_become_a_collection() {
 
 #[test]
 fn points_of_milvus_become_a_collection() {
-    let Some(server) = Server::start("milvus") else { return };
+    let Some(server) = crate::server("milvus") else { return };
     let place = Sandbox::new();
-    drop(crate::twin::application(&server, &place, Some("docs")));
+    drop(crate::shadow_copy::application(&server, &place, Some("docs")));
     let more = ["--vector", "embedding", "--order", "number"];
     points_become_a_collection(&server, &place, ("body", &more), "number=993");
 }
 
 #[test]
 fn points_of_qdrant_become_a_collection() {
-    let Some(server) = Server::start("qdrant") else { return };
+    let Some(server) = crate::server("qdrant") else { return };
     let place = Sandbox::new();
     let base = format!("http://127.0.0.1:{}/collections/theirs", server.port());
     send(&base, "PUT", &json!({ "vectors": { "size": 48, "distance": "Cosine" } }));
@@ -449,7 +449,7 @@ fn points_of_qdrant_become_a_collection() {
 
 #[test]
 fn a_table_becomes_a_collection_of_a_file() {
-    let Some(server) = Server::start("postgres") else { return };
+    let Some(server) = crate::server("postgres") else { return };
     let (place, source) = (Sandbox::new(), server.address());
     drop(table(&server, &place));
     let model = v2();
@@ -466,6 +466,6 @@ fn a_table_becomes_a_collection_of_a_file() {
     for one in ["run", "verify", "switch", "clean"] {
         passed(&step(&place, one, &["--source", &source]));
     }
-    let store = Address::File(place.path("new.db")).open().expect("a store");
+    let store = kokeshi_remote::open(&Address::File(place.path("new.db"))).expect("a store");
     assert_eq!(store.count("new").expect("a count").chunks, 30);
 }

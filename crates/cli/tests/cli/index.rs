@@ -160,7 +160,7 @@ fn two_writers_do_not_meet() {
 fn what_is_no_store_of_this_version_is_told_so() {
     let place = notes();
     let error = place.run(["search", "lamp"]);
-    assert!(error.failure(1).contains("there is no index at "), "{}", error.stderr);
+    assert!(error.failure(1).contains("no index at "), "{}", error.stderr);
     place.write("text.db", "this is a text, and longer than the header of a database file");
     let error = place.run(["search", "lamp", "--store", "text.db"]);
     assert!(error.failure(1).contains("is not an index of kokeshi"), "{}", error.stderr);

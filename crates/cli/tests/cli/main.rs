@@ -1,5 +1,7 @@
 //! The program as users see it: each test runs the real binary in an empty folder.
 
+#[cfg(feature = "ann")]
+mod ann;
 mod bad_input;
 mod bench;
 mod demo;
@@ -11,23 +13,44 @@ mod formats;
 mod index;
 mod migrate;
 mod models;
-mod near;
 mod page;
 mod search;
+mod shadow_copy;
 mod similarity;
 mod stores;
 mod tasks;
 mod threads;
-mod twin;
 mod v2;
 
 use kokeshi_testkit::fixture;
+use kokeshi_testkit::servers::Server;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+
+/// Whether the program under test can open stores of `engine`.
+fn has_engine(engine: &str) -> bool {
+    match engine {
+        "chroma" => cfg!(feature = "chroma"),
+        "milvus" => cfg!(feature = "milvus"),
+        "postgres" => cfg!(feature = "postgres"),
+        "qdrant" => cfg!(feature = "qdrant"),
+        _ => false,
+    }
+}
+
+/// A server of `engine`; `None`, with a printed reason, if the program lacks the feature or the server
+/// is not installed.
+fn server(engine: &'static str) -> Option<Server> {
+    if !has_engine(engine) {
+        eprintln!("skipped: this build lacks the feature `{engine}`");
+        return None;
+    }
+    Server::start(engine)
+}
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kokeshi");
 

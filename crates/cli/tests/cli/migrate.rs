@@ -43,7 +43,7 @@ fn open(store: &str, place: &Sandbox) -> Box<dyn Store> {
     // A server that was killed may need a while to recover.
     let begun = Instant::now();
     loop {
-        match address.open() {
+        match kokeshi_remote::open(&address) {
             Ok(store) => return store,
             Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "a store: {error}"),
         }
@@ -85,7 +85,8 @@ fn the_whole_way(store: &str, renames: bool) {
         assert!(plan.contains(part), "{part}: {plan}");
     }
     assert!(!plan.contains("kokeshi-test"), "a password is shown: {plan}");
-    for (wanted, next) in [("switch", "the ledger does not know it"), ("rollback", "the ledger")] {
+    for (wanted, next) in [("switch", "the ledger does not contain it"), ("rollback", "the ledger")]
+    {
         let refused = step(&place, store, wanted);
         assert!(refused.failure(1).contains(next), "{}", refused.stderr);
     }
@@ -98,7 +99,7 @@ fn the_whole_way(store: &str, renames: bool) {
     );
     let again = step(&place, store, "run");
     assert!(said(&again).contains("wrote 0 documents with 0 chunks"), "{}", again.stderr);
-    assert!(again.stderr.contains("2 there already"), "{}", again.stderr);
+    assert!(again.stderr.contains("2 already up to date"), "{}", again.stderr);
     let verified = step(&place, store, "verify");
     assert_eq!(verified.status, Some(0), "{}{}", verified.text(), verified.stderr);
     assert!(!verified.text().contains("FAILED"), "{}", verified.text());
@@ -139,7 +140,11 @@ fn the_whole_way(store: &str, renames: bool) {
     assert_eq!(step(&place, store, "verify").status, Some(0));
     said(&step(&place, store, "switch"));
     let refused = step(&place, store, "clean");
-    assert!(refused.failure(1).contains("--yes removes it"), "{}", refused.stderr);
+    assert!(
+        refused.failure(1).contains("use --yes to skip the confirmation"),
+        "{}",
+        refused.stderr
+    );
     let clean = ["migrate", "clean", "new.plan.toml", "--store", store, "--yes"];
     assert!(said(&place.run(clean)).contains("removed `default-before`"));
     assert_eq!((name("default").as_deref(), name("default-before")), (Some("new"), None));
@@ -155,14 +160,14 @@ fn a_collection_moves_and_comes_back_in_a_file() {
 
 #[test]
 fn a_collection_moves_and_comes_back_in_postgres() {
-    if let Some(server) = Server::start("postgres") {
+    if let Some(server) = crate::server("postgres") {
         the_whole_way(&server.address(), true);
     }
 }
 
 #[test]
 fn a_store_that_cannot_rename_says_that_readers_need_an_alias() {
-    if let Some(server) = Server::start("chroma") {
+    if let Some(server) = crate::server("chroma") {
         the_whole_way(&server.address(), false);
     }
 }
@@ -239,7 +244,7 @@ fn readers_of_a_name_notice_no_switch_in_a_file() {
 
 #[test]
 fn readers_of_a_name_notice_no_switch_in_postgres() {
-    if let Some(server) = Server::start("postgres") {
+    if let Some(server) = crate::server("postgres") {
         a_name_switches(&server.address());
     }
 }
@@ -251,21 +256,21 @@ fn readers_of_an_alias_notice_no_switch_in_a_file() {
 
 #[test]
 fn readers_of_an_alias_notice_no_switch_in_postgres() {
-    if let Some(server) = Server::start("postgres") {
+    if let Some(server) = crate::server("postgres") {
         an_alias_switches(&server.address());
     }
 }
 
 #[test]
 fn readers_of_an_alias_notice_no_switch_in_chroma() {
-    if let Some(server) = Server::start("chroma") {
+    if let Some(server) = crate::server("chroma") {
         an_alias_switches(&server.address());
     }
 }
 
 #[test]
 fn readers_of_an_alias_notice_no_switch_in_milvus() {
-    if let Some(server) = Server::start("milvus") {
+    if let Some(server) = crate::server("milvus") {
         an_alias_switches(&server.address());
     }
 }
@@ -326,7 +331,7 @@ fn kills_lose_and_double_nothing_in_a_file() {
 
 #[test]
 fn kills_lose_and_double_nothing_in_postgres() {
-    if let Some(mut server) = Server::start("postgres") {
+    if let Some(mut server) = crate::server("postgres") {
         kills_lose_and_double_nothing(&server.address(), Some(&mut server), 30);
     }
 }
@@ -370,7 +375,7 @@ fn doubled_rows_are_noticed() {
     let said = noticed(|store, _| {
         change(store, |document| document.chunks.extend_from_within(..));
     });
-    assert!(said.contains("no chunk is there twice: 2 documents"), "{said}");
+    assert!(said.contains("no chunk is duplicated: 2 documents"), "{said}");
 }
 
 #[test]
@@ -466,7 +471,7 @@ fn what_changes_in_the_old_collection_is_caught_up_with_and_what_others_write_st
     assert!(ship.chunks[0].text.contains("by train"), "{ship:?}");
     let verified = step(&place, "index.db", "verify");
     assert_eq!(verified.status, Some(0), "{}", verified.text());
-    assert!(verified.text().contains("1 more in the new collection alone"), "{}", verified.text());
+    assert!(verified.text().contains("1 more only in the new collection"), "{}", verified.text());
     let prune = place.run(["migrate", "run", "new.plan.toml", "--prune"]);
     assert!(said(&prune).contains("1 removed"), "{}", prune.stderr);
     assert!(!documents(&*store, "new").contains_key("theirs"));
@@ -571,11 +576,11 @@ fn queries_are_ranked_and_a_page_is_written() {
 fn plans_that_cannot_be_are_refused() {
     let place = planned("index.db");
     let again = plan(&place, "index.db", &[]);
-    assert!(again.failure(1).contains("new.plan.toml is there already"), "{}", again.stderr);
+    assert!(again.failure(1).contains("new.plan.toml already exists"), "{}", again.stderr);
     for (more, wanted) in [
-        (&["--from", "nothing", "--output", "p"][..], "there is no collection `nothing`"),
+        (&["--from", "nothing", "--output", "p"][..], "no collection `nothing`"),
         (&["--dimensions", "999", "--output", "p"], "999"),
-        (&["--to", "default", "--output", "p"], "there is a collection `default` already"),
+        (&["--to", "default", "--output", "p"], "collection `default` already exists"),
     ] {
         let mut arguments =
             vec!["migrate", "plan", "--model", "starter", "--store", "index.db", "--to", "other"];

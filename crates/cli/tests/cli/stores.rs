@@ -1,4 +1,4 @@
-//! The commands of collections against servers: see `kokeshi_testkit::servers`.
+//! The commands of collections with real servers: see `kokeshi_testkit::servers`.
 
 use crate::Sandbox;
 use crate::index::{content, essay, notes, said, start};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 fn opened(server: &Server) -> Box<dyn Store> {
     let (address, begun) = (Address::from(server.address().as_str()), Instant::now());
     loop {
-        match address.open() {
+        match kokeshi_remote::open(&address) {
             Ok(store) => return store,
             Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "a store: {error}"),
         }
@@ -20,7 +20,7 @@ fn opened(server: &Server) -> Box<dyn Store> {
 }
 
 fn a_folder_becomes_searchable(kind: &'static str) {
-    let Some(server) = Server::start(kind) else { return };
+    let Some(server) = crate::server(kind) else { return };
     let (place, store) = (notes(), server.address());
     let run = |arguments: &[&str]| place.run(arguments.iter().chain(&["--store", &store]));
     let first = run(&["index", "notes"]);
@@ -41,7 +41,7 @@ fn a_folder_becomes_searchable(kind: &'static str) {
     let mixed = run(&["index", "notes", "--dimensions", "128"]);
     assert!(mixed.failure(1).contains("its dimensions is 256, not 128"), "{}", mixed.stderr);
     let hybrid = run(&["search", "shipping", "--hybrid"]);
-    assert!(hybrid.failure(1).contains("has no search by words"), "{}", hybrid.stderr);
+    assert!(hybrid.failure(1).contains("cannot search by words"), "{}", hybrid.stderr);
     let bits = run(&["index", "notes", "--storage", "bits", "--collection", "b"]);
     assert!(bits.failure(1).contains("has no vectors stored as `bits`"), "{}", bits.stderr);
     assert!(said(&run(&["forget", "notes/ship.txt"])).contains("removed 1 document"));
@@ -78,7 +78,7 @@ fn a_folder_becomes_searchable_in_qdrant() {
 /// is what one that nobody disturbed is.
 fn kills_lose_and_double_nothing(kind: &'static str, rounds: u64) {
     const FILES: u64 = 40;
-    let Some(mut server) = Server::start(kind) else { return };
+    let Some(mut server) = crate::server(kind) else { return };
     let address = server.address();
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
@@ -135,23 +135,44 @@ fn kills_lose_and_double_nothing_in_milvus() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_so_at_once() {
+fn a_server_that_does_not_answer_is_reported_at_once() {
     let place = notes();
-    for store in [
-        "postgres://me:sesame@127.0.0.1:1/db",
-        "chroma://:sesame@127.0.0.1:1",
-        "milvus://me:sesame@127.0.0.1:1",
-        "qdrant://127.0.0.1:1",
+    for (engine, store) in [
+        ("postgres", "postgres://me:sesame@127.0.0.1:1/db"),
+        ("chroma", "chroma://:sesame@127.0.0.1:1"),
+        ("milvus", "milvus://me:sesame@127.0.0.1:1"),
+        ("qdrant", "qdrant://127.0.0.1:1"),
     ] {
         let begun = Instant::now();
         let run = place.run(["index", "notes", "--store", store]);
         let error = run.failure(1);
-        assert!(error.contains(" does not answer: ") && error.contains("hint: "), "{error}");
+        if crate::has_engine(engine) {
+            assert!(error.contains(" does not answer: ") && error.contains("hint: "), "{error}");
+        } else {
+            let missing = format!(
+                ": it lacks the feature `{engine}`\nhint: build with `--features {engine}`"
+            );
+            assert!(
+                error.contains("this build cannot open ") && error.contains(&missing),
+                "{error}"
+            );
+        }
         assert!(!error.contains("sesame"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
     let run = place.run(["index", "notes", "--store", "mysql://me:sesame@127.0.0.1/db"]);
     let error = run.failure(1);
-    assert!(error.contains("`mysql` is no engine that kokeshi knows"), "{error}");
+    assert!(error.contains("`mysql` is not a database that kokeshi knows"), "{error}");
     assert!(!error.contains("sesame"), "{error}");
+}
+
+#[cfg(not(feature = "ann"))]
+#[test]
+fn a_build_without_ann_names_the_feature() {
+    let place = notes();
+    said(&place.run(["index", "notes"]));
+    let run = place.run(["ann", "--store", "notes/.kokeshi/index.db"]);
+    let error = run.failure(1);
+    assert!(error.contains("cannot build an ANN index: it lacks the feature `ann`"), "{error}");
+    assert!(error.contains("--features ann"), "{error}");
 }

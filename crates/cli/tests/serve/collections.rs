@@ -179,9 +179,9 @@ fn what_cannot_be_followed_stays_and_is_told() {
 fn collections_that_cannot_be_served_are_an_error_at_the_start() {
     let (folder, _store) = indexed();
     for (arguments, wanted) in [
-        (&["--collection", "nothing"][..], "there is no collection `nothing`"),
+        (&["--collection", "nothing"][..], "no collection `nothing`"),
         (&["--collection", "starter=default"], "the model `starter` is named twice"),
-        (&["--collection", "default", "--store", "none.db"], "there is no index at"),
+        (&["--collection", "default", "--store", "none.db"], "no index at"),
     ] {
         let serve = ["serve", "--port", "0", "--check", "--store", "index.db"];
         // The last of two is what counts.

@@ -1,21 +1,21 @@
-//! A JSON object a line.
+//! JSONL: one JSON object per line.
 
-use super::{Names, Row, seen, shown};
+use super::{FieldNames, SourceRow, field_of, listed_names};
 use crate::error::{Error, Result};
-use crate::fields::Seen;
+use crate::fields::Field;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Bytes of a line, at most.
+/// Maximum length of a line, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// Gives the rows of the file at `path` to `each`; empty lines are passed over.
+/// Calls `each` with the rows of the file at `path`; empty lines are skipped.
 pub(super) fn read(
     path: &Path,
-    names: &Names<'_>,
-    each: &mut dyn FnMut(Row) -> Result<()>,
+    names: &FieldNames<'_>,
+    each: &mut dyn FnMut(SourceRow) -> Result<()>,
 ) -> Result<()> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(failed)?);
@@ -26,18 +26,18 @@ pub(super) fn read(
         if reader.by_ref().take(LONGEST).read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Ok(());
         }
-        let refused = |reason: String| Error::Row { path: path.to_owned(), number, reason };
+        let invalid = |reason: String| Error::Row { path: path.to_owned(), number, reason };
         if line.len() as u64 == LONGEST {
-            return Err(refused(format!("it is longer than {} MiB", LONGEST >> 20)));
+            return Err(invalid(format!("it is over the limit of {} MiB", LONGEST >> 20)));
         }
         if !line.iter().all(u8::is_ascii_whitespace) {
-            each(row(&line, number, names).map_err(refused)?)?;
+            each(row(&line, number, names).map_err(invalid)?)?;
         }
     }
 }
 
-/// The fields of the first row of the file at `path`; none, if that cannot be read.
-pub(super) fn fields(path: &Path) -> Result<Vec<Seen>> {
+/// The fields of the first row of the file at `path`; none if that cannot be read.
+pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(failed)?).take(LONGEST);
     let mut line = Vec::new();
@@ -48,13 +48,13 @@ pub(super) fn fields(path: &Path) -> Result<Vec<Seen>> {
         }
     }
     let fields: Map<String, Value> = serde_json::from_slice(&line).unwrap_or_default();
-    Ok(fields.iter().map(|(name, value)| seen(name, value)).collect())
+    Ok(fields.iter().map(|(name, value)| field_of(name, value)).collect())
 }
 
-fn row(line: &[u8], number: usize, names: &Names<'_>) -> Result<Row, String> {
+fn row(line: &[u8], number: usize, names: &FieldNames<'_>) -> Result<SourceRow, String> {
     let mut fields: Map<String, Value> =
-        serde_json::from_slice(line).map_err(|error| format!("no JSON object: {error}"))?;
-    let known = || format!("it has {}", shown(&line_fields(line)));
+        serde_json::from_slice(line).map_err(|error| format!("not a JSON object: {error}"))?;
+    let known = || format!("it has {}", listed_names(&line_fields(line)));
     let id = fields.remove(names.id).and_then(|id| key(&id));
     let id =
         id.ok_or_else(|| format!("no id, a text or a number, in `{}`; {}", names.id, known()))?;
@@ -64,23 +64,23 @@ fn row(line: &[u8], number: usize, names: &Names<'_>) -> Result<Row, String> {
     let document = match fields.remove(names.document) {
         None | Some(Value::Null) => None,
         Some(value) => {
-            let wrong = || format!("`{}` is neither a text nor a number", names.document);
-            Some(key(&value).ok_or_else(wrong)?)
+            let invalid = || format!("`{}` is neither a text nor a number", names.document);
+            Some(key(&value).ok_or_else(invalid)?)
         }
     };
     let vector = match fields.remove(names.vector) {
         None | Some(Value::Null) => None,
         Some(Value::Array(numbers)) => {
-            let wrong = || format!("`{}` has something that is no number", names.vector);
+            let invalid = || format!("`{}` has an element that is not a number", names.vector);
             let numbers = numbers.iter().map(|x| x.as_f64().map(|x| x as f32));
-            Some(numbers.collect::<Option<Vec<f32>>>().ok_or_else(wrong)?)
+            Some(numbers.collect::<Option<Vec<f32>>>().ok_or_else(invalid)?)
         }
-        Some(_) => return Err(format!("`{}` is no array of numbers", names.vector)),
+        Some(_) => return Err(format!("`{}` is not an array of numbers", names.vector)),
     };
-    Ok(Row { number, id, document, text, metadata: fields, vector })
+    Ok(SourceRow { number, id, document, text, metadata: fields, vector })
 }
 
-/// A name or number as a key.
+/// A text or number as a key.
 fn key(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),

@@ -1,50 +1,50 @@
 //! Parquet: <https://parquet.apache.org/docs/file-format/>.
 
-use super::{Names, Row, shown};
+use super::{FieldNames, SourceRow, listed_names};
 use crate::error::{Error, Result};
-use crate::fields::Seen;
+use crate::fields::Field;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row as Record};
+use parquet::record::{Field as ParquetField, Row as ParquetRow};
 use serde_json::Map;
 use std::fs::File;
 use std::path::Path;
 
-/// Gives the rows of the file at `path` to `each`.
+/// Calls `each` with the rows of the file at `path`.
 pub(super) fn read(
     path: &Path,
-    names: &Names<'_>,
-    each: &mut dyn FnMut(Row) -> Result<()>,
+    names: &FieldNames<'_>,
+    each: &mut dyn FnMut(SourceRow) -> Result<()>,
 ) -> Result<()> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    let refused = |number, reason| Error::Row { path: path.to_owned(), number, reason };
-    let unread = |number: usize| {
-        move |error: ParquetError| refused(number, format!("it cannot be read: {error}"))
+    let invalid = |number, reason| Error::Row { path: path.to_owned(), number, reason };
+    let unreadable = |number: usize| {
+        move |error: ParquetError| invalid(number, format!("it cannot be read: {error}"))
     };
-    let reader = SerializedFileReader::new(file).map_err(unread(1))?;
-    let rows = reader.get_row_iter(None).map_err(unread(1))?;
+    let reader = SerializedFileReader::new(file).map_err(unreadable(1))?;
+    let rows = reader.get_row_iter(None).map_err(unreadable(1))?;
     for (record, number) in rows.zip(1..) {
-        let record = record.map_err(unread(number))?;
-        each(row(record, number, names).map_err(|reason| refused(number, reason))?)?;
+        let record = record.map_err(unreadable(number))?;
+        each(row(record, number, names).map_err(|reason| invalid(number, reason))?)?;
     }
     Ok(())
 }
 
-/// The fields of the first row of the file at `path`; none, if that cannot be read.
-pub(super) fn fields(path: &Path) -> Result<Vec<Seen>> {
+/// The fields of the first row of the file at `path`; none if that cannot be read.
+pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let reader = SerializedFileReader::new(File::open(path).map_err(failed)?).ok();
     let rows = reader.as_ref().and_then(|reader| reader.get_row_iter(None).ok());
     let Some(Ok(first)) = rows.and_then(|mut rows| rows.next()) else { return Ok(Vec::new()) };
-    let seen = |(name, field): (String, Field)| {
-        let is_text = matches!(field, Field::Str(_));
-        Seen { is_key: is_text || key(&field).is_some(), is_text, name }
+    let field = |(name, field): (String, ParquetField)| {
+        let is_text = matches!(field, ParquetField::Str(_));
+        Field { is_key: is_text || key(&field).is_some(), is_text, name }
     };
-    Ok(first.into_columns().into_iter().map(seen).collect())
+    Ok(first.into_columns().into_iter().map(field).collect())
 }
 
-fn row(record: Record, number: usize, names: &Names<'_>) -> Result<Row, String> {
+fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<SourceRow, String> {
     let (mut id, mut document, mut text, mut vector) = (None, None, None, None);
     let (mut metadata, mut columns) = (Map::new(), Vec::new());
     for (name, field) in record.into_columns() {
@@ -52,50 +52,50 @@ fn row(record: Record, number: usize, names: &Names<'_>) -> Result<Row, String> 
         if name == names.id {
             id = key(&field);
         } else if name == names.text {
-            text = if let Field::Str(text) = field { Some(text) } else { None };
+            text = if let ParquetField::Str(text) = field { Some(text) } else { None };
         } else if name == names.document {
             document = key(&field);
         } else if name == names.vector {
-            vector = numbers(&field).map_err(|reason| format!("`{name}` {reason}"))?;
+            vector = vector_of(&field).map_err(|reason| format!("`{name}` {reason}"))?;
         } else {
             metadata.insert(name, field.to_json_value());
         }
     }
-    let known = || format!("it has {}", shown(&columns));
+    let known = || format!("it has {}", listed_names(&columns));
     let id =
         id.ok_or_else(|| format!("no id, a text or a number, in `{}`; {}", names.id, known()))?;
     let text = text.ok_or_else(|| format!("no text in `{}`; {}", names.text, known()))?;
-    Ok(Row { number, id, document, text, metadata, vector })
+    Ok(SourceRow { number, id, document, text, metadata, vector })
 }
 
 /// A text or a whole number as a key.
-fn key(field: &Field) -> Option<String> {
+fn key(field: &ParquetField) -> Option<String> {
     match field {
-        Field::Str(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        Field::Byte(_)
-        | Field::Short(_)
-        | Field::Int(_)
-        | Field::Long(_)
-        | Field::UByte(_)
-        | Field::UShort(_)
-        | Field::UInt(_)
-        | Field::ULong(_) => Some(field.to_string()),
+        ParquetField::Str(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        ParquetField::Byte(_)
+        | ParquetField::Short(_)
+        | ParquetField::Int(_)
+        | ParquetField::Long(_)
+        | ParquetField::UByte(_)
+        | ParquetField::UShort(_)
+        | ParquetField::UInt(_)
+        | ParquetField::ULong(_) => Some(field.to_string()),
         _ => None,
     }
 }
 
-fn numbers(field: &Field) -> Result<Option<Vec<f32>>, &'static str> {
+fn vector_of(field: &ParquetField) -> Result<Option<Vec<f32>>, &'static str> {
     let list = match field {
-        Field::Null => return Ok(None),
-        Field::ListInternal(list) => list,
-        _ => return Err("is no list of numbers"),
+        ParquetField::Null => return Ok(None),
+        ParquetField::ListInternal(list) => list,
+        _ => return Err("is not a list of numbers"),
     };
-    let number = |field: &Field| match field {
-        Field::Float16(x) => Some(x.to_f32()),
-        Field::Float(x) => Some(*x),
-        Field::Double(x) => Some(*x as f32),
+    let number = |field: &ParquetField| match field {
+        ParquetField::Float16(x) => Some(x.to_f32()),
+        ParquetField::Float(x) => Some(*x),
+        ParquetField::Double(x) => Some(*x as f32),
         _ => None,
     };
     let numbers: Option<Vec<f32>> = list.elements().iter().map(number).collect();
-    numbers.map(Some).ok_or("has something that is no number")
+    numbers.map(Some).ok_or("has an element that is not a number")
 }

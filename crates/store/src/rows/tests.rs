@@ -27,7 +27,7 @@ fn refusal(content: &str, fields: &Fields) -> String {
     Rows::read(&path, fields, "vector").err().expect("refused").to_string()
 }
 
-/// What both files hold.
+/// What the JSONL and the Parquet file both contain.
 fn check(rows: &Rows) {
     let made = rows.collection("embedding").expect("an answer").expect("there").provenance;
     assert!(made.is_unknown() && made.dimensions == 2);
@@ -63,6 +63,7 @@ fn rows_of_json_are_documents_in_any_order() {
     check(&Rows::read(&path, &fields(), "embedding").expect("rows"));
 }
 
+#[cfg(feature = "parquet")]
 #[test]
 fn a_parquet_file_that_another_program_wrote_is_the_same() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rows.parquet");
@@ -76,7 +77,7 @@ fn a_parquet_file_that_another_program_wrote_is_the_same() {
 }
 
 #[test]
-fn rows_without_documents_or_vectors_stand_alone() {
+fn rows_without_documents_are_documents_and_need_no_vectors() {
     let (_folder, path) =
         written("ndjson", "{\"id\": \"x\", \"text\": \"\"}\n{\"id\": \"y\", \"text\": \"b\"}\n");
     let rows = Rows::read(&path, &Fields::default(), "vector").expect("rows");
@@ -90,37 +91,55 @@ fn rows_without_documents_or_vectors_stand_alone() {
 fn a_row_that_cannot_be_read_is_named() {
     let row = "{\"id\": 1, \"text\": \"a\", \"vector\": [1, 2]}\n";
     for (second, wanted) in [
-        ("{\"id\": 1, \"text\": \"b\", \"vector\": [1, 2]}", "the id `1` too"),
-        ("{\"id\": 2, \"text\": \"b\", \"vector\": [1]}", "1 numbers, where rows before have 2"),
-        ("{\"id\": 2, \"text\": \"b\"}", "no vector, where rows before have 2"),
-        ("{\"id\": 2, \"text\": \"b\", \"vector\": [1, \"2\"]}", "no number"),
+        ("{\"id\": 1, \"text\": \"b\", \"vector\": [1, 2]}", "has the id `1` too"),
+        (
+            "{\"id\": 2, \"text\": \"b\", \"vector\": [1]}",
+            "a vector of width 1, where earlier rows have a vector of width 2",
+        ),
+        ("{\"id\": 2, \"text\": \"b\"}", "no vector, where earlier rows have a vector of width 2"),
+        ("{\"id\": 2, \"text\": \"b\", \"vector\": [1, \"2\"]}", "not a number"),
         ("{\"id\": 2, \"text\": \"b\", \"vector\": [1, 1e300]}", "not finite"),
-        ("{\"id\": 2, \"text\": \"b\", \"vector\": 3}", "no array"),
+        ("{\"id\": 2, \"text\": \"b\", \"vector\": 3}", "not an array"),
         ("{\"id\": [], \"text\": \"b\"}", "no id"),
         ("{\"id\": \"\", \"text\": \"b\"}", "no id"),
         ("{\"id\": 2, \"body\": \"b\"}", "no text in `text`; it has `id`, `body`"),
         ("{\"id\": 2, \"text\": \"b\", \"doc_id\": true}", "neither a text nor a number"),
-        ("[1]", "no JSON object"),
-        ("{\"id\": 2", "no JSON object"),
+        ("[1]", "not a JSON object"),
+        ("{\"id\": 2", "not a JSON object"),
     ] {
         let error = refusal(&format!("{row}{second}\n"), &Fields::default());
         assert!(error.contains("rows.jsonl, row 2: ") && error.contains(wanted), "{error}");
     }
 }
 
+#[cfg(feature = "parquet")]
 #[test]
-fn what_is_no_parquet_file_is_an_error() {
+fn a_file_that_is_not_parquet_is_an_error() {
     for content in ["", "PAR1", "PAR1\0\0\0\0PAR1", "nothing of the kind, at all"] {
         let (_folder, path) = written("parquet", content);
         let error = Rows::read(&path, &Fields::default(), "vector").err().expect("refused");
         assert!(error.to_string().contains("rows.parquet"), "{error}");
     }
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_an_error() {
     let error = Rows::read(Path::new("/nowhere/x.jsonl"), &Fields::default(), "v").err();
     assert!(matches!(error, Some(Error::Io { action: "read", .. })));
 }
 
+#[cfg(not(feature = "parquet"))]
 #[test]
-fn rows_of_a_document_are_in_the_order_that_they_say() {
+fn a_build_without_parquet_names_the_feature() {
+    let path = Path::new("rows.parquet");
+    for error in [Rows::read(path, &Fields::default(), "v").err(), Rows::fields(path).err()] {
+        let message = error.expect("refused").to_string();
+        assert_eq!(message, "this build cannot read rows.parquet: it lacks the feature `parquet`");
+    }
+}
+
+#[test]
+fn rows_of_a_document_are_in_the_order_of_the_named_field() {
     let row = |id: &str, place: &str| {
         format!("{{\"key\": \"{id}\", \"body\": \"{id}.\", \"book\": \"a\", \"place\": {place}}}\n")
     };
@@ -136,7 +155,7 @@ fn rows_of_a_document_are_in_the_order_that_they_say() {
 }
 
 #[test]
-fn a_document_is_another_one_if_a_text_or_a_field_is() {
+fn a_document_has_another_hash_if_a_text_or_field_has_another_value() {
     let hash = |line: &str| {
         let (_folder, path) = written("jsonl", line);
         let rows = Rows::read(&path, &fields(), "vector").expect("rows");

@@ -4,7 +4,7 @@ use super::blocks::Slots;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// A row and its score; the better one is greater. Of equal scores, the lower row is better.
+/// A row and its score. The better row is greater; of equal scores, that with the lower slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Scored {
     pub(super) score: f32,
@@ -25,16 +25,16 @@ impl PartialOrd for Scored {
     }
 }
 
-/// Which rows of a scan count.
+/// Which rows a scan considers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Counting<'a> {
-    /// Those that a chunk has.
+pub(super) struct RowFilter<'a> {
+    /// Slots that chunks use.
     pub(super) live: &'a Slots,
-    /// Those that a filter lets through, if there is one.
+    /// Slots that a filter matches; `None` without a filter.
     pub(super) only: Option<&'a Slots>,
 }
 
-impl Counting<'_> {
+impl RowFilter<'_> {
     /// The bits of slots `64 * at..`, up to 64.
     pub(super) fn word(self, at: usize) -> u64 {
         self.live.word(at) & self.only.map_or(u64::MAX, |only| only.word(at))
@@ -45,30 +45,30 @@ impl Counting<'_> {
     }
 }
 
-/// The best rows so far.
-pub(super) struct Best {
+/// The best rows seen so far.
+pub(super) struct TopRows {
     limit: usize,
-    /// The worst on top.
+    /// The worst is on top.
     heap: BinaryHeap<Reverse<Scored>>,
 }
 
-impl Best {
+impl TopRows {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, heap: BinaryHeap::new() }
     }
 
-    /// Takes what counts and is good enough of the rows from `first` on.
-    pub(super) fn offer(&mut self, first: usize, scores: &[f32], counting: Counting<'_>) {
+    /// Considers the rows from `first` on, and keeps those that are good enough.
+    pub(super) fn offer(&mut self, first: usize, scores: &[f32], filter: RowFilter<'_>) {
         for (slot, &score) in (first..).zip(scores) {
-            // Most rows of a long scan are not good enough, which is quicker to see.
-            if score >= self.least() && counting.contains(slot) {
+            // Most rows of a long scan are not good enough, which is faster to check.
+            if score >= self.threshold() && filter.contains(slot) {
                 self.push(Scored { score, slot });
             }
         }
     }
 
-    /// What a score must have at least.
-    fn least(&self) -> f32 {
+    /// The minimum score of a row to keep.
+    fn threshold(&self) -> f32 {
         match self.heap.peek() {
             Some(worst) if self.heap.len() == self.limit => worst.0.score,
             _ => f32::NEG_INFINITY,
@@ -85,8 +85,8 @@ impl Best {
         }
     }
 
-    /// The best of all parts of a scan, best first.
-    pub(super) fn of_all(parts: Vec<Self>) -> Vec<Scored> {
+    /// The best rows of all parts of a scan, best first.
+    pub(super) fn merge(parts: Vec<Self>) -> Vec<Scored> {
         let limit = parts.first().map_or(0, |part| part.limit);
         let mut best: Vec<Scored> =
             parts.into_iter().flat_map(|part| part.heap).map(|Reverse(row)| row).collect();

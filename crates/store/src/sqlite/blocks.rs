@@ -1,23 +1,23 @@
-//! Rows of vectors and codes in blocks, and which of them are in use.
+//! VectorRows of vectors and codes in blocks, and which of them are in use.
 
 use crate::provenance::Provenance;
 use crate::storage::Layout;
 use rusqlite::blob::Blob;
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Slots whose bits make one row of the table `live`.
-const LIVE_SLOTS: usize = 32_768;
+/// Number of slots per row of a [`BitTable`].
+const SLOTS_PER_ROW: usize = 32_768;
 
 /// A table of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Table {
-    /// What scores are computed from.
+pub(super) enum BlockTable {
+    /// Vectors, which scores are computed from.
     Vectors,
-    /// What short lists are made of.
+    /// Codes, which short lists are made from.
     Codes,
 }
 
-impl Table {
+impl BlockTable {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Vectors => "vectors",
@@ -25,7 +25,7 @@ impl Table {
         }
     }
 
-    /// How its rows are written, if the collection has them.
+    /// The layout of its rows; `None` if the collection has none.
     pub(super) fn layout(self, provenance: &Provenance) -> Option<Layout> {
         let dimensions = provenance.dimensions;
         match self {
@@ -40,14 +40,14 @@ impl Table {
 
 /// A table with a bit for each slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bits {
-    /// Whether a chunk has it.
+pub(super) enum BitTable {
+    /// Whether a chunk uses the slot.
     Live,
-    /// Whether its vector may be newer than the index for approximate search.
+    /// Whether its vector may be newer than the ANN index.
     Written,
 }
 
-impl Bits {
+impl BitTable {
     fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -56,7 +56,7 @@ impl Bits {
     }
 }
 
-/// The key of a collection's block.
+/// The key of a block of a collection.
 pub(super) fn key(collection: i64, block: usize) -> i64 {
     (collection << 32) | block as i64
 }
@@ -66,14 +66,14 @@ fn keys(collection: i64) -> (i64, i64) {
     (key(collection, 0), key(collection + 1, 0))
 }
 
-/// One bit a slot: [`Bits`], or which ones a filter lets through.
+/// A set of slots: those of a [`BitTable`], or those that a filter matches.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     words: Vec<u64>,
 }
 
 impl Slots {
-    /// Slots that a bit exists for; those past it are free.
+    /// Number of slots with a bit; those after it are not in the set.
     pub(super) fn len(&self) -> usize {
         64 * self.words.len()
     }
@@ -100,17 +100,17 @@ impl Slots {
         }
     }
 
-    /// The slots of both.
+    /// The intersection.
     pub(super) fn both(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a & b)
     }
 
-    /// The slots of either.
+    /// The union.
     pub(super) fn either(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a | b)
     }
 
-    /// Those that the other one has not.
+    /// The difference.
     pub(super) fn without(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a & !b)
     }
@@ -124,7 +124,7 @@ impl Slots {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// All slots, in their order.
+    /// All slots, in ascending order.
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
         let bits = |(at, &word): (usize, &u64)| {
             (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| 64 * at + bit)
@@ -132,7 +132,7 @@ impl Slots {
         self.words.iter().enumerate().flat_map(bits)
     }
 
-    /// Up to `count` slots from all over them.
+    /// Up to `count` slots, evenly spread.
     pub(super) fn spread(&self, count: usize) -> Vec<usize> {
         self.iter().step_by(self.count().div_ceil(count).max(1)).collect()
     }
@@ -140,7 +140,7 @@ impl Slots {
     /// Reads the slots of a collection.
     pub(super) fn read(
         connection: &Connection,
-        bits: Bits,
+        bits: BitTable,
         collection: i64,
     ) -> rusqlite::Result<Self> {
         let sql = format!(
@@ -154,20 +154,20 @@ impl Slots {
         while let Some(row) = rows.next()? {
             let number = (row.get::<_, i64>(0)? - first) as usize;
             let data = row.get_ref(1)?.as_blob()?;
-            words.resize(number * LIVE_SLOTS / 64, 0);
+            words.resize(number * SLOTS_PER_ROW / 64, 0);
             words.extend(data.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
         }
         Ok(Self { words })
     }
 
-    /// Writes all rows of a collection that hold a slot.
+    /// Writes all rows of a collection that contain a slot.
     pub(super) fn write(
         &self,
         connection: &Connection,
-        bits: Bits,
+        bits: BitTable,
         collection: i64,
     ) -> rusqlite::Result<()> {
-        let words = LIVE_SLOTS / 64;
+        let words = SLOTS_PER_ROW / 64;
         let rows = self.words.chunks(words).enumerate();
         let rows = rows.filter(|(_, words)| words.iter().any(|&word| word != 0));
         rows.map(|(row, _)| row)
@@ -177,7 +177,7 @@ impl Slots {
     fn write_row(
         &self,
         connection: &Connection,
-        bits: Bits,
+        bits: BitTable,
         collection: i64,
         row: usize,
     ) -> rusqlite::Result<()> {
@@ -186,7 +186,7 @@ impl Slots {
              ON CONFLICT (block) DO UPDATE SET data = ?2",
             bits.name()
         );
-        let words = row * LIVE_SLOTS / 64..(row + 1) * LIVE_SLOTS / 64;
+        let words = row * SLOTS_PER_ROW / 64..(row + 1) * SLOTS_PER_ROW / 64;
         let data: Vec<u8> = words.flat_map(|at| self.word(at).to_le_bytes()).collect();
         connection.prepare_cached(&sql)?.execute(params![key(collection, row), data]).map(drop)
     }
@@ -197,27 +197,27 @@ pub(super) struct Allocation<'c> {
     connection: &'c Connection,
     collection: i64,
     slots: Slots,
-    /// Slots that were written since there is an index for approximate search, if there is one.
+    /// Slots written since the collection has an ANN index, if it has one.
     written: Option<Slots>,
-    /// No slot below is free.
+    /// No slot below this one is free.
     from: usize,
-    /// Rows of bits that must be written.
+    /// Rows of bits to write.
     changed: Vec<usize>,
 }
 
 impl<'c> Allocation<'c> {
     pub(super) fn begin(connection: &'c Connection, collection: i64) -> rusqlite::Result<Self> {
-        let slots = Slots::read(connection, Bits::Live, collection)?;
+        let slots = Slots::read(connection, BitTable::Live, collection)?;
         let sql = "SELECT 1 FROM near WHERE collection = ?1";
         let written = match connection.prepare_cached(sql)?.exists([collection])? {
-            true => Some(Slots::read(connection, Bits::Written, collection)?),
+            true => Some(Slots::read(connection, BitTable::Written, collection)?),
             false => None,
         };
         Ok(Self { connection, collection, slots, written, from: 0, changed: Vec::new() })
     }
 
-    /// Takes the lowest free slot.
-    pub(super) fn take(&mut self) -> usize {
+    /// Allocates the lowest free slot.
+    pub(super) fn allocate(&mut self) -> usize {
         let words = &self.slots.words;
         let mut word = self.from / 64;
         while words.get(word).is_some_and(|&bits| bits == u64::MAX) {
@@ -240,7 +240,7 @@ impl<'c> Allocation<'c> {
     }
 
     fn touch(&mut self, slot: usize) {
-        let row = slot / LIVE_SLOTS;
+        let row = slot / SLOTS_PER_ROW;
         if !self.changed.contains(&row) {
             self.changed.push(row);
         }
@@ -249,29 +249,29 @@ impl<'c> Allocation<'c> {
     /// Writes the bits that changed.
     pub(super) fn end(self) -> rusqlite::Result<()> {
         for row in self.changed {
-            self.slots.write_row(self.connection, Bits::Live, self.collection, row)?;
+            self.slots.write_row(self.connection, BitTable::Live, self.collection, row)?;
             if let Some(written) = &self.written {
-                written.write_row(self.connection, Bits::Written, self.collection, row)?;
+                written.write_row(self.connection, BitTable::Written, self.collection, row)?;
             }
         }
         Ok(())
     }
 }
 
-/// Writes or reads rows in the blocks of a collection, one block open at a time.
-pub(super) struct Rows<'c> {
+/// Writes and reads rows in the blocks of a collection, with one block open at a time.
+pub(super) struct VectorRows<'c> {
     connection: &'c Connection,
     collection: i64,
-    table: Table,
+    table: BlockTable,
     layout: Layout,
     open: Option<(usize, Blob<'c>)>,
 }
 
-impl<'c> Rows<'c> {
+impl<'c> VectorRows<'c> {
     pub(super) fn new(
         connection: &'c Connection,
         collection: i64,
-        table: Table,
+        table: BlockTable,
         layout: Layout,
     ) -> Self {
         Self { connection, collection, table, layout, open: None }
@@ -290,7 +290,7 @@ impl<'c> Rows<'c> {
         Ok(())
     }
 
-    /// The vector of `slot`, as it is stored.
+    /// The vector of `slot`, as it was stored.
     pub(super) fn read(&mut self, slot: usize) -> rusqlite::Result<Vec<f32>> {
         let (layout, number) = (self.layout, slot % self.layout.rows);
         let (mut row, mut scale) = (vec![0; layout.row], [0; size_of::<f32>()]);
@@ -341,17 +341,21 @@ pub(super) fn remove_all(connection: &Connection, collection: i64) -> rusqlite::
 }
 
 /// Removes all bits of a collection in a table.
-pub(super) fn clear(connection: &Connection, bits: Bits, collection: i64) -> rusqlite::Result<()> {
+pub(super) fn clear(
+    connection: &Connection,
+    bits: BitTable,
+    collection: i64,
+) -> rusqlite::Result<()> {
     let (first, end) = keys(collection);
     let sql = format!("DELETE FROM {} WHERE block >= ?1 AND block < ?2", bits.name());
     connection.execute(&sql, [first, end]).map(drop)
 }
 
-/// Number of blocks up to the last.
+/// Number of blocks up to the last one.
 pub(super) fn count(
     connection: &Connection,
     collection: i64,
-    table: Table,
+    table: BlockTable,
 ) -> rusqlite::Result<usize> {
     let sql = format!("SELECT max(block) FROM {} WHERE block >= ?1 AND block < ?2", table.name());
     let (first, end) = keys(collection);

@@ -1,12 +1,11 @@
-//! Whether a store is whole: every chunk has its words, its row of vectors and its bit, and nothing
-//! else has.
+//! Consistency of a store: every chunk, and nothing else, has its words, its row of vectors and its bit.
 
-use super::blocks::{self, Bits, Slots, Table};
+use super::blocks::{self, BitTable, BlockTable, Slots};
 use super::collections;
 use rusqlite::{Connection, params};
 
-/// What contradicts what.
-pub(super) fn contradictions(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+/// All inconsistencies, as sentences.
+pub(super) fn inconsistencies(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut found: Vec<String> = connection
         .prepare("PRAGMA integrity_check")?
         .query_map([], |row| row.get(0))?
@@ -16,13 +15,15 @@ pub(super) fn contradictions(connection: &Connection) -> rusqlite::Result<Vec<St
         connection
             .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
     if broken > 0 {
-        found.push(format!("{broken} rows belong to nothing"));
+        found.push(format!("{broken} rows refer to rows that do not exist"));
     }
-    let unlike = "SELECT (SELECT count(*) FROM chunks WHERE id NOT IN (SELECT id FROM words_docsize)) \
+    let unmatched = "SELECT (SELECT count(*) FROM chunks WHERE id NOT IN (SELECT id FROM words_docsize)) \
                   + (SELECT count(*) FROM words_docsize WHERE id NOT IN (SELECT id FROM chunks))";
-    let unlike: usize = connection.query_row(unlike, [], |row| row.get(0))?;
-    if unlike > 0 {
-        found.push(format!("{unlike} chunks and entries of the full-text index lack each other"));
+    let unmatched: usize = connection.query_row(unmatched, [], |row| row.get(0))?;
+    if unmatched > 0 {
+        found.push(format!(
+            "{unmatched} chunks or entries of the full-text index lack their counterpart"
+        ));
     }
     let gaps = "SELECT count(*) FROM (SELECT 1 FROM chunks GROUP BY document \
                 HAVING max(ordinal) + 1 != count(*))";
@@ -34,7 +35,7 @@ pub(super) fn contradictions(connection: &Connection) -> rusqlite::Result<Vec<St
         let name = &collection.name;
         let Some((id, _)) = collections::find(connection, name)? else { continue };
         found.extend(slots(connection, id)?.into_iter().map(|fault| format!("{name}: {fault}")));
-        for table in [Table::Vectors, Table::Codes] {
+        for table in [BlockTable::Vectors, BlockTable::Codes] {
             let Some(layout) = table.layout(&collection.provenance) else { continue };
             let sql = "SELECT max(slot) FROM chunks WHERE collection = ?1";
             let last: Option<usize> = connection.query_row(sql, [id], |row| row.get(0))?;
@@ -49,7 +50,7 @@ pub(super) fn contradictions(connection: &Connection) -> rusqlite::Result<Vec<St
 
 /// Compares the bits of a collection with its chunks.
 fn slots(connection: &Connection, id: i64) -> rusqlite::Result<Vec<String>> {
-    let live = Slots::read(connection, Bits::Live, id)?;
+    let live = Slots::read(connection, BitTable::Live, id)?;
     let mut expected = Slots::default();
     let mut statement = connection.prepare("SELECT slot FROM chunks WHERE collection = ?1")?;
     let slots = statement.query_map(params![id], |row| row.get::<_, usize>(0))?;
@@ -59,7 +60,7 @@ fn slots(connection: &Connection, id: i64) -> rusqlite::Result<Vec<String>> {
     let words = 0..live.len().max(expected.len()) / 64;
     let wrong: u32 = words.map(|at| (live.word(at) ^ expected.word(at)).count_ones()).sum();
     Ok((wrong > 0)
-        .then(|| format!("{wrong} slots are not as their chunks say"))
+        .then(|| format!("{wrong} slots do not match their chunks"))
         .into_iter()
         .collect())
 }

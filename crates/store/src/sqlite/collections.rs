@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const COLUMNS: &str = "id, name, model, revision, passage_task, query_task, dimensions, \
                        normalised, chunking, late, storage, codes, created";
 
-/// The collection called `name`, or else the one that the alias leads to, with its id.
+/// The collection that `name` resolves to, by its own name or an alias, with its id.
 pub(super) fn find(
     connection: &Connection,
     name: &str,
@@ -43,16 +43,16 @@ fn with_aliases(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(i64
         passage_task: row.get(4)?,
         query_task: row.get(5)?,
         dimensions: row.get(6)?,
-        normalised: row.get(7)?,
+        normalized: row.get(7)?,
         chunking: row.get(8)?,
         late: row.get(9)?,
-        storage: parsed(10, &row.get::<_, String>(10)?)?,
-        codes: row.get::<_, Option<String>>(11)?.map(|text| parsed(11, &text)).transpose()?,
+        storage: parse(10, &row.get::<_, String>(10)?)?,
+        codes: row.get::<_, Option<String>>(11)?.map(|text| parse(11, &text)).transpose()?,
     };
     Ok((id, Collection { name: row.get(1)?, provenance, created: row.get(12)?, aliases }))
 }
 
-fn parsed<T: FromStr<Err = crate::Error>>(column: usize, text: &str) -> rusqlite::Result<T> {
+fn parse<T: FromStr<Err = crate::Error>>(column: usize, text: &str) -> rusqlite::Result<T> {
     text.parse().map_err(|error: crate::Error| {
         let kind = rusqlite::types::Type::Text;
         rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
@@ -66,8 +66,8 @@ pub(super) fn insert(
 ) -> rusqlite::Result<()> {
     let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let created = age.as_secs();
-    // An id may be used again after its collection was dropped. Whoever still has vectors of that
-    // one in memory must not take them for those of the new one.
+    // An id may be reused after its collection was dropped. A process that still has that one's vectors in
+    // memory must not mistake them for those of the new one.
     let generation = i64::try_from(age.as_nanos()).unwrap_or(0);
     let codes = provenance.codes.map(|codes| codes.to_string());
     let values: [&dyn ToSql; 13] = [
@@ -77,7 +77,7 @@ pub(super) fn insert(
         &provenance.passage_task,
         &provenance.query_task,
         &provenance.dimensions,
-        &provenance.normalised,
+        &provenance.normalized,
         &provenance.chunking,
         &provenance.late,
         &provenance.storage.name(),
@@ -108,13 +108,14 @@ pub(super) fn rename(connection: &Connection, id: i64, name: &str) -> rusqlite::
         .map(drop)
 }
 
-/// Number of the last transaction that changed the collection.
+/// The number of the last transaction that changed the collection.
 pub(super) fn generation(connection: &Connection, id: i64) -> rusqlite::Result<i64> {
     let sql = "SELECT generation FROM collections WHERE id = ?1";
     connection.prepare_cached(sql)?.query_row([id], |row| row.get(0))
 }
 
-pub(super) fn changed(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+/// Counts a transaction that changes the collection.
+pub(super) fn count_change(connection: &Connection, id: i64) -> rusqlite::Result<()> {
     let sql = "UPDATE collections SET generation = generation + 1 WHERE id = ?1";
     connection.execute(sql, [id]).map(drop)
 }

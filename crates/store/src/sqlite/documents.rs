@@ -1,9 +1,9 @@
 //! Documents and chunks: writing, removing, listing.
 
-use super::blocks::{Allocation, Rows, Table};
+use super::blocks::{Allocation, BlockTable, VectorRows};
 use super::collections;
 use crate::provenance::Provenance;
-use crate::record::{Chunk, Counts, Document, Entry, Place};
+use crate::record::{Chunk, ChunkLocation, Counts, Document, Entry};
 use crate::words;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use serde_json::{Map, Value};
@@ -16,11 +16,11 @@ pub(super) fn upsert(
     documents: &[Document],
 ) -> rusqlite::Result<()> {
     let mut slots = Allocation::begin(connection, collection)?;
-    let tables = [Table::Vectors, Table::Codes];
-    let mut rows: Vec<Rows<'_>> = tables
+    let tables = [BlockTable::Vectors, BlockTable::Codes];
+    let mut rows: Vec<VectorRows<'_>> = tables
         .into_iter()
         .filter_map(|table| Some((table, table.layout(provenance)?)))
-        .map(|(table, layout)| Rows::new(connection, collection, table, layout))
+        .map(|(table, layout)| VectorRows::new(connection, collection, table, layout))
         .collect();
     for document in documents {
         let old = find(connection, collection, &document.path)?;
@@ -29,7 +29,7 @@ pub(super) fn upsert(
         }
         let id = write_document(connection, collection, old, document)?;
         for (ordinal, chunk) in document.chunks.iter().enumerate() {
-            let slot = slots.take();
+            let slot = slots.allocate();
             write_chunk(connection, (collection, id, ordinal, slot), chunk)?;
             for rows in &mut rows {
                 rows.write(slot, &chunk.vector)?;
@@ -38,10 +38,10 @@ pub(super) fn upsert(
     }
     drop(rows);
     slots.end()?;
-    collections::changed(connection, collection)
+    collections::count_change(connection, collection)
 }
 
-/// Writes those of `documents` whose paths are not there, and returns how many.
+/// Writes those of `documents` whose paths are new, and returns how many.
 pub(super) fn insert(
     connection: &Connection,
     collection: i64,
@@ -58,7 +58,7 @@ pub(super) fn insert(
     Ok(new.len())
 }
 
-/// Removes the documents at `paths` and returns how many there were.
+/// Removes the documents at `paths`, and returns how many existed.
 pub(super) fn remove(
     connection: &Connection,
     collection: i64,
@@ -73,11 +73,11 @@ pub(super) fn remove(
         }
     }
     slots.end()?;
-    collections::changed(connection, collection)?;
+    collections::count_change(connection, collection)?;
     Ok(removed)
 }
 
-/// Remembers times and sizes of files whose content is what it was.
+/// Records times and sizes of files with unchanged content.
 pub(super) fn set_seen(
     connection: &Connection,
     collection: i64,
@@ -123,26 +123,26 @@ fn write_document(
 }
 
 /// Collection, document, ordinal and slot of a chunk.
-type Address = (i64, i64, usize, usize);
+type ChunkKey = (i64, i64, usize, usize);
 
-fn write_chunk(connection: &Connection, at: Address, chunk: &Chunk) -> rusqlite::Result<()> {
+fn write_chunk(connection: &Connection, at: ChunkKey, chunk: &Chunk) -> rusqlite::Result<()> {
     let (collection, document, ordinal, slot) = at;
-    let own = !chunk.metadata.is_empty();
-    let metadata = own.then(|| Value::Object(chunk.metadata.clone()).to_string());
+    let has_own = !chunk.metadata.is_empty();
+    let metadata = has_own.then(|| Value::Object(chunk.metadata.clone()).to_string());
     let sql = "INSERT INTO chunks (document, ordinal, collection, slot, first_byte, end_byte, \
                first_line, last_line, page, metadata, text) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    let place = &chunk.place;
+    let location = &chunk.location;
     let values: [&dyn ToSql; 11] = [
         &document,
         &ordinal,
         &collection,
         &slot,
-        &place.bytes.start,
-        &place.bytes.end,
-        &place.lines.0,
-        &place.lines.1,
-        &place.page,
+        &location.bytes.start,
+        &location.bytes.end,
+        &location.lines.0,
+        &location.lines.1,
+        &location.page,
         &metadata,
         &chunk.text,
     ];
@@ -204,7 +204,7 @@ pub(super) fn list(
     entries.collect()
 }
 
-/// The documents at `paths` that are there.
+/// Those of the documents at `paths` that exist.
 pub(super) fn entries(
     connection: &Connection,
     collection: i64,
@@ -219,16 +219,16 @@ pub(super) fn entries(
     Ok(found)
 }
 
-/// The documents at `paths` that are there, with their chunks and vectors.
+/// Those of the documents at `paths` that exist, with their chunks and vectors.
 pub(super) fn documents(
     connection: &Connection,
     collection: i64,
     provenance: &Provenance,
     paths: &[String],
 ) -> rusqlite::Result<Vec<Document>> {
-    let mut rows = Table::Vectors
+    let mut rows = BlockTable::Vectors
         .layout(provenance)
-        .map(|layout| Rows::new(connection, collection, Table::Vectors, layout));
+        .map(|layout| VectorRows::new(connection, collection, BlockTable::Vectors, layout));
     let sql = "SELECT id, path, hash, modified, size, format, metadata FROM documents \
                WHERE collection = ?1 AND path = ?2";
     let mut statement = connection.prepare_cached(sql)?;
@@ -254,23 +254,23 @@ pub(super) fn documents(
     Ok(found)
 }
 
-/// The chunks of a document in their order.
+/// The chunks of a document, in order.
 fn chunks(
     connection: &Connection,
     document: i64,
-    mut rows: Option<&mut Rows<'_>>,
+    mut rows: Option<&mut VectorRows<'_>>,
 ) -> rusqlite::Result<Vec<Chunk>> {
     let sql = "SELECT slot, first_byte, end_byte, first_line, last_line, page, metadata, text \
                FROM chunks WHERE document = ?1 ORDER BY ordinal";
     let mut statement = connection.prepare_cached(sql)?;
     let chunks = statement.query_map([document], |row| {
-        let place = Place {
+        let location = ChunkLocation {
             bytes: row.get(1)?..row.get(2)?,
             lines: (row.get(3)?, row.get(4)?),
             page: row.get(5)?,
         };
         let metadata = metadata(row.get_ref(6)?.as_str_or_null()?);
-        let chunk = Chunk { place, text: row.get(7)?, metadata, vector: Vec::new() };
+        let chunk = Chunk { location, text: row.get(7)?, metadata, vector: Vec::new() };
         Ok((row.get::<_, usize>(0)?, chunk))
     })?;
     let mut found = Vec::new();
@@ -292,7 +292,7 @@ pub(super) fn count(connection: &Connection, collection: i64) -> rusqlite::Resul
     })
 }
 
-/// Metadata as they were written.
+/// Parses metadata; invalid ones are empty.
 pub(super) fn metadata(text: Option<&str>) -> Map<String, Value> {
     let parsed = text.and_then(|text| serde_json::from_str(text).ok());
     parsed.unwrap_or_default()

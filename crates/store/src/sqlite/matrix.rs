@@ -1,35 +1,35 @@
-//! All rows of a collection in memory, and the scan over them; and the scan over the file.
+//! Scans of all rows of a collection: in memory, and in the file.
 
-use super::best::{Best, Counting, Scored};
-use super::readers::{Source, on_threads};
+use super::best::{RowFilter, Scored, TopRows};
+use super::readers::{BlockReader, on_threads};
 use crate::error::Result;
-use crate::storage::{Layout, Probe, Storage};
+use crate::storage::{EncodedQuery, Layout, Storage};
 use kokeshi_kernels::Level;
 use kokeshi_kernels::memory::Aligned;
 use kokeshi_kernels::scan;
 use std::ops::Range;
 
-/// Rows that are scored in one go: their scores stay in the first cache.
+/// Rows scored at a time: their scores stay in the L1 cache.
 const PIECE: usize = 1024;
 
-/// Rows of a collection, in the order of their slots.
+/// All rows of a collection in memory, in the order of their slots.
 #[derive(Debug)]
 pub(super) struct Matrix {
     pub(super) generation: i64,
-    rows: Rows,
+    rows: RowBuffer,
 }
 
 /// Rows in memory and their scales.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(super) struct RowBuffer {
     layout: Layout,
-    /// `[rows, layout.row]` bytes
+    /// `[rows, layout.row]` bytes.
     data: Aligned<u8>,
-    /// `[rows]`, or none if the layout has no scales
+    /// `[rows]`, or empty if the layout has no scales.
     scales: Vec<f32>,
 }
 
-impl Rows {
+impl RowBuffer {
     pub(super) fn zeroed(layout: Layout, rows: usize) -> Self {
         let scales = if layout.scale() > 0 { rows } else { 0 };
         Self { layout, data: Aligned::zeroed(rows * layout.row), scales: vec![1.0; scales] }
@@ -39,7 +39,7 @@ impl Rows {
         self.data.len() / self.layout.row
     }
 
-    /// Reads the row of `slot` in `blob`, its block, to row `at`.
+    /// Reads the row of `slot` from `blob`, its block, into row `at`.
     pub(super) fn fill(
         &mut self,
         at: usize,
@@ -50,33 +50,39 @@ impl Rows {
         let row = &mut self.data[at * layout.row..][..layout.row];
         blob.read_at_exact(row, number * layout.row)?;
         if let Some(scale) = self.scales.get_mut(at) {
-            let place = layout.rows * layout.row + number * layout.scale();
+            let offset = layout.rows * layout.row + number * layout.scale();
             let mut bytes = [0; 4];
-            blob.read_at_exact(&mut bytes, place)?;
+            blob.read_at_exact(&mut bytes, offset)?;
             *scale = f32::from_le_bytes(bytes);
         }
         Ok(())
     }
 
     /// Scores of `rows`; see [`final_score`].
-    pub(super) fn score(&self, level: Level, probe: &Probe, rows: Range<usize>, to: &mut [f32]) {
+    pub(super) fn score(
+        &self,
+        level: Level,
+        probe: &EncodedQuery,
+        rows: Range<usize>,
+        to: &mut [f32],
+    ) {
         let row = self.layout.row;
         let data = &self.data[rows.start * row..rows.end * row];
         match probe {
-            Probe::Floats(query) if self.layout.storage == Storage::F32 => {
+            EncodedQuery::Floats(query) if self.layout.storage == Storage::F32 => {
                 scan::dot_f32(level, query, bytemuck::cast_slice(data), to);
             }
-            Probe::Floats(query) => {
+            EncodedQuery::Floats(query) => {
                 scan::dot_f16(level, query, bytemuck::cast_slice(data), to);
             }
-            Probe::Bytes { words, scale, excess } => {
+            EncodedQuery::Bytes { words, scale, excess } => {
                 let mut sums = vec![0; to.len()];
                 scan::dot_u8(level, words, bytemuck::cast_slice(data), &mut sums);
                 for ((to, sum), row) in to.iter_mut().zip(sums).zip(&self.scales[rows]) {
                     *to = (sum - excess) as f32 * scale * row;
                 }
             }
-            Probe::Bits(query) => {
+            EncodedQuery::Bits(query) => {
                 let mut distances = vec![0; to.len()];
                 scan::hamming(level, query, bytemuck::cast_slice(data), &mut distances);
                 for (to, distance) in to.iter_mut().zip(distances) {
@@ -98,9 +104,9 @@ pub(super) fn final_score(layout: Layout, score: f32) -> f32 {
 
 impl Matrix {
     /// Reads all blocks, or `None` if another process has changed them.
-    pub(super) fn read(source: &Source<'_>, generation: i64) -> Result<Option<Self>> {
+    pub(super) fn read(source: &BlockReader<'_>, generation: i64) -> Result<Option<Self>> {
         let (layout, share) = (source.layout, source.share * source.layout.rows);
-        let mut rows = Rows::zeroed(layout, source.count * layout.rows);
+        let mut rows = RowBuffer::zeroed(layout, source.count * layout.rows);
         let scales = rows.scales.chunks_mut(share).chain(std::iter::repeat_with(Default::default));
         let data = rows.data.chunks_mut(share * layout.row);
         let read = source.read(data.zip(scales).collect(), |(data, scales), number, block| {
@@ -109,56 +115,56 @@ impl Matrix {
         Ok(read.is_some().then_some(Self { generation, rows }))
     }
 
-    /// The best `limit` of the rows that count, best first.
+    /// The best `limit` of the considered rows, best first.
     pub(super) fn best(
         &self,
-        probe: &Probe,
-        counting: Counting<'_>,
+        probe: &EncodedQuery,
+        filter: RowFilter<'_>,
         limit: usize,
         (threads, level): (usize, Level),
     ) -> Vec<Scored> {
-        let end = counting.live.len().min(self.rows.len());
+        let end = filter.live.len().min(self.rows.len());
         let share = end.div_ceil(threads).next_multiple_of(PIECE).max(PIECE);
         let scan = |start: usize| {
-            let mut best = Best::new(limit);
+            let mut best = TopRows::new(limit);
             let mut scores = [0.0; PIECE];
             for start in (start..end.min(start + share)).step_by(PIECE) {
                 let rows = start..end.min(start + PIECE);
-                if (rows.start / 64..rows.end.div_ceil(64)).any(|at| counting.word(at) != 0) {
+                if (rows.start / 64..rows.end.div_ceil(64)).any(|at| filter.word(at) != 0) {
                     let scores = &mut scores[..rows.len()];
                     self.rows.score(level, probe, rows.clone(), scores);
-                    best.offer(rows.start, scores, counting);
+                    best.offer(rows.start, scores, filter);
                 }
             }
             best
         };
-        Best::of_all(on_threads((0..end).step_by(share).collect(), scan))
+        TopRows::merge(on_threads((0..end).step_by(share).collect(), scan))
     }
 }
 
-/// The best `limit` of the rows that count, scored as they are read from the file and not kept:
-/// memory for all rows costs several times what reading them does. `None` if another process has
-/// changed them.
+/// The best `limit` of the considered rows, scored as they are read from the file and not kept: memory
+/// for all rows takes several times as long as reading them. `None` if another process has changed them.
 pub(super) fn best_in_file(
-    source: &Source<'_>,
-    probe: &Probe,
-    counting: Counting<'_>,
+    source: &BlockReader<'_>,
+    probe: &EncodedQuery,
+    filter: RowFilter<'_>,
     limit: usize,
     level: Level,
 ) -> Result<Option<Vec<Scored>>> {
     let layout = source.layout;
-    let part = || (Best::new(limit), Rows::zeroed(layout, layout.rows), vec![0.0; layout.rows]);
+    let part =
+        || (TopRows::new(limit), RowBuffer::zeroed(layout, layout.rows), vec![0.0; layout.rows]);
     let parts = (0..source.count.div_ceil(source.share)).map(|_| part()).collect();
     let read = source.read(parts, |(best, rows, scores), number, block| {
         let first = number * layout.rows;
         copy(layout, block, 0, &mut rows.data, &mut rows.scales);
         rows.score(level, probe, 0..layout.rows, scores);
-        best.offer(first, scores, counting);
+        best.offer(first, scores, filter);
     })?;
-    Ok(read.map(|parts| Best::of_all(parts.into_iter().map(|(best, ..)| best).collect())))
+    Ok(read.map(|parts| TopRows::merge(parts.into_iter().map(|(best, ..)| best).collect())))
 }
 
-/// Copies a block to where block `at` of `data` and, if the layout has any, of `scales` lies.
+/// Copies a block into block `at` of `data` and, if the layout has scales, of `scales`.
 fn copy(layout: Layout, block: &[u8], at: usize, data: &mut [u8], scales: &mut [f32]) {
     let (rows, bytes) = block.split_at(layout.rows * layout.row);
     data[at * rows.len()..][..rows.len()].copy_from_slice(rows);

@@ -1,27 +1,28 @@
-//! The engine that is always there: one SQLite file.
+//! The store that every build has: one SQLite file.
 
+mod ann;
 mod best;
 mod blocks;
 mod check;
 mod collections;
 mod documents;
 mod matrix;
-mod near;
 mod open;
 mod readers;
 mod search;
 #[cfg(test)]
 mod tests;
 
+use crate::ann::{AnnBuild, AnnIndex, OnBuildStep};
 use crate::error::{Error, Result};
-use crate::near::{Near, NearBuilt, Watch};
 use crate::provenance::Provenance;
-use crate::record::{Collection, Counts, Document, Entry, Hit, Lock, Query, Source, Store};
+use crate::record::{Collection, Counts, Document, Entry, Hit, Query};
 use crate::storage::Storage;
+use crate::traits::{IndexedFolders, Lock, Source, Store};
 use kokeshi_kernels::Level;
 use kokeshi_kernels::threads::Threads;
 use rusqlite::Connection;
-use search::Searched;
+use search::ScanCache;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -33,10 +34,10 @@ pub struct Sqlite {
     connection: Connection,
     threads: usize,
     level: Level,
-    /// What is known of vectors or codes that were searched, by collection and table.
-    searched: RefCell<HashMap<(i64, blocks::Table), Searched>>,
-    /// The index for approximate search that was opened last, by collection.
-    graphs: RefCell<HashMap<i64, near::Held>>,
+    /// Vectors or codes in memory after searches, by collection and table.
+    searched: RefCell<HashMap<(i64, blocks::BlockTable), ScanCache>>,
+    /// The ANN index that was opened last, by collection.
+    graphs: RefCell<HashMap<i64, ann::CachedGraph>>,
 }
 
 impl Sqlite {
@@ -44,7 +45,7 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// If there is none, if it is none of ours, if it is of a newer version, or damaged.
+    /// If it does not exist, is not a store, was written by a newer version, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.exists() {
             return Err(Error::Missing { path: path.to_owned() });
@@ -52,7 +53,7 @@ impl Sqlite {
         Self::with(path, open::open(path)?)
     }
 
-    /// Opens the store at `path`, or makes an empty one with the folders it lies in.
+    /// Opens the store at `path`, or creates an empty one with its parent folders.
     ///
     /// # Errors
     ///
@@ -80,7 +81,8 @@ impl Sqlite {
         })
     }
 
-    /// Uses `threads` threads and kernels of `level` for search, instead of all and the best.
+    /// Limits search to `threads` threads and kernels of `level`; the default is all threads and the best
+    /// level.
     #[must_use]
     pub fn with_compute(mut self, threads: usize, level: Level) -> Self {
         self.threads = threads.max(1);
@@ -93,8 +95,8 @@ impl Sqlite {
         &self.path
     }
 
-    /// Says that no change of the documents of `collection` is under way and the file may be put in
-    /// order: what was written lately moves from the log into the main file.
+    /// Moves recent writes from the write-ahead log into the main file and updates statistics; to be called
+    /// after a series of changes.
     ///
     /// # Errors
     ///
@@ -107,17 +109,16 @@ impl Sqlite {
         self.connection.execute_batch("PRAGMA optimize").map_err(fail)
     }
 
-    /// Everything in the file that contradicts something else in it; nothing, unless the file was
-    /// damaged from outside.
+    /// Every inconsistency in the file: none, unless it was damaged from outside.
     ///
     /// # Errors
     ///
     /// If SQLite fails.
     pub fn check(&self) -> Result<Vec<String>> {
-        check::contradictions(&self.connection).map_err(Error::sqlite(&self.path))
+        check::inconsistencies(&self.connection).map_err(Error::sqlite(&self.path))
     }
 
-    /// Runs `work` in one transaction that is the only one to write.
+    /// Runs `work` in one write transaction, of which there is only one at a time.
     fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let fail = Error::sqlite(&self.path);
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(fail)?;
@@ -149,13 +150,13 @@ impl Source for Sqlite {
     }
 
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
-        let (id, _) = self.known(collection)?;
+        let (id, _) = self.require(collection)?;
         let entries = documents::list(&self.connection, id, after, limit);
         entries.map_err(Error::sqlite(&self.path))
     }
 
     fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
-        let (id, _) = self.known(collection)?;
+        let (id, _) = self.require(collection)?;
         documents::entries(&self.connection, id, paths).map_err(Error::sqlite(&self.path))
     }
 
@@ -163,13 +164,13 @@ impl Source for Sqlite {
         let fail = Error::sqlite(&self.path);
         // One state of the file from beginning to end.
         let transaction = self.connection.unchecked_transaction().map_err(fail)?;
-        let (id, found) = self.known(collection)?;
+        let (id, found) = self.require(collection)?;
         let documents = documents::documents(&transaction, id, &found.provenance, paths);
         documents.map_err(fail)
     }
 
     fn count(&self, collection: &str) -> Result<Counts> {
-        let (id, _) = self.known(collection)?;
+        let (id, _) = self.require(collection)?;
         documents::count(&self.connection, id).map_err(Error::sqlite(&self.path))
     }
 }
@@ -196,7 +197,7 @@ impl Store for Sqlite {
 
     fn drop_collection(&mut self, name: &str) -> Result<()> {
         let id = self.write(|connection| {
-            let (id, _) = self.known(name)?;
+            let (id, _) = self.require(name)?;
             let fail = Error::sqlite(&self.path);
             documents::remove_words(connection, id).map_err(fail)?;
             blocks::remove_all(connection, id).map_err(fail)?;
@@ -205,25 +206,24 @@ impl Store for Sqlite {
         })?;
         self.searched.borrow_mut().retain(|&(collection, _), _| collection != id);
         self.graphs.borrow_mut().remove(&id);
-        near::remove_files(&self.path, id);
+        ann::remove_files(&self.path, id);
         Ok(())
     }
 
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
         self.write(|connection| {
-            let (id, found) = self.known(collection)?;
+            let (id, _) = self.require(collection)?;
             if collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
                 let store = self.name();
                 return Err(Error::Taken { name: alias.to_owned(), kind: "collection", store });
             }
-            drop(found);
             collections::set_alias(connection, alias, id).map_err(Error::sqlite(&self.path))
         })
     }
 
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
         self.write(|connection| {
-            let (id, found) = self.known(collection)?;
+            let (id, found) = self.require(collection)?;
             found.provenance.check_widths(documents)?;
             let written = documents::upsert(connection, id, &found.provenance, documents);
             written.map_err(Error::sqlite(&self.path))
@@ -232,7 +232,7 @@ impl Store for Sqlite {
 
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
         self.write(|connection| {
-            let (id, _) = self.known(collection)?;
+            let (id, _) = self.require(collection)?;
             documents::remove(connection, id, paths).map_err(Error::sqlite(&self.path))
         })
     }
@@ -242,14 +242,14 @@ impl Store for Sqlite {
     }
 
     fn list(&self, collection: &str) -> Result<Vec<Entry>> {
-        let (id, _) = self.known(collection)?;
+        let (id, _) = self.require(collection)?;
         let all = documents::list(&self.connection, id, "", usize::MAX);
         all.map_err(Error::sqlite(&self.path))
     }
 
     fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
         self.write(|connection| {
-            let (id, found) = self.known(collection)?;
+            let (id, found) = self.require(collection)?;
             found.provenance.check_widths(documents)?;
             let written = documents::insert(connection, id, &found.provenance, documents);
             written.map_err(Error::sqlite(&self.path))
@@ -259,7 +259,7 @@ impl Store for Sqlite {
     fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
         self.write(|connection| {
             let fail = Error::sqlite(&self.path);
-            let (id, _) = self.known(collection)?;
+            let (id, _) = self.require(collection)?;
             if let Some((old, found)) = collections::find(connection, name).map_err(fail)?
                 && found.name == name
             {
@@ -289,21 +289,43 @@ impl Store for Sqlite {
         Ok(calls)
     }
 
+    fn finish(&mut self, _collection: &str) -> Result<()> {
+        self.checkpoint()
+    }
+
+    fn ann(&self, collection: &str) -> Result<Option<AnnIndex>> {
+        self.ann_index(collection)
+    }
+
+    fn build_ann(&mut self, collection: &str, on_step: &OnBuildStep<'_>) -> Result<AnnBuild> {
+        self.build_ann_index(collection, on_step)
+    }
+
+    fn folders(&self) -> Option<&dyn IndexedFolders> {
+        Some(self)
+    }
+
+    fn folders_mut(&mut self) -> Option<&mut dyn IndexedFolders> {
+        Some(self)
+    }
+}
+
+impl IndexedFolders for Sqlite {
     fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {
         self.write(|connection| {
-            let (id, _) = self.known(collection)?;
+            let (id, _) = self.require(collection)?;
             documents::set_seen(connection, id, seen).map_err(Error::sqlite(&self.path))
         })
     }
 
     fn roots(&self, collection: &str) -> Result<Vec<(String, String)>> {
-        let (id, _) = self.known(collection)?;
+        let (id, _) = self.require(collection)?;
         collections::roots(&self.connection, id).map_err(Error::sqlite(&self.path))
     }
 
     fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()> {
         self.write(|connection| {
-            let (id, _) = self.known(collection)?;
+            let (id, _) = self.require(collection)?;
             let set = collections::set_root(connection, id, path, options);
             set.map_err(Error::sqlite(&self.path))
         })
@@ -311,7 +333,7 @@ impl Store for Sqlite {
 
     fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool> {
         self.write(|connection| {
-            let (id, _) = self.known(collection)?;
+            let (id, _) = self.require(collection)?;
             collections::remove_root(connection, id, path).map_err(Error::sqlite(&self.path))
         })
     }
@@ -326,23 +348,11 @@ impl Store for Sqlite {
             collections::set_note(connection, key, value).map_err(Error::sqlite(&self.path))
         })
     }
-
-    fn finish(&mut self, _collection: &str) -> Result<()> {
-        self.checkpoint()
-    }
-
-    fn near(&self, collection: &str) -> Result<Option<Near>> {
-        self.near_in(collection)
-    }
-
-    fn build_near(&mut self, collection: &str, watch: &Watch<'_>) -> Result<NearBuilt> {
-        self.build_near_in(collection, watch)
-    }
 }
 
 impl Sqlite {
-    /// The collection that `name` leads to, with its id.
-    fn known(&self, name: &str) -> Result<(i64, Collection)> {
+    /// The collection that `name` resolves to, with its id.
+    fn require(&self, name: &str) -> Result<(i64, Collection)> {
         let fail = Error::sqlite(&self.path);
         if let Some(found) = collections::find(&self.connection, name).map_err(fail)? {
             return Ok(found);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What each version of the schema adds.
-const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("near.sql")];
+const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("ann.sql")];
 /// The schema that this version writes.
 const SCHEMA: i32 = SCHEMAS.len() as i32;
 /// `koke`, in the file's header: what `file` and SQLite tools can tell our files by.

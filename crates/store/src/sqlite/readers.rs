@@ -1,6 +1,6 @@
-//! All blocks of a table, read from the file by several threads at once.
+//! Reading all blocks of a table with several threads.
 
-use super::blocks::{self, Table};
+use super::blocks::{self, BlockTable};
 use super::{Sqlite, collections, open};
 use crate::error::{Error, Result};
 use crate::storage::Layout;
@@ -9,39 +9,38 @@ use std::ops::Range;
 use std::path::Path;
 use std::thread;
 
-/// Blocks that are worth a thread of their own to read.
-const BLOCKS_A_READER: usize = 64;
+/// Minimum number of blocks per reading thread.
+const BLOCKS_PER_READER: usize = 64;
 
-/// The blocks of a collection as they are at one generation of it.
+/// Reads the blocks of a collection at one of its generations.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source<'a> {
+pub(super) struct BlockReader<'a> {
     path: &'a Path,
     collection: i64,
-    table: Table,
+    table: BlockTable,
     pub(super) layout: Layout,
     generation: i64,
-    /// Blocks up to the last.
+    /// Number of blocks up to the last one.
     pub(super) count: usize,
-    /// Blocks that one thread reads.
+    /// Number of blocks per thread.
     pub(super) share: usize,
 }
 
-impl<'a> Source<'a> {
+impl<'a> BlockReader<'a> {
     pub(super) fn new(
         store: &'a Sqlite,
         (collection, generation): (i64, i64),
-        (table, layout): (Table, Layout),
+        (table, layout): (BlockTable, Layout),
     ) -> Result<Self> {
         let count = blocks::count(&store.connection, collection, table);
         let count = count.map_err(Error::sqlite(&store.path))?;
-        let readers = count.div_ceil(BLOCKS_A_READER).clamp(1, store.threads);
+        let readers = count.div_ceil(BLOCKS_PER_READER).clamp(1, store.threads);
         let share = count.div_ceil(readers).max(1);
         Ok(Self { path: &store.path, collection, table, layout, generation, count, share })
     }
 
-    /// Lets `visit` see each block, with its number, on the thread of the part that it lies in.
-    /// `parts` follow each other, `share` blocks each. `None` if another process has changed the
-    /// collection.
+    /// Calls `visit` with each block and its number, on the thread of the part that it belongs to. `parts`
+    /// are consecutive, `share` blocks each. `None` if another process has changed the collection.
     pub(super) fn read<T: Send>(
         &self,
         parts: Vec<T>,
@@ -86,7 +85,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Does `work` on each part, on a thread of its own if there are several.
+/// Runs `work` on each part, each on its own thread if there are several.
 pub(super) fn on_threads<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     if parts.len() <= 1 {
         return parts.into_iter().map(work).collect();

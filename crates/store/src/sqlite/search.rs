@@ -1,59 +1,71 @@
-//! Search: index, scan or short list, words, fusion, and what is shown of a hit.
+//! Search: by ANN index, scan or short list, by words, fusion, and hits.
 
-use super::best::{Counting, Scored};
-use super::blocks::{self, Bits, Slots, Table};
-use super::matrix::{Matrix, Rows, best_in_file, final_score};
-use super::readers::Source;
+use super::best::{RowFilter, Scored};
+use super::blocks::{self, BitTable, BlockTable, Slots};
+use super::matrix::{Matrix, RowBuffer, best_in_file, final_score};
+use super::readers::BlockReader;
 use super::{Sqlite, collections, documents};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::fuse;
 use crate::provenance::Provenance;
-use crate::record::{Hit, Part, Place, Query, Source as _};
-use crate::storage::{Layout, Probe, Storage};
+use crate::record::{ChunkLocation, Hit, Query, RankContribution};
+use crate::storage::{EncodedQuery, Layout, Storage};
+use crate::traits::Source as _;
 use crate::words;
 use rusqlite::params;
 use std::collections::HashMap;
 
-/// Ranks of each of two rankings that are fused, at least.
+/// Minimum number of ranks of each ranking to fuse.
 const FUSED_RANKS: usize = 100;
-/// Candidates of a short list: for each hit wanted, and at least.
-const CANDIDATES_A_HIT: usize = 20;
+/// Candidates of a short list per hit wanted, and the minimum.
+const CANDIDATES_PER_HIT: usize = 20;
 const CANDIDATES: usize = 1000;
-/// Bits of a row of codes for which these are enough; fewer bits know less, and need a longer list.
+/// Bits per row of codes for which these are enough; with fewer bits, the list is longer, up to
+/// `MAX_FACTOR` times.
 const CODE_BITS: usize = 1024;
-const LONGEST: usize = 8;
-/// How often a search starts again because another process has written meanwhile.
+const MAX_FACTOR: usize = 8;
+/// Maximum number of attempts to search between writes of other processes.
 const RETRIES: usize = 20;
+
+/// An attempt to read one state of the store with several connections.
+pub(super) enum ReadAttempt<T> {
+    Done(T),
+    /// Another process wrote meanwhile.
+    Changed,
+}
 
 impl Sqlite {
     pub(super) fn search_in(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
-        self.repeated(|| self.search_once(collection, query))
+        self.retry_read(|| {
+            let hits = self.search_once(collection, query)?;
+            Ok(hits.map_or(ReadAttempt::Changed, ReadAttempt::Done))
+        })
     }
 
-    /// Does `read` within one state of the store, again if it finds that another process has written.
-    pub(super) fn repeated<T>(&self, read: impl Fn() -> Result<Option<T>>) -> Result<T> {
+    /// Runs `read` within one state of the store, again if it finds that another process has written.
+    pub(super) fn retry_read<T>(&self, read: impl Fn() -> Result<ReadAttempt<T>>) -> Result<T> {
         for _ in 0..RETRIES {
             let transaction =
                 self.connection.unchecked_transaction().map_err(Error::sqlite(&self.path))?;
-            let found = read()?;
+            let attempt = read()?;
             drop(transaction);
-            if let Some(found) = found {
-                return Ok(found);
+            if let ReadAttempt::Done(value) = attempt {
+                return Ok(value);
             }
         }
         Err(Error::Busy { store: self.name() })
     }
 
-    /// `None` if another process wrote while this one read.
+    /// `None` if another process wrote meanwhile.
     fn search_once(&self, collection: &str, query: &Query<'_>) -> Result<Option<Vec<Hit>>> {
         let fail = Error::sqlite(&self.path);
-        let (id, found) = self.known(collection)?;
+        let (id, found) = self.require(collection)?;
         let provenance = &found.provenance;
         provenance.check_width(query.vector.len())?;
         let only = match query.filter.is_empty() {
             true => None,
-            false => Some(self.counting(id, query.filter).map_err(fail)?),
+            false => Some(self.matching_slots(id, query.filter).map_err(fail)?),
         };
         let ranks = if query.words.is_some() { query.limit.max(FUSED_RANKS) } else { query.limit };
         let Some(dense) = self.nearest(id, provenance, query, only.as_ref(), ranks)? else {
@@ -70,8 +82,8 @@ impl Sqlite {
         hits.map(|ranked| self.hit(id, &ranked).map_err(fail)).collect::<Result<_>>().map(Some)
     }
 
-    /// The slots of the chunks that a filter lets through.
-    fn counting(&self, collection: i64, filter: &Filter) -> rusqlite::Result<Slots> {
+    /// The slots of the chunks that a filter matches.
+    fn matching_slots(&self, collection: i64, filter: &Filter) -> rusqlite::Result<Slots> {
         let mut slots = Slots::default();
         let sql = "SELECT id, path, metadata FROM documents WHERE collection = ?1";
         let mut all = self.connection.prepare_cached(sql)?;
@@ -106,64 +118,64 @@ impl Sqlite {
         only: Option<&Slots>,
         limit: usize,
     ) -> Result<Option<Vec<Scored>>> {
-        let table = if query.exact { Table::Vectors } else { Table::Codes };
+        let table = if query.exact { BlockTable::Vectors } else { BlockTable::Codes };
         let (table, layout) = match table.layout(provenance) {
             Some(layout) => (table, layout),
-            None => (Table::Vectors, vectors(provenance)),
+            None => (BlockTable::Vectors, vectors(provenance)),
         };
         let fail = Error::sqlite(&self.path);
-        let live = Slots::read(&self.connection, Bits::Live, id).map_err(fail)?;
-        // Of what a filter lets through, the graph may know next to nothing.
+        let live = Slots::read(&self.connection, BitTable::Live, id).map_err(fail)?;
+        // The graph may contain next to nothing of what a filter matches.
         if !query.exact
             && only.is_none()
             && let Some(best) = self.approximate(id, provenance, query.vector, &live, limit)?
         {
             return Ok(Some(best));
         }
-        let counting = Counting { live: &live, only };
-        let probe = Probe::new(layout, query.vector);
-        if table == Table::Vectors {
-            let best = self.scan(id, (table, layout), &probe, counting, limit)?;
+        let filter = RowFilter { live: &live, only };
+        let probe = EncodedQuery::new(layout, query.vector);
+        if table == BlockTable::Vectors {
+            let best = self.scan(id, (table, layout), &probe, filter, limit)?;
             let scored = |row: Scored| Scored { score: final_score(layout, row.score), ..row };
             return Ok(best.map(|best| best.into_iter().map(scored).collect()));
         }
-        let candidates = limit.saturating_mul(CANDIDATES_A_HIT).max(CANDIDATES);
-        let candidates = candidates.saturating_mul(short_codes(layout));
-        let Some(candidates) = self.scan(id, (table, layout), &probe, counting, candidates)? else {
+        let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(CANDIDATES);
+        let candidates = candidates.saturating_mul(list_factor(layout));
+        let Some(candidates) = self.scan(id, (table, layout), &probe, filter, candidates)? else {
             return Ok(None);
         };
         self.rescored(id, provenance, query.vector, candidates, limit).map_err(fail).map(Some)
     }
 
-    /// The best `limit` rows of a table. A first scan reads the file; whoever scans a second time
-    /// will do so again, and gets the rows in memory.
+    /// The best `limit` rows of a table. The first scan reads the file; the second one loads the rows into
+    /// memory, because more will follow.
     fn scan(
         &self,
         id: i64,
-        (table, layout): (Table, Layout),
-        probe: &Probe,
-        counting: Counting<'_>,
+        (table, layout): (BlockTable, Layout),
+        probe: &EncodedQuery,
+        filter: RowFilter<'_>,
         limit: usize,
     ) -> Result<Option<Vec<Scored>>> {
         let generation = collections::generation(&self.connection, id);
         let generation = generation.map_err(Error::sqlite(&self.path))?;
-        // What is out of date goes first: two sets of rows may not fit into memory.
+        // Outdated rows are dropped first: two sets of rows may not fit into memory.
         let searched = self.searched.borrow_mut().remove(&(id, table));
         let searched = searched.filter(|searched| searched.generation() == generation);
-        let source = Source::new(self, (id, generation), (table, layout))?;
+        let source = BlockReader::new(self, (id, generation), (table, layout))?;
         let (best, searched) = match searched {
             None => {
-                let best = best_in_file(&source, probe, counting, limit, self.level)?;
-                (best, Searched::Once { generation })
+                let best = best_in_file(&source, probe, filter, limit, self.level)?;
+                (best, ScanCache::Once { generation })
             }
             Some(searched) => {
                 let matrix = match searched {
-                    Searched::Often(matrix) => Some(matrix),
-                    Searched::Once { .. } => Matrix::read(&source, generation)?,
+                    ScanCache::Often(matrix) => Some(matrix),
+                    ScanCache::Once { .. } => Matrix::read(&source, generation)?,
                 };
                 let Some(matrix) = matrix else { return Ok(None) };
-                let best = matrix.best(probe, counting, limit, (self.threads, self.level));
-                (Some(best), Searched::Often(matrix))
+                let best = matrix.best(probe, filter, limit, (self.threads, self.level));
+                (Some(best), ScanCache::Often(matrix))
             }
         };
         self.searched.borrow_mut().insert((id, table), searched);
@@ -181,7 +193,7 @@ impl Sqlite {
     ) -> rusqlite::Result<Vec<Scored>> {
         let layout = vectors(provenance);
         candidates.sort_unstable_by_key(|row| row.slot);
-        let mut rows = Rows::zeroed(layout, candidates.len());
+        let mut rows = RowBuffer::zeroed(layout, candidates.len());
         let mut open = None;
         for (at, &Scored { slot, .. }) in candidates.iter().enumerate() {
             let block = blocks::key(id, slot / layout.rows);
@@ -197,7 +209,7 @@ impl Sqlite {
             open = Some((block, blob));
         }
         let mut scores = vec![0.0; candidates.len()];
-        rows.score(self.level, &Probe::new(layout, query), 0..candidates.len(), &mut scores);
+        rows.score(self.level, &EncodedQuery::new(layout, query), 0..candidates.len(), &mut scores);
         for (row, score) in candidates.iter_mut().zip(scores) {
             row.score = final_score(layout, score);
         }
@@ -222,11 +234,11 @@ impl Sqlite {
         let rows = statement.query_map(params![words, collection], |row| {
             Ok(Scored { slot: row.get(0)?, score: row.get::<_, f64>(1)? as f32 })
         })?;
-        let counts = |row: &rusqlite::Result<Scored>| match (row, only) {
+        let matches = |row: &rusqlite::Result<Scored>| match (row, only) {
             (Ok(row), Some(only)) => only.contains(row.slot),
             _ => true,
         };
-        rows.filter(counts).take(limit).collect()
+        rows.filter(matches).take(limit).collect()
     }
 
     fn hit(&self, collection: i64, ranked: &Ranked) -> rusqlite::Result<Hit> {
@@ -238,7 +250,7 @@ impl Sqlite {
         statement.query_row(params![collection, ranked.slot], |row| {
             let mut metadata = documents::metadata(row.get_ref(9)?.as_str_or_null()?);
             metadata.extend(documents::metadata(row.get_ref(10)?.as_str_or_null()?));
-            let place = Place {
+            let location = ChunkLocation {
                 bytes: row.get(3)?..row.get(4)?,
                 lines: (row.get(5)?, row.get(6)?),
                 page: row.get(7)?,
@@ -250,7 +262,7 @@ impl Sqlite {
                 path: row.get(0)?,
                 format: row.get(1)?,
                 ordinal: row.get(2)?,
-                place,
+                location,
                 text: row.get(8)?,
                 metadata,
             })
@@ -263,16 +275,16 @@ pub(super) fn vectors(provenance: &Provenance) -> Layout {
     Layout::new(provenance.storage, provenance.dimensions)
 }
 
-/// What earlier searches leave behind for later ones.
+/// What earlier searches keep for later ones.
 #[derive(Debug)]
-pub(super) enum Searched {
-    /// That there was one, at a generation of the collection.
+pub(super) enum ScanCache {
+    /// There was one, at this generation of the collection.
     Once { generation: i64 },
     /// All rows.
     Often(Matrix),
 }
 
-impl Searched {
+impl ScanCache {
     fn generation(&self) -> i64 {
         match self {
             Self::Once { generation } => *generation,
@@ -281,25 +293,26 @@ impl Searched {
     }
 }
 
-/// A slot with its share in each ranking.
+/// A slot with its contribution in each ranking.
 struct Ranked {
     slot: usize,
     score: f32,
-    dense: Option<Part>,
-    words: Option<Part>,
+    dense: Option<RankContribution>,
+    words: Option<RankContribution>,
 }
 
 impl Ranked {
     fn dense((at, row): (usize, Scored)) -> Self {
-        let dense = Some(Part { rank: at + 1, score: row.score });
+        let dense = Some(RankContribution { rank: at + 1, score: row.score });
         Self { slot: row.slot, score: row.score, dense, words: None }
     }
 }
 
 fn fused(dense: &[Scored], words: &[Scored]) -> Vec<Ranked> {
     let slots = |ranking: &[Scored]| ranking.iter().map(|row| row.slot).collect::<Vec<_>>();
-    let parts = |ranking: &[Scored]| -> HashMap<usize, Part> {
-        let part = |(rank, row): (usize, &Scored)| (row.slot, Part { rank, score: row.score });
+    let parts = |ranking: &[Scored]| -> HashMap<usize, RankContribution> {
+        let part =
+            |(rank, row): (usize, &Scored)| (row.slot, RankContribution { rank, score: row.score });
         (1..).zip(ranking).map(part).collect()
     };
     let (in_dense, in_words) = (parts(dense), parts(words));
@@ -314,10 +327,10 @@ fn fused(dense: &[Scored], words: &[Scored]) -> Vec<Ranked> {
         .collect()
 }
 
-/// How many times as long a list is for codes of this layout.
-fn short_codes(layout: Layout) -> usize {
+/// The factor by which a short list is longer for codes of this layout.
+fn list_factor(layout: Layout) -> usize {
     let bits = if layout.storage == Storage::Bits { 1 } else { 8 };
-    CODE_BITS.div_ceil(bits * layout.dimensions.max(1)).min(LONGEST)
+    CODE_BITS.div_ceil(bits * layout.dimensions.max(1)).min(MAX_FACTOR)
 }
 
 #[cfg(test)]
@@ -326,7 +339,7 @@ mod tests {
 
     #[test]
     fn lists_of_codes_with_fewer_bits_are_longer() {
-        let times = |storage, dimensions| short_codes(Layout::new(storage, dimensions));
+        let times = |storage, dimensions| list_factor(Layout::new(storage, dimensions));
         let bits = [1024, 512, 256, 32, 1].map(|dimensions| times(Storage::Bits, dimensions));
         assert_eq!(bits, [1, 2, 4, 8, 8]);
         assert_eq!([1024, 256, 64].map(|dimensions| times(Storage::Int8, dimensions)), [1, 1, 2]);

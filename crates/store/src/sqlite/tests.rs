@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::filter::Filter;
-use crate::record::{Chunk, Place};
+use crate::record::{Chunk, ChunkLocation};
 use crate::storage::{Codes, Storage};
 use serde_json::{Map, json};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ fn provenance(storage: Storage, codes: Option<Codes>) -> Provenance {
         passage_task: None,
         query_task: None,
         dimensions: WIDTH,
-        normalised: true,
+        normalized: true,
         chunking: "structure:256".to_owned(),
         late: true,
         storage,
@@ -49,7 +49,7 @@ fn vector(seed: u64) -> Vec<f32> {
 
 fn document(path: &str, seeds: impl IntoIterator<Item = u64>) -> Document {
     let chunk = |seed: u64| Chunk {
-        place: Place { bytes: 0..10, lines: (1, 2), page: None },
+        location: ChunkLocation { bytes: 0..10, lines: (1, 2), page: None },
         text: format!("chunk {seed} of {path}"),
         metadata: Map::new(),
         vector: vector(seed),
@@ -251,7 +251,7 @@ fn a_full_disk_loses_only_the_batch_at_hand() {
     store.connection.query_row(&set, [], |_| Ok(())).expect("a limit");
     let error = store.upsert("notes", &[document("b", 0..5000)]).expect_err("no space");
     assert!(matches!(error, Error::Full { .. }), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("free some space")));
+    assert!(error.to_string().contains("no space is left"), "{error}");
     assert_eq!(store.count("notes").expect("counts"), Counts { documents: 1, chunks: 50 });
     store.upsert("notes", &[document("c", 0..1)]).expect("what fits is written");
     assert!(store.check().expect("a check").is_empty());

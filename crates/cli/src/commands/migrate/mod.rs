@@ -1,5 +1,6 @@
-//! `kokeshi migrate`: from one model to another beside the old collection.
+//! `kokeshi migrate`: moves a collection to another model.
 
+mod notes;
 mod page;
 mod plan;
 mod queries;
@@ -15,7 +16,7 @@ use crate::printer::Printer;
 use crate::selection::Loader;
 use anyhow::Context;
 use kokeshi_collections::{Embedder, NamedModel};
-use kokeshi_migrate::{Ledger, Plan, Side, Sites};
+use kokeshi_migrate::{Ledger, Locations, Plan, Side};
 use kokeshi_store::{Address, Source, Store};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -34,42 +35,44 @@ pub(crate) fn run(command: &MigrateCommand, printer: &Printer) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// A plan, with what it is about.
-struct Opened {
+/// A plan that is being worked on.
+struct Migration {
     plan: Plan,
-    sites: Sites,
+    locations: Locations,
     store: Box<dyn Store>,
+    /// The path of the ledger.
     ledger: PathBuf,
-    /// Held as long as this is: one process works on a plan at a time.
+    /// Only one process works on a plan at a time.
     _lock: File,
 }
 
-impl Opened {
-    fn new(arguments: &PlanArguments) -> anyhow::Result<Self> {
+impl Migration {
+    fn open(arguments: &PlanArguments) -> anyhow::Result<Self> {
         let path = &arguments.plan;
         let plan = Plan::read(path)?;
         let lock = lock(path)?;
-        let sites = sites(&plan, arguments.store.as_ref(), arguments.source.as_ref())?;
-        let store = sites.store(&plan.from.collection)?;
-        let ledger = ledger(&sites.store, path);
-        Ok(Self { plan, sites, store, ledger, _lock: lock })
+        let locations = locations(&plan, arguments.store.as_ref(), arguments.source.as_ref())?;
+        let store = locations.open_store(&plan.from.collection)?;
+        let ledger = ledger_path(&locations.store, path);
+        Ok(Self { plan, locations, store, ledger, _lock: lock })
     }
 
-    /// What the old collection is read from. A file of rows is read from its beginning to its end.
+    /// Opens the source of the old collection. A file of rows is read completely.
     fn source(&self) -> anyhow::Result<Box<dyn Source>> {
-        Ok(self.sites.source(&self.plan.from.collection)?)
+        Ok(self.locations.open_source(&self.plan.from.collection)?)
     }
 
-    fn book(&self) -> anyhow::Result<Ledger> {
+    fn open_ledger(&self) -> anyhow::Result<Ledger> {
         Ok(Ledger::open(&self.ledger)?)
     }
 
-    /// What makes the vectors of a side, whose weights must be those of the plan.
+    /// The embedder of a side.
     fn embedder(&self, side: &Side, loader: &Loader) -> anyhow::Result<Embedder> {
         embedder(side, &*self.store, loader)
     }
 }
 
+/// The embedder of a side, whose weights must be those of the plan.
 fn embedder(side: &Side, store: &dyn Store, loader: &Loader) -> anyhow::Result<Embedder> {
     let NamedModel { model, revision, .. } = load_model(&side.model, store, loader)?;
     if revision != side.revision {
@@ -78,7 +81,7 @@ fn embedder(side: &Side, store: &dyn Store, loader: &Loader) -> anyhow::Result<E
                 "the weights of `{}` are now {revision}; the plan is for {}",
                 side.model, side.revision
             ),
-            "bring those weights back, or make another plan",
+            "restore those weights, or create another plan",
         ));
     }
     Ok(Embedder::new(model, &side.provenance()?))
@@ -88,28 +91,34 @@ fn loader(device: &DeviceArguments) -> anyhow::Result<Loader> {
     Loader::new(device)
 }
 
-/// Where both sides of a plan lie: as it is given, or as the plan says.
-fn sites(plan: &Plan, store: Option<&Address>, source: Option<&Address>) -> anyhow::Result<Sites> {
-    let address = |said: &str, given: Option<&Address>, option: &str| match given {
+/// The locations of both sides: the addresses that are given, or else those of the plan.
+fn locations(
+    plan: &Plan,
+    store: Option<&Address>,
+    source: Option<&Address>,
+) -> anyhow::Result<Locations> {
+    let address = |planned: &str, given: Option<&Address>, option: &str| match given {
         Some(given) => Ok(given.clone()),
-        None if said.contains(":***@") => Err(hinted(
-            format!("the plan does not hold the password of {said}"),
+        None if planned.contains(":***@") => Err(hinted(
+            format!("the plan does not contain the password of {planned}"),
             format!(
                 "give the whole address with --{option}, or in the variable KOKESHI_{}",
                 option.to_uppercase()
             ),
         )),
-        None => Ok(said.into()),
+        None => Ok(planned.into()),
     };
-    Ok(Sites {
+    Ok(Locations {
         store: address(&plan.store, store, "store")?,
-        source: (plan.source.as_ref()).map(|said| address(said, source, "source")).transpose()?,
+        source: (plan.source.as_ref())
+            .map(|planned| address(planned, source, "source"))
+            .transpose()?,
         fields: plan.fields.clone(),
     })
 }
 
-/// A SQLite file keeps the ledger itself; beside a server's, it lies next to the plan.
-pub(super) fn ledger(store: &Address, plan: &Path) -> PathBuf {
+/// The path of the ledger: a store that is a file contains it; for a server, it is next to the plan.
+pub(super) fn ledger_path(store: &Address, plan: &Path) -> PathBuf {
     match store {
         Address::File(file) => file.clone(),
         Address::Server(_) => plan.with_extension("ledger"),
@@ -121,8 +130,8 @@ fn lock(plan: &Path) -> anyhow::Result<File> {
     let file = File::open(plan).with_context(failed)?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(hinted(
-            format!("another kokeshi process works on {}", plan.display()),
-            "wait until it is done: nothing was changed",
+            format!("another kokeshi process is working on {}", plan.display()),
+            "wait until it is done; nothing was changed",
         )),
         // Some network file systems have no locks.
         _ => Ok(file),

@@ -1,10 +1,11 @@
-//! The report of a verification as one page that needs nothing from elsewhere.
+//! The report of a verification as one page that loads nothing from elsewhere.
 
-use super::queries::{self, Query};
+use super::queries::{self, MigrationQuery};
+use crate::bytes;
 use kokeshi_analysis::Quality;
-use kokeshi_migrate::{Plan, Ranking, Report, Sizes};
+use kokeshi_migrate::{Plan, Ranking, VectorSizes, Verification};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::HashSet;
-use std::fmt::Write;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1c2024; --soft: #6b7280; --line: #e3e5e8;
@@ -23,52 +24,89 @@ svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } .old { fill: va
 const BAR: f64 = 420.0;
 const LEFT: f64 = 190.0;
 const ROW: usize = 26;
+/// Number of documents that are shown for each query.
+const DOCUMENTS: usize = 5;
 
-/// A bar: what it is, how long of 1, what stands behind it, and whether it is of the new side.
-type Bar = (String, f64, String, bool);
-
-pub(super) fn html(plan: &Plan, report: &Report, queries: &[Query]) -> String {
-    let (from, to) = (&plan.from, &plan.to);
-    let verdict = match report.passed() {
-        true => "<p class=good>All checks passed: it can be switched to.</p>",
-        false => "<p class=bad>Not to be switched to: a check failed.</p>",
-    };
-    let mut text = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Migration {0}</title><style>{STYLE}</style></head><body>\n<h1>Migration {0}</h1>\n\
-         <p>From <b>{1}</b> ({2}) to <b>{3}</b> ({4}). <span class=soft>{5}</span></p>\n{verdict}\n\
-         <h2>Checks</h2>\n<table>\n",
-        escaped(&plan.name),
-        escaped(&from.collection),
-        escaped(&from.model),
-        escaped(&to.collection),
-        escaped(&to.model),
-        escaped(&report.counts),
-    );
-    for check in &report.checks {
-        let (class, mark) = if check.passed { ("good", "ok") } else { ("bad", "failed") };
-        let (name, detail) = (escaped(check.name), escaped(&check.detail));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "<tr><td class={class}>{mark}<td>{name}<td class=soft>{detail}");
-    }
-    text += "</table>\n<h2>What changes for readers</h2>\n";
-    text += &chart(&figures(report, queries));
-    if !report.preview.rankings.is_empty() {
-        text +=
-            "<h2>First documents for each query</h2>\n<table><tr><th>query<th>before<th>after\n";
-        text.extend(report.preview.rankings.iter().map(ranking));
-        text += "</table>\n";
-    }
-    text += "<h2>Bytes of vectors</h2>\n";
-    text += &chart(&sizes(plan));
-    text + "<p class=soft>For each million chunks.</p>\n</body></html>\n"
+/// A bar of a chart.
+struct Bar {
+    label: String,
+    /// Its length, from 0 to 1.
+    share: f64,
+    /// The text behind it.
+    value: String,
+    /// Whether it belongs to the new collection.
+    is_new: bool,
 }
 
-fn figures(report: &Report, queries: &[Query]) -> Vec<Bar> {
+pub(super) fn page(plan: &Plan, report: &Verification, queries: &[MigrationQuery]) -> String {
+    let title = format!("Migration {}", plan.name);
+    let page = html! {
+        (DOCTYPE) "\n"
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (title) }
+                (summary(plan, report))
+                h2 { "Checks" }
+                (checks(report))
+                h2 { "What changes for readers" }
+                (chart(&figures(report, queries)))
+                @if !report.preview.rankings.is_empty() {
+                    h2 { "First documents for each query" }
+                    table {
+                        tr { th { "query" } th { "before" } th { "after" } }
+                        @for ranking in &report.preview.rankings { (ranking_row(ranking)) }
+                    }
+                }
+                h2 { "Size of vectors" }
+                (chart(&sizes(plan)))
+                p.soft { "For each million chunks." }
+            }
+        }
+        "\n"
+    };
+    page.into_string()
+}
+
+fn summary(plan: &Plan, report: &Verification) -> Markup {
+    let (from, to) = (&plan.from, &plan.to);
+    html! {
+        p {
+            "From " b { (from.collection) } " (" (from.model) ") to "
+            b { (to.collection) } " (" (to.model) "). "
+            span.soft { (report.counts) }
+        }
+        @if report.passed() {
+            p.good { "All checks passed: it can be switched to." }
+        } @else {
+            p.bad { "A check failed: it cannot be switched to." }
+        }
+    }
+}
+
+fn checks(report: &Verification) -> Markup {
+    html! {
+        table {
+            @for check in &report.checks {
+                tr {
+                    @if check.passed { td.good { "ok" } } @else { td.bad { "failed" } }
+                    td { (check.name) }
+                    td.soft { (check.detail) }
+                }
+            }
+        }
+    }
+}
+
+fn figures(report: &Verification, queries: &[MigrationQuery]) -> Vec<Bar> {
     let mut bars = Vec::new();
-    let mut bar = |name: &str, value: f64, new| {
-        bars.push((name.to_owned(), value, format!("{value:.3}"), new));
+    let mut bar = |label: &str, share: f64, is_new| {
+        bars.push(Bar { label: label.to_owned(), share, value: format!("{share:.3}"), is_new });
     };
     if let Some(share) = report.preview.overlap {
         bar("overlap@10 with before", share, true);
@@ -77,11 +115,11 @@ fn figures(report: &Report, queries: &[Query]) -> Vec<Bar> {
         bar("recall@10 of the index", recall, true);
     }
     if let Some((old, new)) = queries::quality(queries, &report.preview.rankings) {
-        let mut both = |name: &str, of: fn(&Quality) -> f64| {
+        let mut both = |name: &str, figure: fn(&Quality) -> f64| {
             if let Some(old) = &old {
-                bar(&format!("{name}, before"), of(old), false);
+                bar(&format!("{name}, before"), figure(old), false);
             }
-            bar(&format!("{name}, after"), of(&new), true);
+            bar(&format!("{name}, after"), figure(&new), true);
         };
         both("nDCG@10", |quality| quality.ndcg);
         both("recall@10", |quality| quality.recall);
@@ -92,66 +130,75 @@ fn figures(report: &Report, queries: &[Query]) -> Vec<Bar> {
 fn sizes(plan: &Plan) -> Vec<Bar> {
     const MILLION: usize = 1_000_000;
     let sides = [(&plan.from, false), (&plan.to, true)];
-    let all = sides.map(|(side, new)| (side, Sizes::new(MILLION, side.dimensions), new));
-    let largest = all.iter().flat_map(|(_, sizes, _)| sizes.of).map(|(_, size)| size).max();
+    let all = sides.map(|(side, is_new)| {
+        (side, VectorSizes::new(MILLION, side.dimensions).by_storage, is_new)
+    });
+    let largest = all.iter().flat_map(|(_, sizes, _)| sizes).map(|(_, size)| *size).max();
     let largest = largest.unwrap_or(1).max(1) as f64;
     let mut bars = Vec::new();
-    for (side, sizes, new) in all {
-        for (storage, size) in sizes.of {
+    for (side, sizes, is_new) in all {
+        for (storage, size) in sizes {
             let chosen = if storage.name() == side.storage { " ●" } else { "" };
-            let name = format!("{} × {storage}{chosen}", side.dimensions);
-            bars.push((name, size as f64 / largest, crate::bytes::format(size), new));
+            bars.push(Bar {
+                label: format!("{} × {storage}{chosen}", side.dimensions),
+                share: size as f64 / largest,
+                value: bytes::format(size),
+                is_new,
+            });
         }
     }
     bars
 }
 
-fn chart(bars: &[Bar]) -> String {
-    if bars.is_empty() {
-        return "<p class=soft>Too few chunks to compare.</p>\n".to_owned();
+fn chart(bars: &[Bar]) -> Markup {
+    html! {
+        @if bars.is_empty() {
+            p.soft { "Too few chunks to compare." }
+        } @else {
+            svg role="img" width="100%"
+                viewBox=(format!("0 0 {} {}", LEFT + BAR + 130.0, ROW * bars.len())) {
+                @for (index, bar) in bars.iter().enumerate() { (row(index, bar)) }
+            }
+        }
     }
-    let mut text = format!(
-        "<svg role=img viewBox=\"0 0 {} {}\" width=\"100%\">\n",
-        LEFT + BAR + 130.0,
-        ROW * bars.len()
-    );
-    for (at, (name, value, shown, new)) in bars.iter().enumerate() {
-        let (top, class) = (at * ROW, if *new { "new" } else { "old" });
-        let width = (value.clamp(0.0, 1.0) * BAR).max(1.0);
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "<text x=0 y={0}>{1}</text><rect class={class} x={LEFT} y={2} width={width:.1} height=16 rx=2>\
-             </rect><text x={3:.1} y={0}>{4}</text>",
-            top + 17,
-            escaped(name),
-            top + 5,
-            LEFT + width + 8.0,
-            escaped(shown)
-        );
-    }
-    text + "</svg>\n"
 }
 
-fn ranking(one: &Ranking) -> String {
-    let list = |paths: &[String], other: Option<&[String]>| {
-        let known: HashSet<&String> = other.into_iter().flatten().collect();
-        let shown: Vec<String> = paths
-            .iter()
-            .take(5)
-            .map(|path| match other.is_none() || known.contains(path) {
-                true => escaped(path),
-                false => format!("<b>{}</b>", escaped(path)),
-            })
-            .collect();
-        shown.join("<br>")
-    };
-    let old = one.old.as_deref();
-    let before = old.map_or("not known".to_owned(), |old| list(old, Some(&one.new)));
-    let after = list(&one.new, old);
-    format!("<tr><td>{}<td>{before}<td>{after}\n", escaped(&one.query))
+fn row(index: usize, bar: &Bar) -> Markup {
+    let top = index * ROW;
+    let width = (bar.share.clamp(0.0, 1.0) * BAR).max(1.0);
+    let class = if bar.is_new { "new" } else { "old" };
+    let (width_text, end) = (format!("{width:.1}"), format!("{:.1}", LEFT + width + 8.0));
+    html! {
+        text x="0" y=(top + 17) { (bar.label) }
+        rect class=(class) x=(LEFT) y=(top + 5) width=(width_text) height="16" rx="2" {}
+        text x=(end) y=(top + 17) { (bar.value) }
+    }
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// The first documents for a query by both models; those that only one of them has are bold.
+fn ranking_row(ranking: &Ranking) -> Markup {
+    let old = ranking.old.as_deref();
+    html! {
+        tr {
+            td { (ranking.query) }
+            td {
+                @match old {
+                    Some(old) => { (documents(old, Some(&ranking.new))) }
+                    None => { "not known" }
+                }
+            }
+            td { (documents(&ranking.new, old)) }
+        }
+    }
+}
+
+fn documents(paths: &[String], other: Option<&[String]>) -> Markup {
+    let known: HashSet<&String> = other.into_iter().flatten().collect();
+    let is_common = |path: &String| other.is_none() || known.contains(path);
+    html! {
+        @for (index, path) in paths.iter().take(DOCUMENTS).enumerate() {
+            @if index > 0 { br; }
+            @if is_common(path) { (path) } @else { b { (path) } }
+        }
+    }
 }

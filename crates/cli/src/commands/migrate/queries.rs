@@ -1,4 +1,4 @@
-//! Queries of the user's own, to try both models with.
+//! The user's own queries, which both models are compared on.
 
 use anyhow::Context;
 use kokeshi_analysis::Quality;
@@ -7,17 +7,17 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// A query, and the documents that answer it, if they are known.
+/// A query, and the documents that answer it, if known.
 #[derive(Debug, Deserialize)]
-pub(super) struct Query {
+pub(super) struct MigrationQuery {
     #[serde(alias = "text")]
     pub(super) query: String,
     #[serde(default)]
     relevant: Vec<String>,
 }
 
-/// Reads a JSON object a line.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Query>> {
+/// Reads one JSON object per line.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<MigrationQuery>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Query>> {
         .map(|(number, line)| {
             serde_json::from_str(line).with_context(|| {
                 format!(
-                    "line {number} of {} is no object with a `query` and, if known, `relevant` paths",
+                    "line {number} of {} is not a JSON object with a `query` and, if known, `relevant` paths",
                     path.display()
                 )
             })
@@ -33,19 +33,19 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Query>> {
         .collect()
 }
 
-pub(super) fn texts(queries: &[Query]) -> Vec<String> {
+pub(super) fn texts(queries: &[MigrationQuery]) -> Vec<String> {
     queries.iter().map(|query| query.query.clone()).collect()
 }
 
-/// How good the rankings of queries with known answers are: of the old model, if it ranked, and the new
-/// one. `None` if no query has known answers.
+/// The quality of the rankings of queries with known answers: of the old model, if it is known, and of the
+/// new one. `None` if no query has known answers.
 pub(super) fn quality(
-    queries: &[Query],
+    queries: &[MigrationQuery],
     rankings: &[Ranking],
 ) -> Option<(Option<Quality>, Quality)> {
     let judged = || queries.iter().zip(rankings).filter(|(query, _)| !query.relevant.is_empty());
     judged().next()?;
-    let relevant = |query: &Query| -> HashMap<String, f64> {
+    let relevant = |query: &MigrationQuery| -> HashMap<String, f64> {
         query.relevant.iter().map(|path| (path.clone(), 1.0)).collect()
     };
     let old: Option<Vec<Quality>> = judged()

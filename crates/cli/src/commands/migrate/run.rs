@@ -1,13 +1,13 @@
 //! `kokeshi migrate run`.
 
-use super::{Opened, loader};
+use super::{Migration, loader};
 use crate::args::MigrateRunArguments;
 use crate::commands::index::{STOPPED, stop_on_ctrl_c};
 use crate::layout::counted;
 use crate::meter::Meter;
 use crate::output::Destination;
 use crate::printer::Printer;
-use kokeshi_migrate::{Failure, Limits, Summary};
+use kokeshi_migrate::{FailedDocument, RunLimits, RunSummary};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,41 +18,41 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
-    let opened = Opened::new(&arguments.plan)?;
-    let plan = &opened.plan;
-    let embedder = opened.embedder(&plan.to, &loader(&arguments.device)?)?;
-    let source = opened.source()?;
+    let migration = Migration::open(&arguments.plan)?;
+    let plan = &migration.plan;
+    let embedder = migration.embedder(&plan.to, &loader(&arguments.device)?)?;
+    let source = migration.source()?;
     let total = source.count(&plan.from.collection)?.documents;
     let start = Instant::now();
-    let (mut meter, mut last) = (Meter::new(Some(total as u64), printer), Summary::default());
-    let mut told = start;
-    let limits = Limits { rate: arguments.rate, prune: arguments.prune, stop: &stop };
+    let (mut meter, mut last) = (Meter::new(Some(total as u64), printer), RunSummary::default());
+    let mut printed = start;
+    let limits = RunLimits { rate: arguments.rate, prune: arguments.prune, stop: &stop };
     let summary = kokeshi_migrate::run(
         plan,
         source,
-        (&opened.sites, &opened.ledger),
+        (&migration.locations, &migration.ledger),
         &embedder,
         limits,
         &mut |now| {
-            let handled = |s: &Summary| s.written + s.there + s.failed;
-            let done = (handled(now) - handled(&last)) as u64;
+            let done = (now.handled() - last.handled()) as u64;
             meter.advance(now.chunks - last.chunks, now.tokens - last.tokens, done);
             last = now.clone();
-            if arguments.json && told.elapsed() >= TICK {
-                told = Instant::now();
+            if arguments.json && printed.elapsed() >= TICK {
+                printed = Instant::now();
                 // A reader that has gone does not end the run.
                 let _ = printer.print(&line("progress", now, total, start));
             }
         },
     )?;
     drop(meter);
-    let failures = opened.book()?.failures(&plan.name)?;
-    let dead = dead_letters(&arguments.plan.plan, &failures)?;
+    let failures = migration.open_ledger()?.failures(&plan.name)?;
+    let failures_file = write_failures(&arguments.plan.plan, &failures)?;
     if arguments.json {
         let event = if summary.stopped { "stopped" } else { "done" };
         printer.print(&line(event, &summary, total, start))?;
     }
-    tell(&summary, failures.len(), dead.as_deref(), start, &arguments.plan.plan, printer);
+    let failed = failures_file.as_deref().map(|file| (failures.len(), file));
+    print_summary(&summary, failed, start, &arguments.plan.plan, printer);
     Ok(match (summary.stopped, failures.is_empty()) {
         (true, _) => ExitCode::from(STOPPED),
         (false, true) => ExitCode::SUCCESS,
@@ -60,16 +60,16 @@ pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow:
     })
 }
 
-fn line(event: &str, summary: &Summary, total: usize, start: Instant) -> String {
+fn line(event: &str, summary: &RunSummary, total: usize, start: Instant) -> String {
     let seconds = start.elapsed().as_secs_f64();
-    let handled = summary.written + summary.there + summary.failed;
+    let handled = summary.handled();
     let left = seconds / handled.max(1) as f64 * total.saturating_sub(handled) as f64;
     let line = json!({
         "event": event,
         "documents": summary.written,
         "chunks": summary.chunks,
         "tokens": summary.tokens,
-        "there": summary.there,
+        "there": summary.present,
         "failed": summary.failed,
         "pruned": summary.pruned,
         "of": total,
@@ -80,10 +80,9 @@ fn line(event: &str, summary: &Summary, total: usize, start: Instant) -> String 
     format!("{line}\n")
 }
 
-fn tell(
-    summary: &Summary,
-    failed: usize,
-    dead: Option<&Path>,
+fn print_summary(
+    summary: &RunSummary,
+    failed: Option<(usize, &Path)>,
     start: Instant,
     plan: &Path,
     printer: &Printer,
@@ -95,27 +94,28 @@ fn tell(
         counted(summary.written, "document"),
         counted(summary.chunks, "chunk")
     )];
-    if summary.there > 0 {
-        parts.push(format!("{} there already", summary.there));
+    if summary.present > 0 {
+        parts.push(format!("{} already up to date", summary.present));
     }
     if summary.pruned > 0 {
         parts.push(format!("{} removed", summary.pruned));
     }
     printer.note(&parts.join("; "));
-    if let Some(dead) = dead {
+    if let Some((count, file)) = failed {
         printer.warning(&format!(
-            "{} could not be embedded: {} says why",
-            counted(failed, "document"),
-            dead.display()
+            "{} could not be embedded: {} has the reasons",
+            counted(count, "document"),
+            file.display()
         ));
     }
-    let next = if summary.stopped { "stopped: `run` goes on" } else { "next: `verify`" };
+    let next = if summary.stopped { "stopped: `run` continues" } else { "next: `verify`" };
     let command = if summary.stopped { "run" } else { "verify" };
     printer.note(&format!("{next}, `kokeshi migrate {command} {}`", plan.display()));
 }
 
-/// Writes what failed, and why, beside the plan; removes the file if nothing did.
-fn dead_letters(plan: &Path, failures: &[Failure]) -> anyhow::Result<Option<PathBuf>> {
+/// Writes the failed documents and the reasons to a file next to the plan, or removes the file if there are
+/// none.
+fn write_failures(plan: &Path, failures: &[FailedDocument]) -> anyhow::Result<Option<PathBuf>> {
     let path = plan.with_extension("failed.jsonl");
     if failures.is_empty() {
         return match std::fs::remove_file(&path) {

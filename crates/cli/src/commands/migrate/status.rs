@@ -1,11 +1,11 @@
 //! `kokeshi migrate status`.
 
-use super::{ledger, sites};
+use super::{ledger_path, locations};
 use crate::args::MigrateStatusArguments;
 use crate::layout::counted;
 use crate::printer::Printer;
 use kokeshi_collections::StoreLocation;
-use kokeshi_migrate::{Ledger, Plan, Progress};
+use kokeshi_migrate::{Ledger, MigrationProgress, Plan};
 use kokeshi_store::Address;
 use serde_json::json;
 use std::fmt::Write;
@@ -14,7 +14,8 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     let all = match &arguments.plan {
         Some(path) => {
             let plan = Plan::read(path)?;
-            let file = ledger(&sites(&plan, arguments.store.as_ref(), None)?.store, path);
+            let locations = locations(&plan, arguments.store.as_ref(), None)?;
+            let file = ledger_path(&locations.store, path);
             let found = if file.exists() { Ledger::open(&file)?.find(&plan.name)? } else { None };
             found.into_iter().collect()
         }
@@ -31,7 +32,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     for one in &all {
         let pass = match (&one.after, one.passes) {
             (Some(after), _) => format!("in a pass, done up to {after}"),
-            (None, 0) => "not yet run".to_owned(),
+            (None, 0) => "not run yet".to_owned(),
             (None, passes) => format!("{} done", counted(passes, "pass")),
         };
         // Writing to a string cannot fail.
@@ -49,20 +50,20 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     printer.print(&text)
 }
 
-fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<Progress>> {
+fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<MigrationProgress>> {
     let place = StoreLocation::to_search(arguments.store.as_ref(), None)?;
-    // Opening the store says what is wrong with it.
+    // Opening the store reports what is wrong with it.
     place.open()?;
     match &place.store {
         Address::File(file) => Ok(Ledger::open(file)?.all()?),
         Address::Server(_) => Err(crate::failure::hinted(
-            "the migrations of a server lie beside their plans",
+            "the migrations of a server are recorded next to their plans",
             "name a plan: `kokeshi migrate status PLAN`",
         )),
     }
 }
 
-fn object(one: &Progress) -> serde_json::Value {
+fn object(one: &MigrationProgress) -> serde_json::Value {
     json!({
         "name": one.name,
         "state": one.state.name(),

@@ -1,36 +1,36 @@
 //! `kokeshi migrate switch`, `rollback` and `clean`.
 
-use super::Opened;
+use super::Migration;
 use crate::args::{MigrateCleanArguments, MigrateSwitchArguments};
 use crate::failure::hinted;
 use crate::printer::Printer;
 use std::io::{BufRead, IsTerminal, Write};
 
 pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> anyhow::Result<()> {
-    let mut opened = Opened::new(&arguments.plan)?;
-    let plan = &opened.plan;
+    let mut migration = Migration::open(&arguments.plan)?;
+    let plan = &migration.plan;
     if arguments.dry_run {
         let calls = match plan.switch == plan.to.collection {
             true => vec![format!("nothing: readers open `{}`", plan.switch)],
-            false => opened.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept)?,
+            false => migration.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept)?,
         };
         return printer.print(&(calls.join("\n") + "\n"));
     }
-    let book = opened.book()?;
-    let source = opened.source()?;
-    kokeshi_migrate::switch(plan, &*source, &mut *opened.store, &book)?;
+    let ledger = migration.open_ledger()?;
+    let source = migration.source()?;
+    kokeshi_migrate::switch(plan, &*source, &mut *migration.store, &ledger)?;
     let (switch, new) = (&plan.switch, &plan.to.collection);
     let what = match switch == new {
-        true => format!("let readers open `{new}` now"),
+        true => format!("point readers to `{new}` now"),
         false => format!("`{switch}` is now `{new}`"),
     };
     let task = plan.to.query_task.as_deref().unwrap_or("none");
     printer.note(&format!("{what}; queries need {}, task {task}", plan.to.model));
     let file = arguments.plan.plan.display();
-    let end = format!("to end it: `kokeshi migrate clean {file}`");
-    printer.note(&match plan.is_apart() {
+    let end = format!("to finish: `kokeshi migrate clean {file}`");
+    printer.note(&match plan.is_between_stores() {
         true => end,
-        false => format!("back: `kokeshi migrate rollback {file}`; {end}"),
+        false => format!("to go back: `kokeshi migrate rollback {file}`; {end}"),
     });
     Ok(())
 }
@@ -39,60 +39,62 @@ pub(super) fn rollback(
     arguments: &MigrateSwitchArguments,
     printer: &Printer,
 ) -> anyhow::Result<()> {
-    let mut opened = Opened::new(&arguments.plan)?;
-    let plan = &opened.plan;
+    let mut migration = Migration::open(&arguments.plan)?;
+    let plan = &migration.plan;
     if arguments.dry_run {
         let old =
             if plan.switch == plan.from.collection { &plan.kept } else { &plan.from.collection };
         let calls = match plan.switch == plan.to.collection {
             true => vec![format!("nothing: readers open `{old}`")],
-            false => opened.store.switch_calls(&plan.switch, old, &plan.kept)?,
+            false => migration.store.switch_calls(&plan.switch, old, &plan.kept)?,
         };
         return printer.print(&(calls.join("\n") + "\n"));
     }
-    let book = opened.book()?;
-    kokeshi_migrate::rollback(plan, &mut *opened.store, &book)?;
+    let ledger = migration.open_ledger()?;
+    kokeshi_migrate::rollback(plan, &mut *migration.store, &ledger)?;
     let (switch, old, model) = (&plan.switch, &plan.from.collection, &plan.from.model);
     printer.note(&match *switch == plan.to.collection {
-        true => format!("let readers open `{old}` again, with {model}"),
+        true => format!("point readers to `{old}` again, with {model}"),
         false => format!("`{switch}` is the old collection again, with {model}"),
     });
     Ok(())
 }
 
 pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> anyhow::Result<()> {
-    let mut opened = Opened::new(&arguments.plan)?;
-    let plan = &opened.plan;
+    let mut migration = Migration::open(&arguments.plan)?;
+    let plan = &migration.plan;
     let old = match plan.switch == plan.from.collection {
         true => plan.kept.clone(),
         false => plan.from.collection.clone(),
     };
     if arguments.dry_run {
-        return printer.print(&match plan.is_apart() {
-            true => "nothing: the old vectors lie elsewhere\n".to_owned(),
-            false => format!("drop collection `{old}` of {}\n", opened.store.name()),
+        return printer.print(&match plan.is_between_stores() {
+            true => "nothing: the old vectors are elsewhere\n".to_owned(),
+            false => format!("drop collection `{old}` of {}\n", migration.store.name()),
         });
     }
-    if !arguments.yes && !plan.is_apart() {
-        confirm(&format!("Remove `{old}` of {} for good?", opened.store.name()))?;
+    if !arguments.yes && !plan.is_between_stores() {
+        confirm(&format!("Remove `{old}` of {} permanently?", migration.store.name()))?;
     }
-    let book = opened.book()?;
-    match kokeshi_migrate::clean(plan, &mut *opened.store, &book)? {
-        Some(removed) => printer
-            .note(&format!("removed `{removed}`: there is no way back to {}", plan.from.model)),
-        None => printer.note("done; what the old vectors lie in stays as it is"),
+    let ledger = migration.open_ledger()?;
+    match kokeshi_migrate::clean(plan, &mut *migration.store, &ledger)? {
+        Some(removed) => printer.note(&format!(
+            "removed `{removed}`: the vectors of {} no longer exist",
+            plan.from.model
+        )),
+        None => printer.note("done; the source of the old vectors is not changed"),
     }
     Ok(())
 }
 
 /// # Errors
 ///
-/// If the answer is not yes, or nobody can be asked.
+/// If the answer is not yes, or standard input is not a terminal.
 fn confirm(question: &str) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(hinted(
-            "nobody can be asked here, and nothing was removed",
-            "--yes removes it",
+            "cannot prompt: standard input is not a terminal; nothing was removed",
+            "use --yes to skip the confirmation",
         ));
     }
     write!(std::io::stderr(), "{question} [yes/no] ")?;

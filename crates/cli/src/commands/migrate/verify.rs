@@ -1,12 +1,12 @@
 //! `kokeshi migrate verify`.
 
-use super::plan::rankings;
-use super::queries::{self, Query};
-use super::{Opened, loader, page};
+use super::notes::rankings;
+use super::queries::{self, MigrationQuery};
+use super::{Migration, loader, page};
 use crate::args::MigrateVerifyArguments;
 use crate::output::Destination;
 use crate::printer::Printer;
-use kokeshi_migrate::Report;
+use kokeshi_migrate::Verification;
 use serde_json::json;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -15,20 +15,20 @@ pub(super) fn run(
     arguments: &MigrateVerifyArguments,
     printer: &Printer,
 ) -> anyhow::Result<ExitCode> {
-    let opened = Opened::new(&arguments.plan)?;
-    let plan = &opened.plan;
+    let migration = Migration::open(&arguments.plan)?;
+    let plan = &migration.plan;
     let loader = loader(&arguments.device)?;
-    let new = opened.embedder(&plan.to, &loader)?;
-    let old = opened.embedder(&plan.from, &loader).ok();
+    let new = migration.embedder(&plan.to, &loader)?;
+    let old = migration.embedder(&plan.from, &loader).ok();
     let queries = plan.queries.as_deref().map(queries::read).transpose()?.unwrap_or_default();
     let texts = queries::texts(&queries);
-    let book = opened.book()?;
-    let source = opened.source()?;
-    let sides = (&*source, &*opened.store);
-    let report = kokeshi_migrate::verify(plan, sides, &book, (old.as_ref(), &new), &texts)?;
+    let ledger = migration.open_ledger()?;
+    let source = migration.source()?;
+    let sides = (&*source, &*migration.store);
+    let report = kokeshi_migrate::verify(plan, sides, &ledger, (old.as_ref(), &new), &texts)?;
     if let Some(path) = &arguments.html {
         let mut file = Destination::file(path)?;
-        let written = file.writer().write_all(page::html(plan, &report, &queries).as_bytes());
+        let written = file.writer().write_all(page::page(plan, &report, &queries).as_bytes());
         written.map_err(|error| file.failure(error))?;
         file.commit()?;
         printer.note(&format!("wrote {}", path.display()));
@@ -41,13 +41,13 @@ pub(super) fn run(
     printer.note(&match report.passed() {
         true => format!("next: `kokeshi migrate switch {plan}`"),
         false => {
-            format!("not to be switched; after a repair: `kokeshi migrate run {plan}`, and verify")
+            format!("it cannot be switched to; `kokeshi migrate run {plan}` repairs it, then verify again")
         }
     });
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn text_of(report: &Report, queries: &[Query]) -> String {
+fn text_of(report: &Verification, queries: &[MigrationQuery]) -> String {
     let mut text = String::new();
     for check in &report.checks {
         let mark = if check.passed { "ok    " } else { "FAILED" };
@@ -59,13 +59,15 @@ fn text_of(report: &Report, queries: &[Query]) -> String {
     }
     if let Some(share) = report.preview.overlap {
         let percent = 100.0 * share;
-        let _ =
-            writeln!(text, "{percent:.0} % of 10 nearest neighbours are those of the old model");
+        let _ = writeln!(
+            text,
+            "{percent:.0} % of the 10 nearest neighbours are those of the old model"
+        );
     }
     text + &rankings(queries, &report.preview)
 }
 
-fn json_of(report: &Report, queries: &[Query]) -> anyhow::Result<String> {
+fn json_of(report: &Verification, queries: &[MigrationQuery]) -> anyhow::Result<String> {
     let checks: Vec<_> = report
         .checks
         .iter()

@@ -9,7 +9,7 @@ use crate::printer::Printer;
 use kokeshi_collections::{
     Error, OpenCollection, SearchRequest, SearchResults, StoreLocation, canonical,
 };
-use kokeshi_store::{Filter, Hit, Near, Store, Unused};
+use kokeshi_store::{AnnIndex, Filter, Hit, Store, UnusedReason};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::process::ExitCode;
@@ -93,10 +93,11 @@ fn warn_unfit(
     collection: &OpenCollection,
     printer: &Printer,
 ) -> anyhow::Result<()> {
-    if let Some(Near { unused: Some(Unused::Unfit(reason)), .. }) = store.near(&collection.name)? {
+    let index = store.ann(&collection.name)?;
+    if let Some(AnnIndex { unused: Some(UnusedReason::Unfit(reason)), .. }) = index {
         printer.warning(&format!(
-            "the approximate index is not used, and all vectors are scanned: {reason}; \
-             `kokeshi near` rebuilds it"
+            "the ANN index is not used, and all vectors are scanned: {reason}; \
+             `kokeshi ann` rebuilds it"
         ));
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::SearchResult;
 use crate::args::SearchArguments;
 use crate::printer::Printer;
 use kokeshi_collections::{OpenCollection, StoreLocation};
-use kokeshi_store::{Hit, Part, rank_share};
+use kokeshi_store::{Hit, RankContribution, reciprocal_rank};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::ops::Range;
@@ -55,7 +55,7 @@ pub(super) fn people(
 
 /// `12`, `12-15`, or the page of a PDF.
 fn line_or_page(hit: &Hit) -> String {
-    match (hit.place.page, hit.place.lines) {
+    match (hit.location.page, hit.location.lines) {
         (Some(page), _) => format!("page {page}"),
         (None, (first, last)) if first == last => first.to_string(),
         (None, (first, last)) => format!("{first}-{last}"),
@@ -73,14 +73,16 @@ fn score(hit: &Hit) -> String {
 
 /// The parts of the score.
 fn why(hit: &Hit) -> String {
-    let share = |name: &str, scored: &str, part: Option<Part>, fused: bool| match part {
+    let share = |name: &str, scored: &str, part: Option<RankContribution>, fused: bool| match part {
         None => format!("{name}: not among the best"),
-        Some(Part { rank, score }) if fused => {
-            let share = rank_share(rank);
+        Some(RankContribution { rank, score }) if fused => {
+            let share = reciprocal_rank(rank);
             let percent = 100.0 * share / hit.score.max(f32::MIN_POSITIVE);
             format!("{name}: rank {rank}, {scored} {score:.3}, adds {share:.4} ({percent:.0} %)")
         }
-        Some(Part { rank, score }) => format!("{name}: rank {rank}, {scored} {score:.3}"),
+        Some(RankContribution { rank, score }) => {
+            format!("{name}: rank {rank}, {scored} {score:.3}")
+        }
     };
     let fused = hit.dense.is_none_or(|dense| dense.score != hit.score);
     let meaning = share("meaning", "cosine", hit.dense, fused);
@@ -182,15 +184,16 @@ pub(super) fn json(
     results: &[SearchResult],
     printer: &Printer,
 ) -> anyhow::Result<()> {
-    let part =
-        |part: Option<Part>| part.map(|part| json!({ "rank": part.rank, "score": part.score }));
+    let part = |part: Option<RankContribution>| {
+        part.map(|part| json!({ "rank": part.rank, "score": part.score }))
+    };
     let hits = results.iter().map(|SearchResult { hit, best }| {
         let mut object = json!({
             "path": location.display_path(&hit.path),
             "format": hit.format,
-            "lines": [hit.place.lines.0, hit.place.lines.1],
-            "bytes": [hit.place.bytes.start, hit.place.bytes.end],
-            "page": hit.place.page,
+            "lines": [hit.location.lines.0, hit.location.lines.1],
+            "bytes": [hit.location.bytes.start, hit.location.bytes.end],
+            "page": hit.location.page,
             "chunk": hit.ordinal,
             "score": hit.score,
             "text": hit.text,

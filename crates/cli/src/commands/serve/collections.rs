@@ -72,7 +72,7 @@ impl Reader {
         }
         for at in 0..self.migrations.len() {
             let (name, plan) = (self.migrations[at].name.clone(), self.migrations[at].plan.clone());
-            let side = plan.read_by(self.migrations[at].state()?);
+            let side = plan.active_side(self.migrations[at].state()?);
             let (collection, made) = (side.collection.clone(), side.provenance()?);
             if made.is_unknown() {
                 return Err(hinted(
@@ -97,7 +97,7 @@ impl Reader {
     fn collections(&mut self, address: &Address) -> anyhow::Result<Vec<Binding>> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => address.open()?,
+            None => kokeshi_remote::open(address)?,
         };
         let wanted = self.wanted.clone();
         let bindings = wanted.into_iter().map(|(name, collection)| {
@@ -162,7 +162,7 @@ impl Migration {
         };
         let path = Path::new(path);
         let plan = Plan::read(path)?;
-        let ledger = migrate::ledger(&plan.store.as_str().into(), path);
+        let ledger = migrate::ledger_path(&plan.store.as_str().into(), path);
         let name = name.unwrap_or(&plan.switch).to_owned();
         Ok(Self { name, plan, ledger })
     }

@@ -1,0 +1,307 @@
+//! `kokeshi migrate` of collections that another program keeps in an engine of points, and goes on using.
+
+use crate::foreign::{passed, step, texts, v2, vectors};
+use crate::index::said;
+use crate::{Run, Sandbox};
+use kokeshi_testkit::servers::{Application, Server};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The application, and what it keeps: 30 points with vectors of v2 in `theirs`.
+pub(crate) fn application(server: &Server, place: &Sandbox, alias: Option<&str>) -> Application {
+    let mut application = Application::start(server);
+    ask(&mut application, &json!({ "do": "make", "name": "theirs", "width": 48, "alias": alias }));
+    let texts = texts();
+    let alone: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
+    let vectors = vectors(place, &v2(), &[], &alone);
+    let points: Vec<Value> = (texts.iter().zip(vectors).enumerate())
+        .map(|(at, ((text, book), vector))| point(at, text, book, &vector))
+        .collect();
+    put(&mut application, "theirs", &points);
+    application
+}
+
+/// Places run against ids, to tell which of both is the order.
+fn point(id: usize, text: &str, book: &str, vector: &[f32]) -> Value {
+    json!({ "id": id, "body": text, "book": book, "number": 1000 - id, "vector": vector })
+}
+
+fn ask(application: &mut Application, command: &Value) -> Value {
+    serde_json::from_str(&application.ask(&command.to_string())).expect("JSON")
+}
+
+fn put(application: &mut Application, name: &str, points: &[Value]) {
+    ask(application, &json!({ "do": "put", "name": name, "points": points }));
+}
+
+/// All points by their ids, each without its vector, and the vectors.
+fn all(
+    application: &mut Application,
+    name: &str,
+) -> (BTreeMap<u64, Value>, BTreeMap<u64, Vec<f32>>) {
+    let told = ask(application, &json!({ "do": "all", "name": name }));
+    let (mut fields, mut vectors) = (BTreeMap::new(), BTreeMap::new());
+    for mut point in told.as_array().expect("points").clone() {
+        let id = point["id"].as_u64().expect("an id");
+        let vector = serde_json::from_value(point["vector"].take()).expect("a vector");
+        assert!(fields.insert(id, point).is_none(), "{id} is there twice");
+        vectors.insert(id, vector);
+    }
+    (fields, vectors)
+}
+
+fn plan(place: &Sandbox, server: &Server, from: &str, more: &[&str]) -> Run {
+    let (model, store) = (v2(), server.address());
+    let plan = ["migrate", "plan", "--store", &store, "--from", from, "--to", "new"];
+    let made = ["--model", "starter", "--candidate", &model];
+    place.run(plan.iter().chain(&made).chain(more))
+}
+
+/// The vectors of the texts of books, each in one pass over it, in the order of their places.
+fn expected(place: &Sandbox, points: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec<f32>> {
+    let mut books: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (id, point) in points {
+        books.entry(point["book"].as_str().expect("a book")).or_default().push(*id);
+    }
+    let mut expected = BTreeMap::new();
+    for ids in books.values() {
+        let ids: Vec<u64> = ids.iter().rev().copied().collect();
+        let text = |id: &u64| points[id]["body"].as_str().expect("a text").to_owned();
+        let texts: Vec<String> = ids.iter().map(text).collect();
+        let more = ["--task", "retrieval.passage", "--late-chunking"];
+        expected.extend(ids.into_iter().zip(vectors(place, "starter", &more, &texts)));
+    }
+    expected
+}
+
+fn near(a: &BTreeMap<u64, Vec<f32>>, b: &BTreeMap<u64, Vec<f32>>) {
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (id, a) in a {
+        let off = a.iter().zip(&b[id]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(a.len() == b[id].len() && off <= 1e-6, "vectors of {id} are {off} apart");
+    }
+}
+
+/// Both collections are alike, but for the width of vectors and an index of ours.
+fn same_shape(theirs: &mut Application) {
+    let [old, new] = ["theirs", "new"].map(|name| {
+        let shape = ask(theirs, &json!({ "do": "shape", "name": name })).to_string();
+        shape.replace("256", "48").replace(r#","book":"keyword""#, "")
+    });
+    assert_eq!(new, old);
+}
+
+/// From the plan to the end, with what an application does meanwhile.
+fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
+    let Some(server) = crate::server(kind) else { return };
+    let has_aliases = kind != "chroma";
+    let (place, from) = (Sandbox::new(), if has_aliases { "docs" } else { "theirs" });
+    let mut theirs = application(&server, &place, has_aliases.then_some("docs"));
+    let fields = ["--text", text, "--document", "book", "--order", "number"];
+    let all_fields = [&fields[..], more].concat();
+    let refused = plan(&place, &server, "nothing", &all_fields);
+    assert!(refused.failure(1).contains("no collection `nothing`"), "{}", refused.stderr);
+    if !more.is_empty() {
+        let refused = plan(&place, &server, from, &fields);
+        assert!(refused.failure(1).contains("--vector NAME"), "{}", refused.stderr);
+    }
+    // Texts are found by their field's name, or in what the engine calls a text.
+    let found = plan(&place, &server, from, &[more, &["-o", "found.toml"]].concat());
+    passed(&found);
+    let wanted = format!("in `{text}`; each row is a document");
+    assert!(found.text().contains(&wanted), "{}", found.text());
+    let planned = plan(&place, &server, from, &all_fields);
+    passed(&planned);
+    for part in ["each chunk alone: cosine", "so it was this one", "2 documents, 30 chunks"] {
+        assert!(planned.text().contains(part), "{part}: {}", planned.text());
+    }
+    let before = all(&mut theirs, "theirs");
+    let run = step(&place, "run", &[]);
+    assert!(said(&run).contains("wrote 2 documents with 30 chunks"), "{}", run.stderr);
+    let made = all(&mut theirs, "new");
+    assert!(made.0 == before.0, "{:?}", made.0);
+    near(&made.1, &expected(&place, &before.0));
+    assert!(all(&mut theirs, "theirs") == before, "the old points have changed");
+    same_shape(&mut theirs);
+    // What the application does in the meantime: a text changes, one comes, one goes.
+    let vector = &before.1[&3];
+    let points = [point(3, "Changed.", "first", vector), point(40, "Added.", "first", vector)];
+    put(&mut theirs, "theirs", &points);
+    ask(&mut theirs, &json!({ "do": "delete", "name": "theirs", "ids": [6] }));
+    let refused = step(&place, "verify", &[]);
+    assert!(
+        refused.text().contains("1 changed in the old collection since: first"),
+        "{}",
+        refused.text()
+    );
+    let refused = step(&place, "switch", &[]);
+    assert!(refused.failure(1).contains("`run` and `verify` come first"), "{}", refused.stderr);
+    let run = step(&place, "run", &[]);
+    assert!(said(&run).contains("wrote 1 document with 10 chunks"), "{}", run.stderr);
+    let verified = step(&place, "verify", &[]);
+    passed(&verified);
+    assert!(verified.text().contains("30 chunks of 2 documents"), "{}", verified.text());
+    let before = all(&mut theirs, "theirs");
+    let made = all(&mut theirs, "new");
+    assert!(made.0 == before.0, "{:?}", made.0);
+    near(&made.1, &expected(&place, &before.0));
+    if has_aliases {
+        switched_under_a_reader(&place, &server, &mut theirs);
+    } else {
+        let calls = step(&place, "switch", &["--dry-run"]);
+        assert!(calls.quiet().contains("nothing: readers open `new`"), "{}", calls.text());
+        for one in ["switch", "rollback", "run", "verify", "switch"] {
+            passed(&step(&place, one, &[]));
+        }
+    }
+    passed(&step(&place, "clean", &["--yes"]));
+    assert!(all(&mut theirs, if has_aliases { "docs" } else { "new" }) == made);
+    let again = plan(&place, &server, "theirs", &[&all_fields[..], &["-o", "again.toml"]].concat());
+    assert!(again.failure(1).contains("no collection `theirs`"), "{}", again.stderr);
+}
+
+/// Switches, rolls back and switches again while somebody reads through the alias.
+fn switched_under_a_reader(place: &Sandbox, server: &Server, theirs: &mut Application) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reader = Application::start(server);
+            let mut seen = [0; 2];
+            while !done.load(Ordering::Relaxed) {
+                let (_, vectors) = all(&mut reader, "docs");
+                let mut widths: Vec<usize> = vectors.values().map(Vec::len).collect();
+                assert_eq!(widths.len(), 30);
+                widths.dedup();
+                assert_eq!(widths.len(), 1, "vectors of both models at once");
+                seen[usize::from(widths == [256])] += 1;
+            }
+            seen
+        });
+        for round in ["switch", "rollback", "run", "verify", "switch"] {
+            let run = step(place, round, &[]);
+            assert_eq!(run.status, Some(0), "{round}: {}{}", run.text(), run.stderr);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        done.store(true, Ordering::Relaxed);
+        let seen = reader.join().expect("a reader without an error");
+        assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+    });
+    assert_eq!(all(theirs, "docs").1[&1].len(), 256);
+}
+
+#[test]
+fn vectors_in_qdrant_are_replaced() {
+    vectors_are_replaced("qdrant", "body", &["--vector", "text"]);
+}
+
+#[test]
+fn vectors_in_milvus_are_replaced() {
+    vectors_are_replaced("milvus", "body", &["--vector", "embedding"]);
+}
+
+#[test]
+fn vectors_in_chroma_are_replaced() {
+    vectors_are_replaced("chroma", "document", &[]);
+}
+
+/// What others write to the new collection alone is theirs, and stays.
+fn live_writes_win(kind: &'static str, text: &str, more: &[&str]) {
+    let Some(server) = crate::server(kind) else { return };
+    let place = Sandbox::new();
+    let mut theirs = application(&server, &place, None);
+    passed(&plan(&place, &server, "theirs", &[&["--text", text][..], more].concat()));
+    let run = step(&place, "run", &[]);
+    assert!(said(&run).contains("wrote 30 documents with 30 chunks"), "{}", run.stderr);
+    let own = vectors(
+        &place,
+        "starter",
+        &["--task", "retrieval.passage"],
+        &["Theirs.".to_owned(), "More.".to_owned()],
+    );
+    let live = [point(5, "Theirs.", "x", &own[0]), point(50, "More.", "x", &own[1])];
+    put(&mut theirs, "new", &live);
+    // A change of the old one reaches the new one, but for what others have written there.
+    let old = vec![0.5_f32; 48];
+    put(&mut theirs, "theirs", &[point(5, "Other.", "x", &old), point(7, "Changed.", "x", &old)]);
+    let run = step(&place, "run", &[]);
+    assert!(said(&run).contains("wrote 1 document with 1 chunk"), "{}", run.stderr);
+    let verified = step(&place, "verify", &[]);
+    passed(&verified);
+    for part in ["1 of them rewritten by others", "1 more only in the new collection"] {
+        assert!(verified.text().contains(part), "{part}: {}", verified.text());
+    }
+    let (fields, vectors) = all(&mut theirs, "new");
+    let texts = [5, 7, 50].map(|id| fields[&id]["body"].as_str().expect("a text"));
+    assert_eq!(texts, ["Theirs.", "Changed.", "More."]);
+    assert!(vectors[&5].iter().zip(&own[0]).all(|(a, b)| (a - b).abs() <= 1e-6));
+    passed(&step(&place, "run", &["--prune"]));
+    assert!(!all(&mut theirs, "new").0.contains_key(&50));
+}
+
+#[test]
+fn live_writes_win_in_qdrant() {
+    live_writes_win("qdrant", "body", &["--vector", "text"]);
+}
+
+#[test]
+fn live_writes_win_in_milvus() {
+    // Documents of a point each, by a field that no schema names.
+    live_writes_win("milvus", "body", &["--vector", "embedding", "--document", "number"]);
+}
+
+#[test]
+fn live_writes_win_in_chroma() {
+    live_writes_win("chroma", "document", &[]);
+}
+
+/// Kills at random moments, and the server stopped or killed in between.
+fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
+    const ROUNDS: u64 = 10;
+    let Some(mut server) = crate::server(kind) else { return };
+    let place = Sandbox::new();
+    let mut theirs = application(&server, &place, None);
+    let (_, old) = all(&mut theirs, "theirs");
+    for start in (100..900).step_by(100) {
+        let text =
+            |id| format!("Text number {id} of many, which is a little longer than the others.");
+        let points: Vec<Value> =
+            (start..start + 100).map(|id| point(id, &text(id), "third", &old[&1])).collect();
+        put(&mut theirs, "theirs", &points);
+    }
+    drop(theirs);
+    passed(&plan(&place, &server, "theirs", &[&["--text", text][..], more].concat()));
+    let run = ["migrate", "run", "new.plan.toml", "--threads", "1"];
+    let start = || place.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a run");
+    for round in 0..ROUNDS {
+        let mut child = start();
+        // Some end before they have begun, others in the middle.
+        std::thread::sleep(Duration::from_millis(150 + 137 * round % 700));
+        if round % 3 == 1 {
+            server.restart();
+        }
+        // It may have ended already.
+        let _ = child.kill();
+        child.wait().expect("an end");
+    }
+    passed(&step(&place, "run", &[]));
+    passed(&step(&place, "run", &[]));
+    let mut theirs = Application::start(&server);
+    let (before, made) = (all(&mut theirs, "theirs"), all(&mut theirs, "new"));
+    same_shape(&mut theirs);
+    assert_eq!(made.0.len(), 830);
+    assert!(made.0 == before.0, "a point is missing or other than before");
+    passed(&step(&place, "verify", &[]));
+}
+
+#[test]
+fn kills_lose_nothing_in_milvus() {
+    kills_lose_nothing("milvus", "body", &["--vector", "embedding"]);
+}
+
+#[test]
+fn kills_lose_nothing_in_chroma() {
+    kills_lose_nothing("chroma", "document", &[]);
+}

@@ -1,0 +1,191 @@
+//! The schema: collections, their aliases and roots, and the tables of each.
+
+use kokeshi_store::backend::now;
+use kokeshi_store::{Collection, Provenance, Storage};
+use postgres::types::ToSql;
+use postgres::{Client, Error, GenericClient, Row, Transaction};
+use std::collections::HashMap;
+
+/// Of the lock that writers take: the letters of `kokeshi`.
+const LOCK: i64 = 0x6b_6f6b_6573_6869;
+/// Numbers of a vector that an index can have, at most.
+pub(super) const HALFVEC_DIMENSIONS: usize = 4000;
+pub(super) const VECTOR_DIMENSIONS: usize = 2000;
+
+/// Makes the extension and the schema, if they are not there: most users may not.
+pub(super) fn prepare(client: &mut Client) -> Result<(), Error> {
+    let there =
+        "SELECT to_regclass('kokeshi.roots') IS NOT NULL AND to_regtype('halfvec') IS NOT NULL";
+    if client.query_one(there, &[])?.get(0) {
+        return Ok(());
+    }
+    let mut transaction = client.transaction()?;
+    // Two processes may come here at the same time.
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&(LOCK + 1)])?;
+    transaction.batch_execute(include_str!("schema.sql"))?;
+    transaction.commit()
+}
+
+/// Takes the lock of writers for as long as `client` is connected; `false` if another has it.
+pub(super) fn lock(client: &mut Client) -> Result<bool, Error> {
+    Ok(client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])?.get(0))
+}
+
+/// The collection called `name`, or else the one that the alias leads to, with its id.
+pub(super) fn find(
+    client: &mut impl GenericClient,
+    name: &str,
+) -> Result<Option<(i64, Collection)>, Error> {
+    let sql = "SELECT id, name, created, provenance FROM kokeshi.collections WHERE name = $1 \
+               OR id = (SELECT collection FROM kokeshi.aliases WHERE alias = $1)";
+    let Some(row) = client.query_opt(sql, &[&name])? else { return Ok(None) };
+    let Some((id, mut found)) = collection(&row) else { return Ok(None) };
+    let sql =
+        "SELECT alias FROM kokeshi.aliases WHERE collection = $1 ORDER BY alias COLLATE \"C\"";
+    let aliases = client.query(sql, &[&id])?;
+    found.aliases = aliases.iter().map(|row| row.get(0)).collect();
+    Ok(Some((id, found)))
+}
+
+pub(super) fn all(client: &mut impl GenericClient) -> Result<Vec<(i64, Collection)>, Error> {
+    let sql = "SELECT collection, alias FROM kokeshi.aliases ORDER BY alias COLLATE \"C\"";
+    let mut aliases: HashMap<i64, Vec<String>> = HashMap::new();
+    for row in client.query(sql, &[])? {
+        aliases.entry(row.get(0)).or_default().push(row.get(1));
+    }
+    let sql = "SELECT id, name, created, provenance FROM kokeshi.collections \
+               ORDER BY name COLLATE \"C\"";
+    let mut all: Vec<_> = client.query(sql, &[])?.iter().filter_map(collection).collect();
+    for (id, found) in &mut all {
+        found.aliases = aliases.remove(id).unwrap_or_default();
+    }
+    Ok(all)
+}
+
+fn collection(row: &Row) -> Option<(i64, Collection)> {
+    let provenance = serde_json::from_str(row.get(3)).ok()?;
+    let provenance = Provenance::from_json(&provenance)?;
+    let (name, created) = (row.get(1), row.get(2));
+    Some((row.get(0), Collection { name, provenance, created, aliases: Vec::new() }))
+}
+
+/// Makes a collection with its two tables.
+pub(super) fn insert(
+    transaction: &mut Transaction<'_>,
+    name: &str,
+    provenance: &Provenance,
+) -> Result<(), Error> {
+    let sql = "INSERT INTO kokeshi.collections (name, created, provenance) VALUES ($1, $2, $3) \
+               RETURNING id";
+    let made = provenance.to_json().to_string();
+    let id: i64 = transaction.query_one(sql, &[&name, &now(), &made])?.get(0);
+    let vectors = format!("{}({})", kind(provenance), provenance.dimensions);
+    transaction.batch_execute(&format!(
+        "CREATE TABLE kokeshi.documents_{id} (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            path text COLLATE \"C\" NOT NULL UNIQUE,
+            hash text NOT NULL,
+            modified bigint NOT NULL,
+            size bigint NOT NULL,
+            format text NOT NULL,
+            metadata text NOT NULL
+        );
+        CREATE TABLE kokeshi.chunks_{id} (
+            document bigint NOT NULL REFERENCES kokeshi.documents_{id} ON DELETE CASCADE,
+            ordinal integer NOT NULL,
+            first_byte bigint NOT NULL,
+            end_byte bigint NOT NULL,
+            first_line bigint NOT NULL,
+            last_line bigint NOT NULL,
+            page bigint,
+            text text NOT NULL,
+            metadata text NOT NULL,
+            terms text[] NOT NULL,
+            embedding {vectors} NOT NULL,
+            PRIMARY KEY (document, ordinal)
+        );
+        CREATE INDEX ON kokeshi.chunks_{id} USING gin (terms);"
+    ))
+}
+
+/// The type of a collection's vectors.
+pub(super) fn kind(provenance: &Provenance) -> &'static str {
+    if provenance.storage == Storage::F32 { "vector" } else { "halfvec" }
+}
+
+/// What an approximate index orders by: the bits if the collection has short lists of them.
+pub(super) fn bits(provenance: &Provenance) -> String {
+    format!("binary_quantize(embedding)::bit({})", provenance.dimensions)
+}
+
+/// Makes the approximate index of a collection, if it has none and may have one.
+pub(super) fn index(
+    transaction: &mut Transaction<'_>,
+    id: i64,
+    provenance: &Provenance,
+) -> Result<(), Error> {
+    let kind = kind(provenance);
+    let most = if kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
+    let by = match provenance.codes {
+        Some(_) => format!("({}) bit_hamming_ops", bits(provenance)),
+        None if provenance.dimensions > most => return Ok(()),
+        None => format!("embedding {kind}_cosine_ops"),
+    };
+    transaction.batch_execute(&format!(
+        "CREATE INDEX IF NOT EXISTS nearest_{id} ON kokeshi.chunks_{id} USING hnsw ({by})"
+    ))
+}
+
+/// Removes a collection with its tables, aliases and roots.
+pub(super) fn delete(transaction: &mut Transaction<'_>, id: i64) -> Result<(), Error> {
+    transaction.batch_execute(&format!(
+        "DROP TABLE kokeshi.chunks_{id}, kokeshi.documents_{id};
+         DELETE FROM kokeshi.collections WHERE id = {id};"
+    ))
+}
+
+pub(super) fn set_alias(
+    transaction: &mut Transaction<'_>,
+    alias: &str,
+    id: i64,
+) -> Result<(), Error> {
+    let sql = "INSERT INTO kokeshi.aliases (alias, collection) VALUES ($1, $2) \
+               ON CONFLICT (alias) DO UPDATE SET collection = $2";
+    transaction.execute(sql, &[&alias, &id]).map(drop)
+}
+
+pub(super) fn rename(transaction: &mut Transaction<'_>, id: i64, name: &str) -> Result<(), Error> {
+    let sql = "UPDATE kokeshi.collections SET name = $2 WHERE id = $1";
+    transaction.execute(sql, &[&id, &name]).map(drop)
+}
+
+pub(super) fn roots(
+    transaction: &mut Transaction<'_>,
+    id: i64,
+) -> Result<Vec<(String, String)>, Error> {
+    let sql = "SELECT path, options FROM kokeshi.roots WHERE collection = $1 \
+               ORDER BY path COLLATE \"C\"";
+    let rows = transaction.query(sql, &[&id])?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+pub(super) fn set_root(
+    transaction: &mut Transaction<'_>,
+    id: i64,
+    path: &str,
+    options: &str,
+) -> Result<(), Error> {
+    let sql = "INSERT INTO kokeshi.roots (collection, path, options) VALUES ($1, $2, $3) \
+               ON CONFLICT (collection, path) DO UPDATE SET options = $3";
+    let values: [&(dyn ToSql + Sync); 3] = [&id, &path, &options];
+    transaction.execute(sql, &values).map(drop)
+}
+
+pub(super) fn remove_root(
+    transaction: &mut Transaction<'_>,
+    id: i64,
+    path: &str,
+) -> Result<bool, Error> {
+    let sql = "DELETE FROM kokeshi.roots WHERE collection = $1 AND path = $2";
+    Ok(transaction.execute(sql, &[&id, &path])? > 0)
+}

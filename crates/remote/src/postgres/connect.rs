@@ -1,0 +1,135 @@
+//! Connecting, and the meaning of failures.
+
+use crate::retry::{CallError, with_retries};
+use kokeshi_store::{Error, Result, Url};
+use postgres::config::SslMode;
+use postgres::error::SqlState;
+use postgres::{Client, Config, NoTls};
+use std::error::Error as _;
+use std::time::Duration;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Time limit for connecting.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Time limit for a server that has vanished.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The first version of pgvector whose index finds all results of a filtered search.
+const VERSION: (u32, u32) = (0, 8);
+
+/// Connects. Waits for a server that reports that it is starting, but not for one that does not answer.
+///
+/// # Errors
+///
+/// If the address is malformed, or the server does not answer, or refuses the user.
+pub(super) fn connect(url: &Url) -> Result<Client> {
+    with_retries(&url.to_string(), || {
+        attempt(url)?.map_err(|failed| match failed.code() {
+            Some(&SqlState::CANNOT_CONNECT_NOW) => CallError::Transient(message(&failed)),
+            _ => error(url, &failed).into(),
+        })
+    })
+}
+
+/// The connection in `slot`, or a new one if it was lost.
+pub(super) fn open_client<'a>(
+    url: &Url,
+    slot: &'a mut Option<Client>,
+) -> Result<&'a mut Client, CallError> {
+    match slot.take() {
+        Some(client) if !client.is_closed() => Ok(slot.insert(client)),
+        _ => Ok(slot.insert(attempt(url)?.map_err(|failed| fault(url, &failed))?)),
+    }
+}
+
+fn attempt(url: &Url) -> Result<Result<Client, postgres::Error>> {
+    let mut config: Config = url
+        .with_password()
+        .parse()
+        .map_err(|error: postgres::Error| url.invalid(&message(&error)))?;
+    config.connect_timeout(CONNECT).tcp_user_timeout(SILENCE);
+    config.application_name("kokeshi");
+    Ok(match config.get_ssl_mode() {
+        SslMode::Disable => config.connect(NoTls),
+        _ => config.connect(MakeRustlsConnect::with_webpki_roots()),
+    })
+}
+
+/// The message with those of its causes, which the client omits.
+fn message(error: &postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(database), _) => {
+            let detail = database.detail().map_or_else(String::new, |detail| format!(": {detail}"));
+            format!("{}{detail}", database.message())
+        }
+        (None, Some(cause)) => format!("{error}: {cause}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// Whether the same call may succeed later.
+fn is_transient(error: &postgres::Error) -> bool {
+    let Some(code) = error.code() else {
+        // No message from the server: the connection broke or was never made.
+        return error.is_closed()
+            || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+    };
+    // UNDEFINED_TABLE: the collection was dropped between two statements.
+    const CODES: [SqlState; 5] = [
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::TOO_MANY_CONNECTIONS,
+        SqlState::UNDEFINED_TABLE,
+    ];
+    // The classes of connection errors, and of servers that stop or start.
+    ["08", "57P"].iter().any(|class| code.code().starts_with(class)) || CODES.contains(code)
+}
+
+pub(super) fn fault(url: &Url, failed: &postgres::Error) -> CallError {
+    match is_transient(failed) {
+        true => CallError::Transient(message(failed)),
+        false => CallError::Permanent(error(url, failed)),
+    }
+}
+
+pub(super) fn error(url: &Url, failed: &postgres::Error) -> Error {
+    let (store, mut reason) = (url.to_string(), message(failed));
+    let code = failed.code().map_or("", SqlState::code);
+    if code.starts_with("28") {
+        return Error::Refused { store, reason };
+    }
+    if failed.code().is_none() && reason.contains("certificate") {
+        reason.push_str("; `?sslmode=disable` connects without encryption");
+        return Error::Server { store, reason };
+    }
+    match is_transient(failed) {
+        true => Error::Unreachable { store, reason },
+        false => Error::Server { store, reason },
+    }
+}
+
+/// The error of a database in which pgvector cannot be enabled.
+pub(super) fn unprepared(url: &Url, failed: &postgres::Error) -> Error {
+    let reason = message(failed);
+    let lacks = failed.as_db_error().is_some_and(|error| error.message().contains("extension"));
+    let forbidden = failed.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+    match lacks || forbidden {
+        true => Error::Unprepared { store: url.to_string(), reason },
+        false => error(url, failed),
+    }
+}
+
+/// # Errors
+///
+/// [`Error::Unprepared`] if pgvector is too old.
+pub(super) fn check_version(url: &Url, client: &mut Client) -> Result<()> {
+    let sql = "SELECT extversion FROM pg_extension WHERE extname = 'vector'";
+    let row = client.query_opt(sql, &[]).map_err(|failed| error(url, &failed))?;
+    let found: String = row.map_or_else(|| "none".to_owned(), |row| row.get(0));
+    let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= VERSION {
+        return Ok(());
+    }
+    let reason = format!("its pgvector is {found}; 0.8 or newer is needed");
+    Err(Error::Unprepared { store: url.to_string(), reason })
+}

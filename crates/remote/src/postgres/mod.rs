@@ -1,0 +1,330 @@
+//! PostgreSQL with pgvector: one schema `kokeshi` in a database, two tables for each collection, and a
+//! transaction for everything that belongs together.
+
+mod collections;
+mod connect;
+mod read;
+mod search;
+mod session;
+mod table;
+mod write;
+
+use table::Table;
+
+use crate::open::Opener;
+use crate::retry::CallError;
+use ::postgres::Transaction;
+use kokeshi_store::backend::Field;
+use kokeshi_store::{
+    Collection, Counts, Document, Entry, Error, Fields, Hit, IndexedFolders, Lock, Provenance,
+    Query, Result, Source, Storage, Store, Url,
+};
+use session::Session;
+use std::fmt;
+use std::ops::Deref;
+
+/// How vectors can be stored, as `halfvec` and as `vector`.
+const STORAGES: [Storage; 2] = [Storage::F16, Storage::F32];
+/// What short lists can be made of: `bit`.
+const CODES: [Storage; 1] = [Storage::Bits];
+/// Chunks from which on an approximate index pays: below, all are compared in a few milliseconds.
+const INDEX_FROM: usize = 10_000;
+
+/// Opens databases and foreign tables.
+pub(crate) struct PostgresOpener;
+
+impl Opener for PostgresOpener {
+    fn open(&self, url: &Url) -> Result<Box<dyn Store>> {
+        Ok(Box::new(Postgres::open(url)?))
+    }
+
+    fn open_foreign(
+        &self,
+        url: &Url,
+        fields: &Fields,
+        _collection: &str,
+    ) -> Result<Box<dyn Store>> {
+        Ok(Box::new(Table::open(url, fields)?))
+    }
+
+    fn open_source(
+        &self,
+        url: &Url,
+        fields: &Fields,
+        _collection: &str,
+    ) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Table::open(url, fields)?))
+    }
+
+    fn fields(&self, url: &Url, fields: &Fields, _collection: &str) -> Result<Option<Vec<Field>>> {
+        match fields.table {
+            Some(_) => Table::fields(url, fields).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A database.
+struct Postgres(Session);
+
+impl Deref for Postgres {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Postgres {
+    /// Connects, and makes what every collection needs if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, refuses the user, or has no pgvector.
+    fn open(url: &Url) -> Result<Self> {
+        let mut client = connect::connect(url)?;
+        let prepared = collections::prepare(&mut client);
+        prepared.map_err(|error| connect::unprepared(url, &error))?;
+        connect::check_version(url, &mut client)?;
+        Ok(Self(Session::new(url, client)))
+    }
+
+    /// The collection that `name` leads to, with its id.
+    fn require(
+        &self,
+        transaction: &mut Transaction<'_>,
+        name: &str,
+    ) -> Result<(i64, Collection), CallError> {
+        let fail = self.fail();
+        if let Some(found) = collections::find(transaction, name).map_err(fail)? {
+            return Ok(found);
+        }
+        let all = collections::all(transaction).map_err(fail)?;
+        let names = all.iter().map(|(_, found)| found.name.as_str());
+        Err(Error::unknown_collection(name, self.name(), names).into())
+    }
+
+    fn refuse_taken(&self, transaction: &mut Transaction<'_>, name: &str) -> Result<(), CallError> {
+        let found = collections::find(transaction, name).map_err(self.fail())?;
+        found.map_or(Ok(()), |(_, found)| {
+            let kind = if found.name == name { "collection" } else { "alias" };
+            Err(Error::Taken { name: name.to_owned(), kind, store: self.name() }.into())
+        })
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Postgres").field(&self.address()).finish()
+    }
+}
+
+impl Source for Postgres {
+    fn name(&self) -> String {
+        self.address()
+    }
+
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        self.read(|transaction| {
+            let found = collections::find(transaction, name).map_err(self.fail())?;
+            Ok(found.map(|(_, collection)| collection))
+        })
+    }
+
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            read::list_after(transaction, id, after, limit).map_err(self.fail())
+        })
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            read::entries(transaction, id, paths).map_err(self.fail())
+        })
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        self.read(|transaction| {
+            let (id, found) = self.require(transaction, collection)?;
+            read::documents(transaction, id, found.provenance.storage, paths).map_err(self.fail())
+        })
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        self.read(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            read::count(transaction, id).map_err(self.fail())
+        })
+    }
+}
+
+impl Store for Postgres {
+    fn storages(&self) -> &'static [Storage] {
+        &STORAGES
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        let mut client = self.connect()?;
+        let taken = collections::lock(&mut client);
+        match taken.map_err(|error| self.error(&error))? {
+            true => Ok(Lock::holding(client)),
+            false => Err(Error::Busy { store: self.name() }),
+        }
+    }
+
+    fn collections(&self) -> Result<Vec<Collection>> {
+        self.read(|transaction| {
+            let all = collections::all(transaction).map_err(self.fail())?;
+            Ok(all.into_iter().map(|(_, collection)| collection).collect())
+        })
+    }
+
+    fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
+        provenance.check_storable(&self.name(), &STORAGES, &CODES)?;
+        self.write(|transaction| {
+            self.refuse_taken(transaction, name)?;
+            collections::insert(transaction, name, provenance).map_err(self.fail())
+        })
+    }
+
+    fn drop_collection(&mut self, name: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.require(transaction, name)?;
+            collections::delete(transaction, id).map_err(self.fail())
+        })
+    }
+
+    fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            match collections::find(transaction, alias).map_err(self.fail())? {
+                Some((_, found)) if found.name == alias => {
+                    let (name, store) = (alias.to_owned(), self.name());
+                    Err(Error::Taken { name, kind: "collection", store }.into())
+                }
+                _ => collections::set_alias(transaction, alias, id).map_err(self.fail()),
+            }
+        })
+    }
+
+    fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
+        self.write(|transaction| {
+            let (id, found) = self.require(transaction, collection)?;
+            found.provenance.check_widths(documents)?;
+            write::upsert(transaction, id, &found.provenance, documents).map_err(self.fail())
+        })
+    }
+
+    fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
+        self.write(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            write::remove(transaction, id, paths).map_err(self.fail())
+        })
+    }
+
+    fn search(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
+        query.refuse_words(&self.name())?;
+        self.read(|transaction| {
+            let (id, found) = self.require(transaction, collection)?;
+            found.provenance.check_width(query.vector.len())?;
+            search::search(transaction, id, &found.provenance, query).map_err(self.fail())
+        })
+    }
+
+    fn list(&self, collection: &str) -> Result<Vec<Entry>> {
+        self.read(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            read::list(transaction, id).map_err(self.fail())
+        })
+    }
+
+    fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
+        self.write(|transaction| {
+            let (id, found) = self.require(transaction, collection)?;
+            found.provenance.check_widths(documents)?;
+            write::insert(transaction, id, &found.provenance, documents).map_err(self.fail())
+        })
+    }
+
+    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            match collections::find(transaction, name).map_err(self.fail())? {
+                Some((old, _)) if old == id => return Ok(()),
+                Some((old, found)) if found.name == name => {
+                    self.refuse_taken(transaction, kept)?;
+                    collections::rename(transaction, old, kept).map_err(self.fail())?;
+                }
+                _ => {}
+            }
+            collections::set_alias(transaction, name, id).map_err(self.fail())
+        })
+    }
+
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
+        let own = self.collection(name)?.is_some_and(|found| found.name == name);
+        let [name, collection, kept] =
+            [name, collection, kept].map(|text| text.replace('\'', "''"));
+        let rename =
+            format!("UPDATE kokeshi.collections SET name = '{kept}' WHERE name = '{name}'");
+        let alias = format!(
+            "INSERT INTO kokeshi.aliases (alias, collection) VALUES ('{name}', (SELECT id FROM \
+             kokeshi.collections WHERE name = '{collection}')) ON CONFLICT (alias) DO UPDATE \
+             SET collection = excluded.collection"
+        );
+        let mut calls = vec!["BEGIN".to_owned()];
+        calls.extend(own.then_some(rename));
+        calls.extend([alias, "COMMIT".to_owned()]);
+        Ok(calls)
+    }
+
+    fn finish(&mut self, collection: &str) -> Result<()> {
+        if self.count(collection)?.chunks < INDEX_FROM {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let (id, found) = self.require(transaction, collection)?;
+            collections::index(transaction, id, &found.provenance).map_err(self.fail())
+        })
+    }
+
+    fn folders(&self) -> Option<&dyn IndexedFolders> {
+        Some(self)
+    }
+
+    fn folders_mut(&mut self) -> Option<&mut dyn IndexedFolders> {
+        Some(self)
+    }
+}
+
+impl IndexedFolders for Postgres {
+    fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            write::set_seen(transaction, id, seen).map_err(self.fail())
+        })
+    }
+
+    fn roots(&self, collection: &str) -> Result<Vec<(String, String)>> {
+        self.read(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            collections::roots(transaction, id).map_err(self.fail())
+        })
+    }
+
+    fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()> {
+        self.write(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            collections::set_root(transaction, id, path, options).map_err(self.fail())
+        })
+    }
+
+    fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool> {
+        self.write(|transaction| {
+            let (id, _) = self.require(transaction, collection)?;
+            collections::remove_root(transaction, id, path).map_err(self.fail())
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Documents and chunks: listing and reading.
+
+use kokeshi_store::{Chunk, ChunkLocation, Counts, Document, Entry, Storage};
+use pgvector::{HalfVector, Vector};
+use postgres::types::ToSql;
+use postgres::{Error, Row, Transaction};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+fn entries_where(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    condition: &str,
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Entry>, Error> {
+    let sql = format!(
+        "SELECT path, hash, modified, size, format, (SELECT count(*) FROM \
+         kokeshi.chunks_{collection} WHERE document = id) FROM kokeshi.documents_{collection} \
+         {condition}"
+    );
+    let entry = |row: &Row| Entry {
+        path: row.get(0),
+        hash: row.get(1),
+        modified: row.get(2),
+        size: row.get::<_, i64>(3).cast_unsigned(),
+        format: row.get(4),
+        chunks: row.get::<_, i64>(5) as usize,
+    };
+    Ok(transaction.query(&sql, values)?.iter().map(entry).collect())
+}
+
+/// All documents by path.
+pub(super) fn list(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+) -> Result<Vec<Entry>, Error> {
+    entries_where(transaction, collection, "ORDER BY path", &[])
+}
+
+/// Up to `limit` documents after the path `after`.
+pub(super) fn list_after(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Entry>, Error> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let condition = "WHERE path > $1 ORDER BY path LIMIT $2";
+    entries_where(transaction, collection, condition, &[&after, &limit])
+}
+
+/// The documents at `paths` that are there.
+pub(super) fn entries(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    paths: &[String],
+) -> Result<Vec<Entry>, Error> {
+    entries_where(transaction, collection, "WHERE path = ANY($1)", &[&paths])
+}
+
+/// The documents at `paths` that are there, with their chunks and vectors.
+pub(super) fn documents(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    storage: Storage,
+    paths: &[String],
+) -> Result<Vec<Document>, Error> {
+    let sql = format!(
+        "SELECT id, path, hash, modified, size, format, metadata \
+         FROM kokeshi.documents_{collection} WHERE path = ANY($1)"
+    );
+    let mut found: HashMap<i64, Document> = HashMap::new();
+    for row in transaction.query(&sql, &[&paths])? {
+        let document = Document {
+            path: row.get(1),
+            hash: row.get(2),
+            modified: row.get(3),
+            size: row.get::<_, i64>(4).cast_unsigned(),
+            format: row.get(5),
+            metadata: metadata(row.get(6)),
+            chunks: Vec::new(),
+        };
+        found.insert(row.get(0), document);
+    }
+    let ids: Vec<i64> = found.keys().copied().collect();
+    let sql = format!(
+        "SELECT document, first_byte, end_byte, first_line, last_line, page, text, metadata, \
+         embedding FROM kokeshi.chunks_{collection} WHERE document = ANY($1) \
+         ORDER BY document, ordinal"
+    );
+    for row in transaction.query(&sql, &[&ids])? {
+        if let Some(document) = found.get_mut(&row.get(0)) {
+            document.chunks.push(chunk(&row, storage));
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+fn chunk(row: &Row, storage: Storage) -> Chunk {
+    let number = |at| row.get::<_, i64>(at) as usize;
+    let vector = match storage {
+        Storage::F32 => row.get::<_, Vector>(8).to_vec(),
+        _ => row.get::<_, HalfVector>(8).as_slice().iter().map(|x| x.to_f32()).collect(),
+    };
+    Chunk {
+        location: ChunkLocation {
+            bytes: number(1)..number(2),
+            lines: (number(3), number(4)),
+            page: row.get::<_, Option<i64>>(5).map(|page| page as usize),
+        },
+        text: row.get(6),
+        metadata: metadata(row.get(7)),
+        vector,
+    }
+}
+
+fn metadata(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+pub(super) fn count(transaction: &mut Transaction<'_>, collection: i64) -> Result<Counts, Error> {
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM kokeshi.documents_{collection}), \
+         (SELECT count(*) FROM kokeshi.chunks_{collection})"
+    );
+    let row = transaction.query_one(&sql, &[])?;
+    let number = |at| row.get::<_, i64>(at) as usize;
+    Ok(Counts { documents: number(0), chunks: number(1) })
+}

@@ -1,0 +1,174 @@
+//! Search: by the approximate index if there is one, by all vectors if that falls short.
+
+use super::collections::{bits, kind};
+use kokeshi_store::backend::merged;
+use kokeshi_store::{ChunkLocation, Filter, Hit, Provenance, Query, RankContribution, Storage};
+use pgvector::{HalfVector, Vector};
+use postgres::types::ToSql;
+use postgres::{Error, Row, Transaction};
+use serde_json::{Map, Value};
+
+/// Candidates of a short list of bits: for each hit wanted, and at least.
+const CANDIDATES_A_HIT: usize = 20;
+const CANDIDATES: usize = 1000;
+/// Candidates that the index keeps while it searches: at least, and at most (what pgvector allows).
+const BREADTH: (usize, usize) = (200, 1000);
+/// Rows asked for when conditions remain that only [`Filter`] can judge, for each hit wanted.
+const ROWS_A_HIT: usize = 8;
+
+pub(super) fn search(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    provenance: &Provenance,
+    query: &Query<'_>,
+) -> Result<Vec<Hit>, Error> {
+    let documents = match query.filter.reads_paths() {
+        true => Some(matching(transaction, collection, query.filter)?),
+        false => None,
+    };
+    let Some(terms) = query.filter.terms() else { return Ok(Vec::new()) };
+    let vector: Box<dyn ToSql + Sync> = match provenance.storage {
+        Storage::F32 => Box::new(Vector::from(query.vector.to_vec())),
+        _ => Box::new(HalfVector::from_f32_slice(query.vector)),
+    };
+    let asked = Asked { collection, provenance, vector, documents, terms };
+    let spread = if query.filter.reads_metadata() { ROWS_A_HIT } else { 1 };
+    if !query.exact {
+        let rows = asked.rows(transaction, query.limit.saturating_mul(spread), false)?;
+        let hits = judged(&rows, query);
+        if hits.len() == query.limit {
+            return Ok(hits);
+        }
+    }
+    // The index may have missed some, or the conditions left out too many.
+    let mut limit = query.limit.saturating_mul(spread);
+    loop {
+        let rows = asked.rows(transaction, limit, true)?;
+        let hits = judged(&rows, query);
+        if hits.len() == query.limit || rows.len() < limit {
+            return Ok(hits);
+        }
+        limit = limit.saturating_mul(ROWS_A_HIT);
+    }
+}
+
+/// The ids of the documents at paths that count.
+fn matching(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    filter: &Filter,
+) -> Result<Vec<i64>, Error> {
+    let sql = format!("SELECT id, path FROM kokeshi.documents_{collection}");
+    let rows = transaction.query(&sql, &[])?;
+    let matches = |row: &&Row| filter.matches_path(row.get(1));
+    Ok(rows.iter().filter(matches).map(|row| row.get(0)).collect())
+}
+
+/// What the database is asked for.
+struct Asked<'a> {
+    collection: i64,
+    provenance: &'a Provenance,
+    vector: Box<dyn ToSql + Sync>,
+    documents: Option<Vec<i64>>,
+    terms: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// The nearest rows, best first. An `exact` search computes every cosine.
+    fn rows(
+        &self,
+        transaction: &mut Transaction<'_>,
+        limit: usize,
+        exact: bool,
+    ) -> Result<Vec<Row>, Error> {
+        let (collection, kind) = (self.collection, kind(self.provenance));
+        let vector = format!("$1::{kind}");
+        // Nothing but the bare operator is ordered by the index.
+        let cosine = match exact {
+            true => format!("(embedding <=> {vector}) + 0"),
+            false => format!("embedding <=> {vector}"),
+        };
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&*self.vector];
+        let mut conditions = Vec::new();
+        if let Some(documents) = &self.documents {
+            values.push(documents);
+            conditions.push(format!("document = ANY(${})", values.len()));
+        }
+        if !self.terms.is_empty() {
+            values.push(&self.terms);
+            conditions.push(format!("terms @> ${}", values.len()));
+        }
+        let conditions = match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", conditions.join(" AND ")),
+        };
+        let chunks = format!("kokeshi.chunks_{collection}");
+        let source = match self.provenance.codes {
+            Some(_) if !exact => {
+                let candidates = limit.saturating_mul(CANDIDATES_A_HIT).max(CANDIDATES);
+                let dimensions = self.provenance.dimensions;
+                let query = format!("binary_quantize({vector})::bit({dimensions})");
+                let order = format!("{} <~> {query}", bits(self.provenance));
+                format!("(SELECT * FROM {chunks}{conditions} ORDER BY {order} LIMIT {candidates})")
+            }
+            _ => format!("(SELECT * FROM {chunks}{conditions} ORDER BY {cosine} LIMIT {limit})"),
+        };
+        self.prepare(transaction, limit)?;
+        let sql = format!(
+            "SELECT 1 - (embedding <=> {vector}) AS score, path, format, ordinal, first_byte, end_byte, \
+             first_line, last_line, page, text, chunk.metadata, document.metadata \
+             FROM {source} AS chunk JOIN kokeshi.documents_{collection} AS document \
+             ON document.id = chunk.document ORDER BY score DESC, path, ordinal LIMIT {limit}"
+        );
+        transaction.query(&sql, &values)
+    }
+
+    /// Lets the index look far enough, and further where a filter leaves out much.
+    fn prepare(&self, transaction: &mut Transaction<'_>, limit: usize) -> Result<(), Error> {
+        let breadth = match self.provenance.codes {
+            Some(_) => BREADTH.1,
+            None => limit.saturating_mul(2).clamp(BREADTH.0, BREADTH.1),
+        };
+        transaction.batch_execute(&format!(
+            "SET LOCAL hnsw.ef_search = {breadth}; SET LOCAL hnsw.iterative_scan = strict_order"
+        ))
+    }
+}
+
+/// The rows that meet all conditions, as hits.
+fn judged(rows: &[Row], query: &Query<'_>) -> Vec<Hit> {
+    let hits = rows.iter().filter_map(|row| {
+        let (own, document) = (object(row.get(10)), object(row.get(11)));
+        let counts = query.filter.matches_path(row.get(1));
+        (counts && query.filter.matches_metadata(&own, &document))
+            .then(|| hit(row, merged(document, own)))
+    });
+    let hits = hits.take(query.limit).enumerate().map(|(at, hit)| Hit {
+        dense: Some(RankContribution { rank: at + 1, score: hit.score }),
+        ..hit
+    });
+    hits.collect()
+}
+
+fn object(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn hit(row: &Row, metadata: Map<String, Value>) -> Hit {
+    let number = |at| row.get::<_, i64>(at) as usize;
+    Hit {
+        score: row.get::<_, f64>(0) as f32,
+        dense: None,
+        words: None,
+        path: row.get(1),
+        format: row.get(2),
+        ordinal: row.get::<_, i32>(3) as usize,
+        location: ChunkLocation {
+            bytes: number(4)..number(5),
+            lines: (number(6), number(7)),
+            page: row.get::<_, Option<i64>>(8).map(|page| page as usize),
+        },
+        text: row.get(9),
+        metadata,
+    }
+}

@@ -1,0 +1,249 @@
+//! A foreign table, whose rows get new vectors in a column next to the old one.
+//!
+//! Each column of vectors is a collection, and each row a chunk; rows with the same value in the column of
+//! documents are one document, and without such a column each row is one. A column that kokeshi made has
+//! a comment with its provenance, and a trigger that removes a row's new vector when its text changes: so
+//! a row without a vector must be embedded. Readers use one column name, which a switch gives to another
+//! column; a column of kokeshi's keeps its first name, by which plans know it, in its comment.
+
+mod columns;
+mod rows;
+mod schema;
+
+use super::session::Session;
+use super::{CODES, INDEX_FROM, STORAGES, collections, connect};
+use crate::retry::CallError;
+use ::postgres::Transaction;
+use columns::Column;
+use kokeshi_store::backend::Field;
+use kokeshi_store::{
+    Collection, Counts, Document, Entry, Error, Fields, Hit, Lock, Provenance, Query, Result,
+    Source, Storage, Store, Url,
+};
+use schema::TableSchema;
+
+/// A table.
+pub(super) struct Table {
+    session: Session,
+    schema: TableSchema,
+}
+
+impl Table {
+    /// Connects, and reads the schema of the table that `fields` names.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, refuses the user, or has no pgvector; if there is no such table or
+    /// column, or ids are not unique.
+    pub(crate) fn open(url: &Url, fields: &Fields) -> Result<Self> {
+        let mut client = connect::connect(url)?;
+        connect::check_version(url, &mut client)?;
+        let session = Session::new(url, client);
+        let schema = session.read(|transaction| schema::read(&session, transaction, fields))?;
+        Ok(Self { session, schema })
+    }
+
+    /// The columns of the table that `fields` names; none if there is no such table.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer or refuses the user.
+    pub(crate) fn fields(url: &Url, fields: &Fields) -> Result<Vec<Field>> {
+        let session = Session::new(url, connect::connect(url)?);
+        session.read(|transaction| schema::fields(transaction, fields).map_err(session.fail()))
+    }
+
+    fn unsupported<T>(&self, wanted: &str) -> Result<T> {
+        Err(Error::Unsupported {
+            store: self.name(),
+            wanted: wanted.to_owned(),
+            known: "rows that another program writes, and columns of vectors".to_owned(),
+        })
+    }
+
+    /// The column that `name` resolves to.
+    fn require(&self, transaction: &mut Transaction<'_>, name: &str) -> Result<Column, CallError> {
+        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+        if let Some(found) = columns::find(&all, name) {
+            return Ok(found.clone());
+        }
+        let names = all.iter().map(|column| column.collection.as_str());
+        Err(Error::unknown_collection(name, self.name(), names).into())
+    }
+
+    /// Statements that give `name` to the column `collection`; none if it has it.
+    fn rename_statements(
+        &self,
+        transaction: &mut Transaction<'_>,
+        (name, collection, kept): (&str, &str, Option<&str>),
+    ) -> Result<Vec<String>, CallError> {
+        let target = self.require(transaction, collection)?;
+        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+        let statements = columns::rename_statements(&self.schema, &all, name, &target, kept);
+        statements.map_err(|taken| {
+            Error::Taken { name: taken, kind: "column", store: self.name() }.into()
+        })
+    }
+
+    fn rename(&self, name: &str, collection: &str, kept: Option<&str>) -> Result<()> {
+        self.session.write(|transaction| {
+            let statements = self.rename_statements(transaction, (name, collection, kept))?;
+            let run = |statement: &String| transaction.batch_execute(statement);
+            statements.iter().try_for_each(run).map_err(self.session.fail())
+        })
+    }
+}
+
+impl Source for Table {
+    fn name(&self) -> String {
+        format!("{} of {}", self.schema.table, self.session.address())
+    }
+
+    fn collection(&self, name: &str) -> Result<Option<Collection>> {
+        self.session.read(|transaction| {
+            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+            Ok(columns::find(&all, name).map(Column::as_collection))
+        })
+    }
+
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
+        self.session.read(|transaction| {
+            let column = self.require(transaction, collection)?;
+            let listed = rows::list_after(transaction, &self.schema, &column, after, limit);
+            listed.map_err(self.session.fail())
+        })
+    }
+
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>> {
+        self.session.read(|transaction| {
+            let column = self.require(transaction, collection)?;
+            rows::entries(transaction, &self.schema, &column, paths).map_err(self.session.fail())
+        })
+    }
+
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
+        self.session.read(|transaction| {
+            let column = self.require(transaction, collection)?;
+            rows::documents(transaction, &self.schema, &column, paths).map_err(self.session.fail())
+        })
+    }
+
+    fn count(&self, collection: &str) -> Result<Counts> {
+        self.session.read(|transaction| {
+            let column = self.require(transaction, collection)?;
+            rows::count(transaction, &self.schema, &column).map_err(self.session.fail())
+        })
+    }
+}
+
+impl Store for Table {
+    fn storages(&self) -> &'static [Storage] {
+        &STORAGES
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        let mut client = self.session.connect()?;
+        let taken = collections::lock(&mut client);
+        match taken.map_err(|error| self.session.error(&error))? {
+            true => Ok(Lock::holding(client)),
+            false => Err(Error::Busy { store: self.name() }),
+        }
+    }
+
+    fn collections(&self) -> Result<Vec<Collection>> {
+        self.session.read(|transaction| {
+            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+            Ok(all.iter().map(Column::as_collection).collect())
+        })
+    }
+
+    fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
+        provenance.check_storable(&self.name(), &STORAGES, &CODES[..0])?;
+        self.session.write(|transaction| {
+            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+            if columns::find(&all, name).is_some() || self.schema.columns.iter().any(|c| c == name)
+            {
+                let (name, store) = (name.to_owned(), self.name());
+                return Err(Error::Taken { name, kind: "column", store }.into());
+            }
+            let created = columns::create(transaction, &self.schema, name, provenance);
+            created.map_err(self.session.fail())
+        })
+    }
+
+    fn drop_collection(&mut self, name: &str) -> Result<()> {
+        self.session.write(|transaction| {
+            let column = self.require(transaction, name)?;
+            columns::remove(transaction, &self.schema, &column).map_err(self.session.fail())
+        })
+    }
+
+    fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
+        self.rename(alias, collection, None)
+    }
+
+    fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
+        self.session.write(|transaction| {
+            let column = self.require(transaction, collection)?;
+            column.provenance.check_widths(documents)?;
+            let written = rows::write(transaction, &self.schema, &column, documents, false);
+            written.map_err(self.session.fail())
+        })
+    }
+
+    fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
+        self.session.write(|transaction| {
+            let column = self.require(transaction, collection)?;
+            column.provenance.check_widths(documents)?;
+            let written = rows::write(transaction, &self.schema, &column, documents, true);
+            written.map(|()| documents.len()).map_err(self.session.fail())
+        })
+    }
+
+    fn remove(&mut self, _collection: &str, _paths: &[String]) -> Result<usize> {
+        self.unsupported("way to remove rows of another program")
+    }
+
+    fn search(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
+        query.refuse_words(&self.name())?;
+        self.session.read(|transaction| {
+            let column = self.require(transaction, collection)?;
+            column.provenance.check_width(query.vector.len())?;
+            rows::search(transaction, &self.schema, &column, query).map_err(self.session.fail())
+        })
+    }
+
+    fn list(&self, collection: &str) -> Result<Vec<Entry>> {
+        self.list_after(collection, "", usize::MAX)
+    }
+
+    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+        self.rename(name, collection, Some(kept))
+    }
+
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
+        self.session.read(|transaction| {
+            let statements = self.rename_statements(transaction, (name, collection, Some(kept)))?;
+            Ok([vec!["BEGIN".to_owned()], statements, vec!["COMMIT".to_owned()]].concat())
+        })
+    }
+
+    /// Creates the approximate index, if every row has its vector.
+    fn finish(&mut self, collection: &str) -> Result<()> {
+        let statements = self.session.read(|transaction| {
+            let column = self.require(transaction, collection)?;
+            let is_complete = rows::is_complete(transaction, &self.schema, &column);
+            let is_complete = is_complete.map_err(self.session.fail())?;
+            let many = rows::count(transaction, &self.schema, &column);
+            let many = many.map_err(self.session.fail())?.chunks >= INDEX_FROM;
+            let wanted = columns::missing_index(transaction, &self.schema, &column, many);
+            let wanted = wanted.map_err(self.session.fail())?;
+            Ok(wanted.filter(|_| is_complete))
+        })?;
+        let Some(statements) = statements else { return Ok(()) };
+        self.session.without_transaction(|client| {
+            let run = |statement: &String| client.batch_execute(statement);
+            statements.iter().try_for_each(run).map_err(self.session.fail())
+        })
+    }
+}

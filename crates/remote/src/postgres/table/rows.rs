@@ -1,0 +1,255 @@
+//! Rows as documents and chunks.
+
+use super::columns::Column;
+use super::schema::TableSchema;
+use kokeshi_store::{Chunk, ChunkLocation, Counts, Document, Entry, Hit, Query, RankContribution};
+use pgvector::{HalfVector, Vector};
+use postgres::types::ToSql;
+use postgres::{Error, Row, Transaction};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+/// Rows requested per hit wanted, if some conditions must be checked here.
+const ROWS_PER_HIT: usize = 8;
+
+fn number<T: TryFrom<i64> + Default>(row: &Row, at: usize) -> T {
+    T::try_from(row.get::<_, i64>(at)).unwrap_or_default()
+}
+
+/// Documents that `condition` holds for. In a column of kokeshi's, those with at least one vector exist, and
+/// those that lack one have no hash: they are not completely written.
+fn listed(
+    transaction: &mut Transaction<'_>,
+    (schema, column): (&TableSchema, &Column),
+    (condition, limit): (&str, usize),
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Entry>, Error> {
+    let (TableSchema { table, text, key, .. }, order) = (schema, schema.order(""));
+    let vector = column.sql();
+    // A bare name after ORDER BY would be that of the result column, which is a text.
+    let having = if column.is_own { format!("HAVING count({vector}) > 0") } else { String::new() };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = format!(
+        "SELECT {key}::text, md5(string_agg(md5({text}::text), '' ORDER BY {order})), count(*), \
+         count({vector}), sum(octet_length({text}::text))::bigint FROM {table} AS old \
+         WHERE {text} IS NOT NULL AND {condition} GROUP BY {key} {having} ORDER BY old.{key} LIMIT {limit}"
+    );
+    let entry = |row: &Row| {
+        let (chunks, vectors): (usize, usize) = (number(row, 2), number(row, 3));
+        let is_complete = !column.is_own || chunks == vectors;
+        Entry {
+            path: row.get(0),
+            hash: if is_complete { row.get(1) } else { String::new() },
+            modified: 0,
+            size: number(row, 4),
+            format: "text".to_owned(),
+            chunks,
+        }
+    };
+    Ok(transaction.query(&sql, values)?.iter().map(entry).collect())
+}
+
+/// Up to `limit` documents in the order of the key, after `after`.
+pub(super) fn list_after(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Entry>, Error> {
+    let TableSchema { key, key_type, .. } = schema;
+    if after.is_empty() {
+        let condition = format!("{key} IS NOT NULL");
+        return listed(transaction, (schema, column), (&condition, limit), &[]);
+    }
+    let condition = format!("{key} > $1::text::{key_type}");
+    listed(transaction, (schema, column), (&condition, limit), &[&after])
+}
+
+pub(super) fn entries(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+    paths: &[String],
+) -> Result<Vec<Entry>, Error> {
+    let TableSchema { key, key_type, .. } = schema;
+    let condition = format!("{key} = ANY($1::text[]::{key_type}[])");
+    listed(transaction, (schema, column), (&condition, usize::MAX), &[&paths])
+}
+
+/// The documents at `paths`, with all chunks; in a column of kokeshi's, with those that have vectors.
+pub(super) fn documents(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+    paths: &[String],
+) -> Result<Vec<Document>, Error> {
+    let mut found: HashMap<String, Document> = HashMap::new();
+    for entry in entries(transaction, schema, column, paths)? {
+        let document = Document {
+            path: entry.path.clone(),
+            hash: entry.hash,
+            modified: entry.modified,
+            size: entry.size,
+            format: entry.format,
+            metadata: Map::new(),
+            chunks: Vec::new(),
+        };
+        found.insert(entry.path, document);
+    }
+    let TableSchema { table, id, text, key, key_type, .. } = schema;
+    let (vector, order) = (column.sql(), schema.order("old."));
+    let has_vector =
+        if column.is_own { format!("AND {vector} IS NOT NULL") } else { String::new() };
+    let sql = format!(
+        "SELECT {key}::text, {id}::text, {text}::text, {vector} FROM {table} AS old \
+         WHERE {text} IS NOT NULL AND {key} = ANY($1::text[]::{key_type}[]) {has_vector} ORDER BY {order}"
+    );
+    for row in transaction.query(&sql, &[&paths])? {
+        if let Some(document) = found.get_mut(row.get::<_, &str>(0)) {
+            document.chunks.push(chunk(&row, column));
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+fn chunk(row: &Row, column: &Column) -> Chunk {
+    let vector = match column.kind {
+        "vector" => row.get::<_, Option<Vector>>(3).map(|vector| vector.to_vec()),
+        _ => row
+            .get::<_, Option<HalfVector>>(3)
+            .map(|vector| vector.as_slice().iter().map(|x| x.to_f32()).collect()),
+    };
+    let id = Value::String(row.get(1));
+    Chunk {
+        // Its location in a document is not known.
+        location: ChunkLocation::default(),
+        text: row.get(2),
+        metadata: Map::from_iter([("id".to_owned(), id)]),
+        vector: vector.unwrap_or_default(),
+    }
+}
+
+pub(super) fn count(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+) -> Result<Counts, Error> {
+    let TableSchema { table, text, key, .. } = schema;
+    let counted = if column.is_own { column.sql() } else { "*".to_owned() };
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(vectors), 0)::bigint FROM (SELECT count({counted}) AS vectors \
+         FROM {table} WHERE {text} IS NOT NULL GROUP BY {key} HAVING count({counted}) > 0) AS documents"
+    );
+    let row = transaction.query_one(&sql, &[])?;
+    Ok(Counts { documents: number(&row, 0), chunks: number(&row, 1) })
+}
+
+/// Whether every row with a text has a vector.
+pub(super) fn is_complete(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+) -> Result<bool, Error> {
+    let (TableSchema { table, text, .. }, vector) = (schema, column.sql());
+    let sql = format!(
+        "SELECT NOT EXISTS (SELECT 1 FROM {table} WHERE {text} IS NOT NULL AND {vector} IS NULL)"
+    );
+    Ok(transaction.query_one(&sql, &[])?.get(0))
+}
+
+/// Writes the vectors of rows whose texts have not changed since; with `only_new`, only those of rows
+/// without a vector, so that concurrent writes of others are kept.
+pub(super) fn write(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+    documents: &[Document],
+    only_new: bool,
+) -> Result<(), Error> {
+    let chunks = || documents.iter().flat_map(|document| &document.chunks);
+    let id = |chunk: &Chunk| chunk.metadata.get("id").and_then(Value::as_str).map(str::to_owned);
+    let ids: Vec<Option<String>> = chunks().map(id).collect();
+    let texts: Vec<&str> = chunks().map(|chunk| chunk.text.as_str()).collect();
+    let vectors: Box<dyn ToSql + Sync> = match column.kind {
+        "vector" => {
+            let vectors = chunks().map(|chunk| Vector::from(chunk.vector.clone()));
+            Box::new(vectors.collect::<Vec<_>>())
+        }
+        _ => {
+            let vectors = chunks().map(|chunk| HalfVector::from_f32_slice(&chunk.vector));
+            Box::new(vectors.collect::<Vec<_>>())
+        }
+    };
+    let TableSchema { table, id, id_type, text, .. } = schema;
+    let (vector, kind) = (column.sql(), column.kind);
+    let is_free = if only_new { format!("AND old.{vector} IS NULL") } else { String::new() };
+    let sql = format!(
+        "UPDATE {table} AS old SET {vector} = new.vector FROM \
+         unnest($1::text[], $2::text[], $3::{kind}[]) AS new (id, text, vector) \
+         WHERE old.{id} = new.id::{id_type} AND old.{text}::text = new.text {is_free}"
+    );
+    transaction.execute(&sql, &[&ids, &texts, &*vectors]).map(drop)
+}
+
+/// The nearest rows.
+pub(super) fn search(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+    query: &Query<'_>,
+) -> Result<Vec<Hit>, Error> {
+    let TableSchema { table, id, text, key, .. } = schema;
+    let (vector, kind) = (column.sql(), column.kind);
+    let asked: Box<dyn ToSql + Sync> = match kind {
+        "vector" => Box::new(Vector::from(query.vector.to_vec())),
+        _ => Box::new(HalfVector::from_f32_slice(query.vector)),
+    };
+    // The index orders by the bare operator only.
+    let distance = format!("{vector} <=> $1::{kind}");
+    let order = if query.exact { format!("({distance}) + 0") } else { distance.clone() };
+    let spread =
+        if query.filter.reads_paths() || query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
+    let limit = i64::try_from(query.limit.saturating_mul(spread)).unwrap_or(i64::MAX);
+    // The index of a row in its document is the number of rows before it.
+    let ordinal = match schema.is_grouped {
+        true => format!(
+            "(SELECT count(*) FROM {table} AS other WHERE other.{key} = found.{key} AND \
+             ({}) < ({}) AND other.{text} IS NOT NULL)",
+            schema.order("other."),
+            schema.order("found.")
+        ),
+        false => "0::bigint".to_owned(),
+    };
+    let sql = format!(
+        "SELECT {key}::text, {ordinal}, 1 - ({distance}), {text}::text, {id}::text FROM (SELECT * FROM \
+         {table} WHERE {vector} IS NOT NULL AND {text} IS NOT NULL ORDER BY {order} LIMIT {limit}) AS found \
+         ORDER BY {distance}, found.{id}"
+    );
+    transaction.batch_execute(
+        "SET LOCAL hnsw.ef_search = 200; SET LOCAL hnsw.iterative_scan = strict_order",
+    )?;
+    let hits = transaction.query(&sql, &[&*asked])?;
+    let hits = hits.iter().filter(|row| query.filter.matches_path(row.get(0))).map(hit);
+    let none = Map::new();
+    let hits = hits.filter(|hit| query.filter.matches_metadata(&hit.metadata, &none));
+    let ranked = |(at, hit): (usize, Hit)| {
+        let dense = Some(RankContribution { rank: at + 1, score: hit.score });
+        Hit { dense, ..hit }
+    };
+    Ok(hits.take(query.limit).enumerate().map(ranked).collect())
+}
+
+fn hit(row: &Row) -> Hit {
+    Hit {
+        score: row.get::<_, f64>(2) as f32,
+        dense: None,
+        words: None,
+        path: row.get(0),
+        format: "text".to_owned(),
+        ordinal: number(row, 1),
+        location: ChunkLocation::default(),
+        text: row.get(3),
+        metadata: Map::from_iter([("id".to_owned(), Value::String(row.get(4)))]),
+    }
+}

@@ -1,0 +1,215 @@
+//! The schema of a foreign table.
+
+use crate::postgres::session::Session;
+use crate::retry::CallError;
+use kokeshi_store::backend::Field;
+use kokeshi_store::{Error, Fields};
+use postgres::{Row, Transaction};
+
+/// A table and its columns, quoted where they are for statements.
+#[derive(Clone, Debug)]
+pub(super) struct TableSchema {
+    /// With its schema.
+    pub(super) table: String,
+    /// The schema that it is in.
+    pub(super) namespace: String,
+    pub(super) oid: u32,
+    pub(super) id: String,
+    pub(super) id_type: String,
+    pub(super) text: String,
+    /// The column that identifies documents: that of documents, or that of ids.
+    pub(super) key: String,
+    pub(super) key_type: String,
+    /// The columns that order the rows of a document, the id last.
+    order: Vec<String>,
+    /// Whether several rows can be one document.
+    pub(super) is_grouped: bool,
+    /// Names of all columns, not quoted.
+    pub(super) columns: Vec<String>,
+}
+
+impl TableSchema {
+    /// The expressions that order the rows of a document; `prefix` is a table with a dot, or empty.
+    pub(super) fn order(&self, prefix: &str) -> String {
+        let columns = self.order.iter().map(|column| format!("{prefix}{column}"));
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Columns whose change invalidates a row's vector, and with it those of its document.
+    pub(super) fn decisive(&self) -> Vec<&str> {
+        let mut columns = vec![self.text.as_str()];
+        if self.is_grouped {
+            columns.push(&self.key);
+            columns.extend(self.order[..self.order.len() - 1].iter().map(String::as_str));
+        }
+        columns
+    }
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn quoted_path(name: &str) -> String {
+    name.split('.').map(quoted).collect::<Vec<_>>().join(".")
+}
+
+/// The columns of a table. Those with an index can identify documents.
+pub(super) fn fields(
+    transaction: &mut Transaction<'_>,
+    fields: &Fields,
+) -> Result<Vec<Field>, postgres::Error> {
+    let name = fields.table.as_deref().unwrap_or_default();
+    let sql = "SELECT attname, format_type(atttypid, NULL) IN ('text', 'character varying', 'character'), \
+               EXISTS (SELECT 1 FROM pg_index WHERE indrelid = attrelid AND indkey[0] = attnum) \
+               FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
+               ORDER BY attnum";
+    let field = |row: &Row| Field { name: row.get(0), is_text: row.get(1), is_key: row.get(2) };
+    Ok(transaction.query(sql, &[&quoted_path(name)])?.iter().map(field).collect())
+}
+
+/// Reads the schema of the table that `fields` names.
+///
+/// # Errors
+///
+/// If there is no such table or column, or ids or documents cannot be looked up in it.
+pub(super) fn read(
+    session: &Session,
+    transaction: &mut Transaction<'_>,
+    fields: &Fields,
+) -> Result<TableSchema, CallError> {
+    let Some(name) = &fields.table else {
+        return Err(Error::NoTable { store: session.address() }.into());
+    };
+    let (oid, namespace, table) = find_table(session, transaction, name)?;
+    let columns = columns(transaction, oid).map_err(session.fail())?;
+    let roles = Roles::assign(&columns, fields, &table);
+    let roles = roles.map_err(|reason| CallError::from(session.invalid(&reason)))?;
+    let (is_grouped, may_lack_key) = (
+        fields.document.as_ref().is_some_and(|document| document != fields.id()),
+        !roles.key.is_never_null,
+    );
+    let order = roles.position.into_iter().chain([roles.id]);
+    let schema = TableSchema {
+        order: order.map(|column| quoted(&column.name)).collect(),
+        id: quoted(&roles.id.name),
+        id_type: roles.id.type_name.clone(),
+        text: quoted(&roles.text.name),
+        key: quoted(&roles.key.name),
+        key_type: roles.key.type_name.clone(),
+        is_grouped,
+        table,
+        namespace,
+        oid,
+        columns: columns.iter().map(|column| column.name.clone()).collect(),
+    };
+    if may_lack_key && lacks_documents(transaction, &schema).map_err(session.fail())? {
+        let (store, column) = (session.address(), fields.document.clone().unwrap_or_default());
+        return Err(Error::NoDocument { store, column }.into());
+    }
+    Ok(schema)
+}
+
+/// The object id of a table, its schema, and its name with that; both quoted.
+fn find_table(
+    session: &Session,
+    transaction: &mut Transaction<'_>,
+    name: &str,
+) -> Result<(u32, String, String), CallError> {
+    let sql = "SELECT c.oid, n.nspname, c.relname, c.relkind = 'r' FROM pg_class c \
+               JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)";
+    let row = transaction.query_opt(sql, &[&quoted_path(name)]).map_err(session.fail())?;
+    let Some(row) = row else {
+        return Err(session.invalid(&format!("there is no table `{name}`")).into());
+    };
+    if !row.get::<_, bool>(3) {
+        return Err(session.invalid(&format!("`{name}` is not a plain table")).into());
+    }
+    let schema = quoted(row.get(1));
+    let table = format!("{schema}.{}", quoted(row.get(2)));
+    Ok((row.get(0), schema, table))
+}
+
+/// A column of a table.
+struct TableColumn {
+    name: String,
+    type_name: String,
+    is_never_null: bool,
+    /// Whether an index begins with it.
+    is_indexed: bool,
+    /// Whether a unique index consists of it.
+    is_unique: bool,
+}
+
+fn columns(
+    transaction: &mut Transaction<'_>,
+    oid: u32,
+) -> Result<Vec<TableColumn>, postgres::Error> {
+    let sql = "SELECT attname, format_type(atttypid, NULL), attnotnull, EXISTS (SELECT 1 FROM pg_index \
+               WHERE indrelid = attrelid AND indkey[0] = attnum), EXISTS (SELECT 1 FROM pg_index \
+               WHERE indrelid = attrelid AND indkey[0] = attnum AND indisunique AND indnkeyatts = 1 \
+               AND indpred IS NULL) \
+               FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
+    let column = |row: &Row| TableColumn {
+        name: row.get(0),
+        type_name: row.get(1),
+        is_never_null: row.get(2),
+        is_indexed: row.get(3),
+        is_unique: row.get(4),
+    };
+    Ok(transaction.query(sql, &[&oid])?.iter().map(column).collect())
+}
+
+/// The columns that `fields` names.
+struct Roles<'a> {
+    id: &'a TableColumn,
+    text: &'a TableColumn,
+    key: &'a TableColumn,
+    position: Option<&'a TableColumn>,
+}
+
+impl<'a> Roles<'a> {
+    /// # Errors
+    ///
+    /// Why a column cannot have its role, as a sentence for people.
+    fn assign(columns: &'a [TableColumn], fields: &Fields, table: &str) -> Result<Self, String> {
+        let find = |name: &str| find_column(columns, name);
+        let (id, text) = (find(fields.id())?, find(fields.text())?);
+        if !(id.is_unique && id.is_never_null) {
+            return Err(format!(
+                "`{}` does not identify rows: it needs a unique index, and no nulls",
+                id.name
+            ));
+        }
+        let key = fields.document.as_deref().map_or(Ok(id), find)?;
+        if !key.is_indexed {
+            return Err(format!(
+                "`{}` has no index, so that each page would read the whole table: \
+                 CREATE INDEX CONCURRENTLY ON {table} ({})",
+                key.name,
+                quoted(&key.name)
+            ));
+        }
+        let position = fields.order.as_deref().map(find).transpose()?;
+        Ok(Self { id, text, key, position })
+    }
+}
+
+fn find_column<'a>(columns: &'a [TableColumn], name: &str) -> Result<&'a TableColumn, String> {
+    columns.iter().find(|column| column.name == name).ok_or_else(|| {
+        let names = columns.iter().map(|column| format!("`{}`", column.name));
+        let names = names.collect::<Vec<_>>().join(", ");
+        format!("its table has no column `{name}`, it has {names}")
+    })
+}
+
+/// Whether there are rows with a text that belong to no document.
+fn lacks_documents(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+) -> Result<bool, postgres::Error> {
+    let TableSchema { table, key, text, .. } = schema;
+    let sql =
+        format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {key} IS NULL AND {text} IS NOT NULL)");
+    Ok(transaction.query_one(&sql, &[])?.get(0))
+}

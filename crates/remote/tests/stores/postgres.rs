@@ -1,0 +1,131 @@
+//! A real PostgreSQL with pgvector.
+
+use crate::fixtures::{Case, WIDTH, document, provenance, vector};
+use crate::servers::{self, Shared, address};
+use kokeshi_remote::open;
+use kokeshi_store::{Address, Error, Filter, Provenance, Query, Storage};
+use kokeshi_testkit::servers::Server;
+use postgres::{Client, NoTls};
+use std::collections::HashSet;
+
+static SERVER: Shared = Shared::new("postgres");
+
+fn with(case: impl FnOnce(&Address)) {
+    SERVER.with(|server| case(&address(server)));
+}
+
+conforms!(with);
+
+#[test]
+fn a_server_that_restarts_loses_and_doubles_nothing() {
+    SERVER.with(|server| {
+        let address = address(server);
+        let case = Case { address: &address, name: "starts again" };
+        servers::a_server_that_restarts_loses_and_doubles_nothing(&case, server);
+    });
+}
+
+#[test]
+fn a_wrong_password_and_an_absent_server_are_distinct_and_no_password_is_displayed() {
+    SERVER.with(|server| {
+        let wrong = server.address_with("sesame");
+        let error = open(&Address::from(wrong.as_str())).err().expect("refused");
+        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        let absent = wrong.replace(&format!(":{}", server.port()), ":1");
+        let other = open(&Address::from(absent.as_str())).err().expect("unreachable");
+        assert!(matches!(other, Error::Unreachable { .. }), "{other}");
+        for error in [error, other] {
+            assert!(!error.to_string().contains("sesame"), "{error}");
+            assert!(error.to_string().contains("postgres://kokeshi:***@127.0.0.1:"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn one_writer_at_a_time_holds_the_lock() {
+    with(|address| {
+        let (one, other) = (open(address).expect("a store"), open(address).expect("a store"));
+        let lock = one.lock().expect("a lock");
+        assert!(matches!(other.lock(), Err(Error::Busy { .. })));
+        drop(lock);
+        // The server hears of the end of a connection a little later.
+        let free = (0..50).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            other.lock().is_ok()
+        });
+        assert!(free, "the lock was not released");
+    });
+}
+
+/// A client of the server, independent of the store.
+fn client(server: &Server) -> Client {
+    Client::connect(&server.address(), NoTls).expect("a connection")
+}
+
+#[test]
+fn many_chunks_get_an_index_that_finds_nearly_what_all_vectors_give() {
+    const COUNT: u64 = 11_000;
+    SERVER.with(|server| {
+        let mut store = open(&address(server)).expect("a store");
+        for (name, codes) in [("indexed", None), ("indexed by bits", Some("bits"))] {
+            let codes = codes.map(|codes| codes.parse().expect("codes"));
+            let made = Provenance { codes, ..provenance(Storage::F16) };
+            store.create(name, &made).expect("a collection");
+            let documents: Vec<_> = (0..COUNT / 100)
+                .map(|at| document(&at.to_string(), 100 * at..100 * at + 100))
+                .collect();
+            store.upsert(name, &documents).expect("written");
+            store.finish(name).expect("an index");
+            let found = |seed: u64, exact: bool| -> HashSet<String> {
+                let filter = Filter::default();
+                let near = vector(seed);
+                let query = Query { vector: &near, words: None, limit: 10, filter: &filter, exact };
+                let hits = store.search(name, &query).expect("hits");
+                hits.into_iter().map(|hit| hit.text).collect()
+            };
+            let seeds = COUNT..COUNT + 20;
+            let common =
+                seeds.map(|seed| found(seed, false).intersection(&found(seed, true)).count());
+            let recall = common.sum::<usize>() as f64 / 200.0;
+            eprintln!("{name}: recall@10 of {COUNT} random vectors of {WIDTH} numbers: {recall}");
+            // Random directions are the hardest there are: no neighbour is much nearer than others.
+            assert!(recall > 0.8, "{name}: {recall}");
+            let sql = "SELECT count(*) FROM pg_indexes JOIN kokeshi.collections \
+                       ON indexname = 'nearest_' || id WHERE name = $1";
+            let indexes: i64 = client(server).query_one(sql, &[&name]).expect("a count").get(0);
+            assert_eq!(indexes, 1);
+            store.drop_collection(name).expect("removed");
+        }
+    });
+}
+
+#[test]
+fn a_database_without_pgvector_says_what_it_needs() {
+    SERVER.with(|server| {
+        let sql = "CREATE ROLE visitor LOGIN PASSWORD 'visitor-test'; \
+                   ALTER ROLE visitor SET search_path = public";
+        let mut admin = client(server);
+        admin.batch_execute(sql).expect("a user");
+        admin.batch_execute("CREATE DATABASE bare").expect("a database");
+        let port = server.port();
+        let address = format!("postgres://visitor:visitor-test@127.0.0.1:{port}/bare");
+        let error = open(&Address::from(address.as_str())).err().expect("no pgvector");
+        assert!(matches!(error, Error::Unprepared { .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_character_that_postgres_has_not_is_replaced() {
+    SERVER.with(|server| {
+        let mut store = open(&address(server)).expect("a store");
+        store.create("zero", &provenance(Storage::F32)).expect("a collection");
+        let mut odd = document("a\0b", 0..1);
+        odd.chunks[0].text = "one\0two".to_owned();
+        odd.metadata.insert("k\0".to_owned(), "v\0".into());
+        store.upsert("zero", &[odd.clone()]).expect("written");
+        store.upsert("zero", &[odd]).expect("written");
+        let case = Case { address: &address(server), name: "zero" };
+        assert_eq!(case.texts(&*store), ["one\u{fffd}two"]);
+        assert_eq!(store.list("zero").expect("entries")[0].path, "a\u{fffd}b");
+    });
+}

@@ -1,0 +1,7 @@
+//! What implementations of [`Source`](crate::Source) and [`Store`](crate::Store) share, in this crate and
+//! in others.
+
+pub use crate::fields::Field;
+pub use crate::record::{latest, merged, now};
+pub use crate::rows::{Rows, SourceRow, field_of};
+pub use crate::terms::of as terms_of;

@@ -1,0 +1,22 @@
+//! Parquet files in a build that cannot read them.
+
+use super::{FieldNames, SourceRow};
+use crate::error::{Error, Result};
+use crate::fields::Field;
+use std::path::Path;
+
+pub(super) fn read(
+    path: &Path,
+    _names: &FieldNames<'_>,
+    _each: &mut dyn FnMut(SourceRow) -> Result<()>,
+) -> Result<()> {
+    Err(lacking(path))
+}
+
+pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
+    Err(lacking(path))
+}
+
+fn lacking(path: &Path) -> Error {
+    Error::MissingFeature { action: format!("read {}", path.display()), feature: "parquet" }
+}

@@ -1,0 +1,193 @@
+//! Opening a collection's graph, and search by it.
+
+use super::graph::{Graph, MAKER};
+use super::{IndexRecord, Usability, folder, is_outgrown, record};
+use crate::error::{Error, Result};
+use crate::provenance::Provenance;
+use crate::sqlite::Sqlite;
+use crate::sqlite::best::Scored;
+use crate::sqlite::blocks::{self, BitTable, BlockTable, Slots};
+use rusqlite::Connection;
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+/// Candidates of the graph for each hit wanted, and at least.
+const CANDIDATES_PER_HIT: usize = 4;
+const CANDIDATES: usize = 100;
+/// Hits up to which the graph is faster than a scan: it slows down with the number of candidates.
+const MAX_HITS: usize = 1000;
+/// Vectors that are compared with the store's when a graph is opened.
+const COMPARED: usize = 64;
+/// Vectors that are read or rescored at a time.
+pub(super) const PIECE: usize = 8192;
+
+/// The graph of a record, as far as it could be opened.
+#[derive(Clone)]
+enum GraphState {
+    Open(Arc<Graph>),
+    /// Its file no longer exists.
+    Gone,
+    /// The reason why it cannot be used, a sentence for people.
+    Unfit(String),
+}
+
+/// The graph that was opened last for a collection.
+pub(in crate::sqlite) struct CachedGraph {
+    file: String,
+    state: GraphState,
+}
+
+impl Sqlite {
+    pub(super) fn usability(
+        &self,
+        id: i64,
+        record: &IndexRecord,
+        provenance: &Provenance,
+        slots: (&Slots, &Slots),
+    ) -> Usability {
+        match self.graph(id, record, provenance, slots) {
+            GraphState::Open(_) => Usability::Usable,
+            GraphState::Gone => Usability::Gone,
+            GraphState::Unfit(reason) => Usability::Unfit(reason),
+        }
+    }
+
+    /// The best `limit` slots by the index, with final scores; `None` if no index can answer this.
+    pub(in crate::sqlite) fn approximate(
+        &self,
+        id: i64,
+        provenance: &Provenance,
+        query: &[f32],
+        live: &Slots,
+        limit: usize,
+    ) -> Result<Option<Vec<Scored>>> {
+        let fail = Error::sqlite(&self.path);
+        if limit > MAX_HITS {
+            return Ok(None);
+        }
+        let Some(record) = record(&self.connection, id).map_err(fail)? else { return Ok(None) };
+        let written = Slots::read(&self.connection, BitTable::Written, id).map_err(fail)?;
+        let newer = live.both(&written);
+        if is_outgrown(live, newer.count()) {
+            return Ok(None);
+        }
+        let GraphState::Open(graph) = self.graph(id, &record, provenance, (live, &written)) else {
+            return Ok(None);
+        };
+        match graph.nearest(query, candidates(limit)) {
+            Ok(found) => {
+                let known = found.into_iter().filter(|&slot| live.contains(slot));
+                let slots = known.filter(|&slot| !newer.contains(slot)).chain(newer.iter());
+                self.best_of(id, provenance, query, slots, limit).map_err(fail).map(Some)
+            }
+            Err(reason) => {
+                let cached = CachedGraph { file: record.file, state: GraphState::Unfit(reason) };
+                self.graphs.borrow_mut().insert(id, cached);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The best `limit` of `slots` by their vectors.
+    pub(super) fn best_of(
+        &self,
+        id: i64,
+        provenance: &Provenance,
+        query: &[f32],
+        slots: impl Iterator<Item = usize>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Scored>> {
+        let rows: Vec<Scored> = slots.map(|slot| Scored { score: 0.0, slot }).collect();
+        let mut best = Vec::new();
+        for piece in rows.chunks(PIECE) {
+            best.extend(self.rescored(id, provenance, query, piece.to_vec(), limit)?);
+        }
+        best.sort_unstable_by(|a, b| b.cmp(a));
+        best.truncate(limit);
+        Ok(best)
+    }
+
+    /// The graph that `record` names. `slots` are those in use, and those written since it was built.
+    fn graph(
+        &self,
+        id: i64,
+        record: &IndexRecord,
+        provenance: &Provenance,
+        slots: (&Slots, &Slots),
+    ) -> GraphState {
+        if let Some(cached) = self.graphs.borrow().get(&id)
+            && cached.file == record.file
+        {
+            return cached.state.clone();
+        }
+        let state = match self.open_graph(id, record, provenance, slots) {
+            Ok(Some(graph)) => GraphState::Open(graph),
+            Ok(None) => GraphState::Gone,
+            Err(reason) => GraphState::Unfit(reason),
+        };
+        let cached = CachedGraph { file: record.file.clone(), state: state.clone() };
+        self.graphs.borrow_mut().insert(id, cached);
+        state
+    }
+
+    /// `None` if the file no longer exists.
+    fn open_graph(
+        &self,
+        id: i64,
+        record: &IndexRecord,
+        provenance: &Provenance,
+        slots: (&Slots, &Slots),
+    ) -> Result<Option<Arc<Graph>>, String> {
+        let path = folder(&self.path, id).join(&record.file);
+        let bytes = match fs::metadata(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            metadata => metadata.map_err(|e| e.to_string())?.len(),
+        };
+        if record.maker != MAKER {
+            return Err(format!("it was made by another version ({})", record.maker));
+        }
+        // A mapped file that was truncated must not be read.
+        if bytes != record.bytes {
+            return Err(format!("its file has {bytes} bytes, not {}", record.bytes));
+        }
+        let graph = Graph::open(&path)?;
+        if graph.width() != provenance.dimensions {
+            return Err(format!("its vectors have {} dimensions", graph.width()));
+        }
+        self.compare(id, &graph, provenance, slots)?;
+        Ok(Some(graph))
+    }
+
+    /// Checks, for a sample of vectors spread over the collection, that the graph has those of the store.
+    fn compare(
+        &self,
+        id: i64,
+        graph: &Graph,
+        provenance: &Provenance,
+        (live, written): (&Slots, &Slots),
+    ) -> Result<(), String> {
+        let mut rows = vectors(&self.connection, id, provenance);
+        let known = live.without(written);
+        for slot in known.spread(COMPARED) {
+            let stored = rows.read(slot).map_err(|e| e.to_string())?;
+            if graph.vector(slot as u32)?.as_ref() != Some(&stored) {
+                return Err("its vectors are not those of the collection".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn candidates(limit: usize) -> usize {
+    limit.saturating_mul(CANDIDATES_PER_HIT).max(CANDIDATES)
+}
+
+pub(super) fn vectors<'c>(
+    connection: &'c Connection,
+    id: i64,
+    provenance: &Provenance,
+) -> blocks::VectorRows<'c> {
+    let layout = crate::sqlite::search::vectors(provenance);
+    blocks::VectorRows::new(connection, id, BlockTable::Vectors, layout)
+}

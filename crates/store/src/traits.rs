@@ -1,0 +1,229 @@
+//! The traits that stores implement.
+
+use crate::ann::{AnnBuild, AnnIndex, OnBuildStep};
+use crate::error::{Error, Result};
+use crate::provenance::Provenance;
+use crate::record::{Collection, Counts, Document, Entry, Hit, Query};
+use crate::storage::Storage;
+use std::any::Any;
+use std::collections::HashSet;
+
+/// The right to write to a store for longer than one call. It ends when this is dropped, or when the
+/// process ends for whatever reason.
+#[derive(Debug)]
+pub struct Lock {
+    _guard: Box<dyn Any>,
+}
+
+impl Lock {
+    /// A lock that lasts as long as `guard`.
+    pub fn holding(guard: impl Any) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+/// A set of documents with vectors that can be read. A name is that of a collection or of an alias.
+///
+/// Documents have an order: by path, unless the source has another one that is faster.
+pub trait Source: Send {
+    /// What it is and where it is, for people: without a password.
+    fn name(&self) -> String;
+
+    /// The collection that `name` resolves to, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails; here and below.
+    fn collection(&self, name: &str) -> Result<Option<Collection>>;
+
+    /// Up to `limit` documents in order, from the first one after the path `after`; from the very first
+    /// if that is empty.
+    fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Those of the documents at `paths` that exist, in any order.
+    fn entries(&self, collection: &str, paths: &[String]) -> Result<Vec<Entry>>;
+
+    /// Those of the documents at `paths` that exist, in any order, with their vectors as they are
+    /// stored: see [`Storage::rounded`].
+    fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>>;
+
+    /// Number of documents and chunks.
+    fn count(&self, collection: &str) -> Result<Counts>;
+}
+
+/// A place where collections are kept, written and searched.
+///
+/// When a call returns, its changes are durable, and repeating the call changes nothing: documents are
+/// identified by their paths, and chunks by their document and index. Calls that fail for a reason that
+/// may pass, such as a server that restarts, are retried a few times.
+pub trait Store: Source {
+    /// The storages that it supports, its default first.
+    fn storages(&self) -> &'static [Storage];
+
+    /// Keeps other processes that ask for the lock from writing. A store without locks grants one to
+    /// everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`](crate::Error::Busy) if another process holds it.
+    fn lock(&self) -> Result<Lock>;
+
+    /// All collections, by name.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails; here and below.
+    fn collections(&self) -> Result<Vec<Collection>>;
+
+    /// Creates an empty collection. Fails if the name is taken, or if the store does not support such
+    /// vectors.
+    fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()>;
+
+    /// Removes a collection with its documents and aliases.
+    fn drop_collection(&mut self, name: &str) -> Result<()>;
+
+    /// Lets `alias` point to `collection`, in one step for all readers.
+    fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()>;
+
+    /// Adds documents, replacing those with the same paths. A store with transactions writes all of them
+    /// or none; any other marks a document that is not completely written with an empty hash.
+    fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()>;
+
+    /// Removes the documents at `paths`, and returns how many existed.
+    fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize>;
+
+    /// The chunks nearest to a query, best first.
+    fn search(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>>;
+
+    /// All documents, by path.
+    fn list(&self, collection: &str) -> Result<Vec<Entry>>;
+
+    /// Adds those of `documents` whose paths are new, and returns how many were. Concurrent writes of
+    /// other processes are kept, if the store has transactions.
+    fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
+        let paths: Vec<String> = documents.iter().map(|document| document.path.clone()).collect();
+        let stored = self.entries(collection, &paths)?;
+        // An empty hash marks a document that was not completely written.
+        let stored: HashSet<&str> = stored
+            .iter()
+            .filter(|entry| !entry.hash.is_empty())
+            .map(|entry| entry.path.as_str())
+            .collect();
+        let new: Vec<Document> = documents
+            .iter()
+            .filter(|document| !stored.contains(document.path.as_str()))
+            .cloned()
+            .collect();
+        self.upsert(collection, &new)?;
+        Ok(new.len())
+    }
+
+    /// Lets `name` resolve to `collection`, in one step for all readers. A collection whose own name
+    /// that was is called `kept` afterwards.
+    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+        match self.collection(name)? {
+            Some(found) if found.name == name => Err(Error::Unsupported {
+                store: self.name(),
+                wanted: format!("way to rename the collection `{name}` while it is read ({kept})"),
+                known: "aliases: let readers use one, and switch that".to_owned(),
+            }),
+            _ => self.set_alias(name, collection),
+        }
+    }
+
+    /// The calls or statements that [`Self::switch`] makes, for people.
+    fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>>;
+
+    /// Ends a series of changes: the store may now put its files and indexes in order.
+    fn finish(&mut self, _collection: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// The ANN index that [`Self::build_ann`] built, if there is one.
+    fn ann(&self, _collection: &str) -> Result<Option<AnnIndex>> {
+        Ok(None)
+    }
+
+    /// Builds an ANN index of all current vectors and measures it. From then on, [`Self::search`] uses it
+    /// unless a query is exact or filtered. The collection may be read and written meanwhile. An earlier
+    /// index stays in use until the new one is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the store has an index of its own, [`Error::Busy`] if another process
+    /// builds one, [`Error::Stopped`] if `on_step` says so, [`Error::MissingFeature`] in a build without
+    /// the feature `ann`.
+    fn build_ann(&mut self, _collection: &str, _on_step: &OnBuildStep<'_>) -> Result<AnnBuild> {
+        Err(Error::Unsupported {
+            store: self.name(),
+            wanted: "ANN index of kokeshi's".to_owned(),
+            known: "one of its own, which its server maintains and search uses".to_owned(),
+        })
+    }
+
+    /// The record of indexed folders, if this is a store that files can be indexed into: not one where
+    /// another program writes the documents.
+    fn folders(&self) -> Option<&dyn IndexedFolders> {
+        None
+    }
+
+    /// As [`Self::folders`], to be changed.
+    fn folders_mut(&mut self) -> Option<&mut dyn IndexedFolders> {
+        None
+    }
+}
+
+/// What an indexer of files records in a store, so that the next run knows what to index again.
+pub trait IndexedFolders {
+    /// Records when the files of documents were last seen unchanged: path, time of change, size.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails; here and below.
+    fn set_seen(&mut self, collection: &str, seen: &[(String, i64, u64)]) -> Result<()>;
+
+    /// Paths that were indexed into a collection, each with its options as JSON.
+    fn roots(&self, collection: &str) -> Result<Vec<(String, String)>>;
+
+    /// Records that `path` was indexed with `options`.
+    fn set_root(&mut self, collection: &str, path: &str, options: &str) -> Result<()>;
+
+    /// Forgets that `path` was indexed, and returns whether it was.
+    fn remove_root(&mut self, collection: &str, path: &str) -> Result<bool>;
+
+    /// The note under `key`, if the store keeps notes of this machine.
+    fn note(&self, _key: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Writes `value` under `key`, a sentence that says what it is.
+    fn set_note(&self, _key: &str, _value: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl dyn Store + '_ {
+    /// The paths that were indexed into a collection with their options; none if the store keeps no
+    /// record of them.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub fn roots(&self, collection: &str) -> Result<Vec<(String, String)>> {
+        self.folders().map_or(Ok(Vec::new()), |folders| folders.roots(collection))
+    }
+
+    /// The record of indexed folders.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if there is none: another program writes the documents.
+    pub fn require_folders(&mut self) -> Result<&mut dyn IndexedFolders> {
+        let store = self.name();
+        self.folders_mut().ok_or_else(|| Error::Unsupported {
+            store,
+            wanted: "record of indexed folders".to_owned(),
+            known: "documents that another program writes".to_owned(),
+        })
+    }
+}

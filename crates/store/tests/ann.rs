@@ -1,0 +1,384 @@
+//! The index for approximate search: what it finds, and what it must not change.
+
+use kokeshi_store::{
+    AnnBuild, AnnIndex, BuildStep, Chunk, ChunkLocation, Document, Error, Filter, Hit, Provenance,
+    Query, Sqlite, Storage, Store, UnusedReason,
+};
+use rusqlite::Connection;
+use serde_json::Map;
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+const WIDTH: usize = 64;
+const TOPICS: u64 = 50;
+const COUNT: u64 = 3000;
+
+/// Numbers between -1 and 1 that depend on `seed` alone.
+fn noise(seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut draw = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..WIDTH).map(|_| draw()).collect()
+}
+
+/// A unit vector near one of a few topics.
+fn vector(seed: u64) -> Vec<f32> {
+    let topic = noise(1_000_000 + seed % TOPICS);
+    let sum: Vec<f32> = topic.iter().zip(noise(seed)).map(|(a, b)| a + 0.7 * b).collect();
+    let norm = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+    sum.iter().map(|x| x / norm).collect()
+}
+
+fn document(path: &str, seeds: impl IntoIterator<Item = u64>) -> Document {
+    let chunk = |seed: u64| Chunk {
+        location: ChunkLocation::default(),
+        text: format!("{path} {seed}"),
+        metadata: Map::new(),
+        vector: vector(seed),
+    };
+    Document {
+        path: path.to_owned(),
+        hash: "hash".to_owned(),
+        modified: 1,
+        size: 2,
+        format: "text".to_owned(),
+        metadata: Map::new(),
+        chunks: seeds.into_iter().map(chunk).collect(),
+    }
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        model: "test".to_owned(),
+        revision: "1".to_owned(),
+        passage_task: None,
+        query_task: None,
+        dimensions: WIDTH,
+        normalized: true,
+        chunking: "none".to_owned(),
+        late: false,
+        storage: Storage::F16,
+        codes: None,
+    }
+}
+
+/// A store whose collection `notes` has [`COUNT`] chunks in documents of 100.
+fn store() -> (TempDir, Sqlite) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Sqlite::create(&folder.path().join("notes.db")).expect("a store");
+    store.create("notes", &provenance()).expect("a collection");
+    let all: Vec<Document> = (0..COUNT / 100)
+        .map(|number| document(&format!("d{number}"), 100 * number..100 * (number + 1)))
+        .collect();
+    store.upsert("notes", &all).expect("written");
+    (folder, store)
+}
+
+fn build(store: &mut Sqlite) -> AnnBuild {
+    store.build_ann("notes", &|_| true).expect("an index")
+}
+
+fn ann(store: &Sqlite) -> Option<AnnIndex> {
+    store.ann("notes").expect("what is known of the index")
+}
+
+fn found(store: &Sqlite, vector: &[f32], limit: usize, exact: bool) -> Vec<Hit> {
+    let filter = Filter::default();
+    let query = Query { vector, words: None, limit, filter: &filter, exact };
+    store.search("notes", &query).expect("hits")
+}
+
+fn scored(hits: Vec<Hit>) -> Vec<(String, f32)> {
+    hits.into_iter().map(|hit| (hit.text, hit.score)).collect()
+}
+
+/// The share of the ten nearest chunks to vectors that nobody has stored that are found.
+fn recall(store: &Sqlite) -> f64 {
+    let queries = 100;
+    let hits = |query: u64| {
+        let vector = vector(9_000_000 + query);
+        let exact: HashSet<_> =
+            found(store, &vector, 10, true).into_iter().map(|hit| hit.text).collect();
+        found(store, &vector, 10, false).iter().filter(|hit| exact.contains(&hit.text)).count()
+    };
+    (0..queries).map(hits).sum::<usize>() as f64 / (10 * queries) as f64
+}
+
+/// The files of the indexes.
+fn files(folder: &TempDir) -> Vec<PathBuf> {
+    let Ok(all) = fs::read_dir(folder.path().join("notes.db.near/1")) else { return Vec::new() };
+    let all = all.map(|file| file.expect("a file").path());
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "mdb")).collect()
+}
+
+/// A new opening of the store, which has seen nothing yet.
+fn again(folder: &TempDir) -> Sqlite {
+    Sqlite::open(&folder.path().join("notes.db")).expect("a store")
+}
+
+fn sql(folder: &TempDir, text: &str) {
+    let connection = Connection::open(folder.path().join("notes.db")).expect("a database");
+    connection.execute_batch(text).expect("a change");
+}
+
+#[test]
+fn an_index_finds_nearly_all_and_exact_search_does_without_it() {
+    let (folder, mut store) = store();
+    assert_eq!(ann(&store), None);
+    let before = scored(found(&store, &vector(7), 20, true));
+    let steps = AtomicUsize::new(0);
+    let built = store.build_ann("notes", &|step: BuildStep| {
+        assert!(step.done <= step.total, "{step:?}");
+        steps.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    let built = built.expect("an index");
+    assert!(steps.into_inner() > 200);
+    assert_eq!((built.vectors, built.queries), (COUNT as usize, 200));
+    assert!(built.recall >= 0.97 && built.recall <= 1.0, "{built:?}");
+    assert!(recall(&store) >= 0.97, "{}", recall(&store));
+    assert_eq!(scored(found(&store, &vector(7), 20, true)), before);
+    let known = ann(&again(&folder)).expect("an index");
+    assert_eq!((known.vectors, known.newer, known.unused), (COUNT as usize, 0, None));
+    assert_eq!(known.bytes, fs::metadata(&files(&folder)[0]).expect("a file").len());
+    assert!((known.recall - built.recall).abs() < 1e-9);
+    // Scores are those of the stored vectors, to the last bit.
+    let exact = scored(found(&store, &vector(7), 20, true));
+    for hit in scored(found(&store, &vector(7), 20, false)) {
+        assert!(exact.contains(&hit) || hit.1 <= exact[19].1, "{hit:?}");
+    }
+}
+
+#[test]
+fn search_asks_the_index_and_scans_where_that_is_better() {
+    let (folder, mut store) = store();
+    build(&mut store);
+    // The index is compared with the store when it is opened: before what follows.
+    assert_eq!(ann(&store).expect("an index").unused, None);
+    // Vectors that the index cannot know, and a store that has forgotten that it cannot: who finds
+    // them has scanned.
+    store.upsert("notes", &[document("d5", 50_001..50_101)]).expect("rewritten");
+    sql(&folder, "DELETE FROM written");
+    let (target, all) = (vector(50_050), Filter::default());
+    let filter = Filter::new(&["d5".to_owned()], Vec::new()).expect("a filter");
+    let plain = Query { vector: &target, words: None, limit: 10, filter: &all, exact: false };
+    let first = |query: &Query<'_>| store.search("notes", query).expect("hits")[0].text.clone();
+    assert_ne!(first(&plain), "d5 50050");
+    assert_eq!(first(&Query { exact: true, ..plain }), "d5 50050");
+    assert_eq!(first(&Query { filter: &filter, ..plain }), "d5 50050");
+    assert_eq!(first(&Query { limit: 1001, ..plain }), "d5 50050");
+    let hybrid = store.search("notes", &Query { words: Some("d3"), ..plain }).expect("hits");
+    assert_eq!(hybrid.len(), 10);
+    assert!(hybrid.iter().any(|hit| hit.words.is_some() && hit.text.starts_with("d3 ")));
+}
+
+#[test]
+fn what_was_removed_is_not_found_and_what_was_written_is() {
+    let (folder, mut store) = store();
+    build(&mut store);
+    let removed = vector(250);
+    assert_eq!(found(&store, &removed, 1, false)[0].text, "d2 250");
+    store.remove("notes", &["d2".to_owned()]).expect("removed");
+    assert_ne!(found(&store, &removed, 1, false)[0].text, "d2 250");
+    // Rewritten chunks get the slots, and maybe the ids, of those before: with other vectors.
+    store.upsert("notes", &[document("d5", 50_000..50_100)]).expect("rewritten");
+    store.upsert("notes", &[document("new", 60_000..60_100)]).expect("written");
+    for store in [&store, &again(&folder)] {
+        for seed in [50_000, 50_031, 50_099, 60_000, 60_077] {
+            let hit = &found(store, &vector(seed), 1, false)[0];
+            assert!(hit.text.ends_with(&format!(" {seed}")), "{seed}: {}", hit.text);
+            assert!(hit.score > 0.999, "{seed}: {}", hit.score);
+        }
+        let gone = found(store, &vector(520), 200, false);
+        assert!(gone.iter().all(|hit| hit.text != "d5 520" && !hit.text.starts_with("d2 ")));
+        let known = ann(store).expect("an index");
+        assert_eq!((known.newer, known.unused), (200, None));
+        assert!(recall(store) >= 0.97, "{}", recall(store));
+    }
+    let built = build(&mut store);
+    assert_eq!(built.vectors, COUNT as usize);
+    assert_eq!(ann(&store).expect("an index").newer, 0);
+    assert_eq!(files(&folder).len(), 1);
+    assert!(store.check().expect("a check").is_empty());
+}
+
+#[test]
+fn an_index_that_is_outgrown_leaves_search_to_the_scan() {
+    let (_folder, mut store) = store();
+    build(&mut store);
+    store.upsert("notes", &[document("many", 70_000..71_000)]).expect("written");
+    assert_eq!(ann(&store).expect("an index").unused, Some(UnusedReason::Outgrown));
+    assert!((recall(&store) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn what_is_written_during_a_build_is_found_after_it() {
+    let (folder, mut store) = store();
+    let other = std::sync::Mutex::new(again(&folder));
+    let (begun, written) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let watch = |step: BuildStep| {
+        // Once before the copy and once after it.
+        let at = match step.name {
+            "reading" => Some((&begun, "d1", 80_000..80_100)),
+            "measuring" => Some((&written, "d7", 81_000..81_100)),
+            _ => None,
+        };
+        if let Some((times, path, seeds)) = at
+            && times.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            let mut other = other.lock().expect("a store");
+            other.upsert("notes", &[document(path, seeds)]).expect("written");
+        }
+        true
+    };
+    store.build_ann("notes", &watch).expect("an index");
+    for seed in [80_000, 80_099, 81_000, 81_099] {
+        assert!(found(&store, &vector(seed), 1, false)[0].text.ends_with(&seed.to_string()));
+    }
+    assert!(ann(&store).expect("an index").newer >= 100);
+    assert!(recall(&store) >= 0.97, "{}", recall(&store));
+}
+
+#[test]
+fn an_index_that_does_not_fit_is_left_alone_and_said() {
+    let (folder, mut store) = store();
+    build(&mut store);
+    let file = files(&folder).remove(0);
+    let whole = fs::read(&file).expect("a file");
+    let exact = scored(found(&store, &vector(11), 10, true));
+    drop(store);
+    let unfit = |what: &str| {
+        let store = again(&folder);
+        let unused = ann(&store).expect("an index").unused;
+        assert!(
+            matches!(&unused, Some(UnusedReason::Unfit(why)) if why.contains(what)),
+            "{unused:?}"
+        );
+        assert_eq!(scored(found(&store, &vector(11), 10, false)), exact);
+    };
+    fs::write(&file, &whole[..whole.len() / 2]).expect("a file that is cut off");
+    unfit("bytes");
+    fs::write(&file, vec![0; whole.len()]).expect("a file of zeros");
+    unfit("");
+    fs::write(&file, &whole).expect("the file");
+    sql(&folder, "UPDATE near SET maker = 'hannoy 0.0'");
+    unfit("another version");
+    fs::remove_dir_all(folder.path().join("notes.db.near")).expect("removed");
+    let mut store = again(&folder);
+    assert_eq!(ann(&store), None);
+    assert_eq!(scored(found(&store, &vector(11), 10, false)), exact);
+    build(&mut store);
+    assert_eq!(ann(&store).expect("an index").unused, None);
+    // As if the folder were that of a store with other vectors.
+    let other = tempfile::tempdir().expect("a folder");
+    let mut foreign = Sqlite::create(&other.path().join("notes.db")).expect("a store");
+    foreign.create("notes", &provenance()).expect("a collection");
+    foreign.upsert("notes", &[document("x", 100_000..100_000 + COUNT)]).expect("written");
+    build(&mut foreign);
+    drop(store);
+    fs::copy(&files(&other)[0], &files(&folder)[0]).expect("a copy");
+    let bytes = fs::metadata(&files(&other)[0]).expect("a file").len();
+    sql(&folder, &format!("UPDATE near SET bytes = {bytes}"));
+    unfit("not those of the collection");
+}
+
+#[test]
+fn a_build_that_stops_leaves_the_index_before_it() {
+    let (folder, mut store) = store();
+    for name in ["reading", "linking", "measuring"] {
+        let result = store.build_ann("notes", &|step: BuildStep| step.name != name);
+        // A graph of this size may be linked before anybody looks.
+        assert!(matches!(result, Err(Error::Stopped)) || name == "linking", "{name}: {result:?}");
+        if result.is_err() {
+            assert_eq!((ann(&store), files(&folder).len()), (None, 0), "{name}");
+        } else {
+            sql(&folder, "UPDATE near SET file = NULL");
+            fs::remove_file(&files(&folder)[0]).expect("removed");
+        }
+    }
+    build(&mut store);
+    let first = files(&folder);
+    store.build_ann("notes", &|step: BuildStep| step.name != "measuring").expect_err("stopped");
+    assert_eq!((files(&folder), ann(&store).expect("an index").newer), (first, 0));
+    // What a killed build leaves is swept up by the next one.
+    fs::write(folder.path().join("notes.db.near/1/1.mdb"), "half").expect("a file");
+    assert!(recall(&again(&folder)) >= 0.97);
+    build(&mut store);
+    assert_eq!(files(&folder).len(), 1);
+}
+
+#[test]
+fn one_build_at_a_time() {
+    let (folder, mut store) = store();
+    let other = std::sync::Mutex::new(again(&folder));
+    let watch = |_: BuildStep| {
+        if let Ok(mut other) = other.lock() {
+            let refused = other.build_ann("notes", &|_| true).expect_err("busy");
+            assert!(matches!(refused, Error::Busy { .. }), "{refused}");
+        }
+        true
+    };
+    store.build_ann("notes", &watch).expect("an index");
+    assert!(other.into_inner().expect("a store").build_ann("notes", &|_| true).is_ok());
+}
+
+#[test]
+fn an_index_goes_with_its_collection() {
+    let (folder, mut store) = store();
+    build(&mut store);
+    store.drop_collection("notes").expect("removed");
+    assert!(files(&folder).is_empty() && !folder.path().join("notes.db.near/1").exists());
+    store.create("notes", &provenance()).expect("a collection");
+    let error = store.build_ann("notes", &|_| true).expect_err("empty").to_string();
+    assert!(error.contains("no vector in it yet"), "{error}");
+    store.upsert("notes", &[document("a", 0..10)]).expect("written");
+    assert_eq!(ann(&store), None);
+    assert_eq!(found(&store, &vector(3), 1, false)[0].text, "a 3");
+    assert_eq!(build(&mut store).vectors, 10);
+    assert_eq!(found(&store, &vector(3), 20, false).len(), 10);
+}
+
+#[test]
+fn vectors_of_any_length_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = Sqlite::create(&folder.path().join("notes.db")).expect("a store");
+    let any = Provenance { normalized: false, ..provenance() };
+    store.create("notes", &any).expect("a collection");
+    let error = store.build_ann("notes", &|_| true).expect_err("refused").to_string();
+    assert!(error.contains("vectors of any length"), "{error}");
+}
+
+#[test]
+fn a_vector_without_a_direction_is_scanned() {
+    let (_folder, mut store) = store();
+    let mut odd = document("odd", 0..1);
+    odd.chunks[0].vector = vec![0.0; WIDTH];
+    store.upsert("notes", &[odd]).expect("written");
+    assert_eq!(build(&mut store).vectors, COUNT as usize);
+    // Every vector but this one is farther than a right angle from the mean of all, turned round.
+    let mut away = vec![0.0_f32; WIDTH];
+    for seed in 0..COUNT {
+        away.iter_mut().zip(vector(seed)).for_each(|(sum, x)| *sum -= x);
+    }
+    let exact = scored(found(&store, &away, 10, true));
+    let index = scored(found(&store, &away, 10, false));
+    assert_eq!(exact.iter().any(|hit| hit.0 == "odd 0"), index.iter().any(|hit| hit.0 == "odd 0"));
+    assert_eq!(ann(&store).expect("an index").newer, 1);
+}
+
+#[test]
+fn a_store_of_the_first_version_gets_what_it_lacks() {
+    let (folder, store) = store();
+    drop(store);
+    sql(&folder, "DROP TABLE near; DROP TABLE written; PRAGMA user_version = 1");
+    let mut store = again(&folder);
+    build(&mut store);
+    assert!(recall(&store) >= 0.97);
+}
