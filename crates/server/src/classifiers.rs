@@ -153,7 +153,7 @@ fn new_id(regression: &Regression) -> String {
     for weight in weights.iter().flatten() {
         hash.update(weight.to_le_bytes());
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    format!("{:.32x}", hash.finalize())
 }
 
 fn read_problem(id: &str, error: &std::io::Error) -> Problem {
