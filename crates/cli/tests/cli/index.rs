@@ -214,12 +214,14 @@ fn what_cannot_be_read_is_left_out_with_a_reason_and_the_rest_is_indexed() {
     let run = place.run(["index", "notes"]);
     let told = said(&run);
     for part in
-        ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is no JSON", "broken.pdf: "]
+        ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is not JSON", "broken.pdf: "]
     {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(told.contains("indexed 2 documents") && told.contains("3 left out"), "{told}");
-    assert!(!told.contains("program"), "binary files are no news: {told}");
+    assert!(!told.contains("program"), "binary files are skipped silently: {told}");
+    let lacks = told.contains("broken.pdf: this build lacks the feature `pdf`");
+    assert_eq!(lacks, cfg!(not(feature = "pdf")), "{told}");
 }
 
 #[test]
