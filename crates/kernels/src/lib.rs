@@ -12,6 +12,7 @@ pub mod grid;
 pub mod isa;
 pub mod layer_norm;
 mod math;
+mod median;
 pub mod memory;
 pub mod peak;
 pub mod pooling;
@@ -26,4 +27,5 @@ pub mod turns;
 
 pub use cosine::cosine;
 pub use isa::Level;
+pub use median::median;
 pub use precision::Precision;

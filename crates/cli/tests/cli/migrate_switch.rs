@@ -3,7 +3,6 @@
 use crate::index::{notes, said};
 use crate::migrate::{V2, open, plan, planned, step, v2};
 use kokeshi_store::{Filter, Query};
-use kokeshi_testkit::servers::Server;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
