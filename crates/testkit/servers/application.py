@@ -1,8 +1,8 @@
 """Another program with points of its own: application.py KIND PORT.
 
-It knows nothing of kokeshi, and uses the engine's own client where there is one. A line on standard input is a
-command as JSON, and is answered by a line of JSON. Its collections have texts in `body`, what these belong to in
-`book`, their places there in `number`, and, where the engine takes them, other vectors beside those of the texts.
+It knows nothing of kokeshi, and uses the engine's own client if there is one. A line on standard input is a command as
+JSON, answered by a line of JSON. Its collections have texts in `body`, their documents in `book`, their positions there in
+`number`, and, if the engine supports that, other vectors next to those of the texts.
 """
 
 import json

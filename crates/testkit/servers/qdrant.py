@@ -1,9 +1,8 @@
 """A stand-in for Qdrant's server, which no package registry has: qdrant.py FOLDER PORT.
 
-Speaks the published HTTP interface, as far as it is used. Bodies are checked by the models that Qdrant
-generates from its description of that interface, which refuse fields that they do not know; the answers are
-those of the local mode of Qdrant's own client. What it cannot show is how the real server behaves under
-load, with its indexes and with its quantization.
+Implements the published HTTP API as far as it is used. Bodies are validated by the models that Qdrant generates
+from the description of that API, which refuse unknown fields; the answers are those of the local mode of Qdrant's
+own client. It cannot show how the real server behaves under load, with its indexes and its quantization.
 """
 
 import json
@@ -25,7 +24,7 @@ def route(method, path, body=None):
 
 
 NAME = r"/collections/([^/?]+)"
-# Indexes of fields, which the local mode does not keep.
+# Indexes of fields, which the local mode lacks.
 INDEXES = {}
 
 

@@ -1,6 +1,6 @@
-//! Real servers of stores, each for one test process, in a folder of its own and on loopback.
+//! Real servers for backend stores, each for one test process, in a folder of its own and on loopback.
 //!
-//! `crates/testkit/servers/install` installs them; where it has not run, tests print that and skip.
+//! `crates/testkit/servers/install` installs them; without that, tests print a line and skip.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
-/// User and password of servers that have them: those of `serve.py`.
+/// User and password of servers with a login: those of `serve.py`.
 const LOGIN: (&str, &str) = ("kokeshi", "kokeshi-test");
 
 /// A running server, which stops when this is dropped or the process ends.
@@ -55,7 +55,7 @@ impl Server {
         Some(server)
     }
 
-    /// Its address for `--store`, with user and password where it has them.
+    /// Its address, with user and password if it has a login.
     pub fn address(&self) -> String {
         self.address_with(LOGIN.1)
     }
@@ -76,15 +76,15 @@ impl Server {
 
     /// Stops the server and starts it again.
     pub fn restart(&mut self) {
-        self.tell("restart");
+        self.command("restart");
     }
 
     /// Kills the server and starts it again.
     pub fn crash(&mut self) {
-        self.tell("crash");
+        self.command("crash");
     }
 
-    fn tell(&mut self, command: &str) {
+    fn command(&mut self, command: &str) {
         let commands = self.commands.as_mut().expect("an open pipe");
         writeln!(commands, "{command}").expect("a running script");
         self.wait();
@@ -97,7 +97,7 @@ impl Server {
     }
 }
 
-/// A program with points of its own in a server, which uses the server's own client: `application.py`.
+/// Another program with points of its own in a server, which uses the server's own client: `application.py`.
 #[derive(Debug)]
 pub struct Application {
     child: Child,
@@ -106,7 +106,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Starts it beside `server`.
+    /// Starts it with `server`.
     ///
     /// # Panics
     ///
@@ -126,7 +126,7 @@ impl Application {
         Self { child, commands, answers }
     }
 
-    /// What it answers to a command; both are JSON.
+    /// Its answer to a command; both are JSON.
     ///
     /// # Panics
     ///
@@ -144,7 +144,7 @@ impl Application {
 impl Drop for Application {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // Whether the script ended well does not matter any more.
+        // Whether the script succeeded no longer matters.
         let _ = self.child.wait();
     }
 }
@@ -152,12 +152,12 @@ impl Drop for Application {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // Whether the script ended well does not matter any more.
+        // Whether the script succeeded no longer matters.
         let _ = self.child.wait();
     }
 }
 
-/// The folder that cargo builds into: the test lies in `debug/deps` there.
+/// Cargo's target folder: the test is in `debug/deps` there.
 fn target() -> Option<PathBuf> {
     let test = std::env::current_exe().ok()?;
     test.ancestors().nth(3).map(Path::to_owned)
