@@ -1,5 +1,6 @@
 //! Search over many vectors: exact and by short list, the first search after a start and warm ones,
-//! compared with sqlite-vec or the ANN index on the same rows in the same run. Prints one JSON object.
+//! compared with sqlite-vec or the ANN index on the same rows in the same run. Prints one JSON
+//! object.
 //!
 //! `cargo run --release -p kokeshi-store --example search_speed -- FOLDER [NAME=VALUE…]`
 //!
@@ -12,8 +13,8 @@
 //! | `peer` | `yes` | whether sqlite-vec runs as well |
 //! | `near` | `no` | whether the ANN index is built and searched as well |
 //!
-//! FOLDER keeps the stores between runs (2.5 GB and 4.2 GB for 1,000,000 × 1024). A query is a stored
-//! vector with half as much noise again.
+//! FOLDER keeps the stores between runs (2.5 GB and 4.2 GB for 1,000,000 × 1024). A query is a
+//! stored vector with half as much noise again.
 
 #![expect(clippy::print_stdout, reason = "a result for programs")]
 #![expect(unsafe_code, reason = "sqlite-vec is registered by its C entry point")]
@@ -30,8 +31,8 @@ use std::time::Instant;
 
 /// Queries per measurement.
 const QUERIES: u64 = 20;
-/// Queries of sqlite-vec, each of which takes about a second. The first one reads the file and is not
-/// counted.
+/// Queries of sqlite-vec, each of which takes about a second. The first one reads the file and is
+/// not counted.
 const PEER_QUERIES: usize = 4;
 /// Chunks of a document.
 const CHUNKS: u64 = 1000;
@@ -122,8 +123,8 @@ impl Options {
 /// How vectors are generated.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Around 1,000 topics; topics and deviations are smaller in later dimensions, like those of a Matryoshka
-    /// model.
+    /// Around 1,000 topics; topics and deviations are smaller in later dimensions, like those of a
+    /// Matryoshka model.
     Topics,
     /// All dimensions alike and no two rows related: the hardest case for a short list.
     Even,
@@ -275,8 +276,8 @@ fn sqlite_vec(
         *mut *mut std::ffi::c_char,
         *const rusqlite::ffi::sqlite3_api_routines,
     ) -> std::ffi::c_int;
-    // SAFETY: the function is the entry point of an SQLite extension, which has this type; the crate
-    // declares it without arguments.
+    // SAFETY: the function is the entry point of an SQLite extension, which has this type; the
+    // crate declares it without arguments.
     let entry = unsafe {
         std::mem::transmute::<*const (), Entry>(sqlite_vec::sqlite3_vec_init as *const ())
     };

@@ -162,7 +162,8 @@ fn search_uses_the_index_and_scans_where_that_is_better() {
     build(&mut store);
     // Opens the index, which compares it with the store, before the vectors change.
     assert_eq!(ann(&store).expect("an index").unused, None);
-    // The index lacks these vectors, and the record of that is removed: a search that finds them has scanned.
+    // The index lacks these vectors, and the record of that is removed: a search that finds them
+    // has scanned.
     store.upsert("notes", &[document("d5", 50_001..50_101)]).expect("rewritten");
     sql(&folder, "DELETE FROM written");
     let (target, all) = (vector(50_050), Filter::default());

@@ -1,4 +1,5 @@
-//! Real servers for backend stores, each for one test process, in a folder of its own and on loopback.
+//! Real servers for backend stores, each for one test process, in a folder of its own and on
+//! loopback.
 //!
 //! `crates/testkit/servers/install` installs them; without that, tests print a line and skip.
 
@@ -23,8 +24,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `postgres`, `chroma`, `milvus` or `qdrant`. `None`, with a printed reason, if it is not
-    /// installed.
+    /// Starts `postgres`, `chroma`, `milvus` or `qdrant`. `None`, with a printed reason, if it is
+    /// not installed.
     ///
     /// # Panics
     ///
@@ -97,7 +98,8 @@ impl Server {
     }
 }
 
-/// Another program with points of its own in a server, which uses the server's own client: `application.py`.
+/// Another program with points of its own in a server, which uses the server's own client:
+/// `application.py`.
 #[derive(Debug)]
 pub struct Application {
     child: Child,

@@ -181,8 +181,8 @@ fn a_column_of_a_table_moves_and_comes_back() {
     }
     let run = step(&place, "run", &more);
     assert!(said(&run).contains("wrote 30 documents with 30 chunks"), "{}", run.stderr);
-    // Meanwhile, the application writes: a changed text loses its new vector, one written with a vector
-    // keeps it, a new row has none yet, and a row is removed.
+    // Meanwhile, the application writes: a changed text loses its new vector, one written with a
+    // vector keeps it, a new row has none yet, and a row is removed.
     let own = vectors(&place, "starter", &["--task", "retrieval.passage"], &["Theirs.".to_owned()]);
     client
         .batch_execute(
@@ -280,7 +280,8 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
         .map(|row| row.get::<_, Vector>(0).to_vec())
         .collect();
     assert_eq!(found, expected);
-    // One text of the document changes and one is removed: the vectors of the others depend on them.
+    // One text of the document changes and one is removed: the vectors of the others depend on
+    // them.
     client
         .batch_execute("UPDATE app.\"Docs\" SET body = 'Changed.' WHERE id = 2")
         .expect("a change");
@@ -288,7 +289,8 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
     client.batch_execute("DELETE FROM app.\"Docs\" WHERE id = 4").expect("a change");
     assert_eq!(count(&mut client, "new IS NULL"), 9);
     assert!(said(&step(&place, "run", &more)).contains("wrote 1 document with 9 chunks"));
-    // A row that moves to another document invalidates both, and a new position invalidates all of its own.
+    // A row that moves to another document invalidates both, and a new position invalidates all of
+    // its own.
     client.batch_execute("UPDATE app.\"Docs\" SET book = 'second' WHERE id = 1").expect("a change");
     assert_eq!(count(&mut client, "new IS NULL"), 9);
     assert!(said(&step(&place, "run", &more)).contains("wrote 2 documents with 29 chunks"));
@@ -337,7 +339,8 @@ fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
         child.wait().expect("an end");
     }
     drop(connected(&server));
-    // The first run continues where the last one was killed; vectors removed behind it are for the next run.
+    // The first run continues where the last one was killed; vectors removed behind it are for the
+    // next run.
     passed(&step(&place, "run", &["--store", &store]));
     passed(&step(&place, "run", &["--store", &store]));
     assert!(vectors(&server) == undisturbed, "a row is missing or other than before");

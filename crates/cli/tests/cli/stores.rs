@@ -74,8 +74,8 @@ fn a_folder_becomes_searchable_in_qdrant() {
     a_folder_becomes_searchable("qdrant");
 }
 
-/// Kills `kokeshi index` at random moments, and sometimes the server: after one more run, the collection
-/// equals one that was indexed undisturbed.
+/// Kills `kokeshi index` at random moments, and sometimes the server: after one more run, the
+/// collection equals one that was indexed undisturbed.
 fn kills_lose_and_double_nothing(kind: &'static str, rounds: u64) {
     const FILES: u64 = 40;
     let Some(mut server) = crate::server(kind) else { return };

@@ -118,7 +118,8 @@ pub(super) fn bits(provenance: &Provenance) -> String {
     format!("binary_quantize(embedding)::bit({})", provenance.dimensions)
 }
 
-/// Creates the approximate index of a collection, unless it exists or the vectors have too many dimensions.
+/// Creates the approximate index of a collection, unless it exists or the vectors have too many
+/// dimensions.
 pub(super) fn index(
     transaction: &mut Transaction<'_>,
     id: i64,

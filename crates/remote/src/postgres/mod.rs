@@ -1,5 +1,5 @@
-//! PostgreSQL with pgvector: one schema `kokeshi` in a database, two tables for each collection, and a
-//! transaction for everything that belongs together.
+//! PostgreSQL with pgvector: one schema `kokeshi` in a database, two tables for each collection,
+//! and a transaction for everything that belongs together.
 
 mod collections;
 mod connect;

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 /// Candidates of a short list of bits per hit wanted, and the minimum.
 const CANDIDATES_PER_HIT: usize = 20;
 const CANDIDATES: usize = 1000;
-/// Minimum and maximum number of candidates that the index keeps while it searches; the maximum is pgvector's.
+/// Minimum and maximum number of candidates that the index keeps while it searches; the maximum is
+/// pgvector's.
 const BREADTH: (usize, usize) = (200, 1000);
 /// Rows requested per hit wanted, if some conditions must be checked by [`Filter`].
 const ROWS_PER_HIT: usize = 8;

@@ -73,8 +73,8 @@ fn check(path: &Path, connection: &Connection) -> Result<()> {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // Pages of 16 KiB halve the time to read vectors, compared with the default of 4 KiB. Only committed parts
-    // of the log count, so a killed process loses at most its last transaction.
+    // Pages of 16 KiB halve the time to read vectors, compared with the default of 4 KiB. Only
+    // committed parts of the log count, so a killed process loses at most its last transaction.
     connection.execute_batch(
         "PRAGMA page_size = 16384;
          PRAGMA journal_mode = WAL;
