@@ -1,32 +1,33 @@
-//! Checkpoints of a real shape with random weights and a tokenizer that fits them: a folder that
-//! [`Model::open`](crate::Model::open) takes.
+//! Checkpoints of a released shape with random weights and a matching tokenizer, in a folder that
+//! [`Model::open`](crate::Model::open) can load.
 
 use crate::error::Result;
-use kokeshi_model::Shape;
+use kokeshi_model::SyntheticShape;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// Writes a checkpoint of `shape` with random weights to `folder`. The same seed gives the same
-/// files. `progress` is told bytes written and bytes in all.
+/// files. `progress` receives the bytes written so far and the total.
 ///
 /// # Errors
 ///
-/// If a file cannot be written. The weight file comes last and only gets its name when it is whole.
+/// If a file cannot be written. The weight file is written last and gets its name only when it is
+/// complete.
 pub fn synthesize(
     folder: &Path,
-    shape: Shape,
+    shape: SyntheticShape,
     seed: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let tokenizer = match shape {
-        Shape::V3 | Shape::Tiny => kokeshi_starter::TOKENIZER.to_vec(),
-        Shape::V2Base => character_tokenizer().to_string().into_bytes(),
+        SyntheticShape::V3 | SyntheticShape::Tiny => kokeshi_starter::TOKENIZER.to_vec(),
+        SyntheticShape::V2Base => character_tokenizer().to_string().into_bytes(),
     };
     Ok(kokeshi_model::synthesize(folder, shape, &tokenizer, seed, progress)?)
 }
 
-/// A WordPiece tokenizer whose pieces are letters and digits: the bundled one has more pieces than
-/// the table of a v2 model has rows.
+/// A WordPiece tokenizer whose pieces are letters and digits: the bundled tokenizer has more pieces
+/// than the embedding table of a v2 model has rows.
 fn character_tokenizer() -> Value {
     let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
     let characters = ('a'..='z').chain('0'..='9');
@@ -70,14 +71,14 @@ mod tests {
     #[test]
     fn a_synthetic_checkpoint_opens_and_embeds() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        synthesize(folder.path(), Shape::Tiny, 1, &mut |_, _| {}).expect("it is written");
+        synthesize(folder.path(), SyntheticShape::Tiny, 1, &mut |_, _| {}).expect("it is written");
         let model = Model::open(folder.path(), &LoadOptions::default()).expect("it opens");
         let embedded = model.embed(&[Input::new("Hello.")]).expect("it embeds");
         assert_eq!(embedded[0].vectors[0].len(), 64);
     }
 
     #[test]
-    fn the_character_tokenizer_cuts_words_to_letters() {
+    fn the_character_tokenizer_cuts_words_into_letters() {
         let json = character_tokenizer().to_string();
         let tokenizer: tokenizers::Tokenizer = json.parse().expect("a valid tokenizer");
         let encoding = tokenizer.encode("Ab 7!", true).expect("it encodes");

@@ -19,6 +19,7 @@
 #![expect(clippy::print_stdout, reason = "a result for programs")]
 #![expect(unsafe_code, reason = "sqlite-vec is registered by its C entry point")]
 
+use kokeshi_kernels::median;
 use kokeshi_store::{
     Chunk, ChunkLocation, Codes, Document, Filter, Hit, Provenance, Query, Source as _, Sqlite,
     Storage, Store,
@@ -231,11 +232,6 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 /// Milliseconds of the first search, of the second, and the median of later ones.
 fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<RowNumbers>)> {
     let filter = Filter::default();
@@ -260,7 +256,7 @@ fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<Ro
         found.push(search(query)?);
         times.push(milliseconds(start));
     }
-    let times = json!({ "first_ms": first, "second_ms": second, "median_ms": median(times) });
+    let times = json!({ "first_ms": first, "second_ms": second, "median_ms": median(&times) });
     Ok((times, found))
 }
 
@@ -309,5 +305,5 @@ fn sqlite_vec(
         rows.push(found.collect::<Result<RowNumbers, _>>()?);
         times.push(milliseconds(start));
     }
-    Ok((median(times.split_off(1)), rows))
+    Ok((median(&times.split_off(1)), rows))
 }

@@ -1,8 +1,8 @@
-"""Another program with points of its own: application.py KIND PORT.
+"""Another program that keeps points in a server: application.py KIND PORT.
 
-It knows nothing of kokeshi, and uses the engine's own client if there is one. A line on standard input is a command as
-JSON, answered by a line of JSON. Its collections have texts in `body`, their documents in `book`, their positions there in
-`number`, and, if the engine supports that, other vectors next to those of the texts.
+It knows nothing of kokeshi, and uses the engine's own client where there is one. It reads commands from standard
+input, one JSON value per line, and answers each with a line of JSON. Its collections have texts in `body`, the
+document of each in `book`, its index there in `number`, and, where the engine supports it, further vectors.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs the server of a backend store on loopback: serve.py KIND FOLDER PORT.
+"""Runs a server of a store on loopback: serve.py KIND FOLDER PORT.
 
 Prints `ready` once it accepts connections. A line on standard input is a command: `restart` stops the
 server and starts it again on the same folder, `crash` kills it first. End of input stops the server.
@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 
-START_TIMEOUT = 60.0
-# Only for tests on loopback: a password that a wrong one can be distinguished from.
+PATIENCE = 60.0
+# Only for tests on loopback: a wrong password must be distinguishable from the right one.
 USER, PASSWORD = "kokeshi", "kokeshi-test"
 
 
@@ -67,7 +67,7 @@ def qdrant(folder, port):
 def start(make, folder, port):
     command, options = make(folder, port)
     log = open(folder.parent / "log", "a")
-    # The servers must not look outside the folder: no settings, no telemetry.
+    # The servers must not look further than the folder: no settings, no reports of use.
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "ANONYMIZED_TELEMETRY": "False"}
 
     def launch():
@@ -76,18 +76,18 @@ def start(make, folder, port):
                                 env=environment, **options)
 
     server = launch()
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + PATIENCE
     while True:
         late = time.monotonic() > deadline
         if server.poll() is not None or late:
-            output = pathlib.Path(log.name).read_text()
-            # A killed PostgreSQL leaves children, which notice a moment later.
-            if "still in use" in output and not late:
+            said = pathlib.Path(log.name).read_text()
+            # A killed PostgreSQL leaves children, which see its death a moment later.
+            if "still in use" in said and not late:
                 time.sleep(0.1)
                 server = launch()
                 continue
             server.kill()
-            sys.exit(f"{make.__name__} did not start:\n" + output[-2000:])
+            sys.exit(f"{make.__name__} did not start:\n" + said[-2000:])
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return server
@@ -96,7 +96,7 @@ def start(make, folder, port):
 
 
 def stop(server, make):
-    # SIGINT is PostgreSQL's fast shutdown, and the only orderly one of milvus-lite.
+    # SIGINT is PostgreSQL's fast shutdown, and the only orderly one that milvus-lite has.
     server.send_signal(2 if make in (postgres, milvus) else 15)
     try:
         server.wait(20)

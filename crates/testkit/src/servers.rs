@@ -1,7 +1,6 @@
-//! Real servers for backend stores, each for one test process, in a folder of its own and on
-//! loopback.
+//! Real servers of stores, each for one test process, with its own folder and on loopback.
 //!
-//! `crates/testkit/servers/install` installs them; without that, tests print a line and skip.
+//! `crates/testkit/servers/install` installs them; without them, tests print that and skip.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
-/// User and password of servers with a login: those of `serve.py`.
+/// User and password of servers that have them, as in `serve.py`.
 const LOGIN: (&str, &str) = ("kokeshi", "kokeshi-test");
 
 /// A running server, which stops when this is dropped or the process ends.
@@ -56,7 +55,7 @@ impl Server {
         Some(server)
     }
 
-    /// Its address, with user and password if it has a login.
+    /// Its address for `--store`, with user and password where it has them.
     pub fn address(&self) -> String {
         self.address_with(LOGIN.1)
     }
@@ -98,7 +97,7 @@ impl Server {
     }
 }
 
-/// Another program with points of its own in a server, which uses the server's own client:
+/// Another program that keeps points in a server, through the server's own client:
 /// `application.py`.
 #[derive(Debug)]
 pub struct Application {
@@ -132,7 +131,7 @@ impl Application {
     ///
     /// # Panics
     ///
-    /// If the command fails: its standard error says why.
+    /// If the command fails; its standard error says why.
     pub fn ask(&mut self, command: &str) -> String {
         let commands = self.commands.as_mut().expect("an open pipe");
         writeln!(commands, "{command}").expect("a running script");
@@ -146,7 +145,7 @@ impl Application {
 impl Drop for Application {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // Whether the script succeeded no longer matters.
+        // The script's exit status no longer matters.
         let _ = self.child.wait();
     }
 }
@@ -154,12 +153,12 @@ impl Drop for Application {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // Whether the script succeeded no longer matters.
+        // The script's exit status no longer matters.
         let _ = self.child.wait();
     }
 }
 
-/// Cargo's target folder: the test is in `debug/deps` there.
+/// Cargo's target folder: the test is in its `debug/deps`.
 fn target() -> Option<PathBuf> {
     let test = std::env::current_exe().ok()?;
     test.ancestors().nth(3).map(Path::to_owned)
