@@ -12,7 +12,6 @@ mod leaders;
 mod matrix;
 mod pca;
 mod quality;
-mod random;
 mod regression;
 mod silhouette;
 mod terms;

@@ -2,8 +2,8 @@
 
 use crate::compute::Compute;
 use crate::matrix::Matrix;
-use crate::random::Random;
 use bhtsne::{Neighbor, tSNE};
+use kokeshi_kernels::random::Random;
 
 /// Effective number of neighbours of a row; less for few rows.
 const PERPLEXITY: f32 = 30.0;

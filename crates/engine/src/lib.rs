@@ -61,11 +61,10 @@ pub use chunking::Chunking;
 pub use embedded::Embedded;
 pub use encode::{EmbeddingType, Encoded, encode};
 pub use error::{Error, Result};
-pub use finish::cosine;
 pub use input::{Input, LateSpans, Options, Text, Window};
 pub use kokeshi_model::{
-    Activation, Card, CardError, Checkpoint, Device, EncoderConfig, Layout, Level, Number,
-    Position, Precision, Shape, TaskConfig, TensorInfo, card, cards, first_card,
+    Activation, Card, CardError, Checkpoint, Device, EncoderConfig, Layout, Level, Position,
+    Precision, SyntheticShape, TaskConfig, TensorInfo, card, cards, cosine, first_card,
 };
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};

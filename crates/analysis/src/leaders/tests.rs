@@ -1,7 +1,7 @@
 //! The leaders against their definition.
 
 use super::*;
-use crate::random::Random;
+use kokeshi_kernels::random::Random;
 
 const UNLIMITED: usize = usize::MAX;
 
