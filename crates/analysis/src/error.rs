@@ -28,6 +28,26 @@ pub enum Error {
     /// Inconsistent parts of a classifier.
     #[error("the classifier is damaged: {0}")]
     Damaged(String),
+    /// A classifier's file that is not JSON, or lacks a field.
+    #[error("cannot parse the classifier: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A file of another kind.
+    #[error("the file is a `{format}`, not a `kokeshi classifier`")]
+    Format {
+        /// The `format` that the file states.
+        format: String,
+    },
+    /// A classifier's file of another version.
+    #[error("the classifier has version {version}; this program reads version {supported}")]
+    Version {
+        /// The version that the file states.
+        version: u32,
+        /// The version that is readable.
+        supported: u32,
+    },
+    /// A classifier's file that was changed after it was written.
+    #[error("the classifier does not match its checksum")]
+    Checksum,
     /// Fewer than two labels.
     #[error("a classifier needs at least two different labels; there {}", counted(*.0))]
     TooFewLabels(usize),

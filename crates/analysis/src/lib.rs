@@ -4,6 +4,7 @@
 //! Vectors have unit length, so that products are cosines. Results do not depend on the number of
 //! threads: sums run over blocks of a fixed size, in order. All random draws come from a fixed seed.
 
+mod classifier;
 mod cluster;
 mod compute;
 mod confusion;
@@ -18,6 +19,7 @@ mod terms;
 #[cfg(feature = "tsne")]
 mod tsne;
 
+pub use classifier::{Listing, TrainedClassifier, Training, Visibility};
 pub use cluster::{Clusters, Trial, choose_groups, cluster};
 pub use compute::Compute;
 pub use confusion::{ClassScore, Confusion};

@@ -42,7 +42,7 @@ fn offered(leaders: &mut Leaders, rows: &Matrix, block: usize) -> Vec<Option<Mat
     let mut results = Vec::new();
     for start in (0..rows.len()).step_by(block) {
         let names: Vec<usize> = (start..rows.len().min(start + block)).collect();
-        results.extend(leaders.offer(&names, &rows.gathered(&names)).expect("room"));
+        results.extend(leaders.offer(&names, &rows.gather(&names)).expect("room"));
     }
     results
 }
