@@ -13,7 +13,8 @@ pub(crate) trait Opener {
     /// Opens the collections that kokeshi made.
     fn open(&self, url: &Url) -> Result<Box<dyn Store>>;
 
-    /// Opens a foreign table, or the foreign collection `collection`, for new vectors next to its own.
+    /// Opens a foreign table, or the foreign collection `collection`, for new vectors next to its
+    /// own.
     fn open_foreign(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Box<dyn Store>>;
 
     /// Opens the same to be read only.
@@ -71,8 +72,8 @@ pub fn create(address: &Address) -> Result<Box<dyn Store>> {
     }
 }
 
-/// Opens what another program keeps in the fields `fields`, to write new vectors next to the old ones: a
-/// table of PostgreSQL, or the collection that `from` resolves to in a vector database.
+/// Opens what another program keeps in the fields `fields`, to write new vectors next to the old
+/// ones: a table of PostgreSQL, or the collection that `from` resolves to in a vector database.
 ///
 /// # Errors
 ///
@@ -87,9 +88,9 @@ pub fn open_foreign(address: &Address, fields: &Fields, from: &str) -> Result<Bo
     }
 }
 
-/// The fields of texts and documents in data that another program made, detected unless `fields` names
-/// them; in a vector database, those of the collection `collection`. `None` if there is no such data, or
-/// the address is a file without rows.
+/// The fields of texts and documents in data that another program made, detected unless `fields`
+/// names them; in a vector database, those of the collection `collection`. `None` if there is no
+/// such data, or the address is a file without rows.
 ///
 /// # Errors
 ///
@@ -107,9 +108,9 @@ pub fn detect_fields(
     Ok(row.map(|row| fields.clone().detect(&row)))
 }
 
-/// Opens a source that is only read: a store; if `fields` is given, what another program keeps in a table
-/// or in the collection `collection` of a vector database; or a JSONL or Parquet file with its vectors in
-/// the field `collection`.
+/// Opens a source that is only read: a store; if `fields` is given, what another program keeps in a
+/// table or in the collection `collection` of a vector database; or a JSONL or Parquet file with
+/// its vectors in the field `collection`.
 ///
 /// # Errors
 ///

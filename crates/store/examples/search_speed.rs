@@ -1,19 +1,20 @@
-//! Search over many vectors: exact and by short list, the first after a start and warm ones, beside
-//! sqlite-vec or the approximate index on the same rows in the same run. Prints one JSON object.
+//! Search over many vectors: exact and by short list, the first search after a start and warm ones,
+//! compared with sqlite-vec or the ANN index on the same rows in the same run. Prints one JSON
+//! object.
 //!
 //! `cargo run --release -p kokeshi-store --example search_speed -- FOLDER [NAME=VALUE…]`
 //!
 //! | name | default | |
 //! |---|---|---|
-//! | `rows` | 1000000 | vectors |
-//! | `dimensions` | 1024 | of each |
-//! | `data` | `topics` | how they are drawn: see [`Kind`] |
-//! | `codes` | `bits` | of the short list |
+//! | `rows` | 1000000 | number of vectors |
+//! | `dimensions` | 1024 | dimensions of each |
+//! | `data` | `topics` | how they are generated: see [`Kind`] |
+//! | `codes` | `bits` | codes of the short list |
 //! | `peer` | `yes` | whether sqlite-vec runs as well |
-//! | `near` | `no` | whether the approximate index is made and searched as well |
+//! | `near` | `no` | whether the ANN index is built and searched as well |
 //!
-//! FOLDER keeps the stores between runs (2.5 GB and 4.2 GB for 1,000,000 × 1024). A query is a stored
-//! vector with half as much noise again.
+//! FOLDER keeps the stores between runs (2.5 GB and 4.2 GB for 1,000,000 × 1024). A query is a
+//! stored vector with half as much noise again.
 
 #![expect(clippy::print_stdout, reason = "a result for programs")]
 #![expect(unsafe_code, reason = "sqlite-vec is registered by its C entry point")]
@@ -29,10 +30,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Queries of each measurement.
+/// Queries per measurement.
 const QUERIES: u64 = 20;
-/// Queries of sqlite-vec, each of which takes about a second; the first reads the file and does not
-/// count.
+/// Queries of sqlite-vec, each of which takes about a second. The first one reads the file and is
+/// not counted.
 const PEER_QUERIES: usize = 4;
 /// Chunks of a document.
 const CHUNKS: u64 = 1000;
@@ -49,7 +50,7 @@ fn main() -> Result<()> {
     let (kind, width) = (data.kind.name(), data.width);
     let name = format!("{kind}-{}-{rows}x{width}.db", codes.to_string().replace(':', "-"));
     let path = options.folder.join(name);
-    // Of an earlier run: what searches without it is measured first.
+    // Removes the index of an earlier run: search without it is measured first.
     let _ = std::fs::remove_dir_all(path.with_extension("db.near"));
     let build = build(&path, &data, rows, codes)?;
     let queries: Vec<Vec<f32>> = (0..QUERIES).map(|query| data.query(query, rows)).collect();
@@ -71,7 +72,7 @@ fn main() -> Result<()> {
     if options.peer {
         let path = options.folder.join(format!("sqlite-vec-{kind}-{rows}x{width}.db"));
         let (median, found) = sqlite_vec(&path, &data, rows, &queries)?;
-        // Half precision may exchange rows of equal scores, and nothing else.
+        // Half precision may only exchange rows of equal scores.
         let agree = recall(&found, &exact_found);
         if agree < 0.99 {
             return Err(format!("only {agree} of the rows of sqlite-vec are ours").into());
@@ -82,7 +83,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The share of the rows in `wanted` that `found` has as well.
+/// The share of the rows in `wanted` that are also in `found`.
 fn recall(wanted: &[RowNumbers], found: &[RowNumbers]) -> f64 {
     let pairs = || wanted.iter().zip(found);
     let hits =
@@ -120,13 +121,13 @@ impl Options {
     }
 }
 
-/// How vectors are drawn.
+/// How vectors are generated.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// 1,000 topics, and a deviation from them, both smaller in later dimensions, as those of a
-    /// Matryoshka model are.
+    /// Around 1,000 topics; topics and deviations are smaller in later dimensions, like those of a
+    /// Matryoshka model.
     Topics,
-    /// Every dimension alike and no two rows related: the hardest that a short list can meet.
+    /// All dimensions alike and no two rows related: the hardest case for a short list.
     Even,
 }
 
@@ -141,7 +142,7 @@ impl Kind {
     }
 }
 
-/// Drawn vectors: the same number always gives the same one.
+/// Generated vectors: the same number always gives the same one.
 #[derive(Clone, Copy)]
 struct Data {
     kind: Kind,
@@ -185,7 +186,7 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
     vector.into_iter().map(|x| x / norm).collect()
 }
 
-/// Makes what the store lacks, and says how many seconds that took.
+/// Creates what the store lacks, and returns how many seconds that took.
 fn build(path: &Path, data: &Data, rows: u64, codes: Codes) -> Result<f64> {
     let mut store = Sqlite::create(path)?;
     if store.collection("bench")?.is_none() {
@@ -231,10 +232,10 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-/// Milliseconds of the first search, of the second, and of those after, in the median.
+/// Milliseconds of the first search, of the second, and the median of later ones.
 fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<RowNumbers>)> {
     let filter = Filter::default();
-    // What a process does before its first search is a part of that.
+    // What a process does before its first search is part of it.
     let start = Instant::now();
     let store = Sqlite::open(path)?;
     let search = |vector: &[f32]| -> Result<RowNumbers> {
@@ -271,8 +272,8 @@ fn sqlite_vec(
         *mut *mut std::ffi::c_char,
         *const rusqlite::ffi::sqlite3_api_routines,
     ) -> std::ffi::c_int;
-    // SAFETY: the function is the entry point of an SQLite extension, which has this type; the crate
-    // declares it without arguments.
+    // SAFETY: the function is the entry point of an SQLite extension, which has this type; the
+    // crate declares it without arguments.
     let entry = unsafe {
         std::mem::transmute::<*const (), Entry>(sqlite_vec::sqlite3_vec_init as *const ())
     };

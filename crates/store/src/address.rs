@@ -18,8 +18,8 @@ pub enum Address {
     Server(Url),
 }
 
-/// The address of a server, `SCHEME://[USER[:PASSWORD]@]HOST[:PORT][/PATH][?OPTIONS]`. It is kept as
-/// it was written and parsed when it is used, so that no message about it shows the password.
+/// The address of a server, `SCHEME://[USER[:PASSWORD]@]HOST[:PORT][/PATH][?OPTIONS]`. It is kept
+/// as it was written and parsed when it is used, so that no message about it shows the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     text: String,
@@ -84,8 +84,8 @@ impl UrlParts {
         if has_port { self.host.clone() } else { format!("{}:{port}", self.host) }
     }
 
-    /// The base of HTTP requests, `http` or `https` with host and port. Without a port in the address,
-    /// it is `port`, or the default of `https`.
+    /// The base of HTTP requests, `http` or `https` with host and port. Without a port in the
+    /// address, it is `port`, or the default of `https`.
     pub fn base(&self, port: u16) -> String {
         if self.tls {
             format!("https://{}", self.host)

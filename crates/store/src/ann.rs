@@ -35,11 +35,11 @@ pub struct AnnBuild {
     pub seconds: f64,
     /// Size of its file, in bytes.
     pub bytes: u64,
-    /// Number of measured searches: each for a vector of the collection itself, which is not counted
-    /// among its own hits. The vectors are spread over the whole collection.
+    /// Number of measured searches: each for a vector of the collection itself, which is not
+    /// counted among its own hits. The vectors are spread over the whole collection.
     pub queries: usize,
-    /// Mean share of the ten nearest vectors that approximate search finds. A vector as near as the tenth
-    /// counts as well.
+    /// Mean share of the ten nearest vectors that approximate search finds. A vector as near as the
+    /// tenth counts as well.
     pub recall: f64,
     /// Median milliseconds of an exact search, without embedding the query and reading texts.
     pub exact_ms: f64,

@@ -1,5 +1,5 @@
-//! What implementations of [`Source`](crate::Source) and [`Store`](crate::Store) share, in this crate and
-//! in others.
+//! What implementations of [`Source`](crate::Source) and [`Store`](crate::Store) share, in this
+//! crate and in others.
 
 pub use crate::fields::Field;
 pub use crate::record::{latest, merged, now};

@@ -181,7 +181,8 @@ pub enum Error {
         /// The column of documents.
         column: String,
     },
-    /// Points of another program's collection have several vectors, and nothing says which is meant.
+    /// Points of another program's collection have several vectors, and nothing says which is
+    /// meant.
     #[error("{store}: {problem} in {collection}; it has {known}")]
     AmbiguousVector {
         /// The store.

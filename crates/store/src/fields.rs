@@ -28,8 +28,8 @@ pub struct Field {
     pub is_key: bool,
 }
 
-/// Names of the columns or fields in which another program keeps its texts. A foreign collection is what
-/// has the vectors: a column of a table or file, or a whole collection of a vector database.
+/// Names of the columns or fields in which another program keeps its texts. A foreign collection is
+/// what has the vectors: a column of a table or file, or a whole collection of a vector database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fields {
@@ -45,8 +45,8 @@ pub struct Fields {
     /// The field that rows of one document share. Without it, each row is a document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
-    /// The field that orders the rows of a document. Without it, they keep the order in which they are
-    /// stored: in a file by line, in a table by id.
+    /// The field that orders the rows of a document. Without it, they keep the order in which they
+    /// are stored: in a file by line, in a table by id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
     /// The name of the vector, for points that have several.
@@ -60,8 +60,9 @@ impl Fields {
         self.id.as_deref().unwrap_or("id")
     }
 
-    /// These names, with the fields of texts and documents, unless they are given, detected among the fields
-    /// of a row: by their usual names, or for texts, because it is the only field with one.
+    /// These names, with the fields of texts and documents, unless they are given, detected among
+    /// the fields of a row: by their usual names, or for texts, because it is the only field with
+    /// one.
     #[must_use]
     pub fn detect(mut self, row: &[Field]) -> Self {
         let known = |names: &[&str], fits: fn(&Field) -> bool| {

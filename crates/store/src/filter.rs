@@ -19,8 +19,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// `paths` are globs such as `docs/**/*.md`. A folder includes everything below it, a pattern without
-    /// `/` matches the name in any folder, and a leading `!` excludes. Without patterns, every path matches.
+    /// `paths` are globs such as `docs/**/*.md`. A folder includes everything below it, a pattern
+    /// without `/` matches the name in any folder, and a leading `!` excludes. Without patterns,
+    /// every path matches.
     ///
     /// # Errors
     ///
@@ -32,8 +33,8 @@ impl Filter {
         Ok(Self { only: globs(&only)?, never: globs(&never)?, below: Vec::new(), conditions })
     }
 
-    /// Also requires that the path is one of `paths` or below one, unless `paths` is empty. These are
-    /// literal paths, not globs.
+    /// Also requires that the path is one of `paths` or below one, unless `paths` is empty. These
+    /// are literal paths, not globs.
     #[must_use]
     pub fn below(self, paths: Vec<String>) -> Self {
         Self { below: paths, ..self }
@@ -153,8 +154,8 @@ impl FromStr for Condition {
 }
 
 impl Condition {
-    /// A list meets a condition if one of its values does; `!=` must hold for all of them. An absent value
-    /// differs from everything.
+    /// A list meets a condition if one of its values does; `!=` must hold for all of them. An
+    /// absent value differs from everything.
     fn holds(&self, value: Option<&Value>) -> bool {
         match (value, self.relation) {
             (None | Some(Value::Null), relation) => relation == Relation::Unequal,

@@ -11,8 +11,8 @@ pub fn reciprocal_rank(rank: usize) -> f32 {
     1.0 / (RANK_OFFSET + rank as f32)
 }
 
-/// Every item of two rankings with the sum of its reciprocal ranks, best first. Equal sums keep the order
-/// of the first ranking, then of the second.
+/// Every item of two rankings with the sum of its reciprocal ranks, best first. Equal sums keep the
+/// order of the first ranking, then of the second.
 pub(crate) fn fuse<T: Copy + Eq + Hash>(first: &[T], second: &[T]) -> Vec<(T, f32)> {
     let mut fused: Vec<(T, f32)> = Vec::new();
     let mut at = HashMap::new();

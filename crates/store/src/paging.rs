@@ -13,8 +13,8 @@ pub struct Pages<'a, S: ?Sized> {
     limit: usize,
 }
 
-/// The documents of `collection` after the path `after` (from the first if it is empty), in pages of up
-/// to `limit`. No page is empty.
+/// The documents of `collection` after the path `after` (from the first if it is empty), in pages
+/// of up to `limit`. No page is empty.
 pub fn pages<'a, S: Source + ?Sized>(
     source: &'a S,
     collection: &'a str,

@@ -57,8 +57,8 @@ impl Provenance {
         self.revision == Self::UNKNOWN
     }
 
-    /// Every property with its value, for people. The model's name does not count: the same weights may be in
-    /// several locations.
+    /// Every property with its value, for people. The model's name does not count: the same weights
+    /// may be in several locations.
     fn properties(&self) -> [(&'static str, String); 9] {
         let task = |task: &Option<String>| task.clone().unwrap_or_else(|| "none".to_owned());
         let codes = self.codes.map_or_else(|| "none".to_owned(), |codes| codes.to_string());
@@ -124,8 +124,8 @@ impl Provenance {
 
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the storage is not one of `storages`, or the codes are not of `codes`: all
-    /// that the store `store` supports.
+    /// [`Error::Unsupported`] if the storage is not one of `storages`, or the codes are not of
+    /// `codes`: all that the store `store` supports.
     pub fn check_storable(
         &self,
         store: &str,
@@ -152,7 +152,8 @@ impl Provenance {
 
     /// # Errors
     ///
-    /// [`Error::Mixed`] if vectors of `other` must not be added to `collection`, whose provenance is `self`.
+    /// [`Error::Mixed`] if vectors of `other` must not be added to `collection`, whose provenance
+    /// is `self`.
     pub fn check_same(&self, collection: &str, other: &Self) -> Result<()> {
         let differs = |side: &Self| Self { model: String::new(), ..side.clone() };
         if differs(self) == differs(other) {

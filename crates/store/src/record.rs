@@ -129,7 +129,8 @@ pub struct RankContribution {
 /// A search result: a chunk and why it was found.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    /// The score that hits are ordered by: the cosine, or the sum of reciprocal ranks in a hybrid search.
+    /// The score that hits are ordered by: the cosine, or the sum of reciprocal ranks in a hybrid
+    /// search.
     pub score: f32,
     /// The contribution of its vector; absent if a hybrid search found it by its words only.
     pub dense: Option<RankContribution>,

@@ -1,16 +1,18 @@
 //! Metadata as terms, which databases can look up: `lang=de`, `year=1899`.
 //!
-//! A condition `key=value` can hold only for chunks that have its term. Databases use terms to exclude
-//! chunks; whether a condition holds is always decided by [`crate::Filter`] itself.
+//! A condition `key=value` can hold only for chunks that have its term. Databases use terms to
+//! exclude chunks; whether a condition holds is always decided by [`crate::Filter`] itself.
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// Maximum length of a term, in bytes; a longer one is replaced by its hash. Databases limit what they index.
+/// Maximum length of a term, in bytes; a longer one is replaced by its hash. Databases limit what
+/// they index.
 const MAX_LEN: usize = 120;
 
-/// The terms of a chunk: of its own metadata, and of its document's where they do not override them.
+/// The terms of a chunk: of its own metadata, and of its document's where they do not override
+/// them.
 pub fn of(chunk: &Map<String, Value>, document: &Map<String, Value>) -> Vec<String> {
     let mut terms = BTreeSet::new();
     let inherited = document.iter().filter(|(key, _)| !chunk.contains_key(*key));

@@ -8,8 +8,8 @@ use crate::storage::Storage;
 use std::any::Any;
 use std::collections::HashSet;
 
-/// The right to write to a store for longer than one call. It ends when this is dropped, or when the
-/// process ends for whatever reason.
+/// The right to write to a store for longer than one call. It ends when this is dropped, or when
+/// the process ends for whatever reason.
 #[derive(Debug)]
 pub struct Lock {
     _guard: Box<dyn Any>,
@@ -36,8 +36,8 @@ pub trait Source: Send {
     /// If the store fails; here and below.
     fn collection(&self, name: &str) -> Result<Option<Collection>>;
 
-    /// Up to `limit` documents in order, from the first one after the path `after`; from the very first
-    /// if that is empty.
+    /// Up to `limit` documents in order, from the first one after the path `after`; from the very
+    /// first if that is empty.
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>>;
 
     /// Those of the documents at `paths` that exist, in any order.
@@ -53,15 +53,15 @@ pub trait Source: Send {
 
 /// A place where collections are kept, written and searched.
 ///
-/// When a call returns, its changes are durable, and repeating the call changes nothing: documents are
-/// identified by their paths, and chunks by their document and index. Calls that fail for a reason that
-/// may pass, such as a server that restarts, are retried a few times.
+/// When a call returns, its changes are durable, and repeating the call changes nothing: documents
+/// are identified by their paths, and chunks by their document and index. Calls that fail for a
+/// reason that may pass, such as a server that restarts, are retried a few times.
 pub trait Store: Source {
     /// The storages that it supports, its default first.
     fn storages(&self) -> &'static [Storage];
 
-    /// Keeps other processes that ask for the lock from writing. A store without locks grants one to
-    /// everybody.
+    /// Keeps other processes that ask for the lock from writing. A store without locks grants one
+    /// to everybody.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ pub trait Store: Source {
     /// If the store fails; here and below.
     fn collections(&self) -> Result<Vec<Collection>>;
 
-    /// Creates an empty collection. Fails if the name is taken, or if the store does not support such
-    /// vectors.
+    /// Creates an empty collection. Fails if the name is taken, or if the store does not support
+    /// such vectors.
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()>;
 
     /// Removes a collection with its documents and aliases.
@@ -85,8 +85,8 @@ pub trait Store: Source {
     /// Lets `alias` point to `collection`, in one step for all readers.
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()>;
 
-    /// Adds documents, replacing those with the same paths. A store with transactions writes all of them
-    /// or none; any other marks a document that is not completely written with an empty hash.
+    /// Adds documents, replacing those with the same paths. A store with transactions writes all of
+    /// them or none; any other marks a document that is not completely written with an empty hash.
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()>;
 
     /// Removes the documents at `paths`, and returns how many existed.
@@ -98,8 +98,8 @@ pub trait Store: Source {
     /// All documents, by path.
     fn list(&self, collection: &str) -> Result<Vec<Entry>>;
 
-    /// Adds those of `documents` whose paths are new, and returns how many were. Concurrent writes of
-    /// other processes are kept, if the store has transactions.
+    /// Adds those of `documents` whose paths are new, and returns how many were. Concurrent writes
+    /// of other processes are kept, if the store has transactions.
     fn insert(&mut self, collection: &str, documents: &[Document]) -> Result<usize> {
         let paths: Vec<String> = documents.iter().map(|document| document.path.clone()).collect();
         let stored = self.entries(collection, &paths)?;
@@ -118,8 +118,8 @@ pub trait Store: Source {
         Ok(new.len())
     }
 
-    /// Lets `name` resolve to `collection`, in one step for all readers. A collection whose own name
-    /// that was is called `kept` afterwards.
+    /// Lets `name` resolve to `collection`, in one step for all readers. A collection whose own
+    /// name that was is called `kept` afterwards.
     fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
         match self.collection(name)? {
             Some(found) if found.name == name => Err(Error::Unsupported {
@@ -144,15 +144,15 @@ pub trait Store: Source {
         Ok(None)
     }
 
-    /// Builds an ANN index of all current vectors and measures it. From then on, [`Self::search`] uses it
-    /// unless a query is exact or filtered. The collection may be read and written meanwhile. An earlier
-    /// index stays in use until the new one is complete.
+    /// Builds an ANN index of all current vectors and measures it. From then on, [`Self::search`]
+    /// uses it unless a query is exact or filtered. The collection may be read and written
+    /// meanwhile. An earlier index stays in use until the new one is complete.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the store has an index of its own, [`Error::Busy`] if another process
-    /// builds one, [`Error::Stopped`] if `on_step` says so, [`Error::MissingFeature`] in a build without
-    /// the feature `ann`.
+    /// [`Error::Unsupported`] if the store has an index of its own, [`Error::Busy`] if another
+    /// process builds one, [`Error::Stopped`] if `on_step` says so, [`Error::MissingFeature`] in a
+    /// build without the feature `ann`.
     fn build_ann(&mut self, _collection: &str, _on_step: &OnBuildStep<'_>) -> Result<AnnBuild> {
         Err(Error::Unsupported {
             store: self.name(),
@@ -161,8 +161,8 @@ pub trait Store: Source {
         })
     }
 
-    /// The record of indexed folders, if this is a store that files can be indexed into: not one where
-    /// another program writes the documents.
+    /// The record of indexed folders, if this is a store that files can be indexed into: not one
+    /// where another program writes the documents.
     fn folders(&self) -> Option<&dyn IndexedFolders> {
         None
     }

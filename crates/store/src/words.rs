@@ -1,7 +1,7 @@
 //! Texts and queries for the full-text index.
 
-/// `text` with spaces around every character of scripts that are written without them, so that the index
-/// finds words of Chinese and Japanese as consecutive characters.
+/// `text` with spaces around every character of scripts that are written without them, so that the
+/// index finds words of Chinese and Japanese as consecutive characters.
 pub(crate) fn separated(text: &str) -> String {
     let mut separated = String::with_capacity(text.len());
     for c in text.chars() {
@@ -14,8 +14,9 @@ pub(crate) fn separated(text: &str) -> String {
     separated
 }
 
-/// A query of the full-text index for chunks with any of the words of `text`. Characters of unspaced
-/// scripts are searched in pairs, because single ones are everywhere. `None` if there are no words.
+/// A query of the full-text index for chunks with any of the words of `text`. Characters of
+/// unspaced scripts are searched in pairs, because single ones are everywhere. `None` if there are
+/// no words.
 pub(crate) fn any_of(text: &str) -> Option<String> {
     let mut terms: Vec<String> = Vec::new();
     for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {

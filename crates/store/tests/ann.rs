@@ -1,4 +1,4 @@
-//! The index for approximate search: what it finds, and what it must not change.
+//! The ANN index: what it finds, and what it must not change.
 
 use kokeshi_store::{
     AnnBuild, AnnIndex, BuildStep, Chunk, ChunkLocation, Document, Error, Filter, Hit, Provenance,
@@ -16,7 +16,7 @@ const WIDTH: usize = 64;
 const TOPICS: u64 = 50;
 const COUNT: u64 = 3000;
 
-/// Numbers between -1 and 1 that depend on `seed` alone.
+/// Values between -1 and 1 that depend on `seed` alone.
 fn noise(seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut draw = || {
@@ -99,7 +99,7 @@ fn scored(hits: Vec<Hit>) -> Vec<(String, f32)> {
     hits.into_iter().map(|hit| (hit.text, hit.score)).collect()
 }
 
-/// The share of the ten nearest chunks to vectors that nobody has stored that are found.
+/// Recall@10 for vectors that are not stored.
 fn recall(store: &Sqlite) -> f64 {
     let queries = 100;
     let hits = |query: u64| {
@@ -111,15 +111,15 @@ fn recall(store: &Sqlite) -> f64 {
     (0..queries).map(hits).sum::<usize>() as f64 / (10 * queries) as f64
 }
 
-/// The files of the indexes.
+/// The files of indexes.
 fn files(folder: &TempDir) -> Vec<PathBuf> {
     let Ok(all) = fs::read_dir(folder.path().join("notes.db.near/1")) else { return Vec::new() };
     let all = all.map(|file| file.expect("a file").path());
     all.filter(|path| path.extension().is_some_and(|extension| extension == "mdb")).collect()
 }
 
-/// A new opening of the store, which has seen nothing yet.
-fn again(folder: &TempDir) -> Sqlite {
+/// The store opened anew, without caches.
+fn reopened(folder: &TempDir) -> Sqlite {
     Sqlite::open(&folder.path().join("notes.db")).expect("a store")
 }
 
@@ -129,7 +129,7 @@ fn sql(folder: &TempDir, text: &str) {
 }
 
 #[test]
-fn an_index_finds_nearly_all_and_exact_search_does_without_it() {
+fn an_index_finds_nearly_all_and_exact_search_does_not_use_it() {
     let (folder, mut store) = store();
     assert_eq!(ann(&store), None);
     let before = scored(found(&store, &vector(7), 20, true));
@@ -145,7 +145,7 @@ fn an_index_finds_nearly_all_and_exact_search_does_without_it() {
     assert!(built.recall >= 0.97 && built.recall <= 1.0, "{built:?}");
     assert!(recall(&store) >= 0.97, "{}", recall(&store));
     assert_eq!(scored(found(&store, &vector(7), 20, true)), before);
-    let known = ann(&again(&folder)).expect("an index");
+    let known = ann(&reopened(&folder)).expect("an index");
     assert_eq!((known.vectors, known.newer, known.unused), (COUNT as usize, 0, None));
     assert_eq!(known.bytes, fs::metadata(&files(&folder)[0]).expect("a file").len());
     assert!((known.recall - built.recall).abs() < 1e-9);
@@ -157,13 +157,13 @@ fn an_index_finds_nearly_all_and_exact_search_does_without_it() {
 }
 
 #[test]
-fn search_asks_the_index_and_scans_where_that_is_better() {
+fn search_uses_the_index_and_scans_where_that_is_better() {
     let (folder, mut store) = store();
     build(&mut store);
-    // The index is compared with the store when it is opened: before what follows.
+    // Opens the index, which compares it with the store, before the vectors change.
     assert_eq!(ann(&store).expect("an index").unused, None);
-    // Vectors that the index cannot know, and a store that has forgotten that it cannot: who finds
-    // them has scanned.
+    // The index lacks these vectors, and the record of that is removed: a search that finds them
+    // has scanned.
     store.upsert("notes", &[document("d5", 50_001..50_101)]).expect("rewritten");
     sql(&folder, "DELETE FROM written");
     let (target, all) = (vector(50_050), Filter::default());
@@ -180,17 +180,17 @@ fn search_asks_the_index_and_scans_where_that_is_better() {
 }
 
 #[test]
-fn what_was_removed_is_not_found_and_what_was_written_is() {
+fn removed_chunks_are_not_found_and_new_ones_are() {
     let (folder, mut store) = store();
     build(&mut store);
     let removed = vector(250);
     assert_eq!(found(&store, &removed, 1, false)[0].text, "d2 250");
     store.remove("notes", &["d2".to_owned()]).expect("removed");
     assert_ne!(found(&store, &removed, 1, false)[0].text, "d2 250");
-    // Rewritten chunks get the slots, and maybe the ids, of those before: with other vectors.
+    // Rewritten chunks reuse the slots, and maybe the ids, of earlier ones, with other vectors.
     store.upsert("notes", &[document("d5", 50_000..50_100)]).expect("rewritten");
     store.upsert("notes", &[document("new", 60_000..60_100)]).expect("written");
-    for store in [&store, &again(&folder)] {
+    for store in [&store, &reopened(&folder)] {
         for seed in [50_000, 50_031, 50_099, 60_000, 60_077] {
             let hit = &found(store, &vector(seed), 1, false)[0];
             assert!(hit.text.ends_with(&format!(" {seed}")), "{seed}: {}", hit.text);
@@ -210,7 +210,7 @@ fn what_was_removed_is_not_found_and_what_was_written_is() {
 }
 
 #[test]
-fn an_index_that_is_outgrown_leaves_search_to_the_scan() {
+fn an_outgrown_index_is_not_used() {
     let (_folder, mut store) = store();
     build(&mut store);
     store.upsert("notes", &[document("many", 70_000..71_000)]).expect("written");
@@ -219,9 +219,9 @@ fn an_index_that_is_outgrown_leaves_search_to_the_scan() {
 }
 
 #[test]
-fn what_is_written_during_a_build_is_found_after_it() {
+fn chunks_written_during_a_build_are_found_after_it() {
     let (folder, mut store) = store();
-    let other = std::sync::Mutex::new(again(&folder));
+    let other = std::sync::Mutex::new(reopened(&folder));
     let (begun, written) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let watch = |step: BuildStep| {
         // Once before the copy and once after it.
@@ -247,7 +247,7 @@ fn what_is_written_during_a_build_is_found_after_it() {
 }
 
 #[test]
-fn an_index_that_does_not_fit_is_left_alone_and_said() {
+fn an_unfit_index_is_not_used_and_reported() {
     let (folder, mut store) = store();
     build(&mut store);
     let file = files(&folder).remove(0);
@@ -255,7 +255,7 @@ fn an_index_that_does_not_fit_is_left_alone_and_said() {
     let exact = scored(found(&store, &vector(11), 10, true));
     drop(store);
     let unfit = |what: &str| {
-        let store = again(&folder);
+        let store = reopened(&folder);
         let unused = ann(&store).expect("an index").unused;
         assert!(
             matches!(&unused, Some(UnusedReason::Unfit(why)) if why.contains(what)),
@@ -271,12 +271,12 @@ fn an_index_that_does_not_fit_is_left_alone_and_said() {
     sql(&folder, "UPDATE near SET maker = 'hannoy 0.0'");
     unfit("another version");
     fs::remove_dir_all(folder.path().join("notes.db.near")).expect("removed");
-    let mut store = again(&folder);
+    let mut store = reopened(&folder);
     assert_eq!(ann(&store), None);
     assert_eq!(scored(found(&store, &vector(11), 10, false)), exact);
     build(&mut store);
     assert_eq!(ann(&store).expect("an index").unused, None);
-    // As if the folder were that of a store with other vectors.
+    // As if the folder belonged to a store with other vectors.
     let other = tempfile::tempdir().expect("a folder");
     let mut foreign = Sqlite::create(&other.path().join("notes.db")).expect("a store");
     foreign.create("notes", &provenance()).expect("a collection");
@@ -290,11 +290,11 @@ fn an_index_that_does_not_fit_is_left_alone_and_said() {
 }
 
 #[test]
-fn a_build_that_stops_leaves_the_index_before_it() {
+fn a_stopped_build_leaves_the_earlier_index() {
     let (folder, mut store) = store();
     for name in ["reading", "linking", "measuring"] {
         let result = store.build_ann("notes", &|step: BuildStep| step.name != name);
-        // A graph of this size may be linked before anybody looks.
+        // A graph of this size may be linked before progress is reported.
         assert!(matches!(result, Err(Error::Stopped)) || name == "linking", "{name}: {result:?}");
         if result.is_err() {
             assert_eq!((ann(&store), files(&folder).len()), (None, 0), "{name}");
@@ -307,17 +307,17 @@ fn a_build_that_stops_leaves_the_index_before_it() {
     let first = files(&folder);
     store.build_ann("notes", &|step: BuildStep| step.name != "measuring").expect_err("stopped");
     assert_eq!((files(&folder), ann(&store).expect("an index").newer), (first, 0));
-    // What a killed build leaves is swept up by the next one.
+    // The next build removes what a killed one left.
     fs::write(folder.path().join("notes.db.near/1/1.mdb"), "half").expect("a file");
-    assert!(recall(&again(&folder)) >= 0.97);
+    assert!(recall(&reopened(&folder)) >= 0.97);
     build(&mut store);
     assert_eq!(files(&folder).len(), 1);
 }
 
 #[test]
-fn one_build_at_a_time() {
+fn only_one_build_runs_at_a_time() {
     let (folder, mut store) = store();
-    let other = std::sync::Mutex::new(again(&folder));
+    let other = std::sync::Mutex::new(reopened(&folder));
     let watch = |_: BuildStep| {
         if let Ok(mut other) = other.lock() {
             let refused = other.build_ann("notes", &|_| true).expect_err("busy");
@@ -330,7 +330,7 @@ fn one_build_at_a_time() {
 }
 
 #[test]
-fn an_index_goes_with_its_collection() {
+fn an_index_is_removed_with_its_collection() {
     let (folder, mut store) = store();
     build(&mut store);
     store.drop_collection("notes").expect("removed");
@@ -346,7 +346,7 @@ fn an_index_goes_with_its_collection() {
 }
 
 #[test]
-fn vectors_of_any_length_are_refused() {
+fn vectors_that_are_not_normalized_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Sqlite::create(&folder.path().join("notes.db")).expect("a store");
     let any = Provenance { normalized: false, ..provenance() };
@@ -374,11 +374,11 @@ fn a_vector_without_a_direction_is_scanned() {
 }
 
 #[test]
-fn a_store_of_the_first_version_gets_what_it_lacks() {
+fn a_store_of_the_first_version_is_upgraded() {
     let (folder, store) = store();
     drop(store);
     sql(&folder, "DROP TABLE near; DROP TABLE written; PRAGMA user_version = 1");
-    let mut store = again(&folder);
+    let mut store = reopened(&folder);
     build(&mut store);
     assert!(recall(&store) >= 0.97);
 }

@@ -1,4 +1,4 @@
-//! `kokeshi migrate` of what other programs made: files of rows, and tables that they go on writing.
+//! `kokeshi migrate` of data of other programs: files of rows, and tables that they keep writing.
 
 use crate::index::{notes, said};
 use crate::{Run, Sandbox};
@@ -16,7 +16,7 @@ pub(crate) fn v2() -> String {
     fixture("v2-tiny/std_wordpiece").display().to_string()
 }
 
-/// Texts, each with what it belongs to.
+/// Texts, each with its document.
 pub(crate) fn texts() -> Vec<(String, &'static str)> {
     let subjects = ["lamps", "ships", "bread", "the sea", "letters", "winter"];
     let text =
@@ -24,7 +24,7 @@ pub(crate) fn texts() -> Vec<(String, &'static str)> {
     (0..30).map(|at| (text(at), if at % 3 == 0 { "first" } else { "second" })).collect()
 }
 
-/// The vectors that a model makes of `texts`.
+/// The vectors of `texts` by a model.
 pub(crate) fn vectors(
     place: &Sandbox,
     model: &str,
@@ -124,7 +124,7 @@ fn a_file_that_changed_after_it_was_verified_is_not_switched_to() {
     passed(&step(&place, "switch", &[]));
 }
 
-/// A table as an application has it, with vectors of v2.
+/// A table of an application, with vectors of v2.
 fn table(server: &Server, place: &Sandbox) -> Client {
     let mut client = Client::connect(&server.address(), NoTls).expect("a connection");
     let sql = "CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA app; \
@@ -181,8 +181,8 @@ fn a_column_of_a_table_moves_and_comes_back() {
     }
     let run = step(&place, "run", &more);
     assert!(said(&run).contains("wrote 30 documents with 30 chunks"), "{}", run.stderr);
-    // What the application does in the meantime: a changed text loses its new vector, one that comes
-    // with a vector keeps that, a new row has none yet, and a row may go.
+    // Meanwhile, the application writes: a changed text loses its new vector, one written with a
+    // vector keeps it, a new row has none yet, and a row is removed.
     let own = vectors(&place, "starter", &["--task", "retrieval.passage"], &["Theirs.".to_owned()]);
     client
         .batch_execute(
@@ -217,7 +217,7 @@ fn a_column_of_a_table_moves_and_comes_back() {
         client.query_one(sql, &[]).expect("a width").get(0)
     };
     assert_eq!(width(&mut client), 256);
-    // Readers have it: nothing is taken away from them any more.
+    // Readers use it: no vector is removed any longer.
     client.batch_execute("UPDATE app.\"Docs\" SET body = 'Later.' WHERE id = 9").expect("a change");
     assert_eq!(count(&mut client, "embedding IS NULL"), 0);
     passed(&step(&place, "clean", &["--store", store.as_str(), "--yes"]));
@@ -228,7 +228,7 @@ fn a_column_of_a_table_moves_and_comes_back() {
     assert_eq!(client.query_one(sql, &[]).expect("a count").get::<_, i64>(0), 0, "a trigger stays");
 }
 
-/// Switches, rolls back and switches again while somebody reads.
+/// Switches, rolls back and switches again during reads.
 fn switched_under_a_reader(place: &Sandbox, server: &Server, more: &[&str]) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -261,7 +261,7 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
     let (place, store) = (Sandbox::new(), server.address());
     let mut client = table(&server, &place);
     let more = ["--store", store.as_str()];
-    // A document reads from its last row to its first one.
+    // The order of a document is from its last row to its first.
     let ranks = "ALTER TABLE app.\"Docs\" ADD COLUMN rank int NOT NULL DEFAULT 0; \
                  UPDATE app.\"Docs\" SET rank = -id";
     client.batch_execute(ranks).expect("ranks");
@@ -280,7 +280,8 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
         .map(|row| row.get::<_, Vector>(0).to_vec())
         .collect();
     assert_eq!(found, expected);
-    // Another text of the document, and one fewer: the others were made with it.
+    // One text of the document changes and one is removed: the vectors of the others depend on
+    // them.
     client
         .batch_execute("UPDATE app.\"Docs\" SET body = 'Changed.' WHERE id = 2")
         .expect("a change");
@@ -288,7 +289,8 @@ fn rows_of_one_document_are_embedded_in_one_pass() {
     client.batch_execute("DELETE FROM app.\"Docs\" WHERE id = 4").expect("a change");
     assert_eq!(count(&mut client, "new IS NULL"), 9);
     assert!(said(&step(&place, "run", &more)).contains("wrote 1 document with 9 chunks"));
-    // Another document of a row is another one for both, and another place for all of them.
+    // A row that moves to another document invalidates both, and a new position invalidates all of
+    // its own.
     client.batch_execute("UPDATE app.\"Docs\" SET book = 'second' WHERE id = 1").expect("a change");
     assert_eq!(count(&mut client, "new IS NULL"), 9);
     assert!(said(&step(&place, "run", &more)).contains("wrote 2 documents with 29 chunks"));
@@ -325,7 +327,7 @@ fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
         let sql = format!("UPDATE app.\"Docs\" SET new = NULL WHERE id % 3 <> {}", round % 3);
         connected(&server).batch_execute(&sql).expect("vectors are taken away");
         let mut child = start();
-        // Spread over the whole run, in no order.
+        // Spread over the whole run, in random order.
         std::thread::sleep(Duration::from_millis(round * 7 % ROUNDS * whole / ROUNDS));
         match round % 5 {
             2 => server.restart(),
@@ -337,7 +339,8 @@ fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
         child.wait().expect("an end");
     }
     drop(connected(&server));
-    // The first goes on where the last one was killed, and what was taken away behind it is for the next.
+    // The first run continues where the last one was killed; vectors removed behind it are for the
+    // next run.
     passed(&step(&place, "run", &["--store", &store]));
     passed(&step(&place, "run", &["--store", &store]));
     assert!(vectors(&server) == undisturbed, "a row is missing or other than before");
@@ -356,7 +359,7 @@ fn connected(server: &Server) -> Client {
     }
 }
 
-/// A JSON request of what an engine of points offers to everybody.
+/// A JSON request to a vector database's public API.
 fn send(url: &str, method: &str, body: &Value) -> Value {
     let request = ureq::http::Request::builder().method(method).uri(url);
     let request = request.header("content-type", "application/json").body(body.to_string());
@@ -364,7 +367,7 @@ fn send(url: &str, method: &str, body: &Value) -> Value {
     serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON")
 }
 
-/// What another program keeps in an engine of points becomes a collection of ours in the same server.
+/// A foreign collection becomes a collection of kokeshi's in the same server.
 fn points_become_a_collection(
     server: &Server,
     place: &Sandbox,

@@ -1,4 +1,4 @@
-//! `kokeshi migrate` of collections that another program keeps in an engine of points, and goes on using.
+//! `kokeshi migrate` of foreign collections in vector databases, which their program keeps using.
 
 use crate::foreign::{passed, step, texts, v2, vectors};
 use crate::index::said;
@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The application, and what it keeps: 30 points with vectors of v2 in `theirs`.
+/// An application that has 30 points with vectors of v2 in the collection `theirs`.
 pub(crate) fn application(server: &Server, place: &Sandbox, alias: Option<&str>) -> Application {
     let mut application = Application::start(server);
     ask(&mut application, &json!({ "do": "make", "name": "theirs", "width": 48, "alias": alias }));
@@ -24,7 +24,7 @@ pub(crate) fn application(server: &Server, place: &Sandbox, alias: Option<&str>)
     application
 }
 
-/// Places run against ids, to tell which of both is the order.
+/// Positions descend while ids ascend, so that the two orders differ.
 fn point(id: usize, text: &str, book: &str, vector: &[f32]) -> Value {
     json!({ "id": id, "body": text, "book": book, "number": 1000 - id, "vector": vector })
 }
@@ -60,7 +60,7 @@ fn plan(place: &Sandbox, server: &Server, from: &str, more: &[&str]) -> Run {
     place.run(plan.iter().chain(&made).chain(more))
 }
 
-/// The vectors of the texts of books, each in one pass over it, in the order of their places.
+/// The vectors of the texts of each book, from one pass over it, in the order of their positions.
 fn expected(place: &Sandbox, points: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec<f32>> {
     let mut books: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for (id, point) in points {
@@ -85,8 +85,8 @@ fn near(a: &BTreeMap<u64, Vec<f32>>, b: &BTreeMap<u64, Vec<f32>>) {
     }
 }
 
-/// Both collections are alike, but for the width of vectors and an index of ours.
-fn same_shape(theirs: &mut Application) {
+/// Both collections are alike, except for the width of their vectors and an index of kokeshi's.
+fn check_alike(theirs: &mut Application) {
     let [old, new] = ["theirs", "new"].map(|name| {
         let shape = ask(theirs, &json!({ "do": "shape", "name": name })).to_string();
         shape.replace("256", "48").replace(r#","book":"keyword""#, "")
@@ -94,7 +94,7 @@ fn same_shape(theirs: &mut Application) {
     assert_eq!(new, old);
 }
 
-/// From the plan to the end, with what an application does meanwhile.
+/// From the plan to the end, while the application writes.
 fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
     let Some(server) = crate::server(kind) else { return };
     let has_aliases = kind != "chroma";
@@ -125,8 +125,8 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
     assert!(made.0 == before.0, "{:?}", made.0);
     near(&made.1, &expected(&place, &before.0));
     assert!(all(&mut theirs, "theirs") == before, "the old points have changed");
-    same_shape(&mut theirs);
-    // What the application does in the meantime: a text changes, one comes, one goes.
+    check_alike(&mut theirs);
+    // Meanwhile, the application changes a text, adds one and removes one.
     let vector = &before.1[&3];
     let points = [point(3, "Changed.", "first", vector), point(40, "Added.", "first", vector)];
     put(&mut theirs, "theirs", &points);
@@ -163,7 +163,7 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
     assert!(again.failure(1).contains("no collection `theirs`"), "{}", again.stderr);
 }
 
-/// Switches, rolls back and switches again while somebody reads through the alias.
+/// Switches, rolls back and switches again while a reader uses the alias.
 fn switched_under_a_reader(place: &Sandbox, server: &Server, theirs: &mut Application) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -207,7 +207,7 @@ fn vectors_in_chroma_are_replaced() {
     vectors_are_replaced("chroma", "document", &[]);
 }
 
-/// What others write to the new collection alone is theirs, and stays.
+/// What others write only to the new collection is kept.
 fn live_writes_win(kind: &'static str, text: &str, more: &[&str]) {
     let Some(server) = crate::server(kind) else { return };
     let place = Sandbox::new();
@@ -223,7 +223,7 @@ fn live_writes_win(kind: &'static str, text: &str, more: &[&str]) {
     );
     let live = [point(5, "Theirs.", "x", &own[0]), point(50, "More.", "x", &own[1])];
     put(&mut theirs, "new", &live);
-    // A change of the old one reaches the new one, but for what others have written there.
+    // A change of the old collection reaches the new one, except where others have written.
     let old = vec![0.5_f32; 48];
     put(&mut theirs, "theirs", &[point(5, "Other.", "x", &old), point(7, "Changed.", "x", &old)]);
     let run = step(&place, "run", &[]);
@@ -248,7 +248,7 @@ fn live_writes_win_in_qdrant() {
 
 #[test]
 fn live_writes_win_in_milvus() {
-    // Documents of a point each, by a field that no schema names.
+    // Each point is a document, by a field outside the schema.
     live_writes_win("milvus", "body", &["--vector", "embedding", "--document", "number"]);
 }
 
@@ -257,7 +257,7 @@ fn live_writes_win_in_chroma() {
     live_writes_win("chroma", "document", &[]);
 }
 
-/// Kills at random moments, and the server stopped or killed in between.
+/// Kills at random moments, while the server is stopped or killed.
 fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
     const ROUNDS: u64 = 10;
     let Some(mut server) = crate::server(kind) else { return };
@@ -277,7 +277,7 @@ fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
     let start = || place.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a run");
     for round in 0..ROUNDS {
         let mut child = start();
-        // Some end before they have begun, others in the middle.
+        // Some are killed before they begin, others in the middle.
         std::thread::sleep(Duration::from_millis(150 + 137 * round % 700));
         if round % 3 == 1 {
             server.restart();
@@ -290,7 +290,7 @@ fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
     passed(&step(&place, "run", &[]));
     let mut theirs = Application::start(&server);
     let (before, made) = (all(&mut theirs, "theirs"), all(&mut theirs, "new"));
-    same_shape(&mut theirs);
+    check_alike(&mut theirs);
     assert_eq!(made.0.len(), 830);
     assert!(made.0 == before.0, "a point is missing or other than before");
     passed(&step(&place, "verify", &[]));

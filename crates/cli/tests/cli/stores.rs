@@ -7,7 +7,7 @@ use kokeshi_testkit::servers::Server;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// A server that was killed may need a while to recover.
+/// Opens the store; a server that was killed may need a while to recover.
 fn opened(server: &Server) -> Box<dyn Store> {
     let (address, begun) = (Address::from(server.address().as_str()), Instant::now());
     loop {
@@ -74,8 +74,8 @@ fn a_folder_becomes_searchable_in_qdrant() {
     a_folder_becomes_searchable("qdrant");
 }
 
-/// Kills `kokeshi index` at random moments, and the server sometimes: after one more run, the collection
-/// is what one that nobody disturbed is.
+/// Kills `kokeshi index` at random moments, and sometimes the server: after one more run, the
+/// collection equals one that was indexed undisturbed.
 fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
     const FILES: u64 = 40;
     let Some(mut server) = crate::server(kind) else { return };
@@ -109,7 +109,7 @@ fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
         child.kill().expect("a kill");
         child.wait().expect("an end");
     }
-    // The lock of a killed process ends once the server has noticed.
+    // The lock of a killed process ends once the server notices.
     std::thread::sleep(Duration::from_millis(500));
     drop(opened(&server));
     assert!(start(&place, &index).wait().expect("an end").success());

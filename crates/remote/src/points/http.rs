@@ -41,8 +41,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// A client of the server at `url`, by default on `port`. Does not connect yet. `login` is the header with
-    /// the secret.
+    /// A client of the server at `url`, by default on `port`. Does not connect yet. `login` is the
+    /// header with the secret.
     pub(super) fn new(url: &Url, port: u16, login: Option<(&'static str, String)>) -> Result<Self> {
         let parts = url.parts()?;
         let base = parts.base(port);
@@ -145,7 +145,8 @@ impl Http {
         }
     }
 
-    /// A first request, which is not retried: there is no point in waiting for a server that does not exist.
+    /// A first request, which is not retried: there is no point in waiting for a server that does
+    /// not exist.
     pub(super) fn greet(&self, path: &str) -> Result<Value> {
         match self.call(Method::GET, path, None) {
             Ok(Some(value)) => Ok(value),

@@ -1,9 +1,10 @@
-//! Vector databases: engines that keep points, each a vector with a few fields, and have no transactions.
+//! Vector databases: engines that keep points, each a vector with a few fields, and have no
+//! transactions.
 //!
-//! A collection is two tables of points: its chunks, and records of the collection, its roots and its
-//! documents. A document's record is written twice: before its chunks, without a hash, and after them.
-//! So a process that is killed in between leaves a document that looks changed, and the next run writes
-//! it again, to the same ids.
+//! A collection is two tables of points: its chunks, and records of the collection, its roots and
+//! its documents. A document's record is written twice: before its chunks, without a hash, and
+//! after them. So a process that is killed in between leaves a document that looks changed, and the
+//! next run writes it again, to the same ids.
 
 #[cfg(feature = "chroma")]
 mod chroma;

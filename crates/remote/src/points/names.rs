@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 /// The prefix of all tables of kokeshi.
 const PREFIX: &str = "kokeshi_";
-/// The suffix of tables of records. No encoded name ends with it: there, two digits follow each `_`.
+/// The suffix of tables of records. No encoded name ends with it: there, two digits follow each
+/// `_`.
 const RECORDS: &str = "_records";
 
 /// The suffix of the table with the provenance of a shadow copy.

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 /// A store in a vector database.
 pub(super) struct PointStore {
     pub(super) engine: Box<dyn PointEngine>,
-    /// The collection that is being listed page by page, with its documents by path: engines have an order
-    /// of their own, and cannot return the points after a path.
+    /// The collection that is being listed page by page, with its documents by path: engines have
+    /// an order of their own, and cannot return the points after a path.
     listed: RefCell<Option<(String, Vec<Entry>)>>,
 }
 

@@ -6,32 +6,32 @@ use postgres::types::ToSql;
 use postgres::{Client, Error, GenericClient, Row, Transaction};
 use std::collections::HashMap;
 
-/// Of the lock that writers take: the letters of `kokeshi`.
+/// The key of the writers' advisory lock: the letters of `kokeshi`.
 const LOCK: i64 = 0x6b_6f6b_6573_6869;
-/// Numbers of a vector that an index can have, at most.
+/// Maximum dimensions of a vector in an index, for each type.
 pub(super) const HALFVEC_DIMENSIONS: usize = 4000;
 pub(super) const VECTOR_DIMENSIONS: usize = 2000;
 
-/// Makes the extension and the schema, if they are not there: most users may not.
+/// Creates the extension and the schema unless they exist: most users lack the right to.
 pub(super) fn prepare(client: &mut Client) -> Result<(), Error> {
-    let there =
+    let exist =
         "SELECT to_regclass('kokeshi.roots') IS NOT NULL AND to_regtype('halfvec') IS NOT NULL";
-    if client.query_one(there, &[])?.get(0) {
+    if client.query_one(exist, &[])?.get(0) {
         return Ok(());
     }
     let mut transaction = client.transaction()?;
-    // Two processes may come here at the same time.
+    // Two processes may get here at the same time.
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&(LOCK + 1)])?;
     transaction.batch_execute(include_str!("schema.sql"))?;
     transaction.commit()
 }
 
-/// Takes the lock of writers for as long as `client` is connected; `false` if another has it.
+/// Takes the writers' lock for as long as `client` is connected; `false` if another process has it.
 pub(super) fn lock(client: &mut Client) -> Result<bool, Error> {
     Ok(client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])?.get(0))
 }
 
-/// The collection called `name`, or else the one that the alias leads to, with its id.
+/// The collection that `name` resolves to, by its own name or an alias, with its id.
 pub(super) fn find(
     client: &mut impl GenericClient,
     name: &str,
@@ -69,7 +69,7 @@ fn collection(row: &Row) -> Option<(i64, Collection)> {
     Some((row.get(0), Collection { name, provenance, created, aliases: Vec::new() }))
 }
 
-/// Makes a collection with its two tables.
+/// Creates a collection with its two tables.
 pub(super) fn insert(
     transaction: &mut Transaction<'_>,
     name: &str,
@@ -77,8 +77,8 @@ pub(super) fn insert(
 ) -> Result<(), Error> {
     let sql = "INSERT INTO kokeshi.collections (name, created, provenance) VALUES ($1, $2, $3) \
                RETURNING id";
-    let made = provenance.to_json().to_string();
-    let id: i64 = transaction.query_one(sql, &[&name, &now(), &made])?.get(0);
+    let recorded = provenance.to_json().to_string();
+    let id: i64 = transaction.query_one(sql, &[&name, &now(), &recorded])?.get(0);
     let vectors = format!("{}({})", kind(provenance), provenance.dimensions);
     transaction.batch_execute(&format!(
         "CREATE TABLE kokeshi.documents_{id} (
@@ -113,12 +113,13 @@ pub(super) fn kind(provenance: &Provenance) -> &'static str {
     if provenance.storage == Storage::F32 { "vector" } else { "halfvec" }
 }
 
-/// What an approximate index orders by: the bits if the collection has short lists of them.
+/// The bits that the approximate index of a collection with short lists orders by.
 pub(super) fn bits(provenance: &Provenance) -> String {
     format!("binary_quantize(embedding)::bit({})", provenance.dimensions)
 }
 
-/// Makes the approximate index of a collection, if it has none and may have one.
+/// Creates the approximate index of a collection, unless it exists or the vectors have too many
+/// dimensions.
 pub(super) fn index(
     transaction: &mut Transaction<'_>,
     id: i64,

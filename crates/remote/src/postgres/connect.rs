@@ -16,7 +16,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// The first version of pgvector whose index finds all results of a filtered search.
 const VERSION: (u32, u32) = (0, 8);
 
-/// Connects. Waits for a server that reports that it is starting, but not for one that does not answer.
+/// Connects. Waits for a server that reports that it is starting, but not for one that does not
+/// answer.
 ///
 /// # Errors
 ///

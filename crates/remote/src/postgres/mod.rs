@@ -1,5 +1,5 @@
-//! PostgreSQL with pgvector: one schema `kokeshi` in a database, two tables for each collection, and a
-//! transaction for everything that belongs together.
+//! PostgreSQL with pgvector: one schema `kokeshi` in a database, two tables for each collection,
+//! and a transaction for everything that belongs together.
 
 mod collections;
 mod connect;
@@ -23,11 +23,11 @@ use session::Session;
 use std::fmt;
 use std::ops::Deref;
 
-/// How vectors can be stored, as `halfvec` and as `vector`.
+/// The supported storages: `halfvec` and `vector`.
 const STORAGES: [Storage; 2] = [Storage::F16, Storage::F32];
-/// What short lists can be made of: `bit`.
+/// The supported codes of short lists: `bit`.
 const CODES: [Storage; 1] = [Storage::Bits];
-/// Chunks from which on an approximate index pays: below, all are compared in a few milliseconds.
+/// Minimum number of chunks for an approximate index: fewer are all compared in a few milliseconds.
 const INDEX_FROM: usize = 10_000;
 
 /// Opens databases and foreign tables.
@@ -76,7 +76,7 @@ impl Deref for Postgres {
 }
 
 impl Postgres {
-    /// Connects, and makes what every collection needs if it is not there.
+    /// Connects, and creates what collections need unless it exists.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Postgres {
         Ok(Self(Session::new(url, client)))
     }
 
-    /// The collection that `name` leads to, with its id.
+    /// The collection that `name` resolves to, with its id.
     fn require(
         &self,
         transaction: &mut Transaction<'_>,

@@ -29,7 +29,7 @@ fn entries_where(
     Ok(transaction.query(&sql, values)?.iter().map(entry).collect())
 }
 
-/// All documents by path.
+/// All documents, by path.
 pub(super) fn list(
     transaction: &mut Transaction<'_>,
     collection: i64,
@@ -49,7 +49,7 @@ pub(super) fn list_after(
     entries_where(transaction, collection, condition, &[&after, &limit])
 }
 
-/// The documents at `paths` that are there.
+/// Those of the documents at `paths` that exist.
 pub(super) fn entries(
     transaction: &mut Transaction<'_>,
     collection: i64,
@@ -58,7 +58,7 @@ pub(super) fn entries(
     entries_where(transaction, collection, "WHERE path = ANY($1)", &[&paths])
 }
 
-/// The documents at `paths` that are there, with their chunks and vectors.
+/// Those of the documents at `paths` that exist, with their chunks and vectors.
 pub(super) fn documents(
     transaction: &mut Transaction<'_>,
     collection: i64,

@@ -1,13 +1,13 @@
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE SCHEMA IF NOT EXISTS kokeshi;
 
--- Each collection has two tables more, documents_ID and chunks_ID.
+-- Each collection has two more tables, documents_ID and chunks_ID.
 CREATE TABLE IF NOT EXISTS kokeshi.collections (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
     -- Seconds since 1970.
     created bigint NOT NULL,
-    -- Where its vectors come from, as JSON.
+    -- The provenance of its vectors, as JSON.
     provenance text NOT NULL
 );
 

@@ -1,4 +1,4 @@
-//! Search: by the approximate index if there is one, by all vectors if that falls short.
+//! Search: by the approximate index if there is one, and by all vectors if that finds too few.
 
 use super::collections::{bits, kind};
 use kokeshi_store::backend::merged;
@@ -8,13 +8,14 @@ use postgres::types::ToSql;
 use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 
-/// Candidates of a short list of bits: for each hit wanted, and at least.
-const CANDIDATES_A_HIT: usize = 20;
+/// Candidates of a short list of bits per hit wanted, and the minimum.
+const CANDIDATES_PER_HIT: usize = 20;
 const CANDIDATES: usize = 1000;
-/// Candidates that the index keeps while it searches: at least, and at most (what pgvector allows).
+/// Minimum and maximum number of candidates that the index keeps while it searches; the maximum is
+/// pgvector's.
 const BREADTH: (usize, usize) = (200, 1000);
-/// Rows asked for when conditions remain that only [`Filter`] can judge, for each hit wanted.
-const ROWS_A_HIT: usize = 8;
+/// Rows requested per hit wanted, if some conditions must be checked by [`Filter`].
+const ROWS_PER_HIT: usize = 8;
 
 pub(super) fn search(
     transaction: &mut Transaction<'_>,
@@ -23,7 +24,7 @@ pub(super) fn search(
     query: &Query<'_>,
 ) -> Result<Vec<Hit>, Error> {
     let documents = match query.filter.reads_paths() {
-        true => Some(matching(transaction, collection, query.filter)?),
+        true => Some(matching_documents(transaction, collection, query.filter)?),
         false => None,
     };
     let Some(terms) = query.filter.terms() else { return Ok(Vec::new()) };
@@ -31,29 +32,29 @@ pub(super) fn search(
         Storage::F32 => Box::new(Vector::from(query.vector.to_vec())),
         _ => Box::new(HalfVector::from_f32_slice(query.vector)),
     };
-    let asked = Asked { collection, provenance, vector, documents, terms };
-    let spread = if query.filter.reads_metadata() { ROWS_A_HIT } else { 1 };
+    let row_query = RowQuery { collection, provenance, vector, documents, terms };
+    let spread = if query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
     if !query.exact {
-        let rows = asked.rows(transaction, query.limit.saturating_mul(spread), false)?;
-        let hits = judged(&rows, query);
+        let rows = row_query.rows(transaction, query.limit.saturating_mul(spread), false)?;
+        let hits = matching_hits(&rows, query);
         if hits.len() == query.limit {
             return Ok(hits);
         }
     }
-    // The index may have missed some, or the conditions left out too many.
+    // The index may have missed some, or the conditions excluded too many.
     let mut limit = query.limit.saturating_mul(spread);
     loop {
-        let rows = asked.rows(transaction, limit, true)?;
-        let hits = judged(&rows, query);
+        let rows = row_query.rows(transaction, limit, true)?;
+        let hits = matching_hits(&rows, query);
         if hits.len() == query.limit || rows.len() < limit {
             return Ok(hits);
         }
-        limit = limit.saturating_mul(ROWS_A_HIT);
+        limit = limit.saturating_mul(ROWS_PER_HIT);
     }
 }
 
-/// The ids of the documents at paths that count.
-fn matching(
+/// The ids of the documents with matching paths.
+fn matching_documents(
     transaction: &mut Transaction<'_>,
     collection: i64,
     filter: &Filter,
@@ -64,8 +65,8 @@ fn matching(
     Ok(rows.iter().filter(matches).map(|row| row.get(0)).collect())
 }
 
-/// What the database is asked for.
-struct Asked<'a> {
+/// A query for the nearest rows.
+struct RowQuery<'a> {
     collection: i64,
     provenance: &'a Provenance,
     vector: Box<dyn ToSql + Sync>,
@@ -73,7 +74,7 @@ struct Asked<'a> {
     terms: Vec<String>,
 }
 
-impl Asked<'_> {
+impl RowQuery<'_> {
     /// The nearest rows, best first. An `exact` search computes every cosine.
     fn rows(
         &self,
@@ -83,7 +84,7 @@ impl Asked<'_> {
     ) -> Result<Vec<Row>, Error> {
         let (collection, kind) = (self.collection, kind(self.provenance));
         let vector = format!("$1::{kind}");
-        // Nothing but the bare operator is ordered by the index.
+        // The index orders by the bare operator only.
         let cosine = match exact {
             true => format!("(embedding <=> {vector}) + 0"),
             false => format!("embedding <=> {vector}"),
@@ -105,7 +106,7 @@ impl Asked<'_> {
         let chunks = format!("kokeshi.chunks_{collection}");
         let source = match self.provenance.codes {
             Some(_) if !exact => {
-                let candidates = limit.saturating_mul(CANDIDATES_A_HIT).max(CANDIDATES);
+                let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(CANDIDATES);
                 let dimensions = self.provenance.dimensions;
                 let query = format!("binary_quantize({vector})::bit({dimensions})");
                 let order = format!("{} <~> {query}", bits(self.provenance));
@@ -123,7 +124,7 @@ impl Asked<'_> {
         transaction.query(&sql, &values)
     }
 
-    /// Lets the index look far enough, and further where a filter leaves out much.
+    /// Lets the index search far enough, and further if a filter excludes much.
     fn prepare(&self, transaction: &mut Transaction<'_>, limit: usize) -> Result<(), Error> {
         let breadth = match self.provenance.codes {
             Some(_) => BREADTH.1,
@@ -136,11 +137,11 @@ impl Asked<'_> {
 }
 
 /// The rows that meet all conditions, as hits.
-fn judged(rows: &[Row], query: &Query<'_>) -> Vec<Hit> {
+fn matching_hits(rows: &[Row], query: &Query<'_>) -> Vec<Hit> {
     let hits = rows.iter().filter_map(|row| {
         let (own, document) = (object(row.get(10)), object(row.get(11)));
-        let counts = query.filter.matches_path(row.get(1));
-        (counts && query.filter.matches_metadata(&own, &document))
+        let matches = query.filter.matches_path(row.get(1));
+        (matches && query.filter.matches_metadata(&own, &document))
             .then(|| hit(row, merged(document, own)))
     });
     let hits = hits.take(query.limit).enumerate().map(|(at, hit)| Hit {

@@ -38,8 +38,8 @@ impl Session {
         connect::error(&self.url, error)
     }
 
-    /// Runs `work` in one transaction, and again if the connection is lost. A reader sees one state of the
-    /// database from beginning to end.
+    /// Runs `work` in one transaction, and again if the connection is lost. A reader sees one state
+    /// of the database from beginning to end.
     fn run<T>(
         &self,
         is_read_only: bool,

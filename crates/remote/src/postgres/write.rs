@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 const CHUNK: &str = "document, ordinal, first_byte, end_byte, first_line, last_line, page, text, \
                      metadata, terms, embedding";
 
-/// PostgreSQL has no character of the number 0; the one that stands for unknown ones takes its place.
+/// PostgreSQL texts cannot contain U+0000; it is replaced by U+FFFD.
 fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
@@ -41,32 +41,32 @@ pub(super) fn upsert(
     rows.finish().map(drop)
 }
 
-/// Writes those of `documents` whose paths are not there, and returns how many.
+/// Writes those of `documents` whose paths are new, and returns how many.
 pub(super) fn insert(
     transaction: &mut Transaction<'_>,
     collection: i64,
     provenance: &Provenance,
     documents: &[Document],
 ) -> Result<usize, Error> {
-    // Whoever else writes waits until this is done; readers do not.
+    // Other writers wait until this is done; readers do not.
     transaction.batch_execute(&format!(
         "LOCK TABLE kokeshi.documents_{collection} IN SHARE ROW EXCLUSIVE MODE"
     ))?;
     let paths: Vec<Cow<'_, str>> =
         documents.iter().map(|document| storable(&document.path)).collect();
     let sql = format!("SELECT path FROM kokeshi.documents_{collection} WHERE path = ANY($1)");
-    let there: HashSet<String> =
+    let existing: HashSet<String> =
         transaction.query(&sql, &[&paths])?.iter().map(|row| row.get(0)).collect();
     let new: Vec<Document> = documents
         .iter()
-        .filter(|document| !there.contains(&*storable(&document.path)))
+        .filter(|document| !existing.contains(&*storable(&document.path)))
         .cloned()
         .collect();
     upsert(transaction, collection, provenance, &new)?;
     Ok(new.len())
 }
 
-/// Writes the rows of `documents` and returns their ids by path.
+/// Writes the rows of `documents`, and returns their ids by path.
 fn write_documents(
     transaction: &mut Transaction<'_>,
     collection: i64,
@@ -96,7 +96,7 @@ fn write_documents(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The types of the columns of [`CHUNK`]; that of vectors has another number in every database.
+/// The types of the columns of [`CHUNK`]; that of vectors has another id in every database.
 fn column_types(transaction: &mut Transaction<'_>, collection: i64) -> Result<Vec<Type>, Error> {
     let sql = format!("SELECT {CHUNK} FROM kokeshi.chunks_{collection}");
     let statement = transaction.prepare(&sql)?;
@@ -139,7 +139,7 @@ fn write_chunks(
     Ok(())
 }
 
-/// Removes the documents at `paths` and returns how many there were.
+/// Removes the documents at `paths`, and returns how many existed.
 pub(super) fn remove(
     transaction: &mut Transaction<'_>,
     collection: i64,
@@ -149,7 +149,7 @@ pub(super) fn remove(
     Ok(transaction.execute(&sql, &[&paths])? as usize)
 }
 
-/// Remembers times and sizes of files whose content is what it was.
+/// Records times and sizes of files with unchanged content.
 pub(super) fn set_seen(
     transaction: &mut Transaction<'_>,
     collection: i64,

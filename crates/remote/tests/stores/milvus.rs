@@ -50,7 +50,7 @@ fn a_store_that_is_open_outlives_its_server() {
 
 /// An answer contains at most 4 MiB; these texts are ten times that.
 #[test]
-fn texts_longer_than_an_answer_come_in_parts() {
+fn texts_longer_than_an_answer_are_read_in_parts() {
     with(|address| {
         let mut store = open(address).expect("a store");
         store.create("long", &provenance(Storage::F32)).expect("a collection");
@@ -110,7 +110,7 @@ fn a_path_names_a_database() {
 
 /// A server that accepts connections and does not answer.
 #[test]
-fn a_silent_server_is_not_waited_for() {
+fn a_silent_server_is_an_error_after_a_time_limit() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("a port").port();
     thread::spawn(move || {

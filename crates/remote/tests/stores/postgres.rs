@@ -100,7 +100,7 @@ fn many_chunks_get_an_index_that_finds_nearly_what_all_vectors_give() {
 }
 
 #[test]
-fn a_database_without_pgvector_says_what_it_needs() {
+fn a_database_without_pgvector_is_an_error_of_its_own() {
     SERVER.with(|server| {
         let sql = "CREATE ROLE visitor LOGIN PASSWORD 'visitor-test'; \
                    ALTER ROLE visitor SET search_path = public";
@@ -115,7 +115,7 @@ fn a_database_without_pgvector_says_what_it_needs() {
 }
 
 #[test]
-fn a_character_that_postgres_has_not_is_replaced() {
+fn a_character_that_postgres_lacks_is_replaced() {
     SERVER.with(|server| {
         let mut store = open(&address(server)).expect("a store");
         store.create("zero", &provenance(Storage::F32)).expect("a collection");

@@ -1,5 +1,5 @@
-//! Qdrant's server is not in package registries. Its stand-in is Qdrant's own Python client in its local
-//! mode, behind the published HTTP API: `crates/testkit/servers/qdrant.py`.
+//! Qdrant's server is not in package registries. Its stand-in is Qdrant's own Python client in its
+//! local mode, behind the published HTTP API: `crates/testkit/servers/qdrant.py`.
 
 use crate::fixtures::{Case, document, provenance, vector};
 use crate::servers::{self, Shared, address};

@@ -1,8 +1,9 @@
 //! Rows with texts, and perhaps vectors, that other programs made and that are only read: JSONL and
 //! Parquet files, and collections of vector databases.
 //!
-//! They are not ordered by document, and rows of one document need not be next to each other. So all rows
-//! are read once, into a temporary database, which is on disk whatever its size and ends with the process.
+//! They are not ordered by document, and rows of one document need not be next to each other. So
+//! all rows are read once, into a temporary database, which is on disk whatever its size and ends
+//! with the process.
 
 mod jsonl;
 #[cfg(not(feature = "parquet"))]
@@ -106,9 +107,10 @@ impl Rows {
     ///
     /// # Errors
     ///
-    /// If it cannot be read; if a row lacks its id or text, has the id of another row, or has a vector of
-    /// another width than those before or with values that are not finite; if no space is left for
-    /// temporary files; for Parquet, [`Error::MissingFeature`] in a build without the feature `parquet`.
+    /// If it cannot be read; if a row lacks its id or text, has the id of another row, or has a
+    /// vector of another width than those before or with values that are not finite; if no space is
+    /// left for temporary files; for Parquet, [`Error::MissingFeature`] in a build without the
+    /// feature `parquet`.
     pub fn read(path: &Path, fields: &Fields, vector: &str) -> Result<Self> {
         let names = FieldNames {
             id: fields.id(),
@@ -134,8 +136,9 @@ impl Rows {
         }
     }
 
-    /// The rows that `fill` passes to its argument, as the collection `vector` of the source that messages
-    /// call `path`. The rows of a document are in the order that `fields` names, or else in that of `fill`.
+    /// The rows that `fill` passes to its argument, as the collection `vector` of the source that
+    /// messages call `path`. The rows of a document are in the order that `fields` names, or else
+    /// in that of `fill`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Consistency of a store: every chunk, and nothing else, has its words, its row of vectors and its bit.
+//! Consistency of a store: every chunk, and nothing else, has its words, its row of vectors and its
+//! bit.
 
 use super::blocks::{self, BitTable, BlockTable, Slots};
 use super::collections;

@@ -142,8 +142,9 @@ impl Matrix {
     }
 }
 
-/// The best `limit` of the considered rows, scored as they are read from the file and not kept: memory
-/// for all rows takes several times as long as reading them. `None` if another process has changed them.
+/// The best `limit` of the considered rows, scored as they are read from the file and not kept:
+/// memory for all rows takes several times as long as reading them. `None` if another process has
+/// changed them.
 pub(super) fn best_in_file(
     source: &BlockReader<'_>,
     probe: &EncodedQuery,

@@ -81,8 +81,8 @@ impl Sqlite {
         })
     }
 
-    /// Limits search to `threads` threads and kernels of `level`; the default is all threads and the best
-    /// level.
+    /// Limits search to `threads` threads and kernels of `level`; the default is all threads and
+    /// the best level.
     #[must_use]
     pub fn with_compute(mut self, threads: usize, level: Level) -> Self {
         self.threads = threads.max(1);
@@ -95,8 +95,8 @@ impl Sqlite {
         &self.path
     }
 
-    /// Moves recent writes from the write-ahead log into the main file and updates statistics; to be called
-    /// after a series of changes.
+    /// Moves recent writes from the write-ahead log into the main file and updates statistics; to
+    /// be called after a series of changes.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Opening the file: its schema, its version, and who may write.
+//! Opening the file: its schema, its version, and the lock of writers.
 
 use crate::error::{Error, Result};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
@@ -12,33 +12,33 @@ use std::time::Duration;
 const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("ann.sql")];
 /// The schema that this version writes.
 const SCHEMA: i32 = SCHEMAS.len() as i32;
-/// `koke`, in the file's header: what `file` and SQLite tools can tell our files by.
+/// `koke`, in the file's header, by which `file` and SQLite tools recognize stores.
 const APPLICATION: i32 = 0x6b6f_6b65;
-/// This version.
+/// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// How long a transaction waits for another process to end its own.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a transaction waits for that of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens the file at `path`, which gets the tables that it lacks.
+/// Opens the file at `path`, and creates the tables that it lacks.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let fail = Error::sqlite(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-    connection.busy_timeout(PATIENCE).map_err(fail)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
     check(path, &connection)?;
     configure(&connection).map_err(fail)?;
-    make_tables(&connection).map_err(fail)?;
+    create_tables(&connection).map_err(fail)?;
     check(path, &connection)?;
     Ok(connection)
 }
 
-/// A further connection of this process, to read on another thread.
+/// Another connection, for reading on another thread.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     map_file(&connection)?;
     Ok(connection)
 }
@@ -47,7 +47,7 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
     connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
 }
 
-/// Refuses files of others and of newer versions.
+/// Refuses files of other programs and of newer versions.
 fn check(path: &Path, connection: &Connection) -> Result<()> {
     let fail = Error::sqlite(path);
     let application = pragma(connection, "application_id").map_err(fail)?;
@@ -73,8 +73,8 @@ fn check(path: &Path, connection: &Connection) -> Result<()> {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // A page of 16 KiB halves the time to read vectors against the default of 4 KiB. Of the log only
-    // what is committed counts, so a killed process loses no more than its last transaction.
+    // Pages of 16 KiB halve the time to read vectors, compared with the default of 4 KiB. Only
+    // committed parts of the log count, so a killed process loses at most its last transaction.
     connection.execute_batch(
         "PRAGMA page_size = 16384;
          PRAGMA journal_mode = WAL;
@@ -84,17 +84,17 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     map_file(connection)
 }
 
-/// Reads pages where the system has them in memory, instead of copying them.
+/// Reads pages from the system's cache without copying them.
 fn map_file(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA mmap_size = 1099511627776")
 }
 
-fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
+fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
     if pragma(connection, "user_version")? == SCHEMA {
         return Ok(());
     }
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    // Another process may have been first while this one waited.
+    // Another process may have created them while this one waited.
     let found = pragma(connection, "user_version")?;
     if found < SCHEMA {
         for schema in &SCHEMAS[found.max(0) as usize..] {
@@ -109,7 +109,7 @@ fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Takes the lock of the store or folder at `path`: of the file beside it.
+/// Takes the lock of the store or folder at `path`: that of a file next to it.
 ///
 /// # Errors
 ///

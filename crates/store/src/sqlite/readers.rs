@@ -39,8 +39,9 @@ impl<'a> BlockReader<'a> {
         Ok(Self { path: &store.path, collection, table, layout, generation, count, share })
     }
 
-    /// Calls `visit` with each block and its number, on the thread of the part that it belongs to. `parts`
-    /// are consecutive, `share` blocks each. `None` if another process has changed the collection.
+    /// Calls `visit` with each block and its number, on the thread of the part that it belongs to.
+    /// `parts` are consecutive, `share` blocks each. `None` if another process has changed the
+    /// collection.
     pub(super) fn read<T: Send>(
         &self,
         parts: Vec<T>,

@@ -5,7 +5,7 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Where a collection's vectors come from: one column for each field of Provenance.
+-- The provenance of a collection's vectors: one column for each field of Provenance.
 CREATE TABLE collections (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -54,7 +54,7 @@ CREATE TABLE chunks (
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
     ordinal INTEGER NOT NULL,
     collection INTEGER NOT NULL,
-    -- The row of its vector. No two chunks of a collection can have the same.
+    -- The row of its vector, unique in the collection.
     slot INTEGER NOT NULL,
     first_byte INTEGER NOT NULL,
     end_byte INTEGER NOT NULL,
@@ -67,13 +67,13 @@ CREATE TABLE chunks (
 );
 CREATE UNIQUE INDEX chunks_by_slot ON chunks (collection, slot);
 
--- Words of chunks. rowid is the chunk's id; the text itself is not kept twice.
+-- Words of chunks. rowid is the chunk's id; the text itself is not stored twice.
 CREATE VIRTUAL TABLE words USING fts5 (
     text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
 );
 
--- Blocks of rows. The key is the collection's id times 2^32 plus the number of the block.
+-- Blocks of rows. The key is the id of the collection times 2^32 plus the number of the block.
 CREATE TABLE vectors (block INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE codes (block INTEGER PRIMARY KEY, data BLOB NOT NULL);
--- A bit for each slot that a chunk has, 32,768 slots a row.
+-- One bit per slot, set if a chunk uses it; 32,768 slots per row.
 CREATE TABLE live (block INTEGER PRIMARY KEY, data BLOB NOT NULL);

@@ -43,7 +43,8 @@ impl Sqlite {
         })
     }
 
-    /// Runs `read` within one state of the store, again if it finds that another process has written.
+    /// Runs `read` within one state of the store, again if it finds that another process has
+    /// written.
     pub(super) fn retry_read<T>(&self, read: impl Fn() -> Result<ReadAttempt<T>>) -> Result<T> {
         for _ in 0..RETRIES {
             let transaction =
@@ -147,8 +148,8 @@ impl Sqlite {
         self.rescored(id, provenance, query.vector, candidates, limit).map_err(fail).map(Some)
     }
 
-    /// The best `limit` rows of a table. The first scan reads the file; the second one loads the rows into
-    /// memory, because more will follow.
+    /// The best `limit` rows of a table. The first scan reads the file; the second one loads the
+    /// rows into memory, because more will follow.
     fn scan(
         &self,
         id: i64,

@@ -105,7 +105,7 @@ fn every_storage_finds_the_order_of_the_exact_cosines() {
 
 #[test]
 fn the_first_search_reads_the_file_and_finds_what_later_ones_find_in_memory() {
-    // Rows of several blocks, of which the last is not full and some are free.
+    // Rows of several blocks; the last one is not full and some rows are free.
     for (storage, codes) in [
         (Storage::F32, None),
         (Storage::F16, Some("int8:64")),
@@ -138,7 +138,7 @@ fn the_first_search_reads_the_file_and_finds_what_later_ones_find_in_memory() {
 }
 
 #[test]
-fn bits_alone_find_the_nearest_and_estimate_its_cosine() {
+fn bits_find_the_nearest_and_estimate_its_cosine() {
     let (_folder, mut store) = store(Storage::Bits, None);
     store.upsert("notes", &[document("a", 0..200)]).expect("written");
     let hits = search(&store, &vector(42), 3);
@@ -147,7 +147,7 @@ fn bits_alone_find_the_nearest_and_estimate_its_cosine() {
 }
 
 #[test]
-fn a_document_replaces_the_one_before_and_its_slots_are_used_again() {
+fn a_document_replaces_the_earlier_one_and_its_slots_are_reused() {
     let (_folder, mut store) = store(Storage::F16, Some("bits".parse().expect("codes")));
     store.upsert("notes", &[document("a", 0..10), document("b", 10..20)]).expect("written");
     store.upsert("notes", &[document("a", 20..23)]).expect("written");
@@ -167,7 +167,7 @@ fn a_document_replaces_the_one_before_and_its_slots_are_used_again() {
 }
 
 #[test]
-fn filters_count_before_the_limit_does() {
+fn filters_apply_before_the_limit() {
     let (_folder, mut store) = store(Storage::F32, None);
     let mut german = document("de/a.md", 0..50);
     german.metadata = json!({"lang": "de"}).as_object().expect("an object").clone();
@@ -193,7 +193,7 @@ fn a_hybrid_search_fuses_meaning_and_words_of_any_script() {
     let (_folder, mut store) = store(Storage::F32, None);
     let mut document = document("a", 0..120);
     document.chunks[119].text = "Der Leuchtturmwärter trägt 灯台守 im Namen".to_owned();
-    // The last of all by meaning.
+    // The last one by meaning.
     document.chunks[119].vector = vector(5).iter().map(|x| -x).collect();
     store.upsert("notes", &[document]).expect("written");
     let filter = Filter::default();
@@ -212,7 +212,7 @@ fn a_hybrid_search_fuses_meaning_and_words_of_any_script() {
 }
 
 #[test]
-fn another_process_is_seen_at_once_and_never_half() {
+fn writes_of_another_process_are_visible_at_once_and_never_partial() {
     let (folder, mut writer) = store(Storage::F16, None);
     let reader = Sqlite::open(&folder.path().join("index.db")).expect("a store");
     assert!(search(&reader, &vector(1), 5).is_empty());
@@ -226,7 +226,7 @@ fn another_process_is_seen_at_once_and_never_half() {
 }
 
 #[test]
-fn a_batch_that_fails_leaves_nothing_behind() {
+fn a_failed_batch_leaves_nothing_behind() {
     let (_folder, mut store) = store(Storage::F16, None);
     store.upsert("notes", &[document("a", 0..5)]).expect("written");
     let mut short = document("b", 5..7);
@@ -241,10 +241,10 @@ fn a_batch_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_full_disk_loses_only_the_batch_at_hand() {
+fn a_full_disk_loses_only_the_current_batch() {
     let (_folder, mut store) = store(Storage::F32, None);
     store.upsert("notes", &[document("a", 0..50)]).expect("written");
-    // As far as SQLite can tell, the disk ends here.
+    // For SQLite, the disk is full here.
     let limit = "SELECT page_count + 8 FROM pragma_page_count";
     let pages: i64 = store.connection.query_row(limit, [], |row| row.get(0)).expect("a count");
     let set = format!("PRAGMA max_page_count = {pages}");
@@ -258,7 +258,7 @@ fn a_full_disk_loses_only_the_batch_at_hand() {
 }
 
 #[test]
-fn collections_have_aliases_and_go_with_all_they_hold() {
+fn collections_have_aliases_and_are_removed_completely() {
     let (_folder, mut store) = store(Storage::F16, Some("bits".parse().expect("codes")));
     store.create("other", &provenance(Storage::F32, None)).expect("a collection");
     store.upsert("notes", &[document("a", 0..40)]).expect("written");
@@ -283,7 +283,7 @@ fn collections_have_aliases_and_go_with_all_they_hold() {
 }
 
 #[test]
-fn a_dropped_collection_is_not_taken_for_the_next_one() {
+fn a_dropped_collection_is_not_mistaken_for_the_next_one() {
     let (folder, mut writer) = store(Storage::F16, None);
     let reader = Sqlite::open(&folder.path().join("index.db")).expect("a store");
     for round in 0..3 {
@@ -302,7 +302,7 @@ fn a_dropped_collection_is_not_taken_for_the_next_one() {
 }
 
 #[test]
-fn files_of_others_and_of_newer_versions_are_refused() {
+fn files_of_other_programs_and_newer_versions_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     assert!(matches!(Sqlite::open(&path("absent")), Err(Error::Missing { .. })));

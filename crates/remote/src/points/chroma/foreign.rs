@@ -106,7 +106,8 @@ impl Foreign for Chroma {
             reason: format!("the collection {old} no longer exists"),
         };
         let description = self.description(old)?.ok_or_else(gone)?;
-        // The rest of a configuration is the function that clients embed with: that of the old model.
+        // The rest of a configuration is the function that clients embed with: that of the old
+        // model.
         let index = &description["configuration_json"]["hnsw"];
         let mut body =
             json!({ "name": new, "get_or_create": true, "metadata": description["metadata"] });

@@ -1,4 +1,5 @@
-//! Chroma, by version 2 of its HTTP API. It has no aliases: they are points of a table of kokeshi's.
+//! Chroma, by version 2 of its HTTP API. It has no aliases: they are points of a table of
+//! kokeshi's.
 
 mod foreign;
 
@@ -235,7 +236,8 @@ impl PointEngine for Chroma {
     }
 }
 
-/// A point's fields. A term is a field that is `true`, so that a condition may have any number of them.
+/// A point's fields. A term is a field that is `true`, so that a condition may have any number of
+/// them.
 fn fields(point: &Point) -> Value {
     let mut fields = Map::new();
     fields.insert("path".to_owned(), json!(point.path));

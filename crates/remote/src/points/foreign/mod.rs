@@ -64,7 +64,8 @@ pub(super) struct VectorFormat {
 /// The new vector of a point; `None` for a point that must not be copied.
 pub(super) type NewVector<'a> = &'a dyn Fn(&ForeignPoint) -> Option<&'a [f32]>;
 
-/// What an engine can do with foreign collections, which have their own names. Each call is tried once.
+/// What an engine can do with foreign collections, which have their own names. Each call is tried
+/// once.
 pub(super) trait Foreign: PointEngine {
     /// The field of texts, unless one is named.
     fn text_field(&self) -> &'static str {
@@ -113,8 +114,8 @@ pub(super) trait Foreign: PointEngine {
     /// Removes points.
     fn discard(&self, collection: &str, fields: &Fields, ids: &[String]) -> Result<(), CallError>;
 
-    /// Up to `limit` points by their scores, best first. With `exact`, all scores are computed if the
-    /// engine supports that.
+    /// Up to `limit` points by their scores, best first. With `exact`, all scores are computed if
+    /// the engine supports that.
     fn closest(
         &self,
         request: &PointRequest<'_>,
@@ -141,8 +142,8 @@ impl<'a> ForeignReader<'a> {
     ///
     /// # Errors
     ///
-    /// If there is no such collection, a point has no text, or points have several vectors and none is
-    /// named.
+    /// If there is no such collection, a point has no text, or points have several vectors and none
+    /// is named.
     pub(super) fn read_all(&self, name: &str) -> Result<Rows> {
         let Some((collection, format)) = self.find(name)? else { return Err(self.unknown(name)) };
         let rows = self.rows(&collection, Selection::All, true)?;
@@ -150,8 +151,8 @@ impl<'a> ForeignReader<'a> {
         Ok(rows.stored_as(format.storage).with_alias(alias.map(str::to_owned)))
     }
 
-    /// The fields of the first point of the collection that `name` resolves to; `None` if there is no such
-    /// collection.
+    /// The fields of the first point of the collection that `name` resolves to; `None` if there is
+    /// no such collection.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! A shadow copy: a foreign collection's copy with new vectors, next to it.
 //!
-//! The copy is created like the old collection and has the same points, with their ids and fields but
-//! other vectors: programs that read and write one can do the same with the other. A table of kokeshi's
-//! records the provenance of its vectors. Points have no time of change: two points are in the same state
-//! if their texts and fields are equal.
+//! The copy is created like the old collection and has the same points, with their ids and fields
+//! but other vectors: programs that read and write one can do the same with the other. A table of
+//! kokeshi's records the provenance of its vectors. Points have no time of change: two points are
+//! in the same state if their texts and fields are equal.
 
 use super::{Foreign, ForeignPoint, ForeignReader, Selection, key};
 use crate::points::point::Record;
@@ -56,7 +56,8 @@ impl ShadowCopy {
         self.collection(name)?.ok_or_else(|| self.reader().unknown(name))
     }
 
-    /// The recorded provenance of a shadow copy, and when it was created: 0 while it is being created.
+    /// The recorded provenance of a shadow copy, and when it was created: 0 while it is being
+    /// created.
     fn recorded(&self, collection: &str) -> Result<Option<(Provenance, i64)>> {
         let table = names::shadow(collection);
         let page = self
@@ -255,8 +256,8 @@ impl Store for ShadowCopy {
         reader.call(|engine| engine.set_alias(alias, &own))
     }
 
-    /// Copies the points of documents as they are in the old collection, with these vectors. A point that
-    /// has changed there since is skipped: it needs another vector.
+    /// Copies the points of documents as they are in the old collection, with these vectors. A
+    /// point that has changed there since is skipped: it needs another vector.
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
         let found = self.require(collection)?;
         found.provenance.check_widths(documents)?;

@@ -7,7 +7,7 @@ use ::milvus::v2::prelude::{CollectionSchema, DataType, FieldData, FieldSchema, 
 pub(super) const MAX_TEXT: usize = 65_535;
 /// Maximum number of terms of a point in Milvus.
 pub(super) const MAX_TERMS: usize = 4096;
-/// Maximum length of a term, in bytes: more than `kokeshi_store::backend::terms` creates.
+/// Maximum length of a term, in bytes: more than `kokeshi_store::backend::terms_of` returns.
 const MAX_TERM: usize = 512;
 /// Length of an id, a UUID, in bytes.
 const ID_LEN: usize = 36;

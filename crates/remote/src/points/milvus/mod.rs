@@ -1,6 +1,6 @@
-//! Milvus, by its own client: <https://docs.rs/milvus-sdk-rust>. Aliases are Milvus's own. A table of
-//! kokeshi's lists the tables: the client parses a list of collections only with ids and times, which
-//! milvus-lite leaves out.
+//! Milvus, by its own client: <https://docs.rs/milvus-sdk-rust>. Aliases are Milvus's own. A table
+//! of kokeshi's lists the tables: the client parses a list of collections only with ids and times,
+//! which milvus-lite leaves out.
 
 mod columns;
 mod expression;
@@ -78,8 +78,8 @@ impl Milvus {
         }
     }
 
-    /// The first points by their keys that a condition holds for: as many as an answer can contain, and
-    /// whether there may be more.
+    /// The first points by their keys that a condition holds for: as many as an answer can contain,
+    /// and whether there may be more.
     fn first_results(
         &self,
         table: &str,

@@ -18,7 +18,8 @@ const TLS_PORT: u16 = 443;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time limit for a call.
 const SILENCE: Duration = Duration::from_secs(120);
-/// Interval of keepalives while a call is in progress. Servers close connections with much shorter ones.
+/// Interval of keepalives while a call is in progress. Servers close connections with much shorter
+/// ones.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A database of a server.
@@ -110,8 +111,8 @@ impl Server {
         Err(failure(&self.store, what, error))
     }
 
-    /// As [`Self::call`], for the content of a table; `None` if it does not exist. A table that is not in the
-    /// server's memory, because the server has restarted, is loaded.
+    /// As [`Self::call`], for the content of a table; `None` if it does not exist. A table that is
+    /// not in the server's memory, because the server has restarted, is loaded.
     pub(super) fn read<T>(
         &self,
         what: &str,

@@ -116,10 +116,10 @@ pub(super) fn create(
     triggers.into_iter().flatten().try_for_each(|statement| transaction.batch_execute(&statement))
 }
 
-/// Statements that create triggers on a column, called `name`: a row's vector is removed when the row's
-/// text changes without a new vector in the same statement. If rows belong to documents, it is also removed
-/// when the row's position or document changes, and when a row leaves a document, the others lose theirs:
-/// they were computed in one pass.
+/// Statements that create triggers on a column, called `name`: a row's vector is removed when the
+/// row's text changes without a new vector in the same statement. If rows belong to documents, it
+/// is also removed when the row's position or document changes, and when a row leaves a document,
+/// the others lose theirs: they were computed in one pass.
 fn create_triggers(schema: &TableSchema, column: &Column, name: &str) -> Vec<String> {
     let TableSchema { namespace, table, key, .. } = schema;
     let decisive = schema.decisive();
@@ -156,7 +156,8 @@ fn create_triggers(schema: &TableSchema, column: &Column, name: &str) -> Vec<Str
     statements
 }
 
-/// Statements that remove what [`create_triggers`] created. Removing a function removes its triggers.
+/// Statements that remove what [`create_triggers`] created. Removing a function removes its
+/// triggers.
 fn drop_triggers(schema: &TableSchema, column: &Column) -> Vec<String> {
     let guard = column.guard(schema);
     let drop =
@@ -168,9 +169,9 @@ fn drop_triggers(schema: &TableSchema, column: &Column) -> Vec<String> {
     statements
 }
 
-/// Statements that give `name` to `target`. The column that has the name now gets its own name back if it
-/// is one of kokeshi's, and is called `kept` otherwise. A column of kokeshi's has triggers while readers do
-/// not use it: once they do, writers have to write its vectors.
+/// Statements that give `name` to `target`. The column that has the name now gets its own name back
+/// if it is one of kokeshi's, and is called `kept` otherwise. A column of kokeshi's has triggers
+/// while readers do not use it: once they do, writers have to write its vectors.
 ///
 /// # Errors
 ///
@@ -224,9 +225,9 @@ pub(super) fn remove(
     statements.iter().try_for_each(|statement| transaction.batch_execute(statement))
 }
 
-/// Statements that create the approximate index of a column, each to be run outside of a transaction;
-/// `None` if it has one or needs none. It has the order of another column's index, so that the same queries
-/// are fast.
+/// Statements that create the approximate index of a column, each to be run outside of a
+/// transaction; `None` if it has one or needs none. It has the order of another column's index, so
+/// that the same queries are fast.
 pub(super) fn missing_index(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,

@@ -1,10 +1,11 @@
 //! A foreign table, whose rows get new vectors in a column next to the old one.
 //!
-//! Each column of vectors is a collection, and each row a chunk; rows with the same value in the column of
-//! documents are one document, and without such a column each row is one. A column that kokeshi made has
-//! a comment with its provenance, and a trigger that removes a row's new vector when its text changes: so
-//! a row without a vector must be embedded. Readers use one column name, which a switch gives to another
-//! column; a column of kokeshi's keeps its first name, by which plans know it, in its comment.
+//! Each column of vectors is a collection, and each row a chunk; rows with the same value in the
+//! column of documents are one document, and without such a column each row is one. A column that
+//! kokeshi made has a comment with its provenance, and a trigger that removes a row's new vector
+//! when its text changes: so a row without a vector must be embedded. Readers use one column name,
+//! which a switch gives to another column; a column of kokeshi's keeps its first name, by which
+//! plans know it, in its comment.
 
 mod columns;
 mod rows;
@@ -33,8 +34,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// If the server does not answer, refuses the user, or has no pgvector; if there is no such table or
-    /// column, or ids are not unique.
+    /// If the server does not answer, refuses the user, or has no pgvector; if there is no such
+    /// table or column, or ids are not unique.
     pub(crate) fn open(url: &Url, fields: &Fields) -> Result<Self> {
         let mut client = connect::connect(url)?;
         connect::check_version(url, &mut client)?;

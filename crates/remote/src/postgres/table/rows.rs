@@ -16,8 +16,8 @@ fn number<T: TryFrom<i64> + Default>(row: &Row, at: usize) -> T {
     T::try_from(row.get::<_, i64>(at)).unwrap_or_default()
 }
 
-/// Documents that `condition` holds for. In a column of kokeshi's, those with at least one vector exist, and
-/// those that lack one have no hash: they are not completely written.
+/// Documents that `condition` holds for. In a column of kokeshi's, those with at least one vector
+/// exist, and those that lack one have no hash: they are not completely written.
 fn listed(
     transaction: &mut Transaction<'_>,
     (schema, column): (&TableSchema, &Column),
@@ -77,7 +77,8 @@ pub(super) fn entries(
     listed(transaction, (schema, column), (&condition, usize::MAX), &[&paths])
 }
 
-/// The documents at `paths`, with all chunks; in a column of kokeshi's, with those that have vectors.
+/// The documents at `paths`, with all chunks; in a column of kokeshi's, with those that have
+/// vectors.
 pub(super) fn documents(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,
@@ -158,8 +159,8 @@ pub(super) fn is_complete(
     Ok(transaction.query_one(&sql, &[])?.get(0))
 }
 
-/// Writes the vectors of rows whose texts have not changed since; with `only_new`, only those of rows
-/// without a vector, so that concurrent writes of others are kept.
+/// Writes the vectors of rows whose texts have not changed since; with `only_new`, only those of
+/// rows without a vector, so that concurrent writes of others are kept.
 pub(super) fn write(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,

@@ -226,8 +226,9 @@ impl Drop for NewFile {
     }
 }
 
-/// Removes all graphs in `folder` except `kept`: earlier ones, and those of builds that were killed. A
-/// process that has one open keeps it; on a system that does not allow that, the next build removes it.
+/// Removes all graphs in `folder` except `kept`: earlier ones, and those of builds that were
+/// killed. A process that has one open keeps it; on a system that does not allow that, the next
+/// build removes it.
 fn sweep(folder: &Path, kept: &str) {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     for file in files.filter(|file| file.file_name() != kept) {
@@ -243,9 +244,9 @@ fn track_writes(connection: &Connection, id: i64) -> rusqlite::Result<()> {
     connection.execute(sql, [id]).map(drop)
 }
 
-/// Makes `record`, built from the collection at `generation`, its index. The graph contains all earlier
-/// writes except `directionless`; if there were later writes, it is not known which ones they are, and
-/// all recorded slots stay recorded.
+/// Makes `record`, built from the collection at `generation`, its index. The graph contains all
+/// earlier writes except `directionless`; if there were later writes, it is not known which ones
+/// they are, and all recorded slots stay recorded.
 fn set_record(
     connection: &Connection,
     id: i64,

@@ -1,5 +1,5 @@
-//! An HNSW graph of vectors in an LMDB file: written once under a name of its own, then only read. The
-//! library is `hannoy`.
+//! An HNSW graph of vectors in an LMDB file: written once under a name of its own, then only read.
+//! The library is `hannoy`.
 
 #![expect(unsafe_code, reason = "LMDB maps its file into memory")]
 
@@ -22,7 +22,8 @@ use std::time::Duration;
 pub(super) const MAKER: &str = "hannoy 0.1, cosine of f32, 16 and 32 links, 100 candidates";
 
 /// Links of a vector in upper layers and in the lowest, and candidates while it is linked: the
-/// defaults of the library. With 8 and 16 links, recall@10 falls from 0.999 to 0.83 on synthetic topics.
+/// defaults of the library. With 8 and 16 links, recall@10 falls from 0.999 to 0.83 on synthetic
+/// topics.
 const LINKS: usize = 16;
 const LOWEST_LINKS: usize = 32;
 const CANDIDATES: usize = 100;
@@ -51,7 +52,8 @@ impl Draft {
         let fail = failed(path);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_size(width, count));
-        // SAFETY: no other process knows the file yet, so no lock is needed, and it is used only after
+        // SAFETY: no other process knows the file yet, so no lock is needed, and it is used only
+        // after
         // `finish` has written it to the disk.
         let options =
             unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK | EnvFlags::NO_SYNC) };
@@ -141,8 +143,8 @@ impl steppe::Progress for CountingStep {
     }
 }
 
-/// Bytes of address space for a graph; the file uses as much of it as it needs. A vector that does not
-/// fit into half a page gets pages of its own, and its links take 300 bytes.
+/// Bytes of address space for a graph; the file uses as much of it as it needs. A vector that does
+/// not fit into half a page gets pages of its own, and its links take 300 bytes.
 fn map_size(width: usize, count: usize) -> usize {
     const PAGE: usize = 64 << 10;
     let vector = (4 * width + 64).next_multiple_of(4096) + 1024;
@@ -166,8 +168,8 @@ fn failed(path: &Path) -> impl Fn(hannoy::Error) -> Error + Copy + '_ {
     }
 }
 
-/// Whether the disk of `path` is full. LMDB reports an input/output error if it fills up in the middle of
-/// a write.
+/// Whether the disk of `path` is full. LMDB reports an input/output error if it fills up in the
+/// middle of a write.
 fn is_full(path: &Path) -> bool {
     let probe = path.with_extension("probe");
     let written = std::fs::write(&probe, [0; 64 << 10]);
@@ -203,13 +205,13 @@ impl Graph {
 
     fn read(path: &Path) -> hannoy::Result<Self> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        // SAFETY: without a writer there is nothing to lock. A row names a file only after it is completely
-        // written, and it is not written again.
+        // SAFETY: without a writer there is nothing to lock. A row names a file only after it is
+        // completely written, and it is not written again.
         let options = unsafe {
             options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK | EnvFlags::READ_ONLY)
         };
-        // SAFETY: as for a mapped file of weights, no process writes to it, and removing it leaves the
-        // mapping of those who have it open intact.
+        // SAFETY: as for a mapped file of weights, no process writes to it, and removing it leaves
+        // the mapping of those who have it open intact.
         let env = unsafe { options.open(path) }?;
         let transaction = env.read_txn()?;
         let database: Option<Database<Cosine>> = env.open_database(&transaction, None)?;

@@ -108,7 +108,8 @@ impl Sqlite {
         Ok(best)
     }
 
-    /// The graph that `record` names. `slots` are those in use, and those written since it was built.
+    /// The graph that `record` names. `slots` are those in use, and those written since it was
+    /// built.
     fn graph(
         &self,
         id: i64,
@@ -159,7 +160,8 @@ impl Sqlite {
         Ok(Some(graph))
     }
 
-    /// Checks, for a sample of vectors spread over the collection, that the graph has those of the store.
+    /// Checks, for a sample of vectors spread over the collection, that the graph has those of the
+    /// store.
     fn compare(
         &self,
         id: i64,

@@ -1,9 +1,9 @@
 //! ANN indexes: each is a graph in a file next to the store, which finds candidates.
 //!
-//! A row of the table `near` names the file and records what it was built from; the transaction that
-//! names a new file also clears the record of earlier writes. So whoever reads one state of the store
-//! knows which slots the graph cannot contain, whatever a killed process left behind. A file that no
-//! row names is garbage, which the next build removes.
+//! A row of the table `near` names the file and records what it was built from; the transaction
+//! that names a new file also clears the record of earlier writes. So whoever reads one state of
+//! the store knows which slots the graph cannot contain, whatever a killed process left behind. A
+//! file that no row names is garbage, which the next build removes.
 
 #[cfg(feature = "ann")]
 mod build;
@@ -29,8 +29,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// An index is used only while newer vectors are at most one in this many. They are read one by one, so
-/// that with more of them a scan of all vectors is as fast.
+/// An index is used only while newer vectors are at most one in this many. They are read one by
+/// one, so that with more of them a scan of all vectors is as fast.
 const MAX_NEWER: usize = 5;
 
 /// A row of the table `near` that names a file.
@@ -96,8 +96,8 @@ fn folder(path: &Path, id: i64) -> PathBuf {
     PathBuf::from(name).join(id.to_string())
 }
 
-/// Removes the index files of a collection that no longer exists from next to the store at `path`. Files
-/// that cannot be removed waste space, but no other collection uses them: no row names them.
+/// Removes the index files of a collection that no longer exists from next to the store at `path`.
+/// Files that cannot be removed waste space, but no other collection uses them: no row names them.
 pub(super) fn remove_files(path: &Path, id: i64) {
     let _ = fs::remove_dir_all(folder(path, id));
 }

@@ -1,5 +1,6 @@
-//! ANN indexes in a build without them: search scans, and an index that another build made is reported
-//! as unused. Writes are still recorded, so that the index stays usable for the other build.
+//! ANN indexes in a build without them: search scans, and an index that another build made is
+//! reported as unused. Writes are still recorded, so that the index stays usable for the other
+//! build.
 
 use super::{IndexRecord, Usability};
 use crate::ann::{AnnBuild, OnBuildStep};
