@@ -25,6 +25,7 @@ mod commands;
 mod embedder;
 mod env;
 mod failure;
+mod features;
 mod input;
 mod layout;
 mod meter;
