@@ -3,8 +3,8 @@
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use crate::random::Random;
 use crate::silhouette::silhouette;
+use kokeshi_kernels::random::Random;
 
 /// Rows that the starts are tried on, at most.
 const START_ROWS: usize = 20_000;

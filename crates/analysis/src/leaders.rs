@@ -338,7 +338,7 @@ fn floats(row: &[u16]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use kokeshi_kernels::random::Random;
 
     const UNLIMITED: usize = usize::MAX;
 

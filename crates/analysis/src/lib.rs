@@ -13,7 +13,6 @@ mod leaders;
 mod matrix;
 mod pca;
 mod quality;
-mod random;
 mod regression;
 mod silhouette;
 mod terms;

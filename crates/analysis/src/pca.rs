@@ -2,7 +2,7 @@
 
 use crate::compute::Compute;
 use crate::matrix::Matrix;
-use crate::random::Random;
+use kokeshi_kernels::random::Random;
 
 /// Directions that a picture has.
 pub(crate) const AXES: usize = 2;

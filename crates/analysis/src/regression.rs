@@ -242,7 +242,7 @@ impl<'a> Examples<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use kokeshi_kernels::random::Random;
 
     fn compute(threads: usize) -> Compute {
         Compute::new(Some(threads), None).expect("threads")

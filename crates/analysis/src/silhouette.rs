@@ -50,7 +50,7 @@ pub fn silhouette(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use kokeshi_kernels::random::Random;
 
     /// The definition, pair by pair.
     fn plain(rows: &Matrix, groups_of: &[usize], groups: usize) -> Vec<f32> {

@@ -2,8 +2,8 @@
 
 use crate::compute::Compute;
 use crate::matrix::Matrix;
-use crate::random::Random;
 use bhtsne::{Neighbor, tSNE};
+use kokeshi_kernels::random::Random;
 
 /// How many neighbours a row has, about; less where there are few rows.
 const PERPLEXITY: f32 = 30.0;

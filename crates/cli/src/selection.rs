@@ -1,10 +1,10 @@
 //! Models by the names that users give them, and devices by the options of the command line.
 
-use crate::args::{self, ArithmeticArguments, DeviceArguments, DeviceKind};
+use crate::args::{ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{Card, CardError, Device, Error, LoadOptions, Model, Models, Number, Precision};
+use kokeshi::{Card, CardError, Device, Error, LoadOptions, Model, Models, Precision};
 use kokeshi_analysis::Compute;
 use kokeshi_collections::ModelLocation;
 use kokeshi_hub::{KNOWN, Known, ModelRef};
@@ -98,11 +98,9 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
     let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
     let processors = threads.is_some() || simd_level.is_some();
     match device {
-        DeviceKind::Auto if processors || precision == Some(args::Precision::Int8) => {
-            cpu(arguments)
-        }
+        DeviceKind::Auto if processors || precision == Some(Precision::Int8) => cpu(arguments),
         DeviceKind::Auto => match usable_card() {
-            Some(ordinal) => Ok(Device::Cuda { ordinal, number: number(precision)? }),
+            Some(ordinal) => card(ordinal, precision),
             None => cpu(arguments),
         },
         DeviceKind::Cpu => cpu(arguments),
@@ -111,10 +109,10 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
         )),
         DeviceKind::Cuda(ordinal) => {
             kokeshi::card(ordinal).map_err(|error| no_card(&error))?;
-            Ok(Device::Cuda { ordinal, number: number(precision)? })
+            card(ordinal, precision)
         }
         DeviceKind::Reference => match (processors, precision) {
-            (false, None | Some(args::Precision::F32)) => Ok(Device::Reference),
+            (false, None | Some(Precision::F32)) => Ok(Device::Reference),
             _ => Err(usage(
                 "--threads, --simd-level and --precision do not apply to `--device reference`, \
                  which runs plain loops on one thread",
@@ -124,31 +122,22 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
 }
 
 fn cpu(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
-    let precision = match arguments.precision {
-        None => None,
-        Some(args::Precision::F32) => Some(Precision::F32),
-        Some(args::Precision::Bf16) => Some(Precision::Bf16),
-        Some(args::Precision::Int8) => Some(Precision::Int8),
-        Some(args::Precision::F16) => {
-            return Err(usage(
-                "--precision f16 needs an NVIDIA card; the processor supports f32, bf16 and int8",
-            ));
-        }
-    };
-    let threads = arguments.threads.map(usize::from);
-    Ok(Device::Cpu { threads, level: arguments.simd_level, precision })
+    let ArithmeticArguments { threads, simd_level: level, precision, .. } = *arguments;
+    if precision == Some(Precision::F16) {
+        return Err(usage(
+            "--precision f16 needs an NVIDIA card; the processor supports f32, bf16 and int8",
+        ));
+    }
+    Ok(Device::Cpu { threads: threads.map(usize::from), level, precision })
 }
 
-fn number(precision: Option<args::Precision>) -> anyhow::Result<Option<Number>> {
-    match precision {
-        None => Ok(None),
-        Some(args::Precision::F32) => Ok(Some(Number::F32)),
-        Some(args::Precision::F16) => Ok(Some(Number::F16)),
-        Some(args::Precision::Bf16) => Ok(Some(Number::Bf16)),
-        Some(args::Precision::Int8) => {
-            Err(usage("--precision int8 needs the processor; a card supports f32, f16 and bf16"))
-        }
+fn card(ordinal: usize, precision: Option<Precision>) -> anyhow::Result<Device> {
+    if precision == Some(Precision::Int8) {
+        return Err(usage(
+            "--precision int8 needs the processor; a card supports f32, f16 and bf16",
+        ));
     }
+    Ok(Device::Cuda { ordinal, precision })
 }
 
 fn no_card(why: &CardError) -> anyhow::Error {

@@ -1,19 +1,15 @@
-// Attention on Hopper (sm_90a) for heads of 64, after FlashAttention-3 (Shah et al. 2024): one warpgroup
-// brings keys and values with the bulk copy engine, three have 64 queries each and multiply with wgmma;
-// the scores of the next block are computed while the values of this one are weighed.
+// Attention on Hopper (sm_90a) for heads of 64, after FlashAttention-3 (Shah et al. 2024): one
+// warpgroup copies keys and values with the bulk copy engine, three have 64 queries each and
+// multiply with wgmma; the scores of the next block are computed while the values of this one are
+// weighted.
 #pragma once
 #include "attention_mma.cuh"
 
-// cuda.h is no part of the compiler's own headers; the kernel only passes the bytes on.
+// cuda.h is not among the compiler's own headers; the kernel only passes the bytes on.
 struct alignas(64) TensorMap {
     unsigned char bytes[128];
 };
 using uint64_t = unsigned long long;
-
-constexpr int HOPPER_DIM = 64, HOPPER_KEYS = 128, HOPPER_GROUPS = 3, HOPPER_QUERIES = 64 * HOPPER_GROUPS;
-constexpr int HOPPER_STAGES = 2, HOPPER_THREADS = 128 * (1 + HOPPER_GROUPS);
-constexpr int BOX_ROWS = 64, BOX_BYTES = BOX_ROWS * HOPPER_DIM * 2; // what one bulk copy brings
-constexpr int STAGE_BYTES = HOPPER_KEYS * HOPPER_DIM * 2;
 
 __device__ inline void barrier_init(unsigned barrier, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
@@ -31,14 +27,15 @@ __device__ inline void barrier_wait(unsigned barrier, int parity) {
                  "@!p bra again; }" ::"r"(barrier), "r"(parity)
                  : "memory");
 }
-// Brings 64 rows of 64 numbers, 128 bytes each, swizzled; rows past the tensor are zero.
+// Copies 64 rows of 64 elements, 128 bytes each, swizzled; rows past the tensor are zero.
 __device__ inline void bring(unsigned to, const TensorMap* map, unsigned barrier, int column, int row) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
                  "[%0], [%1, {%3, %4}], [%2];" ::"r"(to), "l"(map), "r"(barrier), "r"(column), "r"(row)
                  : "memory");
 }
 
-// How wgmma finds a matrix of 128-byte rows in shared memory, swizzled in atoms of 8 rows (1024 bytes).
+// The descriptor with which wgmma finds a matrix of 128-byte rows in shared memory, swizzled in
+// atoms of 8 rows (1024 bytes).
 __device__ inline uint64_t descriptor(unsigned at) {
     return (uint64_t)((at & 0x3ffff) >> 4) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
@@ -141,13 +138,15 @@ __device__ inline void weigh<f16>(float (&sum)[32], const unsigned (&a)[4], uint
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-// One warpgroup's part of online softmax: scores of [64, 128] to weights, sums rescaled later by `decay`.
-// A thread has rows lane / 4 and lane / 4 + 8 of its warp's 16, columns 8 n + 2 · (lane % 4) and one on.
+// One warpgroup's part of online softmax: scores of [64, 128] to weights, sums rescaled later by
+// `decay`. A thread has rows lane / 4 and lane / 4 + 8 of its warp's 16, columns 8 n + 2 · (lane %
+// 4) and one on.
 template <bool ALIBI>
 __device__ inline void softmax(float (&score)[64], float (&largest)[2], float (&total)[2], float (&decay)[2],
                                float scale, float slope, int query, int first_key, int len) {
     const int column = first_key + threadIdx.x % 4 * 2;
-    // Apart from the rest, because most blocks have nothing to hide: two instructions a score less.
+    // Separate from the rest, because most blocks have nothing to mask: two instructions less per
+    // score.
     if (first_key + HOPPER_KEYS > len) {
 #pragma unroll
         for (int i = 0; i < 64; i++) {
@@ -186,8 +185,8 @@ __device__ inline void softmax(float (&score)[64], float (&largest)[2], float (&
     }
 }
 
-// Arguments as `attend_plain`; `map` is that of qkv with boxes of 64 rows and 64 columns. Grid: (tiles
-// of 192 queries, heads), 512 threads.
+// Arguments as `attend_plain`; `map` is that of qkv with boxes of 64 rows and 64 columns. Grid:
+// (tiles of 192 queries, heads), 512 threads.
 template <class T, bool ALIBI>
 __device__ void attend_hopper(const TensorMap& map, const Tile* tiles, const float* slopes, float scale,
                               int hidden, int ld_out, T* out) {

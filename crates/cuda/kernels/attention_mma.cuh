@@ -1,25 +1,23 @@
 // Attention on the tensor cores of compute capability 8.0 and later (mma.sync m16n8k16), after
 // FlashAttention-2 (Dao 2023): a block keeps 128 queries in registers, keys and values pass through
-// shared memory in two stages, softmax is online, and the probabilities go from the registers of the
-// first product straight into those of the second.
+// shared memory in two stages, softmax is online, and the probabilities go from the registers of
+// the first product straight into those of the second.
 #pragma once
 #include <tensor_cores.cuh>
 #include "attention_plain.cuh"
 #include "number.cuh"
 
-constexpr int MMA_QUERIES = 128, MMA_KEYS = 64, MMA_WARPS = 4;
-constexpr int MMA_FRAGMENTS = MMA_QUERIES / MMA_WARPS / 16; // of 16 queries a warp
-
-// Arguments as `attend_plain`, and the tables of `rotate`: q and k of a rotary model are turned here, in
-// shared memory. Shared memory: (128 + 4 · 64) rows of DIM + 8 numbers. Grid: (tiles, heads), 128 threads.
+// Arguments as `attend_plain`, and the tables of `rotate`: q and k of a rotary model are rotated
+// here, in shared memory. Shared memory: (128 + 4 · 64) rows of DIM + 8 elements. Grid: (tiles,
+// heads), 128 threads.
 template <class T, int DIM, bool ALIBI>
 __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes, const float* cos,
                            const float* sin, float scale, int hidden, int ld_in, int ld_out, T* out) {
     extern __shared__ __align__(16) unsigned char memory[];
-    constexpr int PITCH = DIM + 8; // rows of a matrix then lie in different banks
+    constexpr int PITCH = DIM + MMA_PADDING;
     constexpr int STAGE = MMA_KEYS * PITCH * sizeof(T), CHUNKS = DIM / 8;
     const unsigned queries = shared_address(memory);
-    const unsigned keys = queries + MMA_QUERIES * PITCH * sizeof(T), values = keys + 2 * STAGE;
+    const unsigned keys = queries + MMA_QUERIES * PITCH * sizeof(T), values = keys + MMA_STAGES * STAGE;
 
     const Tile tile = tiles[blockIdx.x];
     const int head = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -35,11 +33,11 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
         }
     };
     auto fetch_block = [&](int block) {
-        fetch(keys + block % 2 * STAGE, base + hidden, block * MMA_KEYS, MMA_KEYS);
-        fetch(values + block % 2 * STAGE, base + 2 * hidden, block * MMA_KEYS, MMA_KEYS);
+        fetch(keys + block % MMA_STAGES * STAGE, base + hidden, block * MMA_KEYS, MMA_KEYS);
+        fetch(values + block % MMA_STAGES * STAGE, base + 2 * hidden, block * MMA_KEYS, MMA_KEYS);
         copies_commit();
     };
-    // Turns rows of q or k that lie in shared memory; of a row of zeros nothing changes.
+    // Rotates rows of q or k in shared memory; a row of zeros does not change.
     auto turn = [&](unsigned offset, int first, int rows) {
         constexpr int HALF = DIM / 2, OCTETS = HALF / OCTET;
         for (int i = threadIdx.x; i < rows * OCTETS; i += MMA_WARPS * 32) {
@@ -76,16 +74,17 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
             load_matrices(q[f][k], queries + (row * PITCH + c) * sizeof(T));
         }
     }
-    // A thread has rows lane / 4 and lane / 4 + 8 of each fragment, columns 2 · (lane % 4) and one on.
+    // A thread has rows lane / 4 and lane / 4 + 8 of each fragment, columns 2 · (lane % 4) and one
+    // on.
     float sum[MMA_FRAGMENTS][DIM / 8][4] = {}, largest[MMA_FRAGMENTS][2], total[MMA_FRAGMENTS][2] = {};
 #pragma unroll
     for (int f = 0; f < MMA_FRAGMENTS; f++) largest[f][0] = largest[f][1] = -INFINITY;
 
     const bool idle = tile.query + first_row >= tile.len; // no query of this warp exists
     for (int block = 0; block < blocks; block++) {
-        const int stage = block % 2;
+        const int stage = block % MMA_STAGES;
         if (block > 0) {
-            // Whoever still multiplied the block before last is done with its memory after this.
+            // After this no warp still reads the memory of the block before last.
             __syncthreads();
             if (block + 1 < blocks) {
                 fetch_block(block + 1);
@@ -115,7 +114,7 @@ __device__ void attend_mma(const T* qkv, const Tile* tiles, const float* slopes,
                 }
             }
         }
-        // Apart from the rest, because most blocks have nothing to hide.
+        // Separate from the rest, because most blocks have nothing to mask.
         const int column = block * MMA_KEYS + lane % 4 * 2;
         if ((block + 1) * MMA_KEYS > tile.len) {
 #pragma unroll

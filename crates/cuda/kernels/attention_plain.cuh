@@ -1,20 +1,18 @@
-// Attention without tensor cores, in f32, for any head: what f32 states and older cards run, and the
-// yardstick of the faster ones. Online softmax over blocks of 32 keys; nothing of size length².
+// Attention without tensor cores, in f32, for any head: for f32 states and older cards, and the
+// reference of the faster kernels. Online softmax over blocks of 32 keys; nothing of size length².
 #pragma once
 #include "number.cuh"
 
-// A block of queries of one sequence: the token where the sequence starts, its length, the first query.
+// A block of queries of one sequence: the token where the sequence starts, its length, the first
+// query.
 struct Tile {
     int start, len, query;
 };
 
-constexpr int PLAIN_WARPS = 8, PLAIN_ROWS = 4, PLAIN_KEYS = 32;
-constexpr int PLAIN_QUERIES = PLAIN_WARPS * PLAIN_ROWS;
-constexpr int PLAIN_PARTS = 8; // of 32 numbers: the widest head is 256
 
 // out = softmax(q kᵀ · scale - slope |distance|) v. `qkv` is [tokens, 3 · hidden] with rows `ld_in`
-// apart; `slopes` is null or one a head; scale and slopes carry log2(e). Grid: (tiles, heads).
-// Shared memory: (2 · 32 + 32) rows of dim + 1 floats.
+// apart; `slopes` is null or has one per head; scale and slopes include log2(e). Grid: (tiles,
+// heads). Shared memory: (2 · 32 + 32) rows of dim + 1 floats.
 template <class T>
 __device__ void attend_plain(const T* qkv, const Tile* tiles, const float* slopes, float scale, int hidden,
                              int dim, int ld_in, int ld_out, T* out) {

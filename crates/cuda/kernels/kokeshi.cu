@@ -1,7 +1,11 @@
-// Every kernel, by its name in the compiled module: OPERATION_NUMBER. Compiled by `compile` for each
-// architecture; which kernels one has follows from what its tensor cores multiply.
+// Every kernel, under its name in the compiled module: OPERATION_DTYPE. `compile` compiles it for
+// each architecture, whose tensor cores determine which kernels it has.
+#include "activation.cuh"
 #include "attention_plain.cuh"
-#include "rows.cuh"
+#include "embed.cuh"
+#include "norm.cuh"
+#include "pool.cuh"
+#include "rotate.cuh"
 #if __CUDA_ARCH__ >= 800
 #include "attention_mma.cuh"
 #endif
@@ -18,12 +22,12 @@
     extern "C" __global__ void add_norm_4_##NAME(T* x, const T* residual, const float* gain, const float* bias, \
                                                  float eps, int rows, int width, int ld, const T* a,            \
                                                  const int* adapters, int rank, int tail) {                    \
-        add_norm<T, 4>(x, residual, gain, bias, eps, rows, width, ld, {a, adapters, rank, tail});              \
+        add_norm<T, NARROW_OCTETS>(x, residual, gain, bias, eps, rows, width, ld, {a, adapters, rank, tail});              \
     }                                                                                                          \
     extern "C" __global__ void add_norm_8_##NAME(T* x, const T* residual, const float* gain, const float* bias, \
                                                  float eps, int rows, int width, int ld, const T* a,            \
                                                  const int* adapters, int rank, int tail) {                    \
-        add_norm<T, 8>(x, residual, gain, bias, eps, rows, width, ld, {a, adapters, rank, tail});              \
+        add_norm<T, WIDE_OCTETS>(x, residual, gain, bias, eps, rows, width, ld, {a, adapters, rank, tail});              \
     }                                                                                                          \
     extern "C" __global__ void lora_down_##NAME(T* x, const int* adapters, const T* a, int rows, int rank,     \
                                                 int width, int tail, int ld) {                                 \

@@ -1,6 +1,7 @@
-// Numbers of states: float, __half or __nv_bfloat16. Arithmetic is f32 everywhere; these only say how
-// states and weights lie in memory. All rows start at multiples of 16 bytes.
+// The dtypes of states and weights: float, __half or __nv_bfloat16. They are types of memory;
+// arithmetic is f32 everywhere. All rows start at multiples of 16 bytes.
 #pragma once
+#include "constants.cuh"
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -17,9 +18,6 @@ template <class T> __device__ inline T narrow(float x);
 template <> __device__ inline float narrow<float>(float x) { return x; }
 template <> __device__ inline f16 narrow<f16>(float x) { return __float2half_rn(x); }
 template <> __device__ inline bf16 narrow<bf16>(float x) { return __float2bfloat16_rn(x); }
-
-// Eight numbers that lie together: the unit of every load and store of rows.
-constexpr int OCTET = 8;
 
 template <class T> struct alignas(16) Octet { T at[OCTET]; };
 

@@ -1,5 +1,6 @@
-// The instructions of tensor cores from compute capability 8.0 on, and those that feed them. Included by
-// <> as what a stand-in for a card replaces: these lines alone cannot be run on a processor.
+// The instructions of tensor cores from compute capability 8.0 on, and those that load their
+// operands. Included with <>, because a stand-in for a card replaces this file: it alone cannot run
+// on a processor.
 #pragma once
 #include "number.cuh"
 
@@ -12,7 +13,7 @@ __device__ inline void copy_async(unsigned to, const void* from, bool valid) {
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;"); }
 template <int LEFT> __device__ inline void copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT)); }
 
-// Four 8×8 matrices of 2-byte numbers; lane l gives the address of row l % 8 of matrix l / 8.
+// Four 8×8 matrices of 2-byte elements; lane l passes the address of row l % 8 of matrix l / 8.
 __device__ inline void load_matrices(unsigned (&to)[4], unsigned from) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
@@ -41,7 +42,7 @@ __device__ inline void multiply<f16>(float (&sum)[4], const unsigned (&a)[4], un
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Two numbers side by side, the first in the low half.
+// Two elements in one word, the first in the low half.
 template <class T> __device__ inline unsigned pair(float low, float high);
 template <> __device__ inline unsigned pair<bf16>(float low, float high) {
     unsigned both;

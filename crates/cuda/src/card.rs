@@ -1,18 +1,18 @@
 //! The cards of this machine.
 
-use crate::Number;
+use crate::DType;
 use crate::error::{Error, Result};
 use crate::gpu::Code;
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUevent, CUresult};
 use cudarc::driver::{CudaEvent, DriverError, result, sys};
 use std::sync::OnceLock;
 
-/// The oldest driver whose loader reads the compiled kernels, as the driver counts: CUDA 12.0.
+/// The oldest driver whose loader reads the compiled kernels, in the driver's notation: CUDA 12.0.
 const OLDEST_DRIVER: i32 = 12_000;
 
-/// The functions of the driver that are called. One that is not there would end the program, so that they
-/// are looked for first; CUDA 12.0 has them all. The stand-in for a card (`testkit/card`) has no others,
-/// which keeps this list whole.
+/// The functions of the driver that are called. Calling a missing one would end the program, so
+/// they are looked up first; CUDA 12.0 has them all. The stand-in for a card (`testkit/card`) has
+/// no others, which keeps this list complete.
 const FUNCTIONS: [&str; 33] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
@@ -52,9 +52,9 @@ const FUNCTIONS: [&str; 33] = [
 /// A card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
-    /// Its number on this machine.
+    /// Its index on this machine, from 0.
     pub ordinal: usize,
-    /// What its vendor calls it.
+    /// Its vendor's name for it.
     pub name: String,
     /// Its compute capability.
     pub capability: (u32, u32),
@@ -65,7 +65,7 @@ pub struct Card {
 }
 
 impl Card {
-    /// Whether its generation can be used.
+    /// Checks that its generation is supported.
     ///
     /// # Errors
     ///
@@ -79,18 +79,18 @@ impl Card {
     }
 }
 
-/// The machine's cards, looked for once: opening the libraries takes time. Not each must be new enough:
-/// [`Card::check`] tells.
+/// The machine's cards, looked up once: opening the libraries takes time. Some may be too old to
+/// use; see [`Card::check`].
 ///
 /// # Errors
 ///
-/// If there is no driver, an old one, no cuBLASLt, or no card.
+/// If there is no driver, the driver is too old, or there is no cuBLASLt or no card.
 pub fn cards() -> Result<Vec<Card>> {
     static CARDS: OnceLock<Result<Vec<Card>>> = OnceLock::new();
     CARDS.get_or_init(find).clone()
 }
 
-/// Card `ordinal`, which can be used.
+/// Card `ordinal`, if it can be used.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ pub fn card(ordinal: usize) -> Result<Card> {
 ///
 /// # Errors
 ///
-/// As [`cards`], or if none can be: why the first cannot.
+/// As [`cards`]; if no card can be used, why the first cannot.
 pub fn first_card() -> Result<Card> {
     let usable = cards()?.into_iter().find(|card| card.check().is_ok());
     usable.map_or_else(|| card(0), Ok)
@@ -137,17 +137,17 @@ fn find() -> Result<Vec<Card>> {
     (0..count).map(|ordinal| describe(ordinal, &driver)).collect()
 }
 
-/// What the tensor cores of a card multiply and is safe from overflow where there is a choice: bf16 from
+/// The dtype that the card's tensor cores multiply: bf16, which cannot overflow here, from compute
 /// capability 8.0 on, f16 before.
 ///
 /// # Errors
 ///
 /// As [`card`].
-pub fn best_number(ordinal: usize) -> Result<Number> {
-    Ok(if card(ordinal)?.capability.0 >= 8 { Number::Bf16 } else { Number::F16 })
+pub fn best_dtype(ordinal: usize) -> Result<DType> {
+    Ok(if card(ordinal)?.capability.0 >= 8 { DType::Bf16 } else { DType::F16 })
 }
 
-/// As the driver counts: 1000 · major + 10 · minor.
+/// The CUDA version that the driver supports, as 1000 · major + 10 · minor.
 fn driver_version() -> Result<i32> {
     // SAFETY: the library's initialisers run; it is one that CUDA programs load.
     if !unsafe { sys::is_culib_present() } {
@@ -156,38 +156,38 @@ fn driver_version() -> Result<i32> {
     let mut version = 0;
     // SAFETY: the pointer is to a live integer.
     let got = unsafe { sys::cuDriverGetVersion(&mut version) };
-    got.result().map_err(Error::driver("asking for the driver's version"))?;
+    got.result().map_err(Error::driver("reading the driver's version"))?;
     Ok(version)
 }
 
 fn has_function(name: &str) -> bool {
     // SAFETY: the library was found before.
     let library = unsafe { sys::culib() };
-    // SAFETY: the address is not used, so that its type does not matter.
+    // SAFETY: the address is not used, so its type does not matter.
     unsafe { library.get::<*const ()>(name.as_bytes()) }.is_ok()
 }
 
-/// Milliseconds from one event to another. cudarc's own calls a function that drivers have from CUDA 12.8
-/// on; this one they all have.
+/// Milliseconds from one event to another. cudarc's own calls a function that drivers lack before
+/// CUDA 12.8; all drivers have this one.
 pub(crate) fn elapsed_ms(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
     type ElapsedTime = unsafe extern "C" fn(*mut f32, CUevent, CUevent) -> CUresult;
     let error = Error::driver("timing");
     end.synchronize().map_err(&error)?;
-    // SAFETY: there are events, so that the library was found.
+    // SAFETY: events exist, so the library was found.
     let library = unsafe { sys::culib() };
     // SAFETY: the driver's function of this name has this type.
     let function = unsafe { library.get::<ElapsedTime>(b"cuEventElapsedTime") };
     let missing = |_| error(DriverError(CUresult::CUDA_ERROR_NOT_FOUND));
     let function = function.map_err(missing)?;
     let mut ms = 0.0;
-    // SAFETY: the pointer is to a live number, and the events are alive.
+    // SAFETY: the pointer is to a live f32, and the events are alive.
     let got = unsafe { function(&mut ms, start.cu_event(), end.cu_event()) };
     got.result().map_err(error)?;
     Ok(ms)
 }
 
 fn describe(ordinal: i32, driver: &str) -> Result<Card> {
-    let error = Error::driver("asking for a card's properties");
+    let error = Error::driver("reading a card's properties");
     let device = result::device::get(ordinal).map_err(&error)?;
     // SAFETY: `device` was given by the driver.
     let attribute = |attribute| unsafe { result::device::get_attribute(device, attribute) };
@@ -208,10 +208,10 @@ fn describe(ordinal: i32, driver: &str) -> Result<Card> {
 mod tests {
     use super::*;
 
-    /// A function that is called and is not in the stand-in ends the tests that run on it, so that the two
-    /// together hold what is called.
+    /// A function that is called but not in the stand-in ends the tests that run on it. So the
+    /// stand-in, and with it this list, has every function that is called.
     #[test]
-    fn the_functions_that_are_looked_for_are_those_of_the_stand_in() {
+    fn the_functions_that_are_looked_up_are_those_of_the_stand_in() {
         let source = include_str!("../../testkit/card/driver.cpp");
         let defined = source.lines().filter_map(|line| line.strip_prefix("int cu"));
         let mut names: Vec<String> = defined

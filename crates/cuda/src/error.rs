@@ -1,87 +1,93 @@
-//! What can go wrong with a card.
+//! The errors of this crate.
 
 use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 use thiserror::Error;
 
-/// Why an operation on a card, or the card itself, is not to be had.
+/// Why a card cannot be used, or an operation on one failed.
+///
+/// Errors of the driver and of cuBLASLt are kept by name, not as sources: their own messages call
+/// functions that old drivers lack.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no driver library.
-    #[error("no NVIDIA driver is installed (libcuda is not found)")]
+    /// The driver's library is missing.
+    #[error("no NVIDIA driver is installed (libcuda was not found)")]
     NoDriver,
     /// The driver is older than what the kernels were compiled for.
-    #[error("the NVIDIA driver supports CUDA {found}, and 12.0 is needed: update the driver")]
+    #[error("the NVIDIA driver supports CUDA {found}; 12.0 or later is needed: update the driver")]
     OldDriver {
-        /// What the driver supports.
+        /// The version that the driver supports.
         found: String,
     },
-    /// The driver has not all that is called.
-    #[error("the NVIDIA driver (CUDA {driver}) has no {name}: update the driver")]
+    /// The driver lacks a function that is called.
+    #[error("the NVIDIA driver (CUDA {driver}) lacks {name}: update the driver")]
     Function {
-        /// A function of the driver.
+        /// The function.
         name: &'static str,
-        /// What the driver supports.
+        /// The version that the driver supports.
         driver: String,
     },
-    /// There is no cuBLASLt.
+    /// cuBLASLt is missing.
     #[error(
-        "cuBLASLt 12 or 13 is not found: install the CUDA toolkit's libraries, or the Python package \
-         nvidia-cublas, and put their folder into LD_LIBRARY_PATH"
+        "cuBLASLt 12 or 13 was not found: install the CUDA toolkit's libraries, or the Python package \
+         nvidia-cublas, and add their folder to LD_LIBRARY_PATH"
     )]
     NoBlas,
-    /// There is no such card.
-    #[error("there is no card {ordinal}: this machine has {count}")]
+    /// No card has this index.
+    #[error("no card {ordinal}; this machine has {count}")]
     NoCard {
-        /// What was asked for.
+        /// The index that was asked for, from 0.
         ordinal: usize,
-        /// How many there are.
+        /// Number of cards.
         count: usize,
     },
     /// The card is too old.
-    #[error("{name} has compute capability {}.{}, and 7.0 is needed", capability.0, capability.1)]
+    #[error("{name} has compute capability {}.{}; 7.0 or later is needed", capability.0, capability.1)]
     OldCard {
-        /// Of the card.
+        /// The card.
         name: String,
-        /// Of the card.
+        /// Its compute capability.
         capability: (u32, u32),
     },
-    /// The card's tensor cores do not multiply such numbers.
-    #[error("{name} has no tensor cores for {number}: use f16")]
-    Number {
-        /// Of the card.
+    /// The card's tensor cores do not multiply this dtype.
+    #[error("{name} has no tensor cores for {dtype}: use f16")]
+    DType {
+        /// The card.
         name: String,
-        /// What was asked for.
-        number: &'static str,
+        /// The dtype that was asked for.
+        dtype: &'static str,
     },
-    /// A model that the kernels are not made for.
-    #[error("{what} is {found}, and on a card it must be {needed}: run this model on the CPU")]
+    /// The kernels do not support a size of the model.
+    #[error("{what} is {found}; on a card it must be {needed}: run this model on the CPU")]
     Shape {
-        /// A size of the model.
+        /// The size.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         found: usize,
-        /// What it may be.
+        /// The values that are supported.
         needed: &'static str,
     },
     /// The card's memory is full.
-    #[error("the card has no {bytes} bytes of memory left")]
+    #[error("the card has no room for {bytes} more bytes")]
     Memory {
-        /// What was asked for.
+        /// The size of the allocation.
         bytes: usize,
     },
-    /// The driver refused something else.
-    #[error("{doing}: the NVIDIA driver says {code}")]
+    /// Another error of the driver.
+    #[error("{doing} failed: the NVIDIA driver reports {code}")]
     Driver {
-        /// What was being done.
+        /// The action.
         doing: &'static str,
         /// The driver's name of the error.
         code: String,
     },
-    /// cuBLASLt refused something.
-    #[error("a matrix product: cuBLASLt says {code}")]
+    /// cuBLASLt has no algorithm for a product.
+    #[error("cuBLASLt has no algorithm for a matrix product")]
+    NoAlgorithm,
+    /// Another error of cuBLASLt.
+    #[error("a matrix product failed: cuBLASLt reports {code}")]
     Blas {
         /// The library's name of the error.
         code: String,
@@ -100,7 +106,7 @@ impl Error {
     pub(crate) fn allocation(bytes: usize) -> impl Fn(DriverError) -> Self {
         move |error| match error.0 {
             CUresult::CUDA_ERROR_OUT_OF_MEMORY => Self::Memory { bytes },
-            code => Self::Driver { doing: "taking memory", code: format!("{code:?}") },
+            code => Self::Driver { doing: "allocating memory", code: format!("{code:?}") },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An opened card: its kernels, its stream of operations.
 
-use crate::Number;
+use crate::DType;
 use crate::blas::Blas;
 use crate::card::{Card, card};
 use crate::error::{Error, Result};
@@ -11,26 +11,26 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The kernels as they were compiled: for a generation of cards, or in portable form, which the driver
+/// A compiled form of the kernels: for one generation of cards, or portable, which the driver
 /// compiles for the card at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// Portable, without tensor cores: capability 7.0 and later.
+    /// Portable, without tensor cores: compute capability 7.0 and later.
     Portable70,
-    /// Portable: capability 8.0 and later.
+    /// Portable: compute capability 8.0 and later.
     Portable80,
-    /// Capability 8.0.
+    /// Compute capability 8.0.
     Sm80,
-    /// Capability 8.6.
+    /// Compute capability 8.6.
     Sm86,
-    /// Capability 8.9.
+    /// Compute capability 8.9.
     Sm89,
-    /// Capability 9.0 alone.
+    /// Compute capability 9.0 alone.
     Sm90a,
 }
 
 impl Code {
-    /// What a card of this capability runs, the best first.
+    /// The forms that a card of this compute capability runs, the best first.
     pub fn of(capability: (u32, u32)) -> Vec<Self> {
         let ahead = match capability {
             (8, 0) => Some(Self::Sm80),
@@ -60,38 +60,42 @@ impl Code {
         })
     }
 
-    /// Whether the tensor cores are used by attention.
+    /// Whether it has the attention kernel for tensor cores.
     pub(crate) fn has_mma(self) -> bool {
         self != Self::Portable70
     }
 
-    /// Whether it has the kernels of Hopper.
+    /// Whether it has the attention kernel for Hopper.
     pub(crate) fn has_hopper(self) -> bool {
         self == Self::Sm90a
     }
 }
 
-/// A card that runs operations in the order in which they are asked for, without waiting for them.
+/// A card that runs operations in the order of the calls. The calls do not wait for them.
 pub struct Gpu {
     pub(crate) card: Card,
-    pub(crate) number: Number,
+    pub(crate) dtype: DType,
     pub(crate) code: Code,
     pub(crate) stream: Arc<CudaStream>,
     pub(crate) blas: Blas,
     module: Arc<CudaModule>,
+    /// Kernels by their name and dynamic shared memory.
     functions: Mutex<HashMap<(String, usize), Arc<CudaFunction>>>,
 }
 
+/// Dynamic shared memory that every kernel may use; more needs an attribute.
+const DEFAULT_SHARED_BYTES: usize = 48 * 1024;
+
 impl Gpu {
-    /// Takes card `ordinal`, with states and weights in `number`, and the best code for it.
+    /// Opens card `ordinal`, with states and weights of `dtype`, and the best code for it.
     ///
     /// # Errors
     ///
-    /// If the card is not there, or cannot be used.
-    pub fn open(ordinal: usize, number: Number) -> Result<Self> {
+    /// If there is no such card, or it cannot be used.
+    pub fn open(ordinal: usize, dtype: DType) -> Result<Self> {
         let card = card(ordinal)?;
         let code = Code::of(card.capability)[0];
-        Self::with_code(card, number, code)
+        Self::with_code(card, dtype, code)
     }
 
     /// As [`Gpu::open`], with code that need not be the best.
@@ -99,19 +103,19 @@ impl Gpu {
     /// # Errors
     ///
     /// As [`Gpu::open`].
-    pub fn with_code(card: Card, number: Number, code: Code) -> Result<Self> {
-        if number == Number::Bf16 && !code.has_mma() {
-            return Err(Error::Number { name: card.name, number: number.name() });
+    pub fn with_code(card: Card, dtype: DType, code: Code) -> Result<Self> {
+        if dtype == DType::Bf16 && !code.has_mma() {
+            return Err(Error::DType { name: card.name, dtype: dtype.name() });
         }
         let error = Error::driver("opening the card");
         let context = CudaContext::new(card.ordinal).map_err(&error)?;
-        // SAFETY: everything runs on one stream, in order; there is nothing to track.
+        // SAFETY: everything runs on one stream, in order, so that nothing has to be tracked.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(&error)?;
         let module =
             context.load_module(code.module()).map_err(Error::driver("loading kernels"))?;
         let blas = Blas::new(&stream)?;
-        Ok(Self { card, number, code, stream, blas, module, functions: Mutex::default() })
+        Ok(Self { card, dtype, code, stream, blas, module, functions: Mutex::default() })
     }
 
     /// The card.
@@ -119,24 +123,24 @@ impl Gpu {
         &self.card
     }
 
-    /// How states and weights lie.
-    pub fn number(&self) -> Number {
-        self.number
+    /// The type of the elements of states and weights.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
-    /// Kernel `operation` for the card's numbers, allowed `shared` bytes of shared memory.
-    pub(crate) fn kernel(&self, operation: &str, shared: usize) -> Result<Arc<CudaFunction>> {
-        let name = format!("{operation}_{}", self.number.name());
+    /// Kernel `operation` for the card's dtype, allowed `shared_bytes` of dynamic shared memory.
+    pub(crate) fn kernel(&self, operation: &str, shared_bytes: usize) -> Result<Arc<CudaFunction>> {
+        let name = format!("{operation}_{}", self.dtype.name());
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (name, shared);
+        let key = (name, shared_bytes);
         if let Some(function) = functions.get(&key) {
             return Ok(Arc::clone(function));
         }
         let error = Error::driver("finding a kernel");
         let function = self.module.load_function(&key.0).map_err(&error)?;
         let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        if shared > 48 * 1024 {
-            function.set_attribute(attribute, shared as i32).map_err(&error)?;
+        if shared_bytes > DEFAULT_SHARED_BYTES {
+            function.set_attribute(attribute, shared_bytes as i32).map_err(&error)?;
         }
         let function = Arc::new(function);
         functions.insert(key, Arc::clone(&function));
@@ -146,6 +150,6 @@ impl Gpu {
 
 impl fmt::Debug for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gpu({}, {}, {:?})", self.card.name, self.number.name(), self.code)
+        write!(f, "Gpu({}, {}, {:?})", self.card.name, self.dtype.name(), self.code)
     }
 }

@@ -1,17 +1,17 @@
-//! Memory of the card, and the way of bytes to it and back.
+//! Memory of the card, and copies to and from it.
 
-use crate::Number;
+use crate::DType;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use cudarc::driver::CudaSlice;
 use half::{bf16, f16};
 use std::fmt;
 
-/// Bytes on the card. They are of use to the [`Gpu`] that gave them alone.
+/// Bytes on the card, for use with the [`Gpu`] that allocated them alone.
 pub struct Memory(pub(crate) CudaSlice<u8>);
 
 impl Memory {
-    /// Number of bytes.
+    /// DType of bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -28,8 +28,8 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// Bytes of rows that are narrowed at once on their way to the card.
-const PIECE: usize = 1 << 24;
+/// Bytes of rows that are narrowed and copied at once.
+const COPY_BYTES: usize = 1 << 24;
 
 impl Gpu {
     /// Memory of `bytes` zeros.
@@ -42,7 +42,7 @@ impl Gpu {
         self.stream.alloc_zeros(bytes.max(1)).map(Memory).map_err(error)
     }
 
-    /// Copies numbers to the card as they are.
+    /// Copies values to the card as they are.
     ///
     /// # Errors
     ///
@@ -62,8 +62,8 @@ impl Gpu {
         Ok(memory)
     }
 
-    /// Rows of `ld ≥ width` numbers of the card's kind, of which `read` gives the first `width` of each;
-    /// the others are zero.
+    /// Uploads rows of `ld ≥ width` elements in the card's dtype. `read` writes the first `width`
+    /// of row `i`; the others are zero.
     ///
     /// # Errors
     ///
@@ -74,17 +74,17 @@ impl Gpu {
         [width, ld]: [usize; 2],
         read: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<Memory> {
-        assert!(ld >= width, "a row of {width} numbers does not fit into {ld}");
-        let row_bytes = ld * self.number.len_bytes();
+        assert!(ld >= width, "a row of {width} elements does not fit into {ld}");
+        let row_bytes = ld * self.dtype.len_bytes();
         let mut memory = self.zeros(rows * row_bytes)?;
-        let at_once = (PIECE / row_bytes.max(1)).max(1);
+        let at_once = (COPY_BYTES / row_bytes.max(1)).max(1);
         let (mut row, mut bytes) = (vec![0.0; ld], Vec::new());
         for first in (0..rows).step_by(at_once) {
             let count = at_once.min(rows - first);
             bytes.clear();
             for i in first..first + count {
                 read(i, &mut row[..width]);
-                narrow(self.number, &row, &mut bytes);
+                narrow(self.dtype, &row, &mut bytes);
             }
             let mut to = memory.0.slice_mut(first * row_bytes..(first + count) * row_bytes);
             let copied = self.stream.memcpy_htod(&bytes[..], &mut to);
@@ -93,7 +93,7 @@ impl Gpu {
         Ok(memory)
     }
 
-    /// The first `bytes` bytes of `memory`, when all operations before are done.
+    /// Downloads the first `bytes` bytes of `memory`, when all operations before are done.
     ///
     /// # Errors
     ///
@@ -112,13 +112,13 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// If the card failed in one.
+    /// If one of them failed.
     pub fn wait(&self) -> Result<()> {
         self.stream.synchronize().map_err(Error::driver("running on the card"))
     }
 }
 
-/// A number that is copied as it is.
+/// A value that is copied to the card as it is.
 pub trait Plain: Copy {
     /// Its bytes as the card reads them.
     fn bytes(self) -> [u8; 4];
@@ -136,7 +136,8 @@ impl Plain for i32 {
     }
 }
 
-/// Fills rows with pseudo-random numbers, for timing: products of zeros draw less power and run faster.
+/// Fills rows with pseudo-random values, for timing: products of zeros draw less power and run
+/// faster.
 pub(crate) fn noise() -> impl FnMut(usize, &mut [f32]) {
     let mut state = 1_u32;
     move |_, row| {
@@ -147,19 +148,19 @@ pub(crate) fn noise() -> impl FnMut(usize, &mut [f32]) {
     }
 }
 
-pub(crate) fn narrow(number: Number, values: &[f32], to: &mut Vec<u8>) {
-    match number {
-        Number::F32 => to.extend(values.iter().flat_map(|x| x.to_le_bytes())),
-        Number::F16 => to.extend(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
-        Number::Bf16 => to.extend(values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes())),
+pub(crate) fn narrow(dtype: DType, values: &[f32], to: &mut Vec<u8>) {
+    match dtype {
+        DType::F32 => to.extend(values.iter().flat_map(|x| x.to_le_bytes())),
+        DType::F16 => to.extend(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
+        DType::Bf16 => to.extend(values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes())),
     }
 }
 
-pub(crate) fn widen(number: Number, bytes: &[u8]) -> Vec<f32> {
+pub(crate) fn widen(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     let (words, halves) = (bytes.as_chunks::<4>().0, bytes.as_chunks::<2>().0);
-    match number {
-        Number::F32 => words.iter().map(|x| f32::from_le_bytes(*x)).collect(),
-        Number::F16 => halves.iter().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
-        Number::Bf16 => halves.iter().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),
+    match dtype {
+        DType::F32 => words.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+        DType::F16 => halves.iter().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
+        DType::Bf16 => halves.iter().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),
     }
 }

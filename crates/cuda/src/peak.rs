@@ -1,19 +1,19 @@
-//! What the card can do at most, measured: the yardstick of benchmarks.
+//! The card's peak rates, measured: what benchmarks compare with.
 
 use crate::card::elapsed_ms;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::memory::noise;
 use crate::states::Arena;
-use crate::{Layer, Number};
+use crate::{DType, Layer};
 use cudarc::driver::sys::CUevent_flags::CU_EVENT_DEFAULT;
 
 /// Measured rates.
 #[derive(Clone, Copy, Debug)]
 pub struct Peak {
-    /// Floating-point operations of matrix products in a second, two for each multiplication.
+    /// Floating-point operations of matrix products per second; a multiply-add is two.
     pub flops_per_s: f64,
-    /// Bytes read and written in a second by copies inside the card.
+    /// Bytes read and written per second by copies inside the card.
     pub bytes_per_s: f64,
 }
 
@@ -21,13 +21,13 @@ const SIDE: usize = 8192;
 const COPIED: usize = 1 << 30;
 const REPEATS: usize = 10;
 
-/// Measures card `ordinal`: products of 8192 × 8192 × 8192 numbers, copies of 1 GiB.
+/// Measures card `ordinal`: products of 8192 × 8192 × 8192 elements, copies of 1 GiB.
 ///
 /// # Errors
 ///
-/// If the card cannot be used, or has no 3 GiB of memory left.
-pub fn peak(ordinal: usize, number: Number) -> Result<Peak> {
-    let gpu = Gpu::open(ordinal, number)?;
+/// If the card cannot be used, or has less than 3 GiB of memory left.
+pub fn peak(ordinal: usize, dtype: DType) -> Result<Peak> {
+    let gpu = Gpu::open(ordinal, dtype)?;
     let arena = Arena::default();
     let mut fill = noise();
     let layer = Layer { outputs: SIDE, inputs: SIDE, bias: &[], down: &[], up: &[], rank: 0 };
@@ -48,7 +48,7 @@ pub fn peak(ordinal: usize, number: Number) -> Result<Peak> {
 }
 
 impl Gpu {
-    /// Median milliseconds of `work`, after one run that does not count.
+    /// Median milliseconds of `repeats` runs of `work`, after one that is not counted.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Token states on the card, and the memory that passes use over and over.
+//! Token states on the card, and the memory that forward passes reuse.
 
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -6,9 +6,9 @@ use crate::memory::{Memory, widen};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Token states, `[rows, width]` with rows `ld` numbers apart: behind each lies room for the low-rank
-/// tail of the layer that reads it. Their memory goes back to the arena when they are dropped; the
-/// operations that still use it come before any of the next user's.
+/// Token states, `[rows, width]` with rows `ld` elements apart: behind each row is room for the
+/// low-rank tail of the layer that reads it. Their memory returns to the arena when they are
+/// dropped; operations that still use it run before any of the next user's.
 #[derive(Debug)]
 pub struct States {
     memory: Option<Memory>,
@@ -16,12 +16,13 @@ pub struct States {
     pub(crate) rows: usize,
     pub(crate) width: usize,
     pub(crate) ld: usize,
-    /// Whether the tail of the layer that reads them next is there.
+    /// Whether the tail of the layer that reads them next has been computed.
     pub(crate) has_tail: Cell<bool>,
 }
 
 impl States {
-    /// States that a failed pass hands on: no operation touches them.
+    /// States without memory, in place of results after an operation has failed. No operation may
+    /// use them.
     pub fn none() -> Self {
         Self {
             memory: None,
@@ -33,19 +34,24 @@ impl States {
         }
     }
 
-    /// Number of rows.
+    /// DType of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers of a row.
+    /// Elements of a row.
     pub fn width(&self) -> usize {
         self.width
     }
 
+    /// `[rows, width, ld]`
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        [self.rows, self.width, self.ld]
+    }
+
     #[expect(clippy::expect_used, reason = "states without memory are in failed passes alone")]
     pub(crate) fn memory(&self) -> &Memory {
-        self.memory.as_ref().expect("states of a pass that goes on")
+        self.memory.as_ref().expect("states of a pass that has not failed")
     }
 }
 
@@ -57,15 +63,15 @@ impl Drop for States {
     }
 }
 
-/// Memory that is not in use.
+/// Memory that is free for reuse.
 #[derive(Clone, Debug, Default)]
 pub struct Arena {
     free: Arc<Mutex<Vec<Memory>>>,
 }
 
 impl Arena {
-    /// Makes sure that memory of each of these sizes can be taken at once. If it cannot, what is held is
-    /// given up for new: pieces of many sizes would add up to more than any pass needs.
+    /// Ensures that buffers of these sizes in bytes are free at the same time. If they are not, all
+    /// free memory is replaced: buffers of many sizes would add up to more than any pass needs.
     ///
     /// # Errors
     ///
@@ -84,7 +90,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Whether there is memory for each of the sorted sizes.
+    /// Whether there is a free buffer for each of the sorted sizes.
     fn has(&self, sizes: &[usize]) -> bool {
         let mut held: Vec<usize> = self.free().iter().map(Memory::len).collect();
         held.sort_unstable();
@@ -92,14 +98,14 @@ impl Arena {
         sizes.iter().all(|&size| held.any(|bytes| bytes >= size))
     }
 
-    /// States of unspecified content, with room for `tail` numbers behind each row.
+    /// States of unspecified content, with room for `tail` elements behind each row.
     ///
     /// # Errors
     ///
-    /// As [`Arena::reserve`], for what was not reserved.
+    /// As [`Arena::reserve`], if no free buffer is large enough.
     pub fn take(&self, gpu: &Gpu, rows: usize, width: usize, tail: usize) -> Result<States> {
         let ld = width + tail;
-        let bytes = rows * ld * gpu.number.len_bytes();
+        let bytes = rows * ld * gpu.dtype.len_bytes();
         let memory = match self.smallest_fit(bytes) {
             Some(memory) => memory,
             None => gpu.zeros(bytes)?,
@@ -127,19 +133,19 @@ impl Arena {
 }
 
 impl Gpu {
-    /// All states, `[rows, width]`, when the operations before are done.
+    /// Downloads all states, `[rows, width]`, when the operations before are done.
     ///
     /// # Errors
     ///
     /// If the card failed, in this or in an operation before.
     pub fn read(&self, states: &States) -> Result<Vec<f32>> {
-        let bytes = states.rows * states.ld * self.number.len_bytes();
-        let values = widen(self.number, &self.download(states.memory(), bytes)?);
+        let bytes = states.rows * states.ld * self.dtype.len_bytes();
+        let values = widen(self.dtype, &self.download(states.memory(), bytes)?);
         let rows = values.chunks_exact(states.ld.max(1));
         Ok(rows.flat_map(|row| &row[..states.width]).copied().collect())
     }
 
-    /// States with the content of `values`, `[rows, width]`.
+    /// Uploads `values`, `[rows, width]`, as states with room for `tail` elements behind each row.
     ///
     /// # Errors
     ///

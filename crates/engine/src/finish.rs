@@ -51,12 +51,6 @@ fn unit(mean: &[f32]) -> Vec<f32> {
     mean.iter().map(|x| x / norm).collect()
 }
 
-/// Cosine similarity of two vectors of one length; 0 if one of them is zero.
-pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
-    dot / (norm(a) * norm(b)).max(SMALLEST_NORM)
-}
-
 fn norm(vector: &[f32]) -> f32 {
     vector.iter().map(|x| x * x).sum::<f32>().sqrt()
 }
@@ -71,15 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_vector_stays_zero_and_is_similar_to_nothing() {
+    fn a_zero_vector_stays_zero() {
         assert_eq!(unit(&[0.0, 0.0]), [0.0, 0.0]);
-        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
-    }
-
-    #[test]
-    fn cosine_ignores_length() {
-        assert!((cosine(&[1.0, 1.0], &[3.0, 3.0]) - 1.0).abs() < 1e-6);
-        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
-        assert_eq!(cosine(&[1.0, 0.0], &[-2.0, 0.0]), -1.0);
     }
 }

@@ -54,10 +54,9 @@ mod window;
 
 pub use encode::{EmbeddingType, Encoded, encode};
 pub use error::{Error, Result};
-pub use finish::cosine;
 pub use kokeshi_model::{
-    Activation, Card, CardError, Checkpoint, Device, EncoderConfig, Layout, Level, Number,
-    Position, Precision, Shape, TaskConfig, TensorInfo, card, cards, first_card,
+    Activation, Card, CardError, Checkpoint, Device, EncoderConfig, Layout, Level, Position,
+    Precision, SyntheticShape, TaskConfig, TensorInfo, card, cards, cosine, first_card,
 };
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};

@@ -2,7 +2,7 @@
 //! [`Model::open`](crate::Model::open) takes.
 
 use crate::error::Result;
-use kokeshi_model::Shape;
+use kokeshi_model::SyntheticShape;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -14,13 +14,13 @@ use std::path::Path;
 /// If a file cannot be written. The weight file comes last and only gets its name when it is whole.
 pub fn synthesize(
     folder: &Path,
-    shape: Shape,
+    shape: SyntheticShape,
     seed: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let tokenizer = match shape {
-        Shape::V3 | Shape::Tiny => kokeshi_starter::TOKENIZER.to_vec(),
-        Shape::V2Base => character_tokenizer().to_string().into_bytes(),
+        SyntheticShape::V3 | SyntheticShape::Tiny => kokeshi_starter::TOKENIZER.to_vec(),
+        SyntheticShape::V2Base => character_tokenizer().to_string().into_bytes(),
     };
     Ok(kokeshi_model::synthesize(folder, shape, &tokenizer, seed, progress)?)
 }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_synthetic_checkpoint_opens_and_embeds() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        synthesize(folder.path(), Shape::Tiny, 1, &mut |_, _| {}).expect("it is written");
+        synthesize(folder.path(), SyntheticShape::Tiny, 1, &mut |_, _| {}).expect("it is written");
         let model = Model::open(folder.path(), &LoadOptions::default()).expect("it opens");
         let embedded = model.embed(&[Input::new("Hello.")]).expect("it embeds");
         assert_eq!(embedded[0].vectors[0].len(), 64);

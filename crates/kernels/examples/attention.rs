@@ -3,11 +3,11 @@
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 
-use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::{Heads, Position, Precision, attention};
+use kokeshi_kernels::attention::{Heads, Position, attention};
 use kokeshi_kernels::peak::operations;
 use kokeshi_kernels::rope::RopeTable;
 use kokeshi_kernels::threads::Threads;
+use kokeshi_kernels::{Level, Precision};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -21,7 +21,8 @@ fn values(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0).collect()
 }
 
-/// Operations a second, `4 · length² · hidden` a sequence, after a comparison with portable f32.
+/// Operations per second, `4 · length² · hidden` per sequence, after a comparison with portable
+/// f32.
 fn speed(
     threads: &Threads,
     level: Level,

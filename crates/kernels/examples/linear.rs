@@ -3,11 +3,10 @@
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 
-use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::Precision;
 use kokeshi_kernels::gemm::{Layer, Storage, Weights, Workspace, linear};
 use kokeshi_kernels::peak::operations;
 use kokeshi_kernels::threads::Threads;
+use kokeshi_kernels::{Level, Precision};
 use std::time::Instant;
 
 fn values(count: usize) -> Vec<f32> {

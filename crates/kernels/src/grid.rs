@@ -1,10 +1,10 @@
-//! Cuts a row-major matrix into rectangles that several threads may write at once.
+//! Cuts a row-major matrix into rectangles that several threads may write at the same time.
 #![expect(unsafe_code, reason = "disjoint rectangles of one buffer, which slices cannot express")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A rectangle of a row-major matrix, borrowed apart from all others of its grid.
+/// A rectangle of a row-major matrix, borrowed independently of the others of its grid.
 #[derive(Debug)]
 pub struct Rect<'a> {
     first: *mut f32,
@@ -28,7 +28,7 @@ impl Rect<'_> {
         self.cols.clone()
     }
 
-    /// The part of matrix row `row` that lies in the rectangle.
+    /// The part of matrix row `row` that is in the rectangle.
     ///
     /// # Panics
     ///
@@ -36,7 +36,7 @@ impl Rect<'_> {
     #[inline(always)]
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
         assert!(self.rows.contains(&row), "row {row} is outside {:?}", self.rows);
-        // SAFETY: `grid` checked that all rows and columns of `self` lie in the buffer.
+        // SAFETY: `grid` checked that all rows and columns of `self` are in the buffer.
         let start = unsafe { self.first.add(row * self.width + self.cols.start) };
         // SAFETY: as above; the rectangles of a grid are disjoint, and `&mut self` makes this the
         // only slice of this one.
@@ -45,11 +45,11 @@ impl Rect<'_> {
 }
 
 /// Cuts `matrix`, of `width` columns, at the given ends of row bands and column bands (ascending,
-/// each starting where the one before ends). Rectangles come band of rows by band of rows.
+/// each starting where the previous one ends). Rectangles are ordered by bands of rows.
 ///
 /// # Panics
 ///
-/// If the ends are not ascending or lie outside the matrix.
+/// If the ends are not ascending or are outside the matrix.
 pub fn grid<'a>(
     matrix: &'a mut [f32],
     width: usize,
@@ -99,13 +99,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "leaves the matrix")]
-    fn a_grid_past_the_end_is_refused() {
+    fn a_grid_past_the_end_is_rejected() {
         grid(&mut [0.0; 10], 5, &[3], &[5]);
     }
 
     #[test]
     #[should_panic(expected = "outside")]
-    fn rows_outside_the_rectangle_are_refused() {
+    fn rows_outside_the_rectangle_are_rejected() {
         grid(&mut [0.0; 10], 5, &[1, 2], &[5])[0].row_mut(1);
     }
 

@@ -1,6 +1,7 @@
-//! LayerNorm over rows, with the residual sum that always comes before it.
+//! LayerNorm over rows, with the residual sum before it.
 
 use crate::isa::{Isa, Kernel, Level};
+use crate::rows::{map_with, sum};
 
 /// Gain and bias of a LayerNorm, `[hidden]` each.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub struct Norm {
 }
 
 /// `x ← (x + residual − mean) / √(variance + eps) · gain + bias` for each row of `[rows, hidden]`;
-/// the variance is the biased one. Without `residual` the rows are normalised alone.
+/// the variance is the biased one. Without `residual`, the rows are normalized as they are.
 ///
 /// # Panics
 ///
@@ -43,68 +44,43 @@ impl Kernel for AddNorm<'_> {
         let hidden = self.norm.gain.len();
         for (i, row) in self.x.chunks_exact_mut(hidden).enumerate() {
             if let Some(residual) = self.residual {
-                add(v, row, &residual[i * hidden..][..hidden]);
+                let residual = &residual[i * hidden..][..hidden];
+                map_with(v, row, [residual], |x, [y]| v.add(x, y));
             }
-            normalise(v, row, self.norm);
-        }
-    }
-}
-
-#[inline(always)]
-fn add<I: Isa>(v: I, row: &mut [f32], other: &[f32]) {
-    for (x, y) in row.chunks_mut(I::LANES).zip(other.chunks(I::LANES)) {
-        if x.len() == I::LANES {
-            v.store(v.add(v.load(x), v.load(y)), x);
-        } else {
-            v.store_partial(v.add(v.load_partial(x), v.load_partial(y)), x);
+            normalize(v, row, self.norm);
         }
     }
 }
 
 /// Two passes: the sum of squared deviations does not cancel as `E[x²] − E[x]²` does.
 #[inline(always)]
-fn normalise<I: Isa>(v: I, row: &mut [f32], norm: &Norm) {
+fn normalize<I: Isa>(v: I, row: &mut [f32], norm: &Norm) {
     let count = row.len() as f32;
-    let whole = row.len() - row.len() % I::LANES;
-    let mut sums = v.splat(0.0);
-    for x in row[..whole].chunks_exact(I::LANES) {
-        sums = v.add(sums, v.load(x));
-    }
-    let mean = (v.sum(sums) + row[whole..].iter().sum::<f32>()) / count;
+    let mean = sum(v, row, |sum, x| v.add(sum, x), |x| x) / count;
     let center = v.splat(mean);
-    let mut squares = v.splat(0.0);
-    for x in row[..whole].chunks_exact(I::LANES) {
-        let d = v.sub(v.load(x), center);
-        squares = v.mul_add(d, d, squares);
-    }
-    let tail: f32 = row[whole..].iter().map(|x| (x - mean) * (x - mean)).sum();
-    let variance = (v.sum(squares) + tail) / count;
-    let scale = 1.0 / (variance + norm.eps).sqrt();
-    let scales = v.splat(scale);
-    for (i, x) in row.chunks_mut(I::LANES).enumerate() {
-        let at = i * I::LANES;
-        let (gain, bias) = (&norm.gain[at..at + x.len()], &norm.bias[at..at + x.len()]);
-        if x.len() == I::LANES {
-            let d = v.mul(v.sub(v.load(x), center), scales);
-            v.store(v.mul_add(d, v.load(gain), v.load(bias)), x);
-        } else {
-            let d = v.mul(v.sub(v.load_partial(x), center), scales);
-            v.store_partial(v.mul_add(d, v.load_partial(gain), v.load_partial(bias)), x);
-        }
-    }
+    let add_square = |sum, x| {
+        let d = v.sub(x, center);
+        v.mul_add(d, d, sum)
+    };
+    let squares = sum(v, row, add_square, |x| (x - mean) * (x - mean));
+    let variance = squares / count;
+    let scales = v.splat(1.0 / (variance + norm.eps).sqrt());
+    map_with(v, row, [&norm.gain, &norm.bias], |x, [gain, bias]| {
+        v.mul_add(v.mul(v.sub(x, center), scales), gain, bias)
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use crate::random::Random;
 
     fn definition(x: &[f32], residual: Option<&[f32]>, norm: &Norm) -> Vec<f64> {
         let hidden = norm.gain.len();
         let summed: Vec<f64> = (0..x.len())
             .map(|i| f64::from(x[i]) + residual.map_or(0.0, |r| f64::from(r[i])))
             .collect();
-        let normalised = summed.chunks(hidden).flat_map(|row| {
+        let normalized = summed.chunks(hidden).flat_map(|row| {
             let mean = row.iter().sum::<f64>() / hidden as f64;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / hidden as f64;
             let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
@@ -112,7 +88,7 @@ mod tests {
                 (x - mean) * scale * f64::from(norm.gain[i]) + f64::from(norm.bias[i])
             })
         });
-        normalised.collect()
+        normalized.collect()
     }
 
     #[test]

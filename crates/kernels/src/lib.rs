@@ -1,11 +1,12 @@
-//! CPU arithmetic: every kernel is one text, generic over an instruction set ([`isa::Isa`]),
-//! compiled once for each [`Level`] and chosen at run time.
+//! CPU arithmetic: every kernel is written once, generic over an instruction set ([`isa::Isa`]),
+//! compiled for each [`Level`] and chosen at run time.
 //!
 //! All matrices are row-major `f32`. Every output row is computed in an order that does not depend
-//! on the rows beside it, on how work is split, or on the number of threads: a text embedded alone
-//! and in a batch gives the same bits.
+//! on the other rows, on how work is split, or on the number of threads: a text embedded alone and
+//! in a batch gives the same bits.
 
 pub mod attention;
+mod cosine;
 pub mod gemm;
 pub mod grid;
 pub mod isa;
@@ -14,13 +15,15 @@ mod math;
 pub mod memory;
 pub mod peak;
 pub mod pooling;
+mod precision;
+pub mod random;
 pub mod rope;
+mod rows;
 pub mod scan;
 pub mod threads;
 mod transpose;
 pub mod turns;
 
+pub use cosine::cosine;
 pub use isa::Level;
-
-#[cfg(test)]
-mod testing;
+pub use precision::Precision;

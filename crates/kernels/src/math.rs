@@ -2,12 +2,12 @@
 
 use crate::isa::Isa;
 
-/// Below this, `e^x` would leave the normal range; it is taken for it.
+/// Below this, `e^x` would leave the normal range; smaller arguments are replaced by it.
 const LOWEST: f32 = -87.3;
-/// The same of `2^x`.
+/// The same for `2^x`.
 const LOWEST_EXPONENT: f32 = -126.0;
 
-/// `e^x` for x ≤ 0, where every caller stays; below −87.3 it is as good as zero.
+/// `e^x` for x ≤ 0, the range of every caller; below −87.3 it is practically zero.
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2 (ln 2 in two parts, Cody and Waite), then a Taylor polynomial
 /// of degree 7 (remainder below 5e-9) and an exponent shift. Largest relative error measured
@@ -25,7 +25,7 @@ pub(crate) fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
     v.mul_exp2(polynomial(v, r, COEFFICIENTS), n)
 }
 
-/// `2^x` for x ≤ 0; below −126 it is as good as zero.
+/// `2^x` for x ≤ 0; below −126 it is practically zero.
 ///
 /// x = n + r with |r| ≤ ½, then the Taylor polynomial of degree 7 (remainder below 5e-9) and an
 /// exponent shift. Largest relative error measured against f64: 1.0e-7
@@ -73,7 +73,8 @@ fn polynomial<I: Isa, const N: usize>(v: I, r: I::F32, coefficients: [f32; N]) -
 /// negative tail.
 ///
 /// erfc by Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7). Largest absolute error measured
-/// against f64: 1.6e-7 · max(1, |x|) (`gelu_is_the_exact_erf_form`); the tanh form differs by 4.7e-4.
+/// against f64: 1.6e-7 · max(1, |x|) (`gelu_is_the_exact_erf_form`); the tanh form differs by
+/// 4.7e-4.
 #[inline(always)]
 pub(crate) fn gelu<I: Isa>(v: I, x: I::F32) -> I::F32 {
     const A: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_72, 0.254_829_6];

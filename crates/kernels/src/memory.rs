@@ -1,4 +1,4 @@
-//! Buffers whose first element lies on a cache line.
+//! Buffers whose first element is at the start of a cache line.
 
 use bytemuck::Pod;
 use memmap2::MmapMut;
@@ -7,14 +7,14 @@ use std::ops::{Deref, DerefMut};
 /// Bytes of a cache line on x86-64, and on most others.
 pub(crate) const CACHE_LINE: usize = 64;
 
-/// From this size on, a buffer is asked for in huge pages: one of them on x86-64.
+/// From this size on, a buffer is allocated in huge pages: the size of one on x86-64.
 const HUGE_PAGE: usize = 2 << 20;
 
 /// A zeroed, fixed-length buffer aligned to 64 bytes, so that no vector load of a packed panel
 /// crosses a cache line.
 ///
-/// Large ones lie in huge pages where the system has them. A pass over the weights of a model is
-/// otherwise a walk through the page tables every 4 KiB, and inside a virtual machine through two.
+/// Large ones are in huge pages where the system has them. A pass over the weights of a model
+/// otherwise walks the page tables every 4 KiB, and two of them inside a virtual machine.
 #[derive(Debug)]
 pub struct Aligned<T> {
     block: Block<T>,
@@ -25,7 +25,7 @@ pub struct Aligned<T> {
 enum Block<T> {
     /// Shifted by a few elements: moving a `Vec` does not move its heap block.
     Heap { elements: Vec<T>, start: usize },
-    /// Starts on a page.
+    /// Starts at a page.
     Pages(MmapMut),
 }
 
@@ -33,7 +33,7 @@ impl<T: Pod> Aligned<T> {
     /// `len` zeroes.
     pub fn zeroed(len: usize) -> Self {
         let pages = (len * size_of::<T>() >= HUGE_PAGE).then(|| pages(len * size_of::<T>()));
-        // Where the system gives no pages, the heap may have some, or ends the program as usual.
+        // If the system has no pages, the heap may have memory, or abort the program as usual.
         let block = pages.flatten().map_or_else(|| Block::heap(len), Block::Pages);
         Self { block, len }
     }
@@ -52,7 +52,7 @@ impl<T: Pod> Block<T> {
 fn pages(bytes: usize) -> Option<MmapMut> {
     let pages = MmapMut::map_anon(bytes).ok()?;
     #[cfg(target_os = "linux")]
-    // Advice that is refused costs time, not correctness.
+    // If the system ignores the advice, it costs time, not correctness.
     drop(pages.advise(memmap2::Advice::HugePage));
     Some(pages)
 }
@@ -86,7 +86,7 @@ pub struct Scratch {
     words: Aligned<u32>,
 }
 
-/// What a [`Scratch`] lends.
+/// An element type of [`Scratch`].
 pub trait Lent: Pod + Default + Send + Sync {
     /// The buffer of this type.
     fn of(scratch: &mut Scratch) -> &mut Aligned<Self>;

@@ -1,29 +1,29 @@
-//! What this machine can do at most, measured: the floor that benchmarks compare with.
+//! The peak rates of this machine, measured: what benchmarks compare with.
 
-use crate::attention::Precision;
 use crate::isa::{BLOCK, Isa, Kernel, Level, MATRIX};
 use crate::memory::Aligned;
+use crate::precision::Precision;
 use crate::threads::Threads;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Independent sums held in registers, enough to hide the latency of every instruction here: with twelve
-/// the peak came out lower, and of 24 some went through memory.
+/// Independent sums held in registers, enough to hide the latency of every instruction here: with
+/// twelve the peak came out lower, and of 24 some went through memory.
 const SUMS: usize = 16;
 /// Blocks of the depth of a product in matrix hardware: both factors take half of a level-1 cache.
 const BLOCKS: usize = 8;
 
-/// Multiply-adds without memory: what a tile would reach if data came for free.
+/// Multiply-adds without memory: what a tile would reach if loads were free.
 struct Multiply {
     precision: Precision,
     rounds: usize,
 }
 
 impl Multiply {
-    /// Multiplications and additions of a run.
+    /// Multiplications and additions of one run.
     fn count(&self, level: Level) -> usize {
         let products = match self.precision {
-            Precision::F32 => 1,
+            Precision::F32 | Precision::F16 => 1,
             Precision::Bf16 => 2,
             Precision::Int8 => 4,
         };
@@ -45,7 +45,9 @@ impl Kernel for Multiply {
         let (a, b) = (v.splat(black_box(1.0)), v.splat(black_box(1e-9)));
         let word = v.splat_word(black_box(0x3f80_3f80));
         match self.precision {
-            Precision::F32 => self.repeat(v.splat(0.0), |sum| v.mul_add(a, b, sum)),
+            Precision::F32 | Precision::F16 => {
+                self.repeat(v.splat(0.0), |sum| v.mul_add(a, b, sum));
+            }
             Precision::Bf16 => self.repeat(v.splat(0.0), |sum| v.dot_bf16(word, word, sum)),
             Precision::Int8 => self.repeat(v.splat_word(0), |sum| v.dot_u8i8(word, word, sum)),
         }
@@ -76,21 +78,28 @@ impl Multiply {
         for _ in 0..self.rounds {
             match self.precision {
                 Precision::Int8 => v.matrix_u8i8(&factor, &factor, &mut sums),
-                Precision::F32 | Precision::Bf16 => v.matrix_bf16(&factor, &factor, &mut sums),
+                Precision::F32 | Precision::F16 | Precision::Bf16 => {
+                    v.matrix_bf16(&factor, &factor, &mut sums)
+                }
             }
             black_box(&mut sums);
         }
     }
 }
 
-/// Multiplications and additions a second of all threads together.
+/// Multiplications and additions per second of all threads together.
 ///
 /// Levels without dot products of bf16 and of eight bits multiply in f32, and are no faster there.
+///
+/// # Panics
+///
+/// If `precision` is not one of [`Precision::ON_CPU`].
 pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 {
-    // About a millisecond: short enough that some of the runs are disturbed by nothing.
+    // About a millisecond: short enough that nothing disturbs some of the runs.
     const ROUNDS: usize = 40_000;
     const MATRIX_ROUNDS: usize = 400;
     const RUNS: usize = 300;
+    assert!(Precision::ON_CPU.contains(&precision), "a CPU does not compute in {precision}");
     let precision = if level.has_bf16_dot() { precision } else { Precision::F32 };
     let in_matrix = level.has_matrix() && precision != Precision::F32;
     let work = || Multiply { precision, rounds: if in_matrix { MATRIX_ROUNDS } else { ROUNDS } };
@@ -105,7 +114,7 @@ pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 
     (0..RUNS).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Adds up what it is given.
+/// The sum of values.
 struct Sum<'a>(&'a [f32]);
 
 impl Kernel for Sum<'_> {
@@ -123,7 +132,7 @@ impl Kernel for Sum<'_> {
     }
 }
 
-/// Bytes a second that all threads together read from memory.
+/// Bytes per second that all threads together read from memory.
 pub fn bandwidth(threads: &Threads, level: Level) -> f64 {
     // 256 MiB: more than the caches of most machines.
     const LEN: usize = 64 << 20;
@@ -149,7 +158,7 @@ mod tests {
     fn peaks_are_positive_and_finite_at_every_level() {
         let threads = Threads::new(1).expect("threads start");
         for level in Level::available() {
-            for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            for precision in Precision::ON_CPU {
                 let peak = operations(&threads, level, precision);
                 assert!(peak.is_finite() && peak > 1e6, "{level:?}, {precision:?}: {peak}");
             }
@@ -158,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_read_every_number_of_whole_blocks() {
+    fn sums_read_every_value_of_whole_blocks() {
         let data = vec![1.0; SUMS * 16 * 5];
         for level in Level::available() {
             assert_eq!(level.run(Sum(&data)), data.len() as f32, "{level:?}");

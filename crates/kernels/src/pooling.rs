@@ -5,12 +5,12 @@ use crate::threads::Threads;
 use std::ops::Range;
 
 /// Writes the sum of the first `width` columns of each span of `x` (`[tokens, hidden]`) to `out`
-/// (`[spans, width]`): the same bits for every width. An empty span sums to zero. Sums are held in f64:
+/// (`[spans, width]`): the same bits for every width. An empty span sums to zero. Sums are f64:
 /// 8192 states added in f32 would lose up to three decimal digits.
 ///
 /// # Panics
 ///
-/// If a span lies outside `x`, `width` is more than `hidden`, or `out` has another shape.
+/// If a span is outside `x`, `width` is more than `hidden`, or `out` has another shape.
 pub fn sum_spans(
     threads: &Threads,
     x: &[f32],

@@ -1,4 +1,4 @@
-//! The pool that kernels run on.
+//! The thread pool of the kernels.
 
 use crate::memory::Scratch;
 use crate::turns::{self, Priority, Turn, Turns};
@@ -22,7 +22,7 @@ pub struct Threads {
 struct Pool {
     /// The workers of each priority. One crew works at a time: see [`crate::turns`].
     crews: [rayon::ThreadPool; Priority::ALL.len()],
-    /// Held by the pass that runs inside the crew.
+    /// Locked by the pass that runs inside the crew.
     inside: [Mutex<()>; Priority::ALL.len()],
     turns: Arc<Turns>,
 }
@@ -35,7 +35,7 @@ impl Threads {
     ///
     /// # Errors
     ///
-    /// If the system refuses a thread.
+    /// If the system cannot start a thread.
     pub fn new(count: usize) -> std::io::Result<Self> {
         let count = count.max(1);
         let [urgent, normal, bulk] = Priority::ALL.map(|priority| crew(count, priority));
@@ -45,12 +45,12 @@ impl Threads {
     }
 
     /// The workers that all callers with this `count` in the process share, so that several models
-    /// do not run more threads than there are cores. They are started for the first one, and end
-    /// with the last.
+    /// do not run more threads than there are cores. They start with the first caller, and end with
+    /// the last.
     ///
     /// # Errors
     ///
-    /// If the system refuses a thread.
+    /// If the system cannot start a thread.
     pub fn shared(count: usize) -> std::io::Result<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = shared.get(&count).and_then(Weak::upgrade) {
@@ -61,8 +61,8 @@ impl Threads {
         Ok(threads)
     }
 
-    /// The number of CPUs that this process may use: those of its affinity mask, and no more than the
-    /// quota of its control groups (versions 1 and 2), rounded down. One at least.
+    /// The number of CPUs that this process may use: those of its affinity mask, and no more than
+    /// the quota of its control groups (versions 1 and 2), rounded down. One at least.
     pub fn available() -> usize {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }
@@ -72,20 +72,21 @@ impl Threads {
         self.pool.crews[0].current_num_threads()
     }
 
-    /// Waits until the calling thread may run passes with `priority`, and lets it until the turn is
-    /// dropped.
+    /// Waits until the calling thread may run passes with `priority`, which it then may until the
+    /// turn is dropped.
     pub fn turn(&self, priority: Priority) -> Turn {
         Arc::clone(&self.pool.turns).take(priority)
     }
 
-    /// Runs `pass` on a worker, so that no thread has to be woken for each [`run`](Self::run) in it: a
-    /// pass has hundreds. One pass of a priority does so at a time, since a worker that waits for its
-    /// part of one would take up another; the rest, and passes within passes, stay on their thread.
+    /// Runs `pass` on a worker, so that no thread has to be woken for each [`run`](Self::run) in
+    /// it: a pass has hundreds. This is for one pass of a priority at a time, since a worker that
+    /// waits for its part of one would start another; the others, and passes within passes, stay on
+    /// their thread.
     pub fn within<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
         let priority = turns::current() as usize;
         let inside = match self.pool.inside[priority].try_lock() {
             Ok(inside) => inside,
-            // It guards nothing that a panic could have spoilt.
+            // It guards nothing that a panic could have corrupted.
             Err(TryLockError::Poisoned(inside)) => inside.into_inner(),
             Err(TryLockError::WouldBlock) => return pass(),
         };
@@ -95,14 +96,14 @@ impl Threads {
     }
 
     /// Runs `work` on every task, spread over the workers, and returns when all are done. Each
-    /// worker lends its scratch buffers. Tasks have the priority of the calling thread's [`Turn`];
+    /// worker passes its scratch buffers. Tasks have the priority of the calling thread's [`Turn`];
     /// without one, they are bulk.
     pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut [Scratch; 4]) + Sync) {
         let priority = turns::current();
         let Pool { crews, turns, .. } = &*self.pool;
         crews[priority as usize].install(|| {
             tasks.into_par_iter().with_max_len(1).for_each(|task| {
-                turns.let_others_first(priority);
+                turns.wait_for_higher(priority);
                 SCRATCH.with_borrow_mut(|scratch| work(task, scratch));
             });
         });
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn bulk_work_rests_between_tasks_while_urgent_work_is_in_flight() {
+    fn bulk_work_waits_between_tasks_while_urgent_work_is_in_flight() {
         let threads = Threads::new(2).expect("threads start");
         let (count, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
@@ -172,7 +173,7 @@ mod tests {
                 sum.fetch_add(i, Ordering::Relaxed);
             });
             let during = count.load(Ordering::Relaxed) - before;
-            assert!(during <= 2 * threads.count(), "{during} tasks did not rest");
+            assert!(during <= 2 * threads.count(), "{during} tasks did not wait");
             assert_eq!(sum.into_inner(), 99 * 100 / 2);
             drop(turn);
             let before = count.load(Ordering::Relaxed);
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_counts_share_one_pool_as_long_as_somebody_has_it() {
+    fn equal_counts_share_one_pool_while_it_is_in_use() {
         let pool = |count| Threads::shared(count).expect("threads start").pool;
         let (first, second, other) = (pool(3), pool(3), pool(4));
         assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));

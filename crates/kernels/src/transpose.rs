@@ -2,14 +2,13 @@
 
 use crate::isa::{Isa, MAX_LANES};
 
-/// As many vectors as a vector has lanes. Those that a level does not have are not looked at.
+/// As many vectors as a vector has lanes. Those past a level's lanes are not used.
 pub(crate) type Square<I> = [<I as Isa>::F32; MAX_LANES];
 
 /// Lane j of vector i becomes lane i of vector j.
 ///
-/// Zipping a vector of the first half with its like of the second, for all of them, turns the bits of
-/// the index (vector, lane) by one place. After as many rounds as either has bits, they have changed
-/// places.
+/// Zipping each vector of the first half with its counterpart in the second rotates the bits of the
+/// index (vector, lane) by one. After as many rounds as either index has bits, the two are swapped.
 #[inline(always)]
 pub(crate) fn transpose<I: Isa>(v: I, mut square: Square<I>) -> Square<I> {
     let half = I::LANES / 2;
@@ -27,7 +26,7 @@ mod tests {
     use super::*;
     use crate::isa::{Kernel, Level};
 
-    /// The transpose of a square with a number of its own in each place.
+    /// The transpose of a square whose elements are all different.
     struct Numbered;
 
     impl Kernel for Numbered {

@@ -1,9 +1,9 @@
-//! Who runs first: forward passes of different priority on the same cores.
+//! Turns of forward passes with different priorities on the same cores.
 //!
-//! Each priority has a crew of workers, one a core. While a pass of a higher priority is in flight,
-//! the workers of lower ones rest between two tasks, so that one crew works at a time and an urgent
-//! pass waits for a task, not for a pass. A priority that others wait for keeps a ledger of the time
-//! it took from them, and gives it back before its next pass: nobody starves.
+//! Each priority has a crew of workers, one per core. While a pass of a higher priority is in
+//! flight, the workers of lower ones pause between two tasks, so that one crew works at a time and
+//! an urgent pass waits for a task, not for a pass. The time that a priority takes from lower ones
+//! that wait is accounted for, and returned before its next pass: no priority starves.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How urgent a forward pass is. Passes that nobody gave a priority are the least urgent ones.
+/// How urgent a forward pass is. Passes without a priority are the least urgent ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// Before all others.
@@ -30,12 +30,12 @@ impl Priority {
 
 const PRIORITIES: usize = Priority::ALL.len();
 
-/// What a priority may take from lower ones before it gives time back: a burst of a few queries
-/// does not wait.
+/// The time that a priority may take from lower ones before it has to return any: a burst of a few
+/// queries does not wait.
 const ALLOWANCE: Duration = Duration::from_millis(100);
 
 thread_local! {
-    /// Priority of the pass that this thread runs, of a worker that of its crew.
+    /// Priority of the pass that this thread runs; of a worker, that of its crew.
     static PRIORITY: Cell<Priority> = const { Cell::new(Priority::Bulk) };
 }
 
@@ -54,18 +54,18 @@ pub(crate) fn belong_to(priority: Priority) {
 pub(crate) struct Turns {
     ledger: Mutex<Ledger>,
     changed: Condvar,
-    /// The highest priority in flight, `PRIORITIES` if there is none: what workers look at before
-    /// each task, without the lock.
+    /// The highest priority in flight, `PRIORITIES` if there is none: workers read it before each
+    /// task, without the lock.
     highest: AtomicUsize,
 }
 
-/// The right of the thread that took it to run passes with a priority. It ends when dropped.
+/// The right of a thread to run passes with a priority. It ends when dropped.
 #[derive(Debug)]
 pub struct Turn {
     turns: Arc<Turns>,
     priority: Priority,
     before: Priority,
-    /// The priority belongs to the thread, and so does this.
+    /// The priority belongs to the thread, so this must not move to another.
     thread: PhantomData<*const ()>,
 }
 
@@ -78,8 +78,8 @@ impl Turns {
         }
     }
 
-    /// Waits until the calling thread may run passes with `priority`. Within another turn it gets at
-    /// least the priority of that one, or it would wait for itself.
+    /// Waits until the calling thread may run passes with `priority`. Within another turn it gets
+    /// at least the priority of that one, or it would wait for itself.
     pub(crate) fn take(self: Arc<Self>, priority: Priority) -> Turn {
         let priority = priority.min(current());
         let mut ledger = self.lock();
@@ -98,9 +98,9 @@ impl Turns {
         Turn { turns: self, priority, before: PRIORITY.replace(priority), thread: PhantomData }
     }
 
-    /// Rests while a pass of a higher priority than `priority` is in flight.
+    /// Waits while a pass of a higher priority than `priority` is in flight.
     #[inline]
-    pub(crate) fn let_others_first(&self, priority: Priority) {
+    pub(crate) fn wait_for_higher(&self, priority: Priority) {
         // Relaxed: a worker that sees the change late runs one more task.
         if self.highest.load(Ordering::Relaxed) < priority as usize {
             let others = |ledger: &mut Ledger| ledger.highest() < priority as usize;
@@ -120,7 +120,8 @@ impl Turns {
         self.changed.notify_all();
     }
 
-    /// The ledger is whole between any two of its changes, so a panic elsewhere does not spoil it.
+    /// The ledger is consistent between any two of its changes, so a panic elsewhere does not
+    /// corrupt it.
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,12 +134,12 @@ impl Drop for Turn {
     }
 }
 
-/// Passes in flight, and the time that each priority owes to lower ones.
+/// The passes in flight, and the time that each priority owes to lower ones.
 #[derive(Debug)]
 struct Ledger {
     in_flight: [usize; PRIORITIES],
     owed: [Duration; PRIORITIES],
-    /// Up to when time is accounted for.
+    /// The end of the time that is accounted for.
     accounted: Instant,
 }
 
@@ -156,8 +157,8 @@ impl Ledger {
         self.in_flight[priority + 1..].iter().any(|&passes| passes > 0)
     }
 
-    /// Books the time since the last call: the crew that worked owes it to those that rested, and
-    /// is paid back by time in which it did not keep anybody from working.
+    /// Accounts for the time since the last call: the crew that worked owes it to those that
+    /// waited, and returns it in time in which no crew waited for it.
     fn account(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.accounted);
         self.accounted = now;
@@ -172,7 +173,7 @@ impl Ledger {
         }
     }
 
-    /// How long a new pass of `priority` has to leave the cores to lower ones that are in flight.
+    /// How long a new pass of `priority` has to leave the cores to lower ones in flight.
     fn delay(&self, priority: Priority) -> Duration {
         let priority = priority as usize;
         if !self.others_wait_for(priority) {
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_given_back_beyond_an_allowance() {
+    fn time_that_was_taken_beyond_an_allowance_is_returned() {
         assert_eq!(delays(&[(Some(URGENT), 90)]), [0, 0, 0]);
         assert_eq!(delays(&[(Some(URGENT), 250)]), [150, 0, 0]);
         assert_eq!(delays(&[(Some(URGENT), 250), (None, 100)]), [50, 0, 0]);
@@ -218,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn time_of_a_higher_priority_pays_nobody_back() {
+    fn time_of_a_higher_priority_pays_no_debts() {
         let steps = [(Some(NORMAL), 300), (Some(URGENT), 300)];
         assert_eq!(delays(&steps), [200, 200, 0]);
         assert_eq!(delays(&[(Some(URGENT), 300), (Some(NORMAL), 300)]), [0, 200, 0]);
     }
 
     #[test]
-    fn nothing_is_owed_while_nobody_waits() {
+    fn nothing_is_owed_while_no_crew_waits() {
         let mut ledger = ledger(&[(Some(URGENT), 500)]);
         ledger.in_flight = [1, 0, 0];
         assert_eq!(ledger.delay(Priority::Urgent), Duration::ZERO);

@@ -1,7 +1,7 @@
 //! Detects which model made vectors: documents are embedded again, and the vectors compared.
 
-use crate::vectors::{chunk_vectors, cosine};
-use kokeshi::{Model, Result};
+use crate::vectors::chunk_vectors;
+use kokeshi::{Model, Result, cosine};
 use kokeshi_collections::Embedder;
 use kokeshi_store::Document;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
         for embedder in embedders(model, dimensions, has_several_chunks) {
             // A chunk that is too long for a model cannot have been embedded by it.
             let Ok(new) = embedder.documents(&probe) else { continue };
-            let cosine = median(old.iter().zip(&new.vectors).map(|(a, b)| cosine(a, b)));
+            let cosine = median(old.iter().zip(&new.vectors).map(|(a, b)| cosine(a, b).into()));
             let (task, late) = (embedder.passage_task, embedder.late);
             let (model, is_same) = (name.clone(), cosine >= threshold);
             fits.push(ModelFit { model, task, late, cosine, fits: is_same });

@@ -7,7 +7,8 @@ use crate::plan::Plan;
 use crate::preview::{DEPTH, Preview, preview};
 use crate::sample::sample;
 use crate::switch::{old_name, state_of_both};
-use crate::vectors::{chunk_vectors, cosine};
+use crate::vectors::chunk_vectors;
+use kokeshi::cosine;
 use kokeshi_collections::Embedder;
 use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store};
 use std::collections::HashSet;
@@ -143,7 +144,7 @@ fn embedded_again(
     }
     let passed = close == stored.len();
     if !passed {
-        let lowest = pairs().map(|(a, b)| cosine(a, b)).fold(f64::INFINITY, f64::min);
+        let lowest = pairs().map(|(a, b)| f64::from(cosine(a, b))).fold(f64::INFINITY, f64::min);
         detail += &format!("; the lowest cosine is {lowest:.4}");
         if lowest >= ROUNDED {
             detail += ": the model is the same, with another precision or on another processor";

@@ -1,4 +1,4 @@
-//! PEFT adapter folders, one a task (layout of PEFT 0.21).
+//! PEFT adapter folders, one per task (layout of PEFT 0.21).
 
 use crate::config::object;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// A task's adapter, as its folder holds it.
+/// A task's adapter, as read from its folder.
 #[derive(Debug)]
 pub(crate) struct Adapter {
     pub(crate) task: String,
@@ -17,13 +17,13 @@ pub(crate) struct Adapter {
     pub(crate) rank: usize,
     /// Multiplier of the low-rank product.
     pub(crate) scale: f32,
-    /// Modules that the adapter says it covers, as suffixes of canonical names; `None` if they are
+    /// Modules that the adapter claims to cover, as suffixes of canonical names; `None` if they are
     /// given as a pattern.
     targets: Option<Vec<String>>,
 }
 
 impl Adapter {
-    /// Whether the adapter's configuration says that it covers `module`.
+    /// Whether the adapter's configuration lists `module`.
     pub(crate) fn covers(&self, module: &str) -> bool {
         let mut targets = self.targets.iter().flatten();
         targets.any(|t| {
@@ -32,7 +32,8 @@ impl Adapter {
     }
 }
 
-/// The adapters in the folders beside the weights: known tasks in their order, then others by name.
+/// The adapters in the folders next to the weights: known tasks in their order, then others by
+/// name.
 pub(crate) fn open_adapters(folder: &Path, released: &[&str]) -> Result<Vec<Adapter>> {
     let list = std::fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?;
     let mut adapters = Vec::new();
@@ -42,9 +43,10 @@ pub(crate) fn open_adapters(folder: &Path, released: &[&str]) -> Result<Vec<Adap
             adapters.push(open(&path, released)?);
         }
     }
-    let place = |adapter: &Adapter| released.iter().position(|task| *task == adapter.task);
-    adapters
-        .sort_by_key(|adapter| (place(adapter).unwrap_or(released.len()), adapter.task.clone()));
+    adapters.sort_by_key(|adapter: &Adapter| {
+        let index = released.iter().position(|task| *task == adapter.task);
+        (index.unwrap_or(released.len()), adapter.task.clone())
+    });
     Ok(adapters)
 }
 
@@ -74,7 +76,7 @@ impl Config<'_> {
         Error::config(self.path, key, self.map.get(key), expected)
     }
 
-    /// Refuses what would change the arithmetic.
+    /// Rejects options that would change the arithmetic.
     fn check(&self) -> Result<()> {
         let plain = |value: &Value| match value {
             Value::Null | Value::Bool(false) => true,

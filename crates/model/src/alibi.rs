@@ -1,4 +1,5 @@
-//! Slopes of ALiBi (Press, Smith and Lewis 2021), in the order that the v2 models were trained with.
+//! Slopes of ALiBi (Press, Smith and Lewis 2021), in the order that the v2 models were trained
+//! with.
 
 /// The slope of each head.
 ///

@@ -1,4 +1,4 @@
-//! A checkpoint: its configuration, and where its tensors lie. Opening one reads headers only.
+//! A checkpoint: its configuration and its mapped tensors. Opening one reads headers only.
 
 use crate::adapter::{Adapter, open_adapters};
 use crate::config::{self, EncoderConfig};
@@ -10,17 +10,18 @@ use crate::tensor::Tensor;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// A checkpoint whose files were found, mapped and understood.
+/// A checkpoint whose files were found, mapped and parsed.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) config: EncoderConfig,
-    pub(crate) place: PathBuf,
+    /// Its folder, for messages.
+    pub(crate) location: PathBuf,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) adapters: Vec<Adapter>,
     layout: Layout,
 }
 
-/// What a weight file says of a tensor.
+/// A weight file's description of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Its name in the file.
@@ -39,7 +40,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// If a file is missing, damaged, or says what the encoder does not implement.
+    /// If a file is missing, damaged, or asks for what the encoder does not implement.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = required(folder, "config.json")?;
         let side = folder.join("config_sentence_transformers.json");
@@ -54,11 +55,10 @@ impl Checkpoint {
             let names = adapters.iter().map(|adapter| adapter.task.as_str());
             config.tasks = config::tasks_named(&path, names, side.as_deref())?;
         }
-        Ok(Self { config, place: folder.to_owned(), tensors, adapters, layout })
+        Ok(Self { config, location: folder.to_owned(), tensors, adapters, layout })
     }
 
-    /// A checkpoint of the original layout that lies in memory, such as one that is part of the
-    /// program.
+    /// A checkpoint of the original layout in memory, such as one that is part of the program.
     ///
     /// # Errors
     ///
@@ -68,12 +68,12 @@ impl Checkpoint {
         sentence_transformers: Option<&[u8]>,
         weights: impl Into<Cow<'static, [u8]>>,
     ) -> Result<Self> {
-        let place = PathBuf::from("memory");
-        let config = config::parse(&place.join("config.json"), config, sentence_transformers)?;
-        let path = place.join("model.safetensors");
+        let location = PathBuf::from("memory");
+        let config = config::parse(&location.join("config.json"), config, sentence_transformers)?;
+        let path = location.join("model.safetensors");
         let tensors = files::tensors(&path, Bytes::Memory(weights.into()))?;
         let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
-        Ok(Self { config, place, tensors, adapters: Vec::new(), layout })
+        Ok(Self { config, location, tensors, adapters: Vec::new(), layout })
     }
 
     /// The shape of the encoder, and its tasks.
@@ -81,7 +81,7 @@ impl Checkpoint {
         &self.config
     }
 
-    /// How the checkpoint is written.
+    /// How the checkpoint names its tensors.
     pub fn layout(&self) -> Layout {
         self.layout
     }
@@ -97,7 +97,7 @@ impl Checkpoint {
         let info = |tensor: &Tensor| TensorInfo {
             name: tensor.name.to_string(),
             file: tensor.file.to_path_buf(),
-            dtype: tensor.float.name(),
+            dtype: tensor.dtype_name(),
             shape: tensor.shape.clone(),
         };
         self.tensors.iter().chain(adapters).map(info).collect()

@@ -1,6 +1,6 @@
-//! The forward pass: one text for every backend.
+//! The forward pass, written once for every backend.
 
-use crate::backend::{Backend, Shape};
+use crate::backend::{Backend, BatchLayout};
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
 use crate::error::{Error, Result};
@@ -12,24 +12,24 @@ use std::ops::Range;
 
 /// A loaded encoder.
 ///
-/// A sequence gives the same bits alone and in any batch, at any place in it, with any number of
+/// A sequence gives the same bits alone and in any batch, at any index in it, with any number of
 /// threads.
 pub trait Forward: Debug + Send + Sync {
     /// The encoder's shape.
     fn config(&self) -> &EncoderConfig;
 
-    /// Bytes that the weights take: packed layers, and the embedding table with all pages of its
-    /// file that the system may keep in memory.
+    /// Bytes of the weights: packed layers, and the embedding table with all pages of its file that
+    /// the system may keep in memory.
     fn len_bytes(&self) -> usize;
 
-    /// What it runs on, for people: the device, and how it computes.
+    /// A description of the device and of how it computes, for people.
     fn device(&self) -> String;
 
     /// Last-layer states of all tokens, `[tokens, hidden]`.
     ///
     /// # Errors
     ///
-    /// If the device fails, or has no memory for the longest sequence.
+    /// If the device fails, or the longest sequence does not fit its memory.
     ///
     /// # Panics
     ///
@@ -45,15 +45,15 @@ pub trait Forward: Debug + Send + Sync {
     ///
     /// # Panics
     ///
-    /// As [`Forward::hidden_states`], or if a span lies outside the batch.
+    /// As [`Forward::hidden_states`], or if a span is outside the batch.
     fn pool(&self, batch: &Batch, spans: &[Range<usize>]) -> Result<Vec<f32>> {
         let hidden = self.config().hidden;
         Ok(self.pool_while(batch, spans, hidden, &mut || true)?.unwrap_or_default())
     }
 
-    /// As [`Forward::pool`], of the first `width` numbers of states, `[spans, width]`: the same bits
-    /// for every width. Asks `go_on` before every layer, and gives the batch up with `None` as soon as
-    /// the answer is no.
+    /// As [`Forward::pool`], of the first `width` elements of states, `[spans, width]`: the same
+    /// bits for every width. Calls `keep_running` before every layer, and stops with `None` as soon
+    /// as it returns false.
     ///
     /// # Errors
     ///
@@ -67,17 +67,17 @@ pub trait Forward: Debug + Send + Sync {
         batch: &Batch,
         spans: &[Range<usize>],
         width: usize,
-        go_on: &mut (dyn FnMut() -> bool + Send),
+        keep_running: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>>;
 
-    /// Waits until the calling thread may run passes with `priority`, and lets it until the turn is
-    /// dropped. Without a turn passes are bulk. `None` where the device knows no priorities.
+    /// Waits until the calling thread may run passes with `priority`, which it then may until the
+    /// turn is dropped. Without a turn, passes are bulk. `None` if the device has no priorities.
     fn turn(&self, _priority: Priority) -> Option<Turn> {
         None
     }
 }
 
-/// Token states between two steps of the forward pass, for tests that look inside.
+/// A step of the forward pass whose states tests look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
     Embedded,
@@ -115,9 +115,15 @@ struct Layer<B: Backend> {
     ffn_norm: B::Norm,
 }
 
+/// What a batch runs as.
+enum Reserved<'a, B: Backend + 'a> {
+    Pass(B::Pass<'a>),
+    Halves([Batch; 2]),
+}
+
 impl<B: Backend> Encoder<B> {
     pub(crate) fn new(config: &EncoderConfig, backend: B, weights: EncoderWeights) -> Result<Self> {
-        let norm = |norm: Norm| backend.take_norm(norm);
+        let norm = |norm: Norm| backend.norm(norm);
         let layer = |layer: LayerWeights| -> Result<Layer<B>> {
             let qk_norms = layer.qk_norms.map(|[q, k]| -> Result<_> { Ok([norm(q)?, norm(k)?]) });
             Ok(Layer {
@@ -132,7 +138,7 @@ impl<B: Backend> Encoder<B> {
             })
         };
         let layers = weights.layers.into_iter().map(layer).collect::<Result<_>>()?;
-        let (table, emb_norm) = (backend.take_table(weights.table)?, norm(weights.emb_norm)?);
+        let (table, emb_norm) = (backend.table(weights.table)?, norm(weights.emb_norm)?);
         Ok(Self { config: config.clone(), backend, table, emb_norm, layers })
     }
 
@@ -147,15 +153,15 @@ impl<B: Backend> Encoder<B> {
             batch.adapters().iter().flatten().all(|&task| task < tasks),
             "there are {tasks} tasks"
         );
-        self.backend.pass(Shape::new(&self.config, batch))
+        self.backend.pass(BatchLayout::new(&self.config, batch))
     }
 
-    /// Runs all layers, or stops before one that `go_on` does not want. `observe` is shown the states
-    /// after each step, with the layer's index.
+    /// Runs all layers, or stops with `None` before the layer at which `keep_running` returns
+    /// false. Calls `observe` with the layer's index and the states after each step.
     fn forward(
         &self,
         pass: &B::Pass<'_>,
-        go_on: &mut (dyn FnMut() -> bool + Send),
+        keep_running: &mut (dyn FnMut() -> bool + Send),
         observe: &mut dyn FnMut(usize, Point, &B::States),
     ) -> Option<B::States> {
         let b = &self.backend;
@@ -165,7 +171,7 @@ impl<B: Backend> Encoder<B> {
         b.add_norm(pass, &mut x, None, &self.emb_norm, first);
         observe(0, Point::EmbNorm, &x);
         for (i, layer) in self.layers.iter().enumerate() {
-            if !go_on() {
+            if !keep_running() {
                 return None;
             }
             let next = self.layers.get(i + 1).map(|layer| &layer.qkv);
@@ -175,17 +181,16 @@ impl<B: Backend> Encoder<B> {
         Some(x)
     }
 
-    /// A batch that the device has no memory for, in two of about equal size, cut between sequences.
-    /// `None` if there is one sequence.
-    fn halves(batch: &Batch) -> Option<[Batch; 2]> {
-        let last = batch.seq_ends().len().checked_sub(1).filter(|&last| last > 0)?;
-        let middle = batch.seq_ends().iter().position(|&end| 2 * end >= batch.tokens())?;
-        let cut = (middle + 1).min(last);
-        let mut halves = [Batch::new(), Batch::new()];
-        for (i, (sequence, &adapter)) in batch.sequences().zip(batch.adapters()).enumerate() {
-            halves[usize::from(i >= cut)].push(&batch.ids()[sequence], adapter);
+    /// Reserves a pass over the whole batch or, if it does not fit the device's memory, cuts it in
+    /// two.
+    fn reserve<'a>(&'a self, batch: &'a Batch) -> Result<Reserved<'a, B>> {
+        match self.pass(batch) {
+            Ok(pass) => Ok(Reserved::Pass(pass)),
+            Err(error @ Error::DeviceMemory { .. }) => {
+                Ok(Reserved::Halves(batch.halves().ok_or(error)?))
+            }
+            Err(error) => Err(error),
         }
-        Some(halves)
     }
 }
 
@@ -244,13 +249,12 @@ impl<B: Backend> Forward for Encoder<B> {
 
     fn hidden_states(&self, batch: &Batch) -> Result<Vec<f32>> {
         self.backend.within(|| {
-            let pass = match self.pass(batch) {
-                Err(error @ Error::DeviceMemory { .. }) => {
-                    let halves = Self::halves(batch).ok_or(error)?;
+            let pass = match self.reserve(batch)? {
+                Reserved::Pass(pass) => pass,
+                Reserved::Halves(halves) => {
                     let [first, second] = halves.each_ref().map(|half| self.hidden_states(half));
                     return Ok([first?, second?].concat());
                 }
-                pass => pass?,
             };
             let states = self.forward(&pass, &mut || true, &mut |_, _, _| {});
             states.map_or(Ok(Vec::new()), |states| self.backend.download(&pass, &states))
@@ -262,18 +266,17 @@ impl<B: Backend> Forward for Encoder<B> {
         batch: &Batch,
         spans: &[Range<usize>],
         width: usize,
-        go_on: &mut (dyn FnMut() -> bool + Send),
+        keep_running: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>> {
-        assert!(width <= self.config.hidden, "states have {} numbers", self.config.hidden);
+        assert!(width <= self.config.hidden, "states have {} elements", self.config.hidden);
         self.backend.within(|| {
-            let pass = match self.pass(batch) {
-                Err(error @ Error::DeviceMemory { .. }) => {
-                    let halves = Self::halves(batch).ok_or(error)?;
-                    return self.pool_halves(&halves, spans, width, go_on);
+            let pass = match self.reserve(batch)? {
+                Reserved::Pass(pass) => pass,
+                Reserved::Halves(halves) => {
+                    return self.pool_halves(&halves, spans, width, keep_running);
                 }
-                pass => pass?,
             };
-            let states = self.forward(&pass, go_on, &mut |_, _, _| {});
+            let states = self.forward(&pass, keep_running, &mut |_, _, _| {});
             states.map(|states| self.backend.pool(&pass, &states, spans, width)).transpose()
         })
     }
@@ -284,13 +287,13 @@ impl<B: Backend> Forward for Encoder<B> {
 }
 
 impl<B: Backend> Encoder<B> {
-    /// As [`Forward::pool_while`], for a batch in two.
+    /// As [`Forward::pool_while`], for a batch that was cut in two.
     fn pool_halves(
         &self,
         halves: &[Batch; 2],
         spans: &[Range<usize>],
         width: usize,
-        go_on: &mut (dyn FnMut() -> bool + Send),
+        keep_running: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>> {
         let cut = halves[0].tokens();
         let before = |span: &Range<usize>| span.start.min(cut)..span.end.min(cut);
@@ -298,7 +301,9 @@ impl<B: Backend> Encoder<B> {
         let spans = [spans.iter().map(before).collect(), spans.iter().map(after).collect()];
         let mut sums: Option<Vec<f32>> = None;
         for (half, spans) in halves.iter().zip::<[Vec<Range<usize>>; 2]>(spans) {
-            let Some(part) = self.pool_while(half, &spans, width, go_on)? else { return Ok(None) };
+            let Some(part) = self.pool_while(half, &spans, width, keep_running)? else {
+                return Ok(None);
+            };
             match &mut sums {
                 None => sums = Some(part),
                 Some(sums) => sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part),

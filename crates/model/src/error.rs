@@ -1,11 +1,12 @@
-//! What can be wrong with a checkpoint.
+//! The errors of this crate.
 
+use kokeshi_kernels::Precision;
 use std::path::{Path, PathBuf};
 
 /// The result of a model call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that names the file, the tensor or key, and what was expected.
+/// An error that names the file, the tensor or key, and the expected value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
@@ -19,8 +20,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A folder holds no checkpoint.
-    #[error("{} has no {file}: a checkpoint folder holds config.json and model.safetensors (or \
+    /// A folder is not a checkpoint.
+    #[error("{} has no {file}: a checkpoint folder contains config.json and model.safetensors (or \
              model.safetensors.index.json and its parts)", folder.display())]
     Missing {
         /// The folder.
@@ -33,7 +34,7 @@ pub enum Error {
     Json {
         /// The file.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
     /// A configuration value that the encoder does not implement.
@@ -45,26 +46,26 @@ pub enum Error {
         key: &'static str,
         /// Its value.
         found: String,
-        /// What would be accepted.
+        /// The values that are accepted.
         expected: String,
     },
     /// A weight file is truncated or corrupt.
-    #[error("{} is not a whole safetensors file: {reason}; download it again", path.display())]
+    #[error("{} is not a complete safetensors file: {reason}; download it again", path.display())]
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
     /// A tensor that the network needs is not in the checkpoint.
-    #[error("the checkpoint has no tensor `{name}` (looked for in {})", place.display())]
+    #[error("the checkpoint has no tensor `{name}` (looked for in {})", checkpoint.display())]
     MissingTensor {
         /// Its name, without the optional `roberta.` prefix.
         name: String,
-        /// The checkpoint.
-        place: PathBuf,
+        /// The checkpoint's folder.
+        checkpoint: PathBuf,
     },
-    /// A tensor has another shape than the configuration says.
+    /// A tensor's shape is not the one that the configuration implies.
     #[error("tensor `{name}` of {} has shape {found:?}, expected {expected:?}", path.display())]
     Shape {
         /// Its name in the file.
@@ -73,20 +74,20 @@ pub enum Error {
         path: PathBuf,
         /// The shape in the file.
         found: Vec<usize>,
-        /// The shape that the configuration asks for.
+        /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
-    /// A tensor is stored as something else than F32, F16 or BF16.
+    /// A tensor is stored as another dtype than F32, F16 or BF16.
     #[error("tensor `{name}` of {} is stored as {found}; F32, F16 and BF16 are supported", path.display())]
     Dtype {
         /// Its name in the file.
         name: String,
         /// The file.
         path: PathBuf,
-        /// The data type in the file.
+        /// The dtype in the file.
         found: String,
     },
-    /// Two tensors of the checkpoint mean the same weight.
+    /// Two tensors of the checkpoint are the same weight.
     #[error("the checkpoint has both `{first}` and `{second}`, which are the same weight")]
     Duplicate {
         /// One name.
@@ -95,13 +96,16 @@ pub enum Error {
         second: String,
     },
     /// Tensors that no part of the network uses: the checkpoint is not what its config says.
-    #[error("{} holds {count} tensor(s) that no part of this network uses, such as `{example}`", place.display())]
+    #[error(
+        "{} has {count} tensors that no part of this network uses, such as `{example}`",
+        checkpoint.display()
+    )]
     Unused {
-        /// The checkpoint.
-        place: PathBuf,
+        /// The checkpoint's folder.
+        checkpoint: PathBuf,
         /// One of them.
         example: String,
-        /// How many there are.
+        /// Their number.
         count: usize,
     },
     /// The CPU lacks an instruction set that was asked for.
@@ -115,29 +119,36 @@ pub enum Error {
     /// The backend could not start.
     #[error("cannot start {count} worker threads: {source}")]
     Threads {
-        /// How many were asked for.
+        /// The number that was asked for.
         count: usize,
         /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// The device has no memory for a pass.
+    /// A pass does not fit the device's memory.
     #[error(
-        "a pass of {tokens} tokens needs {bytes} bytes of the device's memory, and it has no more: \
+        "a pass of {tokens} tokens needs {bytes} bytes, which do not fit the device's memory: \
          use shorter texts, fewer models on the device, or the CPU"
     )]
     DeviceMemory {
         /// Tokens of the batch.
         tokens: usize,
-        /// What it needs.
+        /// Bytes that the pass needs.
         bytes: usize,
     },
-    /// The device cannot be used, or failed.
-    #[error("{what}")]
-    Device {
-        /// What it says, and what to do.
-        what: String,
+    /// The device does not compute in the precision that was asked for.
+    #[error("{device} does not compute in {precision}; it supports {supported}")]
+    Precision {
+        /// The precision that was asked for.
+        precision: Precision,
+        /// The device, such as "a card".
+        device: &'static str,
+        /// The precisions that it supports.
+        supported: &'static str,
     },
+    /// The device cannot be used, or failed.
+    #[error(transparent)]
+    Device(#[from] kokeshi_cuda::Error),
 }
 
 impl Error {

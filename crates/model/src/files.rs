@@ -1,9 +1,9 @@
-//! Weight files of a folder → the tensors in them, with their names as they are written.
+//! The weight files of a folder, and the tensors in them under the names of the files.
 
 use crate::config::object;
 use crate::error::{Error, Result};
 use crate::mapped::Bytes;
-use crate::tensor::{Float, Tensor};
+use crate::tensor::{Tensor, supported};
 use safetensors::SafeTensors;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Vec<Tensor>> {
     tensors(path, Bytes::map(path)?)
 }
 
-/// The tensors of a safetensors file that lies in memory. `path` is its name in messages.
+/// The tensors of a safetensors file in memory. `path` is its name in messages.
 pub(crate) fn tensors(path: &Path, bytes: Bytes) -> Result<Vec<Tensor>> {
     let broken = |reason: String| Error::Safetensors { path: path.to_owned(), reason };
     let (header, metadata) =
@@ -34,7 +34,7 @@ pub(crate) fn tensors(path: &Path, bytes: Bytes) -> Result<Vec<Tensor>> {
     let data = header + size_of::<u64>();
     let (file, bytes) = (Arc::new(path.to_owned()), Arc::new(bytes));
     let tensor = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
-        let float = Float::from_dtype(info.dtype).ok_or_else(|| Error::Dtype {
+        let dtype = supported(info.dtype).ok_or_else(|| Error::Dtype {
             name: name.clone(),
             path: path.to_owned(),
             found: info.dtype.to_string(),
@@ -45,7 +45,7 @@ pub(crate) fn tensors(path: &Path, bytes: Bytes) -> Result<Vec<Tensor>> {
             file: Arc::clone(&file),
             bytes: Arc::clone(&bytes),
             range: data + start..data + end,
-            float,
+            dtype,
             shape: info.shape.clone(),
         })
     };
@@ -63,12 +63,12 @@ fn open_parts(folder: &Path, index: &Path) -> Result<Vec<Tensor>> {
     let mut parts = BTreeSet::new();
     for part in map.values() {
         let part = part.as_str().ok_or_else(|| invalid("`weight_map` must name files"))?;
-        // A part lies in the same folder: an index from a stranger opens nothing else.
+        // A part is in the same folder: an index from a stranger opens nothing else.
         let plain = Path::new(part).components().eq([Component::Normal(part.as_ref())]);
         parts.insert(if plain {
             part
         } else {
-            return Err(invalid("a part is no plain file name"));
+            return Err(invalid("a part is not a plain file name"));
         });
     }
     let mut all = Vec::new();
@@ -77,7 +77,9 @@ fn open_parts(folder: &Path, index: &Path) -> Result<Vec<Tensor>> {
     }
     let names: BTreeSet<&str> = all.iter().map(|tensor| &*tensor.name).collect();
     match map.keys().find(|name| !names.contains(name.as_str())) {
-        Some(name) => Err(Error::MissingTensor { name: name.clone(), place: folder.to_owned() }),
+        Some(name) => {
+            Err(Error::MissingTensor { name: name.clone(), checkpoint: folder.to_owned() })
+        }
         None => Ok(all),
     }
 }

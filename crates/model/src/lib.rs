@@ -1,8 +1,7 @@
-//! What the network is: checkpoint files to token states, on interchangeable backends.
+//! The network: checkpoint files to token states, on interchangeable backends.
 //!
-//! A checkpoint's way: [`Checkpoint::open`] reads headers ([`EncoderConfig`], tensors where they
-//! lie), [`load`] finds the parts of the network among them and gives them to a backend, and
-//! [`Forward`] runs a [`Batch`].
+//! [`Checkpoint::open`] reads headers and maps the weights, [`load`] finds the parts of the network
+//! among the tensors and hands them to a backend, and [`Forward`] runs a [`Batch`].
 
 mod adapter;
 mod alibi;
@@ -21,27 +20,27 @@ mod table;
 mod tensor;
 mod weights;
 
+pub use backend::{card_dtype, default_card_precision};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, TensorInfo};
 pub use config::{EncoderConfig, Position, TaskConfig, released_tasks};
 pub use encoder::Forward;
 pub use error::{Error, Result};
-pub use kokeshi_cuda::{Card, Error as CardError, Number, card, cards, first_card};
-pub use kokeshi_kernels::Level;
-pub use kokeshi_kernels::attention::Precision;
+pub use kokeshi_cuda::{Card, Error as CardError, card, cards, first_card};
 pub use kokeshi_kernels::gemm::Activation;
 pub use kokeshi_kernels::turns::{Priority, Turn};
+pub use kokeshi_kernels::{Level, Precision, cosine};
 pub use names::Layout;
-pub use synthesize::{Shape, synthesize};
+pub use synthesize::{SyntheticShape, synthesize};
 
 use kokeshi_kernels::threads::Threads;
 
-/// What an encoder runs on.
+/// The device of an encoder, and how it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     /// The CPU.
     Cpu {
-        /// Worker threads; `None` is one for each CPU that the process may use.
+        /// Number of worker threads; `None` is one for each CPU that the process may use.
         threads: Option<usize>,
         /// Instruction set; `None` is the best that the CPU has.
         level: Option<Level>,
@@ -51,17 +50,18 @@ pub enum Device {
     },
     /// An NVIDIA card.
     Cuda {
-        /// Its number on this machine.
+        /// Its index on this machine, from 0.
         ordinal: usize,
-        /// How states and weights lie; `None` is bf16 where the card multiplies it, else f16.
-        number: Option<Number>,
+        /// How products are computed, and the type of states and weights; `None` is
+        /// [`Precision::Bf16`] where the card multiplies it, else [`Precision::F16`].
+        precision: Option<Precision>,
     },
-    /// Plain loops in f64: the definition of the right result, and very slow.
+    /// Plain loops in f64: the definition of the correct result, and very slow.
     Reference,
 }
 
 impl Device {
-    /// The CPU with [`Precision::F32`], whatever the checkpoint is.
+    /// The CPU with [`Precision::F32`], whatever the checkpoint's dtype.
     pub const EXACT: Self =
         Self::Cpu { threads: None, level: None, precision: Some(Precision::F32) };
 }
@@ -72,8 +72,8 @@ impl Default for Device {
     }
 }
 
-/// How products are computed where nobody says how: in bf16 if that loses nothing of the weights and
-/// is faster at `level`.
+/// The precision on the CPU if none is asked for: bf16 if the weights are exact in it and it is
+/// fast at `level`, else f32.
 pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
     if checkpoint.is_bf16() && level.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 }
 }
@@ -82,8 +82,8 @@ pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
 ///
 /// # Errors
 ///
-/// If a tensor is missing, has the wrong shape, or is used by no part of the network; or the device
-/// cannot be used.
+/// If a tensor is missing, has the wrong shape or is not used by the network, or the device cannot
+/// be used.
 pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>> {
     let weights = weights::read_weights(checkpoint)?;
     let config = checkpoint.config();
@@ -98,8 +98,9 @@ pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>
             let cpu = backend::Cpu::new(config, level, precision, threads)?;
             Box::new(encoder::Encoder::new(config, cpu, weights)?)
         }
-        Device::Cuda { ordinal, number } => {
-            let cuda = backend::Cuda::new(config, ordinal, number)?;
+        Device::Cuda { ordinal, precision } => {
+            let precision = precision.map_or_else(|| default_card_precision(ordinal), Ok)?;
+            let cuda = backend::Cuda::new(config, ordinal, precision)?;
             Box::new(encoder::Encoder::new(config, cuda, weights)?)
         }
         Device::Reference => Box::new(encoder::Encoder::new(config, backend::Reference, weights)?),

@@ -47,7 +47,7 @@ pub(crate) fn stack(parts: [Option<Update>; 3], outputs: usize) -> Option<Update
     (rank > 0).then_some(Update { rank, a, b })
 }
 
-/// The updates of all tasks, ranks filled up with zeroes to the largest. `None` if no task has one.
+/// The updates of all tasks, ranks padded with zeros to the largest. `None` if no task has one.
 pub(crate) fn bank(
     updates: Vec<Option<Update>>,
     [outputs, inputs]: [usize; 2],

@@ -17,14 +17,15 @@ pub(crate) enum Bytes {
 impl Bytes {
     pub(crate) fn map(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-        // SAFETY: the map is read-only. Nobody may shorten the file while it is in use; a weight
+        // SAFETY: the map is read-only. The file must not be shortened while it is in use; a weight
         // file in a cache is replaced by renaming, never written in place.
         let map = unsafe { memmap2::Mmap::map(&file) };
         map.map(Self::Mapped).map_err(|e| Error::io("map", path, e))
     }
 
-    /// Tells the system that the pages of `range` will not be needed again soon, so that weights
-    /// which were packed do not stay resident twice. Reading them again is valid and maps them anew.
+    /// Advises the system that the pages of `range` will not be needed again soon, so that weights
+    /// which were packed do not stay resident twice. Reading them again is valid and maps them
+    /// again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Self::Mapped(map) = self {
@@ -42,7 +43,7 @@ impl Bytes {
                         end - start,
                     )
                 };
-                // Advice that is refused costs memory, not correctness.
+                // If the system ignores the advice, it costs memory, not correctness.
                 drop(advised);
             }
         }

@@ -1,15 +1,15 @@
-//! Spellings of tensor names. Checkpoints of every layout reach the rest of the crate under the names
-//! of the original v3 one, without its `parametrizations`: `encoder.layers.0.mixer.Wqkv.weight`,
-//! `encoder.layers.0.mixer.Wqkv.lora_A` and so on. Where q, k and v are apart, they stay apart
+//! The tensor names of every layout, mapped to canonical names: those of the original v3 layout
+//! without its `parametrizations`, such as `encoder.layers.0.mixer.Wqkv.weight` and
+//! `encoder.layers.0.mixer.Wqkv.lora_A`. Where q, k and v are separate, they stay separate
 //! (`…mixer.q_proj.weight`).
 
 use crate::config::EncoderConfig;
 use std::collections::BTreeMap;
 
-/// How a checkpoint is written.
+/// How a checkpoint names its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// v3 as released: the adapters of all tasks beside each weight, under `parametrizations`.
+    /// v3 as released: the adapters of all tasks next to each weight, under `parametrizations`.
     Original,
     /// What transformers saves: fused q, k and v, adapters in PEFT folders.
     NativeFused,
@@ -17,14 +17,14 @@ pub enum Layout {
     NativeSplit,
     /// jina-embeddings-v2, five of its six models.
     Bert,
-    /// jina-embeddings-v2-base-code: q and k are normalised, attention is followed by two norms.
+    /// jina-embeddings-v2-base-code: q and k are normalized, attention is followed by two norms.
     BertQkPostNorm,
 }
 
 impl Layout {
-    /// Tells the layout by the names in a weight file.
+    /// The layout of a weight file with these names.
     pub(crate) fn of<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
-        let telling = |name: &'a str| {
+        let layout = |name: &'a str| {
             let marks = [
                 (".parametrizations.", Self::Original),
                 (".self_attn.", Self::NativeSplit),
@@ -33,7 +33,7 @@ impl Layout {
             ];
             marks.into_iter().find(|(mark, _)| name.contains(mark)).map(|(_, layout)| layout)
         };
-        names.find_map(telling).unwrap_or(Self::NativeFused)
+        names.find_map(layout).unwrap_or(Self::NativeFused)
     }
 }
 
@@ -124,7 +124,13 @@ pub(crate) fn bert_tensors(config: &EncoderConfig) -> BTreeMap<String, Vec<usize
     tensors
 }
 
-/// The one name of a tensor of a weight file.
+/// Whether a tensor of either layout is the gain of a LayerNorm.
+pub(crate) fn is_gain(name: &str) -> bool {
+    let norms = ["norm", "Norm", "emb_ln"];
+    norms.iter().any(|norm| name.contains(norm)) && name.ends_with(".weight")
+}
+
+/// The canonical name of a tensor of a weight file.
 pub(crate) fn canonical(name: &str) -> String {
     let prefixes = ["roberta.", "bert."];
     let name = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
@@ -134,14 +140,15 @@ pub(crate) fn canonical(name: &str) -> String {
     canonical_module(&name)
 }
 
-/// The one name of a tensor of a PEFT adapter.
+/// The canonical name of a tensor of a PEFT adapter.
 pub(crate) fn canonical_peft(name: &str) -> String {
     let name = name.strip_prefix("base_model.model.").unwrap_or(name);
     let name = name.strip_suffix(".weight").unwrap_or(name);
     canonical(&name.replace(".lora_embedding_", ".lora_"))
 }
 
-/// Renames modules. Takes any part of a path, as `target_modules` of an adapter holds.
+/// The canonical name of a module, or of any part of its path, as in `target_modules` of an
+/// adapter.
 pub(crate) fn canonical_module(name: &str) -> String {
     const PATHS: [(&str, &str); 6] = [
         ("embeddings.LayerNorm.", "emb_ln."),

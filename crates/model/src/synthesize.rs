@@ -1,10 +1,11 @@
-//! Writes checkpoints of a real shape with random weights, so that size, memory and time can be
-//! measured where the published weights are out of reach.
+//! Writes checkpoints of released shapes with random weights, to measure size, memory and time
+//! without the published weights.
 
 use crate::config::{self, Position, released_tasks};
 use crate::error::{Error, Result};
-use crate::names::{bert_tensors, original_tensors};
+use crate::names::{bert_tensors, is_gain, original_tensors};
 use half::bf16;
+use kokeshi_kernels::random::Random;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use std::path::Path;
 
 /// The shape of a synthetic checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum SyntheticShape {
     /// jina-embeddings-v3 as released: 24 layers, hidden 1024, 572 million parameters, 1.1 GB.
     V3,
     /// jina-embeddings-v2-base-en: 12 layers, hidden 768, ALiBi, gated; 137 million parameters.
@@ -22,9 +23,10 @@ pub enum Shape {
     Tiny,
 }
 
-impl Shape {
+impl SyntheticShape {
     /// Every shape.
-    pub const ALL: [Shape; 3] = [Shape::V3, Shape::V2Base, Shape::Tiny];
+    pub const ALL: [SyntheticShape; 3] =
+        [SyntheticShape::V3, SyntheticShape::V2Base, SyntheticShape::Tiny];
 
     /// The name used on the command line.
     pub fn name(self) -> &'static str {
@@ -35,7 +37,7 @@ impl Shape {
         }
     }
 
-    /// `config.json`, with the values of the released one where the shape does not differ.
+    /// `config.json`, with the values of the released one except where the shape differs.
     fn config(self) -> Value {
         let (layers, hidden, heads, ffn_hidden) = match self {
             Self::V2Base => return v2_base_config(),
@@ -68,15 +70,15 @@ fn v2_base_config() -> Value {
 }
 
 /// Writes `config.json`, `tokenizer` as `tokenizer.json`, and `model.safetensors` (BF16; v3 in the
-/// original layout) of random weights to `folder`, which is made if it is not there. The same seed
-/// gives the same file. `progress` is told bytes written and bytes in all.
+/// original layout) of random weights to `folder`, which is created if it does not exist. The same
+/// seed gives the same file. `progress` is called with the bytes written and the total.
 ///
 /// # Errors
 ///
-/// If a file cannot be written. A weight file only gets its name when it is whole.
+/// If a file cannot be written. The weight file gets its name only when it is complete.
 pub fn synthesize(
     folder: &Path,
-    shape: Shape,
+    shape: SyntheticShape,
     tokenizer: &[u8],
     seed: u64,
     progress: &mut dyn FnMut(u64, u64),
@@ -110,16 +112,15 @@ fn write_weights(
     let mut file = BufWriter::new(File::create(path)?);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut written = 0;
     for (name, shape) in tensors {
-        let norm = ["norm", "Norm", "emb_ln"].iter().any(|mark| name.contains(mark));
-        let center = if norm && name.ends_with(".weight") { 1.0 } else { 0.0 };
+        let center = if is_gain(name) { 1.0 } else { 0.0 };
         let mut left: usize = shape.iter().product();
         while left > 0 {
             let count = left.min(CHUNK);
-            let numbers = (0..count).map(|_| bf16::from_f32(center + random.next()));
-            file.write_all(&numbers.flat_map(bf16::to_le_bytes).collect::<Vec<u8>>())?;
+            let weights = (0..count).map(|_| bf16::from_f32(center + weight(&mut random)));
+            file.write_all(&weights.flat_map(bf16::to_le_bytes).collect::<Vec<u8>>())?;
             left -= count;
             written += 2 * count as u64;
             progress(written, len);
@@ -128,7 +129,8 @@ fn write_weights(
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// The JSON header, padded so that the numbers start at a multiple of eight bytes, and their size.
+/// The JSON header, padded so that the data starts at a multiple of eight bytes, and the data's
+/// size.
 fn header(tensors: &BTreeMap<String, Vec<usize>>) -> io::Result<(String, u64)> {
     let mut entries = serde_json::Map::new();
     let mut start = 0;
@@ -143,82 +145,10 @@ fn header(tensors: &BTreeMap<String, Vec<usize>>) -> io::Result<(String, u64)> {
     Ok((header, start as u64))
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
-
-impl Random {
-    /// Uniform in ±0.035: the standard deviation is the 0.02 that such networks start from.
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.07
-    }
+/// Uniform in ±0.035: the standard deviation is the 0.02 that such networks start from.
+fn weight(random: &mut Random) -> f32 {
+    random.signed_unit() * 0.035
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Batch, Checkpoint, Device, load};
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn the_released_shape_has_the_released_tensors() {
-        let json = Shape::V3.config().to_string();
-        let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
-        let config = config.expect("the config is valid");
-        let listed = kokeshi_testkit::bytes("v3-tiny/real_tensor_list.txt");
-        let listed = String::from_utf8(listed).expect("text");
-        let tensors = original_tensors(&config, 5, 4);
-        let written: Vec<String> = tensors
-            .iter()
-            .map(|(name, shape)| format!("{name} {shape:?}").replace(' ', ""))
-            .collect();
-        let mut listed: Vec<String> = listed
-            .lines()
-            .filter(|line| line.starts_with("roberta."))
-            .map(|line| line.replace(char::is_whitespace, ""))
-            .collect();
-        listed.sort();
-        assert_eq!(written.len(), 492);
-        assert_eq!(written.iter().collect::<BTreeSet<_>>(), listed.iter().collect());
-        assert_eq!(
-            tensors.values().map(|s| s.iter().product::<usize>()).sum::<usize>(),
-            572_310_396
-        );
-    }
-
-    #[test]
-    fn the_v2_shape_has_the_published_number_of_tensors_and_parameters() {
-        let json = Shape::V2Base.config().to_string();
-        let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
-        let tensors = bert_tensors(&config.expect("the config is valid"));
-        let parameters: usize = tensors.values().map(|s| s.iter().product::<usize>()).sum();
-        assert_eq!((tensors.len(), parameters), (186, 137_368_320));
-    }
-
-    #[test]
-    fn a_synthetic_checkpoint_loads_and_runs_and_its_seed_decides_its_bytes() {
-        let folders = [7, 7, 8].map(|seed| {
-            let folder = tempfile::tempdir().expect("a temporary folder");
-            let mut last = (0, 0);
-            synthesize(folder.path(), Shape::Tiny, b"{}", seed, &mut |done, all| {
-                last = (done, all);
-            })
-            .expect("it is written");
-            assert_eq!(last.0, last.1, "progress reaches the end");
-            folder
-        });
-        let bytes = folders
-            .each_ref()
-            .map(|folder| fs::read(folder.path().join("model.safetensors")).expect("the weights"));
-        assert!(bytes[0] == bytes[1] && bytes[0] != bytes[2]);
-        let checkpoint = Checkpoint::open(folders[0].path()).expect("it opens");
-        let encoder = load(&checkpoint, &Device::default()).expect("it loads");
-        let file = bytes[0].len();
-        assert!((file / 2..file * 3 / 2).contains(&encoder.len_bytes()), "{}", encoder.len_bytes());
-        let mut batch = Batch::new();
-        batch.push(&[0, 250_001, 2], Some(4));
-        assert!(encoder.hidden_states(&batch).expect("states").iter().all(|x| x.is_finite()));
-    }
-}
+mod tests;

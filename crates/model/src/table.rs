@@ -1,9 +1,9 @@
-//! The embedding table: rows are gathered from the checkpoint as tokens come. It is never copied,
-//! and no task's update is ever applied to more than the rows in use.
+//! The embedding table: rows are gathered from the checkpoint as tokens need them. It is never
+//! copied, and no task's update is ever applied to more than the rows in use.
 
 use crate::tensor::Tensor;
 
-/// Word embeddings, with what is added to every token.
+/// The token embeddings, with the summand of every token.
 #[derive(Debug)]
 pub(crate) struct Table {
     word: Tensor, // [vocab, hidden]
@@ -13,7 +13,7 @@ pub(crate) struct Table {
     shift: Vec<Vec<f32>>,
 }
 
-/// One task's low-rank update of an embedding. Element `(row, r)` of A lies at
+/// One task's low-rank update of an embedding. Element `(row, r)` of A is at
 /// `start + row * row_stride + r * rank_stride`.
 #[derive(Debug)]
 pub(crate) struct TableAdapter {
@@ -25,7 +25,7 @@ pub(crate) struct TableAdapter {
 }
 
 impl Table {
-    /// `shift` holds the summand of every token without a task, then with each task.
+    /// `shift` is the summand of every token without a task, then with each task.
     pub(crate) fn new(
         word: Tensor,
         adapters: Vec<Option<TableAdapter>>,
@@ -71,7 +71,7 @@ impl Table {
         self.word.read(row * self.hidden, 1, to);
     }
 
-    /// The low-rank updates of all tasks, filled up with zeros to the largest rank: the rank, A
+    /// The low-rank updates of all tasks, padded with zeros to the largest rank: the rank, A
     /// `[tasks, vocab, rank]`, B `[tasks, rank, hidden]`.
     pub(crate) fn low_rank(&self) -> (usize, Vec<f32>, Vec<f32>) {
         let ranks = self.adapters.iter().flatten().map(|adapter| adapter.b.len() / self.hidden);
@@ -93,7 +93,7 @@ impl Table {
         (rank, a, b)
     }
 
-    /// Gives the pages of its files back to the system, after its numbers were copied.
+    /// Returns the pages of its files to the system, after its elements were copied.
     pub(crate) fn release(&self) {
         self.word.release();
         self.adapters.iter().flatten().for_each(|adapter| adapter.a.release());

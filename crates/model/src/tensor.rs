@@ -1,51 +1,31 @@
-//! A tensor of a checkpoint, where it lies.
+//! A tensor of a checkpoint, where the checkpoint keeps it.
 
 use crate::mapped::Bytes;
 use half::{bf16, f16};
+use kokeshi_cuda::DType;
 use safetensors::Dtype;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How the numbers of a tensor are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Float {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Float {
-    pub(crate) fn from_dtype(dtype: Dtype) -> Option<Self> {
-        match dtype {
-            Dtype::F32 => Some(Self::F32),
-            Dtype::F16 => Some(Self::F16),
-            Dtype::BF16 => Some(Self::Bf16),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-        }
-    }
-
-    pub(crate) fn len_bytes(self) -> usize {
-        if self == Self::F32 { 4 } else { 2 }
+/// The dtype as weight files spell it, if the encoder reads it.
+pub(crate) fn supported(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::Bf16),
+        _ => None,
     }
 }
 
-/// A tensor in a mapped file. Cloning it copies no numbers.
+/// A tensor in a mapped file. Cloning it copies no elements.
 #[derive(Clone, Debug)]
 pub(crate) struct Tensor {
     pub(crate) name: Arc<str>,
     pub(crate) file: Arc<PathBuf>,
     pub(crate) bytes: Arc<Bytes>,
     pub(crate) range: Range<usize>,
-    pub(crate) float: Float,
+    pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
 }
 
@@ -57,16 +37,25 @@ impl Tensor {
     /// Widens the elements at `start`, `start + stride`, … exactly into `to`.
     pub(crate) fn read(&self, start: usize, stride: usize, to: &mut [f32]) {
         let data = &self.bytes[self.range.clone()];
-        match self.float {
-            Float::F32 => widen(data, start, stride, to, f32::from_le_bytes),
-            Float::F16 => widen(data, start, stride, to, |x| f16::from_le_bytes(x).to_f32()),
-            Float::Bf16 => widen(data, start, stride, to, |x| bf16::from_le_bytes(x).to_f32()),
+        match self.dtype {
+            DType::F32 => widen(data, start, stride, to, f32::from_le_bytes),
+            DType::F16 => widen(data, start, stride, to, |x| f16::from_le_bytes(x).to_f32()),
+            DType::Bf16 => widen(data, start, stride, to, |x| bf16::from_le_bytes(x).to_f32()),
+        }
+    }
+
+    /// The dtype's name in weight files.
+    pub(crate) fn dtype_name(&self) -> &'static str {
+        match self.dtype {
+            DType::F32 => "F32",
+            DType::F16 => "F16",
+            DType::Bf16 => "BF16",
         }
     }
 
     /// Number of elements.
     pub(crate) fn len(&self) -> usize {
-        self.range.len() / self.float.len_bytes()
+        self.range.len() / self.dtype.len_bytes()
     }
 
     /// All elements, widened.
@@ -76,7 +65,7 @@ impl Tensor {
         values
     }
 
-    /// Gives the pages of the tensor back to the system, after its numbers were copied.
+    /// Returns the pages of the tensor to the system, after its elements were copied.
     pub(crate) fn release(&self) {
         self.bytes.release(self.range.clone());
     }
@@ -87,12 +76,12 @@ fn widen<const BYTES: usize>(
     start: usize,
     stride: usize,
     to: &mut [f32],
-    number: impl Fn([u8; BYTES]) -> f32,
+    widened: impl Fn([u8; BYTES]) -> f32,
 ) {
     let (elements, _) = data.as_chunks::<BYTES>();
     let elements = elements[start..].iter();
-    let write = |(to, element): (&mut f32, &[u8; BYTES])| *to = number(*element);
-    // Without a stride, the compiler can use vectors: whole matrices come this way.
+    let write = |(to, element): (&mut f32, &[u8; BYTES])| *to = widened(*element);
+    // Without a stride, the compiler can use vectors: this is the path of whole matrices.
     match stride {
         1 => to.iter_mut().zip(elements).for_each(write),
         _ => to.iter_mut().zip(elements.step_by(stride)).for_each(write),

@@ -1,5 +1,5 @@
-//! Which tensor is which part of the network: the only file that knows tensor names. A tensor that
-//! is missing, has another shape than the configuration says, or is used by nothing is an error.
+//! Finds the parts of the network among a checkpoint's tensors, by their canonical names. A tensor
+//! that is missing, has another shape than the configuration says, or is not used is an error.
 
 use crate::adapter::Adapter;
 use crate::checkpoint::Checkpoint;
@@ -8,14 +8,15 @@ use crate::error::{Error, Result};
 use crate::lora::{Update, bank, stack};
 use crate::names::{Layout, canonical, canonical_peft, is_head};
 use crate::table::{Table, TableAdapter};
-use crate::tensor::{Float, Tensor};
+use crate::tensor::Tensor;
+use kokeshi_cuda::DType;
 use kokeshi_kernels::gemm::{Activation, LoraBank};
 use kokeshi_kernels::layer_norm::Norm;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// All that an encoder is made of, still where the checkpoint keeps it.
+/// All weights of an encoder, still where the checkpoint keeps them.
 #[derive(Debug)]
 pub(crate) struct EncoderWeights {
     pub(crate) table: Table,
@@ -58,7 +59,7 @@ impl Matrix {
         Self { rows: parts.iter().map(|(_, rows)| rows.len()).sum(), parts, inputs }
     }
 
-    /// Writes row `row`, widened, to `to`.
+    /// Widens row `row` into `to`.
     pub(crate) fn read_row(&self, mut row: usize, to: &mut [f32]) {
         for (tensor, rows) in &self.parts {
             if row < rows.len() {
@@ -68,12 +69,12 @@ impl Matrix {
         }
     }
 
-    /// Whether every number is stored as bf16.
+    /// Whether every element is stored as bf16.
     pub(crate) fn is_bf16(&self) -> bool {
-        self.parts.iter().all(|(tensor, _)| tensor.float == Float::Bf16)
+        self.parts.iter().all(|(tensor, _)| tensor.dtype == DType::Bf16)
     }
 
-    /// Gives the pages of the files back to the system, after the numbers were copied.
+    /// Returns the pages of the files to the system, after the elements were copied.
     pub(crate) fn release(&self) {
         self.parts.iter().for_each(|(tensor, _)| tensor.release());
     }
@@ -108,7 +109,7 @@ impl<'a> Loader<'a> {
         Ok(Self {
             config: &checkpoint.config,
             layout: checkpoint.layout(),
-            base: Names::new(&checkpoint.place, &checkpoint.tensors, canonical)?,
+            base: Names::new(&checkpoint.location, &checkpoint.tensors, canonical)?,
             adapters: checkpoint.adapters.iter().map(named).collect::<Result<_>>()?,
         })
     }
@@ -170,7 +171,7 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The fused projection to q, k and v, which some layouts keep apart.
+    /// The fused projection to q, k and v, which some layouts store separately.
     fn qkv(&mut self, mixer: &str) -> Result<LinearWeights> {
         let hidden = self.config.hidden;
         let shape = [3 * hidden, hidden];
@@ -179,8 +180,8 @@ impl<'a> Loader<'a> {
         if self.layout == Layout::Original {
             return self.linear(&fused, shape);
         }
-        // Base weights and adapters choose their form apart from each other: PEFT adapters cover
-        // q, k and v one by one even where the weights are fused.
+        // Base weights and adapters may differ in form: PEFT adapters cover q, k and v one by one
+        // even where the weights are fused.
         let mut updates = self.updates(&fused, shape)?;
         for (task, (adapter, names)) in self.adapters.iter_mut().enumerate() {
             if updates[task].is_none() {
@@ -267,14 +268,15 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Tensors by their canonical names, taken out one by one.
+/// Tensors by their canonical names, removed one by one as they are used.
 struct Names {
-    place: PathBuf,
+    /// Folder of the checkpoint or adapter, for messages.
+    folder: PathBuf,
     tensors: BTreeMap<String, Tensor>,
 }
 
 impl Names {
-    fn new(place: &Path, tensors: &[Tensor], canonical: fn(&str) -> String) -> Result<Self> {
+    fn new(folder: &Path, tensors: &[Tensor], canonical: fn(&str) -> String) -> Result<Self> {
         let mut names = BTreeMap::<String, Tensor>::new();
         for tensor in tensors {
             if let Some(other) = names.insert(canonical(&tensor.name), tensor.clone()) {
@@ -284,13 +286,13 @@ impl Names {
                 });
             }
         }
-        Ok(Self { place: place.to_owned(), tensors: names })
+        Ok(Self { folder: folder.to_owned(), tensors: names })
     }
 
     fn take(&mut self, module: &str, part: &str, shape: &[usize]) -> Result<Tensor> {
         let name = format!("{module}.{part}");
         let Some(tensor) = self.tensors.remove(&name) else {
-            return Err(Error::MissingTensor { name, place: self.place.clone() });
+            return Err(Error::MissingTensor { name, checkpoint: self.folder.clone() });
         };
         if tensor.shape != shape {
             return Err(Error::Shape {
@@ -303,7 +305,8 @@ impl Names {
         Ok(tensor)
     }
 
-    /// Whether an adapter has an update for `module`: it holds one half of it, or says so.
+    /// Whether an adapter has an update for `module`: it contains one half of it, or claims to
+    /// cover it.
     fn updates(&self, adapter: &Adapter, module: &str) -> bool {
         let holds = |part: &str| self.tensors.contains_key(&format!("{module}.{part}"));
         holds("lora_A") || holds("lora_B") || adapter.covers(module)
@@ -324,7 +327,7 @@ impl Names {
         Ok(Some(Update::new(rank, a, &b, adapter.scale)))
     }
 
-    /// PEFT keeps both halves of an embedding's update transposed.
+    /// PEFT stores both halves of an embedding's update transposed.
     fn table_update(
         &mut self,
         adapter: &Adapter,
@@ -342,13 +345,13 @@ impl Names {
         Ok(Some(TableAdapter { a, start: 0, row_stride: 1, rank_stride: rows, b: b.collect() }))
     }
 
-    /// Heads such as the pooler are part of the released files, and of no embedding.
+    /// Heads such as the pooler are in the released files, but no embedding uses them.
     fn finish(mut self) -> Result<()> {
         self.tensors.retain(|name, _| !is_head(name));
         match self.tensors.first_key_value() {
             None => Ok(()),
             Some((_, tensor)) => Err(Error::Unused {
-                place: self.place.clone(),
+                checkpoint: self.folder.clone(),
                 example: tensor.name.to_string(),
                 count: self.tensors.len(),
             }),

@@ -1,4 +1,4 @@
-//! Checkpoints that are damaged, incomplete, or not what they say: one error that names the fault.
+//! Checkpoints that are damaged, incomplete or contradictory: one error that names the fault.
 
 use kokeshi_model::{Checkpoint, Device, Forward, Result, load};
 use kokeshi_testkit::fixture;
@@ -28,7 +28,7 @@ fn copy(layout: &str) -> TempDir {
 }
 
 fn copy_files(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).expect("the fixture is there") {
+    for entry in fs::read_dir(from).expect("the fixture exists") {
         let path = entry.expect("an entry").path();
         let to = to.join(path.file_name().expect("a name"));
         if path.is_dir() {
@@ -218,7 +218,7 @@ fn an_index_may_name_files_of_its_folder_only() {
         let path = folder.path().join("model.safetensors.index.json");
         fs::write(path, index.to_string()).expect("an index");
         let error = error(&folder);
-        assert!(error.contains("no plain file name"), "{part:?}: {error}");
+        assert!(error.contains("not a plain file name"), "{part:?}: {error}");
     }
 }
 
@@ -231,10 +231,10 @@ fn a_truncated_weight_file_is_an_error_at_every_length() {
     for len in [0, 7, 8, 9, header - 1, header, header + 1, whole.len() / 2, whole.len() - 1] {
         fs::write(&path, &whole[..len]).expect("a shorter file");
         let error = error(&folder);
-        assert!(error.contains("not a whole safetensors file"), "{len} bytes: {error}");
+        assert!(error.contains("not a complete safetensors file"), "{len} bytes: {error}");
     }
     fs::write(&path, [&whole[..], &[0]].concat()).expect("a longer file");
-    assert!(error(&folder).contains("not a whole safetensors file"));
+    assert!(error(&folder).contains("not a complete safetensors file"));
 }
 
 #[test]

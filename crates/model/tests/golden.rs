@@ -1,13 +1,13 @@
 //! The forward pass against the goldens of the published implementation (f32): every layout, every
 //! backend, every instruction set, every task, every length.
 
-use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Number, Precision, load};
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, max_abs_diff};
 use std::ops::Range;
 
 /// Implementations in f32 that differ only in the order of their sums (specification, section 13).
 const HIDDEN: f32 = 3e-5;
-const NORMALISED: f32 = 3e-6;
+const NORMALIZED: f32 = 3e-6;
 
 const TASKS: [&str; 5] =
     ["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching"];
@@ -24,16 +24,16 @@ fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
 fn devices() -> Vec<Device> {
     let cpu = |level| [1, 3].map(|threads| cpu(Some(threads), Some(level)));
     let exact = Level::available().flat_map(cpu).chain([Device::Reference]);
-    exact.chain(cards(&[Number::F32])).collect()
+    exact.chain(cards(&[Precision::F32])).collect()
 }
 
-/// The first card with states and weights in each of `numbers`; none, and why, where there is no card.
+/// The first card in each of `precisions`; without a card none, and why is printed.
 #[expect(clippy::print_stdout, reason = "why nothing was checked, for people")]
-fn cards(numbers: &[Number]) -> Vec<Device> {
+fn cards(precisions: &[Precision]) -> Vec<Device> {
     match kokeshi_model::cards() {
         Ok(_) => {
-            let device = |&number| Device::Cuda { ordinal: 0, number: Some(number) };
-            numbers.iter().map(device).collect()
+            let device = |&precision| Device::Cuda { ordinal: 0, precision: Some(precision) };
+            precisions.iter().map(device).collect()
         }
         Err(error) => {
             println!("skipped on a card: {error}");
@@ -85,7 +85,7 @@ fn check_ragged(family: &str, layout: &str, device: Device) {
             assert_close(&at, &mean, goldens.get(&format!("ragged/{task}/mean")).row(i), HIDDEN);
             let want = goldens.get(&format!("ragged/{task}/norm")).row(i);
             worst_unit = worst_unit.max(max_abs_diff(&unit, want));
-            assert_close(&at, &unit, want, NORMALISED);
+            assert_close(&at, &unit, want, NORMALIZED);
         }
     }
     println!(
@@ -112,14 +112,14 @@ fn heads_of_the_released_width_follow_the_published_implementation() {
     for level in Level::available() {
         check_ragged("v3-head64", "original", cpu(None, Some(level)));
     }
-    for card in cards(&[Number::F32]) {
+    for card in cards(&[Precision::F32]) {
         check_ragged("v3-head64", "original", card);
     }
 }
 
 #[test]
 fn sixteen_bits_on_a_card_stay_close_to_f32() {
-    for device in cards(&[Number::F16, Number::Bf16]) {
+    for device in cards(&[Precision::F16, Precision::Bf16]) {
         for family in ["v3-tiny", "v3-head64"] {
             let worst = cosines(family, device).into_iter().fold(1.0, f64::min);
             println!("{family}, {device:?}: {worst:.6}");
@@ -130,7 +130,7 @@ fn sixteen_bits_on_a_card_stay_close_to_f32() {
 
 #[test]
 fn a_sequence_gives_the_same_bits_on_a_card_alone_and_in_any_batch() {
-    for device in cards(&[Number::F32, Number::F16, Number::Bf16]) {
+    for device in cards(&[Precision::F32, Precision::F16, Precision::Bf16]) {
         let (encoder, rows) = (open("v3-head64/original", device), ragged("v3-head64"));
         let hidden = encoder.config().hidden;
         let mut batch = Batch::new();

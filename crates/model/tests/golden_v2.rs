@@ -1,14 +1,14 @@
 //! The v2 family against its goldens (a reference in f64 on the weights as stored): both layouts,
 //! both gates, every stored type, every device, every length.
 
-use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Number, Precision, load};
+use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, max_abs_diff};
 
 const FIXTURES: [&str; 4] = ["std_wordpiece", "code_bpe", "std_zh_f16", "code_reglu_bf16"];
 /// The limits that the specification suggests for f32: tanh GELU would miss by 4e-5, every other
 /// mistake probed by 7e-3 or more.
 const HIDDEN: f32 = 2e-5;
-const NORMALISED: f32 = 2e-6;
+const NORMALIZED: f32 = 2e-6;
 
 fn open(name: &str, device: Device) -> Box<dyn Forward> {
     let checkpoint = Checkpoint::open(&fixture(&format!("v2-tiny/{name}"))).expect("it opens");
@@ -21,7 +21,7 @@ fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
 
 fn devices() -> impl Iterator<Item = Device> {
     let card = kokeshi_model::cards().ok();
-    let card = card.map(|_| Device::Cuda { ordinal: 0, number: Some(Number::F32) });
+    let card = card.map(|_| Device::Cuda { ordinal: 0, precision: Some(Precision::F32) });
     let cpus = Level::available().map(|level| cpu(Some(3), Some(level)));
     cpus.chain([Device::Reference]).chain(card)
 }
@@ -62,7 +62,7 @@ fn every_fixture_follows_the_reference_on_every_device_at_every_length() {
                 assert_close(&at, &mean, &goldens.get(&format!("mean.{i:02}")).values, HIDDEN);
                 let want = &goldens.get(&format!("embedding.{i:02}")).values;
                 worst_unit = worst_unit.max(max_abs_diff(&unit, want));
-                assert_close(&at, &unit, want, NORMALISED);
+                assert_close(&at, &unit, want, NORMALIZED);
             }
             println!("{name}, {device:?}: states {worst_state:.1e}, unit vectors {worst_unit:.1e}");
         }

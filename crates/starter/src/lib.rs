@@ -1,7 +1,7 @@
-//! The bundled starter model, byte for byte the files of `model/`.
+//! The bundled starter model: the files of `model/`, byte for byte.
 //!
-//! Replacing the model is replacing that folder: nothing else in the workspace knows its size, its
-//! vocabulary or its weights.
+//! To replace the model, replace that folder: nothing else in the workspace depends on its size,
+//! its vocabulary or its weights.
 
 /// `config.json`.
 pub static CONFIG: &[u8] = include_bytes!("../model/config.json");

@@ -1,4 +1,4 @@
-// What the program uses of cuBLASLt: y = x Wᵀ + bias with rows as columns, sums in f32.
+// The functions of cuBLASLt that the program calls: y = x Wᵀ + bias with rows as columns, f32 sums.
 #include "numbers.h"
 #include <vector>
 
@@ -17,7 +17,7 @@ struct Layout {
     int64_t ld;
 };
 struct Choice {
-    uint64_t way[8];
+    uint64_t algorithm[8];
     size_t workspace;
     int state;
     float waves;

@@ -1,13 +1,13 @@
-// What the program uses of NVIDIA's driver, as CUDA 12.0 has it, for cards that are this processor: memory
-// is the machine's, and a kernel is its own source, compiled for the processor. Every operation is done
-// when its call returns.
+// The functions of NVIDIA's driver that the program calls, as of CUDA 12.0, for cards that are this
+// processor: memory is the machine's, and a kernel is its own source, compiled for the processor.
+// Every operation is done when its call returns.
 //
-// The environment says what there is:
-//   KOKESHI_CARD_CAPABILITIES  a card for each, `12.0` if it is not set; empty for none
-//   KOKESHI_CARD_DRIVER        the driver's version, `12000` if it is not set
-//   KOKESHI_CARD_MEMORY        bytes of each card's memory, 8 GiB if it is not set
-//   KOKESHI_CARD_INIT          what cuInit returns
-//   KOKESHI_CARD_OPEN          what taking a card returns
+// Environment variables configure the cards:
+//   KOKESHI_CARD_CAPABILITIES  one card for each, `12.0` if unset; empty for none
+//   KOKESHI_CARD_DRIVER        the driver's version, `12000` if unset
+//   KOKESHI_CARD_MEMORY        bytes of each card's memory, 8 GiB if unset
+//   KOKESHI_CARD_INIT          the result of cuInit
+//   KOKESHI_CARD_OPEN          the result of retaining a card's context
 #include "threads.h"
 #define __CUDA_ARCH__ 800
 #include "kokeshi.cu"
@@ -42,14 +42,14 @@ std::vector<std::pair<int, int>> cards() {
     return cards;
 }
 
-// Memory of cards: each piece ends before a page that nobody may touch, and a piece that is given back
-// may not be touched either.
+// Memory of cards: each allocation ends before a page without access, and freed memory has no
+// access either.
 struct Memory {
     std::mutex lock;
-    std::map<uintptr_t, std::pair<void*, size_t>> pieces;
+    std::map<uintptr_t, std::pair<void*, size_t>> allocations;
     size_t used = 0;
 
-    int take(uint64_t* address, size_t bytes) {
+    int allocate(uint64_t* address, size_t bytes) {
         std::lock_guard guard(lock);
         if (bytes == 0) return INVALID;
         const size_t most = setting("KOKESHI_CARD_MEMORY", 8L << 30);
@@ -60,19 +60,19 @@ struct Memory {
         mprotect((char*)from + whole - page, page, PROT_NONE);
         const uintptr_t at = ((uintptr_t)from + whole - page - bytes) / 16 * 16;
         std::memset((void*)at, 0xff, bytes);
-        pieces[at] = {from, whole};
+        allocations[at] = {from, whole};
         used += whole;
         *address = at;
         return OK;
     }
 
-    int give_back(uint64_t address) {
+    int release(uint64_t address) {
         std::lock_guard guard(lock);
-        const auto piece = pieces.find(address);
-        if (piece == pieces.end()) return INVALID;
-        munmap(piece->second.first, piece->second.second);
-        used -= piece->second.second;
-        pieces.erase(piece);
+        const auto allocation = allocations.find(address);
+        if (allocation == allocations.end()) return INVALID;
+        munmap(allocation->second.first, allocation->second.second);
+        used -= allocation->second.second;
+        allocations.erase(allocation);
         return OK;
     }
 } card_memory;
@@ -99,7 +99,7 @@ template <class... A, void (*KERNEL)(A...)> struct Caller<KERNEL> {
 const std::map<std::string, Call> KERNELS = {OF_ROWS(f32), OF_ROWS(f16), OF_ROWS(bf16), OF_TENSOR_CORES(f16),
                                              OF_TENSOR_CORES(bf16)};
 
-// The names of a module's kernels, from its portable text.
+// The names of a module's kernels, read from its portable code.
 using Module = std::set<std::string>;
 } // namespace
 
@@ -176,10 +176,10 @@ int cuEventElapsedTime(float* ms, void* start, void* end) {
     return OK;
 }
 
-int cuMemAlloc_v2(uint64_t* address, size_t bytes) { return card_memory.take(address, bytes); }
-int cuMemFree_v2(uint64_t address) { return card_memory.give_back(address); }
-int cuMemAllocAsync(uint64_t* address, size_t bytes, void*) { return card_memory.take(address, bytes); }
-int cuMemFreeAsync(uint64_t address, void*) { return card_memory.give_back(address); }
+int cuMemAlloc_v2(uint64_t* address, size_t bytes) { return card_memory.allocate(address, bytes); }
+int cuMemFree_v2(uint64_t address) { return card_memory.release(address); }
+int cuMemAllocAsync(uint64_t* address, size_t bytes, void*) { return card_memory.allocate(address, bytes); }
+int cuMemFreeAsync(uint64_t address, void*) { return card_memory.release(address); }
 int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
     std::memset((void*)to, value, bytes);
     return OK;
@@ -216,7 +216,7 @@ int cuModuleGetFunction(Call* function, const Module* module, const char* name) 
     *function = found->second;
     return OK;
 }
-int cuTensorMapEncodeTiled() { return NOT_SUPPORTED; } // of Hopper's kernels alone
+int cuTensorMapEncodeTiled() { return NOT_SUPPORTED; } // for Hopper's kernels alone
 int cuFuncSetAttribute(Call, int, int) { return OK; }
 int cuLaunchKernel(Call kernel, unsigned grid_x, unsigned grid_y, unsigned, unsigned block_x, unsigned, unsigned,
                    unsigned shared_bytes, void*, void** arguments, void**) {
@@ -228,7 +228,7 @@ int cuLaunchKernel(Call kernel, unsigned grid_x, unsigned grid_y, unsigned, unsi
     const std::function<void()> thread = [&] { kernel(arguments); };
     for (unsigned y = 0; y < grid_y; y++) {
         for (unsigned x = 0; x < grid_x; x++) {
-            // Numbers that are no numbers, so that what is read before it is written shows.
+            // NaN, so that a read before the first write shows.
             std::memset(memory, 0xff, shared_bytes);
             std::memset(shared, 0xff, shared_bytes);
             blockIdx = {(int)x, (int)y, 0};

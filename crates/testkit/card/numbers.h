@@ -1,4 +1,4 @@
-// Two-byte numbers, and the words of CUDA that the kernels use.
+// Two-byte floats, and the keywords of CUDA that the kernels use.
 #pragma once
 #include <cmath>
 #include <cstdint>

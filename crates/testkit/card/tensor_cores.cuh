@@ -1,6 +1,6 @@
-// What the kernels' file of this name says in instructions of the card, in C++: addresses in shared memory
-// are offsets, and each lane computes its own part of a product. Layouts of matrices over the lanes: PTX
-// ISA, "Matrix Fragments for mma.m16n8k16" and "ldmatrix".
+// The kernels' file of this name in C++ instead of the card's instructions: addresses in shared
+// memory are offsets, and each lane computes its own part of a product. Layouts of matrices over
+// the lanes: PTX ISA, "Matrix Fragments for mma.m16n8k16" and "ldmatrix".
 #pragma once
 #include "number.cuh"
 #include "threads.h"
@@ -29,7 +29,7 @@ inline void load_transposed(unsigned (&to)[4], unsigned from) {
     }
 }
 
-// What a lane holds of both matrices: two numbers of each register.
+// A lane's part of both matrices: two elements of each register.
 struct Fragments {
     float a[8], b[4];
 };

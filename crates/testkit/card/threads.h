@@ -16,8 +16,8 @@ struct Index {
 
 inline thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
-// Shared memory whose size the launch says, by the names that kernels have for it. It has room for the
-// most that any card has: a kernel that goes past its launch's size is not noticed.
+// Dynamic shared memory, by its names in the kernels. It has the size of the largest that any card
+// has, so that a kernel that exceeds the size of its launch is not noticed.
 constexpr size_t MOST_SHARED = 256 << 10;
 inline thread_local float shared[MOST_SHARED / sizeof(float)];
 inline thread_local __attribute__((aligned(1024))) unsigned char memory[MOST_SHARED];
@@ -47,7 +47,8 @@ class Block {
     };
     struct Warp {
         Meeting meeting;
-        // Two, because a fast lane may begin the next exchange while a slow one still reads this one.
+        // Two, because a fast lane may start the next exchange while a slow one still reads this
+        // one.
         alignas(16) unsigned char slots[2][32 * 64];
     };
 
@@ -125,7 +126,7 @@ class Block {
 
     void wait_for_block() { wait(all); }
 
-    // What each lane of the warp gives, once all have given it.
+    // The value of each lane of the warp, once all have passed theirs.
     template <class T> const T* exchange(const T& mine) {
         static_assert(sizeof(T) <= 64);
         Fiber& fiber = fibers[current];

@@ -1,8 +1,8 @@
-"""Another program with points of its own: application.py KIND PORT.
+"""Another program that keeps points in a server: application.py KIND PORT.
 
-It knows nothing of kokeshi, and uses the engine's own client where there is one. A line on standard input is a
-command as JSON, and is answered by a line of JSON. Its collections have texts in `body`, what these belong to in
-`book`, their places there in `number`, and, where the engine takes them, other vectors beside those of the texts.
+It knows nothing of kokeshi, and uses the engine's own client where there is one. It reads commands from standard
+input, one JSON value per line, and answers each with a line of JSON. Its collections have texts in `body`, the
+document of each in `book`, its index there in `number`, and, where the engine supports it, further vectors.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""A stand-in for Qdrant's server, which no package registry has: qdrant.py FOLDER PORT.
+"""A stand-in for Qdrant's server, which is in no package registry: qdrant.py FOLDER PORT.
 
-Speaks the published HTTP interface, as far as it is used. Bodies are checked by the models that Qdrant
-generates from its description of that interface, which refuse fields that they do not know; the answers are
-those of the local mode of Qdrant's own client. What it cannot show is how the real server behaves under
-load, with its indexes and with its quantization.
+Implements the parts of the published HTTP interface that are used. Bodies are checked by the models that
+Qdrant generates from its description of that interface, which reject unknown fields; the answers are those
+of the local mode of Qdrant's own client. It does not show how the real server behaves under load, with its
+indexes and with its quantization.
 """
 
 import json
@@ -25,7 +25,7 @@ def route(method, path, body=None):
 
 
 NAME = r"/collections/([^/?]+)"
-# Indexes of fields, which the local mode does not keep.
+# Indexes of fields, which the local mode does not store.
 INDEXES = {}
 
 

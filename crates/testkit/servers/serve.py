@@ -1,7 +1,7 @@
 """Runs a server of a store on loopback: serve.py KIND FOLDER PORT.
 
-Prints `ready` once it takes connections. A line on standard input is a command: `restart` stops the
-server and starts it again on the same folder, `crash` kills it first. Its end stops the server.
+Prints `ready` once it accepts connections. A line on standard input is a command: `restart` stops the
+server and starts it again on the same folder, `crash` kills it first. End of input stops the server.
 """
 
 import importlib.util
@@ -13,12 +13,12 @@ import sys
 import time
 
 PATIENCE = 60.0
-# Only for tests on loopback: so that a wrong password can be told from the right one.
+# Only for tests on loopback: a wrong password must be distinguishable from the right one.
 USER, PASSWORD = "kokeshi", "kokeshi-test"
 
 
 def package(name):
-    """The folder of a package, which is not imported."""
+    """The folder of a package, without importing it."""
     return pathlib.Path(importlib.util.find_spec(name).submodule_search_locations[0])
 
 

@@ -1,9 +1,11 @@
-//! Fixtures, goldens and tolerances for the tests of this workspace.
+//! Fixtures, goldens, tolerances and seeded random numbers for the tests of this workspace.
 //!
 //! Development only: a missing or malformed fixture is a panic that names it.
 
 #[expect(clippy::print_stderr, reason = "tests say why they skip")]
 pub mod servers;
+
+pub use kokeshi_kernels::random::Random;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -146,7 +148,7 @@ pub fn max_abs_diff(a: &[f32], b: &[f32]) -> f32 {
 ///
 /// # Panics
 ///
-/// With `name`, the place of the largest difference and both values there.
+/// With `name`, the index of the largest difference and both values there.
 #[track_caller]
 pub fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
     assert_eq!(got.len(), want.len(), "{name}: lengths differ");
@@ -160,7 +162,7 @@ pub fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
     );
 }
 
-/// Where two slices differ most, and by how much.
+/// The index of the largest difference of two slices, and that difference.
 fn largest_difference(a: &[f32], b: &[f32]) -> Option<(usize, f32)> {
     if a.len() != b.len() {
         return Some((a.len().min(b.len()), f32::INFINITY));
@@ -186,13 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_difference_is_found_where_it_is() {
+    fn the_largest_difference_comes_with_its_index() {
         assert_eq!(largest_difference(&[1.0, 2.0, 3.0], &[1.0, 2.5, 2.9]), Some((1, 0.5)));
         assert_eq!(max_abs_diff(&[], &[]), 0.0);
     }
 
     #[test]
-    fn each_row_is_scaled_by_itself() {
+    fn each_row_is_scaled_separately() {
         assert_eq!(unit_rows(&[3.0, 4.0, 0.0, -2.0], 2), [0.6, 0.8, 0.0, -1.0]);
     }
 
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "vector: element 1 of 2 is 2, want 2.5")]
-    fn a_difference_beyond_the_tolerance_fails_with_its_place() {
+    fn a_difference_beyond_the_tolerance_fails_with_its_index() {
         assert_close("vector", &[1.0, 2.0], &[1.0, 2.5], 0.1);
     }
 }

@@ -1,6 +1,6 @@
-//! Real servers of stores, each for one test process, in a folder of its own and on loopback.
+//! Real servers of stores, each for one test process, with its own folder and on loopback.
 //!
-//! `crates/testkit/servers/install` installs them; where it has not run, tests print that and skip.
+//! `crates/testkit/servers/install` installs them; without them, tests print that and skip.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
-/// User and password of servers that have them: those of `serve.py`.
+/// User and password of servers that have them, as in `serve.py`.
 const LOGIN: (&str, &str) = ("kokeshi", "kokeshi-test");
 
 /// A running server, which stops when this is dropped or the process ends.
@@ -23,8 +23,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `postgres`, `chroma`, `milvus` or `qdrant`. `None`, with a printed reason, if it is not
-    /// installed.
+    /// Starts `postgres`, `chroma`, `milvus` or `qdrant`. `None`, with a printed reason, if it is
+    /// not installed.
     ///
     /// # Panics
     ///
@@ -76,15 +76,15 @@ impl Server {
 
     /// Stops the server and starts it again.
     pub fn restart(&mut self) {
-        self.tell("restart");
+        self.command("restart");
     }
 
     /// Kills the server and starts it again.
     pub fn crash(&mut self) {
-        self.tell("crash");
+        self.command("crash");
     }
 
-    fn tell(&mut self, command: &str) {
+    fn command(&mut self, command: &str) {
         let commands = self.commands.as_mut().expect("an open pipe");
         writeln!(commands, "{command}").expect("a running script");
         self.wait();
@@ -97,7 +97,8 @@ impl Server {
     }
 }
 
-/// A program with points of its own in a server, which uses the server's own client: `application.py`.
+/// Another program that keeps points in a server, through the server's own client:
+/// `application.py`.
 #[derive(Debug)]
 pub struct Application {
     child: Child,
@@ -106,7 +107,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Starts it beside `server`.
+    /// Starts it with `server`.
     ///
     /// # Panics
     ///
@@ -126,11 +127,11 @@ impl Application {
         Self { child, commands, answers }
     }
 
-    /// What it answers to a command; both are JSON.
+    /// Its answer to a command; both are JSON.
     ///
     /// # Panics
     ///
-    /// If the command fails: its standard error says why.
+    /// If the command fails; its standard error says why.
     pub fn ask(&mut self, command: &str) -> String {
         let commands = self.commands.as_mut().expect("an open pipe");
         writeln!(commands, "{command}").expect("a running script");
@@ -144,7 +145,7 @@ impl Application {
 impl Drop for Application {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // Whether the script ended well does not matter any more.
+        // The script's exit status no longer matters.
         let _ = self.child.wait();
     }
 }
@@ -152,12 +153,12 @@ impl Drop for Application {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // Whether the script ended well does not matter any more.
+        // The script's exit status no longer matters.
         let _ = self.child.wait();
     }
 }
 
-/// The folder that cargo builds into: the test lies in `debug/deps` there.
+/// Cargo's target folder: the test is in its `debug/deps`.
 fn target() -> Option<PathBuf> {
     let test = std::env::current_exe().ok()?;
     test.ancestors().nth(3).map(Path::to_owned)

@@ -2,8 +2,9 @@
 
 use super::one_of;
 use crate::bytes;
-use clap::{Args, ValueEnum};
-use kokeshi::Level;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use kokeshi::{Level, Precision};
 
 /// The model and its device.
 #[derive(Args, Debug)]
@@ -53,21 +54,31 @@ pub(crate) struct ArithmeticArguments {
     pub(crate) simd_level: Option<Level>,
     /// Precision of products [default: `bf16` if the model is stored in bf16 and the processor
     /// multiplies it, else `f32`; on a card `bf16`, or `f16` on older ones]
-    #[arg(long, value_enum, env = "KOKESHI_PRECISION")]
+    #[arg(
+        long,
+        value_name = "PRECISION",
+        value_parser = precisions(),
+        env = "KOKESHI_PRECISION"
+    )]
     pub(crate) precision: Option<Precision>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Precision {
-    /// As exact as the published implementation in f32
-    F32,
-    /// Factors are rounded to bf16: vectors move by less than 0.0002 in cosine
-    Bf16,
-    /// States and weights in f16, on a card only
-    F16,
-    /// Linear layers in eight bits, on the processor only: half the memory of bf16; vectors move by
-    /// less than 0.005 in cosine
-    Int8,
+/// Parses a precision, and describes each in the help.
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    let value = |precision: Precision| {
+        PossibleValue::new(precision.name()).help(match precision {
+            Precision::F32 => "As exact as the published implementation in f32",
+            Precision::Bf16 => {
+                "Factors are rounded to bf16: vectors move by less than 0.0002 in cosine"
+            }
+            Precision::F16 => "States and weights in f16, on a card only",
+            Precision::Int8 => {
+                "Linear layers in eight bits, on the processor only: half the memory of bf16; \
+                 vectors move by less than 0.005 in cosine"
+            }
+        })
+    };
+    PossibleValuesParser::new(Precision::ALL.map(value)).try_map(|name| name.parse::<Precision>())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::{DeviceArguments, one_of};
 use clap::{Args, Subcommand};
-use kokeshi::Shape;
+use kokeshi::SyntheticShape;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -60,13 +60,13 @@ pub(crate) struct SynthesizeArguments {
     /// Folder to create
     pub(crate) folder: PathBuf,
     /// Shape: `v3` as released (1.1 GB), `tiny` of the same architecture, or `v2-base`
-    #[arg(long, default_value = Shape::V3.name(), value_parser = shape)]
-    pub(crate) shape: Shape,
+    #[arg(long, default_value = SyntheticShape::V3.name(), value_parser = shape)]
+    pub(crate) shape: SyntheticShape,
     /// Seed of the weights; the same seed writes the same file
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 }
 
-fn shape(name: &str) -> Result<Shape, String> {
-    one_of(Shape::ALL, Shape::name, name)
+fn shape(name: &str) -> Result<SyntheticShape, String> {
+    one_of(SyntheticShape::ALL, SyntheticShape::name, name)
 }

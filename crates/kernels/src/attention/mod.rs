@@ -1,9 +1,9 @@
 //! Bidirectional attention over packed sequences, with online softmax (Milakov and Gimelshein
 //! 2018; Dao et al. 2022): nothing of size length² exists.
 //!
-//! Scores are computed transposed, keys down and queries across the lanes of a vector. Maximum, sum
-//! and rescaling of the softmax are then plain vertical operations, and the probabilities of a block
-//! of keys already lie as the tile wants its second operand.
+//! Scores are computed transposed: keys in rows, queries across the lanes of a vector. Maximum, sum
+//! and rescaling of the softmax are then plain vertical operations, and the probabilities of a
+//! block of keys already have the layout of the tile's second operand.
 
 mod pack;
 mod softmax;
@@ -13,6 +13,7 @@ use crate::gemm::tile::{Sums, nr, strip_rows};
 use crate::grid::{Rect, grid};
 use crate::isa::{Isa, Kernel, Level};
 use crate::memory::Scratch;
+use crate::precision::Precision;
 use crate::rope::RopeTable;
 use crate::threads::Threads;
 use pack::{Source, unpack_context};
@@ -20,23 +21,10 @@ use softmax::{Bias, KEY_BLOCK, Packed, attend};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Queries of one task. Keys and values are packed anew for each task, so it is long against that
-/// work, and short enough that a text of 8192 tokens makes eight tasks a head. A multiple of every
-/// level's lane count, so that cutting here changes no result.
+/// Queries of one task. Keys and values are packed again for each task: enough queries to outweigh
+/// that work, and few enough that a text of 8192 tokens is eight tasks per head. A multiple of
+/// every level's lane count, so that cutting here changes no result.
 const QUERY_BAND: usize = 1024;
-
-/// How the products of a row with a column are computed. Sums are in f32 always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// In f32.
-    F32,
-    /// Both factors are rounded to bf16. Fast where the level has the instruction
-    /// ([`Level::has_bf16_dot`]).
-    Bf16,
-    /// Linear layers in eight bits; attention, whose factors have no fixed range, as
-    /// [`Precision::Bf16`] where that is fast, or else in f32.
-    Int8,
-}
 
 /// The sequences of a batch and the shape of their heads.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +35,7 @@ pub struct Heads<'a> {
     pub heads: usize,
     /// Width of a head; `hidden = heads * head_dim`.
     pub head_dim: usize,
-    /// How tokens know where they stand.
+    /// How positions enter the scores.
     pub position: Position<'a>,
 }
 
@@ -58,7 +46,7 @@ pub enum Position<'a> {
     /// positions as the longest sequence has tokens.
     Rope(&'a RopeTable),
     /// `−slope · |i − j|` is added to the score of query i and key j, with a slope for each head
-    /// (symmetric ALiBi). It is generated in the register tile and stands nowhere else.
+    /// (symmetric ALiBi). It is generated in the register tile and never stored.
     Alibi(&'a [f32]),
 }
 
@@ -69,7 +57,8 @@ pub enum Position<'a> {
 ///
 /// # Panics
 ///
-/// If the shapes do not agree, or the sequences do not lie end to end.
+/// If the shapes do not agree, the sequences are not end to end, or `precision` is not one of
+/// [`Precision::ON_CPU`].
 pub fn attention(
     threads: &Threads,
     level: Level,
@@ -78,6 +67,7 @@ pub fn attention(
     heads: &Heads<'_>,
     out: &mut [f32],
 ) {
+    assert!(Precision::ON_CPU.contains(&precision), "a CPU does not compute in {precision}");
     let hidden = heads.heads * heads.head_dim;
     let tokens = heads.sequences.last().map_or(0, |last| last.end);
     assert_eq!(qkv.len(), tokens * 3 * hidden);
@@ -88,7 +78,7 @@ pub fn attention(
     let mut bands = Vec::new();
     let mut start = 0;
     for sequence in heads.sequences {
-        assert_eq!(sequence.start, start, "sequences must lie end to end");
+        assert_eq!(sequence.start, start, "sequences must be end to end");
         if let Position::Rope(table) = heads.position {
             assert!(sequence.len() <= table.positions(), "the rope table is too short");
         }
@@ -105,19 +95,19 @@ pub fn attention(
         let sequence = bands[i / heads.heads].0.clone();
         let source = Source { qkv, heads, sequence, col: out.cols().start };
         match precision {
-            Precision::Int8 if !level.has_bf16_dot() => {
-                level.run(Head::<Float>::new(source, out, scratch));
-            }
-            Precision::F32 => level.run(Head::<Float>::new(source, out, scratch)),
-            Precision::Bf16 | Precision::Int8 => {
+            Precision::Bf16 => level.run(Head::<Pairs>::new(source, out, scratch)),
+            Precision::Int8 if level.has_bf16_dot() => {
                 level.run(Head::<Pairs>::new(source, out, scratch));
+            }
+            Precision::F32 | Precision::F16 | Precision::Int8 => {
+                level.run(Head::<Float>::new(source, out, scratch));
             }
         };
     });
 }
 
-/// One head of one band of queries. `out` covers the band's rows and the head's columns; operands of
-/// products are packed as `E`.
+/// One head of one band of queries. `out` covers the band's rows and the head's columns; the
+/// operands of products are packed as `E`.
 struct Head<'a, E> {
     source: Source<'a>,
     out: Rect<'a>,

@@ -8,7 +8,7 @@ use crate::isa::{BLOCK, Isa, MAX_LANES};
 use crate::transpose::{Square, transpose};
 use std::ops::Range;
 
-/// Where a head's q, k and v come from.
+/// The source of a head's q, k and v.
 pub(super) struct Source<'a> {
     pub(super) qkv: &'a [f32],
     pub(super) heads: &'a Heads<'a>,
@@ -28,7 +28,7 @@ impl Source<'_> {
 
     /// The head's q (0), k (1) or v (2) of a token.
     #[inline(always)]
-    fn of(&self, which: usize, token: usize) -> &[f32] {
+    fn part(&self, which: usize, token: usize) -> &[f32] {
         let hidden = self.heads.heads * self.heads.head_dim;
         &self.qkv[(3 * token + which) * hidden + self.col..][..self.heads.head_dim]
     }
@@ -36,7 +36,7 @@ impl Source<'_> {
     /// Writes the vector of a token to `to`, rotated where positions rotate and times `scale`.
     #[inline(always)]
     fn rotate(&self, which: usize, token: usize, scale: f32, to: &mut [f32]) {
-        let from = self.of(which, token);
+        let from = self.part(which, token);
         let Position::Rope(table) = self.heads.position else {
             to.iter_mut().zip(from).for_each(|(to, x)| *to = x * scale);
             return;
@@ -53,7 +53,8 @@ impl Source<'_> {
         }
     }
 
-    /// Strips of keys; those past the end are left as they are. `rotated` holds a head's vector at least.
+    /// Packs strips of keys; those past the end are left as they are. `rotated` has room for a
+    /// head's vector.
     #[inline(always)]
     pub(super) fn pack_keys<I: Isa, E: Operand>(
         &self,
@@ -71,7 +72,7 @@ impl Source<'_> {
         }
     }
 
-    /// Strips of columns of v, with the keys as their depth, zero past the last one.
+    /// Packs strips of columns of v, with the keys as their depth, zero past the last one.
     #[inline(always)]
     pub(super) fn pack_values<I: Isa, E: Operand>(
         &self,
@@ -79,7 +80,7 @@ impl Source<'_> {
         strip: usize,
         values: &mut [E::Step],
     ) {
-        /// Keys of a block of either element are no more.
+        /// The most keys in a block of either element.
         const KEYS: usize = 2 * BLOCK;
         let (dim, steps) = (self.heads.head_dim, E::steps(self.sequence.len()));
         let mut columns = [[0.0; KEYS]; MAX_LANES];
@@ -93,30 +94,30 @@ impl Source<'_> {
                         v.store(x, &mut column[key..]);
                     }
                 }
-                for (column, numbers) in (start..end).zip(&columns) {
+                for (column, elements) in (start..end).zip(&columns) {
                     let to = column / strip * strip * steps
                         + first_step * strip
                         + column % strip * BLOCK;
                     let to = &mut values[to..][..BLOCK];
-                    E::pack(v, &numbers[..BLOCK * E::DEPTH], 1.0, to);
+                    E::pack(v, &elements[..BLOCK * E::DEPTH], 1.0, to);
                 }
             }
         }
     }
 
-    /// Columns of v of the keys from `first` on, zero past the last one.
+    /// Loads columns of v of the keys from `first` on, zero past the last one.
     #[inline(always)]
     fn values<I: Isa>(&self, v: I, first: usize, columns: Range<usize>) -> Square<I> {
         let mut square = [v.splat(0.0); MAX_LANES];
         for (token, row) in (first..self.sequence.end).zip(&mut square[..I::LANES]) {
-            *row = v.load_partial(&self.of(2, token)[columns.clone()]);
+            *row = v.load_partial(&self.part(2, token)[columns.clone()]);
         }
         square
     }
 
-    /// A panel of queries, scaled by log₂ e / √head_dim, so that the softmax takes powers of two;
-    /// those past the end are left as they are. `rotated` holds a vector of queries, each as long as
-    /// the panel is deep.
+    /// Packs a panel of queries, scaled by log₂ e / √head_dim, so that the softmax uses powers of
+    /// two; those past the end are left as they are. `rotated` has room for a vector of queries,
+    /// each as long as the panel is deep.
     #[inline(always)]
     pub(super) fn pack_queries<I: Isa, E: Operand>(
         &self,
@@ -139,21 +140,21 @@ impl Source<'_> {
                 (0..depth).step_by(I::LANES).zip(panel.chunks_mut(I::LANES / E::DEPTH * nr))
             {
                 let mut square = [v.splat(0.0); MAX_LANES];
-                for (row, numbers) in square.iter_mut().zip(rotated.chunks_exact(depth)) {
-                    *row = v.load(&numbers[from..]);
+                for (row, values) in square.iter_mut().zip(rotated.chunks_exact(depth)) {
+                    *row = v.load(&values[from..]);
                 }
                 let square = transpose(v, square);
-                let numbers = square[..I::LANES].chunks_exact(E::DEPTH);
-                for (numbers, to) in numbers.zip(steps.chunks_mut(nr)) {
-                    E::store(v, [numbers[0], numbers[E::DEPTH - 1]], to);
+                let values = square[..I::LANES].chunks_exact(E::DEPTH);
+                for (values, to) in values.zip(steps.chunks_mut(nr)) {
+                    E::store(v, [values[0], values[E::DEPTH - 1]], to);
                 }
             }
         }
     }
 }
 
-/// Writes the context of `queries`, `[head_dim, nr]` in columns, to rows of `out`, times the scales
-/// of a vector row of queries.
+/// Writes the context of `queries`, `[head_dim, nr]` in columns, times the scale of each query, to
+/// rows of `out`.
 #[inline(always)]
 pub(super) fn unpack_context<I: Isa>(
     v: I,

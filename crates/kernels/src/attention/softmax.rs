@@ -5,7 +5,8 @@ use crate::gemm::tile::{Epilogue, NV, Sums, WHOLE_STRIPS, multiply, nr};
 use crate::isa::{BLOCK, Isa, MAX_LANES};
 use crate::math::exp2;
 
-/// Keys whose scores are held at once: with AVX-512 they take 12 KiB of the level-1 cache.
+/// Keys of a block whose scores are kept at once: with AVX-512 they occupy 12 KiB of the level-1
+/// cache.
 pub(super) const KEY_BLOCK: usize = WHOLE_STRIPS;
 
 /// Operands of one vector row of queries.
@@ -55,8 +56,8 @@ impl<I: Isa> Bias<I> {
     }
 }
 
-/// Writes the unnormalised context, `[head_dim, nr]`, and returns the sums of the softmax. `scores`
-/// and `probabilities` hold a block of keys.
+/// Writes the unnormalized context, `[head_dim, nr]`, and returns the sums of the softmax. `scores`
+/// and `probabilities` have room for a block of keys.
 #[inline(always)]
 pub(super) fn attend<I: Isa, E: Operand>(
     v: I,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::Random;
+use crate::random::Random;
 
 fn definition(qkv: &[f32], heads: &Heads<'_>, out: &mut [f64]) {
     let (dim, hidden) = (heads.head_dim, heads.heads * heads.head_dim);
@@ -64,8 +64,8 @@ fn worst(got: &[f32], want: &[f64]) -> f64 {
     differences.fold(0.0, |worst, e| if e.is_nan() { e } else { e.max(worst) })
 }
 
-/// Compares every level with the definition on ragged sequences of `qkv` (`[tokens, 3 * hidden]`) and
-/// hands the largest difference to `check`.
+/// Compares every level with the definition on ragged sequences of `qkv` (`[tokens, 3 * hidden]`)
+/// and passes the largest difference to `check`.
 fn compare(
     qkv: &[f32],
     heads: usize,
@@ -134,7 +134,7 @@ fn bf16_products_are_off_by_no_more_than_the_rounding_of_their_factors() {
 }
 
 #[test]
-fn bf16_factors_that_bf16_holds_leave_only_the_rounding_of_weights() {
+fn factors_that_are_exact_in_bf16_leave_only_the_rounding_of_weights() {
     let mut random = Random::new(14);
     // 1/√head_dim is a power of two, and ALiBi rotates nothing: q, k and v stay as they are.
     for (heads, head_dim) in [(3, 16), (2, 64)] {

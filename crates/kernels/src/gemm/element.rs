@@ -1,8 +1,9 @@
-//! In what form the factors of a product are stored and multiplied.
+//! The forms in which the factors of a product are stored and multiplied.
 
 use crate::isa::{BLOCK, Isa, Product, pair_of};
 use crate::math::{exp2, exp2_for_bf16};
 use crate::memory::Lent;
+use crate::rows::largest_magnitude;
 use bytemuck::Pod;
 
 /// The form of both factors. Columns are those of a panel of weights, rows those of x.
@@ -15,7 +16,7 @@ pub(crate) trait Element: 'static {
     type Factor<I: Isa>: Copy;
     /// A vector of sums.
     type Sum<I: Isa>: Copy;
-    /// Numbers in one step of the depth.
+    /// Values in one step of the depth.
     const DEPTH: usize;
     /// Whether matrix hardware multiplies it.
     const IN_MATRIX: bool;
@@ -26,12 +27,12 @@ pub(crate) trait Element: 'static {
     }
     /// A step of a column of weights that were divided by their column's scale; missing ones are 0.
     fn column(weights: &[f32]) -> Self::Column;
-    /// What the numbers of `row` are divided by before they are packed.
+    /// The divisor of the values of `row` when they are packed.
     fn scale<I: Isa>(_: I, _row: &[f32]) -> f32 {
         1.0
     }
-    /// Packs a block of a row, `BLOCK * DEPTH` numbers.
-    fn pack<I: Isa>(isa: I, numbers: &[f32], scale: f32, to: &mut [Self::Row]);
+    /// Packs a block of a row, `BLOCK * DEPTH` values.
+    fn pack<I: Isa>(isa: I, values: &[f32], scale: f32, to: &mut [Self::Row]);
 
     /// Loads a step of a vector of columns.
     fn load<I: Isa>(isa: I, columns: &[Self::Column]) -> Self::Factor<I>;
@@ -50,25 +51,25 @@ pub(crate) trait Element: 'static {
     fn in_matrix<I: Isa>(_: I, _rows: &[Self::Row], _panel: &[Self::Column], _to: &mut Product) {}
     /// Loads a vector of such a product.
     fn load_sum<I: Isa>(isa: I, sums: &[u32]) -> Self::Sum<I>;
-    /// A sum as numbers. Integers are taken back from their offset and scales.
+    /// A sum as f32 values. Offset and scales of integers are removed.
     fn value<I: Isa>(isa: I, sum: Self::Sum<I>, scales: Scales<'_>) -> I::F32;
 
-    /// Steps that a depth takes, in whole blocks.
+    /// Steps of a depth, in whole blocks.
     fn steps(depth: usize) -> usize {
         depth.div_ceil(Self::DEPTH).next_multiple_of(BLOCK)
     }
 }
 
-/// What belongs to a column of integers.
+/// Scale and offset of a column of integers.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct ColumnScale {
-    /// What its weights were divided by.
+    /// The divisor of its weights.
     pub(crate) scale: f32,
-    /// What its sums are moved by: the offset of the rows' bytes times the sum of its weights.
+    /// The offset of its sums: that of the rows' bytes times the sum of its weights.
     pub(crate) offset: u32,
 }
 
-/// What sums of integers are multiplied with and moved by; nothing where sums are floats.
+/// Scales and offsets of sums of integers; empty where sums are floats.
 #[derive(Clone, Copy)]
 pub(crate) struct Scales<'a> {
     /// The row's.
@@ -94,15 +95,15 @@ pub(crate) fn pack_row<I: Isa, E: Element>(
     to: &mut [E::Row],
     stride: usize,
 ) {
-    /// Four numbers a step are the most.
+    /// The most values of a block: four per step.
     const LONGEST: usize = 4 * BLOCK;
     let len = BLOCK * E::DEPTH;
-    for (numbers, to) in row.chunks(len).zip(to.chunks_mut(stride)) {
-        if numbers.len() == len {
-            E::pack(v, numbers, scale, &mut to[..BLOCK]);
+    for (values, to) in row.chunks(len).zip(to.chunks_mut(stride)) {
+        if values.len() == len {
+            E::pack(v, values, scale, &mut to[..BLOCK]);
         } else {
             let mut padded = [0.0; LONGEST];
-            padded[..numbers.len()].copy_from_slice(numbers);
+            padded[..values.len()].copy_from_slice(values);
             E::pack(v, &padded[..len], scale, &mut to[..BLOCK]);
         }
     }
@@ -112,9 +113,9 @@ pub(crate) fn pack_row<I: Isa, E: Element>(
 pub(crate) struct Float;
 /// Weights are bf16, which is widened and multiplied in f32.
 pub(crate) struct Widened;
-/// Both factors bf16: a step is a pair that follows each other in the depth.
+/// Both factors bf16: a step is a pair of consecutive values of the depth.
 pub(crate) struct Pairs;
-/// Both factors of eight bits, four in a step: weights signed, rows moved up by 128 and unsigned.
+/// Both factors of eight bits, four in a step: weights signed, rows offset by 128 and unsigned.
 pub(crate) struct Quads;
 
 /// The functions that all elements with f32 sums share.
@@ -146,8 +147,8 @@ macro_rules! float_rows {
         const IN_MATRIX: bool = false;
 
         #[inline(always)]
-        fn pack<I: Isa>(_: I, numbers: &[f32], _: f32, to: &mut [f32]) {
-            to.copy_from_slice(numbers);
+        fn pack<I: Isa>(_: I, values: &[f32], _: f32, to: &mut [f32]) {
+            to.copy_from_slice(values);
         }
         #[inline(always)]
         fn splat<I: Isa>(v: I, row: f32) -> I::F32 {
@@ -200,8 +201,8 @@ impl Element for Pairs {
         pair_of(weights[0], weights.get(1).copied().unwrap_or(0.0))
     }
     #[inline(always)]
-    fn pack<I: Isa>(v: I, numbers: &[f32], _: f32, to: &mut [u32]) {
-        for (x, to) in numbers.chunks_exact(2 * I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
+    fn pack<I: Isa>(v: I, values: &[f32], _: f32, to: &mut [u32]) {
+        for (x, to) in values.chunks_exact(2 * I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
             v.store_bf16(v.load(x), v.load(&x[I::LANES..]), to);
         }
     }
@@ -225,7 +226,7 @@ impl Element for Pairs {
 
 /// Largest magnitude of a signed byte that has a negative.
 const LARGEST_BYTE: f32 = 127.0;
-/// What is added to a row's bytes, so that they have no sign.
+/// The offset of a row's bytes, which makes them unsigned.
 const BYTE_OFFSET: i32 = 128;
 
 impl Element for Quads {
@@ -252,23 +253,15 @@ impl Element for Quads {
     }
     #[inline(always)]
     fn scale<I: Isa>(v: I, row: &[f32]) -> f32 {
-        let whole = row.len() - row.len() % I::LANES;
-        let mut largest = v.splat(0.0);
-        for x in row[..whole].chunks_exact(I::LANES) {
-            let x = v.load(x);
-            largest = v.max(largest, v.max(x, v.sub(v.splat(0.0), x)));
-        }
-        let mut lanes = [0.0; crate::isa::MAX_LANES];
-        v.store(largest, &mut lanes);
-        let largest = lanes.iter().chain(&row[whole..]).fold(0.0, |a: f32, b| a.max(b.abs()));
-        // A row of zeros needs no scale, and must not divide by one.
+        let largest = largest_magnitude(v, row);
+        // A row of zeros must not be divided by zero.
         if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 }
     }
     #[inline(always)]
-    fn pack<I: Isa>(v: I, numbers: &[f32], scale: f32, to: &mut [u32]) {
+    fn pack<I: Isa>(v: I, values: &[f32], scale: f32, to: &mut [u32]) {
         let (factor, offset) = (v.splat(1.0 / scale), v.splat_word(BYTE_OFFSET.cast_unsigned()));
         let mut words = [0; 4 * BLOCK];
-        for (x, to) in numbers.chunks_exact(I::LANES).zip(words.chunks_exact_mut(I::LANES)) {
+        for (x, to) in values.chunks_exact(I::LANES).zip(words.chunks_exact_mut(I::LANES)) {
             let bytes = v.add_words(v.to_ints(v.mul(v.load(x), factor)), offset);
             v.store_words(bytes, to);
         }
@@ -307,7 +300,7 @@ impl Element for Quads {
     }
 }
 
-/// The one type of an element whose columns and rows are alike.
+/// An element whose columns and rows have the same type.
 pub(crate) trait Alike {
     /// One step of the depth on either side.
     type Step: Lent + Send + Sync;
@@ -321,14 +314,14 @@ impl Alike for Pairs {
     type Step = u32;
 }
 
-/// An element of which neither side must be weights: what attention multiplies.
+/// An element neither side of which has to be weights: what attention multiplies.
 pub(crate) trait Operand:
     Alike + Element<Row = <Self as Alike>::Step, Column = <Self as Alike>::Step>
 {
     /// `2^x` for x ≤ 0, as exact as the elements are.
     fn exp2<I: Isa>(isa: I, x: I::F32) -> I::F32;
-    /// Writes a vector of elements, each of [`Element::DEPTH`] numbers.
-    fn store<I: Isa>(isa: I, numbers: [I::F32; 2], to: &mut [Self::Step]);
+    /// Writes a vector of elements, each of [`Element::DEPTH`] values.
+    fn store<I: Isa>(isa: I, values: [I::F32; 2], to: &mut [Self::Step]);
 }
 
 impl Operand for Float {

@@ -1,9 +1,9 @@
 //! Linear layers: `y = activation(x Wᵀ + bias + LoRA)`.
 //!
 //! The blocking is that of Goto and van de Geijn (2008) without its split of the depth: a block of
-//! packed rows of `x` stays in the level-2 cache, the panels of W pass through it, and a register
-//! tile multiplies. Bias, low-rank update and activation are applied to the tile before
-//! it leaves the registers.
+//! packed rows of `x` stays in the level-2 cache, the panels of W stream through it, and a register
+//! tile multiplies. Bias, low-rank update and activation are applied to the tile before it leaves
+//! the registers.
 
 pub(crate) mod element;
 mod pack;
@@ -15,12 +15,13 @@ use crate::grid::{Rect, even_ends, grid};
 use crate::isa::{BLOCK, Isa, Kernel};
 use crate::math::{gelu, relu};
 use crate::memory::Scratch;
+use crate::rows::{dot, store};
 use crate::threads::Threads;
 use element::{Element, Float, Pairs, Quads, Widened, pack_row};
 use pack::Panels;
 use tile::{NV, Sums, multiply, nr, strip_rows};
 
-/// What follows a linear layer.
+/// The activation after a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Exact (erf) GELU.
@@ -32,7 +33,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Whether it multiplies one half of a layer's rows with the other.
+    /// Whether it multiplies one half of a layer's rows by the other.
     pub fn is_gated(self) -> bool {
         match self {
             Self::Gelu => false,
@@ -43,8 +44,8 @@ impl Activation {
 
 /// Bytes of packed rows that should stay in the level-2 cache: half of the 512 KiB of Zen 1 to 3.
 const ROW_BLOCK_BYTES: usize = 256 * 1024;
-/// The same where there is matrix hardware, and with it 2 MiB of that cache. The weights pass once a
-/// block, and tiles use them up faster than the next cache delivers.
+/// The same with matrix hardware, which comes with 2 MiB of that cache. The weights are read once
+/// per block, and tiles consume them faster than the next cache delivers.
 const MATRIX_ROW_BLOCK_BYTES: usize = 1024 * 1024;
 
 /// Buffers of a call to [`linear`], reused between calls.
@@ -58,7 +59,7 @@ pub struct Workspace {
 /// Computes `out = activation(x Wᵀ + bias + scale · (x Aᵀ) Bᵀ)`, where A and B are those of each
 /// row's adapter, and bias and activation those of the packed layer.
 ///
-/// `x` is `[rows, inputs]`, `out` is `[rows, outputs]`; `adapters` has one entry a row: an index
+/// `x` is `[rows, inputs]`, `out` is `[rows, outputs]`; `adapters` has one entry per row: an index
 /// into the weights' bank, or `None` for the base weights alone.
 ///
 /// # Panics
@@ -115,7 +116,7 @@ impl Call<'_> {
         let block = (block_bytes / strip_bytes.max(1)).clamp(1, 64) * strip;
         let row_ends = even_ends(adapters.len(), block);
         let panels = weights.columns.panels();
-        // Eight tasks a thread even out the end, where one thread would wait for another.
+        // Eight tasks per thread even out the end, where one thread would wait for another.
         let bands = (8 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
         let band = panels.div_ceil(bands.max(1)) * weights.columns.panel_outputs();
         let col_ends = even_ends(weights.outputs(), band);
@@ -132,7 +133,7 @@ impl Call<'_> {
         scales: &mut [f32],
         down: &mut [f32],
     ) {
-        /// Rows of a task: enough to outweigh handing it out.
+        /// Rows of a task: enough to outweigh the cost of scheduling it.
         const ROWS: usize = 32;
         let weights = self.weights;
         let share = self.adapters.len().div_ceil(self.threads.count());
@@ -188,18 +189,7 @@ impl<E: Element> Kernel for Prepare<'_, E> {
     }
 }
 
-#[inline(always)]
-fn dot<I: Isa>(v: I, a: &[f32], b: &[f32]) -> f32 {
-    let whole = a.len() - a.len() % I::LANES;
-    let mut sums = v.splat(0.0);
-    for (a, b) in a[..whole].chunks_exact(I::LANES).zip(b[..whole].chunks_exact(I::LANES)) {
-        sums = v.mul_add(v.load(a), v.load(b), sums);
-    }
-    let tail: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b).sum();
-    v.sum(sums) + tail
-}
-
-/// All that a block of the output is computed from.
+/// The inputs of every block of the output.
 struct Product<'a, E: Element> {
     weights: &'a Weights,
     panels: &'a [E::Column],
@@ -234,7 +224,7 @@ impl<E: Element> Kernel for Block<'_, E> {
         for first in cols.clone().step_by(outputs) {
             let col = first / outputs * nr::<I>();
             let (panel, rest) = product.panels[col * steps..].split_at(nr::<I>() * steps);
-            // While the strips pass, the next panel comes from memory, a part of it with each strip.
+            // The next panel is prefetched from memory meanwhile, a part of it with each strip.
             let ahead = &rest[..panel.len().min(rest.len())];
             let mut ahead = ahead.chunks(panel.len().div_ceil(rect.rows().len().div_ceil(strip)));
             for start in rect.rows().step_by(strip) {
@@ -299,7 +289,7 @@ impl<E: Element> Product<'_, E> {
     }
 }
 
-/// Writes the activated tile row to the front of `to`, as far as `to` reaches.
+/// Writes the activated tile row to the front of `to`, as far as it reaches.
 #[inline(always)]
 fn activate<I: Isa>(v: I, activation: Option<Activation>, [a, b]: [I::F32; NV], to: &mut [f32]) {
     match activation {
@@ -307,19 +297,6 @@ fn activate<I: Isa>(v: I, activation: Option<Activation>, [a, b]: [I::F32; NV], 
         Some(Activation::Gelu) => store(v, [gelu(v, a), gelu(v, b)], to),
         Some(Activation::GeGlu) => store(v, [v.mul(gelu(v, a), b)], to),
         Some(Activation::ReGlu) => store(v, [v.mul(relu(v, a), b)], to),
-    }
-}
-
-#[inline(always)]
-fn store<I: Isa, const N: usize>(v: I, row: [I::F32; N], to: &mut [f32]) {
-    if to.len() >= N * I::LANES {
-        for n in 0..N {
-            v.store(row[n], &mut to[n * I::LANES..]);
-        }
-    } else {
-        for (n, to) in to.chunks_mut(I::LANES).take(N).enumerate() {
-            v.store_partial(row[n], to);
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Weights and activations in the order in which the tile reads them.
+//! Weights packed in the order in which the tile reads them.
 
 use super::Activation;
 use super::element::{ColumnScale, Element, Float, Pairs, Quads, Scales, Widened};
@@ -7,18 +7,18 @@ use crate::isa::{BLOCK, Level};
 use crate::memory::Aligned;
 use crate::threads::Threads;
 
-/// How weights are kept in memory and multiplied. Sums are in f32 always.
+/// How weights are stored in memory and multiplied. Sums are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Four bytes a weight.
+    /// Four bytes per weight.
     F32,
-    /// Two bytes a weight; exact only for values that came from bf16.
+    /// Two bytes per weight; exact only for values that came from bf16.
     Bf16,
-    /// Two bytes a weight, and inputs are rounded to bf16 too. Fast where the level has the
+    /// Two bytes per weight, and inputs are rounded to bf16 too. Fast where the level has the
     /// instruction ([`Level::has_bf16_dot`]).
     Bf16Dot,
-    /// One byte a weight, with a scale for each output; inputs are rounded to one byte too, with a
-    /// scale for each row. Products and sums are exact integers.
+    /// One byte per weight, with a scale for each output; inputs are rounded to one byte too, with
+    /// a scale for each row. Products and sums are exact integers.
     Int8,
 }
 
@@ -34,7 +34,7 @@ pub struct LoraBank {
 }
 
 impl LoraBank {
-    /// Bytes of memory that it takes.
+    /// Bytes of memory that it occupies.
     pub fn len_bytes(&self) -> usize {
         size_of_val(&self.down[..]) + size_of_val(&self.up[..])
     }
@@ -49,8 +49,8 @@ pub struct Weights {
     pub(super) panels: Panels,
     /// Scales of packed columns of integers, `[panels * nr]`, or empty.
     scales: Aligned<f32>,
-    /// What the sums of packed columns of integers are moved by: the offset of the rows' bytes times
-    /// the sum of the column's.
+    /// Offsets of the sums of packed columns of integers: the offset of the rows' bytes times the
+    /// sum of the column's.
     offsets: Aligned<u32>,
     /// `[panels * nr]`, zero where there is no row of W.
     pub(super) bias: Aligned<f32>,
@@ -68,9 +68,9 @@ pub(super) enum Panels {
     Int8(Aligned<u32>),
 }
 
-/// Which row of W stands in which packed column.
+/// Which row of W is in which packed column.
 ///
-/// A gated layer's W holds the rows of the gate, then those of the values. A panel then holds a
+/// A gated layer's W has the rows of the gate, then those of the values. A panel then has a
 /// vector of gate columns and a vector of the value columns that they multiply, so that both halves
 /// of an output meet in one register tile.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ impl Columns {
         if self.gated { self.lanes } else { NV * self.lanes }
     }
 
-    /// Outputs in all.
+    /// Number of outputs.
     pub(super) fn outputs(self) -> usize {
         if self.gated { self.rows / 2 } else { self.rows }
     }
@@ -96,7 +96,7 @@ impl Columns {
         self.outputs().div_ceil(self.panel_outputs())
     }
 
-    /// Packed columns in all.
+    /// Number of packed columns.
     fn width(self) -> usize {
         self.panels() * NV * self.lanes
     }
@@ -112,7 +112,8 @@ impl Columns {
         (output < half).then_some(value + output)
     }
 
-    /// Packs W, `[panels, steps, nr]`, a panel a task. `scales` has one place a packed column.
+    /// Packs W, `[panels, steps, nr]`, one panel per task. `scales` has one element per packed
+    /// column.
     fn pack<E: Element>(
         self,
         threads: &Threads,
@@ -138,16 +139,27 @@ impl Columns {
         panels
     }
 
-    /// `from`, one number a row of W, in the order of packed columns.
+    /// Copies `from`, with one value per row of W, to the order of packed columns.
     fn spread(self, from: &[f32], to: &mut [f32]) {
         for (col, to) in to.iter_mut().enumerate() {
             *to = self.row(col).map_or(0.0, |row| from[row]);
         }
     }
+
+    /// The updates, with the outputs of B in the order of packed columns.
+    fn spread_lora(self, bank: LoraBank, inputs: usize) -> LoraBank {
+        assert_eq!(bank.down.len() % (bank.rank * inputs), 0);
+        assert_eq!(bank.down.len() / inputs, bank.up.len() / self.rows);
+        let mut up = vec![0.0; bank.up.len() / self.rows * self.width()];
+        for (to, from) in up.chunks_mut(self.width()).zip(bank.up.chunks(self.rows)) {
+            self.spread(from, to);
+        }
+        LoraBank { up, ..bank }
+    }
 }
 
-/// Packs the columns of a panel, `[nr, inputs]`, to `[steps, nr]`: a block of the depth at a time, so
-/// that what is written with strides stays in the level-1 cache.
+/// Packs the columns of a panel, `[nr, inputs]`, to `[steps, nr]`: one block of the depth at a
+/// time, so that strided writes stay in the level-1 cache.
 fn interleave<E: Element>(columns: &[f32], inputs: usize, nr: usize, panel: &mut [E::Column]) {
     for (i, block) in panel.chunks_exact_mut(BLOCK * nr).enumerate() {
         let depth = i * BLOCK * E::DEPTH..((i + 1) * BLOCK * E::DEPTH).min(inputs);
@@ -160,10 +172,10 @@ fn interleave<E: Element>(columns: &[f32], inputs: usize, nr: usize, panel: &mut
     }
 }
 
-/// A linear layer as it is before packing.
+/// A linear layer before it is packed.
 #[derive(Debug)]
 pub struct Layer {
-    /// Rows of W. A gated layer has two a output: all gates, then all values.
+    /// Rows of W. A gated layer has two per output: all gates, then all values.
     pub rows: usize,
     /// Columns of W.
     pub inputs: usize,
@@ -171,11 +183,11 @@ pub struct Layer {
     pub bias: Vec<f32>,
     /// Low-rank updates, with as many outputs as W has rows.
     pub lora: Option<LoraBank>,
-    /// What follows.
+    /// The activation after the product.
     pub activation: Option<Activation>,
 }
 
-/// Writes a row of W, of which it is given the index, into a slice.
+/// Writes the row of W with a given index to a slice.
 pub type ReadRow<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
 
 impl Weights {
@@ -194,7 +206,7 @@ impl Weights {
         let Layer { rows, inputs, bias, lora, activation } = layer;
         assert!(inputs > 0 && (bias.is_empty() || bias.len() == rows));
         let gated = activation.is_some_and(Activation::is_gated);
-        assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows an output");
+        assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows per output");
         let columns = Columns { rows, lanes: level.lanes(), gated };
         let mut scaled = vec![ColumnScale::default(); columns.width()];
         let to = &mut scaled[..];
@@ -206,8 +218,8 @@ impl Weights {
             }
             Storage::Int8 => Panels::Int8(columns.pack::<Quads>(threads, inputs, read_row, to)),
         };
-        let quantised = if storage == Storage::Int8 { columns.width() } else { 0 };
-        let (mut scales, mut offsets) = (Aligned::zeroed(quantised), Aligned::zeroed(quantised));
+        let quantized = if storage == Storage::Int8 { columns.width() } else { 0 };
+        let (mut scales, mut offsets) = (Aligned::zeroed(quantized), Aligned::zeroed(quantized));
         for ((scale, offset), from) in scales.iter_mut().zip(&mut offsets[..]).zip(scaled) {
             (*scale, *offset) = (from.scale, from.offset);
         }
@@ -215,15 +227,7 @@ impl Weights {
         if !bias.is_empty() {
             columns.spread(&bias, &mut spread_bias);
         }
-        let lora = lora.map(|bank| {
-            assert_eq!(bank.down.len() % (bank.rank * inputs), 0);
-            assert_eq!(bank.down.len() / inputs, bank.up.len() / rows);
-            let mut up = vec![0.0; bank.up.len() / rows * columns.width()];
-            for (to, from) in up.chunks_mut(columns.width()).zip(bank.up.chunks(rows)) {
-                columns.spread(from, to);
-            }
-            LoraBank { up, ..bank }
-        });
+        let lora = lora.map(|bank| columns.spread_lora(bank, inputs));
         Self {
             level,
             inputs,
@@ -237,7 +241,7 @@ impl Weights {
         }
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory that it occupies.
     pub fn len_bytes(&self) -> usize {
         let panels = match &self.panels {
             Panels::F32(panels) => size_of_val(&panels[..]),
@@ -259,7 +263,7 @@ impl Weights {
         self.inputs
     }
 
-    /// What turns the sums of a row with the columns from `col` on to numbers.
+    /// The scales and offsets of the sums of a row with the columns from `col` on.
     #[inline(always)]
     pub(super) fn scales(&self, row: f32, col: usize) -> Scales<'_> {
         if self.scales.is_empty() {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::isa::Level;
-use crate::testing::Random;
+use crate::random::Random;
 
 struct Case {
     x: Vec<f32>,
@@ -26,7 +26,8 @@ impl Case {
             down: random.normal(TASKS * rank * inputs),
             up: random.normal(TASKS * rank * outputs),
         });
-        // Values that bf16 holds exactly, so that both storages must agree with the definition.
+        // Values that bf16 represents exactly, so that both storages must agree with the
+        // definition.
         let weight = random.normal(outputs * inputs);
         let weight = weight.iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect();
         Self {
@@ -152,7 +153,7 @@ fn rows_alone_in_a_batch_and_on_any_number_of_threads_give_the_same_bits() {
 }
 
 #[test]
-fn inputs_that_bf16_holds_are_multiplied_exactly() {
+fn inputs_that_are_exact_in_bf16_are_multiplied_exactly() {
     let threads = Threads::new(2).expect("threads start");
     let mut random = Random::new(5);
     for inputs in [1, 2, 7, 64, 129] {
@@ -168,8 +169,8 @@ fn inputs_that_bf16_holds_are_multiplied_exactly() {
     }
 }
 
-/// Numbers as bytes in -127..=127, and what they are multiplied with.
-fn quantised(numbers: &[f32]) -> (Vec<i64>, f64) {
+/// Values as bytes in -127..=127, and their scale.
+fn quantized(numbers: &[f32]) -> (Vec<i64>, f64) {
     let largest = numbers.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
     let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
     let byte = |x: &f32| (x * (1.0 / scale)).round_ties_even() as i64;
@@ -189,9 +190,9 @@ fn bytes_are_multiplied_as_exact_integers() {
         for level in Level::available() {
             let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
             for (row, got) in got.chunks(outputs).enumerate() {
-                let (x, x_scale) = quantised(&case.x[row * inputs..][..inputs]);
+                let (x, x_scale) = quantized(&case.x[row * inputs..][..inputs]);
                 for (output, &got) in got.iter().enumerate() {
-                    let (w, w_scale) = quantised(&case.weight[output * inputs..][..inputs]);
+                    let (w, w_scale) = quantized(&case.weight[output * inputs..][..inputs]);
                     let sum: i64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
                     let bias = f64::from(case.bias[output]);
                     let want = sum as f64 * x_scale * w_scale + bias;
@@ -245,7 +246,7 @@ fn activations_are_applied_to_the_finished_sums() {
 }
 
 #[test]
-fn an_empty_batch_is_fine() {
+fn an_empty_batch_has_no_output() {
     let threads = Threads::new(2).expect("threads start");
     let case = Case::random(&mut Random::new(4), 0, 8, 8, 2);
     assert!(case.run(&threads, &case.pack(Level::best(), Storage::F32, None)).is_empty());

@@ -1,8 +1,8 @@
 //! The inner loop of every matrix product: a strip of packed rows meets a panel of packed columns.
 //!
-//! Both lie in blocks of [`BLOCK`] steps of the depth: a strip is `[blocks, rows, BLOCK]`, a panel
-//! `[blocks, BLOCK, nr]`. Where a level has matrix hardware, a strip is what that takes at once;
-//! elsewhere it is what the registers hold.
+//! Both are in blocks of [`BLOCK`] steps of the depth: a strip is `[blocks, rows, BLOCK]`, a panel
+//! `[blocks, BLOCK, nr]`. Where a level has matrix hardware, a strip is what that multiplies at
+//! once; elsewhere it is what fits the registers.
 
 use super::element::Element;
 use crate::isa::{BLOCK, Isa, MATRIX, MAX_LANES, Product};
@@ -10,8 +10,8 @@ use crate::memory::CACHE_LINE;
 
 /// Vectors in a row of the register tile.
 pub(crate) const NV: usize = 2;
-/// Rows of the tile in 16 registers: 6 × 2 sums, 2 vectors of B and 1 broadcast of A fill 15 of them,
-/// and 12 independent sums hide the latency of a fused multiply-add.
+/// Rows of the tile in 16 registers: 6 × 2 sums, 2 vectors of B and 1 broadcast of A fill 15 of
+/// them, and 12 independent sums hide the latency of a fused multiply-add.
 const MR: usize = 6;
 /// The same in the 32 registers of AVX-512: 24 sums, so that 14 loads and broadcasts serve 24
 /// multiplications.
@@ -26,22 +26,22 @@ pub(crate) const fn nr<I: Isa>() -> usize {
     NV * I::LANES
 }
 
-/// Rows of a strip, where there are `rows` in all, at a level with vectors of `lanes` and with matrix
-/// hardware or without.
+/// Rows of a strip, where there are `rows` in all, at a level with vectors of `lanes` and with
+/// matrix hardware or without.
 pub(crate) const fn strip_rows<E: Element>(lanes: usize, has_matrix: bool, rows: usize) -> usize {
     if has_matrix && E::IN_MATRIX {
         MATRIX
     } else if lanes < MAX_LANES {
         MR
     } else if 17 * rows.next_multiple_of(SHORT_MR) < 16 * rows.next_multiple_of(TALL_MR) {
-        // A sixteenth less work outweighs that panels are read more often.
+        // A sixteenth less work outweighs reading the panels more often.
         SHORT_MR
     } else {
         TALL_MR
     }
 }
 
-/// Where matrix hardware leaves a product.
+/// The buffer to which matrix hardware writes a product.
 #[repr(align(64))]
 pub(crate) struct Sums(Product);
 
@@ -51,19 +51,20 @@ impl Sums {
     }
 }
 
-/// What is done with the sums of a tile while they are in registers.
+/// The operation on the sums of a tile while they are in registers.
 ///
-/// A trait and no closure: its method can be `#[inline(always)]`. A closure that the compiler leaves
-/// as a call has not the features of the level, and all registers go through memory for every row.
+/// A trait instead of a closure, because its method can be `#[inline(always)]`. A closure that the
+/// compiler leaves as a call lacks the features of the level, and passes all registers through
+/// memory for every row.
 pub(crate) trait Epilogue<I: Isa, E: Element> {
-    /// Takes the sums of row `m` of the strip.
+    /// Consumes the sums of row `m` of the strip.
     fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]);
 }
 
-/// Multiplies a strip of rows with a panel, and hands every row's sums to `epilogue`.
+/// Multiplies a strip of rows by a panel, and passes every row's sums to `epilogue`.
 ///
-/// Each sum is taken over the depth in order, so it does not depend on its place in the strip.
-/// Meanwhile the columns `ahead` are brought nearer, evenly over the depth.
+/// Each sum runs over the depth in order, so it does not depend on the row's index in the strip.
+/// Meanwhile the columns `ahead` are prefetched, evenly over the depth.
 #[inline(always)]
 pub(crate) fn multiply<I: Isa, E: Element>(
     v: I,

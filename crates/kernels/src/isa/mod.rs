@@ -1,8 +1,8 @@
 //! Instruction sets as values.
 //!
 //! A token such as `Avx2` can only be obtained from its `detect`, so holding one proves that the
-//! CPU has the features, and every operation on it is safe to call. The `unsafe` of intrinsics stays
-//! in the files of this folder, and so does `cfg(target_arch)`.
+//! CPU has the features, and every operation on it is safe to call. The `unsafe` of intrinsics and
+//! `cfg(target_arch)` are confined to this folder.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -16,7 +16,7 @@ pub(crate) use x86_64::{Avx2, Avx512};
 pub const MATRIX: usize = 32;
 /// A product of [`MATRIX`] rows and [`MATRIX`] columns, row by row: the bits of f32, or i32.
 pub type Product = [u32; MATRIX * MATRIX];
-/// Words of the depth that a block of packed rows holds: a cache line, and a row of a tile register.
+/// Words of the depth in a block of packed rows: a cache line, and a row of a tile register.
 pub const BLOCK: usize = 16;
 
 /// The widest vector of any instruction set, in lanes: the size of a buffer for one vector.
@@ -30,10 +30,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// A vector of `LANES` values.
     type F32: Copy;
-    /// A vector of `LANES` 32-bit words: integers, or two bf16 values or four of eight bits in each,
-    /// the first in the lowest bits.
+    /// A vector of `LANES` 32-bit words: integers, or two bf16 values or four of eight bits in
+    /// each, the first in the lowest bits.
     type Words: Copy;
-    /// Whether products of whole matrices have hardware of their own.
+    /// Whether it has hardware for products of whole matrices.
     const HAS_MATRIX: bool = false;
 
     /// All lanes `x`.
@@ -78,19 +78,19 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn bits_to_f32(self, x: Self::Words) -> Self::F32;
     /// The f32 nearest to each signed integer.
     fn ints_to_f32(self, x: Self::Words) -> Self::F32;
-    /// The integer nearest to each number, ties to even, for magnitudes below 2²².
+    /// The integer nearest to each value, ties to even, for magnitudes below 2²².
     fn to_ints(self, x: Self::F32) -> Self::Words;
-    /// Rounds to bf16 and writes `LANES` pairs, a number of `low` and one of `high` each, to the
-    /// front of `dst`.
+    /// Rounds to bf16 and writes `LANES` pairs, each with a value of `low` and one of `high`, to
+    /// the front of `dst`.
     fn store_pairs(self, low: Self::F32, high: Self::F32, dst: &mut [u32]);
     /// `sums + a₀ b₀ + a₁ b₁` for the bf16 pairs of each lane, in f32; one instruction from
-    /// [`Level::Avx512Dot`] on, which takes subnormal numbers for zero.
+    /// [`Level::Avx512Dot`] on, which treats subnormal numbers as zero.
     fn dot_bf16(self, a: Self::Words, b: Self::Words, sums: Self::F32) -> Self::F32;
     /// `sums + a₀ b₀ + a₁ b₁ + a₂ b₂ + a₃ b₃` for the bytes of each lane, those of `a` unsigned and
     /// those of `b` signed; exact modulo 2³².
     fn dot_u8i8(self, a: Self::Words, b: Self::Words, sums: Self::Words) -> Self::Words;
 
-    /// Rounds the `2 · LANES` numbers of `first` and `second` to bf16 and writes them, in their
+    /// Rounds the `2 · LANES` values of `first` and `second` to bf16 and writes them, in their
     /// order, to the front of `dst`.
     #[inline(always)]
     fn store_bf16(self, first: Self::F32, second: Self::F32, dst: &mut [u32]) {
@@ -102,9 +102,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
         }
     }
 
-    /// The product of [`MATRIX`] rows with [`MATRIX`] columns, bf16 pairs in every word, as f32 bits:
-    /// `a` is `[blocks, MATRIX, BLOCK]`, `b` is `[blocks, BLOCK, MATRIX]`. Pairs are added in the
-    /// order of the depth. This is the definition; hardware takes its place where
+    /// The product of [`MATRIX`] rows with [`MATRIX`] columns, bf16 pairs in every word, as f32
+    /// bits: `a` is `[blocks, MATRIX, BLOCK]`, `b` is `[blocks, BLOCK, MATRIX]`. Pairs are added in
+    /// the order of the depth. This is the definition; hardware replaces it where
     /// [`Isa::HAS_MATRIX`].
     #[inline(always)]
     fn matrix_bf16(self, a: &[u32], b: &[u32], sums: &mut Product) {
@@ -117,7 +117,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
         define_product(a, b, sums, dot_of_bytes);
     }
 
-    /// Asks for the cache line of the first of `line` to be brought to the level-2 cache.
+    /// Prefetches the cache line of the first of `line` into the level-2 cache.
     #[inline(always)]
     fn prefetch<T>(self, _line: &[T]) {}
 
@@ -175,17 +175,17 @@ fn dot_of_bytes(sum: u32, a: u32, b: u32) -> u32 {
     products.map(product).fold(sum, u32::wrapping_add)
 }
 
-/// IEEE half precision → single precision, exact; infinities and NaN stay what they are.
+/// IEEE half precision → single precision, exact; infinities and NaN are preserved.
 #[inline(always)]
 pub(crate) fn f16_to_f32(half: u16) -> f32 {
-    // Exponent and fraction move to their places; the product with 2¹¹² moves the bias from 15 to 127
-    // and normalises subnormal numbers on the way.
+    // Exponent and fraction are shifted into place; the product with 2¹¹² changes the bias from 15
+    // to 127 and normalizes subnormal numbers.
     let magnitude = f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
     let top = if half & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
     f32::from_bits(magnitude.to_bits() | top | u32::from(half & 0x8000) << 16)
 }
 
-/// Two numbers as bf16, the first in the lower half.
+/// Two values as bf16, the first in the lower half.
 #[inline(always)]
 pub(crate) fn pair_of(low: f32, high: f32) -> u32 {
     bf16(low) | bf16(high) << 16
@@ -320,7 +320,7 @@ impl std::str::FromStr for Level {
                 Err(format!("this CPU lacks `{name}`; its best is `{}`", Level::best().name()))
             }
             None => Err(format!(
-                "unknown SIMD level `{name}`; there are {}",
+                "unknown SIMD level `{name}`; the levels are {}",
                 Level::ALL.map(Level::name).join(", ")
             )),
         }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A pair whose halves differ in every lane, small integers that every sum holds exactly.
+/// A pair whose halves differ in every lane: small integers, whose sums are exact.
 fn pair(lane: usize) -> u32 {
     let half = |x: f32| x.to_bits() >> 16;
     half(lane as f32 - 5.0) | half(2.0 * lane as f32 + 1.0) << 16
@@ -237,7 +237,7 @@ fn levels_are_parsed_by_name() {
     assert_eq!("portable".parse(), Ok(Level::Portable));
     assert_eq!(
         "sse9".parse::<Level>(),
-        Err("unknown SIMD level `sse9`; there are portable, avx2, avx512, avx512-dot, \
+        Err("unknown SIMD level `sse9`; the levels are portable, avx2, avx512, avx512-dot, \
              amx"
         .to_owned())
     );

@@ -3,7 +3,7 @@
 use super::check;
 use crate::isa::{Isa, Kernel, Level};
 
-/// Words of 64 bits that the length of a row of bits is a multiple of.
+/// The length of a row of bits is a multiple of this, in words of 64 bits.
 pub const BITS_ROW: usize = 8;
 
 /// Writes the number of bits in which `query` differs from each row of `rows`
@@ -11,7 +11,7 @@ pub const BITS_ROW: usize = 8;
 ///
 /// # Panics
 ///
-/// If a row is no multiple of [`BITS_ROW`] words, or `rows` and `distances` are not of one shape.
+/// If a row is not a multiple of [`BITS_ROW`] words, or `rows` and `distances` differ in shape.
 pub fn hamming(level: Level, query: &[u64], rows: &[u64], distances: &mut [u32]) {
     check(query.len(), rows.len(), distances.len(), BITS_ROW);
     level.run(Hamming { query, rows, distances });

@@ -3,19 +3,19 @@
 use super::{ROWS, check};
 use crate::isa::{Isa, Kernel, Level, MAX_LANES};
 
-/// Words of four bytes that the length of a row of bytes is a multiple of.
+/// The length of a row of bytes is a multiple of this, in words of four bytes.
 pub const BYTES_ROW: usize = 16;
 
 /// Writes the product of `query` with each row of `rows` (`[sums.len(), query.len()]`) to `sums`.
 /// Every word holds four bytes in little-endian order: unsigned ones in rows, signed ones in the
 /// query.
 ///
-/// Rows are unsigned because the dot product of VNNI wants one unsigned side; a signed value x is
+/// Rows are unsigned because the dot product of VNNI has one unsigned operand; a signed value x is
 /// stored as x + 128, which adds 128 times the sum of the query to every result.
 ///
 /// # Panics
 ///
-/// If a row is no multiple of [`BYTES_ROW`] words, or `rows` and `sums` are not of one shape.
+/// If a row is not a multiple of [`BYTES_ROW`] words, or `rows` and `sums` differ in shape.
 pub fn dot_u8(level: Level, query: &[u32], rows: &[u32], sums: &mut [i32]) {
     check(query.len(), rows.len(), sums.len(), BYTES_ROW);
     level.run(Dot { query, rows, results: sums });

@@ -3,16 +3,17 @@
 use super::{ROWS, check};
 use crate::isa::{Isa, Kernel, Level};
 
-/// Values that the length of an f32 row is a multiple of.
+/// The length of an f32 row is a multiple of this, in values.
 pub const F32_ROW: usize = 16;
-/// Values that the length of an f16 row is a multiple of.
+/// The length of an f16 row is a multiple of this, in values.
 pub const F16_ROW: usize = 32;
 
-/// Writes the product of `query` with each row of `rows` (`[scores.len(), query.len()]`) to `scores`.
+/// Writes the product of `query` with each row of `rows` (`[scores.len(), query.len()]`) to
+/// `scores`.
 ///
 /// # Panics
 ///
-/// If a row is no multiple of [`F32_ROW`] values, or `rows` and `scores` are not of one shape.
+/// If a row is not a multiple of [`F32_ROW`] values, or `rows` and `scores` differ in shape.
 pub fn dot_f32(level: Level, query: &[f32], rows: &[f32], scores: &mut [f32]) {
     check(query.len(), rows.len(), scores.len(), F32_ROW);
     level.run(Dot { query, rows, scores });
@@ -22,13 +23,13 @@ pub fn dot_f32(level: Level, query: &[f32], rows: &[f32], scores: &mut [f32]) {
 ///
 /// # Panics
 ///
-/// If a row is no multiple of [`F16_ROW`] values, or `rows` and `scores` are not of one shape.
+/// If a row is not a multiple of [`F16_ROW`] values, or `rows` and `scores` differ in shape.
 pub fn dot_f16(level: Level, query: &[f32], rows: &[u16], scores: &mut [f32]) {
     check(query.len(), rows.len(), scores.len(), F16_ROW);
     level.run(Dot { query, rows, scores });
 }
 
-/// What a row holds.
+/// The type of a row's values.
 trait Value: Copy {
     /// The first `LANES` values as f32.
     fn load<I: Isa>(v: I, src: &[Self]) -> I::F32;

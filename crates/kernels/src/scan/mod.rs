@@ -1,7 +1,7 @@
-//! Products of one query with every row of a block: what a search does to a collection.
+//! Products of one query with every row of a block: the inner loop of an exact search.
 //!
-//! Rows lie end to end, each filled up with zeros to a multiple of 64 bytes, so no kernel has a tail.
-//! A row's result does not depend on the rows beside it.
+//! Rows are end to end, each padded with zeros to a multiple of 64 bytes, so no kernel has a tail.
+//! A row's result does not depend on the other rows.
 
 mod bits;
 mod bytes;

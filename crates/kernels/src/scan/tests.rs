@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::isa::{Level, f16_to_f32};
-use crate::testing::Random;
+use crate::random::Random;
 
 const COUNTS: [usize; 6] = [0, 1, 3, 4, 5, 13];
 
@@ -13,7 +13,7 @@ fn products_of_floats_are_those_of_f64() {
         let query = random.normal(width);
         for count in COUNTS {
             let rows = random.normal(count * width);
-            // Halves of any exponent that a sum of f32 can hold beside the others.
+            // Halves of any exponent that a sum of f32 can hold together with the others.
             let halves: Vec<u16> =
                 rows.iter().map(|x| ((x.to_bits() >> 13) as u16 & 0x83ff) | 0x3000).collect();
             let wide: Vec<f32> = halves.iter().map(|half| f16_to_f32(*half)).collect();
@@ -92,12 +92,12 @@ fn distances_count_the_bits_that_differ() {
 
 #[test]
 #[should_panic(expected = "a multiple of 16")]
-fn rows_that_are_not_filled_up_are_refused() {
+fn rows_that_are_not_padded_are_rejected() {
     dot_f32(Level::Portable, &[0.0; 15], &[0.0; 15], &mut [0.0]);
 }
 
 #[test]
 #[should_panic(expected = "as many whole rows")]
-fn rows_and_results_must_be_of_one_shape() {
+fn rows_and_results_must_agree_in_shape() {
     hamming(Level::Portable, &[0; 8], &[0; 17], &mut [0, 0]);
 }

@@ -1,10 +1,10 @@
-//! Buffers of token states, used again by the next operation.
+//! Buffers of token states, reused by later operations.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Buffers that are not in use. A forward pass takes the same few sizes over and over; fresh memory
-/// for each would be zeroed page by page by the system.
+/// Free buffers. A forward pass needs the same few sizes over and over; the system would zero fresh
+/// memory for each, page by page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buffers {
     free: Arc<Mutex<Vec<Vec<f32>>>>,
@@ -22,7 +22,7 @@ impl Buffers {
         let fits = free.iter().enumerate().filter(|(_, values)| values.len() >= len);
         let best = fits.min_by_key(|(_, values)| values.len()).map(|(i, _)| i);
         if best.is_none() {
-            // One that is too small is given up, so that sizes follow the demand.
+            // A buffer that is too small is freed, so that sizes follow the demand.
             free.pop();
         }
         best.map(|best| free.swap_remove(best))
@@ -33,7 +33,7 @@ impl Buffers {
     }
 }
 
-/// Token states, `[tokens, width]`. Goes back to where it came from when dropped.
+/// Token states, `[tokens, width]`. Returns to its pool when dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     values: Vec<f32>,
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_is_used_again_and_the_smallest_fit_first() {
+    fn a_dropped_buffer_is_reused_and_the_smallest_fit_first() {
         let buffers = Buffers::default();
         let (large, small) = (buffers.take(1000), buffers.take(10));
         let (large_at, small_at) = (large.as_ptr(), small.as_ptr());

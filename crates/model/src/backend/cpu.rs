@@ -1,20 +1,20 @@
 //! The CPU: packed weights, SIMD kernels, one pool of threads.
 
 use super::buffers::{Buffer, Buffers};
-use super::{Backend, Shape};
+use super::{Backend, BatchLayout};
 use crate::alibi::alibi_slopes;
 use crate::config::{EncoderConfig, Position};
 use crate::error::{Error, Result};
 use crate::table::Table;
 use crate::weights::LinearWeights;
-use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::{self, Heads, Precision, attention};
+use kokeshi_kernels::attention::{self, Heads, attention};
 use kokeshi_kernels::gemm::{Layer, Storage, Weights, Workspace, linear};
 use kokeshi_kernels::layer_norm::{self, Norm};
 use kokeshi_kernels::pooling::sum_spans;
 use kokeshi_kernels::rope::RopeTable;
 use kokeshi_kernels::threads::Threads;
 use kokeshi_kernels::turns::{Priority, Turn};
+use kokeshi_kernels::{Level, Precision};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -29,7 +29,7 @@ pub(crate) struct Cpu {
     workspaces: Mutex<Vec<Workspace>>,
 }
 
-/// What attention needs to know of positions, made once.
+/// The tables of positions that attention reads, computed once.
 #[derive(Debug)]
 enum Positions {
     Rope(RopeTable),
@@ -61,6 +61,13 @@ impl Cpu {
         precision: Precision,
         threads: usize,
     ) -> Result<Self> {
+        if !Precision::ON_CPU.contains(&precision) {
+            return Err(Error::Precision {
+                precision,
+                device: "the CPU",
+                supported: "f32, bf16 and int8",
+            });
+        }
         let pool = Threads::shared(threads);
         let threads = pool.map_err(|source| Error::Threads { count: threads, source })?;
         Ok(Self {
@@ -87,12 +94,11 @@ impl Backend for Cpu {
     type Norm = Norm;
     type Table = Table;
     type States = Buffer;
-    type Pass<'a> = Shape<'a>;
+    type Pass<'a> = BatchLayout<'a>;
 
     fn describe(&self) -> String {
         let (level, threads) = (self.level.name(), self.threads.count());
-        let precision = format!("{:?}", self.precision).to_lowercase();
-        format!("cpu ({level}, {precision}, {threads} threads)")
+        format!("cpu ({level}, {}, {threads} threads)", self.precision)
     }
 
     fn turn(&self, priority: Priority) -> Option<Turn> {
@@ -109,7 +115,7 @@ impl Backend for Cpu {
             Precision::Int8 => Storage::Int8,
             Precision::Bf16 => Storage::Bf16Dot,
             Precision::F32 if matrix.is_bf16() => Storage::Bf16,
-            Precision::F32 => Storage::F32,
+            Precision::F32 | Precision::F16 => Storage::F32,
         };
         let layer = Layer { rows: matrix.rows, inputs: matrix.inputs, bias, lora, activation };
         let read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
@@ -118,11 +124,11 @@ impl Backend for Cpu {
         Ok(packed)
     }
 
-    fn take_norm(&self, norm: Norm) -> Result<Norm> {
+    fn norm(&self, norm: Norm) -> Result<Norm> {
         Ok(norm)
     }
 
-    fn take_table(&self, table: Table) -> Result<Table> {
+    fn table(&self, table: Table) -> Result<Table> {
         Ok(table)
     }
 
@@ -134,15 +140,15 @@ impl Backend for Cpu {
         table.len_bytes()
     }
 
-    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Shape<'a>> {
-        Ok(shape)
+    fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<BatchLayout<'a>> {
+        Ok(batch)
     }
 
-    fn embed(&self, shape: &Shape<'_>, table: &Table) -> Buffer {
+    fn embed(&self, batch: &BatchLayout<'_>, table: &Table) -> Buffer {
         let hidden = table.hidden();
-        let mut x = self.buffers.take(shape.ids.len() * hidden);
+        let mut x = self.buffers.take(batch.ids.len() * hidden);
         self.rows(&mut x, hidden, |first, band| {
-            let tokens = shape.ids[first..].iter().zip(&shape.adapters[first..]);
+            let tokens = batch.ids[first..].iter().zip(&batch.adapters[first..]);
             for (row, (&id, &adapter)) in band.chunks_exact_mut(hidden).zip(tokens) {
                 table.gather(id as usize, adapter, row);
             }
@@ -152,20 +158,20 @@ impl Backend for Cpu {
 
     fn project(
         &self,
-        shape: &Shape<'_>,
+        batch: &BatchLayout<'_>,
         x: &Buffer,
         weights: &Weights,
         _next: Option<&Weights>,
     ) -> Buffer {
         let lock = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = lock().pop().unwrap_or_default();
-        let mut out = self.buffers.take(shape.adapters.len() * weights.outputs());
-        linear(&self.threads, x, weights, &shape.adapters, &mut workspace, &mut out);
+        let mut out = self.buffers.take(batch.adapters.len() * weights.outputs());
+        linear(&self.threads, x, weights, &batch.adapters, &mut workspace, &mut out);
         lock().push(workspace);
         out
     }
 
-    fn norm_qk(&self, _pass: &Shape<'_>, qkv: &mut Buffer, norms: &[Norm; 2]) {
+    fn norm_qk(&self, _pass: &BatchLayout<'_>, qkv: &mut Buffer, norms: &[Norm; 2]) {
         let hidden = norms[0].gain.len();
         self.rows(qkv, 3 * hidden, |_, band| {
             for token in band.chunks_exact_mut(3 * hidden) {
@@ -176,22 +182,22 @@ impl Backend for Cpu {
         });
     }
 
-    fn attend(&self, shape: &Shape<'_>, qkv: &Buffer) -> Buffer {
-        let config = shape.config;
+    fn attend(&self, batch: &BatchLayout<'_>, qkv: &Buffer) -> Buffer {
+        let config = batch.config;
         let heads = Heads {
-            sequences: &shape.sequences,
+            sequences: &batch.sequences,
             heads: config.heads,
             head_dim: config.head_dim(),
             position: self.positions.borrow(),
         };
-        let mut out = self.buffers.take(shape.adapters.len() * config.hidden);
+        let mut out = self.buffers.take(batch.adapters.len() * config.hidden);
         attention(&self.threads, self.level, self.precision, qkv, &heads, &mut out);
         out
     }
 
     fn add_norm(
         &self,
-        _pass: &Shape<'_>,
+        _pass: &BatchLayout<'_>,
         x: &mut Buffer,
         residual: Option<&Buffer>,
         norm: &Norm,
@@ -206,17 +212,17 @@ impl Backend for Cpu {
 
     fn pool(
         &self,
-        shape: &Shape<'_>,
+        batch: &BatchLayout<'_>,
         x: &Buffer,
         spans: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>> {
         let mut sums = vec![0.0; spans.len() * width];
-        sum_spans(&self.threads, x, [shape.config.hidden, width], spans, &mut sums);
+        sum_spans(&self.threads, x, [batch.config.hidden, width], spans, &mut sums);
         Ok(sums)
     }
 
-    fn download(&self, _pass: &Shape<'_>, x: &Buffer) -> Result<Vec<f32>> {
+    fn download(&self, _pass: &BatchLayout<'_>, x: &Buffer) -> Result<Vec<f32>> {
         Ok(x.to_vec())
     }
 }

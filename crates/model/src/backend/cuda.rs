@@ -1,12 +1,13 @@
-//! NVIDIA cards: weights, states and positions lie there, and only sums come back.
+//! NVIDIA cards: weights, states and positions are on the card, and only sums are copied back.
 
-use super::{Backend, Shape};
+use super::{Backend, BatchLayout};
 use crate::alibi::alibi_slopes;
 use crate::config::{EncoderConfig, Position};
 use crate::error::{Error, Result};
 use crate::table::Table;
 use crate::weights::LinearWeights;
-use kokeshi_cuda::{Arena, Attention, Embedding, Gpu, Layer, Number, States, Tiles};
+use kokeshi_cuda::{Arena, Attention, DType, Embedding, Gate, Gpu, Layer, PackedBatch, States};
+use kokeshi_kernels::Precision;
 use kokeshi_kernels::gemm::Activation;
 use kokeshi_kernels::layer_norm::Norm;
 use kokeshi_kernels::rope::RopeTable;
@@ -21,88 +22,118 @@ pub(crate) struct Cuda {
     gpu: Gpu,
     arena: Arena,
     attention: Attention,
-    /// Room behind rows of states: what the layer with the most updates wants.
+    /// Elements behind each row of states: the most that a layer reads for its low-rank updates.
     tail: AtomicUsize,
     turn: Mutex<()>,
 }
 
-/// A linear layer, and what follows it.
+/// A linear layer and its activation.
 #[derive(Debug)]
 pub(crate) struct Linear {
     linear: kokeshi_cuda::Linear,
     activation: Option<Activation>,
 }
 
-/// A pass, which has the card until it ends.
+/// A forward pass. It owns the card until it ends.
 pub(crate) struct Pass<'a> {
     config: &'a EncoderConfig,
-    tiles: Tiles,
+    batch: PackedBatch,
     tail: usize,
-    /// What failed first. Nothing runs after it.
+    /// The first error. No operation runs after it.
     failed: RefCell<Option<kokeshi_cuda::Error>>,
     _turn: MutexGuard<'a, ()>,
+}
+
+/// The type of states and weights on a card that computes in `precision`.
+///
+/// # Errors
+///
+/// [`Error::Precision`] if cards do not.
+pub fn card_dtype(precision: Precision) -> Result<DType> {
+    match precision {
+        Precision::F32 => Ok(DType::F32),
+        Precision::F16 => Ok(DType::F16),
+        Precision::Bf16 => Ok(DType::Bf16),
+        Precision::Int8 => {
+            Err(Error::Precision { precision, device: "a card", supported: "f32, f16 and bf16" })
+        }
+    }
+}
+
+/// What card `ordinal` computes in if nothing else is asked for: bf16 if its tensor cores multiply
+/// it, else f16.
+///
+/// # Errors
+///
+/// If the card cannot be used.
+pub fn default_card_precision(ordinal: usize) -> Result<Precision> {
+    Ok(match kokeshi_cuda::best_dtype(ordinal)? {
+        DType::F32 => Precision::F32,
+        DType::F16 => Precision::F16,
+        DType::Bf16 => Precision::Bf16,
+    })
+}
+
+/// The tables of positions that attention reads.
+fn upload_position(config: &EncoderConfig, gpu: &Gpu) -> Result<kokeshi_cuda::Position> {
+    match config.position {
+        Position::Rope { theta } => {
+            let positions = config.max_tokens;
+            let table = RopeTable::new(positions, config.head_dim(), theta);
+            let rows = || (0..positions).map(|position| table.at(position));
+            let cos: Vec<f32> = rows().flat_map(|(cos, _)| cos).copied().collect();
+            let sin: Vec<f32> = rows().flat_map(|(_, sin)| sin).copied().collect();
+            let (cos, sin) = (gpu.upload(&cos)?, gpu.upload(&sin)?);
+            Ok(kokeshi_cuda::Position::Rope { cos, sin, positions })
+        }
+        Position::Alibi => {
+            let slopes = alibi_slopes(config.heads).into_iter();
+            let slopes: Vec<f32> = slopes.map(|slope| slope * std::f32::consts::LOG2_E).collect();
+            Ok(kokeshi_cuda::Position::Alibi { slopes: gpu.upload(&slopes)? })
+        }
+    }
 }
 
 impl Cuda {
     /// # Errors
     ///
-    /// If the card cannot be used, or not for this model.
+    /// If the card cannot be used, or does not support this model.
     pub(crate) fn new(
         config: &EncoderConfig,
         ordinal: usize,
-        number: Option<Number>,
+        precision: Precision,
     ) -> Result<Self> {
-        let number = match number {
-            Some(number) => number,
-            None => kokeshi_cuda::best_number(ordinal)?,
-        };
-        Self::with_gpu(config, Gpu::open(ordinal, number)?)
+        Self::with_gpu(config, Gpu::open(ordinal, card_dtype(precision)?)?)
     }
 
     pub(crate) fn with_gpu(config: &EncoderConfig, gpu: Gpu) -> Result<Self> {
         let (hidden, head_dim) = (config.hidden, config.head_dim());
         let rotary = matches!(config.position, Position::Rope { .. });
         gpu.check_shape([hidden, config.ffn_hidden, head_dim], rotary)?;
-        let position = match config.position {
-            Position::Rope { theta } => {
-                let positions = config.max_tokens;
-                let table = RopeTable::new(positions, head_dim, theta);
-                let rows = || (0..positions).map(|position| table.at(position));
-                let cos: Vec<f32> = rows().flat_map(|(cos, _)| cos).copied().collect();
-                let sin: Vec<f32> = rows().flat_map(|(_, sin)| sin).copied().collect();
-                let (cos, sin) = (gpu.upload(&cos)?, gpu.upload(&sin)?);
-                kokeshi_cuda::Position::Rope { cos, sin, positions }
-            }
-            Position::Alibi => {
-                let slopes = alibi_slopes(config.heads).into_iter();
-                let slopes: Vec<f32> =
-                    slopes.map(|slope| slope * std::f32::consts::LOG2_E).collect();
-                kokeshi_cuda::Position::Alibi { slopes: gpu.upload(&slopes)? }
-            }
-        };
+        let position = upload_position(config, &gpu)?;
         let attention = Attention { heads: config.heads, head_dim, position };
         let (arena, tail, turn) = (Arena::default(), AtomicUsize::new(0), Mutex::default());
         Ok(Self { gpu, arena, attention, tail, turn })
     }
 
-    /// Begins an operation whose result has rows of `width` numbers.
-    fn make(
+    /// Starts an operation that writes rows of `width` elements, and returns them.
+    fn output(
         &self,
         pass: &Pass<'_>,
         width: usize,
         work: impl FnOnce(&mut States) -> kokeshi_cuda::Result<()>,
     ) -> States {
-        let mut made = States::none();
+        let mut out = States::none();
         self.run(pass, || {
-            made = self.arena.take(&self.gpu, pass.tiles.rows(), width, pass.tail)?;
-            work(&mut made)
+            out = self.arena.take(&self.gpu, pass.batch.rows(), width, pass.tail)?;
+            work(&mut out)
         });
-        made
+        out
     }
 
-    /// Begins an operation, unless one before has failed or there is nothing to do.
+    /// Starts an operation, unless one before has failed or the batch is empty.
     fn run(&self, pass: &Pass<'_>, work: impl FnOnce() -> kokeshi_cuda::Result<()>) {
-        if pass.failed.borrow().is_none() && pass.tiles.rows() > 0 {
+        if pass.failed.borrow().is_none() && pass.batch.rows() > 0 {
             *pass.failed.borrow_mut() = work().err();
         }
     }
@@ -117,7 +148,7 @@ impl Backend for Cuda {
 
     fn describe(&self) -> String {
         let card = self.gpu.card();
-        format!("cuda:{} ({}, {})", card.ordinal, card.name, self.gpu.number().name())
+        format!("cuda:{} ({}, {})", card.ordinal, card.name, self.gpu.dtype().name())
     }
 
     fn linear(&self, weights: LinearWeights) -> Result<Linear> {
@@ -134,12 +165,12 @@ impl Backend for Cuda {
         Ok(Linear { linear, activation })
     }
 
-    fn take_norm(&self, norm: Norm) -> Result<kokeshi_cuda::Norm> {
+    fn norm(&self, norm: Norm) -> Result<kokeshi_cuda::Norm> {
         let (gain, bias) = (self.gpu.upload(&norm.gain)?, self.gpu.upload(&norm.bias)?);
         Ok(kokeshi_cuda::Norm { gain, bias, eps: norm.eps, width: norm.gain.len() })
     }
 
-    fn take_table(&self, table: Table) -> Result<Embedding> {
+    fn table(&self, table: Table) -> Result<Embedding> {
         let (gpu, hidden, vocab) = (&self.gpu, table.hidden(), table.vocab());
         let word =
             gpu.upload_rows(vocab, [hidden; 2], &mut |row, to| table.gather_word(row, to))?;
@@ -159,33 +190,34 @@ impl Backend for Cuda {
         [&table.word, &table.a, &table.b, &table.shift].map(kokeshi_cuda::Memory::len).iter().sum()
     }
 
-    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Pass<'a>> {
-        let Shape { config, ids, sequences, adapters } = shape;
+    fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<Pass<'a>> {
+        let BatchLayout { config, ids, sequences, adapters } = batch;
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tail, number) = (self.tail.load(Ordering::Relaxed), self.gpu.number().len_bytes());
-        let row = |width: usize| ids.len() * (width + tail) * number;
+        let (tail, element) = (self.tail.load(Ordering::Relaxed), self.gpu.dtype().len_bytes());
+        let row = |width: usize| ids.len() * (width + tail) * element;
         let gated = config.activation.is_gated();
         let wide = if gated { 2 * config.ffn_hidden } else { config.ffn_hidden };
-        // The layer's input, its attention's result, and one more; the widest rows; gated ones.
+        // The layer's input, its attention's result and one more; the widest rows; gated
+        // activations.
         let narrow = [row(config.hidden); 3];
         let wide = [row(wide.max(3 * config.hidden))];
         let gates = gated.then_some(row(config.ffn_hidden));
         let sizes: Vec<usize> = narrow.into_iter().chain(wide).chain(gates).collect();
-        let tiles = self
+        let packed = self
             .arena
             .reserve(&self.gpu, &sizes)
-            .and_then(|()| self.gpu.tiles(ids, &adapters, &sequences, config.head_dim()));
-        let tiles = tiles.map_err(|error| match error {
+            .and_then(|()| self.gpu.pack_batch(ids, &adapters, &sequences, config.head_dim()));
+        let packed = packed.map_err(|error| match error {
             kokeshi_cuda::Error::Memory { .. } => {
                 Error::DeviceMemory { tokens: ids.len(), bytes: sizes.iter().sum() }
             }
             other => other.into(),
         })?;
-        Ok(Pass { config, tiles, tail, failed: RefCell::default(), _turn: turn })
+        Ok(Pass { config, batch: packed, tail, failed: RefCell::default(), _turn: turn })
     }
 
     fn embed(&self, pass: &Pass<'_>, table: &Embedding) -> States {
-        self.make(pass, table.hidden, |x| self.gpu.embed(&pass.tiles, table, x))
+        self.output(pass, table.hidden, |x| self.gpu.embed(&pass.batch, table, x))
     }
 
     fn project(
@@ -195,20 +227,20 @@ impl Backend for Cuda {
         linear: &Linear,
         next: Option<&Linear>,
     ) -> States {
-        let next = next.map(|next| (&next.linear, &pass.tiles));
+        let next = next.map(|next| (&next.linear, &pass.batch));
         let outputs = linear.linear.outputs();
         let mut y =
-            self.make(pass, outputs, |y| self.gpu.project(x, &pass.tiles, &linear.linear, y));
+            self.output(pass, outputs, |y| self.gpu.project(x, &pass.batch, &linear.linear, y));
         let activation = match linear.activation {
             None => return y,
             Some(Activation::Gelu) => {
                 self.run(pass, || self.gpu.gelu(&mut y, next));
                 return y;
             }
-            Some(Activation::GeGlu) => kokeshi_cuda::Activation::GeGlu,
-            Some(Activation::ReGlu) => kokeshi_cuda::Activation::ReGlu,
+            Some(Activation::GeGlu) => Gate::GeGlu,
+            Some(Activation::ReGlu) => Gate::ReGlu,
         };
-        self.make(pass, outputs / 2, |gated| self.gpu.gate(activation, &y, gated))
+        self.output(pass, outputs / 2, |gated| self.gpu.gate(activation, &y, gated))
     }
 
     fn norm_qk(&self, pass: &Pass<'_>, qkv: &mut States, norms: &[kokeshi_cuda::Norm; 2]) {
@@ -218,8 +250,8 @@ impl Backend for Cuda {
     }
 
     fn attend(&self, pass: &Pass<'_>, qkv: &States) -> States {
-        self.make(pass, pass.config.hidden, |out| {
-            self.gpu.attend(qkv, &pass.tiles, &self.attention, out)
+        self.output(pass, pass.config.hidden, |out| {
+            self.gpu.attend(qkv, &pass.batch, &self.attention, out)
         })
     }
 
@@ -231,7 +263,7 @@ impl Backend for Cuda {
         norm: &kokeshi_cuda::Norm,
         next: Option<&Linear>,
     ) {
-        let next = next.map(|next| (&next.linear, &pass.tiles));
+        let next = next.map(|next| (&next.linear, &pass.batch));
         self.run(pass, || self.gpu.add_norm(x, 0, residual, norm, next));
     }
 
@@ -244,7 +276,7 @@ impl Backend for Cuda {
     ) -> Result<Vec<f32>> {
         match pass.failed.take() {
             Some(error) => Err(error.into()),
-            None if pass.tiles.rows() == 0 => Ok(vec![0.0; spans.len() * width]),
+            None if pass.batch.rows() == 0 => Ok(vec![0.0; spans.len() * width]),
             None => Ok(self.gpu.pool(x, width, spans)?),
         }
     }
@@ -252,14 +284,8 @@ impl Backend for Cuda {
     fn download(&self, pass: &Pass<'_>, x: &States) -> Result<Vec<f32>> {
         match pass.failed.take() {
             Some(error) => Err(error.into()),
-            None if pass.tiles.rows() == 0 => Ok(Vec::new()),
+            None if pass.batch.rows() == 0 => Ok(Vec::new()),
             None => Ok(self.gpu.read(x)?),
         }
-    }
-}
-
-impl From<kokeshi_cuda::Error> for Error {
-    fn from(error: kokeshi_cuda::Error) -> Self {
-        Self::Device { what: error.to_string() }
     }
 }

@@ -1,4 +1,4 @@
-//! What a device must be able to do: a few coarse operations, each of which fuses where it can.
+//! The operations of a device: a few coarse ones, each of which fuses what it can.
 
 mod buffers;
 mod cpu;
@@ -7,6 +7,7 @@ mod reference;
 
 pub(crate) use cpu::Cpu;
 pub(crate) use cuda::Cuda;
+pub use cuda::{card_dtype, default_card_precision};
 pub(crate) use reference::Reference;
 
 use crate::batch::Batch;
@@ -21,15 +22,15 @@ use std::ops::Range;
 
 /// The operations of the forward pass. States are `[tokens, width]` on the device.
 ///
-/// A device may run its operations while the program goes on: what fails in one is remembered by the
-/// pass, the operations after it do nothing, and [`Backend::pool`] and [`Backend::download`], which wait
-/// for the device, return the error.
+/// A device may run operations in the background. If one fails, the pass keeps the error, later
+/// operations do nothing, and [`Backend::pool`] and [`Backend::download`], which wait for the
+/// device, return it.
 pub(crate) trait Backend: Debug + Send + Sync {
-    /// A linear layer in the form in which the device reads it.
+    /// A linear layer in the device's form.
     type Linear: Debug + Send + Sync;
-    /// A layer normalisation, likewise.
+    /// A layer normalization in the device's form.
     type Norm: Debug + Send + Sync;
-    /// The embedding table, likewise.
+    /// The embedding table in the device's form.
     type Table: Debug + Send + Sync;
     /// Token states.
     type States;
@@ -38,34 +39,35 @@ pub(crate) trait Backend: Debug + Send + Sync {
     where
         Self: 'a;
 
-    /// What it is, for people: the device, and how it computes.
+    /// A description of the device and of how it computes, for people.
     fn describe(&self) -> String;
-    /// Waits until the calling thread may run passes with `priority`, where the device has turns.
+    /// Waits until the calling thread may run passes with `priority`, if the device has turns.
     fn turn(&self, _priority: Priority) -> Option<Turn> {
         None
     }
-    /// Runs a whole pass, where the device works best.
+    /// Runs a whole pass on the thread that suits the device best.
     fn within<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
         pass()
     }
-    /// Takes a linear layer from the checkpoint to the device.
+    /// Copies a linear layer from the checkpoint to the device.
     fn linear(&self, weights: LinearWeights) -> Result<Self::Linear>;
-    /// Takes a layer normalisation to the device.
-    fn take_norm(&self, norm: Norm) -> Result<Self::Norm>;
-    /// Takes the embedding table to the device, or leaves it where it is.
-    fn take_table(&self, table: Table) -> Result<Self::Table>;
-    /// Bytes of memory that a linear layer takes.
+    /// Copies a layer normalization to the device.
+    fn norm(&self, norm: Norm) -> Result<Self::Norm>;
+    /// Copies the embedding table to the device, or leaves it where it is.
+    fn table(&self, table: Table) -> Result<Self::Table>;
+    /// Bytes of memory that a linear layer occupies.
     fn len_bytes(&self, linear: &Self::Linear) -> usize;
-    /// Bytes of memory that the table takes.
+    /// Bytes of memory that the table occupies.
     fn table_len_bytes(&self, table: &Self::Table) -> usize;
 
-    /// Reserves what a pass needs: [`Error::DeviceMemory`](crate::Error::DeviceMemory) if the device
-    /// has not so much.
-    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Self::Pass<'a>>;
+    /// Reserves the memory of a pass: [`Error::DeviceMemory`](crate::Error::DeviceMemory) if it
+    /// does not fit.
+    fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<Self::Pass<'a>>;
     /// Gathers the rows of the batch's ids, `[tokens, hidden]`.
     fn embed(&self, pass: &Self::Pass<'_>, table: &Self::Table) -> Self::States;
-    /// `activation(x Wᵀ + bias + LoRA of each token's task)`. Here and below, `next` is the layer that
-    /// reads the result: a device can begin with its low-rank update.
+    /// `activation(x Wᵀ + bias + LoRA of each token's task)`. Here and below, `next` is the layer
+    /// that reads the result: a device can compute the first half of its low-rank update on the
+    /// way.
     fn project(
         &self,
         pass: &Self::Pass<'_>,
@@ -73,7 +75,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
         linear: &Self::Linear,
         next: Option<&Self::Linear>,
     ) -> Self::States;
-    /// Normalises q and k of `[tokens, 3 * hidden]`, all heads of a token together.
+    /// Normalizes q and k of `[tokens, 3 * hidden]`, all heads of a token together.
     fn norm_qk(&self, pass: &Self::Pass<'_>, qkv: &mut Self::States, norms: &[Self::Norm; 2]);
     /// Attention inside each sequence: `[tokens, 3 * hidden]` → `[tokens, hidden]`.
     fn attend(&self, pass: &Self::Pass<'_>, qkv: &Self::States) -> Self::States;
@@ -86,8 +88,8 @@ pub(crate) trait Backend: Debug + Send + Sync {
         norm: &Self::Norm,
         next: Option<&Self::Linear>,
     );
-    /// Sums of the first `width` numbers of states over token ranges, `[spans, width]`: nothing else
-    /// comes back from the device.
+    /// Sums of the first `width` elements of states over token ranges, `[spans, width]`: nothing
+    /// else is copied back from the device.
     fn pool(
         &self,
         pass: &Self::Pass<'_>,
@@ -99,9 +101,9 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn download(&self, pass: &Self::Pass<'_>, x: &Self::States) -> Result<Vec<f32>>;
 }
 
-/// How a batch lies in memory.
+/// The layout of a batch, token by token.
 #[derive(Debug)]
-pub(crate) struct Shape<'a> {
+pub(crate) struct BatchLayout<'a> {
     pub(crate) config: &'a EncoderConfig,
     /// Token ids of all sequences.
     pub(crate) ids: &'a [u32],
@@ -111,7 +113,7 @@ pub(crate) struct Shape<'a> {
     pub(crate) adapters: Vec<Option<usize>>,
 }
 
-impl<'a> Shape<'a> {
+impl<'a> BatchLayout<'a> {
     pub(crate) fn new(config: &'a EncoderConfig, batch: &'a Batch) -> Self {
         let sequences: Vec<_> = batch.sequences().collect();
         let adapters = sequences.iter().zip(batch.adapters());

@@ -1,7 +1,7 @@
 //! The specification: plain loops, f64 sums, no threads. Every other backend is tested against it,
 //! and it is tested against the goldens of the published implementation.
 
-use super::{Backend, Shape};
+use super::{Backend, BatchLayout};
 use crate::alibi::alibi_slopes;
 use crate::config::Position;
 use crate::error::Result;
@@ -15,7 +15,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(crate) struct Reference;
 
-/// A linear layer as the checkpoint holds it.
+/// A linear layer as stored in the checkpoint, widened to f32.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Vec<f32>, // [outputs, inputs]
@@ -30,7 +30,7 @@ impl Backend for Reference {
     type Norm = Norm;
     type Table = Table;
     type States = Vec<f64>;
-    type Pass<'a> = Shape<'a>;
+    type Pass<'a> = BatchLayout<'a>;
 
     fn describe(&self) -> String {
         "reference".to_owned()
@@ -46,11 +46,11 @@ impl Backend for Reference {
         Ok(Linear { weight, bias, lora, activation, inputs })
     }
 
-    fn take_norm(&self, norm: Norm) -> Result<Norm> {
+    fn norm(&self, norm: Norm) -> Result<Norm> {
         Ok(norm)
     }
 
-    fn take_table(&self, table: Table) -> Result<Table> {
+    fn table(&self, table: Table) -> Result<Table> {
         Ok(table)
     }
 
@@ -63,14 +63,14 @@ impl Backend for Reference {
         table.len_bytes()
     }
 
-    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Shape<'a>> {
-        Ok(shape)
+    fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<BatchLayout<'a>> {
+        Ok(batch)
     }
 
-    fn embed(&self, shape: &Shape<'_>, table: &Table) -> Vec<f64> {
+    fn embed(&self, batch: &BatchLayout<'_>, table: &Table) -> Vec<f64> {
         let mut row = vec![0.0; table.hidden()];
         let mut x = Vec::new();
-        for (&id, &adapter) in shape.ids.iter().zip(&shape.adapters) {
+        for (&id, &adapter) in batch.ids.iter().zip(&batch.adapters) {
             table.gather(id as usize, adapter, &mut row);
             x.extend(row.iter().map(|&x| f64::from(x)));
         }
@@ -79,30 +79,30 @@ impl Backend for Reference {
 
     fn project(
         &self,
-        shape: &Shape<'_>,
+        batch: &BatchLayout<'_>,
         x: &Vec<f64>,
         linear: &Linear,
         _next: Option<&Linear>,
     ) -> Vec<f64> {
-        let rows = x.chunks_exact(linear.inputs).zip(&shape.adapters);
+        let rows = x.chunks_exact(linear.inputs).zip(&batch.adapters);
         rows.flat_map(|(x, &adapter)| activate(linear.activation, linear.apply(x, adapter)))
             .collect()
     }
 
-    fn norm_qk(&self, _pass: &Shape<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
+    fn norm_qk(&self, _pass: &BatchLayout<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
         let hidden = norms[0].gain.len();
         for token in qkv.chunks_exact_mut(3 * hidden) {
             for (row, norm) in token.chunks_exact_mut(hidden).zip(norms) {
-                normalise(row, norm);
+                normalize(row, norm);
             }
         }
     }
 
-    fn attend(&self, shape: &Shape<'_>, qkv: &Vec<f64>) -> Vec<f64> {
+    fn attend(&self, batch: &BatchLayout<'_>, qkv: &Vec<f64>) -> Vec<f64> {
         let mut out = vec![0.0; qkv.len() / 3];
-        for sequence in &shape.sequences {
-            for head in 0..shape.config.heads {
-                attend_head(qkv, shape, sequence.clone(), head, &mut out);
+        for sequence in &batch.sequences {
+            for head in 0..batch.config.heads {
+                attend_head(qkv, batch, sequence.clone(), head, &mut out);
             }
         }
         out
@@ -110,30 +110,30 @@ impl Backend for Reference {
 
     fn add_norm(
         &self,
-        _pass: &Shape<'_>,
+        _pass: &BatchLayout<'_>,
         x: &mut Vec<f64>,
         residual: Option<&Vec<f64>>,
         norm: &Norm,
         _next: Option<&Linear>,
     ) {
         x.iter_mut().zip(residual.into_iter().flatten()).for_each(|(x, residual)| *x += residual);
-        x.chunks_exact_mut(norm.gain.len()).for_each(|row| normalise(row, norm));
+        x.chunks_exact_mut(norm.gain.len()).for_each(|row| normalize(row, norm));
     }
 
     fn pool(
         &self,
-        shape: &Shape<'_>,
+        batch: &BatchLayout<'_>,
         x: &Vec<f64>,
         spans: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>> {
-        let hidden = shape.config.hidden;
+        let hidden = batch.config.hidden;
         let sum =
             |span: &Range<usize>, c| span.clone().map(|t| x[t * hidden + c]).sum::<f64>() as f32;
         Ok(spans.iter().flat_map(|span| (0..width).map(move |c| sum(span, c))).collect())
     }
 
-    fn download(&self, _pass: &Shape<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
+    fn download(&self, _pass: &BatchLayout<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
         Ok(x.iter().map(|&x| x as f32).collect())
     }
 }
@@ -160,7 +160,7 @@ fn dot(a: &[f32], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
 }
 
-fn normalise(row: &mut [f64], norm: &Norm) {
+fn normalize(row: &mut [f64], norm: &Norm) {
     let count = row.len() as f64;
     let mean = row.iter().sum::<f64>() / count;
     let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
@@ -190,24 +190,25 @@ fn gelu(x: f64) -> f64 {
 /// is that of ALiBi.
 fn attend_head(
     qkv: &[f64],
-    shape: &Shape<'_>,
+    batch: &BatchLayout<'_>,
     sequence: Range<usize>,
     head: usize,
     out: &mut [f64],
 ) {
-    let (hidden, dim) = (shape.config.hidden, shape.config.head_dim());
-    let of = |which: usize, token: usize| &qkv[(3 * token + which) * hidden + head * dim..][..dim];
-    let placed = |which: usize, token: usize| match shape.config.position {
-        Position::Rope { theta } => rotate(of(which, token), token - sequence.start, theta),
-        Position::Alibi => of(which, token).to_vec(),
+    let (hidden, dim) = (batch.config.hidden, batch.config.head_dim());
+    let part =
+        |which: usize, token: usize| &qkv[(3 * token + which) * hidden + head * dim..][..dim];
+    let at_position = |which: usize, token: usize| match batch.config.position {
+        Position::Rope { theta } => rotate(part(which, token), token - sequence.start, theta),
+        Position::Alibi => part(which, token).to_vec(),
     };
-    let slope = match shape.config.position {
+    let slope = match batch.config.position {
         Position::Rope { .. } => 0.0,
-        Position::Alibi => f64::from(alibi_slopes(shape.config.heads)[head]),
+        Position::Alibi => f64::from(alibi_slopes(batch.config.heads)[head]),
     };
-    let keys: Vec<Vec<f64>> = sequence.clone().map(|token| placed(1, token)).collect();
+    let keys: Vec<Vec<f64>> = sequence.clone().map(|token| at_position(1, token)).collect();
     for token in sequence.clone() {
-        let query = placed(0, token);
+        let query = at_position(0, token);
         let score = |(at, key): (usize, &Vec<f64>)| {
             let product = query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>();
             product / (dim as f64).sqrt() - slope * token.abs_diff(at) as f64
@@ -218,13 +219,14 @@ fn attend_head(
         let total: f64 = weights.iter().sum();
         let to = &mut out[token * hidden + head * dim..][..dim];
         for (weight, token) in weights.iter().zip(sequence.clone()) {
-            to.iter_mut().zip(of(2, token)).for_each(|(to, v)| *to += weight / total * v);
+            to.iter_mut().zip(part(2, token)).for_each(|(to, v)| *to += weight / total * v);
         }
     }
 }
 
-/// Rotates component `j` with `j + dim/2` by `position · theta^(−2j / dim)`. The angle is rounded to
-/// f32 in the same places as in the published implementation, because that is part of its result.
+/// Rotates component `j` with `j + dim/2` by `position · theta^(−2j / dim)`. The angle is rounded
+/// to f32 in the same places as in the published implementation, because that is part of its
+/// result.
 fn rotate(x: &[f64], position: usize, theta: f32) -> Vec<f64> {
     let half = x.len() / 2;
     let mut rotated = vec![0.0; x.len()];

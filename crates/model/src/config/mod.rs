@@ -1,5 +1,5 @@
-//! `config.json` → [`EncoderConfig`]. The only folder that knows how configurations are spelled;
-//! a value that would change the arithmetic and is not implemented is an error.
+//! `config.json` → [`EncoderConfig`]. Only this folder knows the spellings of configuration keys; a
+//! value that would change the arithmetic and is not implemented is an error.
 
 mod fields;
 mod v2;
@@ -13,7 +13,7 @@ use kokeshi_kernels::gemm::Activation;
 use serde_json::Value;
 use std::path::Path;
 
-/// The shape of an encoder: all that its forward pass depends on beside the weights.
+/// The shape of an encoder: everything that its forward pass depends on, apart from the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
     /// Transformer layers.
@@ -30,11 +30,11 @@ pub struct EncoderConfig {
     pub token_types: usize,
     /// Added to the variance in every LayerNorm.
     pub norm_eps: f32,
-    /// How tokens know where they stand.
+    /// How positions enter attention.
     pub position: Position,
-    /// What lies between the two feed-forward projections.
+    /// The activation between the two feed-forward projections.
     pub activation: Activation,
-    /// Longest sequence that the model takes, special tokens included.
+    /// Tokens of the longest sequence, special tokens included.
     pub max_tokens: usize,
     /// The task adapters, in the order of the adapter index.
     pub tasks: Vec<TaskConfig>,
@@ -42,7 +42,7 @@ pub struct EncoderConfig {
     pub lora_rank: usize,
     /// Multiplier of the low-rank product in the original layout: alpha / rank.
     pub lora_scale: f32,
-    /// Dimensions that the model was trained to be cut to; empty if unknown.
+    /// Numbers of leading dimensions that the model was trained for; empty if unknown.
     pub matryoshka: Vec<usize>,
     /// Whether the leading dimensions of an embedding are an embedding (Matryoshka training).
     pub truncatable: bool,
@@ -76,8 +76,8 @@ impl EncoderConfig {
     }
 }
 
-/// Tasks and instructions of the released jina-embeddings-v3, for layouts that do not carry them
-/// (specification of the official `encode`; the trailing spaces belong to them).
+/// Tasks and instructions of the released jina-embeddings-v3, for layouts that do not store them
+/// (specification of the official `encode`; the trailing spaces are part of them).
 const RELEASED_TASKS: [(&str, &str); 5] = [
     ("retrieval.query", "Represent the query for retrieving evidence documents: "),
     ("retrieval.passage", "Represent the document for retrieval: "),
@@ -91,7 +91,7 @@ pub fn released_tasks() -> impl Iterator<Item = &'static str> {
     RELEASED_TASKS.iter().map(|(name, _)| *name)
 }
 
-/// The instruction of a task: as written beside the weights, or the released one.
+/// The instruction of a task: the one stored with the weights, or the released one.
 fn instruction(prompts: Option<&Value>, task: &str) -> String {
     let written = prompts.and_then(|prompts| prompts.get(task)).and_then(Value::as_str);
     let released = RELEASED_TASKS.iter().find(|(name, _)| *name == task).map(|(_, text)| *text);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_would_change_the_arithmetic_are_refused_by_name() {
+    fn values_that_would_change_the_arithmetic_are_rejected_by_name() {
         let cases = [
             ("hidden_act", json!("gelu_new")),
             ("position_embedding_type", json!("absolute")),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn v2_takes_8192_tokens_whatever_its_files_say_and_has_defaults_of_its_own() {
+    fn v2_accepts_8192_tokens_whatever_its_files_say_and_has_its_own_defaults() {
         let config = parse_value(&v2()).expect("a valid config");
         assert_eq!((config.max_tokens, config.norm_eps, config.token_types), (8192, 1e-12, 2));
         assert_eq!((config.position, config.activation), (Position::Alibi, Activation::GeGlu));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn v2_without_a_gate_is_refused_unless_its_code_means_one() {
+    fn v2_without_a_gate_is_rejected_unless_its_code_implies_one() {
         let mut config = v2();
         config["feed_forward_type"] = json!("original");
         let error = parse_value(&config).expect_err("no gate").to_string();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_no_object_is_an_error() {
+    fn json_that_is_not_an_object_is_an_error() {
         for json in ["", "[]", "{", "null", "\u{0}"] {
             let error = parse(Path::new("config.json"), json.as_bytes(), None);
             assert!(matches!(error, Err(Error::Json { .. })), "{json:?}");

@@ -5,7 +5,7 @@ use super::{EncoderConfig, Position, TaskConfig};
 use crate::error::Result;
 use kokeshi_kernels::gemm::Activation;
 
-/// The limit of every model of the family, whatever smaller number a side file carries: ALiBi has no
+/// The limit of every model of the family, even if another file has a smaller one: ALiBi has no
 /// table that could be too short.
 const MAX_TOKENS: usize = 8192;
 
@@ -23,7 +23,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<EncoderConfig> {
         position: Position::Alibi,
         activation: activation(fields)?,
         max_tokens: MAX_TOKENS,
-        // The family was trained for one purpose, which migrating callers name as a task.
+        // The family was trained for one purpose, which callers of the API name as a task.
         tasks: vec![TaskConfig { name: "text-matching".to_owned(), instruction: String::new() }],
         lora_rank: 0,
         lora_scale: 0.0,
@@ -33,7 +33,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<EncoderConfig> {
 }
 
 /// The activation follows `feed_forward_type`, not `hidden_act`. Without the key, the code of the
-/// qk-post-norm models means `geglu`, and that of the others a layer without a gate.
+/// qk-post-norm models implies `geglu`, and that of the others a layer without a gate.
 fn activation(fields: &Fields<'_>) -> Result<Activation> {
     let key = "feed_forward_type";
     let named = fields.text("_name_or_path").unwrap_or_default();

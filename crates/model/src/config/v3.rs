@@ -7,7 +7,7 @@ use crate::error::Result;
 use kokeshi_kernels::gemm::Activation;
 use serde_json::Value;
 
-/// The cosines and sines of so many positions take 32 MiB at a head width of 64.
+/// The cosines and sines of this many positions take 32 MiB at a head width of 64.
 const MOST_POSITIONS: usize = 1 << 17;
 
 pub(super) fn parse(fields: &Fields<'_>, prompts: Option<&Value>) -> Result<EncoderConfig> {
@@ -39,7 +39,7 @@ pub(super) fn parse(fields: &Fields<'_>, prompts: Option<&Value>) -> Result<Enco
     })
 }
 
-/// Two positions are a legacy of the position table that rotary models no longer have.
+/// Two positions are left over from a position table that rotary models no longer have.
 fn max_tokens(fields: &Fields<'_>) -> Result<usize> {
     let positions = fields.size("max_position_embeddings")?;
     if !(3..=MOST_POSITIONS).contains(&positions) {

@@ -1,5 +1,5 @@
 //! Every step of the forward pass against the intermediate results of the published implementation:
-//! when a golden of the whole fails, these tell where.
+//! when a golden of the whole pass fails, these show where.
 
 use super::*;
 use crate::backend::{Cpu, Reference};
@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::table::Table;
 use crate::weights::{LinearWeights, read_weights};
 use kokeshi_kernels::Level;
-use kokeshi_kernels::attention::Precision;
+use kokeshi_kernels::Precision;
 use kokeshi_testkit::{Golden, Goldens, assert_close, fixture, json};
 
 const TOLERANCE: f32 = 3e-5;
@@ -18,19 +18,21 @@ fn golden(goldens: &Goldens, task: &str, layer: usize, point: Point) -> Golden {
     match point {
         Point::Embedded => named("emb_ln_in"),
         Point::EmbNorm => named("emb_ln_out"),
-        Point::Qkv => beside([in_layer("q_before_rope"), in_layer("k_before_rope"), in_layer("v")]),
+        Point::Qkv => {
+            side_by_side([in_layer("q_before_rope"), in_layer("k_before_rope"), in_layer("v")])
+        }
         Point::Context => in_layer("attn_ctx"),
         Point::AttnOut => in_layer("attn_out"),
         Point::AttnNorm => in_layer("norm1_out"),
         Point::Activated => in_layer("gelu_out"),
         Point::Down => in_layer("fc2_out"),
         Point::FfnNorm => in_layer("norm2_out"),
-        Point::QkNorm | Point::SecondAttnNorm => panic!("{point:?} is no step of v3"),
+        Point::QkNorm | Point::SecondAttnNorm => panic!("{point:?} is not a step of v3"),
     }
 }
 
 /// Matrices of the same height, side by side.
-fn beside(parts: [Golden; 3]) -> Golden {
+fn side_by_side(parts: [Golden; 3]) -> Golden {
     let height = parts[0].shape[0];
     let row = |i: usize| parts.iter().flat_map(move |part| part.row(i).to_vec());
     let values: Vec<f32> = (0..height).flat_map(row).collect();
@@ -57,7 +59,7 @@ fn check<B: Backend>(checkpoint: &Checkpoint, backend: B) {
             points += 1;
         });
         assert!(states.is_some());
-        assert_eq!(points, 2 + 7 * checkpoint.config.layers, "every step was looked at");
+        assert_eq!(points, 2 + 7 * checkpoint.config.layers, "every step was checked");
     }
 }
 
@@ -73,7 +75,7 @@ fn every_step_follows_the_published_implementation() {
     }
 }
 
-/// The reference, with room for so many tokens, and steps that may fail.
+/// The reference with memory for `tokens` tokens, and a pooling that can fail.
 #[derive(Debug)]
 struct Small {
     tokens: usize,
@@ -85,7 +87,7 @@ impl Backend for Small {
     type Norm = Norm;
     type Table = Table;
     type States = Vec<f64>;
-    type Pass<'a> = Shape<'a>;
+    type Pass<'a> = BatchLayout<'a>;
 
     fn describe(&self) -> String {
         Reference.describe()
@@ -95,12 +97,12 @@ impl Backend for Small {
         Reference.linear(weights)
     }
 
-    fn take_norm(&self, norm: Norm) -> Result<Norm> {
-        Reference.take_norm(norm)
+    fn norm(&self, norm: Norm) -> Result<Norm> {
+        Reference.norm(norm)
     }
 
-    fn take_table(&self, table: Table) -> Result<Table> {
-        Reference.take_table(table)
+    fn table(&self, table: Table) -> Result<Table> {
+        Reference.table(table)
     }
 
     fn len_bytes(&self, linear: &Self::Linear) -> usize {
@@ -111,18 +113,18 @@ impl Backend for Small {
         Reference.table_len_bytes(table)
     }
 
-    fn pass<'a>(&'a self, shape: Shape<'a>) -> Result<Shape<'a>> {
-        let tokens = shape.ids.len();
-        if tokens > self.tokens { Err(Error::DeviceMemory { tokens, bytes: 1 }) } else { Ok(shape) }
+    fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<BatchLayout<'a>> {
+        let tokens = batch.ids.len();
+        if tokens > self.tokens { Err(Error::DeviceMemory { tokens, bytes: 1 }) } else { Ok(batch) }
     }
 
-    fn embed(&self, pass: &Shape<'_>, table: &Table) -> Vec<f64> {
+    fn embed(&self, pass: &BatchLayout<'_>, table: &Table) -> Vec<f64> {
         Reference.embed(pass, table)
     }
 
     fn project(
         &self,
-        pass: &Shape<'_>,
+        pass: &BatchLayout<'_>,
         x: &Vec<f64>,
         linear: &Self::Linear,
         next: Option<&Self::Linear>,
@@ -130,17 +132,17 @@ impl Backend for Small {
         Reference.project(pass, x, linear, next)
     }
 
-    fn norm_qk(&self, pass: &Shape<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
+    fn norm_qk(&self, pass: &BatchLayout<'_>, qkv: &mut Vec<f64>, norms: &[Norm; 2]) {
         Reference.norm_qk(pass, qkv, norms);
     }
 
-    fn attend(&self, pass: &Shape<'_>, qkv: &Vec<f64>) -> Vec<f64> {
+    fn attend(&self, pass: &BatchLayout<'_>, qkv: &Vec<f64>) -> Vec<f64> {
         Reference.attend(pass, qkv)
     }
 
     fn add_norm(
         &self,
-        pass: &Shape<'_>,
+        pass: &BatchLayout<'_>,
         x: &mut Vec<f64>,
         residual: Option<&Vec<f64>>,
         norm: &Norm,
@@ -151,16 +153,20 @@ impl Backend for Small {
 
     fn pool(
         &self,
-        pass: &Shape<'_>,
+        pass: &BatchLayout<'_>,
         x: &Vec<f64>,
         spans: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>> {
-        let failed = || Err(Error::Device { what: "the card fell off the bus".to_owned() });
+        let failed = || {
+            Err(Error::Device(kokeshi_cuda::Error::Blas {
+                code: "the card fell off the bus".to_owned(),
+            }))
+        };
         if self.fails { failed() } else { Reference.pool(pass, x, spans, width) }
     }
 
-    fn download(&self, pass: &Shape<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
+    fn download(&self, pass: &BatchLayout<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
         Reference.download(pass, x)
     }
 }
@@ -198,9 +204,12 @@ fn a_batch_that_does_not_fit_is_halved_until_it_does() {
 }
 
 #[test]
-fn a_device_that_fails_gives_its_error() {
+fn the_error_of_a_failed_device_is_returned() {
     let mut batch = Batch::new();
     batch.push(&[5, 6, 7], None);
     let error = small(100, true).pool(&batch, std::slice::from_ref(&(0..3))).expect_err("it fails");
-    assert_eq!(error.to_string(), "the card fell off the bus");
+    assert_eq!(
+        error.to_string(),
+        "a matrix product failed: cuBLASLt reports the card fell off the bus"
+    );
 }

@@ -3,6 +3,7 @@
 use super::point::ScoredChunk;
 use super::store::PointStore;
 use super::{NearestQuery, PATHS, PointFilter, names};
+use kokeshi_kernels::cosine;
 use kokeshi_store::{Collection, Hit, Query, Result, Store as _};
 
 /// Points requested per hit wanted, if some conditions must be checked here.
@@ -106,10 +107,4 @@ fn best(mut chunks: Vec<ScoredChunk>, query: &Query<'_>) -> Vec<Hit> {
     sort(&mut chunks);
     let best = chunks.into_iter().take(query.limit).zip(1..);
     best.map(|(chunk, rank)| chunk.hit(rank)).collect()
-}
-
-pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    let norms = (dot(a, a) * dot(b, b)).sqrt();
-    if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
 }

@@ -84,7 +84,7 @@ impl Agreement {
                 let value = if complete { difference / largest } else { f32::INFINITY };
                 Self::RelativeDifference { value, at_most: 3e-5 }
             }
-            Precision::Bf16 | Precision::Int8 => {
+            Precision::Bf16 | Precision::F16 | Precision::Int8 => {
                 let vectors = got.chunks(hidden).zip(want.chunks(hidden));
                 let at_least = if precision == Precision::Int8 { 0.995 } else { 0.9998 };
                 let lowest = vectors.map(|(a, b)| cosine(a, b)).fold(1.0, f32::min);

@@ -60,7 +60,7 @@ impl Cost {
         let up = if config.activation.is_gated() { 2 * ffn_hidden } else { ffn_hidden };
         let bytes_per_weight = match precision {
             Precision::Int8 => 1,
-            Precision::Bf16 => 2,
+            Precision::Bf16 | Precision::F16 => 2,
             Precision::F32 if checkpoint.is_bf16() => 2,
             Precision::F32 => 4,
         };

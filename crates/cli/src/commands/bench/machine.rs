@@ -4,7 +4,7 @@ use super::floor::Peaks;
 use super::report::DeviceInfo;
 use crate::failure::usage;
 use anyhow::Context;
-use kokeshi::{Card, Checkpoint, Device, Level, Number, Precision};
+use kokeshi::{Card, Checkpoint, Device, Level, Precision};
 use kokeshi_kernels::peak;
 use kokeshi_kernels::threads::Threads;
 
@@ -12,7 +12,7 @@ use kokeshi_kernels::threads::Threads;
 #[derive(Clone, Debug)]
 pub(super) enum Machine {
     Cpu { threads: usize, level: Level, precision: Precision },
-    Cuda { card: Card, number: Number },
+    Cuda { card: Card, precision: Precision },
 }
 
 impl Machine {
@@ -24,12 +24,10 @@ impl Machine {
                 let threads = threads.unwrap_or_else(Threads::available);
                 Ok(Self::Cpu { threads, level, precision: precision.unwrap_or_else(default) })
             }
-            Device::Cuda { ordinal, number } => {
-                let number = match number {
-                    Some(number) => number,
-                    None => kokeshi_cuda::best_number(ordinal)?,
-                };
-                Ok(Self::Cuda { card: kokeshi_cuda::card(ordinal)?, number })
+            Device::Cuda { ordinal, precision } => {
+                let default = || kokeshi_model::default_card_precision(ordinal);
+                let precision = precision.map_or_else(default, Ok)?;
+                Ok(Self::Cuda { card: kokeshi_cuda::card(ordinal)?, precision })
             }
             Device::Reference => Err(usage(
                 "cannot time `--device reference`: it defines the correct results and is very slow",
@@ -44,8 +42,8 @@ impl Machine {
                 level: Some(level),
                 precision: Some(precision),
             },
-            Self::Cuda { ref card, number } => {
-                Device::Cuda { ordinal: card.ordinal, number: Some(number) }
+            Self::Cuda { ref card, precision } => {
+                Device::Cuda { ordinal: card.ordinal, precision: Some(precision) }
             }
         }
     }
@@ -57,9 +55,8 @@ impl Machine {
     /// The precision for bounds and sizes of weights: both 16-bit types count as bf16.
     pub(super) fn precision(&self) -> Precision {
         match *self {
-            Self::Cpu { precision, .. } => precision,
-            Self::Cuda { number: Number::F32, .. } => Precision::F32,
-            Self::Cuda { .. } => Precision::Bf16,
+            Self::Cuda { precision: Precision::F16, .. } => Precision::Bf16,
+            Self::Cpu { precision, .. } | Self::Cuda { precision, .. } => precision,
         }
     }
 
@@ -74,8 +71,9 @@ impl Machine {
                     bytes_per_second: peak::bandwidth(&threads, level),
                 }
             }
-            Self::Cuda { ref card, number } => {
-                let peak = kokeshi_cuda::peak(card.ordinal, number)?;
+            Self::Cuda { ref card, precision } => {
+                let dtype = kokeshi_model::card_dtype(precision)?;
+                let peak = kokeshi_cuda::peak(card.ordinal, dtype)?;
                 Peaks { flops_per_second: peak.flops_per_s, bytes_per_second: peak.bytes_per_s }
             }
         })
@@ -85,18 +83,14 @@ impl Machine {
         match self {
             Self::Cpu { threads, level, precision } => DeviceInfo {
                 kind: "cpu",
-                precision: match precision {
-                    Precision::F32 => "f32",
-                    Precision::Bf16 => "bf16",
-                    Precision::Int8 => "int8",
-                },
+                precision: precision.name(),
                 simd_level: Some(level.name()),
                 threads: Some(*threads),
                 card: None,
             },
-            Self::Cuda { card, number } => DeviceInfo {
+            Self::Cuda { card, precision } => DeviceInfo {
                 kind: "cuda",
-                precision: number.name(),
+                precision: precision.name(),
                 simd_level: None,
                 threads: None,
                 card: Some(card.name.clone()),

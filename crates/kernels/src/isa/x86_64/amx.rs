@@ -8,7 +8,7 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::sync::OnceLock;
 
-/// Whether CPU and system have tiles, and the system lets this process use them.
+/// Whether CPU and system support tiles, and the system lets this process use them.
 pub(super) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| has_instructions() && system_saves_tiles() && request_permission())
@@ -20,19 +20,19 @@ fn has_instructions() -> bool {
     __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & BITS == BITS
 }
 
-/// Whether the system keeps tiles over a switch of threads: bits 17 and 18 of XCR0.
+/// Whether the system saves tiles when threads switch: bits 17 and 18 of XCR0.
 fn system_saves_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const TILES: u64 = 0b11 << 17;
     if __cpuid(1).ecx & OSXSAVE == 0 {
         return false;
     }
-    // SAFETY: OSXSAVE says that the instruction exists; register 0 always does.
+    // SAFETY: OSXSAVE means that the instruction exists; register 0 always does.
     let enabled = unsafe { _xgetbv(0) };
     enabled & TILES == TILES
 }
 
-/// Linux gives the 8 KiB of tile state to those processes only that ask
+/// Linux grants the 8 KiB of tile state only to processes that ask for it
 /// (`arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`, since 5.16).
 #[cfg(target_os = "linux")]
 fn request_permission() -> bool {
@@ -55,7 +55,7 @@ fn request_permission() -> bool {
     result == 0
 }
 
-/// Not tried on other systems.
+/// Not attempted on other systems.
 #[cfg(not(target_os = "linux"))]
 fn request_permission() -> bool {
     false
@@ -83,11 +83,11 @@ static FULL: Configuration = Configuration {
 pub(super) struct Tiles(());
 
 impl Tiles {
-    /// Takes the registers into use.
+    /// Configures the registers for use.
     ///
     /// # Safety
     ///
-    /// [`is_available`] must have said so.
+    /// [`is_available`] must have returned true.
     #[inline(always)]
     pub(super) unsafe fn configure() -> Self {
         // SAFETY: the caller's promise; the instruction reads the 64 bytes of a static.
@@ -101,7 +101,8 @@ impl Tiles {
 impl Drop for Tiles {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: a value exists only after `configure`. Idle tiles cost every switch of threads.
+        // SAFETY: a value exists only after `configure`. Idle tiles slow down every switch of
+        // threads.
         unsafe { asm!("tilerelease", options(nostack, nomem)) }
     }
 }

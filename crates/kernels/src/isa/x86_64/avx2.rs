@@ -4,7 +4,7 @@ use super::{HIGH, proven};
 use crate::isa::{Isa, Kernel};
 use std::arch::x86_64::*;
 
-/// AVX2 with FMA, F16C and POPCNT: Haswell, Zen 1, and what came after.
+/// AVX2 with FMA, F16C and POPCNT: Haswell, Zen 1 and later.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2 {
     _detected: (),
@@ -112,7 +112,7 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn zip(self, a: __m256, b: __m256) -> [__m256; 2] {
-        // Both halves of the vectors at once, so that quarters are out of order.
+        // These work on both halves of the vectors at once, which leaves the quarters out of order.
         let (low, high) = proven!((_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
         let first = proven!(_mm256_permute2f128_ps::<0x20>(low, high));
         [first, proven!(_mm256_permute2f128_ps::<0x31>(low, high))]
@@ -184,7 +184,7 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn dot_u8i8(self, a: __m256i, b: __m256i, sums: __m256i) -> __m256i {
         // Products of two bytes as 16-bit lanes: 255 · 128 and sums of two need 17 bits, which
-        // `madd` has; its 8-bit sibling saturates.
+        // `madd` has; its 8-bit counterpart saturates.
         let low = proven!(_mm256_set1_epi16(0xff));
         let even = |x: __m256i| proven!(_mm256_and_si256(x, low));
         let signed = |x: __m256i| proven!(_mm256_srai_epi16::<8>(x));

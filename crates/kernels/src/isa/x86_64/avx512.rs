@@ -4,7 +4,7 @@ use super::{HIGH, amx, proven};
 use crate::isa::{Isa, Kernel, Product, define_product, dot_of_bytes, dot_of_pairs, pair_of};
 use std::arch::x86_64::*;
 
-/// AVX-512 (F, BW, DQ, VL: Skylake-X, Zen 4, and what came after). With `DOT` also the dot products
+/// AVX-512 (F, BW, DQ, VL: Skylake-X, Zen 4 and later). With `DOT` also the dot products
 /// of BF16 and VNNI (Sapphire Rapids, Zen 4), with `MATRIX` the tiles of AMX (Sapphire Rapids).
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512<const DOT: bool, const MATRIX: bool> {
@@ -226,7 +226,7 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
             return proven!(_mm512_dpbusd_epi32(sums, a, b));
         }
         // Products of two bytes as 16-bit lanes: 255 · 128 and sums of two need 17 bits, which
-        // `madd` has; its 8-bit sibling saturates.
+        // `madd` has; its 8-bit counterpart saturates.
         let low = proven!(_mm512_set1_epi16(0xff));
         let even = |x: __m512i| proven!(_mm512_and_si512(x, low));
         let signed = |x: __m512i| proven!(_mm512_srai_epi16::<8>(x));

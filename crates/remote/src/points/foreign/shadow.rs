@@ -7,8 +7,9 @@
 
 use super::{Foreign, ForeignPoint, ForeignReader, Selection, key};
 use crate::points::point::Record;
-use crate::points::search::{POINTS_PER_HIT, cosine};
+use crate::points::search::POINTS_PER_HIT;
 use crate::points::{BATCH, PATHS, PointFilter, TableKind, names};
+use kokeshi_kernels::cosine;
 use kokeshi_store::backend::{Rows, SourceRow, latest, now};
 use kokeshi_store::{
     Chunk, ChunkLocation, Collection, Counts, Document, Entry, Error, Fields, Hit, Lock,

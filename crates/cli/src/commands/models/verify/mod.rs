@@ -4,10 +4,11 @@ mod reference;
 mod v2;
 mod v3;
 
-use crate::args::{Precision, VerifyArguments};
+use crate::args::VerifyArguments;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
+use kokeshi::Precision;
 use reference::Family;
 use serde::Serialize;
 use std::process::ExitCode;
