@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 /// Each feature, and whether this build includes it.
-const FEATURES: [(&str, bool); 6] = [
+const FEATURES: [(&str, bool); 7] = [
     ("ann", cfg!(feature = "ann")),
     ("chroma", cfg!(feature = "chroma")),
+    ("cuda", cfg!(feature = "cuda")),
     ("milvus", cfg!(feature = "milvus")),
     ("parquet", cfg!(feature = "parquet")),
     ("postgres", cfg!(feature = "postgres")),

@@ -7,6 +7,7 @@
 
 pub mod attention;
 mod cosine;
+mod dtype;
 pub mod gemm;
 pub mod grid;
 pub mod isa;
@@ -25,5 +26,6 @@ mod transpose;
 pub mod turns;
 
 pub use cosine::cosine;
+pub use dtype::DType;
 pub use isa::Level;
 pub use precision::Precision;
