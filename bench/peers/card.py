@@ -1,10 +1,10 @@
-"""Times kokeshi on an NVIDIA card beside PyTorch in bf16 over the same token ids and weights.
+"""Times kokeshi and PyTorch on an NVIDIA card, in bf16, over the same token ids and weights.
 
     python card.py FOLDER [--kokeshi FILE] [--rounds N] [--precision bf16|f16]
 
-PyTorch runs each batch padded to its longest text, and again sorted by length in parts of eight; each
-with its own choice of attention and with cuDNN's. The fastest of these stands in the table. Vectors are
-compared first; then both take turns.
+PyTorch runs each batch padded to its longest text, and also sorted by length in groups of eight, each
+with its default attention and with cuDNN's. The table has the fastest. Vectors are compared first; then
+both programs take turns.
 """
 
 import argparse
@@ -51,26 +51,26 @@ def row(batch, ours, network, rounds):
     texts = batch["texts"]
     _, vectors = ours.run(batch)
     theirs = run(network, [Padded.of(texts)], None)[1]
-    # What two long texts of random tokens do not share is smaller than what rounding adds.
+    # The difference of two long texts of random tokens is smaller than the rounding errors.
     plain, centred = agreement.LIMITS["torch-bf16"]
     limits = (plain, centred if max(len(text["ids"]) for text in texts) <= 512 else -1)
     agreement.check(batch["name"], vectors, theirs.tolist(), limits)
-    ways = {("padded", kernel): [Padded.of(texts)] for kernel in (None, SDPBackend.CUDNN_ATTENTION)}
+    variants = {("padded", kernel): [Padded.of(texts)] for kernel in (None, SDPBackend.CUDNN_ATTENTION)}
     if len({len(text["ids"]) for text in texts}) > 1:
         ordered = sorted(texts, key=lambda text: -len(text["ids"]))
         parts = [Padded.of(ordered[n : n + PART]) for n in range(0, len(ordered), PART)]
-        ways |= {("sorted", kernel): parts for kernel in (None, SDPBackend.CUDNN_ATTENTION)}
-    times = {"ours": [], **{way: [] for way in ways}}
+        variants |= {("sorted", kernel): parts for kernel in (None, SDPBackend.CUDNN_ATTENTION)}
+    times = {"ours": [], **{variant: [] for variant in variants}}
     for _ in range(rounds):
         times["ours"].append(ours.run(batch)[0])
-        for way, parts in list(ways.items()):
+        for variant, parts in list(variants.items()):
             try:
-                times[way].append(run(network, parts, way[1])[0])
+                times[variant].append(run(network, parts, variant[1])[0])
             except RuntimeError:
-                del ways[way], times[way]
-    medians = {way: statistics.median(seconds) for way, seconds in times.items()}
+                del variants[variant], times[variant]
+    medians = {variant: statistics.median(seconds) for variant, seconds in times.items()}
     best = {
-        kind: min((s for way, s in medians.items() if way[0] == kind), default=None)
+        kind: min((s for variant, s in medians.items() if variant[0] == kind), default=None)
         for kind in ("padded", "sorted")
     }
     tokens, mine = sum(len(text["ids"]) for text in texts), medians["ours"]
@@ -84,7 +84,7 @@ def row(batch, ours, network, rounds):
 
 @torch.inference_mode()
 def run(network, parts, kernel):
-    """Seconds of a pass, and the mean states of the last part in the order of its texts."""
+    """The seconds of a pass, and the mean states of the last part in the order of its texts."""
     torch.cuda.synchronize()
     start = time.perf_counter()
     for part in parts:

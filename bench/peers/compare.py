@@ -1,6 +1,6 @@
-"""Times kokeshi beside PyTorch and ONNX Runtime over the same token ids and the same weights.
+"""Times kokeshi, PyTorch and ONNX Runtime over the same token ids and weights.
 
-README.md says what is compared. Vectors come first; then kokeshi and a peer take turns.
+README.md describes what is compared. Vectors are compared first; then kokeshi and a peer take turns.
 """
 
 import argparse
@@ -18,10 +18,10 @@ from contender import ISAS, PEERS, Ended, Pair, can_run
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = {"v3": "v3-tiny/original", "v2-base": "v2-tiny/std_wordpiece"}
-# A turn lasts this long, or for one pass.
+# Duration of a turn; at least one pass runs.
 TURN_SECONDS = 0.5
 MAX_PASSES = 50
-# Threads of a program that has just ended a pass keep spinning for a while.
+# The threads of a program keep spinning for a while after a pass.
 PAUSE_SECONDS = 0.2
 
 
@@ -41,7 +41,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", choices=list(table.ROWS), default=["v3"])
-    parser.add_argument("--rows", nargs="+", help="names of batches; default: those of the table")
+    parser.add_argument("--rows", nargs="+", help="names of batches; default: the rows of the table")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--isa", choices=list(ISAS), default="native")
     parser.add_argument(
@@ -49,7 +49,7 @@ def arguments():
     )
     parser.add_argument(
         "--results", type=Path, default=ROOT / "bench/results.json",
-        help="what is measured now replaces its like in this file",
+        help="file whose cells are replaced by the new results",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write all results as Markdown")
     parser.add_argument("--kokeshi", type=Path, default=ROOT / "target/release/kokeshi")
@@ -60,18 +60,18 @@ def arguments():
 
 
 def read(path):
-    """Results measured before, which must be of this machine."""
+    """Earlier results, which must come from this machine."""
     here = machine.describe()
     if not path.exists():
         return {"machine": here, "cells": []}
     results = json.loads(path.read_text())
     if results["machine"] != here:
-        sys.exit(f"{path} holds results of another machine: give another file with --results")
+        sys.exit(f"{path} has results of another machine; use another file with --results")
     return results
 
 
 def measure(model, peer, options, results):
-    """The cells of `peer` for all rows, each written as soon as it is there."""
+    """Measures the cells of `peer` for all rows and writes each when it is complete."""
     agree_on_fixture(model, peer, options)
     folder = checkpoint(model, options)
     batches = print_batches(options.kokeshi, folder)
@@ -80,7 +80,7 @@ def measure(model, peer, options, results):
         agree(pair, agreement.probe("probe", batches["8×128"]), agreement.LIMITS[peer])
         for name in options.rows or table.ROWS[model]:
             if name not in batches:
-                sys.exit(f"there is no row `{name}`; there are {', '.join(batches)}")
+                sys.exit(f"unknown row `{name}`; the rows are {', '.join(batches)}")
             batch = batches[name]
             if not can_run(peer, model, options.isa, batch):
                 print(f"  {name} is left out: {peer} cannot run it", file=sys.stderr)
@@ -95,7 +95,7 @@ def measure(model, peer, options, results):
 
 
 def checkpoint(model, options):
-    """A checkpoint of random weights, made at the first call."""
+    """The folder of a checkpoint of random weights, which the first call creates."""
     folder = options.work / model
     if not (folder / "model.safetensors").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def print_batches(kokeshi, folder):
 
 
 def agree_on_fixture(model, peer, options):
-    """Compares vectors, in f32, of a checkpoint that our own tests hold against published results."""
+    """Compares the vectors, in f32, of a checkpoint that our tests check against published results."""
     peer = peer.split("-")[0] + "-f32"
     folder = options.work / f"{model}-fixture"
     shutil.copytree(ROOT / "fixtures" / FIXTURES[model], folder, dirs_exist_ok=True)
@@ -127,13 +127,13 @@ def agree_on_fixture(model, peer, options):
 
 
 def agree(pair, batch, limits):
-    """Runs `batch` on both, which warms them up; the cosine of their vectors."""
+    """Runs `batch` on both, which warms them up. Returns the lowest cosine of their vectors."""
     ours, theirs = (contender.run(batch)[1] for contender in pair.both)
     return agreement.check(f"{pair.peer.name}, {batch['name']}", ours, theirs, limits)
 
 
 def timed(pair, batch, rounds):
-    """The seconds of every pass of both, which take turns: A B A B."""
+    """The seconds of every pass of both programs, which take turns: A B A B."""
     lengths = [len(text["ids"]) for text in batch["texts"]]
     cell = {"tokens": sum(lengths), "padded_tokens": max(lengths) * len(lengths)}
     seconds = {"ours": [], "theirs": []}
@@ -144,7 +144,7 @@ def timed(pair, batch, rounds):
                 time.sleep(PAUSE_SECONDS)
                 passes += turn(contender, batch)
     except Ended as ended:
-        # Linux ends a program with this status where memory does not suffice.
+        # Linux ends a program with this status when memory runs out.
         if ended.contender is not pair.peer or ended.status != -9:
             raise
         pair.restart_peer()
@@ -153,8 +153,8 @@ def timed(pair, batch, rounds):
 
 
 def turn(contender, batch):
-    """Seconds of passes one after the other. The first one finds cold caches: it counts only where
-    it is so long that they do not matter."""
+    """The seconds of consecutive passes. The first pass has cold caches: it counts only if it is so
+    long that they do not matter."""
     first, _ = contender.run(batch)
     if first > TURN_SECONDS:
         return [first]
@@ -165,7 +165,7 @@ def turn(contender, batch):
 
 
 def replace(cells, cell):
-    """Puts `cell` in the place of its like."""
+    """Replaces the cell with the same names, or appends `cell`."""
     names = ["model", "isa", "row", "peer"]
     for n, other in enumerate(cells):
         if all(other[name] == cell[name] for name in names):
@@ -178,4 +178,4 @@ if __name__ == "__main__":
     try:
         main()
     except Ended as ended:
-        sys.exit(f"{ended}; what it said is above")
+        sys.exit(f"{ended}; its output is above")

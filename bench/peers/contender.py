@@ -8,8 +8,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# What keeps each side to a level of instructions: our option, and PyTorch's variables. Its matrix
-# products are oneDNN's in bf16 and MKL's in f32, and each of the two looks at the processor itself.
+# Options and variables that limit each side to an instruction set: kokeshi's option and PyTorch's
+# variables. PyTorch's matrix products come from oneDNN in bf16 and from MKL in f32, and each of the two
+# detects the processor itself.
 ISAS = {
     "native": ([], {}),
     "avx512_bf16": (
@@ -30,8 +31,8 @@ ISAS = {
     ),
 }
 
-# Each column: the peer, and the precision of ours that it stands beside. ONNX Runtime has no bf16 on
-# CPUs, so that who runs it in f32 would run us in bf16: both comparisons are made.
+# For each column the peer, and kokeshi's precision. ONNX Runtime has no bf16 on CPUs, so a user of its f32
+# may switch to kokeshi's bf16: both comparisons are made.
 PEERS = {
     "torch-bf16": ("torch-bf16", "bf16"),
     "torch-f32": ("torch-f32", "f32"),
@@ -42,14 +43,14 @@ PEERS = {
 
 
 def can_run(peer, model, isa, batch=None):
-    """Whether there is such a cell. Only v3 is exported for ONNX Runtime, without its tasks, and
-    nothing keeps ONNX Runtime to a level of instructions."""
+    """Whether the cell can be measured. Only v3 is exported for ONNX Runtime, without its tasks, and
+    ONNX Runtime cannot be limited to an instruction set."""
     tasks = batch is not None and any(text["task"] for text in batch["texts"])
     return not peer.startswith("onnx") or (model == "v3" and isa == "native" and not tasks)
 
 
 class Ended(Exception):
-    """A program that has gone before it answered."""
+    """A program that ended before it answered."""
 
     def __init__(self, contender, status):
         super().__init__(f"{contender.name} ended with status {status}")
@@ -57,7 +58,7 @@ class Ended(Exception):
 
 
 class Contender:
-    """A running program; `program` and `device` are what it says of itself."""
+    """A running program; `program` and `device` are its own description."""
 
     def __init__(self, name, command, variables):
         self.name = name
@@ -65,13 +66,13 @@ class Contender:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, **variables},
         )
-        # Where memory does not suffice, this is the program to end.
+        # If memory runs out, Linux ends this program first.
         Path(f"/proc/{self.process.pid}/oom_score_adj").write_text("1000")
         greeting = self._read()
         self.program, self.device = greeting["program"], greeting["device"]
 
     def run(self, batch):
-        """Seconds of one pass, and the mean state of each text."""
+        """The seconds of one pass, and the mean state of each text."""
         try:
             self.process.stdin.write(json.dumps(batch) + "\n")
             self.process.stdin.flush()
@@ -93,12 +94,12 @@ class Contender:
 
 
 class Pair:
-    """Ours and a peer, both loaded."""
+    """Kokeshi and a peer, both loaded."""
 
     def __init__(self, peer, model, folder, isa, kokeshi):
         options, variables = ISAS[isa]
         if peer.startswith("onnx"):
-            # In a process of its own, whose memory is free again before anything is timed.
+            # A separate process frees its memory before anything is timed.
             subprocess.run([sys.executable, HERE / "onnx_v3.py", folder], check=True, stdout=2)
         program, precision = PEERS[peer]
         ours = [kokeshi, "bench", "--read-batches", "--model", folder]
@@ -114,7 +115,7 @@ class Pair:
         return (self.ours, self.peer)
 
     def described(self):
-        """What each side says of itself."""
+        """The description of each side."""
         return {
             side: {"program": contender.program, "device": contender.device}
             for side, contender in zip(["ours", "theirs"], self.both)

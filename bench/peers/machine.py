@@ -1,11 +1,11 @@
-"""What a result belongs to: the machine, and the commit."""
+"""The machine and the commit of a result."""
 
 import os
 import platform
 import subprocess
 from pathlib import Path
 
-# Of all flags, those that decide how fast matrix products are.
+# The processor flags that determine the speed of matrix products.
 FLAGS = [
     "fma", "avx2", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16",
     "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8",
@@ -31,7 +31,7 @@ def describe():
 
 
 def commit(root):
-    """The checked-out commit of this repository; `-dirty` where files differ from it."""
+    """The checked-out commit of this repository, with `-dirty` if files differ from it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     return subprocess.run(
         command, cwd=root, capture_output=True, text=True, check=True

@@ -1,9 +1,9 @@
 """jina-embeddings-v3 for ONNX Runtime: the module of `v3_torch.py`, exported without a task,
-fused by `onnxruntime.transformers.optimizer`, and quantised by `quantize_dynamic`.
+fused by `onnxruntime.transformers.optimizer`, and quantized by `quantize_dynamic`.
 
     python onnx_v3.py FOLDER
 
-makes both files beside the checkpoint in FOLDER, where they are not there yet.
+creates both files next to the checkpoint in FOLDER, unless they exist.
 """
 
 import json
@@ -40,14 +40,14 @@ class Model:
         return self.session.run(["vectors"], inputs)[0]
 
 
-def make_all(folder):
-    """Both networks."""
-    make(folder / "onnx-f32", lambda path: export(folder, path))
-    make(folder / "onnx-int8", lambda path: quantise(folder / "onnx-f32" / "model.onnx", path))
+def create_all(folder):
+    """Creates both networks."""
+    create(folder / "onnx-f32", lambda path: export(folder, path))
+    create(folder / "onnx-int8", lambda path: quantize(folder / "onnx-f32" / "model.onnx", path))
 
 
-def make(folder, write):
-    """`model.onnx` in `folder`, which only gets its name when it is whole."""
+def create(folder, write):
+    """Creates `model.onnx` in `folder`, which gets its name only when it is complete."""
     if folder.exists():
         return
     part = folder.with_name(folder.name + ".part")
@@ -79,10 +79,10 @@ def export(folder, path):
         file.unlink()
 
 
-def quantise(source, path):
-    """Linear layers and the embedding table in int8; activations are quantised as they come."""
+def quantize(source, path):
+    """Linear layers and the embedding table in int8; activations are quantized at run time."""
     quantize_dynamic(source, path, weight_type=QuantType.QInt8, use_external_data_format=True)
 
 
 if __name__ == "__main__":
-    make_all(Path(sys.argv[1]))
+    create_all(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Batches of texts as padded tensors, the way sentence-transformers builds them."""
+"""Batches of texts as padded tensors, as in sentence-transformers."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ class Padded:
 
     ids:    [texts, length], int64
     mask:   [texts, length], True at tokens
-    tasks:  one for each text: the name of a task, or None
-    order:  the place in the batch of each sorted text
+    tasks:  for each text the name of its task, or None
+    order:  the index in the batch of each sorted text
     """
 
     ids: torch.Tensor
@@ -34,7 +34,7 @@ class Padded:
         return cls(ids, mask, [texts[n]["task"] for n in order], order)
 
     def in_order(self, vectors):
-        """`vectors`, [texts, hidden], in the order in which the texts were given, as lists."""
+        """`vectors`, [texts, hidden], as lists in the original order of the texts."""
         back = [None] * len(self.order)
         for row, n in enumerate(self.order):
             back[n] = vectors[row].tolist()

@@ -11,7 +11,7 @@ TITLES = {
     "onnx-f32-beside-bf16": "ONNX Runtime f32 (kokeshi bf16)",
     "onnx-int8": "ONNX Runtime int8",
 }
-# The rows of each model's table; there may be more.
+# The rows of each model's table; results may have more.
 ROWS = {
     "v3": ["1×16", "1×128", "8×128", "32 ragged", "4×512", "1×2048", "1×8192"],
     "v2-base": ["8×128", "1×8192"],
@@ -78,10 +78,10 @@ def document(results):
     commits = {cell["commit"] for cell in cells}
     return f"""# Results
 
-Written by `bench/peers/compare.py --write` from `bench/results.json`, which holds the time of every
-pass; [bench/peers](peers/README.md) says what is compared and how. A cell is the time of the peer over
-ours (above 1, kokeshi is faster), then both medians. Kokeshi runs in the precision of the peer, unless the
-column names another. A dash: not measured.
+Written by `bench/peers/compare.py --write` from `bench/results.json`, which has the time of every
+pass; [bench/peers](peers/README.md) describes what is compared and how. A cell is the peer's time over
+kokeshi's (above 1, kokeshi is faster), followed by both medians. Kokeshi runs in the precision of the peer
+unless the column names another. A dash means not measured.
 
 | | |
 |---|---|

@@ -1,7 +1,7 @@
 """jina-embeddings-v2 (standard layout) in plain PyTorch: padded batches, SDPA, symmetric ALiBi.
 
-The bias of ALiBi is held for the longest text seen so far and sliced, as in the published
-implementation, so that no timed pass builds it.
+The ALiBi bias is kept for the longest text seen so far and sliced, as in the published
+implementation, so that no timed pass computes it.
 """
 
 import json
@@ -85,15 +85,15 @@ class Model(nn.Module):
     def alibi(self, length):
         """-slope * |i - j|, [1, heads, length, length]"""
         if self.bias.shape[-1] < length:
-            places = torch.arange(length)
-            distances = (places[:, None] - places[None, :]).abs().float()
+            positions = torch.arange(length)
+            distances = (positions[:, None] - positions[None, :]).abs().float()
             self.bias = torch.stack([(-m * distances).to(self.dtype) for m in slopes(self.heads)])
             self.bias = self.bias.unsqueeze(0)
         return self.bias[:, :, :length, :length]
 
 
 def slopes(heads):
-    """Those of the largest power of two, then every other one of the series twice as fine."""
+    """The slopes of the largest power of two, then every other slope of the series twice as fine."""
     whole = 2 ** math.floor(math.log2(heads))
     series = [2 ** (-8 * (n + 1) / whole) for n in range(whole)]
     finer = [2 ** (-8 * (2 * n + 1) / (2 * whole)) for n in range(heads - whole)]

@@ -1,8 +1,8 @@
 """jina-embeddings-v3 in plain PyTorch: the original checkpoint layout, padded batches, SDPA.
 
-With a task, every linear layer builds `weight + scale * B @ A` anew in each forward pass, as the
-published implementation does, and texts of one task go through it together. Without one, the base
-weights run as they are.
+With a task, every linear layer computes `weight + scale * B @ A` anew in each forward pass, like the
+published implementation, and texts of the same task run together. Without a task the base weights run
+unchanged.
 """
 
 import json
@@ -34,7 +34,7 @@ class Adapted(nn.Module):
 
 
 class Linear(nn.Module):
-    """`x W' + b`, with the W' of each group of texts."""
+    """`x W' + b`, with the adapted weight W' of each group of texts."""
 
     def __init__(self, tensors, name, scale):
         super().__init__()
@@ -46,7 +46,7 @@ class Linear(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Rows of a table that tasks update."""
+    """Rows of an embedding table that tasks update."""
 
     def __init__(self, tensors, name, scale):
         super().__init__()
@@ -127,7 +127,7 @@ class Model(nn.Module):
         return self(batch.ids, batch.mask, self.groups(batch.tasks), padded)
 
     def groups(self, tasks):
-        """Rows of the texts of each task, and its index."""
+        """The rows of the texts of each task, and the index of the task."""
         if len(set(tasks)) == 1:
             return [(slice(None), self.index(tasks[0]))]
         rows = {task: [n for n, other in enumerate(tasks) if other == task] for task in tasks}
@@ -142,7 +142,7 @@ def frozen(tensor):
 
 
 def by_group(compute, groups):
-    """`compute(rows, task)` of every group, each at its rows."""
+    """The results of `compute(rows, task)` of every group, in their rows."""
     if len(groups) == 1:
         return compute(*groups[0])
     parts = [compute(rows, task) for rows, task in groups]
@@ -153,7 +153,7 @@ def by_group(compute, groups):
 
 
 def rotary(positions, head, base):
-    """cos and sin, [positions, head], in f32; the two halves of a head turn together."""
+    """cos and sin, [positions, head], in f32; the two halves of a head rotate together."""
     speeds = 1 / base ** (torch.arange(0, head, 2, dtype=torch.float32) / head)
     angles = torch.outer(torch.arange(positions, dtype=torch.float32), speeds)
     angles = torch.cat([angles, angles], dim=-1)

@@ -1,5 +1,6 @@
-"""A peer as a program that speaks as `kokeshi bench --read-batches` does: first a line that says
-what computes, then for each line with a batch one with the seconds of a pass and the mean states.
+"""A peer as a program with the protocol of `kokeshi bench --read-batches`: first a line that describes
+the program and device, then for each line with a batch a line with the seconds of a pass and the mean
+states.
 
     python worker.py torch-bf16 v3 FOLDER
 """
@@ -15,7 +16,7 @@ from padding import Padded
 
 
 def load(peer, model, folder):
-    """The model, and what computes it."""
+    """The model, and the name of the library that runs it."""
     library, kind = peer.split("-")
     if library == "onnx":
         import onnx_v3
@@ -32,7 +33,7 @@ def load(peer, model, folder):
 
 def main():
     peer, model, folder = sys.argv[1:]
-    # What libraries print is not for the reader of the answers.
+    # The output of libraries must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     network, program = load(peer, model, folder)
     capability = torch.backends.cpu.get_cpu_capability() if "torch" in peer else None

@@ -1,6 +1,6 @@
-"""Hostile requests, seeded: bytes to send, how, and whether an answer may be missing.
+"""Seeded hostile requests: the bytes to send, how to send them, and whether an answer is required.
 
-Each function is a kind of attack. It gets a source of chance and gives an `Attack`.
+Each function is a kind of attack. It takes a random generator and returns an `Attack`.
 """
 
 import gzip
@@ -35,7 +35,7 @@ BODIES = {
                   "embedding_types": ["float"]},
 }
 
-# JSON texts that numbers, and other values, are replaced by.
+# JSON values that replace values of a good body.
 VALUES = (
     "null", "true", "[]", "{}", '""', '"x"', "0", "-0", "-1", "1.5", "1e308", "-1e308", "1e400",
     "1e-400", "9007199254740993", "18446744073709551615", "18446744073709551616",
@@ -51,28 +51,28 @@ TEXTS = (
 )
 
 
-# Past a model's limit of 8192 tokens, or long in another way: rare, or the queue is full of them and
-# what else comes is refused before it is looked at.
+# Texts over the limit of 8192 tokens, or long in another way. They must be rare: otherwise they fill
+# the queue, and other requests are refused before they are read.
 LONG_TEXTS = ("x" * 60_000, "a " * 20_000, "的" * 20_000, "\u0301" * 20_000)
 LONG_SHARE = 0.03
 
 
 @dataclass
 class Attack:
-    """Parts that are sent one after the other."""
+    """The parts of a request, which are sent one after the other."""
 
     kind: str
     parts: list[bytes]
     # Seconds before each part but the first.
     pause: float = 0.0
-    # The client goes away after the parts, without reading.
+    # The client disconnects after the parts, without reading.
     leaves: bool = False
-    # It is no whole HTTP request, so that the connection may end without an answer.
+    # Not a complete HTTP request, so the connection may end without an answer.
     silence: bool = False
-    # Its answer ends with the head.
+    # The answer has no body.
     head: bool = False
-    # Statuses of which the answer must have one; none: any that is no fault of the server.
-    wanted: tuple[int, ...] = field(default=())
+    # The valid statuses; if empty, any that is not a failure of the server.
+    expected: tuple[int, ...] = field(default=())
 
 
 def request(path, body=b"", method="POST", headers=(), length=None):
@@ -89,7 +89,7 @@ def path_and_body(chance):
 
 
 def broken_json(chance):
-    """A good body with bytes changed, lost, doubled or cut off."""
+    """A good body with bytes changed, deleted, duplicated or cut off."""
     path, body = path_and_body(chance)
     body = bytearray(body)
     for _ in range(chance.randint(1, 8)):
@@ -136,7 +136,7 @@ def wrong_encoding(chance):
     kind = chance.randrange(8)
     if kind == 0:
         return Attack("gzip", [request(path, gzip.compress(body), headers=[
-            "Content-Encoding: gzip"])], wanted=(415,))
+            "Content-Encoding: gzip"])], expected=(415,))
     bodies = [
         gzip.compress(body),
         text.encode("utf-16"),
@@ -152,7 +152,7 @@ def wrong_encoding(chance):
 
 
 def strange_text(chance):
-    """A text that is hard to tokenise, or no text at all, in a good body."""
+    """A text that is hard to tokenize, or an empty one, in a good body."""
     text = chance.choice(LONG_TEXTS if chance.random() < LONG_SHARE else TEXTS)
     path = chance.choice(POSTS)
     body = json.dumps(replaced(BODIES[path], text), ensure_ascii=chance.random() < 0.5)
@@ -160,7 +160,7 @@ def strange_text(chance):
 
 
 def replaced(value, text):
-    """`value` with `text` for each of its texts of a letter or a few words."""
+    """`value` with `text` in place of each of its texts."""
     if isinstance(value, list):
         return [replaced(one, text) for one in value]
     if isinstance(value, dict):
@@ -178,14 +178,14 @@ def many_items(chance):
 
 
 def slow_body(chance):
-    """A body in pieces: whole in time, or never."""
+    """A body in pieces, which is completed in time or never."""
     path, body = path_and_body(chance)
     cuts = sorted(chance.sample(range(1, len(body)), 4))
     pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)])]
     sent = [request(path, pieces[0], length=len(body)), *pieces[1:]]
     if chance.random() < 0.5:
         return Attack("slow body", sent, pause=0.02)
-    return Attack("body without end", sent[:2], pause=0.05, wanted=(408,))
+    return Attack("body without end", sent[:2], pause=0.05, expected=(408,))
 
 
 def slow_head(chance):
@@ -194,7 +194,7 @@ def slow_head(chance):
 
 
 def gone(chance):
-    """The client goes away: within the head, within the body, or before the answer."""
+    """The client disconnects: within the head, within the body, or before the answer."""
     if chance.random() < 0.5:
         body = texts.body([texts.sentence(chance, 300)] * chance.randint(1, 8))
         whole = request("/v1/embeddings", body)
@@ -234,7 +234,7 @@ def only_head(chance):
 
 
 def strange_http(chance):
-    """What HTTP allows and clients seldom do: each must be answered."""
+    """Valid HTTP that clients seldom send: each request must be answered."""
     path, body = path_and_body(chance)
     chunks = b"".join(b"%x\r\n%s\r\n" % (1, body[i : i + 1]) for i in range(len(body)))
     chunked = request(path, body).replace(
@@ -284,13 +284,12 @@ def strange_headers(chance):
 
 
 def huge_body(chance):
-    """More than the server takes, told by its length or not."""
+    """A body over the limit."""
     body = b'{"input":"' + b"x" * chance.choice((1_100_000, 3_000_000)) + b'"}'
-    told = request("/v1/embeddings", body)
-    return Attack("huge body", [told], wanted=(413,))
+    return Attack("huge body", [request("/v1/embeddings", body)], expected=(413,))
 
 
-# Kinds, and how often each is drawn.
+# The kinds, and the weight of each.
 KINDS = (
     (broken_json, 25), (wrong_values, 25), (deep_nesting, 6), (wrong_encoding, 8),
     (strange_text, 8), (many_items, 2), (slow_body, 4), (slow_head, 1), (gone, 8), (bad_http, 5),
@@ -299,7 +298,7 @@ KINDS = (
 
 
 def attack(seed, number):
-    """Request `number` of a run with `seed`: the same whatever else is sent."""
+    """Request `number` of a run with `seed`, which does not depend on other requests."""
     chance = random.Random(f"{seed}/{number}")
     [kind] = chance.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])
     return kind(chance)

@@ -1,7 +1,7 @@
-"""Measures the bars of `kokeshi serve`: one command a bar.
+"""Measures the bars of `kokeshi serve`, one command per bar.
 
-Prints each figure beside its bar, and ends with status 1 if one is missed. README.md says what is
-measured and how.
+Prints each figure next to its bar, and exits with status 1 if one is missed. README.md explains
+what is measured and how.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from steady import steady
 from stop import stop
 from throughput import overhead
 
-# Of each bar: what measures it, and for how many seconds.
+# For each bar: the function that measures it, and its default duration in seconds.
 BARS = {
     "overhead": (overhead, 0),
     "steady": (steady, 300),
@@ -32,7 +32,7 @@ BARS = {
 
 def main():
     options = arguments()
-    # Thousands of connections are open at overload.
+    # Overload opens thousands of connections.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     measure, seconds = BARS[options.bar]
@@ -47,12 +47,12 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bar", choices=list(BARS))
-    parser.add_argument("--seconds", type=float, help="how long, where that can be chosen")
-    parser.add_argument("--texts", type=int, default=400, help="different ones")
+    parser.add_argument("--seconds", type=float, help="duration, if the bar has one")
+    parser.add_argument("--texts", type=int, default=400, help="number of different texts")
     parser.add_argument("--rounds", type=int, default=7, help="of `overhead`")
     parser.add_argument("--requests", type=int, default=10_000, help="of `hostile`")
     parser.add_argument("--seed", type=int, default=1, help="of `hostile`")
-    parser.add_argument("--only", type=int, help="of `hostile`: this request alone, and shown")
+    parser.add_argument("--only", type=int, help="of `hostile`: send only this request, and print it")
     parser.add_argument("--model", type=Path, help="of `short`: a checkpoint folder, instead of a "
                         "synthetic one of the released shape")
     parser.add_argument(
@@ -62,7 +62,7 @@ def arguments():
     parser.add_argument(
         "--program", type=Path, default=ROOT / "target/release/kokeshi", help="default: %(default)s"
     )
-    parser.add_argument("--write", action="store_true", help="put it into RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="write the result to RESULTS.md")
     return parser.parse_args()
 
 

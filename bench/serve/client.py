@@ -1,11 +1,11 @@
-"""A small HTTP/1.1 client: one process drives thousands of requests a second, each answer read
-whole. It is cheap because it shares the cores with the server that it measures."""
+"""A small HTTP/1.1 client: one process sends thousands of requests per second and reads each
+answer completely. It must be cheap, because it shares the cores with the measured server."""
 
 import asyncio
 
 
 class Ended(Exception):
-    """The connection ended, or could not be opened, before an answer was whole."""
+    """The connection ended before a complete answer, or could not be opened."""
 
 
 class Answer:
@@ -15,7 +15,7 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
     def header(self, name):
-        """The value of a header, named in lower case; `None` without one."""
+        """The value of a header, whose name is given in lower case; `None` if it is absent."""
         for line in self.headers.split(b"\r\n"):
             known, _, value = line.partition(b": ")
             if known.lower() == name:
@@ -24,7 +24,7 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """One request after the other."""
+    """A connection that sends one request after the other."""
 
     def __init__(self):
         self.transport = None
@@ -49,8 +49,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error):
         self.ended = True
         if self.waiting is not None and not self.waiting.done():
-            begun = "within an answer" if self.received else "without an answer"
-            self.waiting.set_exception(Ended(f"the connection ended {begun}: {error}"))
+            progress = "within an answer" if self.received else "without an answer"
+            self.waiting.set_exception(Ended(f"the connection ended {progress}: {error}"))
 
     async def ask(self, request):
         """Sends `request`, as bytes, and waits for the answer."""
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
 
 
 def take_answer(received, without_body=False):
-    """Takes a whole answer off the front of `received`; `None` while it is not there."""
+    """Removes a complete answer from the front of `received`; `None` if there is none yet."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -82,10 +82,10 @@ def take_answer(received, without_body=False):
 
 
 class Client:
-    """Connections to one server: idle ones are used again, and as many are opened as it takes."""
+    """Connections to one server: idle ones are reused, and new ones are opened as needed."""
 
     def __init__(self, address, source=None):
-        """`source`: the address that connections come from, whose share of the queue they take."""
+        """`source`: the address that connections come from; it has a share of the queue."""
         self.source = source and (source, 0)
         self.host, port = address.rsplit(":", 1)
         self.port = int(port)
@@ -99,7 +99,7 @@ class Client:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
     async def send(self, request):
-        """Sends bytes on an idle connection or a new one. Raises `Ended`."""
+        """Sends bytes on an idle or a new connection. Raises `Ended`."""
         connection = self.take()
         if connection is None:
             loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Hostile requests: whatever comes, the server answers, does not fail, and goes on."""
+"""Hostile requests: the server answers each, does not fail, and keeps running."""
 
 import asyncio
 import collections
@@ -13,16 +13,16 @@ from program import Server
 from report import Row
 
 AT_ONCE = 32
-# A good request is sent after so many hostile ones, and must be answered as if it were alone.
+# The number of hostile requests between two good ones, which must be answered as without load.
 GOOD_EVERY = 20
-# Tenths of a second that the queue has to become empty.
+# Maximum time until the queue is empty, in tenths of a second.
 TENTHS = 50
-# Another address than that of the hostile ones: it has its share of the queue.
+# The address of good requests: unlike that of the hostile ones, it has a free share of the queue.
 GOOD_FROM = "127.0.0.2"
-# An answer may wait for the tokens before it: 262,144 in a full queue, behind shorter requests that keep both
-# cores busy. How long that takes is a matter of the machine, and no fault; no answer at all is one.
+# An answer may wait for the tokens before it: 262,144 in a full queue, behind shorter requests that
+# keep both cores busy. The duration depends on the machine and is not a fault; a missing answer is.
 PATIENCE_SECONDS = 180
-# Short, so that slow clients are told soon.
+# Short timeouts, so that slow clients are refused soon.
 SERVE = ("--max-body", "1MiB", "--header-timeout", "1", "--body-timeout", "1",
          "--classifiers", "classifiers")
 
@@ -54,14 +54,14 @@ async def hostile(options):
     honest = sum(status == 503 for status in run.statuses)
     return [
         Row("hostile requests", f"{sum(run.kinds.values())} in {took:.0f} s, seed {options.seed}, "
-                                f"{AT_ONCE} at once"),
+                                f"{AT_ONCE} concurrently"),
         Row("kinds", ", ".join(f"{count} {kind}" for kind, count in run.kinds.most_common())),
-        Row("answers", f"{shown}, {run.silent} without one (no HTTP, or the client was gone)"),
+        Row("answers", f"{shown}, {run.silent} without one (not HTTP, or the client had gone)"),
         Row("5xx but 503", str(sum(s >= 500 for s in run.statuses) - honest), "0",
             not any(s >= 500 and s != 503 for s in run.statuses)),
-        Row("faults: unanswered, unfit or no problem's body", str(len(run.faults)), "0",
+        Row("faults: unanswered, or an invalid answer", str(len(run.faults)), "0",
             not run.faults),
-        Row("good requests between them", f"{len(run.times)} right, {milliseconds(run.times)}"),
+        Row("good requests between them", f"{len(run.times)} correct, {milliseconds(run.times)}"),
         Row("the slowest answer to a hostile one", f"{run.slowest:.1f} s"),
         Row("panics in the log", str(len(panics)), "0", not panics),
         Row("requests and tokens left in the queue", f"{left:.0f}", "0", left == 0),
@@ -84,7 +84,7 @@ class Run:
     async def learn(self):
         answer = await self.client.post(PATH, self.body)
         if answer.status != 200:
-            raise SystemExit(f"the server does not work: {answer.body[:300]}")
+            raise SystemExit(f"the server fails: {answer.body[:300]}")
         self.right = answer.body
 
     async def good(self):
@@ -99,8 +99,8 @@ class Run:
         self.times.append(time.perf_counter() - start)
 
     async def left(self):
-        """What the queue still holds: work of clients that are gone must not stay. A request is counted
-        until its worker has noticed that it was answered, which may be a moment later."""
+        """Requests and tokens that stay in the queue: those of clients that have gone must not. A
+        request counts until its worker notices that it was answered, which may be a moment later."""
         for _ in range(TENTHS):
             left = await self.held()
             if left == 0:
@@ -138,7 +138,7 @@ class Run:
                 self.faults.append((number, f"{one.kind}: no answer"))
             return
         self.statuses.append(answer.status)
-        fault = unfit(one, answer)
+        fault = fault_of(one, answer)
         if fault:
             self.faults.append((number, f"{one.kind}: {fault}: {answer.status} "
                                         f"{answer.body[:300]}"))
@@ -175,20 +175,20 @@ class Run:
         print(answer and (answer.headers, answer.body[:2000]))
 
 
-def unfit(one, answer):
-    """What is wrong with an answer."""
+def fault_of(one, answer):
+    """The fault of an answer, if it has one."""
     if answer.status >= 500 and answer.status != 503:
-        return "a fault of the server"
+        return "the server failed"
     if answer.status in (429, 503) and answer.header(b"retry-after") is None:
         return "no Retry-After"
-    if one.wanted and answer.status not in one.wanted:
-        return f"expected {one.wanted}"
-    # The HTTP library refuses what is no HTTP, without a body.
+    if one.expected and answer.status not in one.expected:
+        return f"expected {one.expected}"
+    # The HTTP library refuses invalid HTTP without a body.
     if answer.status >= 400 and answer.body:
         try:
             body = json.loads(answer.body)
         except ValueError:
-            return "no JSON"
+            return "not JSON"
         if not any(body.get(name) for name in ("detail", "error", "message")):
             return "no message"
     return None

@@ -1,5 +1,5 @@
-"""Load: clients that wait for their answers (closed loop), or requests that come at a rate whatever
-the server does (open loop), and what came of them."""
+"""Load: clients that wait for their answers (closed loop), or requests at a rate that does not
+depend on the server (open loop), and a sample of each request."""
 
 import asyncio
 import itertools
@@ -16,24 +16,24 @@ PATH = "/v1/embeddings"
 
 @dataclass(slots=True)
 class Sample:
-    """A request. Times are of `time.perf_counter`."""
+    """A request and its result. Times are from `time.perf_counter`."""
 
     text: int
     request_id: str
     due: float
     sent: float
     done: float = 0.0
-    """0 until it has ended."""
+    """0 until the request has ended."""
     status: int = 0
     """0 without an answer; `error` says why."""
     error: str = ""
     tokens: int = 0
-    """Of a good answer."""
+    """Tokens of a correct answer."""
     retry_after: str | None = None
 
 
 class Load:
-    """Texts, the right answer to each, and a server to send them to."""
+    """Texts, the correct answer to each, and a server to send them to."""
 
     def __init__(self, address, chosen, seed=1):
         self.client = Client(address)
@@ -45,7 +45,7 @@ class Load:
         self.numbers = itertools.count()
 
     async def learn(self):
-        """Asks for every text once, alone: under load each answer must have the same bytes."""
+        """Sends every text once, without load: under load each answer must have the same bytes."""
         for index, body in enumerate(self.bodies):
             answer = await self.client.post(PATH, body)
             if answer.status != 200:
@@ -57,7 +57,7 @@ class Load:
         return sum(self.tokens) / len(self.tokens)
 
     async def ask(self, index, due):
-        """Sends a text; the sample of what came of it."""
+        """Sends a text and returns the sample."""
         request_id = f"load-{next(self.numbers)}"
         headers = (f"X-Request-Id: {request_id}",)
         request = self.client.request("POST", PATH, self.bodies[index], headers)
@@ -78,8 +78,8 @@ class Load:
         return sample
 
     async def closed(self, clients, passes, stop=lambda sample: False):
-        """`clients` that ask again as soon as they are answered, until every text was sent `passes`
-        times; the samples. A client for which `stop` is true of a sample leaves."""
+        """Returns the samples of `clients` that send again as soon as they are answered, until every
+        text was sent `passes` times. A client stops after a sample for which `stop` is true."""
         order = iter(list(range(len(self.texts))) * passes)
         samples = []
 
@@ -94,8 +94,8 @@ class Load:
         return samples
 
     async def open(self, rate, seconds, patience=60):
-        """Requests at `rate` a second, at random moments (a Poisson process), for `seconds`. Then
-        those that wait have `patience` seconds more; the samples of all."""
+        """Returns the samples of requests at `rate` per second (a Poisson process) for `seconds`.
+        Afterwards the unanswered ones have `patience` more seconds."""
         chance = random.Random(self.seed)
         order = itertools.cycle(range(len(self.texts)))
         start = due = time.perf_counter()
@@ -119,13 +119,13 @@ class Load:
 
 
 def percentile(values, share):
-    """The value that `share` of all do not exceed."""
+    """The value that a `share` of all values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def latencies(samples):
-    """Seconds from when each was due to its answer: a late sender hides nothing."""
+    """Seconds from the moment when each was due to its answer, so that a late sender hides nothing."""
     return [sample.done - sample.due for sample in samples]
 
 
@@ -134,12 +134,12 @@ def in_window(samples, start, end):
 
 
 def throughput(samples, start, end):
-    """Tokens a second of good answers that came in a window."""
+    """Tokens per second of the correct answers in a window."""
     return sum(sample.tokens for sample in in_window(samples, start, end)) / (end - start)
 
 
 def milliseconds(values):
-    """p50, p95, p99 and the longest, as text."""
-    shown = [f"{name} {1e3 * percentile(values, share):.1f}" for name, share in
+    """p50, p95, p99 and the maximum, as text."""
+    parts = [f"{name} {1e3 * percentile(values, share):.1f}" for name, share in
              (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))]
-    return ", ".join(shown) + " ms"
+    return ", ".join(parts) + " ms"

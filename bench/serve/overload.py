@@ -1,4 +1,4 @@
-"""Three times what the server can do: refusals come at once, and the work goes on."""
+"""Three times the capacity: refusals come at once, and accepted requests are not affected."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ async def overload(options):
         samples = await load.open(TIMES * requests, options.seconds)
         cores = processor.cores()
         prober.cancel()
-        # The machine's speed changes by some percent from minute to minute.
+        # The speed of the machine changes by a few percent from minute to minute.
         after, _ = await capacity(load)
     offered = sum(load.tokens[sample.text] for sample in samples) / options.seconds
     return [
@@ -42,8 +42,8 @@ async def overload(options):
 
 
 async def probe(address, probes):
-    """Asks as an orchestrator does, and notes statuses and seconds: one that is refused or waits would
-    have the server ended because it is busy."""
+    """Probes like an orchestrator, and records statuses and seconds. A probe that was refused or
+    delayed would make the orchestrator end a server that is only busy."""
     client = Client(address)
     while True:
         start = time.perf_counter()
@@ -56,28 +56,29 @@ async def probe(address, probes):
 
 
 def answers(samples, start, end, capacity):
-    """Rows on what came of requests that were sent between `start` and `end`."""
+    """The rows on requests that were sent between `start` and `end`."""
     refused = [sample for sample in samples if sample.status == 429]
     good = [sample for sample in samples if sample.status == 200 and not sample.error]
     others = [s.error or s.status for s in samples if s.status not in (200, 429) or s.error]
     for fault in others[:5]:
         print(f"fault: {fault}")
     if not refused:
-        raise SystemExit("nothing was refused: the queue did not fill")
+        raise SystemExit("no request was refused: the queue was never full")
     # From the first refusal, when the queue is full, to the last request that was sent.
     full = min(sample.done for sample in refused)
     goodput = throughput(samples, full, end)
-    # The queue holds more long texts than were sent, since short ones overtake them: only with the
-    # last answer is the work that of the texts that were measured before.
+    # Short texts overtake long ones, so the queue has a larger share of long texts than was sent:
+    # only up to the last answer is the work comparable with the capacity.
     whole = sum(sample.tokens for sample in good) / (max(s.done for s in good) - start)
     times = [sample.done - sample.sent for sample in refused]
-    told = sum(sample.retry_after is not None for sample in refused)
+    with_retry_after = sum(sample.retry_after is not None for sample in refused)
     return [
         Row("answers", f"{len(good)} good, {len(refused)} refused with 429"),
         Row("others", str(len(others)), "0", not others),
         Row("refused within", milliseconds(times), f"all ≤ {1e3 * REFUSED_WITHIN:.0f} ms",
             max(times) <= REFUSED_WITHIN),
-        Row("refusals with Retry-After", f"{told} of {len(refused)}", "all", told == len(refused)),
+        Row("refusals with Retry-After", f"{with_retry_after} of {len(refused)}", "all",
+            with_retry_after == len(refused)),
         Row("goodput", f"{goodput:.0f} tokens/s, {goodput / capacity:.3f} of capacity, from the "
                        f"first refusal after {full - start:.1f} s to the last request",
             f"≥ {GOODPUT}", goodput >= GOODPUT * capacity),

@@ -16,7 +16,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Processor:
-    """Who uses the cores from now on: the server, this process, and others, which spoil a figure."""
+    """The processor time of the server, of this process, and of others, which distort a figure."""
 
     def __init__(self, server):
         self.server = server
@@ -29,7 +29,7 @@ class Processor:
         return time.perf_counter(), self.server.seconds(), time.process_time(), busy
 
     def cores(self):
-        """A row's text."""
+        """The cores in use, as the text of a row."""
         wall, server, ours, busy = (b - a for a, b in zip(self.start, self.now()))
         others = max(0.0, busy - server - ours)
         shares = (("server", server), ("load generator", ours), ("others", others))
@@ -37,7 +37,7 @@ class Processor:
 
 
 class Server:
-    """`kokeshi serve` with `arguments`; its log is in `log()`. A context: killed at the end."""
+    """`kokeshi serve` with `arguments`. As a context manager, it is killed at the end."""
 
     def __init__(self, program, *arguments):
         self.folder = tempfile.TemporaryDirectory()
@@ -57,13 +57,13 @@ class Server:
             found = re.search(r"listening on http://(\S+)", line)
             if found:
                 return found[1]
-        raise SystemExit("the server does not start:\n" + "".join(self.lines))
+        raise SystemExit("the server did not start:\n" + "".join(self.lines))
 
     def read(self):
         self.lines.extend(self.process.stderr)
 
     def log(self):
-        """Its lines so far; all of them once it has ended."""
+        """The lines of its log so far; all of them once it has ended."""
         if self.process.poll() is not None:
             self.reader.join()
         return list(self.lines)
@@ -74,7 +74,7 @@ class Server:
         return {e["request_id"]: e["status"] for e in entries if e.get("message") == "request"}
 
     def resident(self):
-        """Bytes of memory that the process holds."""
+        """The resident memory of the process in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
 
@@ -87,7 +87,7 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self, seconds):
-        """The exit status; `None` if it does not end in time."""
+        """The exit status; `None` if the process does not end in time."""
         end = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)

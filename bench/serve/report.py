@@ -1,4 +1,4 @@
-"""What a bar was measured to be, and the table of all."""
+"""The results of bars, and the table of all results."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ import machine  # noqa: E402
 
 @dataclass(frozen=True)
 class Table:
-    """Where the rows of a `bars.py` are kept: results.json and RESULTS.md of a folder of `bench`."""
+    """The results of a `bars.py`: results.json and RESULTS.md in a folder of `bench`."""
 
     folder: str
     title: str
@@ -33,7 +33,7 @@ SERVER = Table(
 
 @dataclass
 class Row:
-    """A bar's row: what was measured, the bar, and whether it is held (`None`: no bar)."""
+    """A row: what was measured, the bar, and whether it is held (`None`: there is no bar)."""
 
     what: str
     measured: str
@@ -54,7 +54,7 @@ def show(name, rows):
 
 
 def commit(table):
-    """The last commit of what was measured; `-dirty` where files differ from it."""
+    """The last commit of the measured files, with `-dirty` if they differ from it."""
     paths = ["--", "crates", "Cargo.lock", f"bench/{table.folder}/*.py"]
     git = lambda *what: subprocess.run(  # noqa: E731
         ["git", *what, *paths], cwd=ROOT, capture_output=True, text=True, check=True
@@ -65,7 +65,7 @@ def commit(table):
 
 
 def keep(name, rows, command, table=SERVER):
-    """Puts a bar's rows into results.json, and writes the table of all that are there."""
+    """Adds the rows of a bar to results.json, and writes the table of all results."""
     file = table.results
     results = json.loads(file.read_text()) if file.exists() else {}
     results[name] = {
@@ -83,7 +83,7 @@ def document(table, results):
     lines = [
         f"# {table.title}",
         "",
-        f"Written by `bench/{table.folder}/bars.py --write`; `README.md` says how each bar is measured.",
+        f"Written by `bench/{table.folder}/bars.py --write`; `README.md` explains how each bar is measured.",
     ]
     for name, result in results.items():
         m = result["machine"]

@@ -1,4 +1,4 @@
-"""A short query while documents of 8192 tokens run without pause."""
+"""The latency of a short query while documents of 8192 tokens run without pause."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from report import Row
 QUERY_TOKENS = 16
 DOCUMENT_TOKENS = 8192
 ALONE = 30
-# So many documents are always asked for.
+# Number of documents that are always waiting or running.
 DOCUMENTS = 3
 PAUSE_SECONDS = 0.1
 BAR_SECONDS = 0.400
@@ -59,7 +59,7 @@ def synthetic(program):
 
 
 async def sized(client, tokens):
-    """The body of a text that has so many tokens with this model."""
+    """The body of a text with a given number of tokens of this model."""
     words = 1
     for _ in range(8):
         body = texts.body(" ".join(["a"] * words), truncate=True)
@@ -72,7 +72,7 @@ async def sized(client, tokens):
 
 
 async def queries(client, body, right, done):
-    """Seconds of queries, one after the other."""
+    """The latencies in seconds of queries that are sent one after the other."""
     seconds = []
     while not done(seconds):
         await asyncio.sleep(PAUSE_SECONDS)
@@ -85,7 +85,7 @@ async def queries(client, body, right, done):
 
 
 class Documents:
-    """Clients that send the same document again and again."""
+    """Clients that send the same document repeatedly."""
 
     def __init__(self, client, body):
         self.answered = 0
@@ -100,7 +100,7 @@ class Documents:
             self.answered += 1
 
     async def end(self):
-        """Fails if one ended early: then there was a pause."""
+        """Fails if a client ended early, which would have been a pause."""
         ended = [task for task in self.tasks if task.done()]
         for task in self.tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""Open-loop load below capacity: no error, how long answers take, and flat memory."""
+"""Open-loop load below capacity: no errors, latencies, and constant memory."""
 
 import asyncio
 import statistics
@@ -11,8 +11,8 @@ from throughput import capacity
 
 SHARE = 0.7
 EVERY_SECONDS = 0.5
-"""Memory is read so often. Means over tenths of the run are compared: the one after the warm-up and
-the last."""
+"""The interval for reading memory. The means over two tenths of the run are compared: the one
+after the warm-up and the last."""
 WARM_UP_TENTHS = 2
 GROWTH = 0.02
 
@@ -47,7 +47,7 @@ async def steady(options):
     return rows + [
         Row("processor", f"{cores}; the generator was at most {1e3 * late:.0f} ms late"),
         Row("resident memory over time", ", ".join(mebibytes(one) for one in tenths(memory))),
-        Row("its growth", f"{mebibytes(first)} after warm-up, {mebibytes(last)} at the end: "
+        Row("growth of memory", f"{mebibytes(first)} after warm-up, {mebibytes(last)} at the end: "
                           f"{growth:+.2%}", f"< {GROWTH:.0%}", growth < GROWTH),
     ]
 

@@ -1,4 +1,4 @@
-"""TERM under load: every request that the server accepted is answered, and the others are told."""
+"""TERM under load: every accepted request is answered, and others are refused."""
 
 import asyncio
 import time
@@ -16,9 +16,9 @@ async def stop(options):
     with Server(options.program) as server:
         load = Load(server.address, texts.mixed(options.texts, seed=1))
         await load.learn()
-        # A client leaves when it is told that the server stops, or finds it gone.
-        leaving = lambda sample: sample.status != 200  # noqa: E731
-        clients = asyncio.create_task(load.closed(CLIENTS, 1000, leaving))
+        # A client stops once it is refused, or finds no server.
+        has_stopped = lambda sample: sample.status != 200  # noqa: E731
+        clients = asyncio.create_task(load.closed(CLIENTS, 1000, has_stopped))
         await asyncio.sleep(options.seconds)
         server.terminate()
         signalled = time.perf_counter()

@@ -22,7 +22,7 @@ class Kind:
     longest: int
 
 
-# Of all requests; lengths in words, evenly spread.
+# Shares of all requests; lengths in words, uniformly distributed.
 MIX = (
     Kind("query", 0.55, 3, 14),
     Kind("passage", 0.40, 40, 300),
@@ -31,7 +31,7 @@ MIX = (
 
 
 def mixed(count, seed):
-    """`count` texts with the shares of `MIX`, in an order that `seed` decides."""
+    """`count` texts with the shares of `MIX`, shuffled with `seed`."""
     chance = random.Random(seed)
     texts = []
     for kind in MIX:

@@ -1,4 +1,4 @@
-"""Overhead: the server's tokens a second beside the library's own batch call over the same texts."""
+"""Overhead: tokens per second of the server and of the library's batch call for the same texts."""
 
 import json
 import statistics
@@ -17,7 +17,7 @@ BAR = 0.85
 
 
 class Library:
-    """The engine's example `embed_batch`, loaded and waiting."""
+    """The engine's example `embed_batch`, with the model loaded."""
 
     def __init__(self, chosen):
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
@@ -44,21 +44,21 @@ async def overhead(options):
         load = Load(server.address, chosen)
         await load.learn()
         check(load, library.ask("vectors"))
-        ours, theirs, generator = [], [], []
+        server_rates, library_rates, generator = [], [], []
         for _ in range(options.rounds):
             answer = library.ask("time")
-            theirs.append(answer["tokens"] / answer["seconds"])
+            library_rates.append(answer["tokens"] / answer["seconds"])
             cpu, start = time.process_time(), time.perf_counter()
-            ours.append(await all_texts(load, passes=1))
+            server_rates.append(await all_texts(load, passes=1))
             generator.append((time.process_time() - cpu) / (time.perf_counter() - start))
     library.close()
-    ratios = [a / b for a, b in zip(ours, theirs)]
+    ratios = [a / b for a, b in zip(server_rates, library_rates)]
     ratio = statistics.median(ratios)
     return [
-        Row("texts", f"{options.texts}, {load.mean_tokens():.0f} tokens in the mean, one a request"),
-        Row("vectors", "bit for bit those of the library", "equal", True),
-        Row("library, one call", f"{statistics.median(theirs):.0f} tokens/s"),
-        Row(f"server, {CLIENTS} clients", f"{statistics.median(ours):.0f} tokens/s"),
+        Row("texts", f"{options.texts}, {load.mean_tokens():.0f} tokens on average, one per request"),
+        Row("vectors", "identical to those of the library", "equal", True),
+        Row("library, one call", f"{statistics.median(library_rates):.0f} tokens/s"),
+        Row(f"server, {CLIENTS} clients", f"{statistics.median(server_rates):.0f} tokens/s"),
         Row("processor time of the load generator", f"{statistics.median(generator):.2f} cores"),
         Row(
             "server / library",
@@ -70,20 +70,20 @@ async def overhead(options):
 
 
 def check(load, vectors):
-    """The server's floats are the library's: shortest decimals give their bits back."""
-    for index, (body, wanted) in enumerate(zip(load.right, vectors, strict=True)):
-        got = json.loads(body)["data"][0]["embedding"]
-        if bits(got) != bits(wanted):
-            raise SystemExit(f"text {index}: the server's vector is not the library's")
+    """Checks the server's floats against the library's: shortest decimals preserve all bits."""
+    for index, (body, expected) in enumerate(zip(load.right, vectors, strict=True)):
+        actual = json.loads(body)["data"][0]["embedding"]
+        if bits(actual) != bits(expected):
+            raise SystemExit(f"text {index}: the vectors of server and library differ")
 
 
-def bits(numbers):
-    return struct.pack(f"{len(numbers)}f", *numbers)
+def bits(vector):
+    return struct.pack(f"{len(vector)}f", *vector)
 
 
 async def all_texts(load, passes):
-    """Tokens a second at full load: every text so many times, until the last answer. The same work as
-    a batch call, which a stretch of time would not be: short texts overtake long ones."""
+    """Tokens per second at full load: sends every text `passes` times and waits for the last answer.
+    A fixed duration would not be the same work as a batch call: short texts overtake long ones."""
     start = time.perf_counter()
     samples = await load.closed(CLIENTS, passes)
     seconds = time.perf_counter() - start
@@ -94,6 +94,6 @@ async def all_texts(load, passes):
 
 
 async def capacity(load):
-    """Tokens and requests a second at full load."""
+    """Tokens and requests per second at full load."""
     tokens = await all_texts(load, passes=3)
     return tokens, tokens / load.mean_tokens()

@@ -48,7 +48,7 @@ test("refusals", async () => {
   });
   await assert.rejects(ask(model("starter", locked.v1)), (error) => {
     assert.ok(APICallError.isInstance(error));
-    assert.equal(error.message, "this API key is not known here");
+    assert.equal(error.message, "unknown API key");
     assert.equal(error.statusCode, 401);
     return true;
   });

@@ -1,4 +1,4 @@
-// A running `kokeshi serve`, and what `kokeshi embed` says of the same texts.
+// A running `kokeshi serve`, and the vectors of `kokeshi embed` for the same texts.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -26,7 +26,7 @@ export async function serve(...options) {
   const folder = mkdtempSync(join(tmpdir(), "kokeshi-"));
   const models = ["--model", "starter", "--model", "jina-embeddings-v3=starter"];
   const server = spawn(KOKESHI, ["serve", "--port", "0", ...models, ...options], {
-    // The program looks for configuration in its environment; what the tests' has must not matter.
+    // The program reads variables of its environment; those of the tests must not affect it.
     env: { HOME: folder, HF_HUB_CACHE: join(folder, "hub") },
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -43,7 +43,7 @@ export async function serve(...options) {
 
 async function listening(server) {
   const log = [];
-  // Lines are read for as long as the server runs: it would wait at a full pipe.
+  // Lines are read as long as the server runs: it would block on a full pipe.
   const lines = createInterface({ input: server.stderr });
   return new Promise((resolve, reject) => {
     lines.on("line", (line) => {

@@ -1,4 +1,4 @@
-// @langchain/community's Jina embeddings, which tell documents from queries, and @langchain/openai.
+// @langchain/community's Jina embeddings, which distinguish documents from queries, and @langchain/openai.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -38,11 +38,11 @@ test("refusals", async () => {
   };
   const said = await message(server, body);
   await assert.rejects(jina(server.v1, { model: "nobody" }).embedQuery("x"), { message: said });
-  // It asks for 1024 dimensions when it is told nothing; the starter model has fewer.
+  // It requests 1024 dimensions by default; the starter model has fewer.
   const wide = jina(server.v1, { model: "starter", dimensions: undefined });
   await assert.rejects(wide.embedQuery("x"), /1024.*256/);
   const wrong = jina(locked.v1, { model: "starter" });
-  await assert.rejects(wrong.embedQuery("x"), { message: "this API key is not known here" });
+  await assert.rejects(wrong.embedQuery("x"), { message: "unknown API key" });
 });
 
 test("the embeddings of @langchain/openai", async () => {

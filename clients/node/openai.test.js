@@ -1,4 +1,4 @@
-// openai 6 and 7: both ask for base64 unless told otherwise; 6 takes nothing else.
+// openai 6 and 7: both request base64 by default; 6 accepts nothing else.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -29,7 +29,7 @@ for (const [version, openai] of Object.entries({ 6: openai6, 7: openai7 })) {
       sameBits(vectors(await client().embeddings.create(floats)), embed());
     });
 
-    test("a task in the body, in the model's name and in the address", async () => {
+    test("a task in the body, the model's name and the base URL", async () => {
       for (const task of ["retrieval.query", "retrieval.passage"]) {
         const wanted = embed("--task", task);
         const body = { model: "starter", input: TEXTS, task };

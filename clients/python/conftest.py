@@ -1,4 +1,4 @@
-"""A running `kokeshi serve`, and what `kokeshi embed` says of the same texts."""
+"""A running `kokeshi serve`, and the vectors of `kokeshi embed` for the same texts."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KOKESHI = os.environ.get("KOKESHI") or ROOT / "target/release/kokeshi"
 
-# Several scripts, a character outside the basic plane, and a line break, which some clients take out.
+# Several scripts, a character outside the basic plane, and a line break, which some clients remove.
 TEXTS = (
     "The Force will be with you. Always.",
     "Die Macht wird mit dir sein. Immer.",
@@ -26,11 +26,11 @@ TEXTS = (
 
 
 class Server:
-    """`kokeshi serve` with the starter model on a free port; the model also has the name of the
-    released v3, because that is what clients ask for when they are told nothing."""
+    """`kokeshi serve` with the starter model on a free port. The model also has the name of the
+    released v3, which is the default of clients."""
 
     def __init__(self, folder, *options):
-        # The program looks for configuration in its environment; what the tests' has must not matter.
+        # The program reads variables of its environment; those of the tests must not affect it.
         environment = {"HOME": str(folder), "HF_HUB_CACHE": f"{folder}/hub"}
         models = ["--model", "starter", "--model", "jina-embeddings-v3=starter"]
         self.log = pathlib.Path(folder, "log")
@@ -52,16 +52,16 @@ class Server:
                 return listening[1]
             time.sleep(0.02)
         self.process.kill()
-        raise RuntimeError(f"no server: {self.log.read_text()}")
+        raise RuntimeError(f"the server did not start: {self.log.read_text()}")
 
     def stop(self):
-        """Ends it as an operator would."""
+        """Stops the server like an operator."""
         self.process.terminate()
         code = self.process.wait(timeout=60)
         assert code == 0, f"kokeshi serve ended with {code}"
 
     def post(self, path, body, headers=None):
-        """Status, headers and JSON of an answer, whatever the status."""
+        """Status, headers and JSON of an answer with any status."""
         headers = {"Content-Type": "application/json", **(headers or {})}
         data = json.dumps(body).encode()
         request = urllib.request.Request(self.root + path, data, headers, method="POST")
@@ -72,7 +72,7 @@ class Server:
             return refusal.code, refusal.headers, json.load(refusal)
 
     def message(self, path, body, headers=None):
-        """What the server says against a body that it refuses."""
+        """The message for a body that the server refuses."""
         status, _, answer = self.post(path, body, headers)
         assert status >= 400, f"{body} was not refused"
         return answer.get("detail") or answer.get("message") or answer["error"]
@@ -80,7 +80,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server():
-    """Open to everybody, as on one's own machine."""
+    """A server without keys."""
     with tempfile.TemporaryDirectory() as folder:
         running = Server(folder, "--classifiers", f"{folder}/classifiers")
         yield running
@@ -89,7 +89,7 @@ def server():
 
 @pytest.fixture(scope="session")
 def locked():
-    """Wants the key `secret`."""
+    """A server that requires the key `secret`."""
     with tempfile.TemporaryDirectory() as folder:
         running = Server(folder, "--api-key", "secret")
         yield running
@@ -98,24 +98,24 @@ def locked():
 
 @functools.cache
 def printed(*options, texts=TEXTS):
-    """The vectors as `kokeshi embed` prints them."""
+    """The vectors that `kokeshi embed` prints."""
     command = [KOKESHI, "embed", "--format", "json", *options, "--", *texts]
     answer = json.loads(subprocess.check_output(command))
     return [item["embedding"] for item in answer["data"]]
 
 
 def embed(*options, texts=TEXTS):
-    """The vectors of `kokeshi embed`: f32 of shape [texts, dimensions]. Its floats are the shortest
-    decimals that read back as the same f32."""
+    """The vectors of `kokeshi embed`, f32 of shape [texts, dimensions]. It prints the shortest
+    decimals that parse to the same f32."""
     return numpy.array(printed(*options, texts=texts), dtype=numpy.float32)
 
 
-def same_bits(vectors, wanted):
-    """Asserts that a client's numbers are those of `kokeshi embed`, bit for bit.
+def same_bits(vectors, expected):
+    """Asserts that a client's vectors equal those of `kokeshi embed`, bit for bit.
 
-    Numbers that crossed as JSON are the doubles nearest to the shortest decimals of f32 values;
-    rounded to f32 they are these values again, exactly. Base64 carries the f32 itself.
+    From JSON, clients get the doubles nearest to the shortest decimals of f32 values; rounded to
+    f32 they are exactly these values. Base64 contains the f32 values themselves.
     """
     vectors = numpy.array(vectors, dtype=numpy.float32)
-    assert vectors.shape == wanted.shape
-    assert vectors.tobytes() == wanted.tobytes()
+    assert vectors.shape == expected.shape
+    assert vectors.tobytes() == expected.tobytes()

@@ -1,4 +1,4 @@
-"""chromadb's Jina function: the only one here that asks for queries and documents with one object."""
+"""chromadb's Jina function: the only client here that embeds queries and documents with one object."""
 
 import pytest
 from chromadb.utils.embedding_functions import JinaEmbeddingFunction
@@ -27,7 +27,7 @@ def test_documents_and_queries(server):
 
 
 def test_a_collection(server):
-    """A nearest neighbour in a store of its own, through the function."""
+    """The nearest neighbour in a Chroma collection, embedded with the function."""
     import chromadb
 
     settings = chromadb.config.Settings(anonymized_telemetry=False)
@@ -45,5 +45,5 @@ def test_refusals(server, locked):
         function(server, model_name="nobody")(["x"])
     body = {"model": "nobody", "input": ["x"]}
     assert server.message("/v1/embeddings", body) in str(refusal.value)
-    with pytest.raises(RuntimeError, match="this API key is not known here"):
+    with pytest.raises(RuntimeError, match="unknown API key"):
         function(locked)(["x"])

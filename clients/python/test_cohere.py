@@ -54,4 +54,4 @@ def test_refusals(server, locked):
     with pytest.raises(cohere.UnauthorizedError) as refusal:
         wrong = cohere.ClientV2("wrong", base_url=locked.root)
         wrong.embed(model="starter", texts=["x"], input_type="search_query", embedding_types=["float"])
-    assert refusal.value.body["message"] == "this API key is not known here"
+    assert refusal.value.body["message"] == "unknown API key"

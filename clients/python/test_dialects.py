@@ -1,4 +1,4 @@
-"""One text through every dialect, and `kokeshi embed`: the same bits."""
+"""Every dialect and `kokeshi embed` embed a text to the same bits."""
 
 import base64
 
@@ -7,12 +7,12 @@ import pytest
 from conftest import embed, same_bits
 
 TEXT = "The Force will be with you. Always."
-# TEXT as cl100k token ids, as `tiktoken` gives them.
+# TEXT as cl100k token ids, as `tiktoken` encodes it.
 IDS = [791, 11994, 690, 387, 449, 499, 13, 24119, 13]
 
 
 def at(*path):
-    """Reads what lies at `path` in an answer."""
+    """Returns a function that reads the value at `path` of an answer."""
 
     def read(answer):
         for step in path:
@@ -23,7 +23,7 @@ def at(*path):
 
 
 def base64_at(*path):
-    """The same, of little-endian f32 in base64."""
+    """The same for little-endian f32 in base64."""
     return lambda answer: numpy.frombuffer(base64.b64decode(at(*path)(answer)), dtype="<f4")
 
 
@@ -71,7 +71,7 @@ DIALECTS = {
     "Cohere, older": ("/v1/embed", {"texts": [TEXT]}, at("embeddings", 0)),
 }
 
-# How each dialect says "this is a query"; Ollama has no word for it.
+# How each dialect marks a query; Ollama cannot.
 QUERIES = {
     "Jina": {"task": "retrieval.query"},
     "Jina, base64": {"task": "retrieval.query"},

@@ -1,4 +1,4 @@
-"""jina-haystack: a component for documents and one for queries, each with its task."""
+"""jina-haystack: one component for documents and one for queries, each with a task."""
 
 import pytest
 from conftest import TEXTS, embed, same_bits
@@ -37,5 +37,5 @@ def test_refusals(server, locked):
     body = {"model": "nobody", "input": ["x"]}
     assert str(refusal.value) == server.message("/v1/embeddings", body)
     queries = JinaTextEmbedder(api_key=KEY, base_url=f"{locked.v1}/embeddings")
-    with pytest.raises(RuntimeError, match="this API key is not known here"):
+    with pytest.raises(RuntimeError, match="unknown API key"):
         queries.run("x")

@@ -14,7 +14,7 @@ QUERY = TEXTS[:1]
 
 
 def test_openai_with_texts(server):
-    """A task in the address: one object for documents and one for queries."""
+    """A task in the base URL: one object for documents and one for queries."""
     for task in ("retrieval.passage", "retrieval.query"):
         embeddings = OpenAIEmbeddings(
             base_url=f"{server.root}/task/{task}/v1",
@@ -27,8 +27,8 @@ def test_openai_with_texts(server):
 
 
 def test_openai_with_token_ids(server, monkeypatch):
-    """Its default: cl100k ids. tiktoken would download the vocabulary, and finds it in a folder that
-    litellm ships."""
+    """Its default: cl100k ids. tiktoken would download the vocabulary, but finds it in a folder of
+    litellm."""
     package = pathlib.Path(importlib.util.find_spec("litellm").origin).parent
     folder = package / "litellm_core_utils/tokenizers"
     assert "9b5ad71b2ce5302211f9c61530b329a4922fc6a4" in os.listdir(folder)
@@ -54,7 +54,7 @@ def test_openai_refusals(server, locked):
 
 @pytest.fixture
 def jina(server, monkeypatch):
-    """Its address is a constant of the module."""
+    """The client's URL is a constant of the module."""
     monkeypatch.setattr(community, "JINA_API_URL", f"{server.v1}/embeddings")
 
     def embeddings(model):
@@ -76,5 +76,5 @@ def test_community_refusals(jina, server, locked, monkeypatch):
     body = {"model": "nobody", "input": ["x"]}
     assert str(refusal.value) == server.message("/v1/embeddings", body)
     monkeypatch.setattr(community, "JINA_API_URL", f"{locked.v1}/embeddings")
-    with pytest.raises(RuntimeError, match="this API key is not known here"):
+    with pytest.raises(RuntimeError, match="unknown API key"):
         jina("starter").embed_query("x")

@@ -1,8 +1,8 @@
-"""litellm, as the proxy and many frameworks use it: its Jina and its OpenAI provider."""
+"""litellm, as its proxy and many frameworks use it: the providers Jina and OpenAI."""
 
 import os
 
-# Else it downloads a table of prices when it is imported.
+# Otherwise it downloads a table of prices when it is imported.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm
@@ -29,7 +29,7 @@ def test_jina(server, task):
 
 
 def test_openai(server):
-    """Its OpenAI provider, with a task in the model's name."""
+    """The OpenAI provider, with a task in the model's name."""
     answer = litellm.embedding(
         "openai/starter:retrieval.query", input=list(TEXTS), api_base=server.v1, api_key="none"
     )
@@ -42,5 +42,5 @@ def test_refusals(server, locked):
         with pytest.raises(litellm.BadRequestError) as refusal:
             litellm.embedding(model, input=["x"], api_base=server.v1, api_key="none")
         assert message in str(refusal.value)
-    with pytest.raises(litellm.AuthenticationError, match="this API key is not known here"):
+    with pytest.raises(litellm.AuthenticationError, match="unknown API key"):
         litellm.embedding("jina_ai/starter", input=["x"], api_base=locked.v1, api_key="wrong")

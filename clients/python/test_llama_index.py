@@ -1,4 +1,4 @@
-"""llama-index-embeddings-jinaai: names the number format `encoding_type`, has one task for all texts."""
+"""llama-index-embeddings-jinaai: calls the encoding `encoding_type`, and has one task for all texts."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ def test_late_chunking_and_dimensions(server):
 
 
 def test_bits(server):
-    """The client unpacks both kinds; `ubinary` of the program packs the same ones and zeros."""
+    """The client unpacks both types; `ubinary` of the program packs the same bits."""
     bits = numpy.unpackbits(numpy.array(printed("--embedding-type", "ubinary"), dtype="uint8"), axis=1)
     for queries in ("binary", "ubinary"):
         made = embedding(server, encoding_queries=queries, encoding_documents=queries)
@@ -43,5 +43,5 @@ def test_refusals(server, locked):
         embedding(server, model="nobody").get_query_embedding("x")
     body = {"model": "nobody", "input": ["x"]}
     assert str(refusal.value) == server.message("/v1/embeddings", body)
-    with pytest.raises(RuntimeError, match="this API key is not known here"):
+    with pytest.raises(RuntimeError, match="unknown API key"):
         embedding(locked).get_query_embedding("x")

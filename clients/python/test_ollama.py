@@ -1,4 +1,4 @@
-"""ollama: no task of its own, so that the model's name or the address carries one."""
+"""ollama: its API has no task, so the model's name or the base URL contains one."""
 
 import ollama
 import pytest
@@ -25,7 +25,7 @@ def test_tasks(server, task):
     same_bits(client.embed(model=f"starter:{task}", input=TEXTS).embeddings, wanted)
 
 
-def test_what_clients_ask_first(server):
+def test_requests_before_embedding(server):
     client = ollama.Client(host=server.root)
     names = {"starter:latest", "jina-embeddings-v3:latest"}
     assert {model.model for model in client.list().models} == names
@@ -39,7 +39,7 @@ def test_refusals(server, locked):
     with pytest.raises(ollama.ResponseError) as refusal:
         client.embed(model="nobody", input="x")
     assert refusal.value.error == server.message("/api/embed", {"model": "nobody", "input": "x"})
-    # What the client's users compare with before they pull a model.
+    # Users of the client check this before they pull a model.
     assert refusal.value.status_code == 404
     with pytest.raises(ollama.ResponseError) as refusal:
         client.embed(model="starter", input="word " * 9000, truncate=False)

@@ -1,4 +1,4 @@
-"""openai: asks for base64 unless told otherwise, and decodes it to floats."""
+"""openai: requests base64 by default, and decodes it to floats."""
 
 import openai
 import pytest
@@ -24,13 +24,13 @@ def test_the_default_is_base64_and_floats_are_the_same(client):
     same_bits(vectors(floats), embed())
 
 
-def test_base64_that_is_asked_for_comes_as_text(client):
+def test_explicit_base64_is_not_decoded(client):
     answer = client.embeddings.create(model="starter", input=TEXTS, encoding_format="base64")
     assert vectors(answer) == printed("--embedding-type", "base64")
 
 
 @pytest.mark.parametrize("task", ["retrieval.query", "retrieval.passage"])
-def test_a_task_in_the_body_in_the_model_and_in_the_address(client, server, task):
+def test_a_task_in_the_body_the_model_and_the_base_url(client, server, task):
     wanted = embed("--task", task)
     body = client.embeddings.create(model="starter", input=TEXTS, extra_body={"task": task})
     same_bits(vectors(body), wanted)
@@ -65,14 +65,14 @@ def test_an_unknown_model(client, server):
     assert refusal.value.request_id
 
 
-def test_a_wrong_value_names_its_field(client):
+def test_an_invalid_value_names_its_field(client):
     with pytest.raises(openai.UnprocessableEntityError) as refusal:
         client.embeddings.create(model="starter", input="x", dimensions=100_000)
     assert refusal.value.param == "dimensions"
     assert "100000" in str(refusal.value)
 
 
-def test_a_text_that_is_too_long(client):
+def test_a_text_over_the_limit(client):
     with pytest.raises(openai.BadRequestError) as refusal:
         client.embeddings.create(model="starter", input=["x", "word " * 9000])
     assert refusal.value.code == "INPUT_TOO_LONG"

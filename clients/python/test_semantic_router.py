@@ -1,4 +1,4 @@
-"""semantic-router: its Jina encoder speaks through openai."""
+"""semantic-router: its Jina encoder uses the openai client."""
 
 import pytest
 from conftest import TEXTS, embed, same_bits
@@ -32,5 +32,5 @@ def test_refusals(server, locked):
         JinaEncoder(name="nobody", api_key="none", base_url=server.v1)(["x"])
     body = {"model": "nobody", "input": ["x"]}
     assert server.message("/v1/embeddings", body) in str(refusal.value)
-    with pytest.raises(ValueError, match="this API key is not known here"):
+    with pytest.raises(ValueError, match="unknown API key"):
         JinaEncoder(name="starter", api_key="wrong", base_url=locked.v1)(["x"])

@@ -1,10 +1,10 @@
-//! Any bytes as a weight file: an encoder that runs, or an error.
+//! Any bytes as a weight file give an encoder that runs, or an error.
 #![no_main]
 
 use kokeshi_model::{Batch, Checkpoint, Device, load};
 use libfuzzer_sys::fuzz_target;
 
-/// A network of one layer, small enough that the whole of it is part of the seed.
+/// A network of one layer, small enough that the seed contains all of it.
 const CONFIG: &[u8] = include_bytes!("one_layer.json");
 
 fuzz_target!(|weights: &[u8]| {

@@ -1,11 +1,11 @@
-//! Any bytes as `config.json`: a configuration or an error.
+//! Any bytes as `config.json` give a configuration or an error.
 #![no_main]
 
 use kokeshi_model::Checkpoint;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|config: &[u8]| {
-    // A weight file without tensors, so that what is read of the configuration is also used.
+    // A weight file without tensors, so that the parsed configuration is also used.
     const EMPTY: &[u8] = b"\x08\0\0\0\0\0\0\0{}      ";
     if let Ok(checkpoint) = Checkpoint::from_bytes(config, Some(config), EMPTY) {
         let config = checkpoint.config();

@@ -6,18 +6,20 @@ use crate::matrix::Matrix;
 use crate::silhouette::silhouette;
 use kokeshi_kernels::random::Random;
 
-/// Rows that the starts are tried on, at most.
+/// Maximum number of rows that starts are tried on.
 const START_ROWS: usize = 20_000;
-/// Starts of which the best goes on with all rows.
+/// Number of starts, of which the best continues with all rows.
 const STARTS: usize = 8;
-/// Rounds of a start, and of all rows. Few rows still move when they are over.
+/// Rounds of a start.
 const START_ROUNDS: usize = 10;
+/// Rounds with all rows. Few rows still change their group after them.
 const ROUNDS: usize = 100;
-/// Rows that numbers of groups are tried on, and starts of each try.
+/// Rows that numbers of groups are tried on.
 const TRIAL_ROWS: usize = 4_000;
+/// Number of starts of each trial.
 const TRIAL_STARTS: usize = 4;
-/// Most groups that are found without being asked for.
-const MOST_FOUND: usize = 40;
+/// Maximum number of groups that is tried.
+const MOST_GROUPS: usize = 40;
 /// Rows of a task.
 const BLOCK: usize = 512;
 const SEED: u64 = 0x6b6f_6b65_7368_6921;
@@ -43,32 +45,33 @@ pub struct Trial {
 }
 
 /// `count` groups of `rows`: k-means++ (Arthur and Vassilvitskii 2007) with several starts on a
-/// sample, then Lloyd's rounds on all rows from the best of them.
+/// sample, then Lloyd's algorithm on all rows from the best start.
 ///
 /// # Errors
 ///
-/// [`Error::Nothing`] without rows or groups, [`Error::TooManyGroups`] if rows are too much alike.
+/// [`Error::Empty`] without rows or groups, [`Error::TooManyGroups`] if there are fewer different
+/// rows.
 pub fn cluster(compute: &Compute, rows: &Matrix, count: usize) -> Result<Clusters> {
-    run(compute, rows, count, STARTS)
+    k_means(compute, rows, count, STARTS)
 }
 
-/// The number of groups with the largest mean silhouette on a sample of `rows`, and all that were
-/// tried: every one up to 10, then ever fewer up to 40. One group if rows are too few or too much
-/// alike for two.
+/// The number of groups with the largest mean silhouette on a sample of `rows`, and the trials: every
+/// number up to 10, then in growing steps up to 40. One group if there are too few different rows
+/// for two.
 ///
 /// # Errors
 ///
-/// [`Error::Nothing`] without rows.
-pub fn choose(compute: &Compute, rows: &Matrix) -> Result<(usize, Vec<Trial>)> {
+/// [`Error::Empty`] without rows.
+pub fn choose_groups(compute: &Compute, rows: &Matrix) -> Result<(usize, Vec<Trial>)> {
     if rows.is_empty() {
-        return Err(Error::Nothing);
+        return Err(Error::Empty);
     }
-    let sample = rows.gathered(&rows.sample(TRIAL_ROWS));
-    let most = MOST_FOUND.min(sample.len().saturating_sub(1));
+    let sample = rows.sample(TRIAL_ROWS).1;
+    let most = MOST_GROUPS.min(sample.len().saturating_sub(1));
     let mut trials = Vec::new();
     let mut groups = 2;
     while groups <= most {
-        match run(compute, &sample, groups, TRIAL_STARTS) {
+        match k_means(compute, &sample, groups, TRIAL_STARTS) {
             Ok(clusters) => {
                 let widths = silhouette(compute, &sample, &clusters.groups, groups);
                 let mean = widths.iter().sum::<f32>() / widths.len() as f32;
@@ -83,64 +86,79 @@ pub fn choose(compute: &Compute, rows: &Matrix) -> Result<(usize, Vec<Trial>)> {
     Ok((best.map_or(1, |best| best.groups), trials))
 }
 
-fn run(compute: &Compute, rows: &Matrix, count: usize, starts: usize) -> Result<Clusters> {
+/// `count` groups of `rows` from the best of `starts` starts.
+fn k_means(compute: &Compute, rows: &Matrix, count: usize, starts: usize) -> Result<Clusters> {
     if count == 0 || rows.is_empty() {
-        return Err(Error::Nothing);
+        return Err(Error::Empty);
     }
-    let sample = rows.gathered(&rows.sample(START_ROWS));
+    let sample = rows.sample(START_ROWS).1;
     let mut random = Random::new(SEED);
     let mut best: Option<(f64, Matrix)> = None;
     for _ in 0..starts {
-        let centres = spread(compute, &sample, count, &mut random)?;
-        let (centres, near) = settled(compute, &sample, centres, START_ROUNDS);
-        let total = near.iter().map(|near| f64::from(near.cosine)).sum::<f64>();
+        let centres = initial_centres(compute, &sample, count, &mut random)?;
+        let (centres, nearest) = lloyd(compute, &sample, centres, START_ROUNDS);
+        let total = nearest.iter().map(|nearest| f64::from(nearest.cosine)).sum::<f64>();
         if best.as_ref().is_none_or(|(largest, _)| total > *largest) {
             best = Some((total, centres));
         }
     }
-    let (_, centres) = best.ok_or(Error::Nothing)?;
-    let (centres, near) = settled(compute, rows, centres, ROUNDS);
-    Ok(by_size(&centres, &near))
+    let (_, centres) = best.ok_or(Error::Empty)?;
+    let (centres, nearest) = lloyd(compute, rows, centres, ROUNDS);
+    Ok(by_size(&centres, &nearest))
 }
 
-/// About `count` centres of `rows` by few rounds from rows that are evenly spread: enough to divide
-/// many rows into cells, not to describe groups.
-pub(crate) fn coarse(compute: &Compute, rows: &Matrix, count: usize, rounds: usize) -> Matrix {
-    let start = rows.gathered(&rows.sample(count));
-    settled(compute, rows, start, rounds).0
+/// At most `count` centres of `rows` by a few `rounds` from evenly spread rows: good enough to divide
+/// many rows into cells, but not to describe groups.
+pub(crate) fn coarse_centres(
+    compute: &Compute,
+    rows: &Matrix,
+    count: usize,
+    rounds: usize,
+) -> Matrix {
+    let start = rows.sample(count).1;
+    lloyd(compute, rows, start, rounds).0
 }
 
 /// The centre nearest to a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Near {
+pub(crate) struct Nearest {
     pub(crate) centre: usize,
     pub(crate) cosine: f32,
 }
 
 /// The nearest of `centres` to each of `rows`; of equals, the first.
-pub(crate) fn nearest(compute: &Compute, rows: &Matrix, centres: &Matrix) -> Vec<Near> {
+pub(crate) fn nearest(compute: &Compute, rows: &Matrix, centres: &Matrix) -> Vec<Nearest> {
     let blocks = compute.blocks(rows.len(), BLOCK, |range| {
-        let near = |row: usize| {
+        let nearest = |row: usize| {
             let products = centres.products(compute, rows.padded(row));
             let all = products.into_iter().enumerate();
-            let all = all.map(|(centre, cosine)| Near { centre, cosine });
+            let all = all.map(|(centre, cosine)| Nearest { centre, cosine });
             all.reduce(|a, b| if b.cosine > a.cosine { b } else { a })
         };
-        range.filter_map(near).collect::<Vec<_>>()
+        range.filter_map(nearest).collect::<Vec<_>>()
     });
     blocks.into_iter().flatten().collect()
 }
 
-/// `count` rows, each drawn with the square of its distance to those before it: on the unit sphere
-/// that is 2 − 2 cos.
-fn spread(compute: &Compute, rows: &Matrix, count: usize, random: &mut Random) -> Result<Matrix> {
+/// `count` rows by k-means++: each is drawn in proportion to the squared distance to the nearest row
+/// drawn before it, which is 2 − 2 cos on the unit sphere.
+///
+/// # Errors
+///
+/// [`Error::TooManyGroups`] if there are fewer different rows.
+fn initial_centres(
+    compute: &Compute,
+    rows: &Matrix,
+    count: usize,
+    random: &mut Random,
+) -> Result<Matrix> {
     let mut chosen = vec![random.below(rows.len())];
     let mut distances = vec![f32::INFINITY; rows.len()];
     while chosen.len() < count {
         let last = rows.padded(chosen[chosen.len() - 1]);
         let products = rows.products(compute, last);
         for (distance, product) in distances.iter_mut().zip(products) {
-            // Below what rounding leaves of equal rows, a row is a copy.
+            // A row this close is a copy: rounding leaves up to that much between equal rows.
             let away = if product > 1.0 - 1e-6 { 0.0 } else { 1.0 - product };
             *distance = distance.min(away);
         }
@@ -148,60 +166,67 @@ fn spread(compute: &Compute, rows: &Matrix, count: usize, random: &mut Random) -
         let distinct = chosen.len();
         chosen.push(next.ok_or(Error::TooManyGroups { groups: count, distinct })?);
     }
-    Ok(rows.gathered(&chosen))
+    Ok(rows.gather(&chosen))
 }
 
-/// Lloyd's rounds until no row changes its group, `rounds` at most.
-fn settled(
+/// Lloyd's algorithm from `centres` until no row changes its group, at most `rounds` rounds. Returns
+/// the centres and the nearest centre of each row.
+fn lloyd(
     compute: &Compute,
     rows: &Matrix,
     mut centres: Matrix,
     rounds: usize,
-) -> (Matrix, Vec<Near>) {
-    let mut near = nearest(compute, rows, &centres);
+) -> (Matrix, Vec<Nearest>) {
+    let mut current = nearest(compute, rows, &centres);
     for _ in 0..rounds {
-        refill(&mut near, centres.len());
-        centres = means(compute, rows, &near, centres.len());
+        refill(&mut current, centres.len());
+        centres = means(compute, rows, &current, centres.len());
         let next = nearest(compute, rows, &centres);
-        let still = next.iter().zip(&near).all(|(next, near)| next.centre == near.centre);
-        near = next;
-        if still {
+        let unchanged = next.iter().zip(&current).all(|(next, now)| next.centre == now.centre);
+        current = next;
+        if unchanged {
             break;
         }
     }
-    (centres, near)
+    (centres, current)
 }
 
 /// Gives each empty group the row that is farthest from its own centre.
-fn refill(near: &mut [Near], groups: usize) {
-    let mut sizes = vec![0_usize; groups];
-    near.iter().for_each(|near| sizes[near.centre] += 1);
+fn refill(nearest: &mut [Nearest], groups: usize) {
+    let mut sizes = sizes(nearest, groups);
     for group in 0..groups {
         if sizes[group] == 0 {
-            let taken = near.iter_mut().filter(|near| sizes[near.centre] > 1);
-            if let Some(row) = taken.min_by(|a, b| a.cosine.total_cmp(&b.cosine)) {
+            let candidates = nearest.iter_mut().filter(|row| sizes[row.centre] > 1);
+            if let Some(row) = candidates.min_by(|a, b| a.cosine.total_cmp(&b.cosine)) {
                 sizes[row.centre] -= 1;
-                *row = Near { centre: group, cosine: 1.0 };
+                *row = Nearest { centre: group, cosine: 1.0 };
                 sizes[group] = 1;
             }
         }
     }
 }
 
+/// Number of rows of each group.
+fn sizes(nearest: &[Nearest], groups: usize) -> Vec<usize> {
+    let mut sizes = vec![0; groups];
+    nearest.iter().for_each(|row| sizes[row.centre] += 1);
+    sizes
+}
+
 /// The directions of the groups' means.
-fn means(compute: &Compute, rows: &Matrix, near: &[Near], groups: usize) -> Matrix {
-    let groups_of: Vec<usize> = near.iter().map(|near| near.centre).collect();
+fn means(compute: &Compute, rows: &Matrix, nearest: &[Nearest], groups: usize) -> Matrix {
+    let groups_of: Vec<usize> = nearest.iter().map(|row| row.centre).collect();
     let sums = sums(compute, rows, &groups_of, groups);
     let mut centres = Matrix::new(rows.dimensions());
     for sum in sums {
         let sum: Vec<f32> = sum.into_iter().map(|x| x as f32).collect();
-        // All sums have the width of the rows.
+        // Cannot fail: all sums have the width of the rows.
         let _ = centres.push(&sum);
     }
     centres
 }
 
-/// The sum of each group's rows.
+/// The sum of each group's rows, `[groups][dimensions]`.
 pub(crate) fn sums(
     compute: &Compute,
     rows: &Matrix,
@@ -219,17 +244,17 @@ pub(crate) fn sums(
     })
 }
 
-fn by_size(centres: &Matrix, near: &[Near]) -> Clusters {
-    let mut sizes = vec![0_usize; centres.len()];
-    near.iter().for_each(|near| sizes[near.centre] += 1);
+/// The non-empty groups, the largest first.
+fn by_size(centres: &Matrix, nearest: &[Nearest]) -> Clusters {
+    let sizes = sizes(nearest, centres.len());
     let mut order: Vec<usize> = (0..sizes.len()).filter(|&group| sizes[group] > 0).collect();
     order.sort_by_key(|&group| std::cmp::Reverse(sizes[group]));
-    let mut places = vec![0; sizes.len()];
-    order.iter().enumerate().for_each(|(place, &group)| places[group] = place);
+    let mut ranks = vec![0; sizes.len()];
+    order.iter().enumerate().for_each(|(rank, &group)| ranks[group] = rank);
     Clusters {
-        centres: centres.gathered(&order),
-        groups: near.iter().map(|near| places[near.centre]).collect(),
-        cosines: near.iter().map(|near| near.cosine).collect(),
+        centres: centres.gather(&order),
+        groups: nearest.iter().map(|row| ranks[row.centre]).collect(),
+        cosines: nearest.iter().map(|row| row.cosine).collect(),
     }
 }
 
@@ -241,7 +266,7 @@ mod tests {
         Compute::new(Some(threads), None).expect("threads")
     }
 
-    /// `per` rows about each of `directions` axes, the later ones fewer.
+    /// `per` rows around each of `directions` axes, and the axis of each row.
     fn blobs(directions: usize, per: usize, noise: f64) -> (Matrix, Vec<usize>) {
         let mut random = Random::new(7);
         let (mut rows, mut truth) = (Matrix::new(24), Vec::new());
@@ -257,9 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_lie_apart_are_found_and_counted() {
+    fn separate_groups_are_found_and_counted() {
         let (rows, truth) = blobs(7, 40, 0.5);
-        let (count, trials) = choose(&compute(2), &rows).expect("trials");
+        let (count, trials) = choose_groups(&compute(2), &rows).expect("trials");
         assert_eq!(count, 7, "{trials:?}");
         let clusters = cluster(&compute(2), &rows, count).expect("clusters");
         let mut names = [None; 7];
@@ -270,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_result_does_not_depend_on_threads_and_is_the_same_every_time() {
+    fn the_result_is_the_same_every_time_with_any_number_of_threads() {
         let (rows, _) = blobs(5, 300, 1.5);
         let first = cluster(&compute(1), &rows, 6).expect("clusters");
         for threads in [1, 2, 3] {
@@ -293,22 +318,22 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_no_groups() {
+    fn copies_do_not_form_groups() {
         let rows = Matrix::of(&[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]).expect("rows");
         let error = cluster(&compute(1), &rows, 3).expect_err("two vectors").to_string();
-        assert_eq!(error, "3 groups were asked for, but there are only 2 different vectors");
-        assert_eq!(choose(&compute(1), &rows).expect("trials").0, 2);
+        assert_eq!(error, "3 groups were requested, but only 2 vectors are different");
+        assert_eq!(choose_groups(&compute(1), &rows).expect("trials").0, 2);
         let alike = Matrix::of(&[[1.0, 0.0]; 5]).expect("rows");
-        assert_eq!(choose(&compute(1), &alike).expect("trials").0, 1);
+        assert_eq!(choose_groups(&compute(1), &alike).expect("trials").0, 1);
         let alone = cluster(&compute(1), &alike, 1).expect("one group");
         assert_eq!(alone.groups, [0; 5]);
     }
 
     #[test]
     fn an_empty_group_takes_the_row_that_fits_worst() {
-        let mut near =
-            [(0, 0.9), (0, 0.2), (1, 0.1)].map(|(centre, cosine)| Near { centre, cosine });
-        refill(&mut near, 3);
-        assert_eq!(near.map(|near| near.centre), [0, 2, 1]);
+        let mut nearest =
+            [(0, 0.9), (0, 0.2), (1, 0.1)].map(|(centre, cosine)| Nearest { centre, cosine });
+        refill(&mut nearest, 3);
+        assert_eq!(nearest.map(|row| row.centre), [0, 2, 1]);
     }
 }

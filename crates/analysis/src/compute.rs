@@ -1,11 +1,11 @@
-//! Threads and instructions that arithmetic runs with.
+//! The threads and instruction set of analyses.
 
 use crate::error::Result;
 use kokeshi_kernels::Level;
 use kokeshi_kernels::threads::Threads;
 use std::ops::Range;
 
-/// What computes. Clones share it.
+/// A pool of threads and an instruction set. Clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Compute {
     threads: Threads,
@@ -13,7 +13,7 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// `threads` workers, one a core if `None`; instructions of `level`, the fastest if `None`.
+    /// `threads` workers, one per core if `None`; instructions of `level`, the fastest if `None`.
     ///
     /// # Errors
     ///
@@ -23,7 +23,8 @@ impl Compute {
         Ok(Self { threads, level: level.unwrap_or_else(Level::best) })
     }
 
-    /// Runs `work` on each block of `block` of `rows` rows, on all workers; the results, in order.
+    /// Divides `rows` rows into blocks of `block` and runs `work` on each, on all workers. Returns the
+    /// results in order.
     pub(crate) fn blocks<T: Send>(
         &self,
         rows: usize,
@@ -35,7 +36,7 @@ impl Compute {
         self.each(ranges, work)
     }
 
-    /// Runs `work` on each of `tasks`, on all workers; the results, in order.
+    /// Runs `work` on each of `tasks`, on all workers. Returns the results in order.
     pub(crate) fn each<A: Send, T: Send>(
         &self,
         tasks: Vec<A>,

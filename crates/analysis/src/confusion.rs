@@ -1,6 +1,6 @@
-//! How often which class is taken for which.
+//! Confusion matrices and the scores of classes.
 
-/// Counts of true and predicted classes.
+/// A confusion matrix: counts of true and predicted classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     /// Names of the classes.
@@ -9,16 +9,16 @@ pub struct Confusion {
     pub counts: Vec<Vec<usize>>,
 }
 
-/// How well one class is told from the others.
+/// Scores of one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassScore {
-    /// Share of the predictions of this class that are right; 0 if there is none.
+    /// Share of the predictions of this class that are correct; 0 if there are none.
     pub precision: f64,
-    /// Share of the class that is recognised; 0 if nothing belongs to it.
+    /// Share of the class's members that are predicted as such; 0 if there are none.
     pub recall: f64,
-    /// The harmonic mean of both.
+    /// The harmonic mean of precision and recall.
     pub f1: f64,
-    /// How many belong to it.
+    /// Number of members.
     pub support: usize,
 }
 
@@ -29,18 +29,18 @@ impl Confusion {
         labels.sort_unstable();
         labels.dedup();
         let mut counts = vec![vec![0; labels.len()]; labels.len()];
-        // Every label of the pairs is among the labels.
-        let place = |label: &str| labels.binary_search(&label).unwrap_or_default();
-        pairs.for_each(|(truth, predicted)| counts[place(truth)][place(predicted)] += 1);
+        // Cannot fail: `labels` has every label of the pairs.
+        let index = |label: &str| labels.binary_search(&label).unwrap_or_default();
+        pairs.for_each(|(truth, predicted)| counts[index(truth)][index(predicted)] += 1);
         Self { labels: labels.into_iter().map(str::to_owned).collect(), counts }
     }
 
-    /// How many were counted.
+    /// Number of pairs.
     pub fn total(&self) -> usize {
         self.counts.iter().flatten().sum()
     }
 
-    /// Share of right predictions; 0 if nothing was counted.
+    /// Share of correct predictions; 0 without pairs.
     pub fn accuracy(&self) -> f64 {
         let right: usize = (0..self.labels.len()).map(|class| self.counts[class][class]).sum();
         ratio(right, self.total())
@@ -62,7 +62,7 @@ impl Confusion {
         (0..self.labels.len()).map(score).collect()
     }
 
-    /// The mean F1 of all classes, each of the same weight; 0 if there is none.
+    /// The unweighted mean F1 of all classes; 0 without classes.
     pub fn macro_f1(&self) -> f64 {
         let classes = self.classes();
         classes.iter().map(|class| class.f1).sum::<f64>() / classes.len().max(1) as f64
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counted_gives_no_number_that_is_none() {
+    fn an_empty_matrix_has_scores_of_zero() {
         let confusion = Confusion::of(std::iter::empty());
         assert_eq!((confusion.accuracy(), confusion.macro_f1(), confusion.total()), (0.0, 0.0, 0));
     }

@@ -1,49 +1,69 @@
-//! What can go wrong with vectors and classes.
+//! Errors of analyses.
 
-/// The result of this crate's calls.
+/// The result of a call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Input that an analysis cannot be made of.
+/// Why an analysis is impossible.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// More groups than different vectors.
-    #[error("{groups} groups were asked for, but there are only {distinct} different vectors")]
+    #[error("{groups} groups were requested, but only {distinct} vectors are different")]
     TooManyGroups {
-        /// Groups that were asked for.
+        /// Requested number of groups.
         groups: usize,
-        /// Different vectors.
+        /// Number of different vectors.
         distinct: usize,
     },
-    /// No group at all, or nothing to group.
+    /// No vectors or no groups.
     #[error("there must be at least one vector and one group")]
-    Nothing,
-    /// A vector of another width.
-    #[error("a vector has {got} dimensions, not {wanted}")]
+    Empty,
+    /// A vector with a different number of dimensions.
+    #[error("a vector has {got} dimensions instead of {expected}")]
     Width {
-        /// Dimensions of the others.
-        wanted: usize,
-        /// Dimensions of this one.
+        /// Dimensions of the other vectors.
+        expected: usize,
+        /// Dimensions of this vector.
         got: usize,
     },
-    /// Parts of a classifier that do not fit together.
+    /// Inconsistent parts of a classifier.
     #[error("the classifier is damaged: {0}")]
     Damaged(String),
+    /// A classifier's file that is not JSON, or lacks a field.
+    #[error("cannot parse the classifier: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A file of another kind.
+    #[error("the file is a `{format}`, not a `kokeshi classifier`")]
+    Format {
+        /// The `format` that the file states.
+        format: String,
+    },
+    /// A classifier's file of another version.
+    #[error("the classifier has version {version}; this program reads version {supported}")]
+    Version {
+        /// The version that the file states.
+        version: u32,
+        /// The version that is readable.
+        supported: u32,
+    },
+    /// A classifier's file that was changed after it was written.
+    #[error("the classifier does not match its checksum")]
+    Checksum,
     /// Fewer than two labels.
-    #[error("a classifier needs at least two different labels, and there {}", found(*.0))]
-    Labels(usize),
-    /// The memory that vectors may take is full.
-    #[error("{rows} vectors take {bytes} bytes, all that they may")]
+    #[error("a classifier needs at least two different labels; there {}", counted(*.0))]
+    TooFewLabels(usize),
+    /// The memory limit of vectors is reached.
+    #[error("{rows} vectors take {bytes} bytes and reach the memory limit")]
     Memory {
-        /// Vectors that are held.
+        /// Vectors in memory.
         rows: usize,
         /// Bytes that they take.
         bytes: usize,
     },
-    /// The system refuses threads.
-    #[error("threads cannot be started: {0}")]
+    /// The system refused a thread.
+    #[error("cannot start a thread: {0}")]
     Threads(#[from] std::io::Error),
 }
 
-fn found(labels: usize) -> String {
+fn counted(labels: usize) -> String {
     if labels == 1 { "is 1".to_owned() } else { format!("are {labels}") }
 }

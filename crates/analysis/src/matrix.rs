@@ -1,4 +1,4 @@
-//! Vectors of one width, each filled up with zeros to what the kernels read at once.
+//! Vectors of one width, each padded with zeros to a multiple of what the kernels read at once.
 
 use crate::compute::Compute;
 use crate::error::{Error, Result};
@@ -8,39 +8,39 @@ use kokeshi_kernels::scan::{F32_ROW, dot_f32};
 #[derive(Clone, Debug)]
 pub struct Matrix {
     dimensions: usize,
-    /// Values of a row with its filling.
+    /// Values of a row, padding included.
     width: usize,
     /// `[rows, width]`
     data: Vec<f32>,
 }
 
 impl Matrix {
-    /// No row yet, of `dimensions` (one at least).
+    /// A matrix without rows, of `dimensions` (at least one).
     pub fn new(dimensions: usize) -> Self {
         let dimensions = dimensions.max(1);
         Self { dimensions, width: dimensions.next_multiple_of(F32_ROW), data: Vec::new() }
     }
 
-    /// The rows `vectors`, each scaled to unit length.
+    /// A matrix with the rows `vectors`, each scaled to unit length.
     ///
     /// # Errors
     ///
-    /// [`Error::Nothing`] if there is none, [`Error::Width`] if they differ in width.
+    /// [`Error::Empty`] without vectors, [`Error::Width`] if they differ in width.
     pub fn of<V: AsRef<[f32]>>(vectors: &[V]) -> Result<Self> {
-        let first = vectors.first().ok_or(Error::Nothing)?;
+        let first = vectors.first().ok_or(Error::Empty)?;
         let mut matrix = Self::new(first.as_ref().len());
         vectors.iter().try_for_each(|vector| matrix.push(vector.as_ref()))?;
         Ok(matrix)
     }
 
-    /// Adds `vector`, scaled to unit length; a zero vector stays one.
+    /// Appends `vector`, scaled to unit length; a zero vector stays zero.
     ///
     /// # Errors
     ///
     /// [`Error::Width`] if it has another width.
     pub fn push(&mut self, vector: &[f32]) -> Result<()> {
         if vector.len() != self.dimensions {
-            return Err(Error::Width { wanted: self.dimensions, got: vector.len() });
+            return Err(Error::Width { expected: self.dimensions, got: vector.len() });
         }
         let norm = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
@@ -54,47 +54,42 @@ impl Matrix {
         self.data.len() / self.width
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Numbers of a row.
+    /// Values of a row, without padding.
     pub fn dimensions(&self) -> usize {
         self.dimensions
     }
 
-    /// A row.
+    /// The row at `index`, `[dimensions]`.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.padded(index)[..self.dimensions]
     }
 
-    /// A row with its filling.
+    /// The row at `index` with its padding, `[width]`.
     pub(crate) fn padded(&self, index: usize) -> &[f32] {
         &self.data[index * self.width..][..self.width]
     }
 
     /// The rows at `indices`.
-    pub(crate) fn gathered(&self, indices: &[usize]) -> Self {
+    pub(crate) fn gather(&self, indices: &[usize]) -> Self {
         let data = indices.iter().flat_map(|&index| self.padded(index)).copied().collect();
         Self { dimensions: self.dimensions, width: self.width, data }
     }
 
-    /// At most `limit` rows, evenly spread, and their numbers.
-    pub fn spread(&self, limit: usize) -> (Vec<usize>, Self) {
-        let numbers = self.sample(limit);
-        let rows = self.gathered(&numbers);
-        (numbers, rows)
-    }
-
-    /// Numbers of at most `limit` rows, evenly spread.
-    pub(crate) fn sample(&self, limit: usize) -> Vec<usize> {
+    /// At most `limit` (at least one) evenly spread rows, and their indices.
+    pub fn sample(&self, limit: usize) -> (Vec<usize>, Self) {
         let (len, limit) = (self.len(), limit.max(1));
         let count = len.min(limit);
-        (0..count).map(|i| i * len / count).collect()
+        let indices: Vec<usize> = (0..count).map(|i| i * len / count).collect();
+        let rows = self.gather(&indices);
+        (indices, rows)
     }
 
-    /// The product of `query`, with its filling, and every row.
+    /// The products of `query`, which has its padding, with every row.
     pub(crate) fn products(&self, compute: &Compute, query: &[f32]) -> Vec<f32> {
         let mut products = vec![0.0; self.len()];
         dot_f32(compute.level, query, &self.data, &mut products);
@@ -111,16 +106,16 @@ mod tests {
         let mut matrix = Matrix::of(&[[3.0, 4.0], [0.0, 0.0]]).expect("rows");
         assert_eq!((matrix.row(0), matrix.row(1)), (&[0.6, 0.8][..], &[0.0, 0.0][..]));
         assert_eq!(matrix.push(&[1.0]).expect_err("narrow").to_string(), {
-            "a vector has 1 dimensions, not 2"
+            "a vector has 1 dimensions instead of 2"
         });
         assert_eq!((matrix.len(), matrix.padded(1).len()), (2, F32_ROW));
-        assert_eq!(matrix.gathered(&[1, 0]).row(1), [0.6, 0.8]);
+        assert_eq!(matrix.gather(&[1, 0]).row(1), [0.6, 0.8]);
     }
 
     #[test]
     fn a_sample_is_spread_over_all_rows() {
         let matrix = Matrix::of(&[[1.0]; 10]).expect("rows");
-        assert_eq!(matrix.sample(3), [0, 3, 6]);
-        assert_eq!(matrix.sample(99).len(), 10);
+        assert_eq!(matrix.sample(3).0, [0, 3, 6]);
+        assert_eq!(matrix.sample(99).0.len(), 10);
     }
 }

@@ -1,18 +1,19 @@
-//! The directions in which rows differ most.
+//! Principal components: the directions in which rows differ most.
 
 use crate::compute::Compute;
 use crate::matrix::Matrix;
 use kokeshi_kernels::random::Random;
 
-/// Directions that a picture has.
+/// Number of axes of a map.
 pub(crate) const AXES: usize = 2;
-/// Directions that are sought together: more than wanted, so that those wanted are clear of the rest.
-const SOUGHT: usize = 8;
-/// Rows that the directions are computed from, at most.
+/// Number of directions of the iteration: more than [`AXES`], so that these separate from the rest.
+const DIRECTIONS: usize = 8;
+/// Maximum number of rows that the directions are computed from.
 const ROWS: usize = 10_000;
-/// Rounds at most, and the change of a direction below which they end.
+/// Maximum number of rounds.
 const ROUNDS: usize = 500;
-const STILL: f64 = 1e-10;
+/// Change of a direction, as 1 − |cos|, below which the rounds end.
+const CONVERGED: f64 = 1e-10;
 /// Rows and columns of a task.
 const BLOCK: usize = 64;
 
@@ -20,22 +21,22 @@ const BLOCK: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Pca {
     mean: Vec<f64>,
-    /// `[AXES][dimensions]`, of unit length; zero where rows do not differ any more.
+    /// `[AXES][dimensions]`, of unit length; zero if the rows do not differ in a further direction.
     axes: Vec<Vec<f64>>,
     /// The share of the variance along each axis.
     pub shares: [f64; AXES],
 }
 
 impl Pca {
-    /// The first two components of `rows`, or of a sample if they are many.
+    /// The first two components of `rows`, or of a sample if there are many.
     pub fn of(compute: &Compute, rows: &Matrix) -> Self {
-        let rows = rows.gathered(&rows.sample(ROWS));
+        let (_, rows) = rows.sample(ROWS);
         let dimensions = rows.dimensions();
         let mean = mean(&rows);
         let covariance = covariance(compute, &rows, &mean);
         let trace: f64 = (0..dimensions).map(|i| covariance[i][i]).sum();
-        let sought = SOUGHT.min(dimensions);
-        let mut axes = orthonormal(start(sought, dimensions));
+        let directions = DIRECTIONS.min(dimensions);
+        let mut axes = orthonormal(start(directions, dimensions));
         for _ in 0..ROUNDS {
             let next = orthonormal(
                 axes.iter()
@@ -45,13 +46,13 @@ impl Pca {
             let turned = axes.iter().zip(&next).take(AXES).map(|(a, b)| 1.0 - dot(a, b).abs());
             let turned = turned.fold(0.0, f64::max);
             axes = next;
-            if turned < STILL {
+            if turned < CONVERGED {
                 break;
             }
         }
         axes.resize(AXES.max(axes.len()), vec![0.0; dimensions]);
         axes.truncate(AXES);
-        axes.iter_mut().for_each(|axis| upright(axis));
+        axes.iter_mut().for_each(|axis| fix_sign(axis));
         let share = |axis: &[f64]| {
             let along: Vec<f64> = covariance.iter().map(|row| dot(row, axis)).collect();
             if trace > 0.0 { dot(&along, axis) / trace } else { 0.0 }
@@ -59,20 +60,21 @@ impl Pca {
         Self { shares: std::array::from_fn(|i| share(&axes[i])), mean, axes }
     }
 
-    /// Where `rows` lie along the axes.
+    /// The coordinates of `rows` along the axes.
     pub fn project(&self, compute: &Compute, rows: &Matrix) -> Vec<[f32; AXES]> {
         let blocks = compute.blocks(rows.len(), BLOCK, |range| {
-            let place = |row: usize| {
+            let coordinates = |row: usize| {
                 let centred: Vec<f64> =
                     rows.row(row).iter().zip(&self.mean).map(|(x, m)| f64::from(*x) - m).collect();
                 std::array::from_fn(|i| dot(&centred, &self.axes[i]) as f32)
             };
-            range.map(place).collect::<Vec<_>>()
+            range.map(coordinates).collect::<Vec<_>>()
         });
         blocks.into_iter().flatten().collect()
     }
 }
 
+/// `[dimensions]`.
 fn mean(rows: &Matrix) -> Vec<f64> {
     let mut mean = vec![0.0; rows.dimensions()];
     for row in 0..rows.len() {
@@ -82,8 +84,8 @@ fn mean(rows: &Matrix) -> Vec<f64> {
     mean
 }
 
-/// `[dimensions][dimensions]`, from products of the columns: columns are rows of unit length for
-/// the kernels, and their lengths come back as factors.
+/// `[dimensions][dimensions]`, from products of the columns. For the kernels the columns are rows of
+/// unit length; their norms are multiplied in afterwards.
 fn covariance(compute: &Compute, rows: &Matrix, mean: &[f64]) -> Vec<Vec<f64>> {
     let dimensions = rows.dimensions();
     let (mut columns, mut lengths) = (Matrix::new(rows.len()), Vec::new());
@@ -91,7 +93,7 @@ fn covariance(compute: &Compute, rows: &Matrix, mean: &[f64]) -> Vec<Vec<f64>> {
         let centred: Vec<f32> =
             (0..rows.len()).map(|row| (f64::from(rows.row(row)[column]) - mean) as f32).collect();
         lengths.push(centred.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt());
-        // All columns have the same length.
+        // Cannot fail: all columns have the same length.
         let _ = columns.push(&centred);
     }
     let blocks = compute.blocks(dimensions, BLOCK, |range| {
@@ -105,12 +107,14 @@ fn covariance(compute: &Compute, rows: &Matrix, mean: &[f64]) -> Vec<Vec<f64>> {
     blocks.into_iter().flatten().collect()
 }
 
+/// Random directions, `[count][dimensions]`.
 fn start(count: usize, dimensions: usize) -> Vec<Vec<f64>> {
     let mut random = Random::new(1);
     (0..count).map(|_| (0..dimensions).map(|_| random.unit() - 0.5).collect()).collect()
 }
 
-/// Gram and Schmidt, twice for the sake of rounding; what depends on those before it becomes zero.
+/// Gram–Schmidt orthonormalization, applied twice against rounding. An axis that depends on those
+/// before it becomes zero.
 fn orthonormal(mut axes: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     for i in 0..axes.len() {
         let (before, rest) = axes.split_at_mut(i);
@@ -127,8 +131,8 @@ fn orthonormal(mut axes: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     axes
 }
 
-/// Of the two signs of an axis, the one that makes its largest value positive.
-fn upright(axis: &mut [f64]) {
+/// Chooses the sign of an axis that makes its largest value positive.
+fn fix_sign(axis: &mut [f64]) {
     let largest = axis.iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a });
     if largest.is_some_and(|largest| largest < 0.0) {
         axis.iter_mut().for_each(|x| *x = -*x);
@@ -148,9 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_known_covariance_give_its_axes() {
-        // Points of the unit sphere that spread along a = (e0 + e1)/√2 and, half as far, along e2,
-        // about the direction e3.
+    fn rows_with_a_known_covariance_have_its_axes() {
+        // Points of the unit sphere around e3 that spread along (e0 + e1)/√2 and half as far along e2.
         let mut rows = Matrix::new(4);
         for (along, across) in [(0.4, 0.0), (-0.4, 0.0), (0.0, 0.2), (0.0, -0.2)] {
             let side = along / f32::sqrt(2.0);
@@ -163,14 +166,16 @@ mod tests {
         assert!(near(&pca.axes[0], [half, half, 0.0, 0.0]), "{:?}", pca.axes);
         assert!(near(&pca.axes[1], [0.0, 0.0, 1.0, 0.0]), "{:?}", pca.axes);
         assert!((pca.shares[0] / pca.shares[1] - 4.0).abs() < 1e-3, "{:?}", pca.shares);
-        let places = pca.project(&compute(), &rows);
-        for (place, want) in places.iter().zip([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.2], [0.0, -0.2]]) {
-            assert!(place.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-4), "{places:?}");
+        let points = pca.project(&compute(), &rows);
+        for (point, expected) in
+            points.iter().zip([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.2], [0.0, -0.2]])
+        {
+            assert!(point.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{points:?}");
         }
     }
 
     #[test]
-    fn rows_that_do_not_differ_lie_in_one_place() {
+    fn equal_rows_have_equal_coordinates() {
         for vector in [&[1.0_f32][..], &[0.6, 0.8]] {
             let rows = Matrix::of(&[vector, vector, vector]).expect("rows");
             let pca = Pca::of(&compute(), &rows);

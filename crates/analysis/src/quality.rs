@@ -1,23 +1,23 @@
-//! How good a ranking is.
+//! Quality of a ranking.
 
 use std::collections::HashMap;
 
-/// Ranks that count.
+/// Number of ranks that count: the 10 of nDCG@10 and recall@10.
 pub const DEPTH: usize = 10;
 
-/// Figures of one query, or their means over many.
+/// Measures of one query, or their means over many.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Quality {
-    /// Discounted gain of the first [`DEPTH`] ranks over that of the best possible order (Järvelin and
-    /// Kekäläinen 2002); a document's gain is its grade, as `trec_eval` and BEIR have it.
+    /// nDCG: discounted gain of the first [`DEPTH`] ranks over that of the best possible order
+    /// (Järvelin and Kekäläinen 2002). A document's gain is its grade, as in `trec_eval` and BEIR.
     pub ndcg: f64,
     /// Share of the relevant documents among the first [`DEPTH`].
     pub recall: f64,
 }
 
 impl Quality {
-    /// Of a ranking without repetitions, best first. `relevant` has a grade above 0 for at least one
-    /// document.
+    /// The quality of a ranking without repetitions, best first. `relevant` must have a grade above 0
+    /// for at least one document.
     #[must_use]
     pub fn of(ranking: &[String], relevant: &HashMap<String, f64>) -> Self {
         let first = &ranking[..ranking.len().min(DEPTH)];
@@ -32,7 +32,7 @@ impl Quality {
         }
     }
 
-    /// 0 for none.
+    /// The means of `all`; 0 for an empty slice.
     #[must_use]
     pub fn mean(all: &[Self]) -> Self {
         let count = all.len().max(1) as f64;
@@ -42,7 +42,8 @@ impl Quality {
 }
 
 fn discounted(gains: impl Iterator<Item = f64>) -> f64 {
-    (2_u32..).zip(gains).map(|(place, gain)| gain / f64::from(place).log2()).sum()
+    // Rank r is divided by log2(r + 1).
+    (2_u32..).zip(gains).map(|(rank, gain)| gain / f64::from(rank).log2()).sum()
 }
 
 #[cfg(test)]
@@ -62,13 +63,13 @@ mod tests {
 
     /// The worked example of Wikipedia's article on discounted cumulative gain.
     #[test]
-    fn a_graded_ranking_has_its_published_gain() {
+    fn a_graded_ranking_has_the_published_gain() {
         let grades = [("d1", 3.0), ("d2", 2.0), ("d3", 3.0), ("d5", 1.0), ("d6", 2.0)];
         let judged: Vec<_> = grades.into_iter().chain([("d7", 3.0), ("d8", 2.0)]).collect();
         assert_close(discounted([3.0, 2.0, 3.0, 0.0, 1.0, 2.0].into_iter()), 6.861_126_688_6);
         assert_close(discounted([3.0, 3.0, 3.0, 2.0, 2.0, 2.0].into_iter()), 8.740_262_365_4);
         let quality = of("d1 d2 d3 d4 d5 d6", &judged);
-        // Here the ideal has a seventh rank, with grade 1.
+        // Unlike in the article, the ideal order has a seventh rank, of grade 1.
         assert_close(quality.ndcg, 6.861_126_688_6 / (8.740_262_365_4 + 1.0 / 3.0));
         assert_close(quality.recall, 5.0 / 7.0);
     }

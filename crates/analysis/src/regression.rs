@@ -5,14 +5,14 @@ use crate::error::{Error, Result};
 use kokeshi_kernels::scan::{F32_ROW, dot_f32};
 use std::collections::HashMap;
 
-/// Weight of half of the squared weights in what training minimises beside the mean cross-entropy.
+/// Factor of half the squared weights in the loss, which also has the mean cross-entropy.
 const RIDGE: f64 = 1e-4;
 /// Vectors of a task.
 const BLOCK: usize = 256;
-/// Tasks whose gradients are held at the same time.
+/// Number of tasks whose gradients are in memory at the same time.
 const WAVE: usize = 64;
 
-/// A classifier: one row of weights a label.
+/// A classifier with one row of weights per label.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Regression {
     labels: Vec<String>,
@@ -26,7 +26,7 @@ impl Regression {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if they do not fit together, or hold what is no number.
+    /// [`Error::Damaged`] if they do not fit together or a value is not finite.
     pub fn from_parts(labels: Vec<String>, weights: Vec<Vec<f64>>, bias: Vec<f64>) -> Result<Self> {
         let dimensions = weights.first().map_or(0, Vec::len);
         let damaged = |what: String| Err(Error::Damaged(what));
@@ -42,7 +42,7 @@ impl Regression {
             return damaged("its rows of weights differ in length".to_owned());
         }
         if !weights.iter().flatten().chain(&bias).all(|x| x.is_finite()) {
-            return damaged("a weight is no number".to_owned());
+            return damaged("a weight is not a finite number".to_owned());
         }
         Ok(Self { labels, weights, bias })
     }
@@ -52,24 +52,24 @@ impl Regression {
         (self.labels, self.weights, self.bias)
     }
 
-    /// What it can answer.
+    /// The labels that it predicts.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// Dimensions of the vectors that it was trained on; 0 before.
+    /// Dimensions of the vectors that it was trained on; 0 before training.
     pub fn dimensions(&self) -> usize {
         self.weights.first().map_or(0, Vec::len)
     }
 
-    /// Goes on training for `steps` with `vectors`, one for each of `labels`; new labels are added.
-    /// Gradient descent with momentum (Nesterov) from where it stands, on the mean cross-entropy and
-    /// a small weight of the squared weights.
+    /// Continues training for `steps` steps with `vectors` and the label of each; new labels are added.
+    /// Nesterov's gradient descent from the current weights, on the mean cross-entropy and a small
+    /// ridge penalty.
     ///
     /// # Errors
     ///
-    /// [`Error::Nothing`] without vectors, [`Error::Width`] if one has another width,
-    /// [`Error::Labels`] if there are fewer than two labels with those that were known before.
+    /// [`Error::Empty`] without vectors, [`Error::Width`] if one has another width,
+    /// [`Error::TooFewLabels`] if there are fewer than two labels, those known before included.
     pub fn train(
         &mut self,
         compute: &Compute,
@@ -78,21 +78,21 @@ impl Regression {
         steps: usize,
     ) -> Result<()> {
         let first = vectors.first().filter(|_| vectors.len() == labels.len());
-        let wanted = if self.labels.is_empty() { first.map(Vec::len) } else { None };
-        let wanted = wanted.unwrap_or(self.dimensions());
-        if first.is_none() || wanted == 0 {
-            return Err(Error::Nothing);
+        let expected = if self.labels.is_empty() { first.map(Vec::len) } else { None };
+        let expected = expected.unwrap_or(self.dimensions());
+        if first.is_none() || expected == 0 {
+            return Err(Error::Empty);
         }
-        if let Some(other) = vectors.iter().find(|vector| vector.len() != wanted) {
-            return Err(Error::Width { wanted, got: other.len() });
+        if let Some(other) = vectors.iter().find(|vector| vector.len() != expected) {
+            return Err(Error::Width { expected, got: other.len() });
         }
         let mut grown = self.clone();
-        let classes = grown.classes(labels, wanted);
+        let classes = grown.classes(labels, expected);
         if grown.labels.len() < 2 {
-            return Err(Error::Labels(grown.labels.len()));
+            return Err(Error::TooFewLabels(grown.labels.len()));
         }
         *self = grown;
-        let examples = Examples::new(vectors, classes, wanted);
+        let examples = Examples::new(vectors, classes, expected);
         let rate = 1.0 / (0.5 * (examples.largest + 1.0) + RIDGE);
         let mut before = (self.weights.clone(), self.bias.clone());
         for step in 0..steps {
@@ -103,9 +103,9 @@ impl Regression {
                     .weights
                     .iter()
                     .zip(&before.0)
-                    .map(|(w, b)| beyond(w, b, momentum))
+                    .map(|(w, b)| extrapolate(w, b, momentum))
                     .collect(),
-                bias: beyond(&self.bias, &before.1, momentum),
+                bias: extrapolate(&self.bias, &before.1, momentum),
             };
             before = (std::mem::take(&mut self.weights), std::mem::take(&mut self.bias));
             (self.weights, self.bias) = examples.descend(compute, ahead, rate);
@@ -113,11 +113,11 @@ impl Regression {
         Ok(())
     }
 
-    /// The number of each label; new labels get rows of zeros.
+    /// The index of each of `labels`; new labels get rows of zeros.
     fn classes(&mut self, labels: &[String], dimensions: usize) -> Vec<usize> {
-        let mut places: HashMap<String, usize> = self.labels.iter().cloned().zip(0..).collect();
+        let mut indices: HashMap<String, usize> = self.labels.iter().cloned().zip(0..).collect();
         let class = |label: &String| {
-            *places.entry(label.clone()).or_insert_with(|| {
+            *indices.entry(label.clone()).or_insert_with(|| {
                 self.labels.push(label.clone());
                 self.weights.push(vec![0.0; dimensions]);
                 self.bias.push(0.0);
@@ -127,7 +127,7 @@ impl Regression {
         labels.iter().map(class).collect()
     }
 
-    /// The probability of each label, in their order.
+    /// The probability of each label, in the order of [`Self::labels`].
     pub fn probabilities(&self, vector: &[f32]) -> Vec<f32> {
         let logit = |(row, bias): (&Vec<f64>, &f64)| {
             row.iter().zip(vector).map(|(w, x)| w * f64::from(*x)).sum::<f64>() + bias
@@ -137,11 +137,12 @@ impl Regression {
     }
 }
 
-fn beyond(now: &[f64], before: &[f64], momentum: f64) -> Vec<f64> {
+/// now + momentum · (now − before).
+fn extrapolate(now: &[f64], before: &[f64], momentum: f64) -> Vec<f64> {
     now.iter().zip(before).map(|(now, before)| now + momentum * (now - before)).collect()
 }
 
-/// Probabilities that sum to 1.
+/// The softmax of `logits`: probabilities that sum to 1.
 pub fn softmax(logits: &[f64]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
@@ -149,18 +150,17 @@ pub fn softmax(logits: &[f64]) -> Vec<f32> {
     powers.iter().map(|power| (power / sum) as f32).collect()
 }
 
-/// What is trained on, as the kernels read it.
+/// Training data.
 struct Examples<'a> {
     vectors: &'a [Vec<f32>],
     classes: Vec<usize>,
     dimensions: usize,
-    /// The largest squared length. The gradient of the softmax's cross-entropy changes by at most
-    /// half of that plus 1 (the bias is a feature of value 1): a step of its inverse cannot
-    /// overshoot.
+    /// The largest squared norm. The Lipschitz constant of the cross-entropy's gradient is at most half
+    /// of it plus 1 (the bias is a feature of value 1), so a step of its inverse cannot overshoot.
     largest: f64,
 }
 
-/// Sums over the vectors of one task.
+/// Sums of gradients over the vectors of one task.
 struct Gradient {
     /// `[labels][dimensions]`
     weights: Vec<Vec<f32>>,
@@ -174,20 +174,20 @@ impl<'a> Examples<'a> {
         Self { vectors, classes, dimensions, largest }
     }
 
-    /// One step of `rate` from `at`.
-    fn descend(&self, compute: &Compute, at: Regression, rate: f64) -> (Vec<Vec<f64>>, Vec<f64>) {
+    /// One step of size `rate` from `from`. Returns weights and biases.
+    fn descend(&self, compute: &Compute, from: Regression, rate: f64) -> (Vec<Vec<f64>>, Vec<f64>) {
         let width = self.dimensions.next_multiple_of(F32_ROW);
-        let mut rows = vec![0.0; at.weights.len() * width];
-        for (row, weights) in rows.chunks_exact_mut(width).zip(&at.weights) {
-            row.iter_mut().zip(weights).for_each(|(to, from)| *to = *from as f32);
+        let mut rows = vec![0.0; from.weights.len() * width];
+        for (row, weights) in rows.chunks_exact_mut(width).zip(&from.weights) {
+            row.iter_mut().zip(weights).for_each(|(to, weight)| *to = *weight as f32);
         }
         let share = rate / self.vectors.len() as f64;
-        let (mut weights, mut bias) = (at.weights, at.bias.clone());
+        let (mut weights, mut bias) = (from.weights, from.bias.clone());
         weights.iter_mut().flatten().for_each(|weight| *weight *= 1.0 - rate * RIDGE);
         for wave in (0..self.vectors.len()).step_by(WAVE * BLOCK) {
             let end = self.vectors.len().min(wave + WAVE * BLOCK);
             let gradients = compute.blocks(end - wave, BLOCK, |range| {
-                self.gradient(compute, wave + range.start..wave + range.end, &rows, &at.bias)
+                self.gradient(compute, wave + range.start..wave + range.end, &rows, &from.bias)
             });
             for gradient in gradients {
                 for (row, slopes) in weights.iter_mut().zip(&gradient.weights) {
@@ -199,6 +199,7 @@ impl<'a> Examples<'a> {
         (weights, bias)
     }
 
+    /// The gradient over the vectors of `range`; `rows` has the weights with padding.
     fn gradient(
         &self,
         compute: &Compute,
@@ -208,11 +209,11 @@ impl<'a> Examples<'a> {
     ) -> Gradient {
         let width = self.dimensions.next_multiple_of(F32_ROW);
         let (labels, height) = (bias.len(), range.len().next_multiple_of(F32_ROW));
-        // What the labels' probabilities are too large by, and the vectors, both by columns.
+        // Errors of the probabilities and the vectors, both by column.
         let mut errors = vec![0.0; labels * height];
         let mut columns = vec![0.0; self.dimensions * height];
         let (mut query, mut products) = (vec![0.0; width], vec![0.0; labels]);
-        for (at, index) in range.enumerate() {
+        for (column, index) in range.enumerate() {
             let vector = &self.vectors[index];
             query[..self.dimensions].copy_from_slice(vector);
             dot_f32(compute.level, &query, rows, &mut products);
@@ -220,10 +221,10 @@ impl<'a> Examples<'a> {
                 products.iter().zip(bias).map(|(product, b)| f64::from(*product) + b).collect();
             for (label, probability) in softmax(&logits).into_iter().enumerate() {
                 let truth = f32::from(u8::from(label == self.classes[index]));
-                errors[label * height + at] = probability - truth;
+                errors[label * height + column] = probability - truth;
             }
-            for (column, x) in columns.chunks_exact_mut(height).zip(vector) {
-                column[at] = *x;
+            for (values, x) in columns.chunks_exact_mut(height).zip(vector) {
+                values[column] = *x;
             }
         }
         let slopes = |errors: &[f32]| {
@@ -254,8 +255,8 @@ mod tests {
 
     #[test]
     fn training_reaches_the_known_minimum() {
-        // Two mirrored points: by symmetry the weights are ±w and the bias is 0. What is minimised,
-        // ln(1 + exp(−2w)) + RIDGE · w², has its slope of zero where w · RIDGE = 1 / (1 + exp(2w)).
+        // Two mirrored points: by symmetry the weights are ±w and the bias is 0. The loss,
+        // ln(1 + exp(−2w)) + RIDGE · w², has its minimum where w · RIDGE = 1 / (1 + exp(2w)).
         let mut trained = Regression::default();
         let vectors = [vec![1.0], vec![-1.0]];
         trained.train(&compute(1), &vectors, &labels(["a", "b"]), 20_000).expect("trained");
@@ -267,7 +268,7 @@ mod tests {
         }
         let (_, weights, bias) = trained.into_parts();
         assert!((weights[0][0] - low).abs() < 1e-3, "{weights:?} {low}");
-        // Probabilities are f32: the two errors of a point do not cancel to the last bit.
+        // Probabilities are f32, so the two errors of a point do not cancel to the last bit.
         let (drift, tilt) = (weights[0][0] + weights[1][0], bias[0] - bias[1]);
         assert!(drift.abs() < 1e-3 && tilt.abs() < 1e-3, "{drift} {tilt}");
     }
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn training_goes_on_where_it_stood_and_takes_new_labels() {
+    fn training_continues_from_the_current_weights_and_accepts_new_labels() {
         let vectors = [vec![1.0, 0.0], vec![0.9, 0.1], vec![0.0, 1.0], vec![0.1, 0.9]];
         let mut trained = Regression::default();
         trained.train(&compute(1), &vectors, &labels(["a", "a", "b", "b"]), 10).expect("trained");
@@ -309,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_trained_is_refused_and_changes_nothing() {
+    fn invalid_training_data_is_refused_and_changes_nothing() {
         let mut trained = Regression::default();
         let mut train = |vectors: &[Vec<f32>], names: &[String]| {
             trained.train(&compute(1), vectors, names, 1).expect_err("refused").to_string()
         };
         assert!(train(&[vec![1.0], vec![2.0]], &labels(["a", "a"])).contains("there is 1"));
         let error = train(&[vec![1.0], vec![2.0, 3.0]], &labels(["a", "b"]));
-        assert_eq!(error, "a vector has 2 dimensions, not 1");
+        assert_eq!(error, "a vector has 2 dimensions instead of 1");
         assert!(train(&[], &[]).contains("at least one"));
         assert_eq!(trained, Regression::default());
         let parts = |rows, bias| Regression::from_parts(labels(["a", "b"]), rows, bias);

@@ -1,4 +1,4 @@
-//! How much nearer a row is to its own group than to the next.
+//! Silhouettes: how much nearer a row is to its own group than to the next one.
 
 use crate::cluster::sums;
 use crate::compute::Compute;
@@ -8,10 +8,10 @@ use crate::matrix::Matrix;
 const BLOCK: usize = 512;
 
 /// The silhouette (Rousseeuw 1987) of every row, from −1 to 1, with 1 − cos as the distance; 0 for
-/// a row that is alone in its group, or if there is one group only.
+/// a row that is alone in its group, or if there is only one group.
 ///
-/// It is exact and costs rows × groups, not rows²: the mean of 1 − cos over a group is 1 minus the
-/// product with the mean of its rows.
+/// The values are exact and take rows × groups products, not rows²: the mean of 1 − cos over a group
+/// is 1 minus the product with the mean of its rows.
 pub fn silhouette(
     compute: &Compute,
     rows: &Matrix,
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_of_groups_give_what_all_pairs_give() {
+    fn sums_of_groups_give_the_same_as_all_pairs() {
         let (mut random, mut rows) = (Random::new(3), Matrix::new(9));
         for _ in 0..60 {
             let vector: Vec<f32> = (0..9).map(|_| random.unit() as f32 - 0.3).collect();
@@ -83,15 +83,15 @@ mod tests {
         let groups_of: Vec<usize> = (0..60).map(|i| if i == 17 { 3 } else { i % 3 }).collect();
         let compute = Compute::new(Some(2), None).expect("threads");
         let got = silhouette(&compute, &rows, &groups_of, 4);
-        let want = plain(&rows, &groups_of, 4);
+        let expected = plain(&rows, &groups_of, 4);
         assert_eq!(got[17], 0.0);
-        for (got, want) in got.iter().zip(want) {
-            assert!((got - want).abs() < 1e-5, "{got} {want}");
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-5, "{got} {expected}");
         }
     }
 
     #[test]
-    fn one_group_has_no_next() {
+    fn one_group_has_silhouettes_of_zero() {
         let rows = Matrix::of(&[[1.0, 0.0], [0.0, 1.0]]).expect("rows");
         let compute = Compute::new(Some(1), None).expect("threads");
         assert_eq!(silhouette(&compute, &rows, &[0, 0], 1), [0.0, 0.0]);

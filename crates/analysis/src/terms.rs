@@ -1,4 +1,4 @@
-//! Words, and which of them are typical of a group of texts.
+//! Words that are typical of a group of texts.
 
 use std::collections::{HashMap, HashSet};
 use unicode_segmentation::UnicodeSegmentation;
@@ -12,28 +12,28 @@ pub struct Term {
     pub score: f64,
 }
 
-/// The words of `text` in lower case, by Unicode's rules (UAX 29). Scripts that put no spaces
-/// between words, for which those rules give single characters, give pairs of neighbours instead.
+/// The words of `text` in lower case, by Unicode's rules (UAX #29). These rules give single characters
+/// for scripts without spaces between words; those become pairs of neighbouring characters.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut before: Option<(usize, char)> = None;
-    for (at, word) in text.unicode_word_indices() {
+    for (start, word) in text.unicode_word_indices() {
         let mut chars = word.chars();
         let single = chars.next().filter(|c| chars.next().is_none() && unspaced(*c));
         match (single, before) {
-            (Some(c), Some((end, last))) if end == at => words.push(format!("{last}{c}")),
+            (Some(c), Some((end, last))) if end == start => words.push(format!("{last}{c}")),
             (Some(_), _) => {}
             (None, _) if word.chars().count() > 1 && word.chars().any(char::is_alphabetic) => {
                 words.push(word.to_lowercase());
             }
             (None, _) => {}
         }
-        before = single.map(|c| (at + word.len(), c));
+        before = single.map(|c| (start + word.len(), c));
     }
     words
 }
 
-/// Whether `c` belongs to a script that puts no spaces between words.
+/// Whether `c` belongs to a script without spaces between words.
 fn unspaced(c: char) -> bool {
     matches!(c,
         '\u{0e00}'..='\u{0eff}'   // Thai, Lao
@@ -45,33 +45,33 @@ fn unspaced(c: char) -> bool {
         | '\u{20000}'..='\u{3ffff}')
 }
 
-/// The `wanted` most typical terms of each of `groups` groups, best first: class-based tf-idf
-/// (Grootendorst 2022), where a text counts a word once. A word counts for a group if the share of
-/// its texts that are in the group is no less than the root of the group's share of all texts: at
-/// least half way, in logarithms, from a word that is everywhere to one that is nowhere else. Forms
-/// of one word count as one.
+/// The `limit` most typical terms of each of `groups` groups, best first, by class-based tf-idf
+/// (Grootendorst 2022), where a word counts once per text. A word is a candidate for a group if the
+/// group's share of the word's texts is at least the square root of the group's share of all texts:
+/// on a logarithmic scale, half way between a word that occurs everywhere and one that occurs only in
+/// the group. Forms of one word count as one.
 pub fn typical_terms<'a>(
     texts: impl Iterator<Item = (&'a str, usize)>,
     groups: usize,
-    wanted: usize,
+    limit: usize,
 ) -> Vec<Vec<Term>> {
-    let mut counts = Counts::new(groups);
+    let mut counts = TextCounts::new(groups);
     texts.for_each(|(text, group)| counts.add(text, group));
-    (0..groups).map(|group| distinct(counts.ranked(group), wanted)).collect()
+    (0..groups).map(|group| distinct(counts.ranked(group), limit)).collect()
 }
 
-/// In how many texts of which group a word occurs.
-struct Counts {
+/// Number of texts with each word, by group.
+struct TextCounts {
     ids: HashMap<String, usize>,
-    /// By word.
+    /// By word id, over all groups.
     totals: Vec<usize>,
-    /// By group and word.
+    /// By group and word id.
     of_group: Vec<HashMap<usize, usize>>,
-    /// Texts of each group.
+    /// Number of texts of each group.
     texts: Vec<usize>,
 }
 
-impl Counts {
+impl TextCounts {
     fn new(groups: usize) -> Self {
         Self {
             ids: HashMap::new(),
@@ -94,7 +94,7 @@ impl Counts {
         }
     }
 
-    /// The terms of a group, best first; of equals, in alphabetical order.
+    /// The terms of a group, best first; equal terms in alphabetical order.
     fn ranked(&self, group: usize) -> Vec<Term> {
         let average = self.totals.iter().sum::<usize>() as f64 / self.of_group.len() as f64;
         let in_group: usize = self.of_group[group].values().sum();
@@ -113,8 +113,9 @@ impl Counts {
     }
 }
 
-/// The first `wanted` of which none begins with another, or overlaps one as pairs of neighbours do.
-fn distinct(terms: Vec<Term>, wanted: usize) -> Vec<Term> {
+/// The first `limit` terms, without those that begin with a chosen term, are its beginning, or overlap
+/// it by a character, as pairs of neighbouring characters do.
+fn distinct(terms: Vec<Term>, limit: usize) -> Vec<Term> {
     let mut chosen: Vec<Term> = Vec::new();
     for term in terms {
         let alike = |other: &Term| {
@@ -124,7 +125,7 @@ fn distinct(terms: Vec<Term>, wanted: usize) -> Vec<Term> {
             };
             a.starts_with(b.as_str()) || b.starts_with(a.as_str()) || chained(a, b) || chained(b, a)
         };
-        if chosen.len() == wanted {
+        if chosen.len() == limit {
             break;
         }
         if !chosen.iter().any(alike) {
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_those_that_a_group_has_and_others_have_not() {
+    fn terms_are_words_that_a_group_has_and_others_lack() {
         let texts = [
             ("the cat and the kitten", 0),
             ("the cat sleeps, cats purr", 0),
@@ -161,16 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn the_score_is_that_of_the_formula() {
+    fn the_score_follows_the_formula() {
         let texts = [("red red green", 0), ("red", 0), ("blue", 1)];
         let terms = typical_terms(texts.into_iter(), 2, 9);
-        // Four words in all, two a group; `red` is in two texts, which are two thirds of its group.
+        // Four counts, two per group on average; `red` has two of the three counts of its group.
         assert_eq!(terms[0][0].text, "red");
         assert!((terms[0][0].score - 2.0 / 3.0 * 2.0_f64.ln()).abs() < 1e-12);
     }
 
     #[test]
-    fn one_group_and_groups_without_words_have_names_or_none() {
+    fn one_group_has_terms_and_a_group_without_words_has_none() {
         assert_eq!(typical_terms([("only this", 0)].into_iter(), 1, 1)[0].len(), 1);
         assert_eq!(typical_terms([("…", 0), ("word", 1)].into_iter(), 2, 3)[0], []);
     }

@@ -1,50 +1,51 @@
-//! A map on which neighbours stay neighbours.
+//! t-SNE: maps on which neighbours stay neighbours.
 
 use crate::compute::Compute;
 use crate::matrix::Matrix;
 use bhtsne::{Neighbor, tSNE};
 use kokeshi_kernels::random::Random;
 
-/// How many neighbours a row has, about; less where there are few rows.
+/// Effective number of neighbours of a row; less for few rows.
 const PERPLEXITY: f32 = 30.0;
-/// How coarsely far rows push each other (Barnes and Hut).
+/// Accuracy of the forces between distant rows (Barnes and Hut).
 const THETA: f32 = 0.5;
 /// Rows of a task.
 const BLOCK: usize = 64;
-/// Rows that a map needs: the least perplexity is 1, and it takes three neighbours.
+/// Minimum number of rows: the smallest perplexity is 1, which needs three neighbours.
 const FEWEST: usize = 5;
 
-/// Places of `rows` by t-SNE (van der Maaten 2014), from the nearest neighbours by cosine and from
-/// `start`, such as the principal components. With fewer rows than a neighbourhood, `start` is all.
+/// Positions of `rows` by t-SNE (van der Maaten 2014) from their exact nearest neighbours by cosine.
+/// `start` has the initial positions, such as the principal components, and is returned unchanged if
+/// there are too few rows.
 pub fn tsne(compute: &Compute, rows: &Matrix, start: &[[f32; 2]]) -> Vec<[f32; 2]> {
     if rows.len() < FEWEST || rows.len() != start.len() {
         return start.to_vec();
     }
     let perplexity = PERPLEXITY.min((rows.len() - 1) as f32 / 3.0).floor().max(1.0);
-    let wanted = (3 * perplexity as usize).min(rows.len() - 1);
-    let neighbours = neighbours(compute, rows, wanted);
-    // Its sums depend on how its work is spread, and one worker spreads it in one way.
+    let count = (3 * perplexity as usize).min(rows.len() - 1);
+    let neighbours = neighbours(compute, rows, count);
+    // The library's sums depend on how the work is divided; one worker divides it in one way.
     let Ok(alone) = Compute::new(Some(1), Some(compute.level)) else { return start.to_vec() };
-    let places = alone.each(vec![()], |()| {
+    let positions = alone.each(vec![()], |()| {
         let indices: Vec<usize> = (0..rows.len()).collect();
         let mut map: tSNE<'_, f32, usize> = tSNE::new(&indices);
         map.perplexity(perplexity).initial_embedding(small(start));
         map.barnes_hut_with_neighbors(THETA, &neighbours);
         map.embedding()
     });
-    places.concat().as_chunks().0.to_vec()
+    positions.concat().as_chunks().0.to_vec()
 }
 
-/// The `wanted` nearest of each row with their distances, exactly.
-fn neighbours(compute: &Compute, rows: &Matrix, wanted: usize) -> Vec<Vec<Neighbor<f32>>> {
+/// The `count` nearest rows of each row, with their distances.
+fn neighbours(compute: &Compute, rows: &Matrix, count: usize) -> Vec<Vec<Neighbor<f32>>> {
     let blocks = compute.blocks(rows.len(), BLOCK, |range| {
         let near = |row: usize| {
             let products = rows.products(compute, rows.padded(row));
             let mut others: Vec<usize> = (0..rows.len()).filter(|&other| other != row).collect();
             let by_cosine = |a: &usize, b: &usize| products[*b].total_cmp(&products[*a]);
-            if wanted < others.len() {
-                others.select_nth_unstable_by(wanted, by_cosine);
-                others.truncate(wanted);
+            if count < others.len() {
+                others.select_nth_unstable_by(count, by_cosine);
+                others.truncate(count);
             }
             others.sort_by(by_cosine);
             let distance = |index: usize| (2.0 - 2.0 * products[index]).max(0.0).sqrt();
@@ -56,8 +57,8 @@ fn neighbours(compute: &Compute, rows: &Matrix, wanted: usize) -> Vec<Vec<Neighb
     blocks.into_iter().flatten().collect()
 }
 
-/// Scaled so that the first axis has a deviation of 1e-4, as t-SNE starts, and moved by a hundredth
-/// of that: places that are the same would never part.
+/// `start` scaled to a standard deviation of 1e-4 along the first axis, the usual start of t-SNE, with
+/// noise of a hundredth of that: equal positions would never separate.
 fn small(start: &[[f32; 2]]) -> Vec<f32> {
     let squares: f32 = start.iter().map(|[x, _]| x * x).sum();
     let deviation = (squares / start.len() as f32).sqrt();
@@ -73,7 +74,7 @@ mod tests {
     use crate::pca::Pca;
 
     #[test]
-    fn groups_that_lie_apart_lie_apart_on_the_map_every_time() {
+    fn separate_groups_are_separate_on_the_map_every_time() {
         let compute = Compute::new(Some(2), None).expect("threads");
         let (mut random, mut rows) = (Random::new(5), Matrix::new(12));
         for i in 0..120 {
@@ -85,15 +86,16 @@ mod tests {
         let map = tsne(&compute, &rows, &start);
         assert_eq!(tsne(&compute, &rows, &start), map);
         let away = |a: [f32; 2], b: [f32; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
-        for (i, &place) in map.iter().enumerate() {
+        for (i, &position) in map.iter().enumerate() {
             let others = (0..map.len()).filter(|&other| other != i);
-            let next = others.min_by(|&a, &b| away(place, map[a]).total_cmp(&away(place, map[b])));
+            let next =
+                others.min_by(|&a, &b| away(position, map[a]).total_cmp(&away(position, map[b])));
             assert_eq!(next.expect("a neighbour") % 3, i % 3);
         }
     }
 
     #[test]
-    fn few_rows_and_equal_rows_have_a_map_too() {
+    fn few_rows_and_equal_rows_have_a_map() {
         let compute = Compute::new(Some(1), None).expect("threads");
         for count in [1, 4, 5, 6, 40] {
             let rows = Matrix::of(&vec![[0.6, 0.8]; count]).expect("rows");

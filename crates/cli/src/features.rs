@@ -3,14 +3,16 @@
 use std::sync::LazyLock;
 
 /// Each feature, and whether this build includes it.
-const FEATURES: [(&str, bool); 7] = [
+const FEATURES: [(&str, bool); 9] = [
     ("ann", cfg!(feature = "ann")),
     ("chroma", cfg!(feature = "chroma")),
     ("cuda", cfg!(feature = "cuda")),
     ("milvus", cfg!(feature = "milvus")),
     ("parquet", cfg!(feature = "parquet")),
+    ("pdf", cfg!(feature = "pdf")),
     ("postgres", cfg!(feature = "postgres")),
     ("qdrant", cfg!(feature = "qdrant")),
+    ("tsne", cfg!(feature = "tsne")),
 ];
 
 /// For `--version` and `--help`: the features of this build, and those that it lacks.

@@ -8,7 +8,7 @@ use crate::failure::{hinted, usage};
 use kokeshi::{Device, Error, LoadOptions, Model, Models, Precision};
 use kokeshi_analysis::Compute;
 use kokeshi_collections::ModelLocation;
-use kokeshi_hub::{KNOWN, Known, ModelRef};
+use kokeshi_hub::{KNOWN_MODELS, KnownModel, ModelRef};
 use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -74,9 +74,9 @@ fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
 
 /// The catalogue's entry of a model, by its name or by the name of a folder, such as a clone of its
 /// repository.
-pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static Known>> {
+pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static KnownModel>> {
     Ok(match ModelRef::parse(name)? {
-        ModelRef::Starter => KNOWN.iter().find(|known| known.repo.is_none()),
+        ModelRef::Starter => KNOWN_MODELS.iter().find(|known| known.repo.is_none()),
         ModelRef::Repo { repo, .. } => kokeshi_hub::known(&repo),
         ModelRef::Folder(folder) => {
             let name = folder.file_name().and_then(OsStr::to_str);

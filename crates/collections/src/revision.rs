@@ -4,7 +4,6 @@ use crate::error::{Error, Result};
 use crate::model_location::ModelLocation;
 use kokeshi_store::Store;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -39,7 +38,7 @@ fn revision_with(
                 [kokeshi_starter::CONFIG, kokeshi_starter::WEIGHTS, kokeshi_starter::TOKENIZER];
             let mut hash = Sha256::new();
             parts.into_iter().for_each(|part| hash.update(part));
-            Ok(short(&hash.finalize()))
+            Ok(short(hash))
         }
         ModelLocation::Folder(folder) => match snapshot(folder) {
             Some(revision) => Ok(format!("revision {revision}")),
@@ -70,7 +69,7 @@ fn folder_hash(folder: &Path, file_hash: impl Fn(&Path) -> Result<String>) -> Re
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         hash.update(format!("{name}\n{}\n", file_hash(&file)?));
     }
-    Ok(short(&hash.finalize()))
+    Ok(short(hash))
 }
 
 /// The hash of a file, from the store's notes if the file is unchanged.
@@ -106,23 +105,15 @@ pub(crate) fn content_hash(from: &mut impl Read) -> io::Result<String> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         match from.read(&mut buffer)? {
-            0 => return Ok(hexadecimal(&hash.finalize())),
+            0 => return Ok(format!("{:x}", hash.finalize())),
             len => hash.update(&buffer[..len]),
         }
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Enough digits that no two models share them.
-fn short(hash: &[u8]) -> String {
-    format!("sha256:{}", &hexadecimal(hash)[..24])
+fn short(hash: Sha256) -> String {
+    format!("sha256:{:.24x}", hash.finalize())
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The library's own batch call, for comparison with a server over the same texts.
+//! The library's batch call, for comparison with a server over the same texts.
 //!
 //! `cargo run --release -p kokeshi --example embed_batch -- MODEL TEXTS` loads a checkpoint folder, or
-//! `starter`, and the JSON list of texts in the file `TEXTS`. For each line on standard input it
-//! prints one of JSON: for `vectors`, the list of them; for `time`, the seconds of one call with all
-//! texts, tokenization included, and their tokens.
+//! `starter`, and the JSON list of texts in the file `TEXTS`. For each line of standard input it
+//! embeds all texts in one call and prints a line of JSON: for `vectors` the vectors, for `time` the
+//! seconds of the call, tokenization included, and the number of tokens.
 
-#![expect(clippy::print_stdout, reason = "it prints what it measures")]
+#![expect(clippy::print_stdout, reason = "prints its measurements")]
 
 use kokeshi::{Input, LoadOptions, Model};
 use serde_json::json;

@@ -1,11 +1,11 @@
-//! What bf16 and eight bits cost on the semantic textual similarity sets of a folder: the lowest and the
-//! mean cosine of their vectors with those in f32, and the points of Spearman's correlation lost.
+//! Cost of bf16 and int8 on the semantic textual similarity sets of a folder: the lowest and the mean
+//! cosine to the vectors in f32, and the loss in Spearman's correlation, in points.
 //!
-//! `cargo run --release -p kokeshi --example precision -- FOLDER [MODEL_FOLDER]`; FOLDER holds files of
-//! lines such as `{"sentence1": "…", "sentence2": "…", "score": 2.5}`. The model is the bundled one
-//! unless its folder is given.
+//! `cargo run --release -p kokeshi --example precision -- FOLDER [MODEL_FOLDER]`; FOLDER contains files of
+//! lines such as `{"sentence1": "…", "sentence2": "…", "score": 2.5}`. Without MODEL_FOLDER the model
+//! is the bundled one.
 
-#![expect(clippy::print_stdout, reason = "a table for people")]
+#![expect(clippy::print_stdout, reason = "prints a table")]
 
 use kokeshi::{Device, Input, LoadOptions, Model, Precision, cosine};
 use std::error::Error;
@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Pairs of sentences and how alike people found them.
+/// Pairs of sentences and how similar people rated them.
 struct Pairs {
     name: String,
-    sentences: Vec<String>, // two a pair
+    sentences: Vec<String>, // two per pair
     scores: Vec<f32>,
 }
 
@@ -49,16 +49,16 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Prints what `others` make of `pairs`, beside `exact`.
+/// Prints a row for `exact` and one for each of `others`.
 fn compare(pairs: &Pairs, exact: &Model, others: &[(&str, Model)]) -> Result<()> {
-    let want = vectors(exact, pairs)?;
-    let best = spearman(&want, &pairs.scores) * 100.0;
-    let count = want.len().to_string();
+    let expected = vectors(exact, pairs)?;
+    let best = spearman(&expected, &pairs.scores) * 100.0;
+    let count = expected.len().to_string();
     let row = [count.clone(), String::new(), String::new(), format!("{best:.2}"), String::new()];
     println!("{}", line(&pairs.name, "f32", row));
     for (name, model) in others {
         let got = vectors(model, pairs)?;
-        let cosines: Vec<f32> = want.iter().zip(&got).map(|(a, b)| cosine(a, b)).collect();
+        let cosines: Vec<f32> = expected.iter().zip(&got).map(|(a, b)| cosine(a, b)).collect();
         let lowest = cosines.iter().copied().fold(1.0, f32::min);
         let mean = cosines.iter().map(|&x| f64::from(x)).sum::<f64>() / cosines.len() as f64;
         let spearman = spearman(&got, &pairs.scores) * 100.0;
@@ -74,7 +74,7 @@ fn compare(pairs: &Pairs, exact: &Model, others: &[(&str, Model)]) -> Result<()>
     Ok(())
 }
 
-/// Columns of the table.
+/// A row of the table.
 fn line(set: &str, precision: &str, [texts, lowest, mean, spearman, lost]: [String; 5]) -> String {
     format!("{set:<10}{precision:<6}{texts:>8}{lowest:>12}{mean:>12}{spearman:>10}{lost:>9}")
 }
@@ -116,7 +116,7 @@ fn spearman(vectors: &[Vec<f32>], scores: &[f32]) -> f64 {
     product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
 }
 
-/// The rank of each value from 1; equal values share the mean of theirs.
+/// The rank of each value, from 1; equal values share their mean rank.
 fn ranks(values: &[f32]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));

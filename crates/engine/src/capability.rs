@@ -1,4 +1,4 @@
-//! What a model was trained for: tasks and dimensions. A refusal says which model can do more.
+//! What a model was trained for: tasks and dimensions. A refusal names a model that can do more.
 
 use crate::error::{Error, Result};
 use kokeshi_model::{EncoderConfig, Position, released_tasks};
@@ -18,7 +18,7 @@ pub(crate) fn adapter(config: &EncoderConfig, index: usize, task: &str) -> Resul
     })
 }
 
-/// Refuses `dimensions` that vectors of the model cannot be cut to.
+/// Refuses `dimensions` that the model's vectors cannot be cut to.
 ///
 /// # Errors
 ///
@@ -40,17 +40,18 @@ pub(crate) fn check_dimensions(
     }
 }
 
-/// Of the families that load, jina-embeddings-v2 alone has ALiBi.
+/// Whether the model is jina-embeddings-v2, the only supported family with ALiBi.
 fn is_v2(config: &EncoderConfig) -> bool {
     config.position == Position::Alibi
 }
 
+/// A clause that lists the model's tasks.
 fn known_tasks(config: &EncoderConfig) -> String {
     let names: Vec<_> = config.tasks.iter().map(|task| format!("`{}`", task.name)).collect();
     let names = names.join(", ");
     if is_v2(config) {
         let family = "this model (jina-embeddings-v2)";
-        format!("{family} was trained for one purpose, {names}, and has no task adapters")
+        format!("{family} was trained for one task, {names}, and has no task adapters")
     } else if names.is_empty() {
         "this model has no tasks".to_owned()
     } else {
@@ -58,6 +59,7 @@ fn known_tasks(config: &EncoderConfig) -> String {
     }
 }
 
+/// Advice for a v2 model that was asked for `task`.
 fn v2_task_hint(task: &str) -> String {
     if released_tasks().any(|known| known == task) {
         return format!("leave the task out, or use jina-embeddings-v3, which has `{task}`");

@@ -1,6 +1,6 @@
 //! Byte offsets → character offsets.
 
-/// Counts characters from the last place asked for, so that a walk along a text is linear.
+/// Counts characters from the previous position, so that a walk along a text takes linear time.
 #[derive(Debug)]
 pub(crate) struct CharCursor<'a> {
     text: &'a str,

@@ -1,24 +1,60 @@
 //! Document → chunks.
 
 use crate::chars::CharCursor;
+use crate::chunking::Chunking;
 use crate::error::{Error, Result};
-use crate::request::{Chunk, Chunking};
 use crate::spans::TokenBounds;
 use crate::tokenize::Tokenizer;
 use crate::units::{lines, paragraphs, sentences, words};
 use std::ops::Range;
 
-/// Where a chunk's tokens and bytes are.
-type Place = (Range<usize>, Range<usize>);
+/// A part of a document with a vector of its own. All ranges are half open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Byte offsets in the UTF-8 text.
+    pub bytes: Range<usize>,
+    /// Character (Unicode scalar value) offsets.
+    pub chars: Range<usize>,
+    /// Offsets among the document's own tokens, without special tokens and instruction. If empty,
+    /// late chunking looks the tokens up by `bytes`.
+    pub tokens: Range<usize>,
+}
+
+impl Chunk {
+    /// The chunk of `text` at `bytes`; its tokens are looked up when it is embedded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if the range is not within the text or cuts through a character.
+    pub fn new(text: &str, bytes: Range<usize>) -> Result<Self> {
+        let (Some(before), Some(within)) = (text.get(..bytes.start), text.get(bytes.clone()))
+        else {
+            let len = text.len();
+            return Err(Error::Options(format!(
+                "the chunk at bytes {bytes:?} is not a range of whole characters of its text, \
+                 which has {len} bytes"
+            )));
+        };
+        let start = before.chars().count();
+        Ok(Self { bytes, chars: start..start + within.chars().count(), tokens: 0..0 })
+    }
+}
+
+/// Token range and byte range of a chunk.
+type ChunkRanges = (Range<usize>, Range<usize>);
 
 /// Cuts `text` into chunks in ascending order, without the white space around them. A blank text
-/// has none. Takes time in proportion to the text, whatever it holds.
+/// has no chunks. The time is proportional to the length of the text, whatever it contains.
+///
+/// # Errors
+///
+/// If the tokenizer fails or a size is 0.
 pub(crate) fn cut(tokenizer: &Tokenizer, text: &str, chunking: Chunking) -> Result<Vec<Chunk>> {
     if let Chunking::Tokens(0) | Chunking::Sentences(0) | Chunking::Semantic(0) = chunking {
-        return Err(Error::Options(format!("`{chunking}` cuts nothing; use a size of 1 or more")));
+        return Err(Error::Options(format!("`{chunking}` has no chunks; use a size of 1 or more")));
     }
     let bounds = TokenBounds::new(text, &tokenizer.tokens(text)?);
-    let places: Vec<Place> = match chunking {
+    let ranges: Vec<ChunkRanges> = match chunking {
         Chunking::Tokens(size) => every(size, 0..bounds.len(), &bounds).collect(),
         Chunking::Sentences(count) => groups(&sentences(text), count, &bounds),
         Chunking::Lines => groups(&lines(text), 1, &bounds),
@@ -26,15 +62,19 @@ pub(crate) fn cut(tokenizer: &Tokenizer, text: &str, chunking: Chunking) -> Resu
         Chunking::Semantic(size) => Packer { text, bounds: &bounds, size, full: Vec::new() }.pack(),
     };
     let mut cursor = CharCursor::new(text);
-    let chunk = |(tokens, bytes): Place| {
+    let chunk = |(tokens, bytes): ChunkRanges| {
         let chars = cursor.at(bytes.start)..cursor.at(bytes.end);
         Chunk { bytes, chars, tokens }
     };
-    Ok(places.into_iter().map(chunk).collect())
+    Ok(ranges.into_iter().map(chunk).collect())
 }
 
-/// `tokens`, cut after every `size`.
-fn every(size: usize, tokens: Range<usize>, bounds: &TokenBounds) -> impl Iterator<Item = Place> {
+/// `tokens`, cut after every `size` tokens.
+fn every(
+    size: usize,
+    tokens: Range<usize>,
+    bounds: &TokenBounds,
+) -> impl Iterator<Item = ChunkRanges> {
     let end = tokens.end;
     tokens.step_by(size).map(move |start| {
         let tokens = start..end.min(start.saturating_add(size));
@@ -42,45 +82,46 @@ fn every(size: usize, tokens: Range<usize>, bounds: &TokenBounds) -> impl Iterat
     })
 }
 
-/// `count` neighbouring units a chunk.
-fn groups(units: &[Range<usize>], count: usize, bounds: &TokenBounds) -> Vec<Place> {
-    let place = |group: &[Range<usize>]| {
+/// Chunks of `count` neighbouring units each.
+fn groups(units: &[Range<usize>], count: usize, bounds: &TokenBounds) -> Vec<ChunkRanges> {
+    let ranges = |group: &[Range<usize>]| {
         let bytes = group[0].start..group[group.len() - 1].end;
         (bounds.tokens(&bytes), bytes)
     };
-    units.chunks(count).map(place).collect()
+    units.chunks(count).map(ranges).collect()
 }
 
-/// Cuts a text into units of one kind.
-type Units = fn(&str) -> Vec<Range<usize>>;
+/// A function that cuts a text into units of one kind.
+type Segmenter = fn(&str) -> Vec<Range<usize>>;
 
 /// Units of meaning, from large to small.
-const UNITS: [Units; 4] = [paragraphs, lines, sentences, words];
+const SEGMENTERS: [Segmenter; 4] = [paragraphs, lines, sentences, words];
 
-/// Fills chunks with whole units of meaning. A unit that is too large for one is cut into units
-/// of the next smaller kind, and a word that is too large into tokens.
+/// Fills chunks with whole units of meaning. A unit that is larger than a chunk is cut into units
+/// of the next smaller kind, and a word that is larger than a chunk into tokens.
 struct Packer<'a> {
     text: &'a str,
     bounds: &'a TokenBounds,
-    /// Most tokens of a chunk.
+    /// Maximum number of tokens of a chunk.
     size: usize,
-    full: Vec<Place>,
+    full: Vec<ChunkRanges>,
 }
 
 impl Packer<'_> {
-    fn pack(mut self) -> Vec<Place> {
-        self.pack_part(&(0..self.text.len()), &UNITS);
+    fn pack(mut self) -> Vec<ChunkRanges> {
+        self.pack_range(&(0..self.text.len()), &SEGMENTERS);
         self.full
     }
 
-    fn pack_part(&mut self, part: &Range<usize>, units: &[Units]) {
-        let Some((cut, smaller)) = units.split_first() else {
-            let tokens = self.bounds.tokens(part);
+    /// Packs the units of `range`, the largest of `segmenters` first.
+    fn pack_range(&mut self, range: &Range<usize>, segmenters: &[Segmenter]) {
+        let Some((segment, smaller)) = segmenters.split_first() else {
+            let tokens = self.bounds.tokens(range);
             return self.full.extend(every(self.size, tokens, self.bounds));
         };
         let mut open: Option<Range<usize>> = None;
-        for unit in cut(&self.text[part.clone()]) {
-            let unit = part.start + unit.start..part.start + unit.end;
+        for unit in segment(&self.text[range.clone()]) {
+            let unit = range.start + unit.start..range.start + unit.end;
             let joined = open.as_ref().map_or(unit.start, |open| open.start)..unit.end;
             if self.fits(&joined) {
                 open = Some(joined);
@@ -90,16 +131,18 @@ impl Packer<'_> {
             if self.fits(&unit) {
                 open = Some(unit);
             } else {
-                self.pack_part(&unit, smaller);
+                self.pack_range(&unit, smaller);
             }
         }
         self.close(open);
     }
 
+    /// Whether `bytes` fits into one chunk.
     fn fits(&self, bytes: &Range<usize>) -> bool {
         self.bounds.tokens(bytes).len() <= self.size
     }
 
+    /// Ends the chunk in progress, if there is one.
     fn close(&mut self, open: Option<Range<usize>>) {
         self.full.extend(open.map(|bytes| (self.bounds.tokens(&bytes), bytes)));
     }
@@ -148,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn semantic_chunks_fit_their_size_and_lose_no_letter() {
+    fn semantic_chunks_fit_their_size_and_keep_every_letter() {
         let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
         for size in [1, 2, 8, 20, 1000] {
             let chunks = cut(&tokenizer(), TEXT, Chunking::Semantic(size)).expect("chunks");
@@ -173,11 +216,11 @@ mod tests {
         let paragraphs = [first, "Nine ten eleven twelve."];
         assert_eq!(parts(text, Chunking::Semantic(count(first))), paragraphs);
         let size = count("One two three. Four five six.");
-        let pieces = ["One two three. Four five six.", "Seven eight.", paragraphs[1]];
-        assert_eq!(parts(text, Chunking::Semantic(size)), pieces);
+        let chunks = ["One two three. Four five six.", "Seven eight.", paragraphs[1]];
+        assert_eq!(parts(text, Chunking::Semantic(size)), chunks);
         let size = count("Four five six.").max(count("One two three."));
-        let pieces = parts(text, Chunking::Semantic(size));
-        assert_eq!(pieces[..3], ["One two three.", "Four five six.", "Seven eight."]);
+        let chunks = parts(text, Chunking::Semantic(size));
+        assert_eq!(chunks[..3], ["One two three.", "Four five six.", "Seven eight."]);
     }
 
     #[test]
@@ -193,6 +236,15 @@ mod tests {
                 let chars = TEXT.chars().skip(chunk.chars.start).take(chunk.chars.len());
                 assert_eq!(TEXT[chunk.bytes], chars.collect::<String>(), "{chunking}");
             }
+        }
+    }
+
+    #[test]
+    fn a_chunk_from_a_byte_range_counts_its_characters_and_refuses_partial_ones() {
+        let chunk = Chunk::new("äöü", 2..6).expect("a range of whole characters");
+        assert_eq!(chunk.chars, 1..3);
+        for bytes in [1..2, 0..7, 9..10] {
+            assert!(Chunk::new("äöü", bytes.clone()).is_err(), "{bytes:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Vectors → the number formats of the Jina embeddings API.
+//! Vectors → the output formats of the Jina embeddings API.
 
 use crate::error::{Error, Result};
 use base64::Engine;
@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::str::FromStr;
 
-/// A number format, named as in the API.
+/// An output format of vectors, named as in the API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EmbeddingType {
     /// 32-bit floats.
@@ -14,23 +14,23 @@ pub enum EmbeddingType {
     Float,
     /// Base64 of little-endian 32-bit floats.
     Base64,
-    /// One bit a dimension, in signed bytes.
+    /// One bit per dimension, in signed bytes.
     Binary,
-    /// One bit a dimension, in unsigned bytes.
+    /// One bit per dimension, in unsigned bytes.
     Ubinary,
 }
 
-/// A vector in one of the formats.
+/// A vector in one of the output formats.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Encoded {
     /// `[dimensions]`.
     Float(Vec<f32>),
-    /// Standard base64, padded, of 4 bytes a dimension.
+    /// Standard base64, padded, of 4 bytes per dimension.
     Base64(String),
-    /// The bytes of [`Encoded::Ubinary`] less 128, `[⌈dimensions / 8⌉]`.
+    /// The bytes of [`Encoded::Ubinary`] minus 128, `[⌈dimensions / 8⌉]`.
     Binary(Vec<i8>),
-    /// A bit is set where the value is above 0; the first dimension is the highest bit of the
-    /// first byte, and the last byte is filled up with zeros, `[⌈dimensions / 8⌉]`.
+    /// A bit is set if the value is above 0. The first dimension is the highest bit of the first
+    /// byte; the last byte is padded with zeros, `[⌈dimensions / 8⌉]`.
     Ubinary(Vec<u8>),
 }
 
@@ -66,7 +66,7 @@ impl FromStr for EmbeddingType {
     }
 }
 
-/// Writes a vector in a number format.
+/// Converts a vector to an output format.
 pub fn encode(vector: &[f32], kind: EmbeddingType) -> Encoded {
     match kind {
         EmbeddingType::Float => Encoded::Float(vector.to_vec()),
@@ -82,9 +82,9 @@ pub fn encode(vector: &[f32], kind: EmbeddingType) -> Encoded {
     }
 }
 
-/// Bits of eight dimensions a byte, the first in the highest bit.
+/// Bytes with the sign bits of eight dimensions each, the first in the highest bit.
 fn sign_bits(vector: &[f32]) -> impl Iterator<Item = u8> {
-    let bit = |(place, x): (usize, &f32)| u8::from(*x > 0.0) << (7 - place);
+    let bit = |(index, x): (usize, &f32)| u8::from(*x > 0.0) << (7 - index);
     vector.chunks(8).map(move |eight| eight.iter().enumerate().map(bit).sum())
 }
 
@@ -95,13 +95,13 @@ mod tests {
     const VECTOR: [f32; 10] = [1.0, -1.0, 0.0, 0.5, -0.5, -0.0, 2.0, 0.1, f32::NAN, 3.0];
 
     #[test]
-    fn bits_are_set_above_zero_highest_first_and_filled_up_with_zeros() {
+    fn bits_are_set_above_zero_highest_first_and_padded_with_zeros() {
         let ubinary = encode(&VECTOR, EmbeddingType::Ubinary);
         assert_eq!(ubinary, Encoded::Ubinary(vec![0b1001_0011, 0b0100_0000]));
     }
 
     #[test]
-    fn binary_is_ubinary_less_128() {
+    fn binary_is_ubinary_minus_128() {
         let binary = encode(&VECTOR, EmbeddingType::Binary);
         assert_eq!(binary, Encoded::Binary(vec![19, -64]));
         assert_eq!(encode(&[-1.0; 8], EmbeddingType::Binary), Encoded::Binary(vec![-128]));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_of_little_endian_floats() {
+    fn base64_encodes_little_endian_floats() {
         let encoded = encode(&[1.0, -2.0], EmbeddingType::Base64);
         assert_eq!(encoded, Encoded::Base64("AACAPwAAAMA=".to_owned()));
         assert_eq!(encode(&[], EmbeddingType::Base64), Encoded::Base64(String::new()));

@@ -1,11 +1,11 @@
-//! What can go wrong between a text and its embedding.
+//! Errors between a text and its embedding.
 
 use std::time::Duration;
 
-/// The result of an engine call.
+/// The result of a call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that names the input, the limit and the way out.
+/// An error that names the input, the limit and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The checkpoint could not be read.
@@ -16,15 +16,15 @@ pub enum Error {
     Tokenizer {
         /// The file.
         path: String,
-        /// What the tokenizer library says.
+        /// The tokenizer library's message.
         reason: String,
     },
-    /// The tokenizer gave up on a text.
+    /// The tokenizer failed on a text.
     #[error("the tokenizer {path} cannot encode a text: {reason}")]
     Tokenize {
         /// The file.
         path: String,
-        /// What the tokenizer library says.
+        /// The tokenizer library's message.
         reason: String,
     },
     /// The tokenizer can produce ids that the embedding table has no row for.
@@ -43,40 +43,42 @@ pub enum Error {
     UnknownTask {
         /// Index of the input, from 0.
         index: usize,
-        /// What was asked for.
+        /// The requested task.
         task: String,
-        /// A sentence that lists the tasks.
+        /// A clause that lists the tasks.
         known: String,
-        /// What to do instead, if there is more to say than the list does.
+        /// Advice that goes beyond the list of tasks.
         hint: Option<String>,
     },
     /// `dimensions` outside 1..=hidden.
-    #[error("text {index}: dimensions {dimensions} is out of range; this model has 1 to {hidden}")]
+    #[error(
+        "text {index}: dimensions {dimensions} is out of range: this model supports 1 to {hidden}"
+    )]
     Dimensions {
         /// Index of the input, from 0.
         index: usize,
-        /// What was asked for.
+        /// The requested number of dimensions.
         dimensions: usize,
         /// The model's width.
         hidden: usize,
     },
     /// `dimensions` other than the width of a model whose vectors cannot be cut.
     #[error(
-        "text {index}: dimensions {dimensions} is not possible: vectors of this model \
-         (jina-embeddings-v2) have {hidden}, and it was not trained for fewer"
+        "text {index}: dimensions {dimensions} is not supported: vectors of this model \
+         (jina-embeddings-v2) have {hidden} dimensions, and it was not trained for fewer"
     )]
     FixedWidth {
         /// Index of the input, from 0.
         index: usize,
-        /// What was asked for.
+        /// The requested number of dimensions.
         dimensions: usize,
         /// The model's width.
         hidden: usize,
     },
-    /// A text that is longer than the model's limit, with `truncate` off.
+    /// A text over the model's limit, with `truncate` off.
     #[error(
-        "text {index} has {tokens} tokens, more than the model's limit of {limit}; set truncate to \
-         drop the tail, or use late chunking, which has no limit"
+        "text {index} has {tokens} tokens; the model's limit is {limit}. Set truncate to drop the \
+         tail, or use late chunking, which has no limit"
     )]
     TooLong {
         /// Index of the input, from 0.
@@ -87,50 +89,51 @@ pub enum Error {
         limit: usize,
     },
     /// A text that is too large to tokenize.
-    #[error("text {index} is {bytes} bytes; the limit is {limit} bytes a text: split it")]
+    #[error("text {index} has {bytes} bytes; the limit is {limit} bytes. Split it")]
     TooLarge {
         /// Index of the input, from 0.
         index: usize,
-        /// Its size.
+        /// Its size in bytes.
         bytes: usize,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
     /// A model that does not fit into the memory budget of [`Models`](crate::Models).
     #[error(
-        "the model `{id}` takes {bytes} bytes and the models in use take {in_use} bytes, which \
-         exceeds the memory budget of {budget} bytes"
+        "the model `{id}` needs {bytes} bytes and the models in use take {in_use} bytes; together \
+         they are over the memory budget of {budget} bytes"
     )]
     Budget {
-        /// The name it was asked for by.
+        /// The name that it was requested by.
         id: String,
         /// Bytes of this model.
         bytes: usize,
-        /// Bytes of the loaded models that somebody holds.
+        /// Bytes of the loaded models that are in use.
         in_use: usize,
         /// The budget, in bytes.
         budget: usize,
     },
-    /// A queue that has all the work it may accept.
+    /// A queue that is full.
     #[error(
-        "the queue is full: {waiting_tokens} tokens are waiting, the limit is {limit}; try again in \
+        "the queue is full: {waiting_tokens} tokens are waiting; the limit is {limit}. Try again in \
          {} s", retry_after.as_secs_f64().ceil()
     )]
     QueueFull {
-        /// Tokens of the requests that are not answered yet.
+        /// Tokens of the requests that have not been answered.
         waiting_tokens: usize,
         /// The queue's limit.
         limit: usize,
-        /// When there should be room for the request.
+        /// Estimated time until the request fits.
         retry_after: Duration,
     },
-    /// A queue that accepts no more requests, because it is being shut down.
+    /// A queue that is shutting down.
     #[error("the queue is shutting down and accepts no more requests")]
     QueueClosed,
-    /// A forward pass that failed: the device, this program, or an input of another model.
+    /// A forward pass that failed: the device failed, the program has a bug, or the request was
+    /// prepared by another model.
     #[error("the forward pass failed: {reason}")]
-    Panicked {
-        /// The message of the panic.
+    Failed {
+        /// The message of the device or of the panic.
         reason: String,
     },
     /// The system refused a thread.
@@ -142,13 +145,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do instead, where the message does not say it already: a sentence of its own, to
-    /// be shown after the message.
+    /// What to do, if the message does not say so already: a sentence to show after the message.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownTask { hint, .. } => hint.clone(),
             Self::FixedWidth { hidden, .. } => Some(format!(
-                "use {hidden} or leave dimensions out; jina-embeddings-v3 takes 1 to 1024"
+                "use {hidden} or leave dimensions out; jina-embeddings-v3 supports 1 to 1024"
             )),
             Self::Budget { bytes, in_use, .. } => {
                 let bytes = bytes.saturating_add(*in_use);

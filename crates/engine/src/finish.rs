@@ -1,35 +1,36 @@
-//! Mean states → vectors: cut to `dimensions`, which pooling does, then scale to unit length.
+//! Mean states → vectors: cut to `dimensions` (done by pooling), then scaled to unit length.
 
-use crate::prepare::{Prepared, Request};
-use crate::request::{Embedded, Options};
-use crate::schedule::Sums;
+use crate::embedded::Embedded;
+use crate::input::Options;
+use crate::request::{Prepared, Request};
+use crate::schedule::RequestSums;
 
-/// Norms below this count as this, so that a zero vector stays zero.
+/// Lower bound of a norm, so that a zero vector stays zero.
 const SMALLEST_NORM: f32 = 1e-12;
 
-/// What is made of a mean state.
+/// How a mean state becomes a vector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finish {
-    /// Leading dimensions that are kept, at least 1. Pooling sums no others.
+    /// Number of leading dimensions to keep, at least 1. Pooling sums no others.
     pub(crate) width: usize,
     normalized: bool,
 }
 
 impl Finish {
-    /// Of states of `hidden` numbers. The options were checked.
+    /// For states of width `hidden`. The options must have been checked.
     pub(crate) fn new(options: &Options, hidden: usize) -> Self {
         Self { width: options.dimensions.unwrap_or(hidden), normalized: options.normalized }
     }
 }
 
-/// The vectors of every input of a request whose passes have all run.
-pub(crate) fn embedded(request: &Request, sums: Sums) -> Vec<Embedded> {
+/// The results of a request whose passes have all run, one per input.
+pub(crate) fn embedded(request: &Request, sums: RequestSums) -> Vec<Embedded> {
     let inputs = request.inputs.iter().zip(sums.means(request));
     inputs.map(|(input, [document, blank])| vectors(input, &document, &blank)).collect()
 }
 
-/// The vectors of one input: of the spans of its document, or of the empty text where a span has no
-/// token. `document` is `[spans, width]`.
+/// The result of one input. A span's vector is made from its mean in `document`, `[spans, width]`,
+/// or from `blank`, the empty text's, `[width]`, if the span has no token.
 fn vectors(input: &Prepared, document: &[f32], blank: &[f32]) -> Embedded {
     let rows = input.document.spans.iter().zip(document.chunks_exact(input.finish.width));
     let vectors = rows.map(|(span, mean)| {

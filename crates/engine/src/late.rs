@@ -1,14 +1,14 @@
 //! Late chunking: spans of a document's own tokens → spans of the model's input.
 
-use crate::request::LateSpans;
+use crate::input::LateSpans;
 use std::ops::Range;
 
-/// Moves `spans`, which count a document's own `tokens` tokens, to where they stand after
-/// `before` tokens of `<s>` and instruction and before `after` tokens of `</s>`.
+/// Converts `spans` over a document's own `tokens` tokens to spans over the model's input, which
+/// has `before` tokens (`<s>` and instruction) before the document and `after` (`</s>`) after it.
 ///
-/// With [`LateSpans::Reference`] the first span takes in what stands before the document and the
-/// last one what stands after it, if they touch the document's ends: a hand-made chunk from the
-/// middle of a document is not joined with tokens that are not its own. Empty spans stay empty.
+/// With [`LateSpans::Reference`] the first span is extended over the tokens before the document and
+/// the last one over those after it, but only if they touch the document's ends: a hand-made chunk
+/// from the middle of a document gets no tokens other than its own. Empty spans stay empty.
 pub(crate) fn in_model_input(
     spans: &[Range<usize>],
     tokens: usize,
@@ -52,7 +52,7 @@ mod tests {
                 let convention = match case["convention"].as_str() {
                     Some("reference") => LateSpans::Reference,
                     Some("content") => LateSpans::Content,
-                    // The variant that truncates drops chunks; here every chunk has a vector.
+                    // The truncating variant drops chunks; this program has a vector for every chunk.
                     _ => continue,
                 };
                 let spans =

@@ -1,14 +1,14 @@
-//! Text to vectors on this machine's CPU, with jina-embeddings-v3 (five tasks, Matryoshka
-//! dimensions) and jina-embeddings-v2 (one task, one width); late chunking with both, and both
-//! side by side in one process ([`Models`]).
+//! Text to vectors on this machine, with jina-embeddings-v3 (five tasks, Matryoshka dimensions) and
+//! jina-embeddings-v2 (one task, one width). Both support late chunking, and both can be loaded in
+//! one process ([`Models`]).
 //!
-//! A text passes through one module after the other: `tokenize` (ids and offsets), `prepare`
-//! (instruction, limits), `spans`, `late` and `window` (which tokens make which vector),
-//! `schedule` (batches, forward passes), `finish` (dimensions, length), [`encode`].
+//! A text passes through these modules in turn: `tokenize` (ids and offsets), `prepare`
+//! (instruction, limits), `spans`, `late` and `window` (which tokens form which vector),
+//! `schedule` (batches, forward passes), `finish` (dimensions, unit length), [`encode`].
 //!
 //! # Example
 //!
-//! One call mixes tasks, dimensions and lengths; every input has options of its own.
+//! One call can mix tasks, dimensions and lengths; every input has its own options.
 //!
 //! ```
 //! use kokeshi::{Chunking, Input, LoadOptions, Model, cosine};
@@ -36,9 +36,12 @@
 mod capability;
 mod chars;
 mod chunk;
+mod chunking;
+mod embedded;
 mod encode;
 mod error;
 mod finish;
+mod input;
 mod late;
 mod model;
 mod models;
@@ -46,14 +49,19 @@ mod prepare;
 mod queue;
 mod request;
 mod schedule;
+mod sequence;
 mod spans;
 mod synthesize;
 mod tokenize;
 mod units;
 mod window;
 
+pub use chunk::Chunk;
+pub use chunking::Chunking;
+pub use embedded::Embedded;
 pub use encode::{EmbeddingType, Encoded, encode};
 pub use error::{Error, Result};
+pub use input::{Input, LateSpans, Options, Text, Window};
 pub use kokeshi_model::{
     Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Precision,
     SyntheticShape, TaskConfig, TensorInfo, cosine,
@@ -62,9 +70,9 @@ pub use kokeshi_model::{
 pub use kokeshi_model::{Card, CardError, card, cards, first_card};
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};
-pub use prepare::{MAX_TEXT_BYTES, Request};
+pub use prepare::MAX_TEXT_BYTES;
 pub use queue::{Observer, Queue, QueueLimits, QueueStats, Ticket};
-pub use request::{Chunk, Chunking, Embedded, Input, LateSpans, Options, Text, Window};
+pub use request::Request;
 pub use schedule::Progress;
 pub use synthesize::synthesize;
 pub use tokenize::{TokenizerInfo, inspect_tokenizer};

@@ -1,10 +1,13 @@
-//! The model: from inputs to vectors.
+//! The model: inputs → vectors.
 
-use crate::chunk;
+use crate::chunk::{self, Chunk};
+use crate::chunking::Chunking;
+use crate::embedded::Embedded;
 use crate::error::Result;
 use crate::finish;
-use crate::prepare::{self, Preparer, Request};
-use crate::request::{Chunk, Chunking, Embedded, Input, Options};
+use crate::input::{Input, Options};
+use crate::prepare::{self, Preparer};
+use crate::request::Request;
 use crate::schedule::{self, Progress};
 use crate::tokenize::{Tokenizer, TokenizerInfo};
 use kokeshi_model::{Batch, Checkpoint, Device, EncoderConfig, Forward, Priority};
@@ -14,19 +17,19 @@ use std::path::Path;
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Where it runs.
+    /// The device that the model runs on.
     pub device: Device,
 }
 
-/// A loaded model. It can be shared between threads; equal inputs give equal bits, whatever else
-/// is embedded with them and however many threads run.
+/// A loaded model. It can be shared between threads. Equal inputs give equal bits, whatever else is
+/// embedded with them and however many threads run.
 pub struct Model {
     forward: Box<dyn Forward>,
     preparer: Preparer,
 }
 
 impl Model {
-    /// The model that is part of the program.
+    /// Loads the model that is part of the program.
     ///
     /// # Errors
     ///
@@ -50,7 +53,7 @@ impl Model {
         Self::new(&checkpoint, || Tokenizer::open(&folder.join("tokenizer.json")), options)
     }
 
-    /// Reads the tokenizer, which takes one core a while, as the weights are loaded.
+    /// Reads the tokenizer while the weights load: it keeps one core busy for a while.
     fn new(
         checkpoint: &Checkpoint,
         tokenizer: impl FnOnce() -> Result<Tokenizer> + Send,
@@ -62,39 +65,39 @@ impl Model {
         Ok(Self { forward: forward?, preparer })
     }
 
-    /// The shape of the network, its limit and its tasks.
+    /// The network's shape, limit and tasks.
     pub fn config(&self) -> &EncoderConfig {
         self.forward.config()
     }
 
-    /// What it runs on, for people: the device, and how it computes.
+    /// A description for people: the device and how it computes.
     pub fn device(&self) -> String {
         self.forward.device()
     }
 
-    /// Bytes that the weights take; the tokenizer is not counted. They include the embedding
-    /// table, whose pages the system reads from its file as they are needed.
+    /// Bytes of the weights, without the tokenizer. The embedding table is included, although the
+    /// system reads its pages from the file only when they are needed.
     pub fn len_bytes(&self) -> usize {
         self.forward.len_bytes()
     }
 
-    /// What the tokenizer file holds.
+    /// A description of the tokenizer file.
     pub fn tokenizer_info(&self) -> TokenizerInfo {
         self.preparer.tokenizer().info()
     }
 
-    /// Embeds `inputs`; results are in their order. Whatever is wrong with any input is found
-    /// before the first forward pass.
+    /// Embeds `inputs`; results are in their order. All inputs are checked before the first forward
+    /// pass.
     ///
     /// # Errors
     ///
-    /// The first input's that has one: unknown task, dimensions out of range, a text too long or
-    /// too large, chunks that are not in their text, or impossible windows.
+    /// That of the first input that has one: an unknown task, dimensions out of range, a text too
+    /// long or too large, a chunk outside its text, or impossible windows. Also if the device fails.
     pub fn embed(&self, inputs: &[Input<'_>]) -> Result<Vec<Embedded>> {
         self.embed_with(inputs, &mut |_| ())
     }
 
-    /// As [`Self::embed`], and reports after every batch how far it has come.
+    /// As [`Self::embed`]; calls `progress` after every batch.
     ///
     /// # Errors
     ///
@@ -111,8 +114,8 @@ impl Model {
         Ok(finish::embedded(&request, sums))
     }
 
-    /// Tokenises and checks inputs, for [`Queue::submit`](crate::Queue::submit). Whatever can be
-    /// wrong with an input is found here.
+    /// Tokenizes and checks inputs for [`Queue::submit`](crate::Queue::submit). Every error of an
+    /// input is found here.
     ///
     /// # Errors
     ///
@@ -121,18 +124,18 @@ impl Model {
         self.preparer.request(inputs)
     }
 
-    /// The model with another way of running its passes.
+    /// Replaces the encoder by `wrap` of it.
     #[cfg(test)]
     pub(crate) fn wrap(self, wrap: impl FnOnce(Box<dyn Forward>) -> Box<dyn Forward>) -> Self {
         Self { forward: wrap(self.forward), preparer: self.preparer }
     }
 
-    /// What runs the passes of prepared inputs.
+    /// The encoder that runs the passes of prepared inputs.
     pub(crate) fn forward(&self) -> &dyn Forward {
         &*self.forward
     }
 
-    /// Cuts a document into chunks, for [`Input::late`] or to embed one by one.
+    /// Cuts a document into chunks, for [`Input::late`] or to embed them one by one.
     ///
     /// # Errors
     ///
@@ -142,7 +145,7 @@ impl Model {
         chunk::cut(self.preparer.tokenizer(), text, chunking)
     }
 
-    /// Number of a text's own tokens: no special tokens, no instruction.
+    /// Number of a text's own tokens, without special tokens and instruction.
     ///
     /// # Errors
     ///

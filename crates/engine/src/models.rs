@@ -1,15 +1,15 @@
-//! Several models in one process, each loaded when it is first asked for.
+//! Several models in one process, each loaded on first use.
 
 use crate::error::{Error, Result};
 use crate::model::{LoadOptions, Model};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Loaded models by name. When the next one would exceed the memory budget, the models that
-/// nobody holds go first, the one not asked for the longest before the others.
+/// A cache of loaded models by name. When the next model would exceed the memory budget, models
+/// that are not in use are dropped, the least recently requested first.
 ///
-/// Bytes are those of [`Model::len_bytes`]. A model's are known once it is loaded: until then,
-/// and until what it replaces is gone, memory holds it on top of the budget.
+/// Bytes are those of [`Model::len_bytes`]. They are known only once a model is loaded, so memory
+/// can exceed the budget by one model until the models that it replaces are freed.
 ///
 /// ```no_run
 /// use kokeshi::{Input, LoadOptions, Model, Models};
@@ -26,112 +26,114 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub struct Models {
     options: LoadOptions,
     budget_bytes: usize,
-    shelf: Mutex<Shelf>,
-    /// Told whenever a load has ended, well or not.
+    cache: Mutex<Cache>,
+    /// Notified whenever a load has ended, successfully or not.
     load_ended: Condvar,
 }
 
-/// A model that is in memory.
+/// A model in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedModel {
-    /// The name it was asked for by.
+    /// The name that it was requested by.
     pub id: String,
-    /// Bytes that its weights take.
+    /// Bytes of its weights.
     pub bytes: usize,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
-    /// The one asked for the longest ago comes first.
-    loaded: Vec<Shelved>,
+struct Cache {
+    /// The least recently requested model comes first.
+    loaded: Vec<CachedModel>,
     /// Names of the models that a caller is loading.
     loading: HashSet<String>,
 }
 
 #[derive(Debug)]
-struct Shelved {
+struct CachedModel {
     id: String,
     bytes: usize,
     model: Arc<Model>,
 }
 
 impl Models {
-    /// No models yet; they will be loaded with `options`. Without a budget none is ever dropped.
+    /// An empty cache whose models load with `options`. Without a budget no model is ever dropped.
     pub fn new(options: LoadOptions, budget_bytes: Option<usize>) -> Self {
         Self {
             options,
             budget_bytes: budget_bytes.unwrap_or(usize::MAX),
-            shelf: Mutex::default(),
+            cache: Mutex::default(),
             load_ended: Condvar::new(),
         }
     }
 
-    /// Lets go of the model called `id`, which ends when nobody holds it any more.
+    /// Removes the model called `id` from the cache. It is freed when it is no longer in use.
     pub fn forget(&self, id: &str) {
-        let forgotten: Vec<Shelved> =
-            self.lock().loaded.extract_if(.., |shelved| shelved.id == id).collect();
-        // Freeing takes a while, and the shelf is not locked any more.
+        let forgotten: Vec<CachedModel> =
+            self.lock().loaded.extract_if(.., |cached| cached.id == id).collect();
+        // Freeing takes a while; the cache is no longer locked here.
         drop(forgotten);
     }
 
-    /// The model called `id`. If it is not in memory, `open` loads it, while callers with the
-    /// same `id` wait and callers with another do not. A failed load leaves nothing behind: the
+    /// The model called `id`. If it is not in memory, `open` loads it; meanwhile callers with the
+    /// same `id` wait, callers with another `id` do not. A failed load leaves nothing behind: the
     /// next caller, waiting or later, tries again.
     ///
-    /// `open` must not ask for `id` itself, which would wait for its own end.
+    /// `open` must not request `id` itself: it would wait for its own end.
     ///
     /// # Errors
     ///
-    /// Those of `open`; [`Error::Budget`] if the model does not fit into the budget beside those
-    /// that are held by someone.
+    /// Those of `open`; [`Error::Budget`] if the model does not fit into the budget together with
+    /// the models in use.
     pub fn get(
         &self,
         id: &str,
         open: impl FnOnce(&LoadOptions) -> Result<Model>,
     ) -> Result<Arc<Model>> {
         let claim = match self.find(id) {
-            Found::Loaded(model) => return Ok(model),
-            Found::Absent(claim) => claim,
+            Lookup::Loaded(model) => return Ok(model),
+            Lookup::Absent(claim) => claim,
         };
         let model = Arc::new(open(&self.options)?);
         let evicted = self.lock().put(id, &model, self.budget_bytes)?;
         drop(claim);
-        // Giving back gigabytes takes a while, and happens here, where the shelf is not locked.
+        // Freeing gigabytes takes a while; the cache is not locked here.
         drop(evicted);
         Ok(model)
     }
 
-    /// The models in memory; the one asked for the longest ago comes first.
+    /// The models in memory, the least recently requested first.
     pub fn loaded(&self) -> Vec<LoadedModel> {
-        let entry =
-            |shelved: &Shelved| LoadedModel { id: shelved.id.clone(), bytes: shelved.bytes };
-        self.lock().loaded.iter().map(entry).collect()
+        let model =
+            |cached: &CachedModel| LoadedModel { id: cached.id.clone(), bytes: cached.bytes };
+        self.lock().loaded.iter().map(model).collect()
     }
 
-    /// Waits while somebody else loads `id`.
-    fn find<'a>(&'a self, id: &'a str) -> Found<'a> {
-        let loading = |shelf: &mut Shelf| shelf.loading.contains(id);
+    /// Looks `id` up, after waiting for another caller that is loading it.
+    fn find<'a>(&'a self, id: &'a str) -> Lookup<'a> {
+        let loading = |cache: &mut Cache| cache.loading.contains(id);
         let waited = self.load_ended.wait_while(self.lock(), loading);
-        let mut shelf = waited.unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = shelf.touch(id) {
-            return Found::Loaded(model);
+        let mut cache = waited.unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = cache.touch(id) {
+            return Lookup::Loaded(model);
         }
-        shelf.loading.insert(id.to_owned());
-        Found::Absent(Claim { models: self, id })
+        cache.loading.insert(id.to_owned());
+        Lookup::Absent(Claim { models: self, id })
     }
 
-    /// The shelf is whole between any two of its changes, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The cache is consistent between any two of its changes, so a panic elsewhere does not
+    /// invalidate it.
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Found<'a> {
+/// The result of looking a model up.
+enum Lookup<'a> {
     Loaded(Arc<Model>),
     Absent(Claim<'a>),
 }
 
-/// The right to load a model. It ends when dropped, by success, error or panic.
+/// The right to load a model. It ends when it is dropped, after a success, an error or a panic.
 struct Claim<'a> {
     models: &'a Models,
     id: &'a str,
@@ -144,40 +146,44 @@ impl Drop for Claim<'_> {
     }
 }
 
-impl Shelf {
-    /// The model called `id`, which becomes the one asked for last.
+impl Cache {
+    /// The model called `id`, which becomes the most recently requested one.
     fn touch(&mut self, id: &str) -> Option<Arc<Model>> {
-        let at = self.loaded.iter().position(|shelved| shelved.id == id)?;
+        let at = self.loaded.iter().position(|cached| cached.id == id)?;
         self.loaded[at..].rotate_left(1);
-        self.loaded.last().map(|shelved| Arc::clone(&shelved.model))
+        self.loaded.last().map(|cached| Arc::clone(&cached.model))
     }
 
-    /// Adds a model, and hands back those that had to go for it: none if it does not fit.
-    fn put(&mut self, id: &str, model: &Arc<Model>, budget: usize) -> Result<Vec<Shelved>> {
+    /// Adds a model and returns those evicted for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Budget`] if it does not fit; then nothing is evicted.
+    fn put(&mut self, id: &str, model: &Arc<Model>, budget: usize) -> Result<Vec<CachedModel>> {
         let (id, bytes) = (id.to_owned(), model.len_bytes());
-        let held = self.loaded.iter().filter(|shelved| shelved.is_held());
-        let in_use = held.map(|shelved| shelved.bytes).sum();
+        let in_use = self.loaded.iter().filter(|cached| cached.is_in_use());
+        let in_use = in_use.map(|cached| cached.bytes).sum();
         if bytes.saturating_add(in_use) > budget {
             return Err(Error::Budget { id, bytes, in_use, budget });
         }
-        let loaded: usize = self.loaded.iter().map(|shelved| shelved.bytes).sum();
+        let loaded: usize = self.loaded.iter().map(|cached| cached.bytes).sum();
         let mut excess = loaded.saturating_add(bytes).saturating_sub(budget);
-        let goes = |old: &mut Shelved| {
-            let goes = excess > 0 && !old.is_held();
-            if goes {
-                excess = excess.saturating_sub(old.bytes);
+        let evict = |cached: &mut CachedModel| {
+            let evict = excess > 0 && !cached.is_in_use();
+            if evict {
+                excess = excess.saturating_sub(cached.bytes);
             }
-            goes
+            evict
         };
-        let evicted = self.loaded.extract_if(.., goes).collect();
-        self.loaded.push(Shelved { id, bytes, model: Arc::clone(model) });
+        let evicted = self.loaded.extract_if(.., evict).collect();
+        self.loaded.push(CachedModel { id, bytes, model: Arc::clone(model) });
         Ok(evicted)
     }
 }
 
-impl Shelved {
-    /// Whether anybody has the model. New holders come only from a locked shelf.
-    fn is_held(&self) -> bool {
+impl CachedModel {
+    /// Whether the model is in use outside the cache. New users need the locked cache.
+    fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.model) > 1
     }
 }

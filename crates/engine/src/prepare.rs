@@ -1,72 +1,30 @@
 //! Input → token sequences: instruction, special tokens, limits, truncation.
 
 use crate::capability;
+use crate::chunk::Chunk;
 use crate::error::{Error, Result};
 use crate::finish::Finish;
+use crate::input::{Input, Options, Text};
 use crate::late;
-use crate::request::{Chunk, Input, Options, Text};
+use crate::request::{Prepared, Request};
+use crate::sequence::{Frame, Sequence};
 use crate::spans::TokenBounds;
 use crate::tokenize::Tokenizer;
-use crate::window::{self, Pass};
+use crate::window;
 use kokeshi_model::EncoderConfig;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Largest text that a model takes, in bytes. Tokenizing was measured to take 80 (prose) to 190 (one
-/// long word) bytes of memory for each byte of text.
+/// Largest text that a model accepts, in bytes. Tokenizing was measured to take 80 (prose) to 190
+/// (one long word) bytes of memory per byte of text.
 pub const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// Turns inputs into sequences for one model.
 pub(crate) struct Preparer {
     tokenizer: Tokenizer,
     config: EncoderConfig,
-    /// Tokens of each task's instruction, in the order of the adapter index.
+    /// Tokens of each task's instruction, by adapter index.
     instructions: Vec<Vec<u32>>,
-}
-
-/// Tokens that run through the model together, and the spans of them that become vectors.
-#[derive(Debug)]
-pub(crate) struct Sequence {
-    pub(crate) ids: Vec<u32>,
-    pub(crate) adapter: Option<usize>,
-    pub(crate) spans: Vec<Range<usize>>,
-    pub(crate) passes: Vec<Pass>,
-}
-
-/// What one input asks of the model.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    /// One span for each vector; empty for chunks that have no tokens.
-    pub(crate) document: Sequence,
-    /// What chunks without tokens get: an empty text with the same task.
-    pub(crate) blank: Option<Sequence>,
-    pub(crate) truncated_tokens: usize,
-    pub(crate) finish: Finish,
-}
-
-/// Inputs that are tokenised and in order. A request owns all it needs, so it can wait.
-#[derive(Debug)]
-pub struct Request {
-    pub(crate) inputs: Vec<Prepared>,
-}
-
-/// One forward pass of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Index of the input.
-    pub(crate) input: usize,
-    /// Whether it is the empty text of chunks without tokens, not the document.
-    pub(crate) blank: bool,
-    /// Index of the pass.
-    pub(crate) pass: usize,
-}
-
-/// What stands around a text's own tokens.
-struct Frame<'a> {
-    input: usize,
-    adapter: Option<usize>,
-    specials: (&'a [u32], &'a [u32]),
-    instruction: &'a [u32],
 }
 
 impl Preparer {
@@ -88,14 +46,19 @@ impl Preparer {
     ///
     /// # Errors
     ///
-    /// The first input's that has one.
+    /// That of the first input that has one.
     pub(crate) fn request(&self, inputs: &[Input<'_>]) -> Result<Request> {
         let inputs = inputs.par_iter().enumerate();
         let prepared: Vec<_> = inputs.map(|(index, input)| self.prepare(index, input)).collect();
         Ok(Request { inputs: prepared.into_iter().collect::<Result<_>>()? })
     }
 
-    /// Prepares input number `index` of a call.
+    /// Prepares the input at `index` of a call.
+    ///
+    /// # Errors
+    ///
+    /// An unknown task, dimensions out of range, a text too long or too large, a chunk outside its
+    /// text, or impossible windows.
     pub(crate) fn prepare(&self, index: usize, input: &Input<'_>) -> Result<Prepared> {
         let options = &input.options;
         capability::check_dimensions(&self.config, index, options.dimensions)?;
@@ -115,6 +78,7 @@ impl Preparer {
         }
     }
 
+    /// The frame of the input at index `input` of a call.
     fn frame(&self, input: usize, options: &Options) -> Result<Frame<'_>> {
         let specials = self.tokenizer.specials();
         let Some(task) = &options.task else {
@@ -125,9 +89,10 @@ impl Preparer {
         Ok(Frame { input, adapter: Some(adapter), specials, instruction })
     }
 
+    /// One vector for the whole of `text`.
     fn whole(&self, frame: &Frame<'_>, text: &str, options: &Options) -> Result<Prepared> {
         check_size(frame.input, text.len())?;
-        let mut ids = frame.around(&self.tokenizer.ids(text)?);
+        let mut ids = frame.wrap(&self.tokenizer.ids(text)?);
         let (tokens, limit) = (ids.len(), self.config.max_tokens);
         if tokens > limit {
             if !options.truncate {
@@ -142,7 +107,7 @@ impl Preparer {
         Ok(Prepared { document, blank: None, truncated_tokens, finish })
     }
 
-    /// The document's own tokens, and those of each chunk.
+    /// Ids of the document's own tokens, and the token span of each chunk.
     fn chunk_spans(
         &self,
         index: usize,
@@ -154,22 +119,22 @@ impl Preparer {
         let span = |(number, chunk): (usize, &Chunk)| {
             if text.get(chunk.bytes.clone()).is_none() || chunk.tokens.end > bounds.len() {
                 return Err(Error::Options(format!(
-                    "text {index}: chunk {number} (bytes {:?}, tokens {:?}) is not a part of the \
-                     text, which has {} bytes and {} tokens",
+                    "text {index}: chunk {number} (bytes {:?}, tokens {:?}) is outside the text, \
+                     which has {} bytes and {} tokens",
                     chunk.bytes,
                     chunk.tokens,
                     text.len(),
                     bounds.len()
                 )));
             }
-            let looked_up = chunk.tokens.is_empty();
-            Ok(if looked_up { bounds.tokens(&chunk.bytes) } else { chunk.tokens.clone() })
+            let has_tokens = !chunk.tokens.is_empty();
+            Ok(if has_tokens { chunk.tokens.clone() } else { bounds.tokens(&chunk.bytes) })
         };
         let spans = chunks.iter().enumerate().map(span).collect::<Result<_>>()?;
         Ok((tokens.ids, spans))
     }
 
-    /// The tokens of all parts, and those of each.
+    /// Ids of all parts' tokens, and the token span of each part.
     fn part_spans(&self, parts: &[&str]) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
         let (mut ids, mut spans) = (Vec::new(), Vec::new());
         for part in parts {
@@ -180,6 +145,7 @@ impl Preparer {
         Ok((ids, spans))
     }
 
+    /// One vector for each of `spans` of `content`, the document's own tokens.
     fn late(
         &self,
         frame: &Frame<'_>,
@@ -188,76 +154,21 @@ impl Preparer {
         options: &Options,
     ) -> Result<Prepared> {
         let sizes = options.window.sizes(self.config.max_tokens)?;
-        let ids = frame.around(content);
+        let ids = frame.wrap(content);
         let spans = late::in_model_input(spans, content.len(), frame.lengths(), options.late_spans);
         let passes = window::passes(ids.len(), sizes, &spans);
-        let blank = spans.iter().any(Range::is_empty).then(|| frame.whole(frame.around(&[])));
+        let blank = spans.iter().any(Range::is_empty).then(|| frame.whole(frame.wrap(&[])));
         let document = Sequence { ids, adapter: frame.adapter, spans, passes };
         let finish = Finish::new(options, self.config.hidden);
         Ok(Prepared { document, blank, truncated_tokens: 0, finish })
     }
 }
 
-impl Frame<'_> {
-    /// Numbers of tokens before and after the text's own.
-    fn lengths(&self) -> (usize, usize) {
-        (self.specials.0.len() + self.instruction.len(), self.specials.1.len())
-    }
-
-    fn around(&self, content: &[u32]) -> Vec<u32> {
-        [self.specials.0, self.instruction, content, self.specials.1].concat()
-    }
-
-    /// One vector for all of `ids`.
-    fn whole(&self, ids: Vec<u32>) -> Sequence {
-        let tokens = ids.len();
-        // A tokenizer without special tokens leaves nothing of an empty text to run.
-        let passes = (tokens > 0).then(|| Pass::whole(tokens)).into_iter().collect();
-        let spans = std::iter::once(0..tokens).collect();
-        Sequence { ids, adapter: self.adapter, spans, passes }
-    }
-}
-
-impl Request {
-    /// Tokens that run through the model: special tokens, instructions and the overlaps of windows
-    /// included.
-    pub fn tokens(&self) -> usize {
-        self.places().map(|place| self.pass(place).1.run.len()).sum()
-    }
-
-    /// All passes, in the order in which they run.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        self.inputs.iter().enumerate().flat_map(|(input, prepared)| {
-            let blank = prepared.blank.as_ref().map_or(0, |blank| blank.passes.len());
-            let document = (0..prepared.document.passes.len()).map(|pass| (false, pass));
-            let all = document.chain((0..blank).map(|pass| (true, pass)));
-            all.map(move |(blank, pass)| Place { input, blank, pass })
-        })
-    }
-
-    /// The pass at `place`, and the sequence that it is a part of.
-    pub(crate) fn pass(&self, place: Place) -> (&Sequence, &Pass) {
-        let input = &self.inputs[place.input];
-        let blank = input.blank.as_ref().filter(|_| place.blank);
-        let sequence = blank.unwrap_or(&input.document);
-        (sequence, &sequence.passes[place.pass])
-    }
-}
-
-impl Prepared {
-    fn sequences(&self) -> impl Iterator<Item = &Sequence> {
-        std::iter::once(&self.document).chain(&self.blank)
-    }
-
-    /// Tokens of the input as [`Embedded`](crate::Embedded) counts them.
-    pub(crate) fn tokens(&self) -> usize {
-        self.sequences().filter(|run| !run.passes.is_empty()).map(|run| run.ids.len()).sum()
-    }
-}
-
+/// Refuses a text of `bytes` bytes, the input at `index`, if it is too large to tokenize.
+///
 /// # Errors
 ///
-/// [`Error::TooLarge`] for more than 16 MiB.
+/// [`Error::TooLarge`] for more than [`MAX_TEXT_BYTES`].
 pub(crate) fn check_size(index: usize, bytes: usize) -> Result<()> {
     if bytes > MAX_TEXT_BYTES {
         return Err(Error::TooLarge { index, bytes, limit: MAX_TEXT_BYTES });
@@ -292,11 +203,11 @@ mod tests {
         let texts: Vec<String> = from_value(cases["texts"].clone()).expect("texts");
         let preparer = preparer(8192);
         for task in preparer.config.tasks.iter().map(|task| &task.name) {
-            let wanted = cases["ids_with_instruction"][task].clone();
-            let wanted: Vec<Vec<u32>> = from_value(wanted).expect("ids");
-            for (text, wanted) in texts.iter().zip(wanted) {
+            let expected = cases["ids_with_instruction"][task].clone();
+            let expected: Vec<Vec<u32>> = from_value(expected).expect("ids");
+            for (text, expected) in texts.iter().zip(expected) {
                 let prepared = preparer.prepare(0, &Input::new(text).task(task)).expect(text);
-                assert_eq!(prepared.document.ids, wanted, "{task}: {text:?}");
+                assert_eq!(prepared.document.ids, expected, "{task}: {text:?}");
             }
         }
     }
@@ -318,10 +229,10 @@ mod tests {
             let preparer = preparer_of(&format!("v2-tiny/{name}"), 8192);
             let texts = v2_texts(name, "texts");
             assert_eq!(texts.len(), 7);
-            for (text, wanted) in texts {
+            for (text, expected) in texts {
                 for input in [Input::new(&text), Input::new(&text).task("text-matching")] {
                     let prepared = preparer.prepare(0, &input).expect("prepared");
-                    assert_eq!(prepared.document.ids, wanted, "{name}: {text:?}");
+                    assert_eq!(prepared.document.ids, expected, "{name}: {text:?}");
                 }
             }
         }
@@ -334,10 +245,10 @@ mod tests {
             let preparer = preparer_of(&format!("v2-tiny/{name}"), 8);
             let texts = v2_texts(name, "truncated_to_8");
             assert_eq!(texts.len(), 3);
-            for (text, wanted) in texts {
+            for (text, expected) in texts {
                 let input = Input::new(&text).options(truncate.clone());
                 let prepared = preparer.prepare(0, &input).expect("truncated");
-                assert_eq!(prepared.document.ids, wanted, "{name}: {text:?}");
+                assert_eq!(prepared.document.ids, expected, "{name}: {text:?}");
             }
         }
     }
@@ -349,10 +260,10 @@ mod tests {
         let truncate = Options { truncate: true, ..Options::default() };
         for case in cases["cases"].as_array().expect("cases") {
             let limit = case["max_length"].as_u64().expect("a length") as usize;
-            let wanted: Vec<u32> = from_value(case["ids"].clone()).expect("ids");
+            let expected: Vec<u32> = from_value(case["ids"].clone()).expect("ids");
             let input = Input::new(text).options(truncate.clone());
             let prepared = preparer(limit).prepare(0, &input).expect("truncated");
-            assert_eq!(prepared.document.ids, wanted);
+            assert_eq!(prepared.document.ids, expected);
             assert_eq!(prepared.truncated_tokens, 2778 - limit);
         }
     }

@@ -1,55 +1,60 @@
 //! Sequences → batches within a token budget → the mean state of every span.
 
 use crate::error::Result;
-use crate::prepare::{Place, Prepared, Request, Sequence};
+use crate::request::{PassIndex, Prepared, Request};
+use crate::sequence::Sequence;
 use kokeshi_model::{Batch, Forward};
 use std::ops::Range;
 
-/// Tokens of a batch. A longer pass runs alone. Working memory grows with the batch, and past a
-/// few hundred tokens speed hardly does.
+/// Maximum number of tokens of a batch; a longer pass runs alone. Working memory grows with the
+/// batch, but past a few hundred tokens speed hardly does.
 pub(crate) const BATCH_TOKENS: usize = 8192;
 
-/// How far a call has come.
+/// Progress of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Inputs whose forward passes are all done.
+    /// Inputs whose forward passes have all run.
     pub inputs: usize,
     /// Inputs of the call.
     pub total_inputs: usize,
-    /// Tokens that have run through the model, overlaps of windows included.
+    /// Tokens that have run through the model so far, overlaps of windows included.
     pub tokens: usize,
-    /// Tokens that the call runs in all.
+    /// Tokens of all passes of the call.
     pub total_tokens: usize,
 }
 
-/// Runs all passes of `request` in their order; `progress` is called after every batch.
+/// Runs all passes of `request` in order and calls `progress` after every batch.
+///
+/// # Errors
+///
+/// If the device fails.
 pub(crate) fn run(
     forward: &dyn Forward,
     request: &Request,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Sums> {
-    let mut sums = Sums::new(request);
-    let places: Vec<Place> = request.places().collect();
-    let lens: Vec<usize> = places.iter().map(|&place| request.pass(place).1.run.len()).collect();
+) -> Result<RequestSums> {
+    let mut sums = RequestSums::new(request);
+    let indices: Vec<PassIndex> = request.pass_indices().collect();
+    let lens: Vec<usize> = indices.iter().map(|&index| request.pass(index).1.run.len()).collect();
     let (total_inputs, total_tokens) = (request.inputs.len(), lens.iter().sum());
     let mut done = Progress { inputs: 0, total_inputs, tokens: 0, total_tokens };
     let mut start = 0;
-    while start < places.len() {
+    while start < indices.len() {
         let end = start + batch_len(&lens[start..]);
-        let mut passes = Passes::default();
-        places[start..end].iter().for_each(|&place| passes.push(request, place));
-        let parts = passes.run(forward, &mut || true)?.unwrap_or_default();
-        let mut parts = parts.rows();
-        places[start..end].iter().for_each(|&place| sums.add(request, place, &mut parts));
+        let mut passes = PassBatch::default();
+        indices[start..end].iter().for_each(|&index| passes.push(request, index));
+        let batch_sums = passes.run(forward, &mut || true)?.unwrap_or_default();
+        let mut rows = batch_sums.rows();
+        indices[start..end].iter().for_each(|&index| sums.add(request, index, &mut rows));
         done.tokens += passes.tokens();
         start = end;
-        done.inputs = places.get(start).map_or(total_inputs, |place| place.input);
+        done.inputs = indices.get(start).map_or(total_inputs, |index| index.input);
         progress(done);
     }
     Ok(sums)
 }
 
-/// How many passes of these lengths, at least one, fit into the next batch.
+/// Number of passes, of these lengths in tokens, that the next batch takes: at least one.
 fn batch_len(lens: &[usize]) -> usize {
     let mut tokens = 0;
     let fitting = lens.iter().take_while(|&len| {
@@ -59,64 +64,72 @@ fn batch_len(lens: &[usize]) -> usize {
     fitting.count().max(1)
 }
 
-/// Passes that run as one batch, of any number of requests.
+/// Passes that run as one batch. They can belong to several requests.
 #[derive(Debug, Default)]
-pub(crate) struct Passes {
+pub(crate) struct PassBatch {
     batch: Batch,
-    /// Token ranges of the batch that are summed: what each pass holds of its sequence's spans.
+    /// Token ranges of the batch to sum over: the part of its sequence's spans in each pass.
     spans: Vec<Range<usize>>,
-    /// Leading dimensions of the sums: the most that one of the inputs keeps.
+    /// Leading dimensions of the sums: the largest number that one of the inputs keeps.
     width: usize,
 }
 
-/// Sums of states over the spans of a batch, `[spans, width]`, for [`Sums::add`] of each pass in turn.
+/// Sums of states over the spans of a batch, `[spans, width]`. [`RequestSums::add`] consumes the
+/// rows of each pass in turn.
 #[derive(Debug, Default)]
-pub(crate) struct Parts {
+pub(crate) struct BatchSums {
     sums: Vec<f32>,
     width: usize,
 }
 
-impl Parts {
+impl BatchSums {
+    /// One sum per span, `[width]` each.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.sums.chunks_exact(self.width.max(1))
     }
 }
 
-impl Passes {
-    pub(crate) fn push(&mut self, request: &Request, place: Place) {
-        let (sequence, pass) = request.pass(place);
+impl PassBatch {
+    /// Appends a pass of `request`.
+    pub(crate) fn push(&mut self, request: &Request, index: PassIndex) {
+        let (sequence, pass) = request.pass(index);
         let start = self.batch.tokens();
         self.batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
         let spans = pass.cut(&sequence.spans);
         self.spans.extend(spans.map(|(_, span)| start + span.start..start + span.end));
-        self.width = self.width.max(request.inputs[place.input].finish.width);
+        self.width = self.width.max(request.inputs[index.input].finish.width);
     }
 
     pub(crate) fn tokens(&self) -> usize {
         self.batch.tokens()
     }
 
-    /// Sums of states; `None` if `go_on` stopped it.
+    /// Runs the forward pass. `None` if `keep_running` returned `false`.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails.
     pub(crate) fn run(
         &self,
         forward: &dyn Forward,
-        go_on: &mut (dyn FnMut() -> bool + Send),
-    ) -> Result<Option<Parts>> {
+        keep_running: &mut (dyn FnMut() -> bool + Send),
+    ) -> Result<Option<BatchSums>> {
         let width = self.width;
-        let sums = forward.pool_while(&self.batch, &self.spans, width, go_on)?;
-        Ok(sums.map(|sums| Parts { sums, width }))
+        let sums = forward.pool_while(&self.batch, &self.spans, width, keep_running)?;
+        Ok(sums.map(|sums| BatchSums { sums, width }))
     }
 }
 
-/// Sums of the states of every span of a request, as far as its passes have run, with the dimensions
-/// that each input keeps.
+/// Sums of states over every span of a request, over the passes that have run so far. Each input
+/// has as many dimensions as it keeps.
 #[derive(Debug, Default)]
-pub(crate) struct Sums {
-    /// Of each input's document, `[spans, width]`, and of its empty text.
+pub(crate) struct RequestSums {
+    /// For each input the sums of its document and of its empty text, `[spans, width]` each.
     inputs: Vec<[Vec<f32>; 2]>,
 }
 
-impl Sums {
+impl RequestSums {
+    /// Zeros.
     pub(crate) fn new(request: &Request) -> Self {
         let sums = |input: &Prepared| {
             let zeros = |sequence: &Sequence| vec![0.0; sequence.spans.len() * input.finish.width];
@@ -125,25 +138,26 @@ impl Sums {
         Self { inputs: request.inputs.iter().map(sums).collect() }
     }
 
-    /// Adds what the pass at `place` holds of each span: takes as many of `parts`, and of each the
-    /// leading dimensions that the input keeps. Windows of a document must come in their order, or the
-    /// sum has other bits.
+    /// Adds the sums of the pass at `index`: one of `rows` for each span that it overlaps, cut to
+    /// the dimensions that the input keeps. Windows of a document must be added in their order:
+    /// another order changes the bits of the sum.
     pub(crate) fn add<'a>(
         &mut self,
         request: &Request,
-        place: Place,
-        parts: &mut impl Iterator<Item = &'a [f32]>,
+        index: PassIndex,
+        rows: &mut impl Iterator<Item = &'a [f32]>,
     ) {
-        let (sequence, pass) = request.pass(place);
-        let width = request.inputs[place.input].finish.width;
-        let sums = &mut self.inputs[place.input][usize::from(place.blank)];
-        for ((span, _), part) in pass.cut(&sequence.spans).zip(parts) {
+        let (sequence, pass) = request.pass(index);
+        let width = request.inputs[index.input].finish.width;
+        let sums = &mut self.inputs[index.input][usize::from(index.blank)];
+        for ((span, _), row) in pass.cut(&sequence.spans).zip(rows) {
             let sum = &mut sums[span * width..][..width];
-            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
         }
     }
 
-    /// Mean states of each input's document and empty text; zeros for an empty span.
+    /// Mean states of each input's document and of its empty text, `[spans, width]` each; zeros for
+    /// an empty span.
     pub(crate) fn means(self, request: &Request) -> impl Iterator<Item = [Vec<f32>; 2]> {
         self.inputs.into_iter().zip(&request.inputs).map(|([mut document, mut blank], input)| {
             let width = input.finish.width;
@@ -166,7 +180,7 @@ fn divide(sums: &mut [f32], spans: &[Range<usize>], width: usize) {
 mod tests {
     use super::*;
     use crate::finish::Finish;
-    use crate::request::Options;
+    use crate::input::Options;
     use crate::window::passes;
     use kokeshi_model::{Checkpoint, Device};
     use kokeshi_testkit::{Goldens, assert_close, fixture, json, unit_rows};
@@ -212,8 +226,8 @@ mod tests {
                 let span_means = |spans: Vec<Range<usize>>| {
                     let sizes = (number("embed_size"), number("overlap"));
                     let passes = passes(ids.len(), sizes, &spans);
-                    let run = Sequence { ids: ids.clone(), adapter: task, spans, passes };
-                    means(&*forward, vec![run], &mut |_| ()).remove(0)
+                    let sequence = Sequence { ids: ids.clone(), adapter: task, spans, passes };
+                    means(&*forward, vec![sequence], &mut |_| ()).remove(0)
                 };
                 let spans: Vec<[usize; 2]> =
                     from_value(case["chunk_spans"].clone()).expect("spans");
@@ -230,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_keep_the_order_and_the_budget_and_a_longer_pass_runs_alone() {
+    fn batches_keep_order_and_budget_and_a_longer_pass_runs_alone() {
         let half = BATCH_TOKENS / 2;
         let lens = [half, half, 1, BATCH_TOKENS + 1, 1];
         let lens: Vec<_> = (0..lens.len()).map(|from| batch_len(&lens[from..])).collect();
@@ -238,16 +252,16 @@ mod tests {
     }
 
     #[test]
-    fn progress_counts_inputs_that_are_done_and_tokens_that_ran() {
+    fn progress_counts_finished_inputs_and_tokens_that_ran() {
         let forward = tiny("v3-tiny/original");
         let (whole, both, size) = (0..6000, 0..2, 4000);
-        let runs = vec![
+        let sequences = vec![
             sequence(vec![5; 3], vec![0..3, 1..1], size),
             sequence(vec![7; 6000], vec![whole], size),
             sequence(vec![9; 2], vec![both], size),
         ];
         let mut seen = Vec::new();
-        let means = means(&*forward, runs, &mut |progress| seen.push(progress));
+        let means = means(&*forward, sequences, &mut |progress| seen.push(progress));
         assert_eq!(means[0][64..], [0.0; 64], "an empty span");
         let total = 3 + 4000 + 3000 + 2;
         assert_eq!(

@@ -3,7 +3,7 @@
 use crate::tokenize::Tokens;
 use std::ops::Range;
 
-/// Where each token's visible text starts and ends, in bytes; both ascend.
+/// Where each token's visible text starts and ends, in bytes. Both lists ascend.
 #[derive(Debug)]
 pub(crate) struct TokenBounds {
     starts: Vec<usize>,
@@ -16,7 +16,7 @@ impl TokenBounds {
         for bytes in &tokens.bytes {
             let end = text.ceil_char_boundary(bytes.end);
             let start = text.floor_char_boundary(bytes.start.min(end));
-            // Newer tokenizer pipelines let a word begin at the space before it.
+            // In newer tokenizer pipelines a word starts at the space before it.
             let space = end - start - text[start..end].trim_start().len();
             starts.push(start + space);
             ends.push(end);
@@ -34,8 +34,8 @@ impl TokenBounds {
         self.starts[tokens.start]..self.ends[tokens.end - 1]
     }
 
-    /// The tokens that lie within `bytes` (the reference implementation's rule, a bisection of
-    /// starts and ends), or, where none does, those that overlap it. Empty if there are none.
+    /// The tokens within `bytes` (the reference implementation's rule, a bisection of starts and
+    /// ends), or, if there are none, the tokens that overlap it. Otherwise empty.
     pub(crate) fn tokens(&self, bytes: &Range<usize>) -> Range<usize> {
         let start = self.starts.partition_point(|&start| start < bytes.start);
         let end = self.ends.partition_point(|&end| end <= bytes.end);
@@ -65,7 +65,7 @@ mod tests {
         let cases = &json("v3-tiny/golden/cases.json")["late"];
         let text = cases["text"].as_str().expect("a text");
         let chunks: Vec<[usize; 2]> = from_value(cases["char_chunks"].clone()).expect("ranges");
-        let wanted: Vec<[usize; 2]> =
+        let expected: Vec<[usize; 2]> =
             from_value(cases["spans_no_special"]["chars"].clone()).expect("spans");
         let byte = |char: usize| text.char_indices().nth(char).map_or(text.len(), |(at, _)| at);
         for file in ["original/tokenizer.json", "golden/tokenizer_newer_pipeline.json"] {
@@ -76,7 +76,7 @@ mod tests {
                 let span = bounds.tokens(&(byte(start)..byte(end)));
                 [span.start, span.end]
             };
-            assert_eq!(chunks.iter().map(span).collect::<Vec<_>>(), wanted, "{file}");
+            assert_eq!(chunks.iter().map(span).collect::<Vec<_>>(), expected, "{file}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Checkpoints of a real shape with random weights and a tokenizer that fits them: a folder that
-//! [`Model::open`](crate::Model::open) takes.
+//! Checkpoints of a released shape with random weights and a matching tokenizer, in a folder that
+//! [`Model::open`](crate::Model::open) can load.
 
 use crate::error::Result;
 use kokeshi_model::SyntheticShape;
@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// Writes a checkpoint of `shape` with random weights to `folder`. The same seed gives the same
-/// files. `progress` is told bytes written and bytes in all.
+/// files. `progress` receives the bytes written so far and the total.
 ///
 /// # Errors
 ///
-/// If a file cannot be written. The weight file comes last and only gets its name when it is whole.
+/// If a file cannot be written. The weight file is written last and gets its name only when it is
+/// complete.
 pub fn synthesize(
     folder: &Path,
     shape: SyntheticShape,
@@ -25,8 +26,8 @@ pub fn synthesize(
     Ok(kokeshi_model::synthesize(folder, shape, &tokenizer, seed, progress)?)
 }
 
-/// A WordPiece tokenizer whose pieces are letters and digits: the bundled one has more pieces than
-/// the table of a v2 model has rows.
+/// A WordPiece tokenizer whose pieces are letters and digits: the bundled tokenizer has more pieces
+/// than the embedding table of a v2 model has rows.
 fn character_tokenizer() -> Value {
     let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
     let characters = ('a'..='z').chain('0'..='9');
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_character_tokenizer_cuts_words_to_letters() {
+    fn the_character_tokenizer_cuts_words_into_letters() {
         let json = character_tokenizer().to_string();
         let tokenizer: tokenizers::Tokenizer = json.parse().expect("a valid tokenizer");
         let encoding = tokenizer.encode("Ab 7!", true).expect("it encodes");

@@ -1,41 +1,41 @@
-//! Text → token ids and byte offsets. The tokenizer file is executed as it is.
+//! Text → token ids and byte offsets, by the tokenizer file as it is.
 
 use crate::error::{Error, Result};
 use std::ops::Range;
 use std::path::Path;
 use tokenizers::{Encoding, ModelWrapper};
 
-/// A tokenizer file, ready to run.
+/// A loaded tokenizer file.
 pub(crate) struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: String,
-    /// Special tokens that its post-processor puts before and after a text.
+    /// Special tokens that its post-processor adds before and after a text.
     specials: (Vec<u32>, Vec<u32>),
 }
 
-/// A text's own tokens: no special tokens around them, no instruction.
+/// A text's own tokens, without special tokens and instruction.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     pub(crate) ids: Vec<u32>,
-    /// What each token covers of the text. Tokens may share bytes (`½` becomes several tokens),
-    /// and some tokenizer pipelines count the space before a word as part of it.
+    /// The byte range of each token in the text. Tokens can share bytes (`½` becomes several
+    /// tokens), and some tokenizer pipelines count the space before a word as part of it.
     pub(crate) bytes: Vec<Range<usize>>,
 }
 
-/// What a tokenizer file holds.
+/// A description of a tokenizer file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenizerInfo {
     /// The segmentation model: `Unigram`, `BPE`, `WordPiece` or `WordLevel`.
     pub kind: String,
-    /// Number of tokens, added ones included.
+    /// Number of tokens, added tokens included.
     pub vocab: usize,
     /// The largest token id.
     pub largest_id: u32,
-    /// Ids and texts of the special tokens, by id.
+    /// Ids and texts of the special tokens, ascending by id.
     pub special_tokens: Vec<(u32, String)>,
 }
 
-/// Reads a `tokenizer.json` and says what it holds.
+/// Reads a `tokenizer.json` and describes it.
 ///
 /// # Errors
 ///
@@ -53,12 +53,12 @@ impl Tokenizer {
         }
     }
 
-    /// `path` only names the tokenizer in errors.
+    /// Parses a tokenizer file; `path` names it in errors.
     pub(crate) fn from_bytes(path: &str, json: &[u8]) -> Result<Self> {
         let unusable = |reason: String| Error::Tokenizer { path: path.to_owned(), reason };
         let mut inner =
             tokenizers::Tokenizer::from_bytes(json).map_err(|e| unusable(e.to_string()))?;
-        // The file's own length limit and padding are for training; this program has its own.
+        // The file's own length limit and padding are for training; the program has its own.
         inner.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
         inner.with_padding(None);
         let probe = inner.encode_fast("a", true).map_err(|e| unusable(e.to_string()))?;
@@ -71,7 +71,7 @@ impl Tokenizer {
         (&self.specials.0, &self.specials.1)
     }
 
-    /// The ids alone, which is faster than [`Self::tokens`].
+    /// The ids alone, which are faster to get than [`Self::tokens`].
     pub(crate) fn ids(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, false).map_err(|e| self.cannot_encode(&*e))?;
         Ok(encoding.get_ids().to_vec())
@@ -83,7 +83,7 @@ impl Tokenizer {
         Ok(Tokens { ids: encoding.get_ids().to_vec(), bytes })
     }
 
-    /// Fails if an id has no row in an embedding table of `rows` rows.
+    /// Checks that every id has a row in an embedding table of `rows` rows.
     pub(crate) fn check_ids_below(&self, rows: usize) -> Result<()> {
         let largest = self.largest_id();
         if largest as usize >= rows {
@@ -115,7 +115,7 @@ impl Tokenizer {
         let around = self.specials.0.iter().chain(&self.specials.1).copied();
         let added = self.inner.get_added_tokens_decoder().into_keys();
         let model = match self.inner.get_model() {
-            // Its ids are places in a list: no copy of 250,000 pieces is needed.
+            // Its ids are list indices, so 250,000 pieces need not be copied.
             ModelWrapper::Unigram(_) => self.inner.get_vocab_size(false).saturating_sub(1) as u32,
             _ => self.inner.get_vocab(false).into_values().max().unwrap_or(0),
         };
@@ -130,7 +130,7 @@ impl Tokenizer {
 /// The special tokens before and after the text of an encoding.
 fn specials(probe: &Encoding) -> (Vec<u32>, Vec<u32>) {
     let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());
-    let own = |at: &usize| special[*at] == 0;
+    let own = |index: &usize| special[*index] == 0;
     let start = (0..ids.len()).find(own).unwrap_or(ids.len());
     let end = (start..ids.len()).rfind(own).map_or(start, |last| last + 1);
     (ids[..start].to_vec(), ids[end..].to_vec())
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_says_what_it_holds() {
+    fn a_tokenizer_describes_itself() {
         let info = tokenizer(PIPELINES[0].0).info();
         assert_eq!((info.kind.as_str(), info.vocab, info.largest_id), ("Unigram", 615, 614));
         assert_eq!(info.special_tokens[0], (0, "<s>".to_owned()));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_tokenizer_is_an_error_that_names_it() {
+    fn a_file_that_is_not_a_tokenizer_is_an_error_that_names_it() {
         for json in [&b""[..], b"{}", b"[1, 2", b"\xff"] {
             let error = Tokenizer::from_bytes("some/tokenizer.json", json).map(|_| ());
             let error = error.expect_err("not a tokenizer").to_string();

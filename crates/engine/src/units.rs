@@ -1,4 +1,4 @@
-//! Units of text, as ranges of bytes without the white space around them.
+//! Units of text, as byte ranges without the white space around them.
 
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
@@ -19,28 +19,28 @@ pub(crate) fn lines(text: &str) -> Vec<Range<usize>> {
     text_and_blank_lines(text).flatten().collect()
 }
 
-/// Characters in a row, none of them a letter or digit, that end a sentence. After a full stop the
-/// rules of UAX #29 look ahead from each space and bracket, which takes quadratic time: 64 KiB of
-/// spaces took 28 s.
+/// Number of consecutive characters other than letters and digits that ends a sentence. After a full
+/// stop the rules of UAX #29 look ahead from each space and bracket, which takes quadratic time:
+/// 64 KiB of spaces took 28 s.
 const LONGEST_GAP: usize = 64;
 
-/// Sentences of Unicode UAX #29; a gap of 64 characters also ends one.
+/// Sentences of Unicode UAX #29; a gap of [`LONGEST_GAP`] characters also ends a sentence.
 pub(crate) fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     let between_gaps = gap_ends(text).map(|end| std::mem::replace(&mut start, end)..end);
     let sentences = between_gaps.flat_map(|part| {
         let bounds = text[part.clone()].split_sentence_bound_indices();
-        bounds.filter_map(move |(at, sentence)| trimmed(part.start + at, sentence))
+        bounds.filter_map(move |(start, sentence)| trimmed(part.start + start, sentence))
     });
     sentences.collect()
 }
 
-/// Where gaps reach their longest, and the end of the text.
+/// Byte offsets at which a gap reaches [`LONGEST_GAP`], and the end of the text.
 fn gap_ends(text: &str) -> impl Iterator<Item = usize> {
     let mut gap = 0;
-    let ends = text.char_indices().filter_map(move |(at, char)| {
+    let ends = text.char_indices().filter_map(move |(start, char)| {
         gap = if char.is_alphanumeric() || gap == LONGEST_GAP { 0 } else { gap + 1 };
-        (gap == LONGEST_GAP).then(|| at + char.len_utf8())
+        (gap == LONGEST_GAP).then(|| start + char.len_utf8())
     });
     ends.chain(std::iter::once(text.len()))
 }
@@ -50,7 +50,7 @@ pub(crate) fn words(text: &str) -> Vec<Range<usize>> {
     text.split_word_bound_indices().filter_map(|(start, part)| trimmed(start, part)).collect()
 }
 
-/// Every line; `None` for a blank one.
+/// Every line; `None` for a blank line.
 fn text_and_blank_lines(text: &str) -> impl Iterator<Item = Option<Range<usize>>> {
     let mut start = 0;
     text.split_inclusive('\n').map(move |line| {

@@ -1,16 +1,16 @@
-//! Long late chunking: a sequence past the limit runs in overlapping windows, and every token's
-//! state is taken from the first window that holds it (paper 2409.04701, section 3.1).
+//! Long late chunking: a sequence over the limit runs in overlapping windows, and every token's
+//! state is taken from the first window that contains it (paper 2409.04701, section 3.1).
 
 use crate::error::{Error, Result};
-use crate::request::Window;
+use crate::input::Window;
 use std::ops::Range;
 
 /// One forward pass over a part of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pass {
-    /// The tokens that run.
+    /// The tokens that run, as a range of the sequence.
     pub(crate) run: Range<usize>,
-    /// Those whose states are used.
+    /// The tokens whose states are used, as a range of the sequence.
     pub(crate) keep: Range<usize>,
 }
 
@@ -20,8 +20,8 @@ impl Pass {
         Self { run: 0..tokens, keep: 0..tokens }
     }
 
-    /// What this pass holds of each of `spans`: the index of the span and the tokens' places
-    /// within the pass, where there are any.
+    /// The part of each of `spans` that this pass covers: the index of the span, and the token
+    /// range within the pass. Spans outside the pass are skipped.
     pub(crate) fn cut(
         &self,
         spans: &[Range<usize>],
@@ -35,7 +35,7 @@ impl Pass {
 }
 
 impl Window {
-    /// Tokens in a window and in an overlap, for a model that takes `limit` tokens.
+    /// Size of a window and of an overlap in tokens, for a model with a limit of `limit` tokens.
     ///
     /// # Errors
     ///
@@ -44,13 +44,13 @@ impl Window {
         let size = self.size.unwrap_or(limit);
         if size > limit {
             return Err(Error::Options(format!(
-                "a window of {size} tokens exceeds the model's limit of {limit}; make it smaller"
+                "a window of {size} tokens is over the model's limit of {limit}; use a smaller window"
             )));
         }
         if self.overlap >= size {
             return Err(Error::Options(format!(
-                "windows of {size} tokens cannot overlap by {}; make the overlap smaller than the \
-                 window",
+                "windows of {size} tokens cannot overlap by {} tokens; use an overlap smaller than \
+                 the window",
                 self.overlap
             )));
         }
@@ -58,8 +58,8 @@ impl Window {
     }
 }
 
-/// The passes over a sequence of `tokens` tokens: windows k·(size − overlap) .. + size. A pass
-/// that none of `spans` needs is left out.
+/// The passes over a sequence of `tokens` tokens: window k is k·(size − overlap) .. + size. A pass
+/// that covers no part of `spans` is left out.
 pub(crate) fn passes(
     tokens: usize,
     (size, overlap): (usize, usize),
@@ -102,13 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn a_window_whose_states_are_all_known_already_does_not_run() {
-        // The reference has a last window 576..600 here, of which it drops the first 32 states.
+    fn a_window_without_a_token_to_keep_does_not_run() {
+        // The reference has a last window 576..600 here and drops its first 32 states.
         assert_eq!(windows(600, 128, 32).last().map(|pass| pass.run.clone()), Some(480..600));
     }
 
     #[test]
-    fn windows_that_no_span_needs_do_not_run() {
+    fn windows_outside_all_spans_do_not_run() {
         let spans = [0..10, 500..520, 0..0];
         let runs: Vec<_> =
             passes(600, (128, 32), &spans).into_iter().map(|pass| pass.run).collect();

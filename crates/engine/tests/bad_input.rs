@@ -1,4 +1,4 @@
-//! Every odd or wrong input has a defined result or one clear error.
+//! Every unusual or invalid input has a defined result or one clear error.
 
 use kokeshi::{
     Chunk, Chunking, Error, Input, LoadOptions, Model, Options, Window, inspect_tokenizer,
@@ -17,7 +17,7 @@ fn vector(model: &Model, text: &str) -> Vec<f32> {
 }
 
 fn error(model: &Model, input: Input<'_>) -> Error {
-    model.embed(&[Input::new("fine"), input]).expect_err("a wrong input")
+    model.embed(&[Input::new("fine"), input]).expect_err("an invalid input")
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn control_characters_and_lone_marks_have_a_vector() {
 }
 
 #[test]
-fn special_tokens_in_a_text_are_recognised_as_the_tokenizer_file_says() {
+fn special_tokens_in_a_text_are_recognized_as_the_tokenizer_file_specifies() {
     let model = open();
     assert_eq!(model.count_tokens("</s>").expect("a count"), 1);
     assert_eq!(model.count_tokens("a </s> b <mask>").expect("a count"), 4);
@@ -87,7 +87,7 @@ fn an_unknown_task_is_refused_with_the_list_of_tasks() {
 }
 
 #[test]
-fn dimensions_beyond_the_models_are_refused_with_the_range() {
+fn dimensions_out_of_range_are_refused_with_the_range() {
     let model = open();
     for dimensions in [0, 65, usize::MAX] {
         let error = error(&model, Input::new("x").dimensions(dimensions)).to_string();
@@ -100,7 +100,7 @@ fn dimensions_beyond_the_models_are_refused_with_the_range() {
 }
 
 #[test]
-fn chunks_that_are_not_in_their_text_are_refused() {
+fn chunks_outside_their_text_are_refused() {
     let model = open();
     let chunk = |bytes, tokens| [Chunk { bytes, chars: 0..0, tokens }];
     for chunks in [
@@ -153,7 +153,7 @@ fn with_tokenizer(change: impl Fn(&mut Value)) -> (TempDir, Result<Model, Error>
 }
 
 #[test]
-fn a_tokenizer_with_more_ids_than_the_table_has_rows_is_refused() {
+fn a_tokenizer_with_more_ids_than_the_embedding_table_has_rows_is_refused() {
     let (folder, model) = with_tokenizer(|tokenizer| {
         let pieces = tokenizer["model"]["vocab"].as_array_mut().expect("pieces");
         pieces.push(serde_json::json!(["one too many", -1.0]));
@@ -176,7 +176,7 @@ fn without_special_tokens_an_empty_text_has_a_vector_of_zeros() {
 }
 
 #[test]
-fn a_folder_without_a_tokenizer_is_refused_by_the_files_name() {
+fn a_folder_without_a_tokenizer_is_refused_with_the_name_of_the_file() {
     let folder = fixture("v3-tiny/original_f32");
     let error = Model::open(&folder, &LoadOptions::default()).expect_err("no tokenizer");
     assert!(error.to_string().contains("tokenizer.json"), "{error}");

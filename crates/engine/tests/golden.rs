@@ -1,4 +1,4 @@
-//! The whole way from text to vector against the reference implementation's vectors.
+//! Vectors of texts against those of the reference implementation.
 
 use kokeshi::{Checkpoint, Chunk, Device, Input, LateSpans, LoadOptions, Model, Options};
 use kokeshi_model::Batch;
@@ -7,7 +7,7 @@ use serde_json::{Value, from_value};
 use std::fs;
 
 const HIDDEN: f32 = 3e-5;
-const NORMALISED: f32 = 3e-6;
+const NORMALIZED: f32 = 3e-6;
 /// Fixtures of two architectures: head width 16 and 64.
 const FIXTURES: [&str; 2] = ["v3-tiny", "v3-head64"];
 
@@ -49,7 +49,7 @@ fn tasks(model: &Model) -> Vec<String> {
     std::iter::once("none".to_owned()).chain(names).collect()
 }
 
-/// Every text and task: the mean state, and unit vectors of each of `dimensions`.
+/// Checks the mean state and the unit vectors of each of `dimensions` for every text and task.
 fn check_texts(model: &Model, fixture: &str, dimensions: &[usize]) {
     let (goldens, cases) = goldens(fixture);
     let texts: Vec<String> = list(&cases["texts"]["texts"]);
@@ -66,13 +66,13 @@ fn check_texts(model: &Model, fixture: &str, dimensions: &[usize]) {
         for dimensions in dimensions {
             let name = format!("texts/{task}/mrl/{dimensions}");
             let cut = Options { dimensions: Some(*dimensions), ..options(&task) };
-            assert_close(&name, &embed(&cut), &goldens.get(&name).values, NORMALISED);
+            assert_close(&name, &embed(&cut), &goldens.get(&name).values, NORMALIZED);
         }
     }
 }
 
 #[test]
-fn every_text_task_and_dimension_is_right_in_the_original_layout() {
+fn every_text_task_and_dimension_matches_in_the_original_layout() {
     for fixture in FIXTURES {
         let dimensions: Vec<usize> = list(&goldens(fixture).1["texts"]["mrl_dims"]);
         assert!(dimensions.len() >= 5);
@@ -81,14 +81,14 @@ fn every_text_task_and_dimension_is_right_in_the_original_layout() {
 }
 
 #[test]
-fn every_text_and_task_is_right_in_the_original_layout_in_f32() {
+fn every_text_and_task_matches_in_the_original_layout_in_f32() {
     check_texts(&open_copy("v3-tiny/original_f32", |_| ()), "v3-tiny", &[64]);
 }
 
 #[test]
-fn every_text_and_task_is_right_in_the_transformers_layouts() {
+fn every_text_and_task_matches_in_the_transformers_layouts() {
     check_texts(&open("v3-tiny/native"), "v3-tiny", &[64]);
-    // These files have no tokenizer beside them.
+    // These files come without a tokenizer.
     let folder = tempfile::tempdir().expect("a folder");
     copy_all(&fixture("v3-tiny/native_split"), folder.path());
     let tokenizer = fixture("v3-tiny/native/tokenizer.json");
@@ -111,7 +111,7 @@ fn copy_all(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
-fn the_plain_reference_backend_is_right_too() {
+fn the_reference_backend_matches_too() {
     let options = LoadOptions { device: Device::Reference };
     let model = Model::open(&fixture("v3-tiny/original"), &options).expect("a model");
     let (goldens, cases) = goldens("v3-tiny");
@@ -119,15 +119,15 @@ fn the_plain_reference_backend_is_right_too() {
     let input = Input::new(&texts[4]).task("separation");
     let vector = &model.embed(&[input]).expect("a vector")[0].vectors[0];
     let golden = goldens.get("texts/separation/mrl/64");
-    assert_close("text 4", vector, golden.row(4), NORMALISED);
+    assert_close("text 4", vector, golden.row(4), NORMALIZED);
 }
 
 #[test]
-fn truncated_texts_are_right() {
+fn truncated_texts_match() {
     let (goldens, cases) = goldens("v3-tiny");
     let text = cases["truncation"]["text"].as_str().expect("a text");
     for case in cases["truncation"]["cases"].as_array().expect("cases") {
-        // The position table that gave the limit its name had two more rows.
+        // The position table, after which the limit is named, has two more rows.
         let positions = case["max_length"].as_u64().expect("a length") + 2;
         let model = open_copy("v3-tiny/original", |config| {
             config["max_position_embeddings"] = positions.into();
@@ -135,12 +135,12 @@ fn truncated_texts_are_right() {
         let truncate = Options { truncate: true, ..Options::default() };
         let embedded = model.embed(&[Input::new(text).options(truncate)]).expect("a vector");
         let name = case["tensor"].as_str().expect("a name");
-        assert_close(name, &embedded[0].vectors[0], &goldens.get(name).values, NORMALISED);
+        assert_close(name, &embedded[0].vectors[0], &goldens.get(name).values, NORMALIZED);
     }
 }
 
 #[test]
-fn token_states_of_a_document_are_right() {
+fn token_states_of_a_document_match() {
     for fixture in FIXTURES {
         let model = open(&format!("{fixture}/original"));
         let (goldens, cases) = goldens(fixture);
@@ -153,7 +153,7 @@ fn token_states_of_a_document_are_right() {
     }
 }
 
-/// The chunks of a late-chunking case; `chars` is given as places in the text, the others as tokens.
+/// The chunks of a late-chunking case: `chars` as ranges of the text, the others as token ranges.
 fn late_chunks(late: &Value, spans: &str) -> Vec<Chunk> {
     let text = late["text"].as_str().expect("a text");
     if spans == "chars" {
@@ -170,7 +170,7 @@ fn late_chunks(late: &Value, spans: &str) -> Vec<Chunk> {
 }
 
 #[test]
-fn late_chunks_are_right_in_both_conventions() {
+fn late_chunks_match_in_both_conventions() {
     for fixture in FIXTURES {
         let model = open(&format!("{fixture}/original"));
         let (goldens, cases) = goldens(fixture);
@@ -186,12 +186,12 @@ fn late_chunks_are_right_in_both_conventions() {
             let embedded = model.embed(&[Input::late(text, &chunks).options(options)]);
             let name = case["tensor"].as_str().expect("a name");
             let vectors = embedded.expect(name)[0].vectors.concat();
-            assert_close(name, &vectors, &goldens.get(name).values, NORMALISED);
+            assert_close(name, &vectors, &goldens.get(name).values, NORMALIZED);
         }
     }
 }
 
-/// `None` for the reference's variant with a maximum length, which drops chunks past it.
+/// `None` for the reference's variant with a maximum length, which drops the chunks beyond it.
 fn convention(case: &Value) -> Option<LateSpans> {
     match case["convention"].as_str() {
         Some("reference") => Some(LateSpans::Reference),
@@ -200,7 +200,7 @@ fn convention(case: &Value) -> Option<LateSpans> {
     }
 }
 
-/// Late chunking here never truncates, so this variant of the reference is run on the encoder.
+/// The engine's late chunking never truncates, so this variant of the reference runs on the encoder.
 #[test]
 fn the_encoder_pools_the_spans_of_the_references_truncating_variant() {
     for fixture_name in FIXTURES {
@@ -220,13 +220,13 @@ fn the_encoder_pools_the_spans_of_the_references_truncating_variant() {
             let sums = forward.pool(&batch, &spans).expect("sums");
             let vectors = unit_rows(&sums, forward.config().hidden);
             let name = case["tensor"].as_str().expect("a name");
-            assert_close(name, &vectors, &goldens.get(name).values, NORMALISED);
+            assert_close(name, &vectors, &goldens.get(name).values, NORMALIZED);
         }
     }
 }
 
 #[test]
-fn parts_of_one_document_are_right_in_both_conventions() {
+fn parts_of_one_document_match_in_both_conventions() {
     for fixture in FIXTURES {
         let model = open(&format!("{fixture}/original"));
         let (goldens, cases) = goldens(fixture);
@@ -241,7 +241,7 @@ fn parts_of_one_document_are_right_in_both_conventions() {
             let embedded = model.embed(&[Input::late_parts(&parts).options(options)]);
             let embedded = embedded.expect(name).remove(0);
             assert_eq!(embedded.tokens, case["input_ids"].as_array().expect("ids").len());
-            assert_close(name, &embedded.vectors.concat(), &goldens.get(name).values, NORMALISED);
+            assert_close(name, &embedded.vectors.concat(), &goldens.get(name).values, NORMALIZED);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The jina-embeddings-v2 family: from text to vector against the reference implementation's
-//! vectors, and what v2 takes of a caller's options.
+//! The jina-embeddings-v2 family: vectors against those of the reference implementation, and the
+//! options that v2 supports.
 
 use kokeshi::{Device, Error, Input, LateSpans, LoadOptions, Model, Options};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, unit_rows};
@@ -9,7 +9,7 @@ use serde_json::Value;
 const FIXTURES: [&str; 4] = ["std_wordpiece", "code_bpe", "std_zh_f16", "code_reglu_bf16"];
 /// The limits that the specification suggests for f32: tanh GELU would miss by 4e-5.
 const HIDDEN: f32 = 2e-5;
-const NORMALISED: f32 = 2e-6;
+const NORMALIZED: f32 = 2e-6;
 const LIMIT: usize = 8192;
 
 const DOCUMENT: &str = "The quick brown fox jumps. 你好 世界! Der Hund schläft; naïve café.\n\n\
@@ -20,7 +20,7 @@ fn open(name: &str) -> Model {
         .expect(name)
 }
 
-/// The golden texts and their numbers of tokens.
+/// The golden texts and their lengths in tokens.
 fn texts(name: &str) -> Vec<(String, usize)> {
     let golden = json(&format!("v2-tiny/{name}/golden.json"));
     let text = |text: &Value| {
@@ -40,7 +40,7 @@ fn plain() -> Options {
 }
 
 fn error(model: &Model, input: Input<'_>) -> Error {
-    model.embed(&[Input::new("fine"), input]).expect_err("a wrong input")
+    model.embed(&[Input::new("fine"), input]).expect_err("an invalid input")
 }
 
 #[test]
@@ -52,11 +52,11 @@ fn every_text_has_the_vector_of_the_reference() {
         let mean: Vec<_> = unit.iter().map(|input| input.clone().options(plain())).collect();
         let (unit, mean) = (model.embed(&unit).expect(name), vectors(&model, &mean));
         for (i, (_, tokens)) in texts.iter().enumerate() {
-            let at = format!("{name}, text {i}");
-            assert_eq!((unit[i].tokens, unit[i].windows), (*tokens, 1), "{at}");
-            let want = |kind: &str| &goldens.get(&format!("{kind}.{i:02}")).values;
-            assert_close(&at, &unit[i].vectors[0], want("embedding"), NORMALISED);
-            assert_close(&at, &mean[i], want("mean"), HIDDEN);
+            let case = format!("{name}, text {i}");
+            assert_eq!((unit[i].tokens, unit[i].windows), (*tokens, 1), "{case}");
+            let expected = |kind: &str| &goldens.get(&format!("{kind}.{i:02}")).values;
+            assert_close(&case, &unit[i].vectors[0], expected("embedding"), NORMALIZED);
+            assert_close(&case, &mean[i], expected("mean"), HIDDEN);
         }
     }
 }
@@ -68,29 +68,29 @@ fn token_states_are_those_of_the_reference() {
         let goldens = Goldens::open(&format!("v2-tiny/{name}/golden.safetensors"));
         for (i, (text, _)) in texts(name).iter().enumerate() {
             let states = model.hidden_states(text, &Options::default()).expect("states");
-            let want = &goldens.get(&format!("hidden.{i:02}")).values;
-            assert_close(&format!("{name}, text {i}"), &states, want, HIDDEN);
+            let expected = &goldens.get(&format!("hidden.{i:02}")).values;
+            assert_close(&format!("{name}, text {i}"), &states, expected, HIDDEN);
         }
     }
 }
 
 #[test]
-fn any_other_task_is_refused_with_the_reason_and_the_model_that_has_it() {
+fn any_other_task_is_refused_with_the_reason_and_a_model_that_has_it() {
     let model = open("std_wordpiece");
     let refused = error(&model, Input::new("x").task("retrieval.query"));
     assert_eq!(
         refused.to_string(),
         "text 1: unknown task `retrieval.query`; this model (jina-embeddings-v2) was trained for \
-         one purpose, `text-matching`, and has no task adapters"
+         one task, `text-matching`, and has no task adapters"
     );
     assert_eq!(
         refused.hint().expect("a hint"),
         "leave the task out, or use jina-embeddings-v3, which has `retrieval.query`"
     );
-    let unheard = error(&model, Input::new("x").task("search"));
-    assert!(matches!(unheard, Error::UnknownTask { index: 1, .. }), "{unheard}");
+    let unknown = error(&model, Input::new("x").task("search"));
+    assert!(matches!(unknown, Error::UnknownTask { index: 1, .. }), "{unknown}");
     assert_eq!(
-        unheard.hint().expect("a hint"),
+        unknown.hint().expect("a hint"),
         "leave the task out; jina-embeddings-v3 has `retrieval.query`, `retrieval.passage`, \
          `separation`, `classification`, `text-matching`"
     );
@@ -104,20 +104,20 @@ fn dimensions_other_than_the_width_are_refused_with_the_reason_and_the_width() {
         assert_eq!(
             refused.to_string(),
             format!(
-                "text 1: dimensions {dimensions} is not possible: vectors of this model \
-                 (jina-embeddings-v2) have 48, and it was not trained for fewer"
+                "text 1: dimensions {dimensions} is not supported: vectors of this model \
+                 (jina-embeddings-v2) have 48 dimensions, and it was not trained for fewer"
             )
         );
         assert_eq!(
             refused.hint().expect("a hint"),
-            "use 48 or leave dimensions out; jina-embeddings-v3 takes 1 to 1024"
+            "use 48 or leave dimensions out; jina-embeddings-v3 supports 1 to 1024"
         );
     }
     let same = vectors(&model, &[Input::new("x").dimensions(48), Input::new("x")]);
     assert_eq!(same[0], same[1]);
 }
 
-/// Unit means of token states, as a caller with the states in hand would compute them.
+/// The expected vectors are unit means computed from the model's token states.
 #[test]
 fn late_chunks_of_a_mixed_document_are_means_over_its_token_states() {
     let content = Options { late_spans: LateSpans::Content, ..Options::default() };
@@ -132,22 +132,22 @@ fn late_chunks_of_a_mixed_document_are_means_over_its_token_states() {
             for (chunk, vector) in chunks.iter().zip(vectors(&model, &[input])) {
                 let part = &DOCUMENT[chunk.bytes.clone()];
                 assert!(!chunk.tokens.is_empty(), "{name}, {cut}: {part:?} has no tokens");
-                // One special token stands before the document's own.
+                // One special token comes before the document's own tokens.
                 let own = &states[(chunk.tokens.start + 1) * width..][..chunk.tokens.len() * width];
                 let sum = (0..width).map(|i| own[i..].iter().step_by(width).sum());
                 let unit = unit_rows(&sum.collect::<Vec<f32>>(), width);
-                assert_close(&format!("{name}, {cut}, {part:?}"), &vector, &unit, NORMALISED);
+                assert_close(&format!("{name}, {cut}, {part:?}"), &vector, &unit, NORMALIZED);
             }
         }
     }
 }
 
 #[test]
-fn texts_up_to_8192_tokens_are_whole_whatever_the_files_say() {
+fn texts_up_to_8192_tokens_are_not_truncated_whatever_the_files_say() {
     let file = json("v2-tiny/std_wordpiece/config.json");
-    assert_eq!(file["max_position_embeddings"], 512, "a number that is not the limit");
+    assert_eq!(file["max_position_embeddings"], 512, "not the limit");
     let model = open("std_wordpiece");
-    // Each letter is one token; two more stand around the text.
+    // Each letter is one token; two special tokens surround the text.
     let text = |tokens: usize| vec!["a"; tokens - 2].join(" ");
     let [below, at, above] = [LIMIT - 1, LIMIT, LIMIT + 1].map(text);
     let truncate = Options { truncate: true, ..Options::default() };

@@ -1,15 +1,16 @@
 //! The examples of the published migration guide, with the bundled model.
 //!
-//! The snapshot shows what comes out, right or wrong: the starter model is small, and after each
-//! example stands what was hoped for and whether it came. It is the one test that depends on the
-//! model's weights; scores are rounded to two places, as instruction sets differ in the last bits.
+//! The snapshot shows the results, right or wrong: the starter model is small. After each example
+//! the snapshot names the result that a good model gives and whether this model gave it. This is the
+//! only test that depends on the model's weights. Scores are rounded to two places because
+//! instruction sets differ in the last bits.
 
 use kokeshi::{Device, Input, LoadOptions, Model, cosine};
 use kokeshi_testkit::json;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// A page of text with the examples' results.
+/// A report with the results of the examples.
 struct Page {
     model: Model,
     guide: Value,
@@ -31,7 +32,7 @@ impl Page {
         writeln!(self.text, "{score:>6.2}  {line}").expect("a string");
     }
 
-    /// What a good model would do, and whether this one does.
+    /// Records the result that a good model gives and whether this one gave it.
     fn hoped(&mut self, hope: &str, fulfilled: bool) {
         let verdict = if fulfilled { "yes" } else { "no" };
         writeln!(self.text, "Hoped for: {hope}? {verdict}").expect("a string");
@@ -49,7 +50,7 @@ impl Page {
         embedded.into_iter().flat_map(|text| text.vectors).collect()
     }
 
-    /// Writes the texts by similarity to a query; the index of the first is returned.
+    /// Writes the texts by descending similarity to a query and returns the index of the first.
     fn ranking(&mut self, query: &[f32], vectors: &[Vec<f32>], texts: &[String]) -> usize {
         let scores: Vec<_> = vectors.iter().map(|vector| cosine(query, vector)).collect();
         let mut ranked: Vec<_> = (0..texts.len()).collect();
@@ -60,7 +61,7 @@ impl Page {
         ranked[0]
     }
 
-    /// The similarity of each text to the others.
+    /// Writes the similarity of each text to the others.
     fn matrix(&mut self, vectors: &[Vec<f32>], texts: &[String]) {
         for (vector, text) in vectors.iter().zip(texts) {
             let row = vectors
@@ -70,7 +71,7 @@ impl Page {
         }
     }
 
-    /// A question in a few words against a knowledge base: two adapters that belong together.
+    /// A short question against a knowledge base, with the two retrieval adapters.
     fn light_sabre_faq(&mut self) {
         let query = self.guide["faq"]["query"].as_str().expect("a query").to_owned();
         let entries = self.texts("/faq/knowledge_base");
@@ -81,7 +82,7 @@ impl Page {
         self.hoped("the entry on a dimmer blade (比以前暗淡) first", first == 1);
     }
 
-    /// Who belongs together: two of Star Wars, two of Disney.
+    /// Two characters of Star Wars and two of Disney.
     fn star_wars_and_disney(&mut self) {
         let names = self.texts("/separation/input");
         let vectors = self.embed(&names, "separation");
@@ -90,7 +91,7 @@ impl Page {
         self.hoped("each name closest to the other of its world", pairs_are_closest(&vectors));
     }
 
-    /// Two reviews praise, the third condemns.
+    /// Two favourable reviews and one unfavourable.
     fn film_reviews(&mut self) {
         let reviews = self.texts("/classification/input");
         let vectors = self.embed(&reviews, "classification");
@@ -101,7 +102,7 @@ impl Page {
         self.hoped("praise closer to praise than to blame", apart);
     }
 
-    /// Lines that nearly say the same, in two pairs.
+    /// Two pairs of lines with nearly the same meaning.
     fn near_duplicates(&mut self) {
         let lines = self.texts("/text_matching/input");
         let vectors = self.embed(&lines, "text-matching");
@@ -110,7 +111,7 @@ impl Page {
         self.hoped("each line closest to its twin", pairs_are_closest(&vectors));
     }
 
-    /// A chat's lines say little alone; with late chunking each is read in the light of all.
+    /// Lines of a chat, alone and with late chunking, which embeds each line in the context of all.
     fn chat(&mut self) {
         let query = self.guide["chat"]["query"].as_str().expect("a query").to_owned();
         let lines = self.texts("/chat/history");
@@ -127,12 +128,12 @@ impl Page {
         }
     }
 
-    /// The same sentence in four languages, with ever fewer dimensions.
+    /// The same sentence in four languages with decreasing dimensions.
     fn matryoshka(&mut self) {
         let texts = self.texts("/matryoshka/input");
         self.title("Fewer dimensions, text-matching: similarity to the first line");
         let hidden = self.model.config().hidden;
-        // The guide asks jina-embeddings-v3 for 768 of 1024 dimensions.
+        // The guide uses 768 of the 1024 dimensions of jina-embeddings-v3.
         for dimensions in [hidden, hidden * 3 / 4, hidden / 2, hidden / 4, hidden / 8] {
             let input = |text| Input::new(text).task("text-matching").dimensions(dimensions);
             let inputs: Vec<_> = texts.iter().map(|text| input(text)).collect();
@@ -146,7 +147,7 @@ impl Page {
     }
 }
 
-/// Whether of four vectors the first two are closest to each other, and so are the last two.
+/// Whether the first two of four vectors are closest to each other, and so are the last two.
 fn pairs_are_closest(vectors: &[Vec<f32>]) -> bool {
     let similarity = |a: usize, b: usize| cosine(&vectors[a], &vectors[b]);
     let across = [(0, 2), (0, 3), (1, 2), (1, 3)].map(|(a, b)| similarity(a, b));

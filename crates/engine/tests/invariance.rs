@@ -1,4 +1,5 @@
-//! What must not change a vector: company, order, number of threads, the way a task is mixed.
+//! A vector does not depend on the rest of the batch, its order, the number of threads or the mix of
+//! tasks.
 
 use kokeshi::{Chunking, Device, Input, LateSpans, LoadOptions, Model, Options, Precision, Window};
 use kokeshi_testkit::{assert_close, fixture, unit_rows};
@@ -12,7 +13,7 @@ const TEXTS: [&str; 7] = [
     "No, I am your father.",
     "La Forza sarà con te. Sempre. La Forza sarà con te. Sempre. La Forza sarà con te. Sempre.",
 ];
-/// Both families, and all kinds of tokenizer.
+/// Both families and all kinds of tokenizer.
 const FOLDERS: [&str; 5] = [
     "v3-tiny/original",
     "v2-tiny/std_wordpiece",
@@ -30,7 +31,7 @@ fn open(folder: &str) -> Model {
     open_on(folder, None)
 }
 
-/// No task, then the model's.
+/// No task, then the model's tasks.
 fn tasks(model: &Model) -> Vec<Option<String>> {
     let names = model.config().tasks.iter().map(|task| Some(task.name.clone()));
     std::iter::once(None).chain(names).collect()
@@ -51,7 +52,7 @@ fn vectors(model: &Model, inputs: &[Input<'_>]) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn an_input_alone_has_the_bits_it_has_in_a_batch() {
+fn an_input_has_the_same_bits_alone_and_in_a_batch() {
     for folder in FOLDERS {
         let model = open(folder);
         let inputs = mixed(&model);
@@ -89,7 +90,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
 }
 
 #[test]
-fn tasks_mixed_in_one_call_equal_tasks_run_apart() {
+fn tasks_mixed_in_one_call_equal_tasks_run_separately() {
     let model = open("v3-tiny/original");
     let (inputs, tasks) = (mixed(&model), tasks(&model));
     let mixed = vectors(&model, &inputs);
@@ -101,10 +102,10 @@ fn tasks_mixed_in_one_call_equal_tasks_run_apart() {
     }
 }
 
-/// Whole texts, chunks in several windows, and parts of which one has no token, in one call with other
-/// dimensions each.
+/// Whole texts, chunks in several windows, and parts of which one has no token, each with different
+/// dimensions in one call.
 #[test]
-fn fewer_dimensions_are_the_first_of_all_in_any_company() {
+fn fewer_dimensions_are_a_prefix_of_all_dimensions_in_any_batch() {
     let model = open("v3-tiny/original");
     let text = TEXTS.join(" ");
     let chunks = model.chunk(&text, Chunking::Tokens(9)).expect("chunks");
@@ -127,10 +128,10 @@ fn fewer_dimensions_are_the_first_of_all_in_any_company() {
     for (i, dimensions) in dimensions.into_iter().enumerate() {
         let of = |all: &[Vec<f32>]| all[i * whole.len()..][..whole.len()].to_vec();
         let width = dimensions.unwrap_or(64);
-        let want: Vec<_> = whole.iter().map(|vector| vector[..width].to_vec()).collect();
-        assert_eq!(of(&mixed), want, "{width} dimensions");
+        let expected: Vec<_> = whole.iter().map(|vector| vector[..width].to_vec()).collect();
+        assert_eq!(of(&mixed), expected, "{width} dimensions");
         assert_eq!(vectors(&model, &inputs(&[dimensions], true)), of(&scaled), "alone, {width}");
-        for (vector, cut) in of(&scaled).iter().zip(&want) {
+        for (vector, cut) in of(&scaled).iter().zip(&expected) {
             assert_close("scaled after the cut", vector, &unit_rows(cut, width), 1e-6);
         }
     }
@@ -162,7 +163,9 @@ fn late_chunking_with_one_chunk_is_the_mean_of_the_whole_text() {
     for folder in FOLDERS {
         let model = open(folder);
         for input in mixed(&model) {
-            let kokeshi::Text::Whole(text) = input.text else { unreachable!("as mixed made it") };
+            let kokeshi::Text::Whole(text) = input.text else {
+                unreachable!("`mixed` returns whole texts")
+            };
             let chunks = model.chunk(text, Chunking::Tokens(usize::MAX)).expect("at most one");
             let late = Input::late(text, &chunks).options(input.options.clone());
             let parts = [text];
@@ -174,7 +177,7 @@ fn late_chunking_with_one_chunk_is_the_mean_of_the_whole_text() {
     }
 }
 
-/// Byte-level tokenizers, those of the `code` fixtures, have tokens for spaces.
+/// The byte-level tokenizers of the `code` fixtures have tokens for spaces.
 #[test]
 fn parts_are_the_chunks_of_the_parts_joined_by_a_space_unless_spaces_are_tokens() {
     let parts = ["The Force will be with you.", "力量与你同在。", "Sempre!"];
@@ -214,7 +217,7 @@ fn a_chunk_that_spans_two_windows_is_the_mean_over_both() {
 }
 
 #[test]
-fn nothing_in_gives_nothing_out() {
+fn empty_calls_have_empty_results() {
     let model = open("v3-tiny/original");
     assert!(model.embed(&[]).expect("no vectors").is_empty());
     let embedded = model.embed(&[Input::late("text", &[]), Input::late_parts(&[])]);

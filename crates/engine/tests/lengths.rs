@@ -1,4 +1,4 @@
-//! At the model's limit of 8192 tokens, `<s>` and `</s>` included.
+//! Texts at the model's limit of 8192 tokens, `<s>` and `</s>` included.
 
 use kokeshi::{Chunking, Error, Input, LoadOptions, Model, Options};
 use kokeshi_testkit::{assert_close, fixture};
@@ -9,7 +9,7 @@ fn open() -> Model {
     Model::open(&fixture("v3-tiny/original"), &LoadOptions::default()).expect("a model")
 }
 
-/// A text of `tokens` tokens with the two special ones: `a` is one token.
+/// A text of `tokens` tokens, the two special tokens included: `a` is one token.
 fn text(tokens: usize) -> String {
     vec!["a"; tokens - 2].join(" ")
 }
@@ -19,7 +19,7 @@ fn truncated(text: &str) -> Input<'_> {
 }
 
 #[test]
-fn texts_up_to_the_limit_are_whole_and_beyond_it_truncate_drops_the_tail() {
+fn texts_up_to_the_limit_are_kept_whole_and_longer_texts_lose_their_tail() {
     let model = open();
     assert_eq!(model.config().max_tokens, LIMIT);
     let [below, at, above] = [LIMIT - 1, LIMIT, LIMIT + 1].map(text);
@@ -32,14 +32,14 @@ fn texts_up_to_the_limit_are_whole_and_beyond_it_truncate_drops_the_tail() {
 }
 
 #[test]
-fn one_token_too_many_is_an_error_that_names_the_text_the_count_and_the_limit() {
+fn one_token_over_the_limit_is_an_error_with_the_text_the_count_and_the_limit() {
     let model = open();
     let long = text(LIMIT + 1);
     let inputs = [Input::new("short"), Input::new(&long)];
     let mut passes = 0;
     let error = model.embed_with(&inputs, &mut |_| passes += 1).expect_err("too long");
     assert!(matches!(error, Error::TooLong { index: 1, tokens: 8193, limit: LIMIT }), "{error}");
-    assert_eq!(passes, 0, "nothing runs when an input is wrong");
+    assert_eq!(passes, 0, "nothing runs when an input is invalid");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn the_instruction_counts() {
 }
 
 #[test]
-fn late_chunking_past_the_limit_runs_in_windows_and_keeps_every_chunk() {
+fn late_chunking_over_the_limit_runs_in_windows_and_keeps_every_chunk() {
     let model = open();
     let text = text(LIMIT + 1);
     let chunks = model.chunk(&text, Chunking::Tokens(1000)).expect("chunks");

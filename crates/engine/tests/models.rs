@@ -1,4 +1,4 @@
-//! Several models side by side: one load each, a memory budget, and who goes first.
+//! Several models in one process: one load each, a memory budget, and the order of eviction.
 
 use kokeshi::{Error, Input, LoadOptions, Model, Models};
 use kokeshi_testkit::fixture;
@@ -21,16 +21,16 @@ fn get(models: &Models, folder: &str) -> Result<Arc<Model>, Error> {
     models.get(folder, |options| open(folder, options))
 }
 
-/// What `get` would do if it had to load.
+/// A loader that must not be called.
 fn not_again(_: &LoadOptions) -> Result<Model, Error> {
-    panic!("the model is loaded already")
+    panic!("the model is already loaded")
 }
 
 fn unlimited() -> Models {
     Models::new(LoadOptions::default(), None)
 }
 
-/// Room for exactly these models.
+/// A cache with a budget of exactly these models.
 fn room_for(folders: &[&str]) -> Models {
     let models = unlimited();
     folders.iter().for_each(|folder| drop(get(&models, folder).expect(folder)));
@@ -43,7 +43,7 @@ fn names(models: &Models) -> Vec<String> {
 }
 
 #[test]
-fn v2_and_v3_side_by_side_have_the_vectors_they_have_alone() {
+fn v2_and_v3_in_one_process_have_the_same_vectors_as_alone() {
     let models = unlimited();
     for folder in [V2, V3, CODE] {
         get(&models, folder).expect(folder);
@@ -54,7 +54,7 @@ fn v2_and_v3_side_by_side_have_the_vectors_they_have_alone() {
         let alone = open(folder, &LoadOptions::default()).expect(folder);
         assert_eq!(model.embed(&input).expect(folder), alone.embed(&input).expect(folder));
     }
-    assert_eq!(names(&models), [V3, V2, CODE], "the last one asked for comes last");
+    assert_eq!(names(&models), [V3, V2, CODE], "the most recently requested comes last");
     for loaded in models.loaded() {
         let model = models.get(&loaded.id, not_again).expect("loaded");
         assert_eq!(loaded.bytes, model.len_bytes());
@@ -62,15 +62,15 @@ fn v2_and_v3_side_by_side_have_the_vectors_they_have_alone() {
 }
 
 #[test]
-fn the_model_not_asked_for_the_longest_goes_first() {
+fn the_least_recently_requested_model_is_evicted_first() {
     let models = room_for(&[V2, CODE, V3]);
     for folder in [V2, CODE, V3, V2] {
         get(&models, folder).expect(folder);
     }
     assert_eq!(names(&models), [CODE, V3, V2], "all three fit to the byte");
-    get(&models, ZH).expect("it takes the place of the oldest");
+    get(&models, ZH).expect("it replaces the oldest");
     assert_eq!(names(&models), [V3, V2, ZH]);
-    get(&models, CODE).expect("it comes back");
+    get(&models, CODE).expect("it loads again");
     assert_eq!(names(&models).last().expect("a model"), CODE);
     assert!(!names(&models).contains(&V3.to_owned()), "{:?}", names(&models));
 }
@@ -80,14 +80,14 @@ fn a_model_in_use_is_never_dropped() {
     let models = room_for(&[V2, CODE]);
     let held = get(&models, V2).expect("a model");
     get(&models, CODE).expect("a model");
-    get(&models, ZH).expect("room by dropping the one that nobody holds");
+    get(&models, ZH).expect("room by dropping the unused model");
     assert_eq!(names(&models), [V2, ZH]);
-    let again = models.get(V2, not_again).expect("still there");
+    let again = models.get(V2, not_again).expect("still loaded");
     assert!(Arc::ptr_eq(&held, &again));
 }
 
 #[test]
-fn what_does_not_fit_beside_the_models_in_use_is_refused_and_drops_nothing() {
+fn a_model_that_does_not_fit_next_to_those_in_use_is_refused_and_evicts_nothing() {
     let models = room_for(&[V2, ZH]);
     let held = get(&models, V2).expect("a model");
     get(&models, ZH).expect("a model");
@@ -97,8 +97,8 @@ fn what_does_not_fit_beside_the_models_in_use_is_refused_and_drops_nothing() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "the model `{CODE}` takes {bytes} bytes and the models in use take {} bytes, which \
-             exceeds the memory budget of {budget} bytes",
+            "the model `{CODE}` needs {bytes} bytes and the models in use take {} bytes; together \
+             they are over the memory budget of {budget} bytes",
             held.len_bytes()
         )
     );
@@ -106,7 +106,7 @@ fn what_does_not_fit_beside_the_models_in_use_is_refused_and_drops_nothing() {
     assert!(refused.hint().expect("a hint").contains(&enough), "{:?}", refused.hint());
     assert_eq!(names(&models), [V2, ZH]);
     drop(held);
-    get(&models, CODE).expect("room, now that nobody holds the other");
+    get(&models, CODE).expect("room, now that the other is unused");
 }
 
 #[test]
@@ -147,14 +147,14 @@ fn a_load_does_not_stop_users_of_other_models() {
         let slow = scope.spawn(move || {
             models.get(V3, |options| {
                 started.send(()).expect("a listener");
-                released.recv_timeout(Duration::from_secs(20)).expect("others go on meanwhile");
+                released.recv_timeout(Duration::from_secs(20)).expect("others continue meanwhile");
                 open(V3, options)
             })
         });
         starts.recv().expect("the load has begun");
         models.get(V2, not_again).expect("at once");
         get(models, ZH).expect("another load");
-        assert_eq!(names(models), [V2, ZH], "what is being loaded is not loaded");
+        assert_eq!(names(models), [V2, ZH], "a model that is loading is not loaded");
         release.send(()).expect("a listener");
         slow.join().expect("no panic").expect("a model");
     });
@@ -162,7 +162,7 @@ fn a_load_does_not_stop_users_of_other_models() {
 }
 
 #[test]
-fn a_failed_load_leaves_no_trace_and_the_next_call_tries_again() {
+fn a_failed_load_leaves_no_trace_and_the_next_call_retries() {
     let models = unlimited();
     let missing = models.get("name", |options| open("v3-tiny/no such folder", options));
     assert!(matches!(missing, Err(Error::Model(_))), "{missing:?}");
@@ -172,7 +172,7 @@ fn a_failed_load_leaves_no_trace_and_the_next_call_tries_again() {
 }
 
 #[test]
-fn a_caller_that_waited_for_a_failed_load_tries_itself() {
+fn a_caller_that_waited_for_a_failed_load_retries_itself() {
     let models = unlimited();
     let (started, starts) = mpsc::channel();
     thread::scope(|scope| {
@@ -181,19 +181,19 @@ fn a_caller_that_waited_for_a_failed_load_tries_itself() {
             models.get(V2, |_| {
                 started.send(()).expect("a listener");
                 thread::sleep(Duration::from_millis(50));
-                Err(Error::Options("out of luck".to_owned()))
+                Err(Error::Options("the load failed".to_owned()))
             })
         });
         starts.recv().expect("the load has begun");
         get(models, V2).expect("its own try");
-        first.join().expect("no panic").expect_err("out of luck");
+        first.join().expect("no panic").expect_err("the load failed");
     });
 }
 
 #[test]
 fn a_load_that_panics_does_not_lock_others_out() {
     let models = unlimited();
-    let panics = || models.get(V2, |_| panic!("a fault of the caller's"));
+    let panics = || models.get(V2, |_| panic!("a bug in the caller"));
     catch_unwind(AssertUnwindSafe(panics)).expect_err("it panics");
     get(&models, V2).expect("the next call tries again");
 }

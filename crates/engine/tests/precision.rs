@@ -1,12 +1,12 @@
-//! What rounding moves: vectors in bf16 and in eight bits against those in f32.
+//! Vectors in bf16 and int8 against those in f32.
 
 use kokeshi::{Device, Input, LoadOptions, Model, Options, Precision, Result, cosine};
 use kokeshi_testkit::{bytes, fixture, json};
 
-/// The lowest cosine that each precision may have with f32.
+/// Lowest accepted cosine to f32 for each precision.
 const BARS: [(Precision, f32); 2] = [(Precision::Bf16, 0.9998), (Precision::Int8, 0.995)];
 
-/// Vectors of `texts` with the model's tasks in turn, no task being one more.
+/// Vectors of `texts` with the model's tasks, and no task, in turn.
 fn vectors(model: &Model, texts: &[String]) -> Vec<Vec<f32>> {
     let tasks = model.config().tasks.iter().map(|task| Some(task.name.clone()));
     let tasks: Vec<_> = tasks.chain([None]).collect();
@@ -17,10 +17,10 @@ fn vectors(model: &Model, texts: &[String]) -> Vec<Vec<f32>> {
     embedded.into_iter().flat_map(|embedded| embedded.vectors).collect()
 }
 
-/// Fails unless the vectors of `texts` in each precision are as close to those in f32 as they must be,
-/// and not the same.
+/// Fails unless the vectors of `texts` in each precision are within the bound of those in f32, and not
+/// equal to them.
 #[track_caller]
-#[expect(clippy::print_stdout, reason = "what was measured, for people")]
+#[expect(clippy::print_stdout, reason = "prints the measured values")]
 fn check(name: &str, open: impl Fn(&LoadOptions) -> Result<Model>, texts: &[String]) {
     let vectors = |precision| {
         let device = Device::Cpu { threads: None, level: None, precision: Some(precision) };
@@ -39,7 +39,7 @@ fn check(name: &str, open: impl Fn(&LoadOptions) -> Result<Model>, texts: &[Stri
 }
 
 #[test]
-fn rounding_moves_the_vectors_of_every_fixture_by_little() {
+fn rounding_changes_the_vectors_of_every_fixture_little() {
     for folder in ["v3-tiny", "v3-head64"] {
         let cases = json(&format!("{folder}/golden/cases.json"));
         let texts: Vec<String> =
@@ -68,7 +68,7 @@ fn sentences() -> Vec<String> {
 }
 
 #[test]
-fn rounding_moves_the_vectors_of_a_thousand_texts_by_little() {
+fn rounding_changes_the_vectors_of_a_thousand_texts_little() {
     let texts = sentences();
     assert_eq!(texts.len(), 1000);
     check("the bundled model", Model::starter, &texts);

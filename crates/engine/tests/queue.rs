@@ -1,4 +1,4 @@
-//! The queue: many clients, the vectors of `Model::embed`, one answer each.
+//! The queue: every request of many clients is answered once with the vectors of `Model::embed`.
 
 use kokeshi::{
     Chunking, Embedded, Input, LoadOptions, Model, Options, Queue, QueueLimits, Request, Result,
@@ -21,7 +21,7 @@ fn start_queue(model: &Arc<Model>) -> Queue {
     Queue::start(Arc::clone(model), QueueLimits::default()).expect("it starts")
 }
 
-/// Inputs of all tasks and lengths, of one vector and of many.
+/// Inputs of all tasks and of several lengths.
 fn inputs(model: &Model, client: usize, request: usize) -> Vec<(String, Options)> {
     let task = |number: usize| {
         let tasks = &model.config().tasks;
@@ -44,7 +44,7 @@ fn as_inputs(inputs: &[(String, Options)]) -> Vec<Input<'_>> {
 }
 
 #[test]
-fn every_request_of_many_clients_is_answered_once_with_the_bits_it_has_alone() {
+fn every_request_of_many_clients_is_answered_once_with_the_bits_of_embed() {
     let model = model(V3);
     let queue = start_queue(&model);
     let (answer, answers) = mpsc::channel();
@@ -67,7 +67,7 @@ fn every_request_of_many_clients_is_answered_once_with_the_bits_it_has_alone() {
         assert!(answered.insert((client, number)), "answered twice: {client} {number}");
     }
     drop(tickets);
-    // An answer comes just before its request is counted as answered.
+    // A request counts as answered just after its answer.
     assert!(queue.drain(Duration::from_secs(60)));
     let stats = queue.stats();
     assert_eq!((stats.requests, stats.tokens, stats.waiting_tokens), (0, 0, 0));
@@ -76,7 +76,7 @@ fn every_request_of_many_clients_is_answered_once_with_the_bits_it_has_alone() {
     assert_eq!(answers.iter().count(), 0, "nothing is answered later");
 }
 
-/// Answers of `queue` to `requests`, in their order.
+/// The answers of `queue` to `requests`, in order.
 fn answers(queue: &Queue, requests: Vec<Request>) -> Vec<Vec<Embedded>> {
     let (answer, answers) = mpsc::channel();
     let submit = |(number, request)| {
@@ -93,7 +93,7 @@ fn answers(queue: &Queue, requests: Vec<Request>) -> Vec<Vec<Embedded>> {
 }
 
 #[test]
-fn late_chunks_blank_chunks_and_long_documents_come_out_as_from_the_model() {
+fn late_chunks_blank_chunks_and_long_documents_equal_those_of_the_model() {
     for folder in [V3, "v2-tiny/std_wordpiece", "v2-tiny/code_bpe"] {
         let model = model(folder);
         let document = "The Force will be with you. Always.\n\n \n".repeat(60);
@@ -115,8 +115,8 @@ fn late_chunks_blank_chunks_and_long_documents_come_out_as_from_the_model() {
     }
 }
 
-/// Streams of short and of long requests without pause, for two models on the same cores: each
-/// lane of each model gets on.
+/// Continuous streams of short and long requests for two models on the same cores: each lane of each
+/// model makes progress.
 #[test]
 fn neither_short_nor_long_requests_starve() {
     const ROUNDS: usize = 5;
@@ -129,7 +129,7 @@ fn neither_short_nor_long_requests_starve() {
         let text = word.repeat(words);
         let options = Options { truncate: true, ..Options::default() };
         let mut count = 0;
-        // Goes on until all streams have had their rounds: none may end the pressure early.
+        // Runs until all streams have completed their rounds, so that none ends the pressure early.
         while done.load(Ordering::Relaxed) < 6 {
             assert!(start.elapsed() < Duration::from_secs(120), "a stream starves");
             let input = Input::new(&text).options(options.clone());

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! models--owner--name/
-//!   blobs/<digest>                     contents; they only ever appear whole, by a rename
-//!   blobs/<digest>.incomplete          a download that can be continued
+//!   blobs/<digest>                     contents; renamed to this name when they are complete
+//!   blobs/<digest>.incomplete          a download that can be resumed
 //!   snapshots/<commit>/<path>          links to blobs (files where links are impossible)
-//!   refs/<revision>                    the commit that a branch or tag stood for
+//!   refs/<revision>                    the commit that a branch or tag pointed to
 //! .locks/models--owner--name/<digest>.lock
 //! ```
 
@@ -19,20 +19,20 @@ use std::path::{Path, PathBuf};
 
 /// The weights in one file.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
-/// The list of the files that the weights are split over.
+/// The index of weights that are split over several files.
 pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
-/// What every model has, beside weights.
+/// Files that every model has in addition to weights.
 pub(crate) const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
-/// An index of a model with thousands of tensors takes some hundred kilobytes.
+/// Maximum size of an index. That of a model with thousands of tensors has some hundred kilobytes.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-/// Finds a whole snapshot of `repo` at `revision` in the cache; opens no socket.
+/// Finds a complete snapshot of `repo` at `revision` in the cache without network access.
 ///
-/// Whole means that the configuration, the tokenizer and all weight files are there. The folder is
-/// `<cache>/models--owner--name/snapshots/<commit>`.
+/// A snapshot is complete if it has the configuration, the tokenizer and all weight files. Its folder
+/// is `<cache>/models--owner--name/snapshots/<commit>`.
 ///
 /// # Errors
-/// `repo` or `revision` is malformed, or the cache cannot be read.
+/// If `repo` or `revision` is malformed, or the cache cannot be read.
 pub fn locate(config: &HubConfig, repo: &str, revision: &str) -> Result<Option<PathBuf>> {
     let cache = RepoCache::new(&config.cache, repo)?;
     check_revision(revision)?;
@@ -41,7 +41,7 @@ pub fn locate(config: &HubConfig, repo: &str, revision: &str) -> Result<Option<P
     Ok(missing_file(&snapshot)?.is_none().then_some(snapshot))
 }
 
-/// The first file that a snapshot lacks to be a model; `None` when it is whole.
+/// The first file that a snapshot lacks; `None` if it is complete.
 pub(crate) fn missing_file(snapshot: &Path) -> Result<Option<String>> {
     let lacks = |file: &str| !snapshot.join(file).is_file();
     if let Some(file) = REQUIRED.into_iter().find(|file| lacks(file)) {
@@ -59,7 +59,7 @@ pub(crate) fn missing_file(snapshot: &Path) -> Result<Option<String>> {
     })
 }
 
-/// The weight files that an index names; `None` when it is no index.
+/// The weight files in an index; `None` if the file is not an index.
 fn weight_files(index: &Path) -> Result<Option<BTreeSet<String>>> {
     #[derive(serde::Deserialize)]
     struct Index {
@@ -74,7 +74,7 @@ fn weight_files(index: &Path) -> Result<Option<BTreeSet<String>>> {
         .filter(|files| !files.is_empty()))
 }
 
-/// The part of the cache that belongs to one repository.
+/// The part of the cache for one repository.
 #[derive(Debug)]
 pub(crate) struct RepoCache {
     folder: PathBuf,
@@ -100,7 +100,7 @@ impl RepoCache {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// The commit that `revision` names, as far as the cache knows.
+    /// The commit that `revision` points to in the cache.
     fn commit(&self, revision: &str) -> Result<Option<String>> {
         let file = self.folder.join("refs").join(revision);
         match fs::read_to_string(&file) {
@@ -110,7 +110,7 @@ impl RepoCache {
         }
     }
 
-    /// Records that `revision` stands for `commit`: the last step of a download.
+    /// Records that `revision` points to `commit`: the last step of a download.
     pub(crate) fn write_ref(&self, revision: &str, commit: &str) -> Result<()> {
         if revision == commit {
             return Ok(());
@@ -119,20 +119,20 @@ impl RepoCache {
         put(&file, |fresh| fs::write(fresh, commit))
     }
 
-    /// Whether `path` of the snapshot, or the blob it would link to, has its full size.
+    /// Whether `path` of the snapshot, or the blob that it would link to, has its full size.
     ///
-    /// The snapshot is looked at first: where links are impossible it holds the only copy.
-    pub(crate) fn holds(&self, commit: &str, path: &str, digest: &str, bytes: u64) -> bool {
+    /// The snapshot is checked first: where links are impossible, it has the only copy.
+    pub(crate) fn has_file(&self, commit: &str, path: &str, digest: &str, bytes: u64) -> bool {
         let full = |file: &Path| fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() == bytes);
         full(&self.snapshot(commit).join(path)) || full(&self.blob(digest))
     }
 
-    /// Makes `path` of the snapshot show the blob: by a relative link, or else by a copy.
+    /// Puts the blob at `path` of the snapshot: by a relative link or, if that fails, a copy.
     pub(crate) fn link(&self, commit: &str, path: &str, digest: &str) -> Result<()> {
         let file = self.snapshot(commit).join(path);
         let blob = self.blob(digest);
         if !blob.is_file() {
-            return Ok(()); // `holds` saw the file itself in the snapshot.
+            return Ok(()); // `has_file` found the file itself in the snapshot.
         }
         let up = "../".repeat(2 + path.matches('/').count());
         let target = format!("{up}blobs/{digest}");
@@ -143,7 +143,8 @@ impl RepoCache {
     }
 }
 
-/// Creates `file` at once: `write` fills another name in the same folder, which is then renamed.
+/// Creates `file` atomically: `write` creates a temporary file in the same folder, which is then
+/// renamed.
 fn put(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     create_folder(folder)?;
@@ -151,13 +152,13 @@ fn put(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<
     let fresh = folder.join(format!(".{name}.{}-{}", std::process::id(), unique()));
     let written = write(&fresh).and_then(|()| fs::rename(&fresh, file));
     written.map_err(|e| {
-        // The name is this call's own; where it was never created there is nothing to remove.
+        // The temporary name belongs to this call; if the file was never created, this fails.
         drop(fs::remove_file(&fresh));
         Error::io("write", file)(e)
     })
 }
 
-/// A number that no other call of this process has had.
+/// A number that is unique within the process.
 fn unique() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -187,7 +188,7 @@ fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Whether a file is not there, or cannot be because part of its path is a file or a folder.
+/// Whether a file does not exist, or cannot exist because a part of its path is a file.
 fn is_absence(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
 }
@@ -232,34 +233,35 @@ mod tests {
         locate(&config, "me/mine", revision).unwrap().is_some()
     }
 
-    const WHOLE: [(&str, &str); 3] =
+    const COMPLETE: [(&str, &str); 3] =
         [("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "x")];
     const MAIN: [(&str, &str); 1] = [("refs/main", COMMIT)];
 
     #[test]
-    fn a_whole_snapshot_is_found_by_its_branch_and_by_its_commit() {
-        assert!(located("main", &MAIN, &WHOLE));
-        assert!(located("main", &[("refs/main", &format!("{COMMIT}\n"))], &WHOLE));
-        assert!(located(COMMIT, &[], &WHOLE));
-        assert!(located("refs/pr/1", &[("refs/refs/pr/1", COMMIT)], &WHOLE));
-        assert!(!located("main", &[], &WHOLE));
-        assert!(!located("refs/pr/1", &[("refs/refs", COMMIT)], &WHOLE));
-        assert!(!located("main", &[("refs/main", &format!("../snapshots/{COMMIT}"))], &WHOLE));
+    fn a_complete_snapshot_is_found_by_branch_and_by_commit() {
+        assert!(located("main", &MAIN, &COMPLETE));
+        assert!(located("main", &[("refs/main", &format!("{COMMIT}\n"))], &COMPLETE));
+        assert!(located(COMMIT, &[], &COMPLETE));
+        assert!(located("refs/pr/1", &[("refs/refs/pr/1", COMMIT)], &COMPLETE));
+        assert!(!located("main", &[], &COMPLETE));
+        assert!(!located("refs/pr/1", &[("refs/refs", COMMIT)], &COMPLETE));
+        assert!(!located("main", &[("refs/main", &format!("../snapshots/{COMMIT}"))], &COMPLETE));
     }
 
     #[test]
-    fn a_snapshot_that_lacks_a_file_is_not_whole() {
-        for lost in WHOLE {
-            let files: Vec<_> = WHOLE.into_iter().filter(|file| *file != lost).collect();
-            assert!(!located("main", &MAIN, &files), "without {}", lost.0);
+    fn a_snapshot_that_lacks_a_file_is_not_complete() {
+        for missing in COMPLETE {
+            let files: Vec<_> = COMPLETE.into_iter().filter(|file| *file != missing).collect();
+            assert!(!located("main", &MAIN, &files), "without {}", missing.0);
         }
     }
 
     #[test]
-    fn split_weights_are_whole_with_every_file_of_the_index() {
+    fn split_weights_are_complete_with_every_file_of_the_index() {
         let index = r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#;
-        let parts =
-            |index| vec![WHOLE[0], WHOLE[1], (WEIGHTS_INDEX, index), ("one.safetensors", "1")];
+        let parts = |index| {
+            vec![COMPLETE[0], COMPLETE[1], (WEIGHTS_INDEX, index), ("one.safetensors", "1")]
+        };
         assert!(!located("main", &MAIN, &parts(index)));
         let mut all = parts(index);
         all.push(("two.safetensors", "2"));
@@ -271,12 +273,12 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_to_a_blob_that_is_gone_is_not_a_file() {
+    fn a_link_to_a_missing_blob_is_not_a_file() {
         let (folder, config) = cache_with(&MAIN);
         let cache = RepoCache::new(folder.path(), "me/mine").unwrap();
         let blobs = folder.path().join("models--me--mine/blobs");
         fs::create_dir_all(&blobs).unwrap();
-        for (file, content) in WHOLE {
+        for (file, content) in COMPLETE {
             fs::write(blobs.join(file), content).unwrap();
             cache.link(COMMIT, file, file).unwrap();
         }

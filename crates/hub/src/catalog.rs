@@ -1,22 +1,22 @@
-//! The models that can be called by a short name.
+//! Models that have a short name.
 
 /// A model that this program knows by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownModel {
     /// The short name.
     pub name: &'static str,
     /// The hub repository; `None` for the model that is part of the program.
     pub repo: Option<&'static str>,
     /// SPDX identifier of the licence of the weights.
     pub licence: &'static str,
-    /// What the licence means to somebody who is about to use the model, in a sentence.
+    /// What the licence means for a user of the model, in a sentence.
     pub licence_note: &'static str,
     /// Number of weights, LoRA adapters and pooler included.
     pub parameters: u64,
-    /// Approximate size of the weight file in bytes, two bytes a parameter as all of them are
-    /// 16-bit; the tokenizer adds 1 to 17 MB. Nothing for the bundled model.
+    /// Approximate size of the weight file in bytes: two per parameter, as all are 16-bit. The tokenizer
+    /// adds 1 to 17 MB. 0 for the bundled model.
     pub download_bytes: u64,
-    /// What the model is, in a few words.
+    /// A short description of the model.
     pub description: &'static str,
 }
 
@@ -24,8 +24,8 @@ const APACHE: &str = "Apache-2.0";
 const APACHE_NOTE: &str = "any use, commercial use included, with the licence text kept";
 
 /// Every known model, the bundled one first.
-pub const KNOWN: &[Known] = &[
-    Known {
+pub const KNOWN_MODELS: &[KnownModel] = &[
+    KnownModel {
         name: "starter",
         repo: None,
         licence: APACHE,
@@ -34,7 +34,7 @@ pub const KNOWN: &[Known] = &[
         download_bytes: 0,
         description: "bundled: small, multilingual, in the v3 architecture",
     },
-    Known {
+    KnownModel {
         name: "jina-embeddings-v3",
         repo: Some("jinaai/jina-embeddings-v3"),
         licence: "CC-BY-NC-4.0",
@@ -86,8 +86,8 @@ const fn v2(
     repo: &'static str,
     parameters: u64,
     description: &'static str,
-) -> Known {
-    Known {
+) -> KnownModel {
+    KnownModel {
         name,
         repo: Some(repo),
         licence: APACHE,
@@ -98,24 +98,24 @@ const fn v2(
     }
 }
 
-/// The known model of this short name or hub repository, upper and lower case alike.
-pub fn known(name: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| {
+/// The known model with this short name or hub repository, whatever its case.
+pub fn known(name: &str) -> Option<&'static KnownModel> {
+    KNOWN_MODELS.iter().find(|known| {
         known.name.eq_ignore_ascii_case(name)
             || known.repo.is_some_and(|repo| repo.eq_ignore_ascii_case(name))
     })
 }
 
-/// The known name that `typed` is probably a slip or an abbreviation of.
+/// The known name that `typed` probably misspells or abbreviates.
 pub(crate) fn nearest(typed: &str) -> Option<&'static str> {
     let typed = typed.to_ascii_lowercase();
     let typed = typed.strip_prefix("jinaai/").unwrap_or(&typed);
-    let mut abbreviated = KNOWN.iter().filter(|known| known.name.ends_with(typed));
+    let mut abbreviated = KNOWN_MODELS.iter().filter(|known| known.name.ends_with(typed));
     if let (false, Some(only), None) = (typed.is_empty(), abbreviated.next(), abbreviated.next()) {
         return Some(only.name);
     }
-    // A slip in every fifth letter is still recognised; more is another word.
-    KNOWN
+    // Up to one edit per five letters is a misspelling; more is another word.
+    KNOWN_MODELS
         .iter()
         .map(|known| (strsim::osa_distance(typed, known.name), known.name))
         .filter(|(distance, name)| 5 * distance <= name.len())
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn every_known_name_is_found_with_and_without_its_owner_and_in_any_case() {
-        for model in KNOWN {
+        for model in KNOWN_MODELS {
             assert_eq!(known(model.name), Some(model));
             assert_eq!(known(&model.name.to_uppercase()), Some(model));
             if let Some(repo) = model.repo {
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_or_an_abbreviation_finds_the_name_that_was_meant() {
-        for (typed, meant) in [
+    fn a_misspelling_or_an_abbreviation_finds_the_intended_name() {
+        for (typed, intended) in [
             ("startr", Some("starter")),
             ("jina-embedings-v3", Some("jina-embeddings-v3")),
             ("jinaai/jina-embeddigns-v3", Some("jina-embeddings-v3")),
@@ -152,7 +152,7 @@ mod tests {
             ("", None),
             ("bert", None),
         ] {
-            assert_eq!(nearest(typed), meant, "{typed}");
+            assert_eq!(nearest(typed), intended, "{typed}");
         }
     }
 }

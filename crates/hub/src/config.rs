@@ -1,4 +1,4 @@
-//! Where the hub and its cache are, from the variables that `huggingface_hub` reads.
+//! Locations of the hub and its cache, from the environment variables of `huggingface_hub`.
 
 use crate::error::{Error, Result};
 use std::ffi::OsString;
@@ -8,26 +8,26 @@ use std::path::{Path, PathBuf};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// Where models are kept and how they are downloaded.
+/// Where models are stored and how they are downloaded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HubConfig {
-    /// The folder that holds `models--owner--name` folders.
+    /// The folder with the `models--owner--name` folders.
     pub cache: PathBuf,
     /// Address of the hub, without a trailing slash.
     pub endpoint: String,
-    /// Access token, sent to the endpoint and to no other host.
+    /// Access token, sent only to the endpoint.
     pub token: Option<String>,
-    /// No socket may be opened.
+    /// Whether network access is forbidden.
     pub offline: bool,
-    /// PEM file of the certificate authorities to trust; `None` for Mozilla's, which are built in.
+    /// PEM file of trusted certificate authorities; `None` for the built-in ones of Mozilla.
     pub certificates: Option<PathBuf>,
 }
 
 impl HubConfig {
     /// Reads the configuration through `lookup`, usually `|name| std::env::var_os(name)`.
     ///
-    /// A variable that is set to nothing counts as unset. The variables and their order are those
-    /// of `huggingface_hub`:
+    /// An empty variable counts as unset. The variables and their order are those of
+    /// `huggingface_hub`:
     /// - cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HOME`;
     /// - endpoint: `HF_ENDPOINT`;
     /// - token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file `HF_TOKEN_PATH` or `token` in
@@ -35,11 +35,11 @@ impl HubConfig {
     /// - offline: `HF_HUB_OFFLINE`, or `TRANSFORMERS_OFFLINE` where that one is unset;
     /// - certificates: `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE`.
     ///
-    /// Proxies are the one thing read elsewhere: the HTTP client takes `HTTPS_PROXY`, `ALL_PROXY`
-    /// and `NO_PROXY` from the process.
+    /// Only proxies are read elsewhere: the HTTP client reads `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`
+    /// itself.
     ///
     /// # Errors
-    /// No variable tells where the cache is, or a variable is not Unicode.
+    /// If no variable locates the cache, or a variable is not valid Unicode.
     pub fn from_env(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
         let env = Environment { lookup };
         Ok(Self {
@@ -147,7 +147,7 @@ fn read_token(file: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The token without the line ends that editors and `echo` leave in it.
+/// The token without the line breaks that editors and `echo` append.
 fn clean_token(text: &str) -> Option<String> {
     let token = text.replace(['\r', '\n'], "");
     let token = token.trim();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_where_other_tools_keep_it() {
+    fn the_cache_is_where_other_tools_store_it() {
         let home = ("HOME", "/home/me");
         for (variables, cache) in [
             (vec![home], "/home/me/.cache/huggingface/hub"),
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_the_public_hub_or_the_one_named_without_its_slash() {
+    fn the_endpoint_is_the_public_hub_or_the_configured_one_without_its_slash() {
         let endpoint = |variables: &[(&str, &str)]| config(variables).unwrap().endpoint;
         assert_eq!(endpoint(&[("HOME", "/h")]), "https://huggingface.co");
         assert_eq!(endpoint(&[("HOME", "/h"), ("HF_ENDPOINT", "http://m/hub//")]), "http://m/hub");
     }
 
     #[test]
-    fn offline_is_read_as_huggingface_hub_reads_it() {
+    fn offline_is_parsed_as_by_huggingface_hub() {
         for (hub, transformers, offline) in [
             (None, None, false),
             (Some("1"), None, true),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_comes_from_a_variable_or_else_from_its_file() {
+    fn the_token_comes_from_a_variable_or_otherwise_from_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let home = ("HF_HOME", folder.path().to_str().unwrap());
         let other = folder.path().join("other");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn certificate_authorities_are_those_that_python_uses() {
+    fn certificate_authorities_are_those_of_python() {
         let file = |variables: &[(&str, &str)]| config(variables).unwrap().certificates;
         let home = ("HOME", "/h");
         assert_eq!(file(&[home]), None);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_never_shows_in_debug_output() {
+    fn a_token_never_appears_in_debug_output() {
         let config = config(&[("HOME", "/h"), ("HF_TOKEN", "hf_secret")]).unwrap();
         assert!(!format!("{config:?}").contains("hf_secret"));
     }

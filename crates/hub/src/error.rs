@@ -1,65 +1,65 @@
-//! What can go wrong between the name of a model and its files on the disk.
+//! Errors of the hub and its cache.
 
 use std::path::{Path, PathBuf};
 
-/// The result of a hub call.
+/// The result of a call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that names the repository or file and says what to do.
+/// An error that names the repository or file and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A name that is no known model, no repository and no folder.
+    /// A name that is neither a known model nor a repository nor a folder.
     #[error("unknown model `{name}`; {hint}")]
     UnknownModel {
-        /// What was typed.
+        /// The name as typed.
         name: String,
-        /// What was probably meant, or what there is.
+        /// The probably intended name, or the known names.
         hint: String,
     },
-    /// A revision was asked of the bundled model.
-    #[error("`{name}` is part of this program and has no revisions; name it without `@`")]
+    /// A revision of the bundled model was requested.
+    #[error("`{name}` is part of this program and has no revisions; omit `@`")]
     BundledRevision {
         /// The model.
         name: &'static str,
     },
-    /// Text that cannot be a repository.
+    /// Text that is not a valid repository name.
     #[error(
         "`{repo}` is not a hub repository: expected `owner/name` in letters, digits, `-`, `_` and `.`"
     )]
     RepoName {
-        /// What was given.
+        /// The text.
         repo: String,
     },
-    /// Text that cannot be a revision.
+    /// Text that is not a valid revision.
     #[error("`{revision}` is not a revision: expected a branch, a tag, a commit or `refs/pr/N`")]
     Revision {
-        /// What was given.
+        /// The text.
         revision: String,
     },
-    /// No variable says where the cache is.
-    #[error("cannot tell where the model cache is: set `HF_HUB_CACHE` or `HOME`")]
+    /// No variable locates the cache.
+    #[error("cannot locate the model cache; set `HF_HUB_CACHE` or `HOME`")]
     NoHome,
-    /// A variable is not text.
+    /// A variable is not valid Unicode.
     #[error("the environment variable `{name}` is not valid Unicode")]
     Variable {
         /// Its name.
         name: &'static str,
     },
-    /// The endpoint is no web address.
+    /// The endpoint is not a web address.
     #[error(
         "`HF_ENDPOINT` is `{endpoint}`; expected an address such as `https://huggingface.co`, \
          without a query"
     )]
     Endpoint {
-        /// What was given.
+        /// The text.
         endpoint: String,
     },
-    /// The token has bytes that no HTTP header may carry.
-    #[error("the access token holds characters that cannot be sent; check `HF_TOKEN`")]
+    /// The token has bytes that an HTTP header cannot contain.
+    #[error("the access token has characters that cannot be sent; check `HF_TOKEN`")]
     Token,
-    /// A download is needed but was forbidden.
+    /// A download is needed in offline mode.
     #[error(
-        "{repo} at `{revision}` is not whole in {} and `HF_HUB_OFFLINE` is set; unset it (and \
+        "{repo} at `{revision}` is not complete in {} and `HF_HUB_OFFLINE` is set; unset it (and \
          `TRANSFORMERS_OFFLINE`) to download, or copy the files there", cache.display()
     )]
     Offline {
@@ -70,11 +70,11 @@ pub enum Error {
         /// The cache that was searched.
         cache: PathBuf,
     },
-    /// The hub does not let this user in.
+    /// The hub denies access.
     #[error(
         "the hub refuses access to {repo} (HTTP {status}): it does not exist, is private, or its \
-         licence must be accepted first; {hint}, accept the licence at {page}, and set `HF_TOKEN` to \
-         a token that may read it"
+         licence has not been accepted; {hint}, accept the licence at {page}, and set `HF_TOKEN` to \
+         a token with read access"
     )]
     Denied {
         /// The repository.
@@ -86,7 +86,7 @@ pub enum Error {
         /// What to check first.
         hint: String,
     },
-    /// The hub does not have it.
+    /// The hub does not have the repository or revision.
     #[error("the hub has no {repo} at `{revision}` (HTTP 404); {hint}")]
     NotFound {
         /// The repository.
@@ -96,34 +96,34 @@ pub enum Error {
         /// What to check.
         hint: String,
     },
-    /// An answer that no retry would change.
+    /// A response that a retry would not change.
     #[error("the hub answered HTTP {status} for {url}; check `HF_ENDPOINT`")]
     Status {
         /// The status.
         status: u16,
-        /// What was asked for.
+        /// The requested address.
         url: String,
     },
-    /// Connection failures, server errors or rate limits, beyond the last retry.
+    /// Connection failures, server errors or rate limits until the last retry.
     #[error(
-        "cannot download {what} after {attempts} attempts: {reason}; what has arrived is kept: \
-         check the network and `HF_ENDPOINT`, then pull again"
+        "cannot download {what} after {attempts} attempts: {reason}; the part \
+         that arrived is kept. Check the network and `HF_ENDPOINT`, then pull again"
     )]
     Network {
         /// The file, or the list of files.
         what: String,
-        /// Attempts made.
+        /// Number of attempts.
         attempts: u32,
         /// The last failure.
         reason: String,
     },
-    /// A failure of the connection that no retry would change, such as an untrusted certificate.
+    /// A connection failure that a retry would not change, such as an untrusted certificate.
     #[error(
         "cannot connect to {url}: {reason}; a proxy with its own certificate authority needs \
          `SSL_CERT_FILE`"
     )]
     Connection {
-        /// What was asked for.
+        /// The requested address.
         url: String,
         /// Why.
         reason: String,
@@ -139,13 +139,13 @@ pub enum Error {
     /// A redirect that is not followed.
     #[error("{url} redirects to an address that is not followed: {reason}")]
     Redirect {
-        /// What was asked for.
+        /// The requested address.
         url: String,
         /// Why.
         reason: &'static str,
     },
-    /// The file list is malformed.
-    #[error("the file list of {repo} is not understood: {reason}; check `HF_ENDPOINT`")]
+    /// An invalid file list.
+    #[error("the file list of {repo} is invalid: {reason}; check `HF_ENDPOINT`")]
     Listing {
         /// The repository.
         repo: String,
@@ -154,7 +154,8 @@ pub enum Error {
     },
     /// A file name that would leave the cache.
     #[error(
-        "{repo} has a file named {path:?}, which is not a path inside the repository; nothing was downloaded"
+        "{repo} has a file named {path:?}, which is not a path inside the repository; nothing was \
+         downloaded"
     )]
     UnsafePath {
         /// The repository.
@@ -162,7 +163,7 @@ pub enum Error {
         /// The name.
         path: String,
     },
-    /// A repository without the files of a model.
+    /// A repository that lacks files of a model.
     #[error(
         "{repo} at `{revision}` is not a model that this program can read: it has no {missing}"
     )]
@@ -171,13 +172,13 @@ pub enum Error {
         repo: String,
         /// The revision.
         revision: String,
-        /// What is not there.
+        /// The missing file or files.
         missing: String,
     },
-    /// A file arrived with another content than the hub announced, twice.
+    /// A file arrived twice with a checksum other than announced.
     #[error(
         "{file} arrived damaged twice: its {kind} is {found}, expected {expected}; the damaged file \
-         was removed: pull again, or check the proxy or mirror"
+         was removed. Pull again, or check the proxy or mirror"
     )]
     Checksum {
         /// The file.
@@ -191,19 +192,19 @@ pub enum Error {
     },
     /// The disk is full.
     #[error(
-        "no space left for {}: {needed} more bytes are needed; what has arrived is kept, so free \
+        "no space left for {}: {needed} more bytes are needed; the part that arrived is kept. Free \
          space and pull again, or set `HF_HUB_CACHE` to another disk", path.display()
     )]
     DiskFull {
         /// The file.
         path: PathBuf,
-        /// Bytes that are still to be written to it.
+        /// Bytes that have not been written yet.
         needed: u64,
     },
     /// A file of the cache could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -214,7 +215,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an input or output failure: `map_err(Error::io("read", path))`.
+    /// Wraps an I/O error: `map_err(Error::io("read", path))`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }

@@ -1,15 +1,15 @@
-//! Checks of the names that become parts of addresses and of paths in the cache.
+//! Checks of names that become parts of URLs and of paths in the cache.
 
 use crate::error::{Error, Result};
 
-/// The hub's own limit on the length of a repository name.
+/// The hub's limit on the length of a repository name.
 const MAX_REPO: usize = 96;
-/// More than any branch, tag or pull request has; keeps file names within every file system's limit.
+/// Longer than any branch, tag or pull request; keeps file names within every file system's limit.
 const MAX_REVISION: usize = 200;
 
 /// Accepts `owner/name` in the characters that the hub allows.
 ///
-/// `--` is refused as the hub does, which makes the cache's folder name unambiguous.
+/// Like the hub, it refuses `--`, which keeps the cache's folder name unambiguous.
 pub(crate) fn check_repo(repo: &str) -> Result<()> {
     let part = |part: &str| {
         !part.is_empty()
@@ -24,7 +24,7 @@ pub(crate) fn check_repo(repo: &str) -> Result<()> {
     if valid { Ok(()) } else { Err(Error::RepoName { repo: repo.to_owned() }) }
 }
 
-/// Accepts what can be the name of a git branch or tag, a commit, or `refs/pr/N`.
+/// Accepts a valid name of a git branch or tag, a commit, or `refs/pr/N`.
 pub(crate) fn check_revision(revision: &str) -> Result<()> {
     let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.');
     let valid = revision.len() <= MAX_REVISION
@@ -35,8 +35,8 @@ pub(crate) fn check_revision(revision: &str) -> Result<()> {
     if valid { Ok(()) } else { Err(Error::Revision { revision: revision.to_owned() }) }
 }
 
-/// Whether a file name sent by a server, or read from an index, stays inside the snapshot's folder
-/// on every operating system.
+/// Whether a file name from a server or an index stays inside the snapshot's folder on every operating
+/// system.
 pub(crate) fn is_safe_path(path: &str) -> bool {
     let part = |part: &str| !matches!(part, "" | "." | "..");
     !path.bytes().any(|b| matches!(b, b'\\' | b':' | 0)) && path.split('/').all(part)

@@ -1,9 +1,8 @@
-//! Which models are known, where they lie in the Hugging Face hub cache, and how they get there.
+//! Known models, the Hugging Face hub cache, and downloads into it.
 //!
-//! [`ModelRef::parse`] turns what a user typed into a model, [`locate`] finds a whole snapshot of a
-//! repository in the cache without any network, and [`pull`] downloads one. The cache has the layout
-//! of the `huggingface_hub` Python library, so files that other tools downloaded are found and files
-//! downloaded here are found by them.
+//! [`ModelRef::parse`] parses the name of a model, [`locate`] finds a complete snapshot of a repository
+//! in the cache without network access, and [`pull`] downloads one. The cache has the layout of the
+//! Python library `huggingface_hub`, so this program and other tools find each other's downloads.
 //!
 //! ```no_run
 //! use kokeshi_hub::{HubConfig, ModelRef, PullEvent, locate, pull};
@@ -30,7 +29,7 @@ mod model_ref;
 mod pull;
 
 pub use cache::locate;
-pub use catalog::{KNOWN, Known, known};
+pub use catalog::{KNOWN_MODELS, KnownModel, known};
 pub use config::HubConfig;
 pub use error::{Error, Result};
 pub use model_ref::ModelRef;

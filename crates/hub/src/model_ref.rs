@@ -1,6 +1,6 @@
-//! What a user means by the name of a model.
+//! Parses names of models.
 
-use crate::catalog::{self, KNOWN};
+use crate::catalog::{self, KNOWN_MODELS};
 use crate::error::{Error, Result};
 use crate::id::{check_repo, check_revision};
 use std::fmt;
@@ -21,18 +21,18 @@ pub enum ModelRef {
         /// A branch, a tag or a commit.
         revision: String,
     },
-    /// A folder with a checkpoint. A leading `~` is left to the caller.
+    /// A folder with a checkpoint. The caller expands a leading `~`.
     Folder(PathBuf),
 }
 
 impl ModelRef {
-    /// Reads a known name (with or without `jinaai/`), a folder, or `owner/name[@revision]`.
+    /// Parses a known name (with or without `jinaai/`), a folder, or `owner/name[@revision]`.
     ///
-    /// A known name wins over a folder of the same name, and an existing folder over a repository.
-    /// Text that starts with `./`, `../`, `/` or `~` is always a folder.
+    /// A known name takes precedence over a folder of the same name, and an existing folder over a
+    /// repository. Text that starts with `./`, `../`, `/` or `~` is always a folder.
     ///
     /// # Errors
-    /// The text is none of these, or the repository or revision has a form that the hub refuses.
+    /// If the text is none of these, or the hub does not allow the repository or revision.
     pub fn parse(text: &str) -> Result<Self> {
         if is_path(text) {
             return Ok(Self::Folder(text.into()));
@@ -85,9 +85,10 @@ fn unknown(text: &str) -> Error {
     let hint = match catalog::nearest(text) {
         Some(name) => format!("did you mean `{name}`?"),
         None => {
-            let names: Vec<_> = KNOWN.iter().map(|known| format!("`{}`", known.name)).collect();
+            let names: Vec<_> =
+                KNOWN_MODELS.iter().map(|known| format!("`{}`", known.name)).collect();
             format!(
-                "known are {}; a hub repository is written `owner/name`, a folder `./folder`",
+                "the known models are {}; write a hub repository as `owner/name` and a folder as `./folder`",
                 names.join(", ")
             )
         }
@@ -104,10 +105,10 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_named_by_its_short_name_its_repository_or_its_folder() {
+    fn a_short_name_a_repository_and_a_folder_are_models() {
         let folder = tempfile::tempdir().unwrap();
         let absolute = folder.path().to_str().unwrap();
-        for (text, meant) in [
+        for (text, expected) in [
             ("starter", ModelRef::Starter),
             ("jina-embeddings-v3", repo("jinaai/jina-embeddings-v3", "main")),
             ("jinaai/jina-embeddings-v3", repo("jinaai/jina-embeddings-v3", "main")),
@@ -120,21 +121,18 @@ mod tests {
             ("src", ModelRef::Folder("src".into())),
             (absolute, ModelRef::Folder(absolute.into())),
         ] {
-            assert_eq!(ModelRef::parse(text).unwrap(), meant, "{text}");
+            assert_eq!(ModelRef::parse(text).unwrap(), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_name_that_means_nothing_is_refused_with_a_hint() {
+    fn an_unknown_name_is_refused_with_a_hint() {
         for (text, message) in [
             (
                 "jina-embedings-v3",
                 "unknown model `jina-embedings-v3`; did you mean `jina-embeddings-v3`?",
             ),
-            (
-                "starter@main",
-                "`starter` is part of this program and has no revisions; name it without `@`",
-            ),
+            ("starter@main", "`starter` is part of this program and has no revisions; omit `@`"),
             ("me/mine@", "`` is not a revision: expected a branch, a tag, a commit or `refs/pr/N`"),
             (
                 "a/b/c",
@@ -145,12 +143,15 @@ mod tests {
         }
         for text in ["", "bert"] {
             let message = ModelRef::parse(text).unwrap_err().to_string();
-            assert!(message.contains("known are `starter`, `jina-embeddings-v3`"), "{message}");
+            assert!(
+                message.contains("the known models are `starter`, `jina-embeddings-v3`"),
+                "{message}"
+            );
         }
     }
 
     #[test]
-    fn what_is_displayed_parses_to_the_same_model() {
+    fn the_displayed_name_parses_to_the_same_model() {
         for text in ["starter", "me/mine", "me/mine@v1", "./mine"] {
             assert_eq!(ModelRef::parse(text).unwrap().to_string(), text);
         }

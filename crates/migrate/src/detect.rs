@@ -3,6 +3,7 @@
 use crate::vectors::chunk_vectors;
 use kokeshi::{Model, Result, cosine};
 use kokeshi_collections::Embedder;
+use kokeshi_kernels::median;
 use kokeshi_store::Document;
 use std::sync::Arc;
 
@@ -51,7 +52,9 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
         for embedder in embedders(model, dimensions, has_several_chunks) {
             // A chunk that is too long for a model cannot have been embedded by it.
             let Ok(new) = embedder.documents(&probe) else { continue };
-            let cosine = median(old.iter().zip(&new.vectors).map(|(a, b)| cosine(a, b).into()));
+            let cosines: Vec<f64> =
+                old.iter().zip(&new.vectors).map(|(a, b)| cosine(a, b).into()).collect();
+            let cosine = median(&cosines);
             let (task, late) = (embedder.passage_task, embedder.late);
             let (model, is_same) = (name.clone(), cosine >= threshold);
             fits.push(ModelFit { model, task, late, cosine, fits: is_same });
@@ -82,10 +85,4 @@ fn embedders(model: &Arc<Model>, dimensions: usize, has_several_chunks: bool) ->
 
 fn has_signs_only(vector: &[f32]) -> bool {
     vector.len() > 1 && vector.iter().all(|x| x.abs() == vector[0].abs())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use crate::auth::Keys;
 use crate::bindings::ReadBindings;
@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::registry::{ModelEntry, Registry};
+use crate::request_id::RequestIds;
 use crate::shutdown::Drain;
 use crate::traces::Traces;
 use kokeshi::Models;
@@ -23,37 +24,37 @@ pub(crate) struct App {
     pub(crate) classifiers: Option<Classifiers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
+    pub(crate) request_ids: RequestIds,
     /// When the server started, in seconds since 1970.
     pub(crate) started: u64,
-    /// Where spans of requests go.
+    /// Exports a span of each request.
     pub(crate) traces: Option<Traces>,
-    /// Held by whoever tokenises or else computes outside a queue: more of them than cores would
-    /// only make each slower.
+    /// One permit per core, for tokenization and other computation outside a queue: more threads
+    /// than cores would only slow each other down.
     pub(crate) workers: Arc<Semaphore>,
-    /// Held by the one forward pass that may run outside a queue.
+    /// The permit for the one forward pass that may run outside a queue.
     pub(crate) passes: Arc<Semaphore>,
 }
 
 impl App {
-    /// Checks the configuration as far as that goes without a socket.
+    /// Checks the configuration as far as that is possible without a socket or a model.
     pub(crate) fn new(
         config: Config,
         entries: Vec<ModelEntry>,
-        read: Option<ReadBindings>,
+        read_bindings: Option<ReadBindings>,
         models: Models,
     ) -> Result<Self> {
         let keys = Keys::new(&config)?;
         if keys.is_empty() && !config.allow_open && !config.address.ip().is_loopback() {
-            return Err(Error::Open { address: config.address });
+            return Err(Error::KeyRequired { address: config.address });
         }
         let metrics: Arc<Metrics> = Arc::default();
         let queue_tokens = config.limits.queue_tokens;
-        let registry = Registry::new(entries, read, models, queue_tokens, Arc::clone(&metrics))?;
+        let registry =
+            Registry::new(entries, read_bindings, models, queue_tokens, Arc::clone(&metrics))?;
         let classifiers = config.classifiers.as_deref().map(Classifiers::open).transpose()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (workers, passes) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(1)));
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let drain = Drain::default();
         let traces = config.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
         Ok(Self {
             config,
@@ -61,23 +62,23 @@ impl App {
             keys,
             classifiers,
             metrics,
-            drain,
+            drain: Drain::default(),
+            request_ids: RequestIds::default(),
             started,
             traces,
-            workers,
-            passes,
+            workers: Arc::new(Semaphore::new(cores)),
+            passes: Arc::new(Semaphore::new(1)),
         })
     }
 
-    /// Loads the models: all of them, or with a memory budget the first, so that faults show
-    /// before the first request.
+    /// Loads all models, or only the first, so that errors show before the first request.
     pub(crate) fn load(&self, all: bool) -> Result<()> {
         let entries = self.registry.entries();
         let entries = if all { entries } else { &entries[..1] };
         for entry in entries {
             let name = || entry.name.clone();
-            let running = self.registry.run(entry);
-            running.map_err(|source| Error::Model { name: name(), source })?;
+            let loaded = self.registry.load(entry);
+            loaded.map_err(|source| Error::Model { name: name(), source })?;
         }
         self.bind_names()?;
         self.check_default_task(all)
@@ -85,9 +86,9 @@ impl App {
 
     fn check_default_task(&self, all: bool) -> Result<()> {
         let Some(task) = self.config.default_task.as_ref().filter(|_| all) else { return Ok(()) };
-        let running = self.registry.running();
-        let tasks = running.iter().flat_map(|running| &running.model.config().tasks);
-        match tasks.into_iter().any(|known| known.name == *task) {
+        let running = self.registry.running_models();
+        let mut tasks = running.iter().flat_map(|running| &running.model.config().tasks);
+        match tasks.any(|known| known.name == *task) {
             true => Ok(()),
             false => Err(Error::DefaultTask { task: task.clone() }),
         }

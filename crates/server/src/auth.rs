@@ -1,9 +1,9 @@
-//! API keys: who may ask.
+//! API keys.
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::limits::{Allowance, Usage};
-use crate::problem::{Outcome, Problem};
+use crate::limits::{Allowance, KeyUsage};
+use crate::problem::{ApiResult, Problem};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -14,16 +14,16 @@ use subtle::ConstantTimeEq;
 /// A SHA-256 digest.
 type Hash = [u8; 32];
 
-/// Somebody who may use the server.
+/// An API key.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// What the key is called in logs; the key itself is known by its hash alone.
+    /// The name in logs. Of the key itself only the hash is kept.
     pub(crate) name: Arc<str>,
     hash: Hash,
-    pub(crate) usage: Arc<Usage>,
+    pub(crate) usage: Arc<KeyUsage>,
 }
 
-/// The configured keys; none means that everybody may ask.
+/// The configured keys. Without any, the server is open.
 #[derive(Debug, Default)]
 pub(crate) struct Keys(Vec<Key>);
 
@@ -46,14 +46,14 @@ struct KeyEntry {
 }
 
 impl Keys {
-    /// The keys of the file and those given in clear, which are hashed here and forgotten.
+    /// The keys of the file, and the plain-text keys, of which only the hashes are kept.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let mut keys = match &config.api_key_file {
-            Some(file) => read(file)?,
+            Some(file) => read_file(file)?,
             None => Vec::new(),
         };
-        let given = config.api_keys.iter().filter(|key| !key.is_empty()).enumerate();
-        keys.extend(given.map(|(number, key)| {
+        let plain = config.api_keys.iter().filter(|key| !key.is_empty()).enumerate();
+        keys.extend(plain.map(|(number, key)| {
             Key::new(&format!("key-{number}"), Sha256::digest(key).into(), Allowance::default())
         }));
         Ok(Self(keys))
@@ -63,14 +63,14 @@ impl Keys {
         self.0.is_empty()
     }
 
-    /// The key that a request brings. Without keys, any header or none will do: clients send
-    /// `Bearer None` and the like when they have no key.
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Outcome<Option<&Key>> {
+    /// The key of a request. Without configured keys, any header is accepted: clients that have no
+    /// key send `Bearer None` and the like.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> ApiResult<Option<&Key>> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let Some(header) = headers.get(header::AUTHORIZATION) else {
-            let message = "an API key is needed; send `Authorization: Bearer <key>`";
+            let message = "an API key is required; send `Authorization: Bearer <key>`";
             return Err(unauthorized("AUTH_MISSING_API_KEY", message));
         };
         let token = header.to_str().ok().and_then(|header| {
@@ -78,25 +78,25 @@ impl Keys {
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
         let Some(token) = token else {
-            let message = "the header must read `Authorization: Bearer <key>`";
+            let message = "the header must have the form `Authorization: Bearer <key>`";
             return Err(unauthorized("AUTH_INVALID_FORMAT", message));
         };
         let hash: Hash = Sha256::digest(token).into();
-        // All keys are compared, each in constant time: how long it takes tells nothing.
-        let mut found = None;
+        // Every key is compared, each in constant time, so that timing reveals nothing.
+        let mut matching = None;
         for key in &self.0 {
             if bool::from(key.hash.ct_eq(&hash)) {
-                found = Some(key);
+                matching = Some(key);
             }
         }
-        let message = "this API key is not known here";
-        found.map(Some).ok_or_else(|| unauthorized("AUTH_INVALID_API_KEY", message))
+        let message = "unknown API key";
+        matching.map(Some).ok_or_else(|| unauthorized("AUTH_INVALID_API_KEY", message))
     }
 }
 
 impl Key {
     fn new(name: &str, hash: Hash, allowance: Allowance) -> Self {
-        Self { name: name.into(), hash, usage: Arc::new(Usage::new(allowance)) }
+        Self { name: name.into(), hash, usage: Arc::new(KeyUsage::new(allowance)) }
     }
 }
 
@@ -104,17 +104,17 @@ fn unauthorized(code: &'static str, message: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, code, message)
 }
 
-fn read(path: &Path) -> Result<Vec<Key>> {
-    let fault = |reason: String| Error::File { path: path.to_owned(), reason };
-    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-    let file: KeyFile = toml::from_str(&text).map_err(|error| fault(error.to_string()))?;
+fn read_file(path: &Path) -> Result<Vec<Key>> {
+    let invalid = |reason: String| Error::File { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
+    let file: KeyFile = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
     if file.key.is_empty() {
-        return Err(fault("it has no [[key]]".to_owned()));
+        return Err(invalid("it has no [[key]]".to_owned()));
     }
     let key = |entry: &KeyEntry| {
-        let hash = hash(&entry.sha256).ok_or_else(|| {
+        let hash = parse_hash(&entry.sha256).ok_or_else(|| {
             let reason = "`sha256` must be 64 hexadecimal digits, as sha256sum prints them";
-            fault(format!("key `{}`: {reason}", entry.name))
+            invalid(format!("key `{}`: {reason}", entry.name))
         })?;
         let allowance = Allowance {
             requests_per_minute: entry.requests_per_minute,
@@ -126,7 +126,7 @@ fn read(path: &Path) -> Result<Vec<Key>> {
     file.key.iter().map(key).collect()
 }
 
-fn hash(hexadecimal: &str) -> Option<Hash> {
+fn parse_hash(hexadecimal: &str) -> Option<Hash> {
     let digits = hexadecimal.trim().as_bytes();
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     let byte = |pair: &[u8; 2]| {
@@ -144,11 +144,11 @@ mod tests {
     #[test]
     fn a_hash_is_64_hexadecimal_digits() {
         let printed = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
-        assert_eq!(hash(printed), Some(Sha256::digest("foo").into()));
+        assert_eq!(parse_hash(printed), Some(Sha256::digest("foo").into()));
         for wrong in
             ["", "2c", &printed[1..], &printed.replace('2', "g"), &printed.replace("2c", "+c")]
         {
-            assert_eq!(hash(wrong), None, "{wrong}");
+            assert_eq!(parse_hash(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Names that lead to whatever model a collection was made with, and follow it while the server runs.
+//! Names that are bound to collections: each resolves to the model that produced its collection's
+//! vectors, and follows the collection to another model while the server runs.
 //!
-//! Where collections lie, and how their models are found, is the program's business: it hands in a
-//! [`ReadBindings`]. A thread calls it twice a second. A model is loaded before a name leads to it, and
-//! whatever goes wrong leaves a name where it was.
+//! The caller knows where collections are and how to find their models: it passes a
+//! [`ReadBindings`], which a thread calls twice per second. A model is loaded before a name
+//! resolves to it. After any failure, names stay as they were.
 
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -12,37 +13,37 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// Time between two looks at the collections.
-const EVERY: Duration = Duration::from_millis(500);
+/// Time between two reads of the bindings.
+const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Where a name leads to at the moment.
+/// The collection that a name is bound to at the moment.
 #[derive(Debug)]
 pub struct Binding {
     /// The name in the API.
     pub name: String,
-    /// The collection, as it is called itself.
+    /// The collection's own name.
     pub collection: String,
-    /// The model that makes its vectors.
+    /// The model that produced its vectors.
     pub model: ModelEntry,
-    /// The task of what is written to it, if its model has tasks: `name:passage`.
+    /// The task of its documents, if its model has tasks; clients request it as `name:passage`.
     pub passage_task: Option<String>,
-    /// The task of what is asked of it: of requests that name no task.
+    /// The task of its queries, and the default task of requests.
     pub query_task: Option<String>,
-    /// Numbers of its vectors: of requests that name no other.
+    /// Elements of its vectors, and the default of requests.
     pub dimensions: usize,
 }
 
-/// Reads where all names lead, or says why that cannot be known now.
+/// Reads the current bindings of all names, or returns why they cannot be read.
 pub type ReadBindings = Box<dyn FnMut() -> Result<Vec<Binding>, String> + Send>;
 
 impl Binding {
-    /// What decides vectors, for comparison.
+    /// Everything that vectors depend on, for comparison.
     fn key(&self) -> (&str, &str, [&Option<String>; 2], usize) {
         let tasks = [&self.passage_task, &self.query_task];
         (&self.collection, &self.model.name, tasks, self.dimensions)
     }
 
-    /// A task by what comes after the name's colon: `query`, `passage`, or a task of the model.
+    /// The task for the suffix after a name's colon: `query`, `passage`, or a task of the model.
     pub(crate) fn task(&self, suffix: &str) -> Option<String> {
         match suffix {
             "latest" | "query" => self.query_task.clone(),
@@ -52,13 +53,13 @@ impl Binding {
     }
 }
 
-/// All such names.
+/// All bound names.
 #[derive(Default)]
 pub(crate) struct Bindings {
     read: Mutex<Option<ReadBindings>>,
     current: RwLock<Vec<Arc<Binding>>>,
-    /// Why the last look failed.
-    trouble: Mutex<Option<String>>,
+    /// Why the last read failed.
+    failure: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Bindings {
@@ -72,8 +73,8 @@ impl Bindings {
         Self { read: Mutex::new(read), ..Self::default() }
     }
 
-    /// Where names lead now. The list is whole between any two of its changes, so a panic elsewhere
-    /// does not spoil it; the same goes for the locks below.
+    /// The current bindings. Every change leaves the list consistent, so a panic of another thread
+    /// does no harm; the same is true of the other locks here.
     pub(crate) fn current(&self) -> Vec<Arc<Binding>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -83,86 +84,88 @@ impl Bindings {
         current.iter().find(|binding| binding.name.eq_ignore_ascii_case(name)).cloned()
     }
 
-    /// Why the last look failed, if it did.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Why the last read failed, if it did.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn put(&self, binding: Binding) {
+    fn set(&self, binding: Binding) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         current.retain(|old| old.name != binding.name);
         current.push(Arc::new(binding));
     }
 
-    /// Tells what is wrong when that changes.
-    fn tell(&self, trouble: Option<String>) {
-        let mut told = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told == trouble {
+    /// Records the result of a read, and logs it if it changed.
+    fn record(&self, failure: Option<String>) {
+        let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last == failure {
             return;
         }
-        match &trouble {
-            Some(reason) => tracing::warn!(reason, "collections are not followed; names stay"),
+        match &failure {
+            Some(reason) => {
+                tracing::warn!(reason, "cannot follow collections; names stay as they were");
+            }
             None => tracing::info!("collections are followed again"),
         }
-        *told = trouble;
+        *last = failure;
     }
 }
 
 impl App {
-    /// Finds out where all names lead, before the first request.
+    /// Reads the bindings of all names, before the first request.
     pub(crate) fn bind_names(&self) -> Result<()> {
-        self.look().map_err(|reason| Error::Bindings { reason })?;
+        self.refresh_bindings().map_err(|reason| Error::Bindings { reason })?;
         let names = self.registry.bindings().current();
-        let taken = names.iter().find(|binding| {
+        let duplicate = names.iter().find(|binding| {
             let entries = self.registry.entries();
             entries.iter().any(|entry| entry.name.eq_ignore_ascii_case(&binding.name))
         });
-        match taken {
+        match duplicate {
             Some(binding) => Err(Error::DuplicateModel { name: binding.name.clone() }),
             None => Ok(()),
         }
     }
 
-    /// Follows the collections until the server is gone.
-    pub(crate) fn follow(self: &Arc<Self>) -> Result<()> {
+    /// Follows the collections in a thread, until the server is dropped.
+    pub(crate) fn follow_collections(self: &Arc<Self>) -> Result<()> {
         if self.registry.bindings().current().is_empty() {
             return Ok(());
         }
         let app: Weak<Self> = Arc::downgrade(self);
         let follow = move || {
             while let Some(app) = app.upgrade() {
-                let outcome = app.look();
-                app.registry.bindings().tell(outcome.err());
+                let result = app.refresh_bindings();
+                app.registry.bindings().record(result.err());
                 drop(app);
-                thread::sleep(EVERY);
+                thread::sleep(INTERVAL);
             }
         };
         thread::Builder::new().name("kokeshi-follow".to_owned()).spawn(follow)?;
         Ok(())
     }
 
-    /// Reads where names lead, and loads the models of those that lead elsewhere now.
-    fn look(&self) -> Result<(), String> {
+    /// Reads the bindings, and loads the models of those that changed.
+    fn refresh_bindings(&self) -> Result<(), String> {
         let bindings = self.registry.bindings();
         let mut read = bindings.read.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(read) = read.as_mut() else { return Ok(()) };
-        let mut failed = None;
+        let mut failure = None;
         for binding in read()? {
             let old = bindings.find(&binding.name);
             if old.as_ref().is_some_and(|old| old.key() == binding.key()) {
                 continue;
             }
-            if let Err(error) = self.registry.run(&binding.model) {
-                failed = Some(format!("`{}`: {error}", binding.model.name));
+            if let Err(error) = self.registry.load(&binding.model) {
+                failure = Some(format!("`{}`: {error}", binding.model.name));
                 continue;
             }
             let (name, collection) = (&binding.name, &binding.collection);
-            tracing::info!(name, collection, model = binding.model.name, "a name follows");
-            bindings.put(binding);
+            tracing::info!(name, collection, model = binding.model.name, "a name is bound");
+            bindings.set(binding);
             if let Some(old) = old {
                 self.registry.retire(&old.model.name);
             }
         }
-        failed.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), Err)
     }
 }

@@ -1,7 +1,7 @@
-//! Reading a request's body, within its size and time.
+//! Reads the body of a request, within limits of size and time.
 
 use crate::app::App;
-use crate::problem::{Outcome, Problem};
+use crate::problem::{ApiResult, Problem};
 use crate::wire;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -16,34 +16,35 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Outcome<Self> {
+    async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         check_encoding(request.headers())?;
         let bytes = read(request.into_body(), app).await?;
         wire::parse(&bytes).map(Self)
     }
 }
 
-fn check_encoding(headers: &HeaderMap) -> Outcome<()> {
+fn check_encoding(headers: &HeaderMap) -> ApiResult<()> {
     let encoding = headers.get(header::CONTENT_ENCODING);
     if encoding.is_none_or(|encoding| encoding == "identity") {
         return Ok(());
     }
-    let message = "compressed bodies are not read; send JSON without Content-Encoding";
+    let message = "compressed bodies are not supported; send JSON without Content-Encoding";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "INPUT_INVALID_ENCODING", message))
 }
 
-async fn read(body: Body, app: &App) -> Outcome<Bytes> {
+async fn read(body: Body, app: &App) -> ApiResult<Bytes> {
     let limit = app.config.limits.body_bytes;
     let collected = Limited::new(body, limit).collect();
     match tokio::time::timeout(app.config.timeouts.body, collected).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message =
-                format!("the body is larger than {limit} bytes; send fewer texts at once");
+            let message = format!(
+                "the body is over the limit of {limit} bytes; send fewer texts per request"
+            );
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INPUT_TOO_LARGE", message))
         }
         Ok(Err(error)) => {
-            let message = format!("the body did not arrive whole: {error}");
+            let message = format!("the body did not arrive completely: {error}");
             Err(Problem::bad_request("INPUT_INCOMPLETE", message))
         }
         Err(_) => {

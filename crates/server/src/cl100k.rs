@@ -1,14 +1,14 @@
-//! Token ids that OpenAI's clients send in place of texts (langchain-openai does by default): they
-//! are of the cl100k vocabulary, as for OpenAI's own embedding models.
+//! Decodes the token ids that OpenAI's clients send instead of texts (langchain-openai does by
+//! default). They belong to the cl100k vocabulary, as for OpenAI's own embedding models.
 
-use crate::problem::{Outcome, Problem};
+use crate::problem::{ApiResult, Problem};
 
-/// The text of token ids. Ids that end within a character, as a client's cut at a number of tokens
-/// may, lose that character to U+FFFD. The vocabulary is read at the first call.
-pub(crate) fn decode(ids: &[u32]) -> Outcome<String> {
+/// The text of token ids. A client that truncates to a number of tokens may cut within a character;
+/// that character becomes U+FFFD. The vocabulary is loaded at the first call.
+pub(crate) fn decode(ids: &[u32]) -> ApiResult<String> {
     let bytes = tiktoken_rs::cl100k_base_singleton().decode_bytes(ids).map_err(|error| {
         let message = format!(
-            "`input` holds a token id that cl100k_base does not have ({error}); send texts (with \
+            "`input` contains a token id that is not in cl100k_base ({error}); send texts (with \
              langchain-openai: OpenAIEmbeddings(check_embedding_ctx_length=False))"
         );
         let problem = Problem::bad_request("INPUT_TOKEN_IDS", message);
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_those_of_openais_vocabulary() {
+    fn token_ids_belong_to_the_vocabulary_of_openai() {
         // "hello world", as in OpenAI's documentation of tiktoken.
         assert_eq!(decode(&[15339, 1917]).expect("a text"), "hello world");
         let text = "Die Macht sei mit dir. 光剑太暗了 🦀";

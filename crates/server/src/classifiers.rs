@@ -1,162 +1,138 @@
-//! Trained classifiers: logistic regression on embeddings, one file each.
+//! The folder of trained classifiers, one file each.
 
 use crate::error::{Error, Result};
-use crate::problem::{Outcome, Problem};
-use crate::wire::classify::{Access, ClassifierInfo};
-use kokeshi_analysis::{Compute, Regression};
-use serde::{Deserialize, Serialize};
+use crate::problem::{ApiResult, Problem};
+use kokeshi_analysis::{Compute, Listing, Regression, TrainedClassifier, Training, Visibility};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Steps of gradient descent in one iteration of the API.
 const STEPS: usize = 10;
 
-/// A classifier: one row of weights a label.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Classifier {
-    pub(crate) classifier_id: String,
-    pub(crate) model: String,
-    pub(crate) access: Access,
-    pub(crate) num_samples: usize,
-    /// Seconds since 1970.
-    pub(crate) updated: u64,
-    pub(crate) labels: Vec<String>,
-    /// `[labels][dimensions]`.
-    weights: Vec<Vec<f64>>,
-    bias: Vec<f64>,
-}
-
-/// The folder that holds them.
+/// A folder of classifiers.
 #[derive(Debug)]
 pub(crate) struct Classifiers {
     folder: PathBuf,
-    /// Held while files change, so that two trainings of one classifier follow each other.
+    /// Held while a file changes, so that two trainings of one classifier run in turn.
     writing: Mutex<()>,
 }
 
-impl Classifier {
-    /// A classifier that knows nothing yet.
-    pub(crate) fn new(model: &str, access: Access) -> Self {
+/// A classifier with the id that clients use.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedClassifier {
+    pub(crate) listing: Listing,
+    pub(crate) training: Training,
+    pub(crate) regression: Regression,
+}
+
+impl ListedClassifier {
+    /// An untrained classifier, for vectors of `model` with `task`.
+    pub(crate) fn new(model: &str, task: Option<String>) -> Self {
         Self {
-            classifier_id: String::new(),
-            model: model.to_owned(),
-            access,
-            num_samples: 0,
-            updated: 0,
-            labels: Vec::new(),
-            weights: Vec::new(),
-            bias: Vec::new(),
+            listing: Listing { id: String::new(), access: Visibility::default(), updated: 0 },
+            training: Training {
+                model: model.to_owned(),
+                revision: None,
+                task,
+                dimensions: 0,
+                instruction: true,
+                samples: 0,
+            },
+            regression: Regression::default(),
         }
     }
 
-    /// Goes on training with `vectors`, one for each of `labels`; new labels are added.
+    /// Continues training with `vectors`, one for each of `labels`; new labels are added.
     pub(crate) fn train(
         &mut self,
         vectors: &[Vec<f32>],
         labels: &[String],
         iterations: usize,
     ) -> kokeshi_analysis::Result<()> {
-        let mut regression = self.regression()?;
-        regression.train(&Compute::new(None, None)?, vectors, labels, iterations * STEPS)?;
-        (self.labels, self.weights, self.bias) = regression.into_parts();
-        self.num_samples += vectors.len();
-        self.updated = now();
+        let compute = Compute::new(None, None)?;
+        self.regression.train(&compute, vectors, labels, iterations * STEPS)?;
+        self.training.dimensions = self.regression.dimensions();
+        self.training.samples += vectors.len();
+        self.listing.updated = since_1970().as_secs();
         Ok(())
-    }
-
-    /// What answers.
-    pub(crate) fn regression(&self) -> kokeshi_analysis::Result<Regression> {
-        Regression::from_parts(self.labels.clone(), self.weights.clone(), self.bias.clone())
-    }
-
-    /// Dimensions of the vectors that it was trained on.
-    pub(crate) fn dimensions(&self) -> usize {
-        self.weights.first().map_or(0, Vec::len)
-    }
-
-    /// As it is listed.
-    pub(crate) fn info(&self) -> ClassifierInfo {
-        ClassifierInfo {
-            classifier_id: self.classifier_id.clone(),
-            model_name: self.model.clone(),
-            labels: self.labels.clone(),
-            access: self.access,
-            num_samples: self.num_samples,
-            updated: self.updated,
-        }
     }
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Classifiers {
-    /// Uses `folder`, which is created.
+    /// Opens `folder`, and creates it if necessary.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
-        let fault = |error: std::io::Error| Error::File {
-            path: folder.to_owned(),
-            reason: error.to_string(),
-        };
-        fs::create_dir_all(folder).map_err(fault)?;
+        fs::create_dir_all(folder)
+            .map_err(|error| Error::File { path: folder.to_owned(), reason: error.to_string() })?;
         Ok(Self { folder: folder.to_owned(), writing: Mutex::default() })
     }
 
     /// All classifiers, by id.
-    pub(crate) fn list(&self) -> Outcome<Vec<Classifier>> {
+    pub(crate) fn list(&self) -> ApiResult<Vec<ListedClassifier>> {
         let mut classifiers = Vec::new();
-        for file in fs::read_dir(&self.folder).map_err(|error| failed(&error))? {
-            let name = file.map_err(|error| failed(&error))?.file_name();
+        for file in fs::read_dir(&self.folder).map_err(|error| unusable(&error))? {
+            let name = file.map_err(|error| unusable(&error))?.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
             if let Some(id) = id.filter(|id| is_id(id)) {
                 classifiers.push(self.get(id)?);
             }
         }
-        classifiers.sort_by(|a, b| a.classifier_id.cmp(&b.classifier_id));
+        classifiers.sort_by(|a, b| a.listing.id.cmp(&b.listing.id));
         Ok(classifiers)
     }
 
-    pub(crate) fn get(&self, id: &str) -> Outcome<Classifier> {
-        let text = fs::read(self.path(id)?).map_err(|error| missing(id, &error))?;
-        serde_json::from_slice(&text).map_err(|error| failed(&error))
+    pub(crate) fn get(&self, id: &str) -> ApiResult<ListedClassifier> {
+        let json = fs::read(self.path(id)?).map_err(|error| read_problem(id, &error))?;
+        let file = TrainedClassifier::from_json(&json).map_err(|error| unusable(&error))?;
+        let TrainedClassifier { training, listing, regression } = file;
+        let unlisted = || Listing { id: String::new(), access: Visibility::default(), updated: 0 };
+        let listing = Listing { id: id.to_owned(), ..listing.unwrap_or_else(unlisted) };
+        Ok(ListedClassifier { listing, training, regression })
     }
 
-    pub(crate) fn remove(&self, id: &str) -> Outcome<()> {
-        fs::remove_file(self.path(id)?).map_err(|error| missing(id, &error))
+    pub(crate) fn remove(&self, id: &str) -> ApiResult<()> {
+        fs::remove_file(self.path(id)?).map_err(|error| read_problem(id, &error))
     }
 
-    /// Changes the classifier called `id`, or a new one, and stores it; the file is whole at any
-    /// time.
+    /// Changes the classifier `id`, or a new one from `create`, and stores it. Readers see the old
+    /// file or the new one, never a part.
     pub(crate) fn change(
         &self,
         id: Option<&str>,
-        model: &str,
-        access: Option<Access>,
-        change: impl FnOnce(&mut Classifier) -> Outcome<()>,
-    ) -> Outcome<Classifier> {
-        let _writing = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        create: impl FnOnce() -> ListedClassifier,
+        change: impl FnOnce(&mut ListedClassifier) -> ApiResult<()>,
+    ) -> ApiResult<ListedClassifier> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut classifier = match id {
             Some(id) => self.get(id)?,
-            None => Classifier::new(model, Access::default()),
+            None => create(),
         };
-        classifier.access = access.unwrap_or(classifier.access);
         change(&mut classifier)?;
         if id.is_none() {
-            classifier.classifier_id = new_id(&classifier);
+            classifier.listing.id = new_id(&classifier.regression);
         }
-        let path = self.path(&classifier.classifier_id)?;
-        let json = serde_json::to_vec(&classifier).map_err(|error| failed(&error))?;
-        let unfinished = path.with_extension("unfinished");
-        fs::write(&unfinished, json).map_err(|error| failed(&error))?;
-        fs::rename(&unfinished, &path).map_err(|error| failed(&error))?;
+        self.write(&classifier)?;
         Ok(classifier)
     }
 
-    fn path(&self, id: &str) -> Outcome<PathBuf> {
+    fn write(&self, classifier: &ListedClassifier) -> ApiResult<()> {
+        let path = self.path(&classifier.listing.id)?;
+        let ListedClassifier { listing, training, regression } = classifier.clone();
+        let file = TrainedClassifier { training, listing: Some(listing), regression };
+        let json = file.to_json().map_err(|error| unusable(&error))?;
+        let unfinished = path.with_extension("unfinished");
+        fs::write(&unfinished, json).map_err(|error| unusable(&error))?;
+        fs::rename(&unfinished, &path).map_err(|error| unusable(&error))
+    }
+
+    fn path(&self, id: &str) -> ApiResult<PathBuf> {
         match is_id(id) {
             true => Ok(self.folder.join(format!("{id}.json"))),
             false => Err(unknown(id)),
@@ -164,34 +140,35 @@ impl Classifiers {
     }
 }
 
-/// An id as [`new_id`] makes them: nothing that could lead out of the folder.
+/// Whether this is an id as [`new_id`] creates them, and so not a path out of the folder.
 fn is_id(id: &str) -> bool {
     id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-fn new_id(classifier: &Classifier) -> String {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+fn new_id(regression: &Regression) -> String {
     let mut hash = Sha256::new();
-    hash.update(time.to_le_bytes());
+    hash.update(since_1970().as_nanos().to_le_bytes());
     hash.update(std::process::id().to_le_bytes());
-    for weight in classifier.weights.iter().flatten() {
+    let (_, weights, _) = regression.clone().into_parts();
+    for weight in weights.iter().flatten() {
         hash.update(weight.to_le_bytes());
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    format!("{:.32x}", hash.finalize())
 }
 
-fn missing(id: &str, error: &std::io::Error) -> Problem {
-    if error.kind() == ErrorKind::NotFound { unknown(id) } else { failed(error) }
+fn read_problem(id: &str, error: &std::io::Error) -> Problem {
+    if error.kind() == ErrorKind::NotFound { unknown(id) } else { unusable(error) }
 }
 
 fn unknown(id: &str) -> Problem {
-    let shown: String = id.chars().take(64).collect();
-    Problem::not_found(format!("there is no classifier `{shown}`; see /v1/classifiers"))
+    let id: String = id.chars().take(64).collect();
+    Problem::not_found(format!("no classifier `{id}`; /v1/classifiers lists them"))
 }
 
-pub(crate) fn failed(error: &dyn std::error::Error) -> Problem {
-    tracing::error!(%error, "a classifier's file cannot be used");
-    Problem::internal("the classifier's file cannot be used; the log says more")
+/// 500 for a classifier that cannot be read, trained or written.
+pub(crate) fn unusable(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "cannot use a classifier");
+    Problem::internal("cannot use the classifier; see the server's log")
 }
 
 #[cfg(test)]
@@ -199,16 +176,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn training_separates_what_can_be_separated_and_goes_on_where_it_stood() {
+    fn training_separates_labels_and_continues_from_the_last_state() {
         let vectors = [vec![1.0, 0.0], vec![0.9, 0.1], vec![0.0, 1.0], vec![0.1, 0.9]];
         let labels = ["a", "a", "b", "b"].map(str::to_owned);
-        let mut classifier = Classifier::new("m", Access::Public);
-        // Few steps: many come so near to the optimum that momentum carries them past it.
+        let mut classifier = ListedClassifier::new("m", None);
+        // Few steps: with many, momentum carries the weights past the optimum.
         let mut train = |vectors: &[Vec<f32>], labels: &[String], iterations| {
             classifier.train(vectors, labels, iterations).expect("trained");
-            let regression = classifier.regression().expect("whole");
-            let samples = (classifier.num_samples, classifier.labels.len());
-            (regression.probabilities(&[1.0, 0.0]), samples)
+            let samples = (classifier.training.samples, classifier.regression.labels().len());
+            (classifier.regression.probabilities(&[1.0, 0.0]), samples)
         };
         let (first, _) = train(&vectors, &labels, 1);
         assert!(first[0] > 0.8, "{first:?}");
@@ -220,10 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn ids_lead_nowhere_but_into_the_folder() {
+    fn an_id_cannot_be_a_path_out_of_the_folder() {
         for id in ["", "..", "../../etc/passwd", "0123456789abcdef0123456789abcde/", "é"] {
             assert!(!is_id(id), "{id}");
         }
-        assert!(is_id(&new_id(&Classifier::new("m", Access::Public))));
+        assert!(is_id(&new_id(&Regression::default())));
     }
 }

@@ -1,55 +1,53 @@
-//! What an operator can set. Where values come from (flags, environment, a file) is the program's
-//! business.
+//! The settings of a server. The caller decides where they come from: flags, environment, a file.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Settings of a server. [`Config::default`] is open on loopback, for one person.
+/// Settings of a server. [`Config::default`] serves this machine alone, without keys.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free port.
     pub address: SocketAddr,
-    /// Listen beyond loopback although no key is configured.
+    /// Listen on addresses other than loopback even if no key is configured.
     pub allow_open: bool,
     /// A TOML file of hashed API keys and their limits.
     pub api_key_file: Option<PathBuf>,
-    /// API keys in clear, without limits of their own.
+    /// Plain-text API keys, without limits.
     pub api_keys: Vec<String>,
     /// Certificate chain and private key, both PEM; without them, plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Origins that browsers may call from; none switches CORS off.
+    /// Origins that browsers may send requests from; if empty, CORS is off.
     pub cors_origins: Vec<String>,
-    /// The task of requests that name none, where the model has it.
+    /// The task of requests that do not name one, if the model has it.
     pub default_task: Option<String>,
     /// Whether late chunking joins several inputs of `retrieval.query` into one document, as the
-    /// hosted service does. By default queries are embedded one by one: they have no common
-    /// context.
+    /// hosted service does. By default queries are embedded separately: they share no context.
     pub join_queries: bool,
-    /// Folder of trained classifiers; without one, `/v1/train` is off.
+    /// Folder for trained classifiers; without one, `/v1/train` is off.
     pub classifiers: Option<PathBuf>,
-    /// An OpenTelemetry collector that takes OTLP over HTTP, such as `http://localhost:4318`.
+    /// An OpenTelemetry collector that accepts OTLP over HTTP, such as `http://localhost:4318`.
     pub otlp_endpoint: Option<String>,
     /// Log the text of inputs.
     pub log_inputs: bool,
-    /// Serve `/metrics` without a key although keys are configured.
+    /// Serve `/metrics` without a key even if keys are configured.
     pub public_metrics: bool,
-    /// Sizes.
+    /// Limits of size.
     pub limits: Limits,
-    /// Times.
+    /// Limits of time.
     pub timeouts: Timeouts,
 }
 
-/// The files of TLS.
+/// Files for TLS.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// Certificate chain, the server's own certificate first.
+    /// Certificate chain, the server's own certificate first; PEM.
     pub certificates: PathBuf,
-    /// Private key.
+    /// Private key; PEM.
     pub key: PathBuf,
 }
 
-/// What is refused for its size.
+/// Maximum sizes; larger requests are refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of a body.
@@ -58,24 +56,24 @@ pub struct Limits {
     pub items: usize,
     /// Tokens of a request.
     pub request_tokens: usize,
-    /// Tokens that wait or run, for each model.
+    /// Tokens that are waiting or running, for each model.
     pub queue_tokens: usize,
-    /// Open connections; requests of more are refused, except for probes.
+    /// Open connections; on further ones, only probes are answered.
     pub connections: usize,
 }
 
-/// How long things may take.
+/// Maximum times.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Until a request's headers have arrived, and between requests of a connection.
+    /// For the headers of a request, and between the requests of a connection.
     pub headers: Duration,
-    /// Until a body has arrived.
+    /// For the body of a request.
     pub body: Duration,
-    /// Until a request is answered, its time in the queue included.
+    /// From submission to the answer, including the time in the queue.
     pub request: Duration,
-    /// Until the forward pass of `/ready` is done.
+    /// For the forward pass of `/ready`.
     pub ready: Duration,
-    /// For accepted requests after the signal to stop.
+    /// For finishing accepted requests after the signal to stop.
     pub drain: Duration,
 }
 

@@ -1,10 +1,10 @@
-//! The one request that all dialects become, and its way through the model.
+//! The internal request that all dialects become, and its way through the model.
 
+use crate::admission::Caller;
 use crate::app::App;
-use crate::front::Caller;
-use crate::problem::{Outcome, Problem};
-use crate::running::Running;
-use crate::wire::input::Texts;
+use crate::problem::{ApiResult, Problem};
+use crate::running_model::RunningModel;
+use crate::wire::input::RequestTexts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use kokeshi::{Embedded, Input, Model, Options, Request};
 use std::sync::Arc;
@@ -15,53 +15,62 @@ use tokio::sync::Semaphore;
 pub(crate) struct EmbedRequest {
     /// As the client wrote it.
     pub(crate) model: Option<String>,
-    pub(crate) texts: Texts,
-    pub(crate) task: Task,
+    pub(crate) texts: RequestTexts,
+    pub(crate) task: RequestTask,
     pub(crate) dimensions: Option<usize>,
     pub(crate) normalized: bool,
     pub(crate) truncate: bool,
-    /// `None`: for lists of lists alone.
+    /// `None`: only for lists of lists.
     pub(crate) late_chunking: Option<bool>,
 }
 
 /// The task in a body.
 #[derive(Debug)]
-pub(crate) enum Task {
-    /// By its name: it wins over those of the model's name, the path and the header, and a model
-    /// that does not have it is an error.
-    Asked(Option<String>),
-    /// By what another API calls it: for models that have it, unless another task is named.
-    Hinted(Option<&'static str>),
+pub(crate) enum RequestTask {
+    /// A task's name. It overrides the tasks of the model's name, the path and the header. A model
+    /// that lacks it is an error.
+    Named(Option<String>),
+    /// A task that another API implies. It applies to models that have it, unless a task is named.
+    Implied(Option<String>),
 }
 
-/// A request that is tokenised, and the model that is to run it.
-struct Ready {
-    running: Arc<Running>,
-    prepared: Request,
+impl RequestTask {
+    /// The task `name`, for models that have it.
+    pub(crate) fn implied(name: &str) -> Self {
+        Self::Implied(Some(name.to_owned()))
+    }
+}
+
+/// A tokenized request and the model that will run it.
+struct PreparedRequest {
+    model: Arc<RunningModel>,
+    request: Request,
     task: Option<String>,
 }
 
-/// What came of an [`EmbedRequest`].
+/// The result of an [`EmbedRequest`].
 #[derive(Debug)]
 pub(crate) struct EmbedResponse {
-    /// The model's name as it is served.
+    /// The served name of the model.
     pub(crate) model: String,
-    /// One for each text, in their order.
+    /// The task that was used.
+    pub(crate) task: Option<String>,
+    /// One for each text, in order.
     pub(crate) vectors: Vec<Vec<f32>>,
     pub(crate) tokens: usize,
-    /// Most windows that a document took.
+    /// Maximum number of windows of a document.
     windows: usize,
     truncated_texts: usize,
     truncated_tokens: usize,
 }
 
-/// Windows of the longest document, where it took more than one.
+/// Windows of the longest document, if it needed more than one.
 const WINDOWS: HeaderName = HeaderName::from_static("x-kokeshi-windows");
-/// How many texts were cut, and by how many tokens together.
+/// How many texts were truncated, and by how many tokens in total.
 const TRUNCATED: HeaderName = HeaderName::from_static("x-kokeshi-truncated");
 
 impl EmbedResponse {
-    /// Headers that say what bodies of the dialects have no place for.
+    /// Headers for what the bodies of the dialects have no fields for.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.windows > 1 {
@@ -75,34 +84,34 @@ impl EmbedResponse {
     }
 }
 
-/// Texts as the engine takes them: one input each, or one a document.
+/// Texts as the engine accepts them: one input per text, or one per document.
 #[derive(Debug)]
-enum Units {
+enum EngineTexts {
     Whole(Vec<String>),
     Documents(Vec<Vec<String>>),
 }
 
-impl Units {
-    /// Borrowed parts of each document, which [`Self::inputs`] borrows in turn.
+impl EngineTexts {
+    /// The borrowed parts of each document, which [`Self::inputs`] borrows in turn.
     fn parts(&self) -> Vec<Vec<&str>> {
         match self {
             Self::Whole(_) => Vec::new(),
-            Self::Documents(documents) => documents.iter().map(|parts| borrowed(parts)).collect(),
+            Self::Documents(documents) => documents.iter().map(|parts| borrow(parts)).collect(),
         }
     }
 
     fn inputs<'a>(&'a self, parts: &'a [Vec<&'a str>], options: &Options) -> Vec<Input<'a>> {
-        let with = |input: Input<'a>| input.options(options.clone());
+        let with_options = |input: Input<'a>| input.options(options.clone());
         match self {
-            Self::Whole(texts) => texts.iter().map(|text| with(Input::new(text))).collect(),
+            Self::Whole(texts) => texts.iter().map(|text| with_options(Input::new(text))).collect(),
             Self::Documents(_) => {
-                parts.iter().map(|parts| with(Input::late_parts(parts))).collect()
+                parts.iter().map(|parts| with_options(Input::late_parts(parts))).collect()
             }
         }
     }
 }
 
-fn borrowed(texts: &[String]) -> Vec<&str> {
+fn borrow(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
@@ -112,26 +121,26 @@ impl App {
         self: &Arc<Self>,
         request: EmbedRequest,
         caller: &Caller,
-    ) -> Outcome<EmbedResponse> {
+    ) -> ApiResult<EmbedResponse> {
         self.check_count(request.texts.count())?;
         if self.config.log_inputs {
             tracing::info!(request_id = %caller.request_id, texts = ?request.texts, "inputs");
         }
-        let ready = self.prepare(request, caller).await?;
-        let tokens = ready.prepared.tokens();
+        let PreparedRequest { model, request, task } = self.prepare(request, caller).await?;
+        let tokens = request.tokens();
         self.check_tokens(tokens)?;
         caller.charge(tokens)?;
         let limit = self.config.timeouts.request;
-        let embedded = ready.running.embed(ready.prepared, &caller.name, limit).await?;
-        let response = response(&ready.running.name, embedded);
-        let labels = [response.model.as_str(), ready.task.as_deref().unwrap_or("")];
+        let embedded = model.embed(request, &caller.name, limit).await?;
+        let response = response(&model.name, task, embedded);
+        let labels = [response.model.as_str(), response.task.as_deref().unwrap_or("")];
         self.metrics.tokens.with_label_values(&labels).inc_by(response.tokens as u64);
         self.metrics.texts.with_label_values(&labels).inc_by(response.vectors.len() as u64);
         Ok(response)
     }
 
-    /// Refuses too many items.
-    pub(crate) fn check_count(&self, count: usize) -> Outcome<()> {
+    /// Refuses a request with too many items.
+    pub(crate) fn check_count(&self, count: usize) -> ApiResult<()> {
         let items = self.config.limits.items;
         if count <= items {
             return Ok(());
@@ -141,89 +150,106 @@ impl App {
         Err(Problem::bad_request("INPUT_TOO_MANY_ITEMS", message))
     }
 
-    /// Refuses too many tokens.
-    pub(crate) fn check_tokens(&self, tokens: usize) -> Outcome<()> {
+    /// Refuses a request with too many tokens.
+    pub(crate) fn check_tokens(&self, tokens: usize) -> ApiResult<()> {
         let limit = self.config.limits.request_tokens;
         if tokens <= limit {
             return Ok(());
         }
         let message = format!(
-            "the request has {tokens} tokens, more than the {limit} that one may have; send fewer \
-             texts at once"
+            "the request has {tokens} tokens; the limit is {limit}. Send fewer texts per request"
         );
         Err(Problem::bad_request("INPUT_TOO_LONG", message))
     }
 
-    /// Finds and loads the model and tokenises, on a thread where that harms nobody.
-    async fn prepare(self: &Arc<Self>, request: EmbedRequest, caller: &Caller) -> Outcome<Ready> {
-        let named = self.registry.find(request.model.as_deref())?;
-        if let Some(running) = self.registry.at_hand(named.entry()) {
+    /// Loads the model and tokenizes, on a thread that may block.
+    async fn prepare(
+        self: &Arc<Self>,
+        request: EmbedRequest,
+        caller: &Caller,
+    ) -> ApiResult<PreparedRequest> {
+        let model = self.registry.resolve(request.model.as_deref())?;
+        if let Some(running) = self.registry.running(model.entry()) {
             running.check_room(&caller.name)?;
         }
         let (app, caller) = (Arc::clone(self), caller.clone());
-        self.compute(move || app.prepare_now(request, &caller)).await?
+        self.compute(move || app.prepare_blocking(request, &caller)).await?
     }
 
-    /// Runs `work`, which is short, on a thread for blocking work, when a core is free for it.
+    /// Runs short `work` on a thread that may block, once a core is free for it.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Outcome<T> {
-        blocking(&self.workers, work).await
+    ) -> ApiResult<T> {
+        run_blocking(&self.workers, work).await
     }
 
-    /// Runs `work` with a forward pass of its own, beside the queue: one at a time, and without
-    /// keeping short work waiting.
+    /// Runs `work` with a forward pass of its own, outside the queue: one at a time, and without
+    /// delaying short work.
     pub(crate) async fn forward<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Outcome<T> {
-        blocking(&self.passes, work).await
+    ) -> ApiResult<T> {
+        run_blocking(&self.passes, work).await
     }
 
-    fn prepare_now(&self, request: EmbedRequest, caller: &Caller) -> Outcome<Ready> {
-        // A name is looked up once: all of a request goes to the model that it leads to now.
-        let named = self.registry.find(request.model.as_deref())?;
-        let (running, bound) = (self.registry.run(named.entry())?, named.bound());
-        let default = bound.map_or(self.config.default_task.as_ref(), |to| to.query_task.as_ref());
-        let suffix = named.task.as_deref();
-        let task = task(&running.model, &request.task, (suffix, default), caller);
+    fn prepare_blocking(
+        &self,
+        request: EmbedRequest,
+        caller: &Caller,
+    ) -> ApiResult<PreparedRequest> {
+        // The name is resolved once, so that all of a request goes to the same model.
+        let reference = self.registry.resolve(request.model.as_deref())?;
+        let (model, binding) = (self.registry.load(reference.entry())?, reference.binding());
+        let default = match binding {
+            Some(binding) => binding.query_task.as_ref(),
+            None => self.config.default_task.as_ref(),
+        };
+        let suffix = reference.task.as_deref();
+        let task = task(&model.model, &request.task, (suffix, default), caller);
         let options = Options {
             task: task.clone(),
-            dimensions: request.dimensions.or(bound.map(|to| to.dimensions)),
+            dimensions: request.dimensions.or(binding.map(|binding| binding.dimensions)),
             normalized: request.normalized,
             truncate: request.truncate,
             ..Options::default()
         };
-        let units = self.units(request.texts, request.late_chunking, task.as_deref())?;
-        let prepared = running.model.prepare(&units.inputs(&units.parts(), &options))?;
-        Ok(Ready { running, prepared, task })
+        let texts = self.engine_texts(request.texts, request.late_chunking, task.as_deref())?;
+        let request = model.model.prepare(&texts.inputs(&texts.parts(), &options))?;
+        Ok(PreparedRequest { model, request, task })
     }
 
-    fn units(&self, texts: Texts, late: Option<bool>, task: Option<&str>) -> Outcome<Units> {
-        Ok(match (texts, late) {
-            (Texts::Flat(texts), None | Some(false)) => Units::Whole(texts),
-            (Texts::Flat(texts), Some(true))
+    fn engine_texts(
+        &self,
+        texts: RequestTexts,
+        late_chunking: Option<bool>,
+        task: Option<&str>,
+    ) -> ApiResult<EngineTexts> {
+        Ok(match (texts, late_chunking) {
+            (RequestTexts::Flat(texts), None | Some(false)) => EngineTexts::Whole(texts),
+            (RequestTexts::Flat(texts), Some(true))
                 if task == Some("retrieval.query") && !self.config.join_queries =>
             {
-                Units::Documents(texts.into_iter().map(|text| vec![text]).collect())
+                EngineTexts::Documents(texts.into_iter().map(|text| vec![text]).collect())
             }
-            (Texts::Flat(texts), Some(true)) => Units::Documents(vec![texts]),
-            (Texts::Nested(documents), None | Some(true)) => Units::Documents(documents),
-            (Texts::Nested(_), Some(false)) => {
-                let message = "lists of lists are documents for late chunking; leave \
-                               `late_chunking` out or send one list";
+            (RequestTexts::Flat(texts), Some(true)) => EngineTexts::Documents(vec![texts]),
+            (RequestTexts::Nested(documents), None | Some(true)) => {
+                EngineTexts::Documents(documents)
+            }
+            (RequestTexts::Nested(_), Some(false)) => {
+                let message = "lists of lists are documents for late chunking; omit \
+                               `late_chunking` or send one list";
                 return Err(Problem::invalid("late_chunking", message));
             }
         })
     }
 }
 
-/// The task of a request: the body's, the model name's, the path's, the header's, and in the end
-/// `default`: the server's, or that of a collection.
+/// The task of a request: that of the body, else the model's name, the path, the header, an implied
+/// one, or `default`, which is that of the server or of a collection.
 pub(crate) fn task(
     model: &Model,
-    body: &Task,
+    body: &RequestTask,
     (suffix, default): (Option<&str>, Option<&String>),
     caller: &Caller,
 ) -> Option<String> {
@@ -231,37 +257,38 @@ pub(crate) fn task(
     let default = default.map(String::as_str).filter(|task| has(task));
     // Later models call the same task `clustering`.
     let alias = |task| if task == "clustering" && !has(task) { "separation" } else { task };
-    let (asked, hinted) = match body {
-        Task::Asked(task) => (task.as_deref(), None),
-        Task::Hinted(task) => (None, task.map(alias).filter(|task| has(task))),
+    let (named, implied) = match body {
+        RequestTask::Named(task) => (task.as_deref(), None),
+        RequestTask::Implied(task) => (None, task.as_deref().map(alias).filter(|task| has(task))),
     };
-    let named = asked.or(suffix).or(caller.task.as_deref());
-    named.or(hinted).or(default).map(|task| alias(task).to_owned())
+    let named = named.or(suffix).or(caller.task.as_deref());
+    named.or(implied).or(default).map(|task| alias(task).to_owned())
 }
 
-/// Runs `work` on a thread for blocking work, when one of `permits` is free.
-async fn blocking<T: Send + 'static>(
+/// Runs `work` on a thread that may block, once one of `permits` is free.
+async fn run_blocking<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Outcome<T> {
-    let stopped = || Problem::internal("the work failed; the log says more");
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| stopped())?;
+) -> ApiResult<T> {
+    let failure = || Problem::internal("the request failed; see the server's log");
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| failure())?;
     let work = tokio::task::spawn_blocking(move || {
-        let done = work();
+        let result = work();
         drop(permit);
-        done
+        result
     });
-    work.await.map_err(|_| stopped())
+    work.await.map_err(|_| failure())
 }
 
-fn response(model: &str, embedded: Vec<Embedded>) -> EmbedResponse {
-    let cut = embedded.iter().filter(|result| result.truncated_tokens > 0);
+fn response(model: &str, task: Option<String>, embedded: Vec<Embedded>) -> EmbedResponse {
+    let truncated = embedded.iter().filter(|result| result.truncated_tokens > 0);
     EmbedResponse {
         model: model.to_owned(),
+        task,
         tokens: embedded.iter().map(|result| result.tokens).sum(),
         windows: embedded.iter().map(|result| result.windows).max().unwrap_or(0),
-        truncated_texts: cut.clone().count(),
-        truncated_tokens: cut.map(|result| result.truncated_tokens).sum(),
+        truncated_texts: truncated.clone().count(),
+        truncated_tokens: truncated.map(|result| result.truncated_tokens).sum(),
         vectors: embedded.into_iter().flat_map(|result| result.vectors).collect(),
     }
 }

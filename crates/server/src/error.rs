@@ -1,64 +1,61 @@
-//! Why a server does not start or run.
+//! Errors of starting and running a server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The result of this crate's public calls.
+/// The result of this crate's public functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A fault of the configuration or of the system, with the way out.
+/// An invalid configuration, or a failure of the system.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address cannot be listened on.
+    /// Listening on the address failed.
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// An address beyond loopback, and no key.
-    #[error(
-        "{address} can be reached from other machines, and no API key is configured; configure \
-         keys, listen on 127.0.0.1, or say that everybody may use it with --allow-open"
-    )]
-    Open {
+    /// An address other than loopback, without a key.
+    #[error("{address} can be reached from other machines, and no API key is configured")]
+    KeyRequired {
         /// The address.
         address: SocketAddr,
     },
-    /// No model is served.
-    #[error("no model is served; name at least one")]
+    /// No model to serve.
+    #[error("there is no model to serve")]
     NoModel,
-    /// Two models of one name.
-    #[error("the model `{name}` is named twice; give each a name of its own")]
+    /// Two models with the same name.
+    #[error("two models have the name `{name}`; each needs its own")]
     DuplicateModel {
         /// The name.
         name: String,
     },
-    /// Where names lead cannot be found out.
-    #[error("collections cannot be served: {reason}")]
+    /// The bindings of names to collections cannot be read.
+    #[error("cannot serve collections: {reason}")]
     Bindings {
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// A task that no served model has.
+    /// A default task that no served model has.
     #[error("no served model has the default task `{task}`")]
     DefaultTask {
         /// The task.
         task: String,
     },
-    /// A file that cannot be used.
+    /// A file with invalid content.
     #[error("{path}: {reason}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is invalid.
         reason: String,
     },
-    /// An origin that is not one.
+    /// An invalid origin for CORS.
     #[error("`{origin}` is not an origin; expected one like `https://example.org`, or `*`")]
     Origin {
-        /// What was given.
+        /// The origin.
         origin: String,
     },
     /// A model cannot be loaded.
@@ -66,13 +63,13 @@ pub enum Error {
     Model {
         /// The name.
         name: String,
-        /// Why.
+        /// The engine's error.
         source: kokeshi::Error,
     },
-    /// The system refuses threads, timers or signals.
+    /// The system refused a thread, a timer or a signal handler.
     #[error("cannot start the server: {0}")]
     Start(#[from] std::io::Error),
-    /// Telemetry cannot be set up.
-    #[error("cannot set up telemetry: {0}")]
+    /// The log cannot be set up.
+    #[error("cannot set up the log: {0}")]
     Telemetry(String),
 }

@@ -1,10 +1,13 @@
 //! The HTTP server of kokeshi: one internal request (`embed::EmbedRequest`), and thin adapters that
-//! read and write it as Jina, OpenAI, TEI, Ollama and Cohere do.
+//! read and write it in the dialects of Jina, OpenAI, TEI, Ollama and Cohere.
 //!
-//! A request passes `listen` (sockets, TLS, time limits), `front` (its id, task prefix, key and
-//! limits, log and metrics), a handler in `routes`, `wire` (JSON types), and `embed` (tokenising and
-//! the model's queue).
+//! A request passes through `listen` (sockets, TLS, timeouts), `service` (the task in the path),
+//! `accounting` (id, metrics, log, body of a refusal), `admission` (key and limits), a handler in
+//! `routes`, `wire` (JSON types), and `embed` (tokenization and the model's queue). `routes::table`
+//! lists all routes with what sets them apart.
 
+mod accounting;
+mod admission;
 mod app;
 mod auth;
 mod bindings;
@@ -14,14 +17,15 @@ mod classifiers;
 mod config;
 mod embed;
 mod error;
-mod front;
 mod limits;
 mod listen;
 mod metrics;
 mod problem;
 mod registry;
+mod request_id;
 mod routes;
-mod running;
+mod running_model;
+mod service;
 mod shutdown;
 mod telemetry;
 mod tls;
@@ -32,5 +36,7 @@ pub use bindings::{Binding, ReadBindings};
 pub use config::{Config, Limits, Timeouts, TlsFiles};
 pub use error::{Error, Result};
 pub use listen::Server;
-pub use registry::{Licence, ModelEntry, Opener};
+pub use registry::{Licence, LoadModel, ModelEntry};
+pub use routes::{Access, Dialect, ROUTES, Route};
+pub use service::ApiService;
 pub use telemetry::{LogFormat, LogLevel, start_log};

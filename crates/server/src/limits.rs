@@ -1,12 +1,12 @@
-//! How much a key may use: requests and tokens a minute, and requests at once.
+//! Limits of a key: requests and tokens per minute, and concurrent requests.
 
-use crate::problem::{Outcome, Problem};
+use crate::problem::{ApiResult, Problem};
 use serde::Deserialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Limits of a key; `None` is no limit.
+/// Limits of a key; `None` means unlimited.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct Allowance {
     pub(crate) requests_per_minute: Option<u32>,
@@ -14,20 +14,20 @@ pub(crate) struct Allowance {
     pub(crate) concurrency: Option<usize>,
 }
 
-/// What a key has used.
+/// The usage of a key, measured against its limits.
 #[derive(Debug)]
-pub(crate) struct Usage {
+pub(crate) struct KeyUsage {
     requests: Option<Mutex<Bucket>>,
     tokens: Option<Mutex<Bucket>>,
     concurrency: Option<usize>,
     running: AtomicUsize,
 }
 
-/// A request of a key that counts as running until it is dropped.
+/// Counts one request of a key as running until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Usage>);
+pub(crate) struct Permit(Arc<KeyUsage>);
 
-impl Usage {
+impl KeyUsage {
     pub(crate) fn new(allowance: Allowance) -> Self {
         let bucket = |rate: u32| Mutex::new(Bucket::full(rate, Instant::now()));
         Self {
@@ -38,12 +38,14 @@ impl Usage {
         }
     }
 
-    /// Counts a request, or says when there will be room for it.
-    pub(crate) fn admit(self: &Arc<Self>) -> Outcome<Permit> {
+    /// Counts a request, or refuses it and says when to try again.
+    pub(crate) fn admit(self: &Arc<Self>) -> ApiResult<Permit> {
         let permit = Permit(Arc::clone(self));
         let running = self.running.fetch_add(1, Ordering::Relaxed);
         if let Some(limit) = self.concurrency.filter(|limit| running >= *limit) {
-            let message = format!("this key may have {limit} requests at once; wait for an answer");
+            let message = format!(
+                "this key may have {limit} concurrent requests; wait for one to be answered"
+            );
             let code = "RATE_CONCURRENCY_LIMIT_EXCEEDED";
             return Err(Problem::limited(code, message, Duration::from_secs(1)));
         }
@@ -52,14 +54,14 @@ impl Usage {
     }
 
     /// Counts tokens before they run.
-    pub(crate) fn charge(&self, tokens: usize) -> Outcome<()> {
+    pub(crate) fn charge(&self, tokens: usize) -> ApiResult<()> {
         take(self.tokens.as_ref(), tokens, "RATE_TOKEN_LIMIT_EXCEEDED", "tokens")
     }
 
-    /// Requests and tokens that are left, of those that are limited.
-    pub(crate) fn left(&self) -> [Option<u64>; 2] {
-        let left = |bucket: &Mutex<Bucket>| lock(bucket).left(Instant::now());
-        [self.requests.as_ref().map(left), self.tokens.as_ref().map(left)]
+    /// Remaining requests and tokens, where they are limited.
+    pub(crate) fn remaining(&self) -> [Option<u64>; 2] {
+        let remaining = |bucket: &Mutex<Bucket>| lock(bucket).remaining(Instant::now());
+        [self.requests.as_ref().map(remaining), self.tokens.as_ref().map(remaining)]
     }
 }
 
@@ -74,14 +76,15 @@ fn take(
     amount: usize,
     code: &'static str,
     noun: &str,
-) -> Outcome<()> {
+) -> ApiResult<()> {
     let Some(bucket) = bucket else { return Ok(()) };
     let mut bucket = lock(bucket);
     bucket.take(amount as f64, Instant::now()).map_err(|wait| {
         let limit = bucket.capacity;
         let seconds = wait.as_secs_f64();
-        let message =
-            format!("this key may use {limit} {noun} a minute; try again in {seconds:.1} seconds");
+        let message = format!(
+            "this key may use {limit} {noun} per minute; try again in {seconds:.1} seconds"
+        );
         Problem::limited(code, message, wait)
     })
 }
@@ -90,7 +93,7 @@ fn lock(bucket: &Mutex<Bucket>) -> MutexGuard<'_, Bucket> {
     bucket.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A bucket that fills evenly, to the brim in a minute.
+/// A token bucket, which refills at an even rate, completely in a minute.
 #[derive(Debug)]
 struct Bucket {
     capacity: f64,
@@ -110,8 +113,8 @@ impl Bucket {
         self.updated = now;
     }
 
-    /// Takes `amount`, or says how long to wait for it. What is more than the bucket holds needs a
-    /// full one, and leaves a debt: a large request is slow, not impossible.
+    /// Takes `amount`, or returns how long to wait for it. An amount over the capacity needs a full
+    /// bucket and leaves a debt: a large request is delayed, not impossible.
     fn take(&mut self, amount: f64, now: Instant) -> Result<(), Duration> {
         self.fill(now);
         let missing = amount.min(self.capacity) - self.level;
@@ -124,7 +127,7 @@ impl Bucket {
         Ok(())
     }
 
-    fn left(&mut self, now: Instant) -> u64 {
+    fn remaining(&mut self, now: Instant) -> u64 {
         self.fill(now);
         self.level.max(0.0) as u64
     }
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_says_how_long_to_wait_and_is_right() {
+    fn a_bucket_refills_after_the_wait_that_it_returns() {
         let start = Instant::now();
         let mut bucket = Bucket::full(60, start);
         assert_eq!(bucket.take(60.0, start), Ok(()));
@@ -143,30 +146,33 @@ mod tests {
         assert_eq!(wait, Duration::from_secs(3));
         assert!(bucket.take(3.0, start + wait - Duration::from_millis(1)).is_err());
         assert_eq!(bucket.take(3.0, start + wait), Ok(()));
-        assert_eq!(bucket.left(start + Duration::from_secs(3600)), 60);
+        assert_eq!(bucket.remaining(start + Duration::from_secs(3600)), 60);
     }
 
     #[test]
-    fn more_than_a_bucket_holds_needs_a_full_one_and_leaves_a_debt() {
+    fn an_amount_over_the_capacity_needs_a_full_bucket_and_leaves_a_debt() {
         let start = Instant::now();
         let mut bucket = Bucket::full(60, start);
         assert_eq!(bucket.take(90.0, start), Ok(()));
-        assert_eq!(bucket.left(start), 0);
+        assert_eq!(bucket.remaining(start), 0);
         assert_eq!(bucket.take(1.0, start), Err(Duration::from_secs(31)));
     }
 
     #[test]
-    fn a_key_without_requests_gets_none() {
+    fn a_bucket_without_capacity_is_always_empty() {
         let start = Instant::now();
         assert!(Bucket::full(0, start).take(1.0, start).is_err());
     }
 
     #[test]
-    fn concurrency_counts_permits_that_are_alive() {
+    fn concurrency_counts_the_permits_that_are_held() {
         let allowance = Allowance { concurrency: Some(1), ..Allowance::default() };
-        let usage = Arc::new(Usage::new(allowance));
-        let permit = usage.admit().expect("the first");
-        assert_eq!(usage.admit().expect_err("a second").code, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+        let usage = Arc::new(KeyUsage::new(allowance));
+        let permit = usage.admit().expect("the first request");
+        assert_eq!(
+            usage.admit().expect_err("the second request").code,
+            "RATE_CONCURRENCY_LIMIT_EXCEEDED"
+        );
         drop(permit);
         assert!(usage.admit().is_ok());
     }

@@ -1,6 +1,6 @@
-//! What Prometheus reads at `/metrics`.
+//! Metrics for Prometheus, served at `/metrics`.
 
-use crate::running::Running;
+use crate::running_model::RunningModel;
 use kokeshi::Observer;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -9,15 +9,15 @@ use prometheus::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Seconds from a tenth of a millisecond to minutes, in steps of about three.
+/// Buckets in seconds, from a tenth of a millisecond to minutes, by factors of about three.
 const SECONDS: [f64; 13] =
     [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
-/// Tokens of a batch.
+/// Buckets in tokens of a batch.
 const TOKENS: [f64; 11] =
     [16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0];
 
-/// All series of a server. Labels are bounded: paths as they are routed, models as they are
-/// served, tasks that a model has.
+/// All series of a server. The values of labels are bounded: paths of routes, served models, and
+/// the tasks of a model.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: prometheus::Registry,
@@ -59,7 +59,7 @@ impl Default for Metrics {
             ),
             in_flight: register(
                 &registry,
-                IntGauge::new("kokeshi_requests_in_flight", "Requests that are being answered"),
+                IntGauge::new("kokeshi_requests_in_flight", "Requests being answered"),
             ),
             errors: counter("kokeshi_errors_total", "Refused requests", &["code"]),
             tokens: counter("kokeshi_tokens_total", "Tokens of answered requests", work),
@@ -73,34 +73,37 @@ impl Default for Metrics {
             batch_tokens: histogram("kokeshi_batch_tokens", "Tokens of a batch", model, &TOKENS),
             forward: histogram(
                 "kokeshi_forward_seconds",
-                "Time of a batch's forward pass, interruptions included",
+                "Time of a batch's forward pass, including interruptions",
                 model,
                 &SECONDS,
             ),
-            queue_tokens: gauge("kokeshi_queue_tokens", "Tokens that wait or run", model),
-            queue_requests: gauge("kokeshi_queue_requests", "Requests that wait or run", model),
+            queue_tokens: gauge("kokeshi_queue_tokens", "Tokens waiting or running", model),
+            queue_requests: gauge("kokeshi_queue_requests", "Requests waiting or running", model),
             model_bytes: gauge("kokeshi_model_bytes", "Bytes of a loaded model's weights", model),
             registry,
         }
     }
 }
 
-/// Registers a metric. Names and labels are constants of this file: a fault in them shows in the
-/// first test that starts a server, and costs a running one only this series.
+/// Registers a metric. Its name and labels are constants of this file: an error in them fails every
+/// test that creates a server.
 fn register<M: prometheus::core::Collector + Clone + 'static>(
     registry: &prometheus::Registry,
     metric: prometheus::Result<M>,
 ) -> M {
-    #[expect(clippy::expect_used, reason = "the names are constants, and a test makes them all")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the names are constants, and every test of a server creates all metrics"
+    )]
     let metric = metric.expect("a valid metric");
     let registered = registry.register(Box::new(metric.clone()));
-    debug_assert!(registered.is_ok(), "no two metrics have one name");
+    debug_assert!(registered.is_ok(), "two metrics have the same name");
     metric
 }
 
 impl Metrics {
-    /// Everything, in Prometheus' text format.
-    pub(crate) fn text(&self, running: &[Arc<Running>]) -> Vec<u8> {
+    /// All series in the text format of Prometheus.
+    pub(crate) fn render(&self, running: &[Arc<RunningModel>]) -> Vec<u8> {
         for gauge in [&self.queue_tokens, &self.queue_requests, &self.model_bytes] {
             gauge.reset();
         }
@@ -112,11 +115,11 @@ impl Metrics {
         }
         let mut text = Vec::new();
         let written = TextEncoder::new().encode(&self.registry.gather(), &mut text);
-        debug_assert!(written.is_ok(), "memory takes any text");
+        debug_assert!(written.is_ok(), "writing to memory succeeds");
         text
     }
 
-    /// What the queue of `model` tells of itself.
+    /// Records what the queue of `model` reports.
     pub(crate) fn observer(&self, model: &str) -> Arc<dyn Observer> {
         Arc::new(QueueObserver {
             wait: self.queue_wait.with_label_values(&[model]),

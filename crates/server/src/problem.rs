@@ -1,25 +1,25 @@
-//! What a request is refused with, before a dialect gives it a body.
+//! Refusals of requests, before they have a body.
 
-use crate::running::queue_full;
+use crate::running_model::queue_full;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 
-/// A refusal: status, the hosted service's code, and one sentence that says what to do.
+/// A refusal: status, the hosted service's code, and a message that says what to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    /// The field of the body that is at fault, such as `input[3]`.
+    /// The invalid field of the body, such as `input[3]`.
     pub(crate) field: Option<String>,
     /// When to try again.
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// The result of everything that answers a request.
-pub(crate) type Outcome<T> = Result<T, Problem>;
+/// The result of answering a request.
+pub(crate) type ApiResult<T> = Result<T, Problem>;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
@@ -37,23 +37,23 @@ impl Problem {
         Self { field: Some(field.into()), ..problem }
     }
 
-    /// 404 for things that are named in a path.
+    /// 404: nothing has the name in the path.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND", message)
     }
 
-    /// 500: a fault of the server, with nothing in it that the client could change.
+    /// 500: a failure of the server, which the client cannot avoid.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
     }
 
-    /// 503: not now.
+    /// 503: try again later.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message);
         problem.retry_after(Duration::from_secs(1))
     }
 
-    /// 429 with the code of the limit that was met.
+    /// 429, with the code of the limit that was reached.
     pub(crate) fn limited(
         code: &'static str,
         message: impl Into<String>,
@@ -62,7 +62,7 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after)
     }
 
-    /// 504: accepted, and not answered in time.
+    /// 504: accepted but not answered in time.
     pub(crate) fn timeout(limit: Duration) -> Self {
         let seconds = limit.as_secs_f64();
         let message = format!("the request was not answered within {seconds} seconds");
@@ -76,7 +76,7 @@ impl Problem {
 }
 
 /// The status, `Retry-After`, and the problem itself as an extension: `wire::error` writes the
-/// body once the dialect and the request's id are known.
+/// body, which depends on the dialect and contains the request's id.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
@@ -89,15 +89,15 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A path whose escapes are no UTF-8.
+/// A path whose escapes are not UTF-8.
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
-        let message = format!("the path cannot be read: {rejection}");
+        let message = format!("cannot read the path: {rejection}");
         Self::bad_request("INPUT_INVALID", message)
     }
 }
 
-/// Statuses are those of the hosted service where it is known; see `docs/serve.md`.
+/// Statuses are those of the hosted service where they are known; see `docs/serve.md`.
 impl From<kokeshi::Error> for Problem {
     fn from(error: kokeshi::Error) -> Self {
         use kokeshi::Error as E;

@@ -1,17 +1,17 @@
-//! The served models: from the name that a client uses to a running model.
+//! The served models: resolves the name in a request to a running model.
 
 use crate::bindings::{Binding, Bindings, ReadBindings};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::problem::{Outcome, Problem};
-use crate::running::Running;
+use crate::problem::{ApiResult, Problem};
+use crate::running_model::RunningModel;
 use kokeshi::{LoadOptions, Model, Models, QueueLimits};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What loads a model.
-pub type Opener = Box<dyn Fn(&LoadOptions) -> kokeshi::Result<Model> + Send + Sync>;
+/// A function that loads a model.
+pub type LoadModel = Box<dyn Fn(&LoadOptions) -> kokeshi::Result<Model> + Send + Sync>;
 
 /// A model to serve.
 pub struct ModelEntry {
@@ -19,18 +19,18 @@ pub struct ModelEntry {
     pub name: String,
     /// Its hub repository, if it has one.
     pub repo: Option<String>,
-    /// Its licence, if it is known.
+    /// The licence of its weights, if known.
     pub licence: Option<Licence>,
     /// Loads it.
-    pub open: Opener,
+    pub load: LoadModel,
 }
 
-/// Terms that a model's weights are under.
+/// The licence of a model's weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Licence {
     /// SPDX identifier.
     pub id: String,
-    /// What it means to a user, in a sentence.
+    /// What it means for a user, in one sentence.
     pub note: String,
 }
 
@@ -40,10 +40,10 @@ impl fmt::Debug for ModelEntry {
     }
 }
 
-/// Owners that clients write before a model's name.
+/// Owners that clients may put before a model's name.
 const OWNERS: [&str; 4] = ["jinaai/", "jina-ai/", "jina_ai/", "kokeshi/"];
 
-/// All served models, and those of them that run.
+/// All served models, and which of them are running.
 #[derive(Debug)]
 pub(crate) struct Registry {
     entries: Vec<ModelEntry>,
@@ -51,38 +51,38 @@ pub(crate) struct Registry {
     models: Models,
     queue_tokens: usize,
     metrics: Arc<Metrics>,
-    /// The one asked for the longest ago comes first.
-    running: Mutex<Vec<Arc<Running>>>,
+    /// Least recently used first.
+    running: Mutex<Vec<Arc<RunningModel>>>,
 }
 
-/// What a client's `model` means.
+/// The meaning of a request's `model` field.
 #[derive(Clone, Debug)]
-pub(crate) struct Named<'a> {
-    pub(crate) model: Meant<'a>,
+pub(crate) struct ModelRef<'a> {
+    target: Target<'a>,
     /// The task after the colon.
     pub(crate) task: Option<String>,
 }
 
-/// A model by its own name, or by that of a collection.
+/// A served model, or a name that is bound to a collection.
 #[derive(Clone, Debug)]
-pub(crate) enum Meant<'a> {
-    Itself(&'a ModelEntry),
-    Bound(Arc<Binding>),
+enum Target<'a> {
+    Model(&'a ModelEntry),
+    Collection(Arc<Binding>),
 }
 
-impl Named<'_> {
+impl ModelRef<'_> {
     pub(crate) fn entry(&self) -> &ModelEntry {
-        match &self.model {
-            Meant::Itself(entry) => entry,
-            Meant::Bound(binding) => &binding.model,
+        match &self.target {
+            Target::Model(entry) => entry,
+            Target::Collection(binding) => &binding.model,
         }
     }
 
-    /// The collection's, if it is named by one.
-    pub(crate) fn bound(&self) -> Option<&Binding> {
-        match &self.model {
-            Meant::Itself(_) => None,
-            Meant::Bound(binding) => Some(binding),
+    /// The binding, if the name is that of a collection.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        match &self.target {
+            Target::Model(_) => None,
+            Target::Collection(binding) => Some(binding),
         }
     }
 }
@@ -90,7 +90,7 @@ impl Named<'_> {
 impl Registry {
     pub(crate) fn new(
         entries: Vec<ModelEntry>,
-        read: Option<ReadBindings>,
+        read_bindings: Option<ReadBindings>,
         models: Models,
         queue_tokens: usize,
         metrics: Arc<Metrics>,
@@ -99,15 +99,15 @@ impl Registry {
             return Err(Error::NoModel);
         }
         let mut names = HashSet::new();
-        let twice = entries.iter().find(|entry| !names.insert(entry.name.to_ascii_lowercase()));
-        if let Some(entry) = twice {
+        let duplicate = entries.iter().find(|entry| !names.insert(entry.name.to_ascii_lowercase()));
+        if let Some(entry) = duplicate {
             return Err(Error::DuplicateModel { name: entry.name.clone() });
         }
-        let (bindings, running) = (Bindings::new(read), Mutex::default());
+        let (bindings, running) = (Bindings::new(read_bindings), Mutex::default());
         Ok(Self { entries, bindings, models, queue_tokens, metrics, running })
     }
 
-    /// Names that follow collections.
+    /// Names that are bound to collections.
     pub(crate) fn bindings(&self) -> &Bindings {
         &self.bindings
     }
@@ -116,87 +116,89 @@ impl Registry {
         &self.entries
     }
 
-    /// The model called `name`: with or without an owner, a task (`name:retrieval.query`) or
-    /// Ollama's `:latest`. Without a name, the first.
-    pub(crate) fn find<'a>(&'a self, name: Option<&'a str>) -> Outcome<Named<'a>> {
-        let Some(asked) = name else {
-            return Ok(Named { model: Meant::Itself(&self.entries[0]), task: None });
+    /// Resolves a model's name, which may have an owner before it and a task
+    /// (`name:retrieval.query`) or Ollama's `:latest` after it. Without a name, the first model.
+    pub(crate) fn resolve<'a>(&'a self, name: Option<&'a str>) -> ApiResult<ModelRef<'a>> {
+        let Some(name) = name else {
+            return Ok(ModelRef { target: Target::Model(&self.entries[0]), task: None });
         };
-        let bare = OWNERS.iter().find_map(|owner| strip(asked, owner)).unwrap_or(asked);
-        if let Some(model) = self.meant(asked).or_else(|| self.meant(bare)) {
-            return Ok(Named { model, task: None });
+        let bare = OWNERS.iter().find_map(|owner| strip_prefix(name, owner)).unwrap_or(name);
+        if let Some(target) = self.target(name).or_else(|| self.target(bare)) {
+            return Ok(ModelRef { target, task: None });
         }
         let split = bare.rsplit_once(':');
-        let found = split.and_then(|(name, task)| Some((self.meant(name)?, task)));
-        let Some((model, task)) = found else { return Err(self.unknown(asked)) };
-        let task = match &model {
-            Meant::Bound(binding) => binding.task(task),
-            Meant::Itself(_) => Some(task.to_owned()).filter(|task| task != "latest"),
+        let with_task = split.and_then(|(name, task)| Some((self.target(name)?, task)));
+        let Some((target, task)) = with_task else { return Err(self.unknown_model(name)) };
+        let task = match &target {
+            Target::Collection(binding) => binding.task(task),
+            Target::Model(_) => Some(task.to_owned()).filter(|task| task != "latest"),
         };
-        Ok(Named { model, task })
+        Ok(ModelRef { target, task })
     }
 
-    fn meant(&self, name: &str) -> Option<Meant<'_>> {
-        let entry = self.entry(name).map(Meant::Itself);
-        entry.or_else(|| self.bindings.find(name).map(Meant::Bound))
+    fn target(&self, name: &str) -> Option<Target<'_>> {
+        let entry = self.entry(name).map(Target::Model);
+        entry.or_else(|| self.bindings.find(name).map(Target::Collection))
     }
 
     fn entry(&self, name: &str) -> Option<&ModelEntry> {
         self.entries.iter().find(|entry| entry.name.eq_ignore_ascii_case(name))
     }
 
-    fn unknown(&self, asked: &str) -> Problem {
+    fn unknown_model(&self, name: &str) -> Problem {
         let mut names: Vec<_> =
             self.entries.iter().map(|entry| format!("`{}`", entry.name)).collect();
         let bindings = self.bindings.current();
         names.extend(bindings.iter().map(|binding| format!("`{}`", binding.name)));
-        let shown: String = asked.chars().take(100).collect();
-        let message = format!("model `{shown}` is not served here; served: {}", names.join(", "));
+        let name: String = name.chars().take(100).collect();
+        let message = format!("this server has no model `{name}`; it has {}", names.join(", "));
         let mut problem = Problem::bad_request("INPUT_MODEL_NOT_FOUND", message);
         problem.field = Some("model".to_owned());
         problem
     }
 
-    /// The running models.
-    pub(crate) fn running(&self) -> Vec<Arc<Running>> {
-        self.shelf().clone()
+    /// All running models.
+    pub(crate) fn running_models(&self) -> Vec<Arc<RunningModel>> {
+        self.lock().clone()
     }
 
-    /// The model if it runs already.
-    pub(crate) fn at_hand(&self, entry: &ModelEntry) -> Option<Arc<Running>> {
-        let mut shelf = self.shelf();
-        let at = shelf.iter().position(|running| running.name == entry.name)?;
-        shelf[at..].rotate_left(1);
-        shelf.last().cloned()
+    /// The model if it is running. It becomes the most recently used one.
+    pub(crate) fn running(&self, entry: &ModelEntry) -> Option<Arc<RunningModel>> {
+        let mut running = self.lock();
+        let at = running.iter().position(|model| model.name == entry.name)?;
+        running[at..].rotate_left(1);
+        running.last().cloned()
     }
 
-    /// The model, loaded now if it does not run. May take seconds: not for an async thread.
-    pub(crate) fn run(&self, entry: &ModelEntry) -> kokeshi::Result<Arc<Running>> {
-        if let Some(running) = self.at_hand(entry) {
+    /// The model, which is loaded first if it is not running. That may take seconds: do not call it
+    /// on an async thread.
+    pub(crate) fn load(&self, entry: &ModelEntry) -> kokeshi::Result<Arc<RunningModel>> {
+        if let Some(running) = self.running(entry) {
             return Ok(running);
         }
-        let model = self.load(entry)?;
-        // Others may have loaded it in the meantime: the same model then, and one queue is enough.
-        let mut shelf = self.shelf();
-        if let Some(running) = shelf.iter().find(|running| running.name == entry.name) {
+        let model = self.load_within_budget(entry)?;
+        // Another thread may have loaded it meanwhile: `models` gave both the same model, and it
+        // needs only one queue.
+        let mut running = self.lock();
+        if let Some(running) = running.iter().find(|model| model.name == entry.name) {
             return Ok(Arc::clone(running));
         }
         let limits = QueueLimits {
             waiting_tokens: self.queue_tokens,
             observer: Some(self.metrics.observer(&entry.name)),
         };
-        let running = Arc::new(Running::start(&entry.name, model, limits)?);
-        shelf.push(Arc::clone(&running));
-        Ok(running)
+        let model = Arc::new(RunningModel::start(&entry.name, model, limits)?);
+        running.push(Arc::clone(&model));
+        Ok(model)
     }
 
-    /// Makes room for a model that does not fit beside the others, once.
-    fn load(&self, entry: &ModelEntry) -> kokeshi::Result<Arc<Model>> {
-        let load = || self.models.get(&entry.name, |options| (entry.open)(options));
+    /// Loads a model, and drops idle ones if the memory budget requires it.
+    fn load_within_budget(&self, entry: &ModelEntry) -> kokeshi::Result<Arc<Model>> {
+        let load = || self.models.get(&entry.name, |options| (entry.load)(options));
         match load() {
             Err(kokeshi::Error::Budget { bytes, in_use, budget, .. }) if bytes <= budget => {
                 let idle = self.take_idle((bytes + in_use).saturating_sub(budget));
-                // Threads of the queues end here, where the shelf is not locked.
+                // The queues' threads end here, while `running` is not locked.
                 drop(idle);
                 load()
             }
@@ -204,39 +206,40 @@ impl Registry {
         }
     }
 
-    /// Takes idle models off the shelf until they hold `bytes` together.
-    fn take_idle(&self, bytes: usize) -> Vec<Arc<Running>> {
+    /// Removes the least recently used idle models that hold `bytes` together.
+    fn take_idle(&self, bytes: usize) -> Vec<Arc<RunningModel>> {
         let mut taken = 0;
-        let goes = |running: &mut Arc<Running>| {
-            let goes = taken < bytes && Arc::strong_count(running) == 1 && running.is_idle();
-            if goes {
-                taken += running.model.len_bytes();
+        let take = |model: &mut Arc<RunningModel>| {
+            let take = taken < bytes && Arc::strong_count(model) == 1 && model.is_idle();
+            if take {
+                taken += model.model.len_bytes();
             }
-            goes
+            take
         };
-        self.shelf().extract_if(.., goes).collect()
+        self.lock().extract_if(.., take).collect()
     }
 
-    /// Lets go of a model that no name leads to any more, once those who have it are done.
+    /// Removes a model that no name resolves to. Its memory is freed when its requests are done.
     pub(crate) fn retire(&self, name: &str) {
         let bindings = self.bindings.current();
         let is_served = self.entry(name).is_some();
         if is_served || bindings.iter().any(|binding| binding.model.name == name) {
             return;
         }
-        let retired: Vec<_> = self.shelf().extract_if(.., |running| running.name == name).collect();
-        // Threads of the queue end here, where the shelf is not locked.
+        let retired: Vec<_> = self.lock().extract_if(.., |model| model.name == name).collect();
+        // The queue's threads end here, while `running` is not locked.
         drop(retired);
         self.models.forget(name);
     }
 
-    /// The list is whole between any two of its changes, so a panic elsewhere does not spoil it.
-    fn shelf(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
+    /// Every change leaves the list consistent, so a panic of another thread does no harm.
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<RunningModel>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn strip<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+/// Strips a prefix, ignoring its case.
+fn strip_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     let (head, rest) = name.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
@@ -247,8 +250,8 @@ mod tests {
     use kokeshi::LoadOptions;
 
     fn entry(name: &str) -> ModelEntry {
-        let open = Box::new(Model::starter);
-        ModelEntry { name: name.to_owned(), repo: None, licence: None, open }
+        let load = Box::new(Model::starter);
+        ModelEntry { name: name.to_owned(), repo: None, licence: None, load }
     }
 
     fn registry(names: &[&str], budget: Option<usize>) -> Registry {
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn names_come_with_owners_tasks_and_tags() {
+    fn a_name_may_have_an_owner_a_task_or_a_tag() {
         let registry = registry(&["jina-embeddings-v3", "a/b:c"], None);
         for (asked, name, task) in [
             (None, "jina-embeddings-v3", None),
@@ -275,26 +278,27 @@ mod tests {
             (Some("a/b:c"), "a/b:c", None),
             (Some("a/b:c:separation"), "a/b:c", Some("separation")),
         ] {
-            let named = registry.find(asked).expect("a served model");
-            assert_eq!((&*named.entry().name, named.task.as_deref()), (name, task), "{asked:?}");
+            let model = registry.resolve(asked).expect("a served model");
+            assert_eq!((&*model.entry().name, model.task.as_deref()), (name, task), "{asked:?}");
         }
         for asked in ["", ":", "jinaai/", "jina-embeddings-v2-base-en", "é", "jina-embeddings-v3/x"]
         {
-            let problem = registry.find(Some(asked)).expect_err("no such model");
+            let problem = registry.resolve(Some(asked)).expect_err("no such model");
             assert_eq!(problem.code, "INPUT_MODEL_NOT_FOUND");
             assert!(problem.message.contains("`jina-embeddings-v3`, `a/b:c`"), "{problem:?}");
         }
     }
 
     #[test]
-    fn a_model_that_does_not_fit_takes_the_place_of_an_idle_one_and_not_of_a_held_one() {
+    fn a_model_that_does_not_fit_replaces_an_idle_one_but_not_one_in_use() {
         let bytes = Model::starter(&LoadOptions::default()).expect("the starter").len_bytes();
         let registry = registry(&["one", "two"], Some(bytes));
-        let run = |name: &str| registry.run(registry.find(Some(name)).expect("served").entry());
-        let one = run("one").expect("it fits");
-        assert!(matches!(run("two"), Err(kokeshi::Error::Budget { .. })));
+        let load =
+            |name: &str| registry.load(registry.resolve(Some(name)).expect("served").entry());
+        let one = load("one").expect("it fits");
+        assert!(matches!(load("two"), Err(kokeshi::Error::Budget { .. })));
         drop(one);
-        assert_eq!(run("two").expect("it takes the place of the first").name, "two");
-        assert_eq!(registry.running().len(), 1);
+        assert_eq!(load("two").expect("it replaces the first").name, "two");
+        assert_eq!(registry.running_models().len(), 1);
     }
 }

@@ -1,18 +1,18 @@
-//! The end: what was accepted is finished, what is new is refused.
+//! Stopping: accepted requests are finished, and new ones are refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Counts requests that are being answered, and knows whether new ones are still accepted.
+/// Counts the requests being answered, and whether new ones are still accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain {
     closing: Arc<AtomicBool>,
     in_flight: watch::Sender<usize>,
 }
 
-/// An accepted request; it is answered or given up when dropped.
+/// Counts one request as being answered until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Accepted(watch::Sender<usize>);
 
@@ -23,27 +23,27 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Counts a request, even while draining: refusing it is an answer too.
+    /// Counts a request, also while draining: a refusal is an answer too.
     pub(crate) fn accept(&self) -> Accepted {
         self.in_flight.send_modify(|count| *count += 1);
         Accepted(self.in_flight.clone())
     }
 
-    /// Whether new work is refused.
+    /// Whether new requests are refused.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
 
-    /// From now on new work is refused.
+    /// Refuses new requests from now on.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until no request is being answered, but not longer than `limit`; how many still are.
-    pub(crate) async fn settled(&self, limit: Duration) -> usize {
+    /// Waits at most `limit` until no request is being answered; returns how many still are.
+    pub(crate) async fn wait(&self, limit: Duration) -> usize {
         let mut in_flight = self.in_flight.subscribe();
-        let settled = in_flight.wait_for(|count| *count == 0);
-        match tokio::time::timeout(limit, settled).await {
+        let wait = in_flight.wait_for(|count| *count == 0);
+        match tokio::time::timeout(limit, wait).await {
             Ok(_) => 0,
             Err(_) => *self.in_flight.borrow(),
         }
@@ -56,7 +56,7 @@ impl Drop for Accepted {
     }
 }
 
-/// Waits for the signal to stop: TERM or INT.
+/// Waits for a signal to stop: TERM or INT.
 pub(crate) async fn signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {

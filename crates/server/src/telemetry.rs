@@ -1,29 +1,29 @@
-//! The log: one line a request, as text or JSON, on standard error.
+//! The log on standard error: one line per request, as text or JSON.
 
 use crate::error::{Error, Result};
 use tracing::level_filters::LevelFilter;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is logged: of the levels, the one named and all graver ones.
+/// The least severe level that is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Faults of the server.
+    /// Failures of the server.
     Error,
-    /// What an operator should look at.
+    /// Conditions that need an operator's attention.
     Warn,
     /// Every request.
     #[default]
     Info,
-    /// What helps to find faults.
+    /// Details for diagnosing failures.
     Debug,
 }
 
@@ -31,7 +31,7 @@ pub enum LogLevel {
 ///
 /// # Errors
 ///
-/// If the process has one already.
+/// [`Error::Telemetry`] if the process already has a log.
 pub fn start_log(format: LogFormat, level: LogLevel) -> Result<()> {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,

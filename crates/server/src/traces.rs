@@ -1,7 +1,7 @@
-//! OpenTelemetry: a span a request, sent to a collector as OTLP over HTTP, in its JSON form.
+//! OpenTelemetry: one span per request, exported to a collector as OTLP over HTTP with JSON.
 //!
-//! Spans are sent from a thread of their own; when the collector is slow or away, spans are dropped
-//! and requests are not.
+//! A thread of its own exports spans. If the collector is slow or unreachable, spans are dropped
+//! and requests are not affected.
 
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
@@ -12,28 +12,28 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ureq::Agent;
 
-/// Spans that wait for the collector; more are dropped.
-const WAITING: usize = 4096;
-/// Spans of a message.
-const BATCH: usize = 512;
-/// How long a span waits for others.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long the collector has for a message.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum number of spans that wait for the collector; further ones are dropped.
+const MAX_WAITING: usize = 4096;
+/// Maximum number of spans in a message.
+const MAX_BATCH: usize = 512;
+/// How long a span waits for others to join its message.
+const BATCH_DELAY: Duration = Duration::from_secs(1);
+/// Maximum time for exporting a message.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a request stands in a trace (W3C Trace Context).
+/// The position of a request in a trace (W3C Trace Context).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Context {
+pub(crate) struct TraceContext {
     trace_id: String,
     span_id: String,
     parent_id: Option<String>,
     sampled: bool,
 }
 
-/// A request that was answered.
+/// An answered request.
 #[derive(Debug)]
 pub(crate) struct Span {
-    pub(crate) context: Context,
+    pub(crate) context: TraceContext,
     /// Method and route.
     pub(crate) name: String,
     pub(crate) started: SystemTime,
@@ -43,7 +43,7 @@ pub(crate) struct Span {
     pub(crate) attributes: Vec<(&'static str, String)>,
 }
 
-/// Sends spans until it is dropped, and those that wait before it ends.
+/// Exports spans; when dropped, it exports the waiting ones first.
 #[derive(Debug)]
 pub(crate) struct Traces {
     sender: Option<SyncSender<Span>>,
@@ -52,32 +52,32 @@ pub(crate) struct Traces {
 }
 
 impl Traces {
-    /// Sends to the collector at `endpoint`, such as `http://localhost:4318`.
+    /// Exports to the collector at `endpoint`, such as `http://localhost:4318`.
     pub(crate) fn start(endpoint: &str) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = sync_channel(MAX_WAITING);
         let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
         let thread = std::thread::Builder::new().name("kokeshi-traces".to_owned());
-        let thread = thread.spawn(move || send_all(&receiver, &url))?;
+        let thread = thread.spawn(move || export(&receiver, &url))?;
         Ok(Self { sender: Some(sender), thread: Some(thread), ids: RandomState::new() })
     }
 
-    /// The context of a request: a new span in the client's trace, or in a new one.
-    pub(crate) fn context(&self, headers: &HeaderMap, request_id: &str) -> Context {
+    /// The context of a request: a new span, in the client's trace or in a new one.
+    pub(crate) fn context(&self, headers: &HeaderMap, request_id: &str) -> TraceContext {
         let id =
             |salt: u8| format!("{:016x}", self.ids.hash_one((request_id, Instant::now(), salt)));
-        let sent = headers.get("traceparent").and_then(|value| parent(value.to_str().ok()?));
+        let sent = headers.get("traceparent").and_then(|value| parse_parent(value.to_str().ok()?));
         let (trace_id, parent_id, sampled) = match sent {
             Some((trace_id, parent_id, sampled)) => (trace_id, Some(parent_id), sampled),
             None => (id(0) + &id(1), None, true),
         };
-        Context { trace_id, span_id: id(2), parent_id, sampled }
+        TraceContext { trace_id, span_id: id(2), parent_id, sampled }
     }
 
-    /// Takes a span to send, unless the client's trace is not recorded.
+    /// Queues a span for export, unless the client's trace is not sampled.
     pub(crate) fn record(&self, span: Span) {
         let Some(sender) = self.sender.as_ref().filter(|_| span.context.sampled) else { return };
         if let Err(TrySendError::Full(_)) = sender.try_send(span) {
-            tracing::debug!("a span was dropped: the collector is slow");
+            tracing::debug!("dropped a span: the collector is slow");
         }
     }
 }
@@ -86,14 +86,14 @@ impl Drop for Traces {
     fn drop(&mut self) {
         drop(self.sender.take());
         if let Some(thread) = self.thread.take() {
-            // It sends what waits and ends; its panic would be no reason for another.
+            // It exports the waiting spans and ends. A panic of it must not cause another here.
             let _ = thread.join();
         }
     }
 }
 
-/// Trace id, span id and whether it is recorded, of a `traceparent` header.
-fn parent(header: &str) -> Option<(String, String, bool)> {
+/// The trace id, span id and sampled flag of a `traceparent` header.
+fn parse_parent(header: &str) -> Option<(String, String, bool)> {
     let mut parts = header.split('-');
     let (_version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
     let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
@@ -105,32 +105,32 @@ fn parent(header: &str) -> Option<(String, String, bool)> {
     valid.then(|| (trace.to_owned(), span.to_owned(), flags & 1 == 1))
 }
 
-fn send_all(spans: &Receiver<Span>, url: &str) {
-    let agent: Agent = Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
+fn export(spans: &Receiver<Span>, url: &str) {
+    let agent: Agent = Agent::config_builder().timeout_global(Some(EXPORT_TIMEOUT)).build().into();
     while let Ok(first) = spans.recv() {
         let mut batch = vec![first];
-        let end = Instant::now() + PAUSE;
-        while batch.len() < BATCH {
+        let end = Instant::now() + BATCH_DELAY;
+        while batch.len() < MAX_BATCH {
             match spans.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(span) => batch.push(span),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
-        let body = message(&batch).to_string();
+        let body = otlp_message(&batch).to_string();
         let sent = agent.post(url).header("Content-Type", "application/json").send(body);
         if let Err(error) = sent {
-            tracing::warn!(%error, spans = batch.len(), "the collector did not take spans");
+            tracing::warn!(%error, spans = batch.len(), "the collector did not accept spans");
         }
     }
 }
 
 /// An `ExportTraceServiceRequest` in OTLP's JSON.
-fn message(spans: &[Span]) -> Value {
+fn otlp_message(spans: &[Span]) -> Value {
     let resource = json!({"attributes": [
         attribute("service.name", "kokeshi"),
         attribute("service.version", env!("CARGO_PKG_VERSION")),
     ]});
-    let spans: Vec<Value> = spans.iter().map(span).collect();
+    let spans: Vec<Value> = spans.iter().map(otlp_span).collect();
     let scope = json!({"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")});
     json!({"resourceSpans": [{
         "resource": resource,
@@ -138,7 +138,7 @@ fn message(spans: &[Span]) -> Value {
     }]})
 }
 
-fn span(span: &Span) -> Value {
+fn otlp_span(span: &Span) -> Value {
     let texts = span.attributes.iter().map(|(name, value)| attribute(name, value));
     let status = json!({
         "key": "http.response.status_code",
@@ -151,7 +151,7 @@ fn span(span: &Span) -> Value {
         "spanId": span.context.span_id,
         "parentSpanId": span.context.parent_id.as_deref().unwrap_or(""),
         "name": span.name,
-        // A server's.
+        // SPAN_KIND_SERVER.
         "kind": 2,
         "startTimeUnixNano": nanoseconds(span.started),
         "endTimeUnixNano": nanoseconds(span.ended),
@@ -164,7 +164,7 @@ fn attribute(name: &str, value: &str) -> Value {
     json!({"key": name, "value": {"stringValue": value}})
 }
 
-/// As text: JSON's numbers are too short for it.
+/// Nanoseconds since 1970 as a string: a JSON number would lose digits.
 fn nanoseconds(time: SystemTime) -> String {
     time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos()).to_string()
 }
@@ -174,14 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clients_trace_is_read_and_nonsense_is_not() {
+    fn a_valid_traceparent_is_read_and_an_invalid_one_ignored() {
         let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
-        let read = |flags: &str| parent(&format!("00-{trace}-{span}-{flags}"));
+        let read = |flags: &str| parse_parent(&format!("00-{trace}-{span}-{flags}"));
         assert_eq!(read("01"), Some((trace.to_owned(), span.to_owned(), true)));
         assert_eq!(read("00"), Some((trace.to_owned(), span.to_owned(), false)));
         let zeros = format!("00-{}-{span}-01", "0".repeat(32));
         for wrong in ["", "00", "00-x-y-01", zeros.as_str(), "00-4bf9-00f0-01"] {
-            assert_eq!(parent(wrong), None, "{wrong}");
+            assert_eq!(parse_parent(wrong), None, "{wrong}");
         }
     }
 }

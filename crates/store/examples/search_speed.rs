@@ -18,6 +18,7 @@
 #![expect(clippy::print_stdout, reason = "a result for programs")]
 #![expect(unsafe_code, reason = "sqlite-vec is registered by its C entry point")]
 
+use kokeshi_kernels::median;
 use kokeshi_store::{
     Chunk, ChunkLocation, Codes, Document, Filter, Hit, Provenance, Query, Source as _, Sqlite,
     Storage, Store,
@@ -230,11 +231,6 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 /// Milliseconds of the first search, of the second, and of those after, in the median.
 fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<RowNumbers>)> {
     let filter = Filter::default();
@@ -259,7 +255,7 @@ fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<Ro
         found.push(search(query)?);
         times.push(milliseconds(start));
     }
-    let times = json!({ "first_ms": first, "second_ms": second, "median_ms": median(times) });
+    let times = json!({ "first_ms": first, "second_ms": second, "median_ms": median(&times) });
     Ok((times, found))
 }
 
@@ -308,5 +304,5 @@ fn sqlite_vec(
         rows.push(found.collect::<Result<RowNumbers, _>>()?);
         times.push(milliseconds(start));
     }
-    Ok((median(times.split_off(1)), rows))
+    Ok((median(&times.split_off(1)), rows))
 }

@@ -6,7 +6,6 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 /// Maximum length of a term, in bytes; a longer one is replaced by its hash. Databases limit what they index.
 const MAX_LEN: usize = 120;
@@ -42,12 +41,7 @@ pub(crate) fn term(key: &str, value: &str) -> Option<String> {
     if term.len() <= MAX_LEN {
         return Some(term);
     }
-    let mut hash = String::from("sha256=");
-    for byte in Sha256::digest(&term) {
-        // Writing to a string cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    Some(hash)
+    Some(format!("sha256={:x}", Sha256::digest(&term)))
 }
 
 #[cfg(test)]

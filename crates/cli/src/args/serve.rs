@@ -1,5 +1,5 @@
-//! The options of `kokeshi serve`. Each can be a flag, a variable or a key of the configuration
-//! file: see `file.rs`.
+//! The options of `kokeshi serve`. Each is a flag, an environment variable and a key of the
+//! configuration file (`file.rs`).
 
 use super::{DeviceArguments, seconds};
 use crate::bytes;
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArguments {
-    /// A TOML file with any of these options as keys (`max-items = 512`). Flags win over
-    /// environment variables, and these over the file
+    /// TOML file with any of these options as keys (`max-items = 512`). Flags override environment
+    /// variables, which override the file
     #[arg(long, value_name = "FILE", env = "KOKESHI_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Check the configuration and load the models, then end without serving
+    /// Check the configuration and load the models, then exit without serving
     #[arg(long)]
     pub(crate) check: bool,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(crate) struct AddressArguments {
     /// Address to listen on
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "KOKESHI_HOST")]
     pub(crate) host: IpAddr,
-    /// Port; 0 takes a free one, which is printed
+    /// Port; 0 selects a free one, which is printed
     #[arg(long, default_value_t = 8080, env = "KOKESHI_PORT")]
     pub(crate) port: u16,
     /// Certificate chain for TLS, PEM
@@ -49,8 +49,7 @@ pub(crate) struct AddressArguments {
     /// Private key for TLS, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "KOKESHI_TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Origin that browsers may call from, or `*`; may be given several times. Without it, CORS is
-    /// off
+    /// Origin that browsers may send requests from, or `*`; repeatable. Without it, CORS is off
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "KOKESHI_CORS_ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
 }
@@ -58,8 +57,8 @@ pub(crate) struct AddressArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Models")]
 pub(crate) struct ModelsArguments {
-    /// A model to serve: a known name, a hub id or a folder, or `NAME=` and one of these, which
-    /// clients then call NAME; may be given several times. The first serves requests that name none
+    /// Model to serve: a known name, a hub id or a folder, optionally with the NAME that clients use;
+    /// repeatable. The first serves requests that do not name a model
     #[arg(
         long = "model",
         value_name = "[NAME=]MODEL",
@@ -68,14 +67,14 @@ pub(crate) struct ModelsArguments {
         env = "KOKESHI_MODEL"
     )]
     pub(crate) models: Vec<String>,
-    /// Task of requests that name none, with models that have it
+    /// Task of requests that do not name one, for models that have it
     #[arg(long, value_name = "TASK", env = "KOKESHI_DEFAULT_TASK")]
     pub(crate) default_task: Option<String>,
-    /// Join several `retrieval.query` inputs with late chunking to one document, as the hosted
-    /// service does; by default they are embedded one by one
+    /// Join several `retrieval.query` inputs with late chunking into one document, as the hosted
+    /// service does; by default they are embedded separately
     #[arg(long, env = "KOKESHI_JOIN_QUERIES")]
     pub(crate) join_queries: bool,
-    /// Folder for the classifiers that `/v1/train` makes; without it, training is off
+    /// Folder for the classifiers of `/v1/train`; without it, training is off
     #[arg(long, value_name = "FOLDER", env = "KOKESHI_CLASSIFIERS")]
     pub(crate) classifiers: Option<PathBuf>,
 }
@@ -83,8 +82,8 @@ pub(crate) struct ModelsArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Collections")]
 pub(crate) struct CollectionsArguments {
-    /// A collection, or an alias, whose model answers to its name, or to NAME, and goes on doing so after
-    /// `kokeshi migrate switch`; may be given several times
+    /// Collection or alias whose model is served under its name or NAME, also after `kokeshi migrate
+    /// switch` has changed the model; repeatable
     #[arg(
         long = "collection",
         value_name = "[NAME=]COLLECTION",
@@ -92,9 +91,8 @@ pub(crate) struct CollectionsArguments {
         env = "KOKESHI_COLLECTION"
     )]
     pub(crate) collections: Vec<String>,
-    /// A plan of `kokeshi migrate`: its `switch`, or NAME, is answered by the model of the old side, and by
-    /// that of the new one after the switch, also where both are data of other programs; may be given
-    /// several times. The plan's ledger must be readable here
+    /// Plan of `kokeshi migrate` whose `switch`, or NAME, is the old model before the switch and the new
+    /// one after it; repeatable. Works for foreign collections; needs the plan's ledger
     #[arg(
         long = "migration",
         value_name = "[NAME=]PLAN",
@@ -102,7 +100,7 @@ pub(crate) struct CollectionsArguments {
         env = "KOKESHI_MIGRATION"
     )]
     pub(crate) migrations: Vec<String>,
-    /// The store of collections. Without it: `.kokeshi/index.db` in this folder or in one above
+    /// Store of the collections; by default `.kokeshi/index.db` in this folder or one above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
 }
@@ -113,8 +111,7 @@ pub(crate) struct AccessArguments {
     /// TOML file of hashed API keys and their limits
     #[arg(long, value_name = "FILE", env = "KOKESHI_API_KEY_FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
-    /// API key in clear, best set as a variable: other users of a machine can see flags; may be
-    /// given several times
+    /// Plain-text API key; repeatable. Prefer the variable: other users of the machine can see flags
     #[arg(
         long,
         value_name = "KEY",
@@ -123,10 +120,10 @@ pub(crate) struct AccessArguments {
         hide_env_values = true
     )]
     pub(crate) api_key: Vec<String>,
-    /// Listen beyond this machine although no key is configured
+    /// Accept requests from other machines even if no key is configured
     #[arg(long, env = "KOKESHI_ALLOW_OPEN")]
     pub(crate) allow_open: bool,
-    /// Serve /metrics without a key although keys are configured
+    /// Serve /metrics without a key even if keys are configured
     #[arg(long, env = "KOKESHI_PUBLIC_METRICS")]
     pub(crate) public_metrics: bool,
 }
@@ -134,7 +131,7 @@ pub(crate) struct AccessArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArguments {
-    /// Largest body
+    /// Maximum size of a body
     #[arg(
         long,
         value_name = "SIZE",
@@ -143,19 +140,19 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_MAX_BODY"
     )]
     pub(crate) max_body: usize,
-    /// Most items of `input`
+    /// Maximum number of items of `input`
     #[arg(long, value_name = "N", default_value_t = 2048, env = "KOKESHI_MAX_ITEMS")]
     pub(crate) max_items: usize,
-    /// Most tokens of a request
+    /// Maximum number of tokens of a request
     #[arg(long, value_name = "N", default_value_t = 1 << 20, env = "KOKESHI_MAX_REQUEST_TOKENS")]
     pub(crate) max_request_tokens: usize,
-    /// Most tokens that wait for a model or run; beyond it, requests are refused with 429
+    /// Maximum number of waiting and running tokens of a model; further requests are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1 << 18, env = "KOKESHI_QUEUE_TOKENS")]
     pub(crate) queue_tokens: usize,
-    /// Most open connections; beyond it, requests are refused with 429
+    /// Maximum number of open connections; requests on further ones are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1024, env = "KOKESHI_MAX_CONNECTIONS")]
     pub(crate) max_connections: usize,
-    /// Seconds until a request's headers have arrived, and between requests of a connection
+    /// Maximum seconds for a request's headers, and between the requests of a connection
     #[arg(
         long,
         value_name = "SECONDS",
@@ -164,7 +161,7 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_HEADER_TIMEOUT"
     )]
     pub(crate) header_timeout: Duration,
-    /// Seconds until a body has arrived
+    /// Maximum seconds for a body
     #[arg(
         long,
         value_name = "SECONDS",
@@ -173,7 +170,7 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_BODY_TIMEOUT"
     )]
     pub(crate) body_timeout: Duration,
-    /// Seconds until a request is answered, its time in the queue included
+    /// Maximum seconds for an answer, including the time in the queue
     #[arg(
         long,
         value_name = "SECONDS",
@@ -182,7 +179,7 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_REQUEST_TIMEOUT"
     )]
     pub(crate) request_timeout: Duration,
-    /// Seconds that the forward pass of /ready may take
+    /// Maximum seconds for the forward pass of /ready
     #[arg(
         long,
         value_name = "SECONDS",
@@ -191,7 +188,7 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_READY_TIMEOUT"
     )]
     pub(crate) ready_timeout: Duration,
-    /// Seconds that accepted requests have after a signal to stop
+    /// Maximum seconds for finishing accepted requests after a signal to stop
     #[arg(
         long,
         value_name = "SECONDS",
@@ -205,16 +202,16 @@ pub(crate) struct LimitArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Telemetry")]
 pub(crate) struct TelemetryArguments {
-    /// How the log on standard error is written
+    /// Format of the log on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "KOKESHI_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// What is logged
+    /// Least severe level to log
     #[arg(long, value_enum, default_value_t = LogLevel::Info, env = "KOKESHI_LOG_LEVEL")]
     pub(crate) log_level: LogLevel,
-    /// Log the texts of inputs as well
+    /// Also log the texts of inputs
     #[arg(long, action = ArgAction::SetTrue, env = "KOKESHI_LOG_INPUTS")]
     pub(crate) log_inputs: bool,
-    /// Send a span a request to an OpenTelemetry collector, as OTLP over HTTP, such as
+    /// OpenTelemetry collector for one span per request, OTLP over HTTP, such as
     /// `http://localhost:4318`
     #[arg(long, value_name = "URL", env = "KOKESHI_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
@@ -222,9 +219,9 @@ pub(crate) struct TelemetryArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people
+    /// Text for people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 

@@ -90,8 +90,8 @@ fn options_out_of_range_name_the_range() {
         sandbox.run(arguments.into_iter().chain([model.as_os_str()])).failure(1).to_owned()
     };
     insta::assert_snapshot!(embed("--task", "retrieval"), @"error: text 0: unknown task `retrieval`; this model has `retrieval.query`, `retrieval.passage`, `separation`, `classification`, `text-matching`");
-    insta::assert_snapshot!(embed("--dimensions", "0"), @"error: text 0: dimensions 0 is out of range; this model has 1 to 64");
-    insta::assert_snapshot!(embed("--dimensions", "65"), @"error: text 0: dimensions 65 is out of range; this model has 1 to 64");
+    insta::assert_snapshot!(embed("--dimensions", "0"), @"error: text 0: dimensions 0 is out of range: this model supports 1 to 64");
+    insta::assert_snapshot!(embed("--dimensions", "65"), @"error: text 0: dimensions 65 is out of range: this model supports 1 to 64");
 }
 
 #[test]

@@ -542,7 +542,7 @@ fn texts_that_are_too_long_are_set_aside_with_the_reason() {
     let run = step(&place, "index.db", "run");
     assert_eq!(run.status, Some(1), "{}", run.stderr);
     let dead = fs::read_to_string(place.path("new.plan.failed.jsonl")).expect("a file");
-    assert!(dead.contains("tall.txt") && dead.contains("more than the model's limit"), "{dead}");
+    assert!(dead.contains("tall.txt") && dead.contains("the model's limit is"), "{dead}");
     let verified = step(&place, "index.db", "verify");
     assert_eq!(verified.status, Some(1));
     assert!(verified.text().contains("FAILED  no document failed"), "{}", verified.text());

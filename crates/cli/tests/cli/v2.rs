@@ -56,11 +56,11 @@ fn naming_the_only_task_changes_nothing() {
 #[test]
 fn other_tasks_and_fewer_dimensions_are_refused_with_what_v3_has() {
     insta::assert_snapshot!(failure(&embed("a", &["--task", "retrieval.query"])), @r##"
-    error: text 0: unknown task `retrieval.query`; this model (jina-embeddings-v2) was trained for one purpose, `text-matching`, and has no task adapters
+    error: text 0: unknown task `retrieval.query`; this model (jina-embeddings-v2) was trained for one task, `text-matching`, and has no task adapters
     hint: leave the task out, or use jina-embeddings-v3, which has `retrieval.query`
     "##);
     insta::assert_snapshot!(failure(&embed("a", &["--dimensions", "16"])), @r##"
-    error: text 0: dimensions 16 is not possible: vectors of this model (jina-embeddings-v2) have 48, and it was not trained for fewer
+    error: text 0: dimensions 16 is not supported: vectors of this model (jina-embeddings-v2) have 48 dimensions, and it was not trained for fewer
     hint: use 48 or leave dimensions out; jina-embeddings-v3 takes 1 to 1024
     "##);
 }

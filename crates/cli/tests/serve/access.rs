@@ -1,4 +1,4 @@
-//! Keys, their limits, and what is open without them.
+//! Keys, configuration and TLS.
 
 use crate::{Server, command};
 use serde_json::json;
@@ -6,10 +6,11 @@ use std::fs;
 use std::process::Output;
 
 /// `printf secret-a | sha256sum`
-const A: &str = "8766b9cb08e6040b704f1e3ee1e186efccf2635b1d2634d6525333007e6aeae1";
+const SHA256: &str = "8766b9cb08e6040b704f1e3ee1e186efccf2635b1d2634d6525333007e6aeae1";
 
-fn with_keys(limits: &str) -> Server {
-    let file = format!("[[key]]\nname = \"team-a\"\nsha256 = \"{A}\"\n{limits}");
+/// A server with the key `secret-a` of a file and `secret-b` of the environment.
+fn with_keys() -> Server {
+    let file = format!("[[key]]\nname = \"team-a\"\nsha256 = \"{SHA256}\"\n");
     Server::start_with(
         &["--api-key-file", "keys.toml"],
         &[("KOKESHI_API_KEY", "secret-b")],
@@ -19,22 +20,22 @@ fn with_keys(limits: &str) -> Server {
     )
 }
 
-fn ask(server: &Server, authorization: Option<&str>) -> crate::Answer {
+fn ask(server: &Server, authorization: Option<&str>) -> crate::Reply {
     let headers: Vec<_> = authorization.map(|value| ("Authorization", value)).into_iter().collect();
     server.send("POST", "/v1/embeddings", &headers, b"{\"input\":\"x\"}")
 }
 
 #[test]
-fn keys_of_the_file_and_of_the_environment_open_and_others_do_not() {
-    let server = with_keys("");
+fn keys_of_the_file_and_the_environment_are_accepted_and_others_refused() {
+    let server = with_keys();
     assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
     assert_eq!(ask(&server, Some("bearer  secret-b ")).status, 200);
-    ask(&server, None).refused(401, "AUTH_MISSING_API_KEY");
-    ask(&server, Some("Bearer secret-c")).refused(401, "AUTH_INVALID_API_KEY");
-    ask(&server, Some("Bearer ")).refused(401, "AUTH_INVALID_FORMAT");
-    ask(&server, Some("Basic c2VjcmV0LWE=")).refused(401, "AUTH_INVALID_FORMAT");
+    ask(&server, None).refusal(401, "AUTH_MISSING_API_KEY");
+    ask(&server, Some("Bearer secret-c")).refusal(401, "AUTH_INVALID_API_KEY");
+    ask(&server, Some("Bearer ")).refusal(401, "AUTH_INVALID_FORMAT");
+    ask(&server, Some("Basic c2VjcmV0LWE=")).refusal(401, "AUTH_INVALID_FORMAT");
     let prefixed = server.send("POST", "/task/separation/v1/embeddings", &[], b"{\"input\":\"x\"}");
-    prefixed.refused(401, "AUTH_MISSING_API_KEY");
+    prefixed.refusal(401, "AUTH_MISSING_API_KEY");
     for path in ["/health", "/live", "/ready", "/openapi.json", "/docs"] {
         assert_eq!(server.get(path).status, 200, "{path}");
     }
@@ -45,44 +46,7 @@ fn keys_of_the_file_and_of_the_environment_open_and_others_do_not() {
     assert!(!log.contains("secret-"), "{log}");
 }
 
-#[test]
-fn without_keys_any_header_will_do() {
-    let server = Server::start(&[]);
-    for header in [None, Some("Bearer None"), Some("Bearer sk-x"), Some("nonsense")] {
-        assert_eq!(ask(&server, header).status, 200);
-    }
-}
-
-#[test]
-fn limits_of_a_key_are_counted_and_announced() {
-    let server = with_keys("requests_per_minute = 2");
-    let first = ask(&server, Some("Bearer secret-a"));
-    assert_eq!((first.status, first.header("x-ratelimit-remaining-requests")), (200, Some("1")));
-    assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
-    let third = ask(&server, Some("Bearer secret-a"));
-    third.refused(429, "RATE_REQUEST_LIMIT_EXCEEDED");
-    assert_eq!(third.header("x-ratelimit-remaining-requests"), Some("0"));
-    let seconds: u64 = third.header("retry-after").expect("a time").parse().expect("seconds");
-    assert!((1..=30).contains(&seconds), "{seconds}");
-    assert_eq!(ask(&server, Some("Bearer secret-b")).status, 200, "the other key has its own");
-
-    let server = with_keys("tokens_per_minute = 8");
-    let first = ask(&server, Some("Bearer secret-a"));
-    assert_eq!(first.status, 200);
-    let tokens = first.json()["usage"]["total_tokens"].as_u64().expect("tokens");
-    let left = (8 - tokens).to_string();
-    assert_eq!(first.header("x-ratelimit-remaining-tokens"), Some(left.as_str()));
-    let headers = [("Authorization", "Bearer secret-a")];
-    let more = json!({"input": "a b c d e f g h"}).to_string();
-    let refused = server.send("POST", "/v1/embeddings", &headers, more.as_bytes());
-    refused.refused(429, "RATE_TOKEN_LIMIT_EXCEEDED");
-
-    let server = with_keys("concurrency = 0");
-    let refused = ask(&server, Some("Bearer secret-a"));
-    refused.refused(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
-}
-
-/// A server that does not start.
+/// The error of a server that does not start.
 #[track_caller]
 fn failure(args: &[&str], env: &[(&str, &str)], file: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
@@ -94,9 +58,10 @@ fn failure(args: &[&str], env: &[(&str, &str)], file: &str) -> String {
 }
 
 #[test]
-fn other_machines_need_a_key_or_permission() {
+fn listening_for_other_machines_requires_a_key_or_permission() {
     let refused = failure(&["--host", "0.0.0.0", "--check"], &[], "");
     assert!(refused.contains("no API key is configured"), "{refused}");
+    assert!(refused.contains("--allow-open"), "{refused}");
     for (args, env) in [
         (&["--host", "0.0.0.0", "--check", "--allow-open"][..], &[][..]),
         (&["--host", "0.0.0.0", "--check"], &[("KOKESHI_API_KEY", "secret")]),
@@ -108,7 +73,7 @@ fn other_machines_need_a_key_or_permission() {
 }
 
 #[test]
-fn flags_win_over_variables_and_these_over_the_file() {
+fn flags_override_variables_which_override_the_file() {
     let file =
         "max-items = 1\ndefault-task = \"separation\"\nmodel = [\"a=starter\", \"b=starter\"]\n";
     let fill = |folder: &tempfile::TempDir| {
@@ -116,13 +81,13 @@ fn flags_win_over_variables_and_these_over_the_file() {
     };
     let limit = |server: &Server| {
         let error = server.post("/v1/embeddings", &json!({"input": vec!["a"; 4]}));
-        let error = error.refused(400, "INPUT_TOO_MANY_ITEMS");
+        let error = error.refusal(400, "INPUT_TOO_MANY_ITEMS");
         error["detail"].as_str().and_then(|text| text.rsplit(' ').next()).expect("text").to_owned()
     };
     let config = ["--config", "file.toml"];
     let server = Server::start_with(&config, &[], fill);
     assert_eq!(limit(&server), "1");
-    let names = server.get("/v1/models").good();
+    let names = server.get("/v1/models").success();
     assert_eq!((&names["data"][0]["id"], &names["data"][1]["id"]), (&json!("a"), &json!("b")));
     let env = [("KOKESHI_MAX_ITEMS", "2")];
     assert_eq!(limit(&Server::start_with(&config, &env, fill)), "2");
@@ -131,18 +96,18 @@ fn flags_win_over_variables_and_these_over_the_file() {
 }
 
 #[test]
-fn faults_of_the_configuration_are_told_before_anything_is_served() {
+fn errors_of_the_configuration_are_reported_before_serving() {
     let config = ["--config", "file.toml", "--check"];
     for (args, file, message) in [
         (&config[..], "max-itmes = 1", "unknown key `max-itmes`"),
         (&config, "max-items = \"x\"", "--max-items"),
         (&config, "max-items = [", "is not TOML"),
-        (&config, "max-items = {a = 1}", "`max-items` has a value of the wrong type"),
+        (&config, "max-items = {a = 1}", "the value of `max-items` has the wrong type"),
         (&["--config", "no.toml"], "", "cannot read the configuration no.toml"),
         (&["--api-key-file", "file.toml"], "", "it has no [[key]]"),
         (&["--api-key-file", "file.toml"], "[[key]]\nname='x'\nsha256='y'", "key `x`"),
         (&["--model", "jina-embeddings-v3"], "", "is not on this machine"),
-        (&["--model", "a=starter", "--model", "A=starter"], "", "named twice"),
+        (&["--model", "a=starter", "--model", "A=starter"], "", "two models have the name"),
         (&["--default-task", "nonsense"], "", "default task `nonsense`"),
         (&["--cors-origin", "example.org"], "", "is not an origin"),
         (&["--tls-cert", "file.toml", "--tls-key", "file.toml"], "", "file.toml"),
@@ -154,21 +119,7 @@ fn faults_of_the_configuration_are_told_before_anything_is_served() {
 }
 
 #[test]
-fn browsers_may_call_only_when_asked_to() {
-    let ask = |server: &Server| {
-        let headers =
-            [("Origin", "https://example.org"), ("Access-Control-Request-Method", "POST")];
-        let answer = server.send("OPTIONS", "/v1/embeddings", &headers, b"");
-        answer.header("access-control-allow-origin").map(str::to_owned)
-    };
-    assert_eq!(ask(&Server::start(&[])), None);
-    let open = Server::start(&["--cors-origin", "https://example.org"]);
-    assert_eq!(ask(&open).as_deref(), Some("https://example.org"));
-    assert_eq!(ask(&Server::start(&["--cors-origin", "https://example.com"])), None);
-}
-
-#[test]
-fn tls_is_spoken_with_the_given_certificate() {
+fn tls_uses_the_configured_certificate() {
     use ureq::tls::{Certificate, RootCerts, TlsConfig};
     let file = |name: &str| kokeshi_testkit::fixture(&format!("tls/{name}"));
     let (certificate, key) = (file("certificate.pem"), file("key.pem"));
@@ -180,10 +131,10 @@ fn tls_is_spoken_with_the_given_certificate() {
     let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
     let port = server.address.rsplit(':').next().expect("a port");
     let url = format!("https://localhost:{port}/v1/embeddings");
-    let mut answer = agent.post(&url).send("{\"input\":\"x\"}").expect("an answer");
-    let body = answer.body_mut().read_to_string().expect("a body");
+    let mut reply = agent.post(&url).send("{\"input\":\"x\"}").expect("an answer");
+    let body = reply.body_mut().read_to_string().expect("a body");
     let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(body["model"], "starter");
-    // Nobody gets an answer in clear.
+    // Plain HTTP gets no response.
     assert!(ureq::get(&format!("http://localhost:{port}/live")).call().is_err());
 }

@@ -1,4 +1,4 @@
-//! Names that follow a collection from one model to another.
+//! Names that are bound to a collection and follow it from one model to another.
 
 use crate::Server;
 use kokeshi_testkit::fixture;
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Names follow within this.
+/// Maximum time until a name follows.
 const SOON: Duration = Duration::from_secs(1);
 
 fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
@@ -19,52 +19,52 @@ fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn done(folder: &Path, arguments: &[&str]) {
+fn succeed(folder: &Path, arguments: &[&str]) {
     let output = kokeshi(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A folder with texts in a collection that a v2 model made, with the alias `live`.
-fn indexed() -> (tempfile::TempDir, String) {
+/// A folder with a store whose collection has vectors of a v2 model.
+fn indexed_folder() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("notes")).expect("a folder");
     for (name, text) in [("a.md", "The lamp is too dark."), ("b.md", "The ship left at noon.")] {
         std::fs::write(folder.path().join("notes").join(name), text).expect("a file");
     }
     let model = fixture("v2-tiny/std_wordpiece").display().to_string();
-    done(folder.path(), &["index", "notes", "--store", "index.db", "--model", &model]);
+    succeed(folder.path(), &["index", "notes", "--store", "index.db", "--model", &model]);
     let store = folder.path().join("index.db").display().to_string();
     (folder, store)
 }
 
-/// The model and the width that a name leads to.
+/// The model that a name resolves to, and the width of its vectors.
 #[track_caller]
-fn asked(server: &Server, model: &str) -> (String, usize) {
-    let answer = server.post("/v1/embeddings", &json!({ "model": model, "input": "a lamp" }));
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+fn resolve(server: &Server, model: &str) -> (String, usize) {
+    let reply = server.post("/v1/embeddings", &json!({ "model": model, "input": "a lamp" }));
+    assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+    let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
     let width = body["data"][0]["embedding"].as_array().expect("a vector").len();
     (body["model"].as_str().expect("a name").to_owned(), width)
 }
 
-/// Asks without end until a name leads to `model`: every answer is whole, of one model or the other.
+/// Sends requests until a name resolves to the model `after`; every response is from one model.
 #[track_caller]
-fn follows(server: &Server, name: &str, before: (&str, usize), after: (&str, usize)) {
-    let begun = Instant::now();
+fn wait_until_followed(server: &Server, name: &str, before: (&str, usize), after: (&str, usize)) {
+    let started = Instant::now();
     loop {
-        let found = asked(server, name);
-        let found = (found.0.as_str(), found.1);
-        if found == after {
+        let (model, width) = resolve(server, name);
+        let current = (model.as_str(), width);
+        if current == after {
             return;
         }
-        assert_eq!(found, before);
-        assert!(begun.elapsed() < SOON, "{name} still leads to {found:?}");
+        assert_eq!(current, before);
+        assert!(started.elapsed() < SOON, "{name} still resolves to {current:?}");
     }
 }
 
 #[test]
 fn names_follow_a_switch_and_its_rollback() {
-    let (folder, store) = indexed();
+    let (folder, store) = indexed_folder();
     let (folder, old, new) = (folder.path(), ("std_wordpiece", 48), ("starter", 256));
     let server = Server::start(&[
         "--store",
@@ -74,9 +74,9 @@ fn names_follow_a_switch_and_its_rollback() {
         "--collection",
         "jina-embeddings-v2-base-en=default",
     ]);
-    let asked_as = |name: &str| asked(&server, name);
-    assert_eq!(asked_as("jina-embeddings-v2-base-en"), ("std_wordpiece".to_owned(), 48));
-    assert_eq!(asked_as("starter"), ("starter".to_owned(), 256));
+    let resolved = |name: &str| resolve(&server, name);
+    assert_eq!(resolved("jina-embeddings-v2-base-en"), ("std_wordpiece".to_owned(), 48));
+    assert_eq!(resolved("starter"), ("starter".to_owned(), 256));
     let list: Value = serde_json::from_slice(&server.get("/v1/models").body).expect("JSON");
     let listed: Vec<(&str, u64)> = (list["data"].as_array().expect("models").iter())
         .map(|model| {
@@ -85,17 +85,17 @@ fn names_follow_a_switch_and_its_rollback() {
         .collect();
     assert_eq!(listed, [("starter", 256), ("default", 48), ("jina-embeddings-v2-base-en", 48)]);
     let plan = ["migrate", "plan", "--store", "index.db", "--to", "new", "--model", "starter"];
-    done(folder, &plan);
+    succeed(folder, &plan);
     for step in ["run", "verify", "switch"] {
-        done(folder, &["migrate", step, "new.plan.toml"]);
+        succeed(folder, &["migrate", step, "new.plan.toml"]);
     }
-    follows(&server, "jina-embeddings-v2-base-en", old, new);
-    follows(&server, "default", old, new);
-    // The tasks are those of the collection, unless a request says another.
+    wait_until_followed(&server, "jina-embeddings-v2-base-en", old, new);
+    wait_until_followed(&server, "default", old, new);
+    // The tasks are those of the collection, unless a request names another.
     let vector = |body: Value| {
-        let answer: Value =
+        let reply: Value =
             serde_json::from_slice(&server.post("/v1/embeddings", &body).body).expect("JSON");
-        answer["data"][0]["embedding"].clone()
+        reply["data"][0]["embedding"].clone()
     };
     let named = |model: &str, task: Option<&str>| {
         vector(json!({ "model": model, "input": "a lamp", "task": task }))
@@ -109,13 +109,13 @@ fn names_follow_a_switch_and_its_rollback() {
     let ready = server.get("/ready");
     let ready = String::from_utf8_lossy(&ready.body);
     assert!(ready.contains("default: collection new, starter"), "{ready}");
-    assert!(!ready.contains("std_wordpiece"), "the old model is not let go: {ready}");
-    done(folder, &["migrate", "rollback", "new.plan.toml"]);
-    follows(&server, "default", new, old);
+    assert!(!ready.contains("std_wordpiece"), "the old model is still loaded: {ready}");
+    succeed(folder, &["migrate", "rollback", "new.plan.toml"]);
+    wait_until_followed(&server, "default", new, old);
 }
 
 #[test]
-fn a_plan_is_followed_where_no_collection_says_what_made_it() {
+fn a_plan_is_followed_where_no_collection_records_its_model() {
     let folder = tempfile::tempdir().expect("a folder");
     let (folder, model) = (folder.path(), fixture("v2-tiny/std_wordpiece").display().to_string());
     let texts = ["The lamp is too dark.", "The ship left at noon."];
@@ -129,7 +129,7 @@ fn a_plan_is_followed_where_no_collection_says_what_made_it() {
     let plan = ["migrate", "plan", "--source", "old.jsonl", "--store", "new.db", "--to", "new"];
     let plan: Vec<&str> =
         plan.iter().chain(&["--model", "starter", "--candidate", &model]).copied().collect();
-    done(folder, &plan);
+    succeed(folder, &plan);
     let file = folder.join("new.plan.toml").display().to_string();
     let text = std::fs::read_to_string(&file).expect("a plan");
     let unknown = folder.join("unknown.toml").display().to_string();
@@ -138,53 +138,55 @@ fn a_plan_is_followed_where_no_collection_says_what_made_it() {
     std::fs::write(&unknown, text[..from].to_owned() + &of_nobody).expect("a plan");
     let refused = kokeshi(folder, &["serve", "--port", "0", "--check", "--migration", &unknown]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("which model made `vector`"), "{said}");
+    assert!(
+        !refused.status.success() && said.contains("the vectors of `vector` is unknown"),
+        "{said}"
+    );
     let named = format!("docs={file}");
     let server = Server::start(&["--migration", &named, "--migration", &file]);
     let (old, new) = (("std_wordpiece", 48), ("starter", 256));
     for step in ["run", "verify"] {
-        done(folder, &["migrate", step, "new.plan.toml"]);
+        succeed(folder, &["migrate", step, "new.plan.toml"]);
     }
     for name in ["docs", "new"] {
-        assert_eq!(asked(&server, name), ("std_wordpiece".to_owned(), 48));
+        assert_eq!(resolve(&server, name), ("std_wordpiece".to_owned(), 48));
     }
-    done(folder, &["migrate", "switch", "new.plan.toml"]);
-    follows(&server, "docs", old, new);
-    follows(&server, "new", old, new);
+    succeed(folder, &["migrate", "switch", "new.plan.toml"]);
+    wait_until_followed(&server, "docs", old, new);
+    wait_until_followed(&server, "new", old, new);
 }
 
 #[test]
-fn what_cannot_be_followed_stays_and_is_told() {
-    let (folder, store) = indexed();
+fn a_collection_that_cannot_be_read_stays_bound_and_is_reported() {
+    let (folder, store) = indexed_folder();
     let server = Server::start(&["--store", &store, "--collection", "default"]);
     let away = folder.path().join("away.db");
     std::fs::rename(&store, &away).expect("renamed");
-    done(folder.path(), &["forget", "--store", "away.db", "--all"]);
-    let begun = Instant::now();
+    succeed(folder.path(), &["forget", "--store", "away.db", "--all"]);
+    let started = Instant::now();
     loop {
-        assert_eq!(asked(&server, "default"), ("std_wordpiece".to_owned(), 48));
+        assert_eq!(resolve(&server, "default"), ("std_wordpiece".to_owned(), 48));
         let ready = server.get("/ready");
         assert_eq!(ready.status, 200);
         if String::from_utf8_lossy(&ready.body)
-            .contains("collections are not followed: there is no")
+            .contains("collections are not followed: no")
         {
             break;
         }
-        assert!(begun.elapsed() < 5 * SOON, "{}", String::from_utf8_lossy(&ready.body));
+        assert!(started.elapsed() < 5 * SOON, "{}", String::from_utf8_lossy(&ready.body));
         sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn collections_that_cannot_be_served_are_an_error_at_the_start() {
-    let (folder, _store) = indexed();
+fn a_collection_that_cannot_be_served_is_an_error_at_the_start() {
+    let (folder, _store) = indexed_folder();
     for (arguments, wanted) in [
         (&["--collection", "nothing"][..], "no collection `nothing`"),
-        (&["--collection", "starter=default"], "the model `starter` is named twice"),
+        (&["--collection", "starter=default"], "two models have the name `starter`"),
         (&["--collection", "default", "--store", "none.db"], "no index at"),
     ] {
         let serve = ["serve", "--port", "0", "--check", "--store", "index.db"];
-        // The last of two is what counts.
         let serve: Vec<&str> = match arguments.contains(&"--store") {
             true => serve[..4].iter().chain(arguments).copied().collect(),
             false => serve.iter().chain(arguments).copied().collect(),

@@ -1,22 +1,16 @@
-//! `kokeshi serve` as its clients meet it: each test starts the real program on a free port and
-//! speaks HTTP with it.
+//! `kokeshi serve` with sockets: each test starts the program on a free port and sends requests to
+//! it. Tests that need no process are in `crates/server/tests`.
 
 mod access;
-mod classify;
 mod collections;
-mod description;
-mod dialects;
-mod embeddings;
-mod end;
-mod guide;
-mod late;
-mod refusals;
+mod connections;
+mod models;
+mod stop;
 
 use kokeshi_testkit::fixture;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,15 +20,15 @@ use tempfile::TempDir;
 struct Server {
     child: Child,
     address: String,
-    /// What it wrote to standard error so far.
+    /// Its standard error so far.
     log: Arc<Mutex<String>>,
-    /// Where it runs; removed when dropped.
+    /// Its working folder; removed when dropped.
     _folder: TempDir,
 }
 
-/// An answer.
+/// The response to a request.
 #[derive(Clone, Debug)]
-struct Answer {
+struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -46,7 +40,7 @@ impl Server {
         Self::start_with(args, &[], |_| ())
     }
 
-    /// Starts it in a shell that has run `limit`.
+    /// Starts it in a shell after the command `limit`.
     #[cfg(unix)]
     fn start_limited(limit: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -64,7 +58,7 @@ impl Server {
         Self::start(&[&["--model", model.as_str()], args].concat())
     }
 
-    /// Starts it in an empty folder that `fill` may put files into.
+    /// Starts it in an empty folder, which `fill` may put files into.
     fn start_with(args: &[&str], env: &[(&str, &str)], fill: impl Fn(&TempDir)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fill(&folder);
@@ -97,23 +91,23 @@ impl Server {
 
     /// `POST` of JSON.
     #[track_caller]
-    fn post(&self, path: &str, body: &Value) -> Answer {
+    fn post(&self, path: &str, body: &Value) -> Reply {
         self.send("POST", path, &[], body.to_string().as_bytes())
     }
 
     #[track_caller]
-    fn get(&self, path: &str) -> Answer {
+    fn get(&self, path: &str) -> Reply {
         self.send("GET", path, &[], b"")
     }
 
     /// One request on a connection of its own.
     #[track_caller]
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut stream = self.connect();
         write_request(&mut stream, method, path, headers, body);
         let mut raw = Vec::new();
         stream.read_to_end(&mut raw).expect("an answer");
-        Answer::read(&raw)
+        Reply::read(&raw)
     }
 
     #[track_caller]
@@ -123,15 +117,15 @@ impl Server {
         stream
     }
 
-    /// The vectors of a good answer of `/v1/embeddings`.
+    /// The vectors of a successful response of `/v1/embeddings`.
     #[track_caller]
     fn vectors(&self, body: &Value) -> Vec<Vec<f32>> {
-        let answer = self.post("/v1/embeddings", body).good();
-        let data = answer["data"].as_array().expect("data");
+        let reply = self.post("/v1/embeddings", body).success();
+        let data = reply["data"].as_array().expect("data");
         data.iter().map(|item| vector(&item["embedding"])).collect()
     }
 
-    /// Waits until `text` is among the metrics.
+    /// Waits until the metrics contain `text`.
     #[track_caller]
     fn wait_for(&self, text: &str) {
         let started = Instant::now();
@@ -178,7 +172,7 @@ fn write_request(
         request += &format!("{name}: {value}\r\n");
     }
     request += "\r\n";
-    // A server may answer and close before it has read a body that it refuses.
+    // The server may close the connection before it has read a body that it refuses.
     let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
@@ -190,7 +184,7 @@ impl Drop for Server {
     }
 }
 
-impl Answer {
+impl Reply {
     #[track_caller]
     fn read(raw: &[u8]) -> Self {
         let end = raw.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head");
@@ -222,17 +216,17 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The JSON of an answer with status 200.
+    /// The JSON of a response with status 200.
     #[track_caller]
-    fn good(&self) -> Value {
+    fn success(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/json"));
         self.json()
     }
 
-    /// The JSON of a refusal, which both halves of the error agree on.
+    /// The JSON of a refusal, on which both halves of the error agree.
     #[track_caller]
-    fn refused(&self, status: u16, code: &str) -> Value {
+    fn refusal(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         let body = self.json();
         assert_eq!(body["code"], code, "{body}");
@@ -247,11 +241,6 @@ impl Answer {
 
 #[track_caller]
 fn vector(value: &Value) -> Vec<f32> {
-    let numbers = value.as_array().unwrap_or_else(|| panic!("no vector: {value}"));
+    let numbers = value.as_array().unwrap_or_else(|| panic!("not a vector: {value}"));
     numbers.iter().map(|number| number.as_f64().expect("a number") as f32).collect()
-}
-
-/// A v2 checkpoint for tests.
-fn tiny_v2() -> PathBuf {
-    fixture("v2-tiny/std_wordpiece")
 }

@@ -1,23 +1,23 @@
-//! The thread of a lane: takes batches, runs them, answers.
+//! The thread of a lane: takes batches, runs them and answers their requests.
 
 use super::pending::{Job, Pending};
 use super::state::Shared;
 use super::{LANES, Observer};
+use crate::embedded::Embedded;
 use crate::error::{Error, Result};
-use crate::prepare::Place;
-use crate::request::Embedded;
-use crate::schedule::{Parts, Passes};
+use crate::request::PassIndex;
+use crate::schedule::{BatchSums, PassBatch};
 use kokeshi_model::Turn;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Runs a lane until the queue ends; then refuses what is left.
+/// Runs a lane until the queue ends, then refuses the remaining requests.
 pub(super) fn drive(shared: &Shared, lane: usize) {
     let lane = Driver { shared, lane };
     while shared.wait_for_work(lane.lane) {
-        // The batch is put together when it may run, so that it takes in what came meanwhile.
+        // The batch is formed when it may run, so that it includes jobs that arrived meanwhile.
         lane.run_batch(shared.model.forward().turn(LANES[lane.lane].priority));
     }
     loop {
@@ -35,106 +35,110 @@ struct Driver<'a> {
     lane: usize,
 }
 
-/// What came of a forward pass.
-enum Outcome {
-    /// What [`Passes::run`] gave.
-    Ran(Parts),
-    /// Nobody waits for it any more, or the queue ends.
+/// The result of a forward pass over a batch.
+enum BatchResult {
+    /// The pass ran to its end.
+    Ran(BatchSums),
+    /// The pass was stopped: every request was cancelled, or the queue is ending.
     Stopped,
-    /// The device failed, or the pass panicked.
+    /// The device failed or the pass panicked; the message.
     Failed(String),
 }
 
 impl Driver<'_> {
-    /// Runs the next batch; `turn` is the right to.
+    /// Runs the next batch; `turn` is the right to run it.
     fn run_batch(&self, turn: Option<Turn>) {
         let mut jobs = self.shared.take_batch(self.lane);
         let tokens = jobs.iter().map(Job::tokens).sum();
-        self.note_starts(&jobs);
+        self.report_waits(&jobs);
         match self.run(&jobs) {
-            Outcome::Failed(reason) => {
-                // Stable, so that windows of a document keep their order.
+            BatchResult::Failed(reason) => {
+                // A stable sort keeps the order of a document's windows.
                 jobs.sort_by_key(|job| Arc::as_ptr(&job.pending));
                 let done = self.isolate(&jobs, reason);
                 self.shared.end_batch(self.lane, tokens, done);
             }
-            outcome => {
-                // Others may have the cores while answers are made.
+            result => {
+                // Other lanes may use the cores while requests are answered.
                 drop(turn);
-                let done = if matches!(outcome, Outcome::Ran(_)) { tokens } else { 0 };
+                let done = if matches!(result, BatchResult::Ran(_)) { tokens } else { 0 };
                 self.shared.end_batch(self.lane, tokens, done);
-                self.finish(&jobs, outcome);
+                self.finish(&jobs, result);
             }
         }
     }
 
-    fn note_starts(&self, jobs: &[Job]) {
+    /// Reports the waiting time of each request whose first pass begins.
+    fn report_waits(&self, jobs: &[Job]) {
         for job in jobs.iter().filter(|job| job.pending.start()) {
-            self.tell(|observer| observer.waited(job.pending.submitted.elapsed()));
+            self.observe(|observer| observer.waited(job.pending.submitted.elapsed()));
         }
     }
 
-    /// A mistake of the observer must not end the lane. The panic hook has reported it.
-    fn tell(&self, what: impl Fn(&dyn Observer)) {
+    /// Calls `report` with the observer, if there is one. A panic of the observer must not end the
+    /// lane; the panic hook has reported it.
+    fn observe(&self, report: impl Fn(&dyn Observer)) {
         if let Some(observer) = &self.shared.limits.observer {
-            drop(catch_unwind(AssertUnwindSafe(|| what(&**observer))));
+            drop(catch_unwind(AssertUnwindSafe(|| report(&**observer))));
         }
     }
 
-    /// Runs the requests of a batch that failed each alone, and fails those that fail again: one
-    /// bad request harms nobody else. `jobs` are sorted by request. Tokens that ran.
+    /// Runs each request of a failed batch alone and fails those that fail again, so that one bad
+    /// request does not affect others. `jobs` are sorted by request. Returns the tokens that ran.
     fn isolate(&self, jobs: &[Job], reason: String) -> usize {
         let requests: Vec<&[Job]> =
             jobs.chunk_by(|a, b| Arc::ptr_eq(&a.pending, &b.pending)).collect();
         if let [alone] = requests[..] {
-            return self.finish(alone, Outcome::Failed(reason));
+            return self.finish(alone, BatchResult::Failed(reason));
         }
         requests.into_iter().map(|request| self.finish(request, self.run(request))).sum()
     }
 
     /// One forward pass over `jobs`.
-    fn run(&self, jobs: &[Job]) -> Outcome {
-        let (mut passes, mut running) = (Passes::default(), Vec::new());
-        for (job, place) in placed(jobs) {
-            passes.push(&job.pending.request, place);
+    fn run(&self, jobs: &[Job]) -> BatchResult {
+        let (mut passes, mut running) = (PassBatch::default(), Vec::new());
+        for (job, pass) in passes_of(jobs) {
+            passes.push(&job.pending.request, pass);
             running.push(&job.pending);
         }
         if running.is_empty() {
-            return Outcome::Ran(Parts::default());
+            return BatchResult::Ran(BatchSums::default());
         }
-        let mut go_on =
-            || self.shared.goes_on(self.lane) && running.iter().any(|pending| !pending.is_over());
+        let mut keep_running = || {
+            self.shared.keep_running(self.lane) && running.iter().any(|pending| !pending.is_over())
+        };
         let start = Instant::now();
-        let run = || passes.run(self.shared.model.forward(), &mut go_on);
+        let run = || passes.run(self.shared.model.forward(), &mut keep_running);
         match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Ok(Some(parts))) => {
+            Ok(Ok(Some(sums))) => {
                 let time = start.elapsed();
-                self.tell(|observer| observer.ran(passes.tokens(), running.len(), time));
-                Outcome::Ran(parts)
+                self.observe(|observer| observer.ran(passes.tokens(), running.len(), time));
+                BatchResult::Ran(sums)
             }
-            Ok(Ok(None)) => Outcome::Stopped,
-            Ok(Err(error)) => Outcome::Failed(error.to_string()),
-            Err(panic) => Outcome::Failed(reason(&*panic)),
+            Ok(Ok(None)) => BatchResult::Stopped,
+            Ok(Err(error)) => BatchResult::Failed(error.to_string()),
+            Err(panic) => BatchResult::Failed(panic_message(&*panic)),
         }
     }
 
-    /// Takes in what came of `jobs`, and answers the requests that are complete. Tokens that ran.
-    fn finish(&self, jobs: &[Job], outcome: Outcome) -> usize {
+    /// Applies `result` to `jobs` and answers the requests that are complete. Returns the tokens that
+    /// ran.
+    fn finish(&self, jobs: &[Job], result: BatchResult) -> usize {
         let fail = |error: &dyn Fn() -> Error| {
             jobs.iter().for_each(|job| self.answer(&job.pending, Err(error())));
             0
         };
-        let parts = match outcome {
-            Outcome::Ran(parts) => parts,
-            // Those that still wait do so because the queue ends.
-            Outcome::Stopped => return fail(&|| Error::QueueClosed),
-            Outcome::Failed(reason) => {
-                return fail(&|| Error::Panicked { reason: reason.clone() });
+        let sums = match result {
+            BatchResult::Ran(sums) => sums,
+            // Requests that were not cancelled stopped because the queue is ending.
+            BatchResult::Stopped => return fail(&|| Error::QueueClosed),
+            BatchResult::Failed(reason) => {
+                return fail(&|| Error::Failed { reason: reason.clone() });
             }
         };
-        let mut parts = parts.rows();
-        for (job, place) in placed(jobs) {
-            job.pending.add(place, &mut parts);
+        let mut rows = sums.rows();
+        for (job, pass) in passes_of(jobs) {
+            job.pending.add(pass, &mut rows);
         }
         for job in jobs {
             if let Some(embedded) = job.pending.pass_done() {
@@ -144,23 +148,22 @@ impl Driver<'_> {
         jobs.iter().map(Job::tokens).sum()
     }
 
-    /// Answers a request, unless that has happened or nobody waits for it.
+    /// Answers a request, unless it was answered before or cancelled.
     fn answer(&self, pending: &Arc<Pending>, result: Result<Vec<Embedded>>) {
-        let Some(done) = pending.take_done() else { return };
+        let Some(callback) = pending.take_callback() else { return };
         self.shared.release(pending);
-        // A caller's mistake must not end the lane. The panic hook has reported it.
-        drop(catch_unwind(AssertUnwindSafe(|| done(result))));
+        // A panic of the callback must not end the lane; the panic hook has reported it.
+        drop(catch_unwind(AssertUnwindSafe(|| callback(result))));
         self.shared.settle(pending);
     }
 }
 
-/// The jobs that have something to run.
-fn placed(jobs: &[Job]) -> impl Iterator<Item = (&Job, Place)> {
-    jobs.iter().filter_map(|job| job.place.map(|place| (job, place)))
+/// The jobs that have a pass to run, with their passes.
+fn passes_of(jobs: &[Job]) -> impl Iterator<Item = (&Job, PassIndex)> {
+    jobs.iter().filter_map(|job| job.pass.map(|pass| (job, pass)))
 }
 
-/// What a panic says.
-fn reason(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without a message").to_owned()

@@ -1,25 +1,25 @@
-//! What waits in one lane, and who is next: start-time fair queueing over clients, by tokens (Goyal,
-//! Vin and Cheng 1996). The client that was served the least is next.
+//! The waiting items of one lane and their order: start-time fair queueing over clients, by tokens
+//! (Goyal, Vin and Cheng 1996). The client that was served the least is next.
 
 use std::collections::VecDeque;
 
-/// Items of many clients. A client's own items keep their order.
+/// Waiting items of many clients. The items of one client keep their order.
 #[derive(Debug)]
 pub(super) struct Lane<T> {
     clients: Vec<Client<T>>,
-    /// What the client that was next last had been served by then. A client that comes, or comes
-    /// back, starts here: waiting saves nothing up.
+    /// Virtual time: the `served` of the client that was last picked, before its item. A client
+    /// that arrives or returns starts here: idle time earns no credit.
     now: usize,
-    /// Tokens of a batch.
+    /// Maximum number of tokens of a batch.
     budget: usize,
 }
 
 #[derive(Debug)]
 struct Client<T> {
     name: String,
-    /// With their tokens.
+    /// Items with their tokens.
     waiting: VecDeque<(usize, T)>,
-    /// Tokens, on the scale of [`Lane::now`].
+    /// Tokens served, on the scale of [`Lane::now`].
     served: usize,
 }
 
@@ -32,33 +32,33 @@ impl<T> Lane<T> {
         self.clients.iter().all(|client| client.waiting.is_empty())
     }
 
-    /// Tokens that wait.
+    /// Tokens of all waiting items.
     pub(super) fn tokens(&self) -> usize {
         self.clients.iter().flat_map(|client| &client.waiting).map(|(tokens, _)| tokens).sum()
     }
 
-    /// Appends items, with their tokens, to those of `client`.
+    /// Appends items, with the tokens of each, to those of `client`.
     pub(super) fn push(&mut self, client: &str, items: impl IntoIterator<Item = (usize, T)>) {
         let known = self.clients.iter().position(|known| known.name == client);
-        let at = known.unwrap_or_else(|| {
+        let index = known.unwrap_or_else(|| {
             let (name, waiting) = (client.to_owned(), VecDeque::new());
             self.clients.push(Client { name, waiting, served: self.now });
             self.clients.len() - 1
         });
-        let client = &mut self.clients[at];
+        let client = &mut self.clients[index];
         if client.waiting.is_empty() {
             client.served = client.served.max(self.now);
         }
         client.waiting.extend(items);
     }
 
-    /// Takes the next batch: items within the budget, or one that exceeds it alone. Empty only if
-    /// nothing waits.
+    /// Takes the next batch: items within the budget, or a single item over it. Empty only if no
+    /// item waits.
     pub(super) fn next_batch(&mut self) -> Vec<T> {
         let (mut batch, mut room) = (Vec::new(), self.budget);
-        while let Some(at) = self.next_client(if batch.is_empty() { usize::MAX } else { room }) {
-            // To the end, so that equals take turns.
-            let mut client = self.clients.remove(at);
+        while let Some(index) = self.next_client(if batch.is_empty() { usize::MAX } else { room }) {
+            // Moved to the end, so that clients served equally take turns.
+            let mut client = self.clients.remove(index);
             self.now = self.now.max(client.served);
             if let Some((tokens, item)) = client.waiting.pop_front() {
                 client.served += tokens;
@@ -71,15 +71,15 @@ impl<T> Lane<T> {
         batch
     }
 
-    /// Who has been served the least of those whose first item fits. One that does not fit is the
-    /// first in the next batch, so that short items do not pass a long one for ever.
+    /// Index of the client served the least among those whose first item fits. An item that does not
+    /// fit comes first in the next batch, so that short items cannot overtake a long one forever.
     fn next_client(&self, room: usize) -> Option<usize> {
         let fits = |client: &Client<T>| client.waiting.front().is_some_and(|item| item.0 <= room);
         let fitting = self.clients.iter().enumerate().filter(|(_, client)| fits(client));
-        fitting.min_by_key(|(_, client)| client.served).map(|(at, _)| at)
+        fitting.min_by_key(|(_, client)| client.served).map(|(index, _)| index)
     }
 
-    /// A client without items is remembered as long as it is ahead of others that wait.
+    /// Forgets clients without items, except those that were served more than waiting clients.
     fn forget_absent(&mut self) {
         if self.is_empty() {
             self.clients.clear();
@@ -87,10 +87,10 @@ impl<T> Lane<T> {
         self.clients.retain(|client| !client.waiting.is_empty() || client.served > self.now);
     }
 
-    /// Takes out the items of `client` that `which` picks.
-    pub(super) fn remove(&mut self, client: &str, which: impl Fn(&T) -> bool) {
+    /// Removes the items of `client` for which `matches` is true.
+    pub(super) fn remove(&mut self, client: &str, matches: impl Fn(&T) -> bool) {
         for known in self.clients.iter_mut().filter(|known| known.name == client) {
-            known.waiting.retain(|(_, item)| !which(item));
+            known.waiting.retain(|(_, item)| !matches(item));
         }
         self.forget_absent();
     }

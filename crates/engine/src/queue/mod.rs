@@ -1,8 +1,8 @@
 //! The queue of a model: requests of many clients share its forward passes.
 //!
-//! A request waits in one of three lanes, by the tokens that it takes in all. Each lane has a thread
-//! and a priority; a pass of a higher lane interrupts those of lower ones at the next task of a
-//! kernel, so that a short query does not wait for a long document. Within a lane clients take
+//! A request waits in one of three lanes, chosen by its total number of tokens. Each lane has a
+//! thread and a priority. A pass of a higher lane interrupts passes of lower lanes at the next task
+//! of a kernel, so that a short query does not wait for a long document. Within a lane, clients take
 //! turns, and passes of many requests, of any task and length, run as one batch.
 
 mod drive;
@@ -11,10 +11,10 @@ mod pending;
 mod rate;
 mod state;
 
+use crate::embedded::Embedded;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::prepare::Request;
-use crate::request::Embedded;
+use crate::request::Request;
 use crate::schedule::BATCH_TOKENS;
 use kokeshi_model::Priority;
 use pending::Pending;
@@ -24,32 +24,32 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A lane of the queue.
+/// Configuration of a lane.
 #[derive(Clone, Copy, Debug)]
-struct LaneKind {
-    /// The longest request that it takes, in tokens.
+struct LaneConfig {
+    /// The longest request of the lane, in tokens.
     request_tokens: usize,
-    /// Tokens of a batch.
+    /// Maximum number of tokens of a batch.
     batch_tokens: usize,
     priority: Priority,
 }
 
-/// A request takes the first lane that it fits. A short lane has short batches, so that who comes
-/// next does not wait long either.
-const LANES: [LaneKind; 3] = [
-    LaneKind { request_tokens: 128, batch_tokens: 512, priority: Priority::Urgent },
-    LaneKind { request_tokens: 2048, batch_tokens: 2048, priority: Priority::Normal },
-    LaneKind { request_tokens: usize::MAX, batch_tokens: BATCH_TOKENS, priority: Priority::Bulk },
+/// A request waits in the first lane that it fits. A lane of short requests has short batches, so
+/// that the next request does not wait long either.
+const LANES: [LaneConfig; 3] = [
+    LaneConfig { request_tokens: 128, batch_tokens: 512, priority: Priority::Urgent },
+    LaneConfig { request_tokens: 2048, batch_tokens: 2048, priority: Priority::Normal },
+    LaneConfig { request_tokens: usize::MAX, batch_tokens: BATCH_TOKENS, priority: Priority::Bulk },
 ];
 
-/// What a queue accepts, and whom it tells.
+/// Limits of a queue, and its observer.
 #[derive(Clone, Debug)]
 pub struct QueueLimits {
-    /// The queue is full while the requests that it has accepted and not yet answered have this
-    /// many tokens or more. Any request is accepted before, whatever its size: a list is treated
-    /// as a single text is. A client that has less than an even share of it is accepted beyond.
+    /// The queue is full while its unanswered requests have this many tokens or more. Below that it
+    /// accepts a request of any size: a list is treated like a single text. A client with less than
+    /// an even share of the limit is accepted even when the queue is full.
     pub waiting_tokens: usize,
-    /// Told how long requests wait and passes take.
+    /// Receives the waiting times of requests and the times of batches.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
@@ -60,21 +60,21 @@ impl Default for QueueLimits {
     }
 }
 
-/// Is told what happens in a queue, from its threads, which wait for it.
+/// Observes a queue. Its methods run in the queue's threads, which wait for them.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// A request's first pass begins, `wait` after its submission.
+    /// The first pass of a request begins, `wait` after its submission.
     fn waited(&self, wait: Duration);
 
-    /// A batch of `sequences` with `tokens` in all has run, in `time`, interruptions included.
+    /// A batch of `sequences` sequences and `tokens` tokens has run in `time`, interruptions included.
     fn ran(&self, tokens: usize, sequences: usize, time: Duration);
 }
 
-/// What a queue is doing.
+/// The state of a queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QueueStats {
-    /// Requests that were accepted and not yet answered.
+    /// Unanswered requests.
     pub requests: usize,
-    /// Their tokens: what [`QueueLimits::waiting_tokens`] limits.
+    /// Tokens of unanswered requests, which [`QueueLimits::waiting_tokens`] limits.
     pub tokens: usize,
     /// Tokens of passes that have not begun.
     pub waiting_tokens: usize,
@@ -82,14 +82,14 @@ pub struct QueueStats {
     pub running_tokens: usize,
     /// Batches that have run.
     pub batches: u64,
-    /// Tokens a second of late, while there was work; `None` before the first batch.
+    /// Recent tokens per second of busy time; `None` before the first batch.
     pub tokens_per_second: Option<f64>,
-    /// How long the slowest lane that has work has not come to the end of a layer; `None` without
-    /// work. Far more than a batch's share of time means that a thread is stuck.
+    /// Longest time since a lane with work last finished a layer; `None` without work. Far more than
+    /// the time of a batch means that a thread is stuck.
     pub stalled: Option<Duration>,
 }
 
-/// A model's queue. Its threads end when it is dropped; what has not run then is refused.
+/// A model's queue. Its threads end when it is dropped; requests that have not run are refused.
 ///
 /// ```
 /// use kokeshi::{Input, LoadOptions, Model, Queue, QueueLimits};
@@ -110,8 +110,8 @@ pub struct Queue {
     lanes: Vec<JoinHandle<()>>,
 }
 
-/// An accepted request. Dropping it before the answer cancels the request: it is not answered, and
-/// what has not run of it does not run.
+/// An accepted request. Dropping the ticket before the answer cancels the request: it is not
+/// answered, and its remaining passes do not run.
 #[must_use = "dropping a ticket cancels its request"]
 pub struct Ticket {
     shared: Arc<Shared>,
@@ -127,9 +127,9 @@ impl Queue {
     pub fn start(model: Arc<Model>, limits: QueueLimits) -> Result<Self> {
         let shared = Arc::new(Shared::new(model, limits));
         let mut queue = Self { shared, lanes: Vec::new() };
-        for (lane, kind) in LANES.iter().enumerate() {
+        for (lane, config) in LANES.iter().enumerate() {
             let shared = Arc::clone(&queue.shared);
-            let name = format!("kokeshi-{:?}", kind.priority).to_lowercase();
+            let name = format!("kokeshi-{:?}", config.priority).to_lowercase();
             let thread = thread::Builder::new().name(name);
             let thread = thread.spawn(move || drive::drive(&shared, lane));
             queue.lanes.push(thread.map_err(Error::Thread)?);
@@ -137,10 +137,10 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Accepts a request of this queue's model, or refuses it at once. `client` is the key of
-    /// fairness: clients share a lane evenly.
+    /// Accepts a request prepared by this queue's model, or refuses it at once. Clients, identified
+    /// by `client`, share a lane evenly.
     ///
-    /// `done` is called once, from a thread of the queue, which waits for it: it must be short.
+    /// `callback` is called once, by a thread of the queue that waits for it: it must be short.
     ///
     /// # Errors
     ///
@@ -149,18 +149,18 @@ impl Queue {
         &self,
         request: Request,
         client: &str,
-        done: impl FnOnce(Result<Vec<Embedded>>) + Send + 'static,
+        callback: impl FnOnce(Result<Vec<Embedded>>) + Send + 'static,
     ) -> Result<Ticket> {
         let tokens = request.tokens();
-        let fits = |lane: &LaneKind| tokens <= lane.request_tokens;
+        let fits = |lane: &LaneConfig| tokens <= lane.request_tokens;
         let lane = LANES.iter().position(fits).unwrap_or(LANES.len() - 1);
-        let (pending, jobs) = Pending::new(request, client, lane, Box::new(done));
+        let (pending, jobs) = Pending::new(request, client, lane, Box::new(callback));
         self.shared.admit(&pending, jobs)?;
         Ok(Ticket { shared: Arc::clone(&self.shared), pending })
     }
 
-    /// What [`Self::submit`] would say to a request of `client` now, without one: asked before the
-    /// work of preparing it, so that a refusal costs next to nothing.
+    /// Checks whether [`Self::submit`] would accept a request of `client` now. Called before a request
+    /// is prepared, it makes a refusal almost free.
     ///
     /// # Errors
     ///
@@ -169,13 +169,13 @@ impl Queue {
         self.shared.check_room(client)
     }
 
-    /// What the queue is doing now.
+    /// The current state of the queue.
     pub fn stats(&self) -> QueueStats {
         self.shared.stats()
     }
 
-    /// Refuses new requests, and waits until the accepted ones are answered, but not longer than
-    /// `deadline`. Whether all are.
+    /// Refuses new requests and waits until the accepted ones are answered, but no longer than
+    /// `deadline`. Returns whether all are answered.
     pub fn drain(&self, deadline: Duration) -> bool {
         self.shared.close();
         self.shared.wait_until_settled(deadline)
@@ -186,7 +186,7 @@ impl Drop for Queue {
     fn drop(&mut self) {
         self.shared.end();
         for lane in self.lanes.drain(..) {
-            // A callback may hold the last handle of the queue; its thread cannot wait for itself.
+            // A callback may own the last handle of the queue; its thread cannot wait for itself.
             if lane.thread().id() != thread::current().id() {
                 drop(lane.join());
             }
@@ -196,10 +196,10 @@ impl Drop for Queue {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(done) = self.pending.take_done() {
+        if let Some(callback) = self.pending.take_callback() {
             self.shared.release(&self.pending);
             self.shared.settle(&self.pending);
-            drop(done);
+            drop(callback);
         }
     }
 }

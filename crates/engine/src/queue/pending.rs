@@ -1,16 +1,16 @@
-//! A request between its submission and its answer.
+//! A request between submission and answer.
 
+use crate::embedded::Embedded;
 use crate::error::Result;
 use crate::finish;
-use crate::prepare::{Place, Request};
-use crate::request::Embedded;
-use crate::schedule::Sums;
+use crate::request::{PassIndex, Request};
+use crate::schedule::RequestSums;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Told the answer, once.
-pub(super) type Done = Box<dyn FnOnce(Result<Vec<Embedded>>) + Send>;
+/// Receives the answer, once.
+pub(super) type Callback = Box<dyn FnOnce(Result<Vec<Embedded>>) + Send>;
 
 /// An accepted request.
 pub(super) struct Pending {
@@ -25,33 +25,33 @@ pub(super) struct Pending {
 }
 
 struct Work {
-    sums: Sums,
+    sums: RequestSums,
     /// Passes that have not run.
     remaining: usize,
     /// `None` once the request is answered or cancelled.
-    done: Option<Done>,
+    callback: Option<Callback>,
 }
 
-/// One pass of a request; `None` where a request has nothing to run, and is only to be answered.
+/// One pass of a request; `None` if the request has nothing to run and only needs an answer.
 pub(super) struct Job {
     pub(super) pending: Arc<Pending>,
-    pub(super) place: Option<Place>,
+    pub(super) pass: Option<PassIndex>,
 }
 
 impl Pending {
-    /// With its jobs and their tokens.
+    /// A pending request, and its jobs with the tokens of each.
     pub(super) fn new(
         request: Request,
         client: &str,
         lane: usize,
-        done: Done,
+        callback: Callback,
     ) -> (Arc<Self>, Vec<(usize, Job)>) {
-        let mut places: Vec<_> = request.places().map(Some).collect();
-        if places.is_empty() {
-            places.push(None);
+        let mut passes: Vec<_> = request.pass_indices().map(Some).collect();
+        if passes.is_empty() {
+            passes.push(None);
         }
-        let sums = Sums::new(&request);
-        let work = Work { sums, remaining: places.len(), done: Some(done) };
+        let sums = RequestSums::new(&request);
+        let work = Work { sums, remaining: passes.len(), callback: Some(callback) };
         let pending = Arc::new(Self {
             client: client.to_owned(),
             lane,
@@ -61,35 +61,36 @@ impl Pending {
             started: AtomicBool::new(false),
             work: Mutex::new(work),
         });
-        let job = |place| {
-            let job = Job { pending: Arc::clone(&pending), place };
+        let job = |pass| {
+            let job = Job { pending: Arc::clone(&pending), pass };
             (job.tokens(), job)
         };
-        let jobs = places.into_iter().map(job).collect();
+        let jobs = passes.into_iter().map(job).collect();
         (pending, jobs)
     }
 
-    /// Whether this is the first call.
+    /// Marks the request as started. Returns whether this is the first call.
     pub(super) fn start(&self) -> bool {
         !self.started.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether nobody waits for it: answered or cancelled.
+    /// Whether the request was answered or cancelled.
     pub(super) fn is_over(&self) -> bool {
-        self.lock().done.is_none()
+        self.lock().callback.is_none()
     }
 
-    /// The right to answer it or to leave it unanswered. Only one caller gets it.
-    pub(super) fn take_done(&self) -> Option<Done> {
-        self.lock().done.take()
+    /// The callback: the right to answer the request or to leave it unanswered. Only one caller gets
+    /// it.
+    pub(super) fn take_callback(&self) -> Option<Callback> {
+        self.lock().callback.take()
     }
 
-    /// Adds what a pass holds of each span: takes as many of `parts`.
-    pub(super) fn add<'a>(&self, place: Place, parts: &mut impl Iterator<Item = &'a [f32]>) {
-        self.lock().sums.add(&self.request, place, parts);
+    /// Adds the sums of a pass: one of `rows` for each span that it overlaps.
+    pub(super) fn add<'a>(&self, pass: PassIndex, rows: &mut impl Iterator<Item = &'a [f32]>) {
+        self.lock().sums.add(&self.request, pass, rows);
     }
 
-    /// Counts a pass that has run. After the last one, the result.
+    /// Counts a pass that has run. Returns the result after the last pass.
     pub(super) fn pass_done(&self) -> Option<Vec<Embedded>> {
         let mut work = self.lock();
         work.remaining -= 1;
@@ -106,6 +107,6 @@ impl Pending {
 impl Job {
     /// Tokens of its pass.
     pub(super) fn tokens(&self) -> usize {
-        self.place.map_or(0, |place| self.pending.request.pass(place).1.run.len())
+        self.pass.map_or(0, |pass| self.pending.request.pass(pass).1.run.len())
     }
 }

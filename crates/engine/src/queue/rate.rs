@@ -1,37 +1,37 @@
-//! How fast a queue works, for telling clients when to come back.
+//! Throughput of a queue, to estimate when a refused client should try again.
 
 use std::time::Duration;
 
-/// Tokens a second while there was work, over about the last half minute of it.
+/// Tokens per second of busy time, over about the last half minute of it.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
     tokens: f64,
     seconds: f64,
 }
 
-/// Work that lies this long back counts half.
+/// Age at which work counts half.
 const HALF_LIFE_SECONDS: f64 = 15.0;
 
-/// What clients are told while nothing has been measured, and at least.
+/// Shortest wait that clients are given, also while nothing has been measured.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// What clients are told at most.
+/// Longest wait that clients are given.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl Rate {
-    /// Adds `tokens` that were done in `time`.
+    /// Adds `tokens` that ran in `time`.
     pub(super) fn add(&mut self, tokens: usize, time: Duration) {
         let kept = 0.5_f64.powf(time.as_secs_f64() / HALF_LIFE_SECONDS);
         self.tokens = self.tokens * kept + tokens as f64;
         self.seconds = self.seconds * kept + time.as_secs_f64();
     }
 
-    /// `None` before the first work.
+    /// Tokens per second; `None` before the first work.
     pub(super) fn tokens_per_second(&self) -> Option<f64> {
         (self.seconds > 0.0).then(|| self.tokens / self.seconds)
     }
 
-    /// How long `tokens` take, within what is sensible to tell a client.
+    /// Estimated time for `tokens`, clamped to the waits that clients are given.
     pub(super) fn time_for(&self, tokens: usize) -> Duration {
         let seconds = self.tokens_per_second().map_or(0.0, |rate| tokens as f64 / rate.max(1e-3));
         let time = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT);
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recent_work_counts_more_than_old() {
+    fn recent_work_counts_more_than_old_work() {
         let mut rate = Rate::default();
         assert_eq!(rate.tokens_per_second(), None);
         rate.add(1000, Duration::from_secs(10));
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_follow_the_rate_within_bounds() {
+    fn waits_follow_the_rate_within_their_bounds() {
         let mut rate = Rate::default();
         assert_eq!(rate.time_for(1_000_000), SHORTEST_WAIT);
         rate.add(1000, Duration::from_secs(10));

@@ -1,4 +1,4 @@
-//! What a queue's threads share, and how they wait for each other.
+//! State that a queue's threads share, and how they wait for each other.
 
 use super::lane::Lane;
 use super::pending::{Job, Pending};
@@ -10,39 +10,40 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// State of a queue, shared by its lanes and its callers.
 pub(super) struct Shared {
     pub(super) model: Arc<Model>,
     pub(super) limits: QueueLimits,
     state: Mutex<State>,
-    /// Told when there may be work for a lane, or it should end.
+    /// Notified when a lane may have work or should end.
     work: Condvar,
-    /// Told when a request has been answered or cancelled.
+    /// Notified when a request has been answered or cancelled.
     answered: Condvar,
 }
 
 struct State {
     lanes: [LaneState; LANES.len()],
-    /// Tokens of the requests that are not answered, in all and of each client that has any.
+    /// Tokens of unanswered requests, in total and by client; clients without any are absent.
     tokens: usize,
     clients: HashMap<String, usize>,
     /// Batches in flight, and their tokens.
     running: usize,
     running_tokens: usize,
     batches: u64,
-    /// The tokens that were run since, and the time up to which they are in the rate.
+    /// Throughput, and the time up to which it has been measured.
     rate: Rate,
     rated: Instant,
-    /// No request is accepted any more.
+    /// New requests are refused.
     closed: bool,
-    /// The threads end, and what waits is refused.
+    /// The threads end and waiting requests are refused.
     ending: bool,
 }
 
 struct LaneState {
     waiting: Lane<Job>,
-    /// Requests that are not answered.
+    /// Number of unanswered requests.
     requests: usize,
-    /// When this lane last did something, or got something to do.
+    /// When this lane last made progress or got its first work.
     progress: Instant,
 }
 
@@ -75,6 +76,8 @@ impl Shared {
         }
     }
 
+    /// Accepts a request and adds its jobs to its lane.
+    ///
     /// # Errors
     ///
     /// If the queue is full or closed.
@@ -94,21 +97,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Checks whether a request of `client` would be accepted now.
+    ///
     /// # Errors
     ///
-    /// If a request of `client` would be refused now.
+    /// If it would be refused.
     pub(super) fn check_room(&self, client: &str) -> Result<()> {
         self.lock().check_room(client, 0, self.limits.waiting_tokens)
     }
 
-    /// Waits until something waits in a lane. Whether it does; otherwise the lane should end.
+    /// Waits until a lane has work. Returns `false` if the lane should end instead.
     pub(super) fn wait_for_work(&self, lane: usize) -> bool {
         let idle = |state: &mut State| !state.ending && state.lanes[lane].waiting.is_empty();
         let state = self.work.wait_while(self.lock(), idle);
         !state.unwrap_or_else(PoisonError::into_inner).ending
     }
 
-    /// The next batch of a lane, which may be empty by now.
+    /// Takes the next batch of a lane. It is empty if all waiting requests were cancelled.
     pub(super) fn take_batch(&self, lane: usize) -> Vec<Job> {
         let mut state = self.lock();
         let jobs = state.lanes[lane].waiting.next_batch();
@@ -122,7 +127,8 @@ impl Shared {
         jobs
     }
 
-    /// After [`Self::take_batch`], whatever came of it. `tokens` were taken, `done` of them run.
+    /// Ends a batch of [`Self::take_batch`], whatever its result. It had `tokens` tokens, of which
+    /// `done` ran.
     pub(super) fn end_batch(&self, lane: usize, tokens: usize, done: usize) {
         let mut state = self.lock();
         let now = Instant::now();
@@ -135,14 +141,14 @@ impl Shared {
         state.batches += 1;
     }
 
-    /// Notes that a lane gets on. Whether it should.
-    pub(super) fn goes_on(&self, lane: usize) -> bool {
+    /// Records that a lane makes progress. Returns whether it should continue.
+    pub(super) fn keep_running(&self, lane: usize) -> bool {
         let mut state = self.lock();
         state.lanes[lane].progress = Instant::now();
         !state.ending
     }
 
-    /// Forgets a request that is not to be run any further: its tokens, and its jobs that wait.
+    /// Removes a request that should not run any further: its tokens and its waiting jobs.
     pub(super) fn release(&self, pending: &Arc<Pending>) {
         let mut state = self.lock();
         state.tokens -= pending.tokens;
@@ -156,7 +162,7 @@ impl Shared {
         waiting.remove(&pending.client, |job| Arc::ptr_eq(&job.pending, pending));
     }
 
-    /// Counts a request that was answered or will never be.
+    /// Counts a request that was answered or cancelled.
     pub(super) fn settle(&self, pending: &Pending) {
         self.lock().lanes[pending.lane].requests -= 1;
         self.answered.notify_all();
@@ -175,7 +181,8 @@ impl Shared {
         self.work.notify_all();
     }
 
-    /// Waits until every request is answered, but no longer than `deadline`. Whether they are.
+    /// Waits until every request is answered, but no longer than `deadline`. Returns whether all
+    /// are.
     pub(super) fn wait_until_settled(&self, deadline: Duration) -> bool {
         let open = |state: &mut State| state.lanes.iter().any(|lane| lane.requests > 0);
         let waited = self.answered.wait_timeout_while(self.lock(), deadline, open);
@@ -196,15 +203,16 @@ impl Shared {
         }
     }
 
-    /// The state is whole between any two of its changes, so a panic elsewhere does not spoil it.
+    /// The state is consistent between any two of its changes, so a panic elsewhere does not
+    /// invalidate it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Whether `tokens` more of `client` may wait where `limit` may in all. One client cannot keep
-    /// others out: who has less than an even share of the limit may wait beyond it.
+    /// Checks whether `tokens` more of `client` may wait under a total limit of `limit`. One client
+    /// cannot keep others out: a client below an even share of the limit may exceed the total.
     fn check_room(&self, client: &str, tokens: usize, limit: usize) -> Result<()> {
         if self.closed {
             return Err(Error::QueueClosed);

@@ -1,7 +1,7 @@
-//! The queue with forward passes that stop where a test wants, or fail.
+//! Tests of the queue with forward passes that wait at a gate or fail.
 
 use super::*;
-use crate::request::{Input, Options};
+use crate::input::{Input, Options};
 use crate::{LoadOptions, Window};
 use kokeshi_model::{Batch, EncoderConfig, Forward, Turn};
 use std::collections::BTreeSet;
@@ -13,10 +13,10 @@ use std::time::Instant;
 /// Passes with this task panic.
 const BAD_TASK: &str = "classification";
 
-/// Long enough for anything that happens at all.
+/// Longer than any step of a test that succeeds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Passes that begin only while a gate is open, and are written down.
+/// An encoder whose passes begin only while a gate is open, and are recorded.
 #[derive(Debug)]
 struct Gated {
     inner: Box<dyn Forward>,
@@ -31,11 +31,11 @@ struct Gate {
 
 #[derive(Debug, Default)]
 struct GateState {
-    /// Batches that have no more tokens than this may run.
+    /// Maximum number of tokens of a batch that may run.
     open_to: usize,
     /// Lengths of the sequences of each batch that began.
     begun: Vec<Vec<usize>>,
-    /// Batches that were given up.
+    /// Number of batches that were stopped.
     stopped: usize,
 }
 
@@ -49,7 +49,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// What `read` gives, once it is something.
+    /// Waits until `read` returns a value.
     fn wait_for<T>(&self, mut read: impl FnMut(&GateState) -> Option<T>) -> T {
         let start = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,13 +90,13 @@ impl Forward for Gated {
         batch: &Batch,
         spans: &[Range<usize>],
         width: usize,
-        go_on: &mut (dyn FnMut() -> bool + Send),
+        keep_running: &mut (dyn FnMut() -> bool + Send),
     ) -> kokeshi_model::Result<Option<Vec<f32>>> {
         let lengths = batch.sequences().map(|sequence| sequence.len()).collect();
         self.gate.change(|state| state.begun.push(lengths));
         let opened = self.gate.wait_for(|state| {
             let open = state.open_to >= batch.tokens();
-            if open { Some(true) } else { (!go_on()).then_some(false) }
+            if open { Some(true) } else { (!keep_running()).then_some(false) }
         });
         if !opened {
             self.gate.change(|state| state.stopped += 1);
@@ -104,16 +104,16 @@ impl Forward for Gated {
         }
         let bad = self.config().tasks.iter().position(|task| task.name == BAD_TASK);
         assert!(!batch.adapters().contains(&bad), "a bad task");
-        self.inner.pool_while(batch, spans, width, go_on)
+        self.inner.pool_while(batch, spans, width, keep_running)
     }
 
     fn turn(&self, _: Priority) -> Option<Turn> {
-        // A batch at the gate would keep others from what the test wants them to do.
+        // With a turn, a batch at the gate would block the batches that the test expects to run.
         None
     }
 }
 
-/// A queue before a gate.
+/// A queue whose passes wait at a gate.
 struct Setup {
     model: Arc<Model>,
     queue: Queue,
@@ -132,7 +132,7 @@ impl Setup {
         Self { model, queue, gate }
     }
 
-    /// A request of texts with these numbers of tokens.
+    /// A request of texts with these lengths in tokens.
     fn request(&self, lengths: &[usize], task: Option<&str>) -> Request {
         let texts: Vec<String> = lengths.iter().map(|&tokens| text(tokens)).collect();
         let options =
@@ -164,7 +164,7 @@ fn text(tokens: usize) -> String {
     vec!["a"; tokens - 2].join(" ")
 }
 
-/// The one answer; nothing may come after it.
+/// The answer, which must be the only one.
 fn answer((_ticket, answers): &(Ticket, Receiver<Answer>)) -> Answer {
     let answer = answers.recv_timeout(PATIENCE).expect("an answer");
     assert_eq!(answers.recv_timeout(PATIENCE).err(), Some(RecvTimeoutError::Disconnected));
@@ -189,7 +189,7 @@ fn a_short_query_passes_a_long_document_that_is_running() {
 }
 
 #[test]
-fn requests_of_other_dimensions_that_run_together_get_what_they_get_alone() {
+fn requests_of_different_dimensions_get_the_same_vectors_together_and_alone() {
     let setup = Setup::new(QueueLimits::default());
     let first = setup.submit(&[100], "a").expect("room");
     setup.gate.wait_for_begun(1);
@@ -210,7 +210,7 @@ fn requests_of_other_dimensions_that_run_together_get_what_they_get_alone() {
 }
 
 #[test]
-fn what_waits_runs_together_and_clients_take_turns() {
+fn waiting_requests_run_together_and_clients_take_turns() {
     let setup = Setup::new(QueueLimits::default());
     let first = setup.submit(&[100], "a").expect("room");
     setup.gate.wait_for_begun(1);
@@ -229,7 +229,7 @@ fn what_waits_runs_together_and_clients_take_turns() {
 }
 
 #[test]
-fn a_bad_request_fails_alone_and_the_queue_goes_on() {
+fn a_bad_request_fails_alone_and_the_queue_continues() {
     let setup = Setup::new(QueueLimits::default());
     let blocker = setup.submit(&[20], "a").expect("room");
     setup.gate.wait_for_begun(1);
@@ -246,8 +246,8 @@ fn a_bad_request_fails_alone_and_the_queue_goes_on() {
         assert_eq!(embedded, setup.model.embed(&inputs).expect("embedded"));
     }
     let alone = setup.submit_request(setup.request(&[10], Some(BAD_TASK)), "c").expect("room");
-    assert!(matches!(answer(&alone), Err(Error::Panicked { .. })));
-    answer(&setup.submit(&[10], "c").expect("room")).expect("the queue goes on");
+    assert!(matches!(answer(&alone), Err(Error::Failed { .. })));
+    answer(&setup.submit(&[10], "c").expect("room")).expect("the queue continues");
     assert_eq!(setup.queue.stats().tokens, 0);
 }
 
@@ -267,7 +267,7 @@ fn a_full_queue_refuses_a_text_and_a_list_alike_and_at_once() {
     let error = setup.submit(&[3], "a").expect_err("full").to_string();
     assert_eq!(
         error,
-        "the queue is full: 180 tokens are waiting, the limit is 100; try again in 1 s"
+        "the queue is full: 180 tokens are waiting; the limit is 100. Try again in 1 s"
     );
     assert!(matches!(setup.queue.check_room("a"), Err(Error::QueueFull { .. })));
     setup.gate.open_to(usize::MAX);
@@ -290,7 +290,7 @@ fn a_client_that_fills_the_queue_keeps_no_other_out() {
     for request in hog.iter().chain(&second).chain(&third) {
         answer(request).expect("embedded");
     }
-    // Those that have gone take no share.
+    // Clients without requests have no share.
     let alone: Vec<_> = (0..5).map(|_| setup.submit(&[20], "b")).collect();
     assert!(alone.iter().all(Result::is_ok));
 }
@@ -304,10 +304,10 @@ fn a_cancelled_request_is_not_answered_and_does_not_run() {
     let kept = setup.submit(&[9], "b").expect("room");
     for (ticket, answers) in waiting {
         drop(ticket);
-        assert_eq!(answers.recv().err(), Some(mpsc::RecvError), "nothing keeps the callback");
+        assert_eq!(answers.recv().err(), Some(mpsc::RecvError), "the callback was dropped");
     }
     assert_eq!((setup.queue.stats().tokens, setup.queue.stats().waiting_tokens), (109, 9));
-    // The pass in flight is given up at the next layer, which makes room for the one that is kept.
+    // The pass in flight stops at the next layer and makes room for the remaining request.
     drop(running.0);
     setup.gate.wait_for(|state| (state.stopped == 1).then_some(()));
     assert!(running.1.recv().is_err());
@@ -317,7 +317,7 @@ fn a_cancelled_request_is_not_answered_and_does_not_run() {
 }
 
 #[test]
-fn a_batch_goes_on_as_long_as_anybody_waits_for_it() {
+fn a_batch_keeps_running_while_one_of_its_requests_is_not_cancelled() {
     let setup = Setup::new(QueueLimits::default());
     let blocker = setup.submit(&[100], "a").expect("room");
     setup.gate.wait_for_begun(1);
@@ -331,7 +331,7 @@ fn a_batch_goes_on_as_long_as_anybody_waits_for_it() {
 }
 
 #[test]
-fn draining_refuses_what_is_new_and_answers_what_was_accepted() {
+fn draining_refuses_new_requests_and_answers_accepted_ones() {
     let setup = Setup::new(QueueLimits::default());
     let accepted: Vec<_> =
         [16, 300, 3000].map(|tokens| setup.submit(&[tokens], "a").expect("room")).into();
@@ -345,7 +345,7 @@ fn draining_refuses_what_is_new_and_answers_what_was_accepted() {
 }
 
 #[test]
-fn a_dropped_queue_refuses_what_has_not_run() {
+fn a_dropped_queue_refuses_requests_that_have_not_run() {
     let setup = Setup::new(QueueLimits::default());
     let requests: Vec<_> = [16, 16, 300, 300, 3000, 3000]
         .map(|tokens| setup.submit(&[tokens], "a").expect("room"))
@@ -364,7 +364,7 @@ fn a_callback_may_panic_or_drop_the_queue() {
     let setup = Setup::new(QueueLimits::default());
     setup.gate.open_to(usize::MAX);
     let request = setup.request(&[5], None);
-    let panics = setup.queue.submit(request, "a", |_| panic!("a mistake of the caller"));
+    let panics = setup.queue.submit(request, "a", |_| panic!("a bug in the caller"));
     answer(&setup.submit(&[5], "a").expect("room")).expect("embedded");
     drop(panics);
     let request = setup.request(&[5], None);
@@ -389,21 +389,21 @@ fn a_request_without_anything_to_run_is_answered() {
 }
 
 #[test]
-fn a_lane_that_does_not_get_on_shows() {
+fn a_stalled_lane_is_reported() {
     let setup = Setup::new(QueueLimits::default());
     assert_eq!(setup.queue.stats().stalled, None);
-    // Waits as the model's threads would if they hung: without asking whether to go on.
+    // Blocks as the model's threads would if they hung: without calling `keep_running`.
     setup.gate.open_to(usize::MAX);
     let (enter, entered) = mpsc::channel();
     let (leave, left) = mpsc::channel::<()>();
     let hang = move |_| {
         enter.send(()).expect("the test waits");
-        left.recv().expect_err("nothing is sent, the other end goes");
+        left.recv().expect_err("nothing is sent; the sender is dropped");
     };
     let ticket = setup.queue.submit(setup.request(&[5], None), "a", hang).expect("room");
     entered.recv_timeout(PATIENCE).expect("answered");
     std::thread::sleep(Duration::from_millis(50));
-    answer(&setup.submit(&[300], "a").expect("room")).expect("another lane gets on");
+    answer(&setup.submit(&[300], "a").expect("room")).expect("another lane makes progress");
     let stalled = setup.queue.stats().stalled.expect("a request is not settled");
     assert!(stalled >= Duration::from_millis(50), "{stalled:?}");
     drop(leave);
@@ -412,7 +412,7 @@ fn a_lane_that_does_not_get_on_shows() {
     drop(ticket);
 }
 
-/// Counts what it is told, and then fails.
+/// Records its calls and then panics.
 #[derive(Debug, Default)]
 struct Counts {
     waits: Mutex<Vec<Duration>>,
@@ -426,12 +426,12 @@ impl Observer for Counts {
 
     fn ran(&self, tokens: usize, sequences: usize, _: Duration) {
         self.runs.lock().expect("not poisoned").insert((tokens, sequences));
-        panic!("a mistake of the observer");
+        panic!("a bug in the observer");
     }
 }
 
 #[test]
-fn an_observer_is_told_waits_and_runs_and_may_fail() {
+fn an_observer_receives_waits_and_runs_and_may_panic() {
     let counts = Arc::new(Counts::default());
     let observer: Arc<dyn Observer> = Arc::clone(&counts) as _;
     let limits = QueueLimits { observer: Some(observer), ..QueueLimits::default() };
@@ -446,18 +446,18 @@ fn an_observer_is_told_waits_and_runs_and_may_fail() {
 }
 
 #[test]
-fn windows_of_a_document_run_in_their_order_beside_others() {
+fn windows_of_a_document_run_in_order_together_with_other_requests() {
     let setup = Setup::new(QueueLimits::default());
     let document = text(6000);
     let chunks = setup.model.chunk(&document, crate::Chunking::Tokens(700)).expect("chunks");
     let window = Window { size: Some(3000), overlap: 500 };
     let options = Options { window, ..Options::default() };
     let inputs = [Input::late(&document, &chunks).options(options)];
-    let (late, beside) = (
+    let (late, other) = (
         setup.submit_request(setup.model.prepare(&inputs).expect("prepared"), "a").expect("room"),
         setup.submit(&[2500, 2500], "b").expect("room"),
     );
     setup.gate.open_to(usize::MAX);
-    answer(&beside).expect("embedded");
+    answer(&other).expect("embedded");
     assert_eq!(answer(&late).expect("embedded"), setup.model.embed(&inputs).expect("embedded"));
 }

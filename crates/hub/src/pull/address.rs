@@ -1,4 +1,4 @@
-//! Web addresses: which are followed, and which belong together.
+//! Web addresses: parsing, origins and redirects.
 
 use ureq::http::Response;
 use ureq::http::header::LOCATION;
@@ -29,9 +29,9 @@ pub(crate) fn is_same_origin(a: &Uri, b: &Uri) -> bool {
     a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
 }
 
-/// Where a redirect leads: to a path of the same host, or to another host that is as well guarded.
+/// The target of a redirect: a path of the same host, or another host without leaving HTTPS.
 pub(crate) fn redirected(from: &Uri, response: &Response<ureq::Body>) -> Result<Uri, &'static str> {
-    let location = response.headers().get(LOCATION).ok_or("it names no address")?;
+    let location = response.headers().get(LOCATION).ok_or("it has no address")?;
     let location = location.to_str().map_err(|_| "its address is not ASCII")?;
     let base = Uri::builder().scheme(from.scheme_str().unwrap_or("https"));
     let to = if location.starts_with('/') && !location.starts_with("//") {
@@ -40,7 +40,7 @@ pub(crate) fn redirected(from: &Uri, response: &Response<ureq::Body>) -> Result<
     } else {
         web_address(location)
     };
-    let to = to.ok_or("its address is neither a path nor begins with `https://`")?;
+    let to = to.ok_or("its address is neither a path nor a URL")?;
     if from.scheme() == Some(&Scheme::HTTPS) && to.scheme() != Some(&Scheme::HTTPS) {
         return Err("it leaves HTTPS");
     }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_a_path_or_a_whole_address_and_never_leaves_https() {
+    fn a_redirect_is_a_path_or_a_url_and_never_leaves_https() {
         let hub = "https://hub/a/b";
         assert_eq!(redirect(hub, "/c?d=1").unwrap(), "https://hub/c?d=1");
         assert_eq!(redirect(hub, "https://cdn/x").unwrap(), "https://cdn/x");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_reached_around_the_proxy() {
+    fn only_this_machine_counts_as_loopback() {
         let local = |uri: &str| is_loopback(&uri.parse().unwrap());
         assert!(
             local("http://localhost:1") && local("http://127.0.0.1") && local("http://[::1]:2")
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_escaped_in_addresses() {
+    fn names_are_percent_encoded_in_addresses() {
         assert_eq!(percent_encode("refs/pr/1"), "refs%2Fpr%2F1");
         assert_eq!(percent_encode("a b#?é~-._"), "a%20b%23%3F%C3%A9~-._");
     }

@@ -1,24 +1,25 @@
-//! The two digests by which the hub names contents.
+//! The two digests that the hub identifies contents by.
 
 use crate::id::is_digest;
 use sha1::Sha1;
+use sha2::digest::Output;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
 
-/// Bytes read at a time: large enough that system calls cost nothing beside hashing.
+/// Bytes read at a time: large enough that system calls cost nothing compared to hashing.
 const BLOCK: usize = 1 << 20;
 
 /// The digest of a file's content, in lower-case hexadecimal. It is also the name of the blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Digest {
-    /// SHA-256 of the content: large files, which git keeps as pointers.
+    /// SHA-256 of the content, for large files, of which git stores pointers.
     Sha256(String),
-    /// SHA-1 of `blob <length>\0` and the content: git's own name of a small file.
+    /// SHA-1 of `blob <length>\0` and the content: git's name of a small file.
     Git(String),
 }
 
 impl Digest {
-    /// Tells the two apart by their length; `None` when `hex` is neither.
+    /// The kind follows from the length; `None` if `hex` is neither.
     pub(crate) fn from_hex(hex: &str) -> Option<Self> {
         is_digest(hex).then(|| match hex.len() {
             64 => Self::Sha256(hex.to_owned()),
@@ -40,16 +41,19 @@ impl Digest {
         }
     }
 
-    /// The same digest of another content, which is `bytes` long.
+    /// Computes the same kind of digest of `content`, which has `bytes` bytes, in hexadecimal.
     pub(crate) fn of(&self, content: impl Read, bytes: u64) -> io::Result<String> {
         match self {
-            Self::Sha256(_) => hash(Sha256::new(), content),
-            Self::Git(_) => hash(Sha1::new_with_prefix(format!("blob {bytes}\0")), content),
+            Self::Sha256(_) => Ok(format!("{:x}", hash(Sha256::new(), content)?)),
+            Self::Git(_) => {
+                let hasher = Sha1::new_with_prefix(format!("blob {bytes}\0"));
+                Ok(format!("{:x}", hash(hasher, content)?))
+            }
         }
     }
 }
 
-fn hash<D: sha2::Digest>(mut hasher: D, mut content: impl Read) -> io::Result<String> {
+fn hash<D: sha2::Digest>(mut hasher: D, mut content: impl Read) -> io::Result<Output<D>> {
     let mut block = vec![0; BLOCK];
     loop {
         match content.read(&mut block) {
@@ -59,7 +63,7 @@ fn hash<D: sha2::Digest>(mut hasher: D, mut content: impl Read) -> io::Result<St
             Err(e) => return Err(e),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hasher.finalize())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One file from the hub into a blob of the cache.
+//! Downloads one file from the hub into a blob of the cache.
 
 use super::listing::RemoteFile;
 use super::lock::Lock;
@@ -17,7 +17,7 @@ use ureq::{Body, BodyReader};
 /// Bytes that are received, written and reported at a time.
 const BLOCK: usize = 128 << 10;
 
-/// A file that the cache shall have.
+/// The download of one file.
 pub(crate) struct Download<'a> {
     pub(crate) remote: &'a Remote<'a>,
     pub(crate) cache: &'a RepoCache,
@@ -26,14 +26,14 @@ pub(crate) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the file unless the cache holds it, now or after waiting for who downloads it.
+    /// Downloads the file unless the cache has it, now or after another process downloaded it.
     pub(crate) fn run(&self, events: &mut Events<'_>) -> Result<()> {
         let file = self.file.path.as_str();
-        let mut cached = self.is_held();
+        let mut cached = self.is_cached();
         if !cached {
             let lock = self.cache.lock(self.file.digest.hex());
             let _lock = Lock::take(&lock, || events(PullEvent::Waiting { file }))?;
-            cached = self.is_held();
+            cached = self.is_cached();
             if !cached {
                 with_retries(self.remote.limits, file, events, |events| self.attempt(events))?;
             }
@@ -42,8 +42,8 @@ impl Download<'_> {
         Ok(())
     }
 
-    fn is_held(&self) -> bool {
-        self.file.is_held(self.cache, self.commit)
+    fn is_cached(&self) -> bool {
+        self.file.is_cached(self.cache, self.commit)
     }
 
     fn attempt(&self, events: &mut Events<'_>) -> Result<(), Failure> {
@@ -65,7 +65,7 @@ impl Download<'_> {
         PullEvent::Start { file: &self.file.path, bytes: self.file.bytes, resumed }
     }
 
-    /// Bytes that an earlier attempt left. More than the whole file is rubbish, and removed.
+    /// Bytes that an earlier attempt left. A file larger than expected is garbage and is removed.
     fn kept(&self, partial: &Path) -> Result<u64> {
         match fs::metadata(partial).map(|metadata| metadata.len()) {
             Ok(kept) if kept > self.file.bytes => remove(partial).map(|()| 0),
@@ -75,18 +75,18 @@ impl Download<'_> {
         }
     }
 
-    /// Fetches what follows the `kept` bytes, or everything from a server that does not continue.
+    /// Downloads the bytes after the `kept` ones, or all bytes if the server ignores ranges.
     fn receive(&self, partial: &Path, kept: u64, events: &mut Events<'_>) -> Result<(), Failure> {
         let url = self.remote.file_url(self.commit, &self.file.path);
         let response = self.remote.get(&url, kept)?;
         let Some(resumed) = first_byte(&response, kept) else {
             remove(partial)?;
-            return Err(Failure::transient("the server cannot continue; starting over"));
+            return Err(Failure::transient("the server cannot resume; starting over"));
         };
         let mut target = open(partial, resumed > 0)?;
         events(self.start(resumed));
         let bytes = self.file.bytes;
-        // One byte beyond the announced size shows that the size is wrong, and fills no disk.
+        // One byte over the announced size reveals a wrong size without filling the disk.
         let body = response.into_body().into_reader().take(bytes - resumed + 1);
         let arrived = resumed + self.store(body, &mut target, partial, events)?;
         target.sync_all().map_err(|e| self.write_error(partial, e))?;
@@ -97,7 +97,7 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Appends the body to `target` and returns its length. What arrives before a failure stays.
+    /// Appends the body to `target` and returns its length. Bytes before a failure are kept.
     fn store(
         &self,
         mut body: io::Take<BodyReader<'_>>,
@@ -132,7 +132,7 @@ impl Download<'_> {
         }
     }
 
-    /// Reads the file back, so that what an earlier process wrote is verified, too. A damaged file
+    /// Reads the file back, so that bytes from an earlier process are verified as well. A damaged file
     /// is removed.
     fn verify(&self, partial: &Path) -> Result<(), Failure> {
         let failed = Error::io("read", partial);
@@ -170,7 +170,7 @@ fn remove(partial: &Path) -> Result<()> {
     }
 }
 
-/// Position of the body's first byte in the file: `kept` or 0. `None` when it is another one.
+/// Position of the body's first byte in the file: `kept` or 0; `None` for any other position.
 fn first_byte(response: &Response<Body>, kept: u64) -> Option<u64> {
     if response.status() != StatusCode::PARTIAL_CONTENT {
         return (response.status() == StatusCode::OK).then_some(0);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::id::{is_digest, is_safe_path};
 use std::collections::HashSet;
 
-/// A thousand times the length of a usual list.
+/// A thousand times the size of a usual list.
 const MAX_BYTES: u64 = 16 << 20;
 /// A terabyte: far more than any model, and sums of such sizes cannot overflow.
 const MAX_FILE_BYTES: u64 = 1 << 40;
@@ -17,13 +17,13 @@ const MAX_FILE_BYTES: u64 = 1 << 40;
 /// The files of a model at one commit.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    /// The commit that the revision stands for now.
+    /// The commit that the revision points to now.
     pub(crate) commit: String,
-    /// The files to have, the smallest first so that what is wrong shows before the long download.
+    /// The files to download, the smallest first, so that problems show before the long download.
     pub(crate) files: Vec<RemoteFile>,
 }
 
-/// A file as the hub announces it.
+/// A file in the hub's list.
 #[derive(Debug)]
 pub(crate) struct RemoteFile {
     /// Its path in the repository.
@@ -34,12 +34,17 @@ pub(crate) struct RemoteFile {
 
 impl RemoteFile {
     /// Whether the cache has it.
-    pub(crate) fn is_held(&self, cache: &RepoCache, commit: &str) -> bool {
-        cache.holds(commit, &self.path, self.digest.hex(), self.bytes)
+    pub(crate) fn is_cached(&self, cache: &RepoCache, commit: &str) -> bool {
+        cache.has_file(commit, &self.path, self.digest.hex(), self.bytes)
     }
 
-    /// Asks for one file, because some mirrors list names alone.
-    fn ask(remote: &Remote<'_>, commit: &str, path: &str, events: &mut Events<'_>) -> Result<Self> {
+    /// Requests the size and digest of one file: some mirrors list only names.
+    fn request(
+        remote: &Remote<'_>,
+        commit: &str,
+        path: &str,
+        events: &mut Events<'_>,
+    ) -> Result<Self> {
         let url = remote.file_url(commit, path);
         let response = with_retries(remote.limits, path, events, |_| remote.head(&url))?;
         let header = |name| response.headers().get(name)?.to_str().ok();
@@ -48,13 +53,13 @@ impl RemoteFile {
         let digest = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"'));
         match (bytes.and_then(|bytes| bytes.parse().ok()), digest.and_then(Digest::from_hex)) {
             (Some(bytes), Some(digest)) => Ok(Self { path: path.to_owned(), bytes, digest }),
-            _ => Err(malformed(remote, &format!("it states no size and checksum of {path}"))),
+            _ => Err(malformed(remote, &format!("it has no size and checksum of {path}"))),
         }
     }
 }
 
 #[derive(serde::Deserialize)]
-struct Answer {
+struct Response {
     sha: String,
     siblings: Vec<Sibling>,
 }
@@ -75,7 +80,7 @@ struct Lfs {
 }
 
 impl Listing {
-    /// Asks the hub.
+    /// Requests the list from the hub.
     pub(crate) fn fetch(remote: &Remote<'_>, events: &mut Events<'_>) -> Result<Self> {
         let json = with_retries(remote.limits, "the file list", events, |_| {
             let body = remote.get(&remote.listing_url(), 0)?.into_body();
@@ -89,7 +94,8 @@ impl Listing {
         Self::check(remote, answer, events)
     }
 
-    fn check(remote: &Remote<'_>, answer: Answer, events: &mut Events<'_>) -> Result<Self> {
+    /// Checks the hub's answer and selects the model's files.
+    fn check(remote: &Remote<'_>, answer: Response, events: &mut Events<'_>) -> Result<Self> {
         if !is_digest(&answer.sha) {
             return Err(malformed(remote, &format!("`{}` is not a commit", answer.sha)));
         }
@@ -100,17 +106,18 @@ impl Listing {
                 path: (*path).to_owned(),
             });
         }
-        let wanted = select::model_files(&paths).map_err(|missing| remote.not_a_model(missing))?;
-        let wanted: HashSet<_> = wanted.into_iter().collect();
-        let siblings = answer.siblings.iter().filter(|s| wanted.contains(s.rfilename.as_str()));
+        let selected =
+            select::model_files(&paths).map_err(|missing| remote.not_a_model(missing))?;
+        let selected: HashSet<_> = selected.into_iter().collect();
+        let siblings = answer.siblings.iter().filter(|s| selected.contains(s.rfilename.as_str()));
         let described = siblings.map(|sibling| match sibling.file() {
             Some(file) => Ok(file),
-            None => RemoteFile::ask(remote, &answer.sha, &sibling.rfilename, events),
+            None => RemoteFile::request(remote, &answer.sha, &sibling.rfilename, events),
         });
         let mut files = described.collect::<Result<Vec<_>>>()?;
         files.sort_by_key(|file| file.bytes);
         if let Some(file) = files.last().filter(|file| file.bytes > MAX_FILE_BYTES) {
-            let reason = format!("{} is said to have {} bytes", file.path, file.bytes);
+            let reason = format!("{} has {} bytes according to it", file.path, file.bytes);
             return Err(malformed(remote, &reason));
         }
         Ok(Self { commit: answer.sha, files })
@@ -118,7 +125,7 @@ impl Listing {
 }
 
 impl Sibling {
-    /// `None` without a size or a digest that makes sense.
+    /// `None` without a size or a valid digest.
     fn file(&self) -> Option<RemoteFile> {
         let (bytes, hex) = match &self.lfs {
             Some(lfs) => (lfs.size, &lfs.sha256),

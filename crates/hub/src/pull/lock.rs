@@ -1,4 +1,4 @@
-//! One download of a blob at a time, among all processes that share the cache.
+//! Locks that allow one download of a blob at a time among all processes that share the cache.
 
 use crate::cache::create_folder;
 use crate::error::{Error, Result};
@@ -8,15 +8,15 @@ use std::path::Path;
 
 /// An advisory lock, released when it is dropped or when the process ends.
 ///
-/// It is the `flock` that `huggingface_hub` takes on the same file, so both respect each other. The
-/// file stays: removing it would let a third process lock a file that nobody else sees.
+/// `huggingface_hub` takes the same `flock` on the same file, so both respect each other's locks. The
+/// file is never removed: a process could then lock a file that others no longer see.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock, and calls `waiting` once if somebody else holds it.
+    /// Takes the lock. Calls `waiting` once if another process has it.
     pub(crate) fn take(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
         create_folder(path.parent().unwrap_or(Path::new(".")))?;
         let failed = Error::io("lock", path);
@@ -31,7 +31,7 @@ impl Lock {
             Ok(()) => Ok(()),
         };
         match locked {
-            // Some network file systems have no locks; checksums still guard what is stored.
+            // Some network file systems lack locks; checksums still protect the contents.
             Err(e) if e.kind() != ErrorKind::Unsupported => Err(failed(e)),
             _ => Ok(Self { _file: file }),
         }

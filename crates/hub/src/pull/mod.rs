@@ -1,4 +1,4 @@
-//! Downloads of whole snapshots into the cache.
+//! Downloads of complete snapshots into the cache.
 
 mod address;
 mod checksum;
@@ -22,67 +22,67 @@ use retry::Limits;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What happens during a [`pull`], in the order in which it happens.
+/// An event of a [`pull`], in order of occurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullEvent<'a> {
     /// The file list is known.
     Plan {
         /// Files of the snapshot.
         files: usize,
-        /// Bytes of those that are not in the cache, parts of earlier downloads included.
+        /// Bytes of the files that are not in the cache, parts from earlier downloads included.
         bytes: u64,
     },
-    /// Another process is downloading the same file; this one waits for it.
+    /// Another process is downloading the same file; this process waits for it.
     Waiting {
         /// The file.
         file: &'a str,
     },
-    /// Bytes of a file begin to arrive. Sent again after a [`PullEvent::Retry`].
+    /// A download starts. Sent again after a [`PullEvent::Retry`].
     Start {
         /// The file.
         file: &'a str,
-        /// Its whole size.
+        /// Its full size.
         bytes: u64,
-        /// How many of these bytes are kept from an earlier attempt.
+        /// Bytes kept from an earlier attempt.
         resumed: u64,
     },
-    /// Further bytes of the file that started last.
+    /// Further bytes of the most recently started file have arrived.
     Advance {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// A file is in the cache, with its checksum verified if it was downloaded now.
+    /// A file is in the cache; if it was downloaded now, its checksum has been verified.
     Done {
         /// The file.
         file: &'a str,
-        /// Whether it was there before.
+        /// Whether it was in the cache before.
         cached: bool,
     },
-    /// An attempt failed and is repeated.
+    /// An attempt failed and will be repeated.
     Retry {
         /// The file, or `the file list`.
         file: &'a str,
-        /// Number of the attempt that failed, from 1.
+        /// Number of the failed attempt, from 1.
         attempt: u32,
-        /// Time until the next one.
+        /// Time until the next attempt.
         wait: Duration,
         /// Why it failed.
         reason: &'a str,
     },
 }
 
-/// Where the events of a pull go.
+/// Receives the events of a pull.
 type Events<'a> = dyn FnMut(PullEvent<'_>) + 'a;
 
-/// Downloads what the cache lacks of `repo` at `revision` and returns the snapshot's folder.
+/// Downloads the files of `repo` at `revision` that the cache lacks and returns the snapshot's folder.
 ///
-/// Every file is verified against the checksum that the hub states, and the snapshot becomes
-/// visible to [`locate`] only when all of its files are there. An interrupted pull is continued by
-/// the next one. Offline, a whole snapshot in the cache is returned as it is.
+/// Every file is verified against the hub's checksum, and [`locate`] finds the snapshot only when it is
+/// complete. The next pull resumes an interrupted one. Offline, a complete snapshot in the cache is
+/// returned as it is.
 ///
 /// # Errors
-/// A malformed name; no access; nothing of that name; a network that fails beyond the last retry; a
-/// file that arrives damaged twice; a full disk; a repository that is no model.
+/// A malformed name; no access; no such repository or revision; a network failure after the last retry;
+/// a file that arrives damaged twice; a full disk; a repository that is not a model.
 pub fn pull(
     config: &HubConfig,
     repo: &str,
@@ -118,12 +118,13 @@ fn pull_within(
     publish(&cache, &remote, &listing)
 }
 
+/// Bytes of the files that the cache lacks.
 fn absent_bytes(cache: &RepoCache, listing: &Listing) -> u64 {
-    let absent = |file: &&RemoteFile| !file.is_held(cache, &listing.commit);
+    let absent = |file: &&RemoteFile| !file.is_cached(cache, &listing.commit);
     listing.files.iter().filter(absent).map(|file| file.bytes).sum()
 }
 
-/// Makes the downloaded files visible: links first, the name of the revision last.
+/// Publishes the downloaded files: links first, the revision last.
 fn publish(cache: &RepoCache, remote: &Remote<'_>, listing: &Listing) -> Result<PathBuf> {
     for file in &listing.files {
         cache.link(&listing.commit, &file.path, file.digest.hex())?;

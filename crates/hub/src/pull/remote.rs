@@ -1,4 +1,4 @@
-//! One revision of a repository, as the hub serves it over HTTP.
+//! HTTP requests for one revision of a repository.
 
 use super::address::{is_loopback, is_same_origin, percent_encode, redirected, web_address};
 use super::retry::{Failure, Limits};
@@ -15,15 +15,15 @@ use ureq::http::{HeaderValue, Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy};
 
-/// The hub needs one to its storage, a renamed repository one more.
+/// The hub redirects once to its storage, and once more for a renamed repository.
 const MAX_REDIRECTS: usize = 5;
 
-/// What is asked for.
+/// The part of a resource to request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// The headers.
+enum Part {
+    /// Only the headers.
     Head,
-    /// The content from this byte on.
+    /// The content from this byte.
     From(u64),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Remote<'a> {
 }
 
 impl<'a> Remote<'a> {
-    /// Prepares requests; connects to nothing.
+    /// Prepares requests without connecting.
     pub(crate) fn new(
         config: &'a HubConfig,
         limits: &'a Limits,
@@ -56,7 +56,7 @@ impl<'a> Remote<'a> {
         Ok(Self { limits, repo, revision, endpoint, origin, authorization, agent })
     }
 
-    /// Address of the list of files.
+    /// Address of the file list.
     pub(crate) fn listing_url(&self) -> String {
         let revision = percent_encode(self.revision);
         format!("{}/api/models/{}/revision/{revision}?blobs=true", self.endpoint, self.repo)
@@ -68,41 +68,41 @@ impl<'a> Remote<'a> {
         format!("{}/{}/resolve/{commit}/{}", self.endpoint, self.repo, path.join("/"))
     }
 
-    /// The answer for `url` from byte `offset` on, over redirects.
+    /// Requests `url` from byte `offset` and follows redirects.
     ///
-    /// Its status is 200; or, when `offset` is not 0, also 206 or 416.
+    /// The status of the response is 200 or, if `offset` is not 0, possibly 206 or 416.
     pub(crate) fn get(&self, url: &str, offset: u64) -> Result<Response<Body>, Failure> {
-        self.request(url, Wanted::From(offset))
+        self.request(url, Part::From(offset))
     }
 
-    /// What the hub itself, not its storage, says about `url`: a success, or the redirect that
-    /// leads to the storage.
+    /// Requests the headers of `url` from the hub itself, not its storage: a success, or the redirect to
+    /// the storage.
     pub(crate) fn head(&self, url: &str) -> Result<Response<Body>, Failure> {
-        self.request(url, Wanted::Head)
+        self.request(url, Part::Head)
     }
 
-    fn request(&self, url: &str, wanted: Wanted) -> Result<Response<Body>, Failure> {
+    fn request(&self, url: &str, part: Part) -> Result<Response<Body>, Failure> {
         let refused = |reason| Error::Redirect { url: url.to_owned(), reason };
         let mut target = web_address(url).ok_or_else(|| refused("it is not a web address"))?;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&target, wanted).map_err(|e| connection(url, e))?;
+            let response = self.send(&target, part).map_err(|e| connection(url, e))?;
             if !response.status().is_redirection() {
-                return self.judge(response, url, self.is_hub(&target));
+                return self.classify(response, url, self.is_hub(&target));
             }
             target = redirected(&target, &response).map_err(refused)?;
-            if wanted == Wanted::Head && !self.is_hub(&target) {
+            if part == Part::Head && !self.is_hub(&target) {
                 return Ok(response);
             }
         }
         Err(refused("there are too many redirects").into())
     }
 
-    /// One request. The token goes to the endpoint alone: storage hosts get signed addresses.
-    fn send(&self, target: &Uri, wanted: Wanted) -> Result<Response<Body>, ureq::Error> {
-        let mut request = match wanted {
-            Wanted::Head => self.agent.head(target),
-            Wanted::From(0) => self.agent.get(target),
-            Wanted::From(first) => self.agent.get(target).header(RANGE, format!("bytes={first}-")),
+    /// Sends one request. Only the endpoint gets the token: storage hosts have signed addresses.
+    fn send(&self, target: &Uri, part: Part) -> Result<Response<Body>, ureq::Error> {
+        let mut request = match part {
+            Part::Head => self.agent.head(target),
+            Part::From(0) => self.agent.get(target),
+            Part::From(first) => self.agent.get(target).header(RANGE, format!("bytes={first}-")),
         };
         request = request.header(ACCEPT_ENCODING, "identity");
         match &self.authorization {
@@ -115,7 +115,8 @@ impl<'a> Remote<'a> {
         is_same_origin(&self.origin, target)
     }
 
-    fn judge(
+    /// Sorts a final response into success, temporary failure and refusal.
+    fn classify(
         &self,
         response: Response<Body>,
         url: &str,
@@ -126,7 +127,7 @@ impl<'a> Remote<'a> {
                 Ok(response)
             }
             status if is_temporary(status, from_hub) => Err(Failure::Transient {
-                reason: format!("the server answers HTTP {status}"),
+                reason: format!("the server answered HTTP {status}"),
                 wait: retry_after(&response),
             }),
             status => Err(self.refusal(status, url).into()),
@@ -152,7 +153,7 @@ impl<'a> Remote<'a> {
     fn hint(&self) -> String {
         match catalog::nearest(self.repo) {
             Some(name) if catalog::known(self.repo).is_none() => {
-                format!("perhaps `{name}` is meant")
+                format!("did you mean `{name}`?")
             }
             _ => "check the name and the revision".to_owned(),
         }
@@ -165,8 +166,8 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// Proxies are those of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, but a hub on this machine is
-/// reached directly.
+/// The HTTP client. It uses the proxies of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, but connects
+/// directly to a hub on this machine.
 fn agent(limits: &Limits, trusted: RootCerts, local: bool) -> Agent {
     Agent::config_builder()
         .user_agent(concat!("kokeshi/", env!("CARGO_PKG_VERSION")))
@@ -182,7 +183,7 @@ fn agent(limits: &Limits, trusted: RootCerts, local: bool) -> Agent {
         .into()
 }
 
-/// The authorities of a PEM file, in place of the built-in ones.
+/// The certificate authorities of a PEM file, instead of the built-in ones.
 fn trusted(file: &Path) -> Result<RootCerts> {
     let bad = |reason: String| Error::Certificates { path: file.to_owned(), reason };
     let pem = fs::read(file).map_err(|e| bad(e.to_string()))?;
@@ -193,7 +194,7 @@ fn trusted(file: &Path) -> Result<RootCerts> {
         }
     }
     if certificates.is_empty() {
-        return Err(bad("it holds no certificate".to_owned()));
+        return Err(bad("it has no certificate".to_owned()));
     }
     Ok(certificates.into())
 }
@@ -204,7 +205,8 @@ fn authorization(token: &str) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// A storage host refuses addresses whose signature has expired; the hub gives a new one.
+/// Whether a retry may succeed. A storage host answers 403 when the signature of an address has
+/// expired; the hub then issues a new one.
 fn is_temporary(status: StatusCode, from_hub: bool) -> bool {
     status.is_server_error()
         || status == StatusCode::TOO_MANY_REQUESTS
@@ -212,13 +214,13 @@ fn is_temporary(status: StatusCode, from_hub: bool) -> bool {
         || (status == StatusCode::FORBIDDEN && !from_hub)
 }
 
-/// The wait that a server asks for. A date in its place is treated as no wish.
+/// The wait that a server asks for, in seconds; dates are ignored.
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// Sorts failures of a connection. A broken certificate, for one, will be broken next time, too.
+/// Sorts connection failures into temporary and permanent ones, such as an invalid certificate.
 fn connection(url: &str, error: ureq::Error) -> Failure {
     use ureq::Error as E;
     match error {

@@ -1,21 +1,21 @@
-//! How long to try.
+//! Retries and their limits.
 
 use super::{Events, PullEvent};
 use crate::error::{Error, Result};
 use std::time::Duration;
 
-/// The bounds of a pull in time and number. Tests make them small.
+/// Timeouts and retries of a pull. Tests use small ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// Until a connection stands, its encryption included.
+    /// Maximum time to connect, TLS included.
     pub(crate) connect: Duration,
-    /// Without any byte from the server.
+    /// Maximum time without a byte from the server.
     pub(crate) idle: Duration,
-    /// Attempts for each file.
+    /// Maximum number of attempts per file.
     pub(crate) attempts: u32,
-    /// Wait after the first failed attempt; it doubles with each further one.
+    /// Wait after the first failed attempt; doubles with each further one.
     pub(crate) backoff: Duration,
-    /// No wait is longer, whatever the server asks for.
+    /// Maximum wait, whatever the server asks for.
     pub(crate) longest_wait: Duration,
 }
 
@@ -32,25 +32,25 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The time between failed attempt number `attempt` (from 1) and the next.
+    /// The wait after failed attempt number `attempt` (from 1); `asked` is the server's wish.
     fn wait(&self, attempt: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.backoff.saturating_mul(1 << (attempt - 1).min(16));
         asked.unwrap_or(doubled).min(self.longest_wait)
     }
 }
 
-/// Why an attempt failed, as far as it decides what follows.
+/// Why an attempt failed, and whether to repeat it.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The next attempt may succeed.
     Transient {
         reason: String,
-        /// The wait that the server asks for.
+        /// The wait that the server asked for.
         wait: Option<Duration>,
     },
-    /// The content was wrong: one more attempt, from its beginning.
+    /// The content was wrong: one more attempt, from the beginning.
     Damaged(Error),
-    /// No attempt will succeed.
+    /// A further attempt would fail as well.
     Final(Error),
 }
 
@@ -66,7 +66,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Repeats `attempt` for `file` until it succeeds, fails for good, or the limits are reached.
+/// Repeats `attempt` for `file` until it succeeds, fails permanently, or reaches the limits.
 pub(crate) fn with_retries<T>(
     limits: &Limits,
     file: &str,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_follow_the_server_and_are_capped() {
+    fn waits_double_or_follow_the_server_up_to_the_maximum() {
         let limits = Limits::default();
         let seconds = |attempt, asked: Option<u64>| {
             limits.wait(attempt, asked.map(Duration::from_secs)).as_secs()

@@ -1,8 +1,8 @@
-//! Which files of a repository make a model.
+//! Selects the files of a repository that belong to the model.
 
 use crate::cache::{REQUIRED, WEIGHTS, WEIGHTS_INDEX};
 
-/// Files that are taken where they exist.
+/// Files to download if they exist.
 const OPTIONAL: [&str; 6] = [
     "1_Pooling/config.json",
     "README.md",
@@ -11,12 +11,16 @@ const OPTIONAL: [&str; 6] = [
     "special_tokens_map.json",
     "tokenizer_config.json",
 ];
-/// The files of one PEFT adapter, in a folder of the adapter's name.
+/// The files of one PEFT adapter, in a folder named after the adapter.
 const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 
-/// The files to download, out of all `paths` of a repository; or what is not among them.
+/// The files to download out of all `paths` of a repository.
 ///
-/// Weights in other formats (PyTorch pickles, ONNX, OpenVINO) and program code are never taken.
+/// Weights in other formats (PyTorch pickles, ONNX, OpenVINO) and program code are never downloaded.
+///
+/// # Errors
+///
+/// A description of the files that are missing.
 pub(crate) fn model_files<'a>(paths: &[&'a str]) -> Result<Vec<&'a str>, String> {
     if let Some(missing) = REQUIRED.into_iter().find(|required| !paths.contains(required)) {
         return Err(format!("`{missing}`"));
@@ -25,8 +29,9 @@ pub(crate) fn model_files<'a>(paths: &[&'a str]) -> Result<Vec<&'a str>, String>
     if split && !paths.contains(&WEIGHTS_INDEX) {
         return Err(format!("weights in safetensors form (`{WEIGHTS}` or `{WEIGHTS_INDEX}`)"));
     }
-    let wanted = |path: &&str| is_description(path) || is_adapter(path) || is_weights(path, split);
-    Ok(paths.iter().copied().filter(wanted).collect())
+    let selected =
+        |path: &&str| is_description(path) || is_adapter(path) || is_weights(path, split);
+    Ok(paths.iter().copied().filter(selected).collect())
 }
 
 fn is_description(path: &str) -> bool {
@@ -37,7 +42,8 @@ fn is_adapter(path: &str) -> bool {
     path.split_once('/').is_some_and(|(_, file)| ADAPTER.contains(&file))
 }
 
-/// One file, or the index and every safetensors file beside it: the index alone knows their names.
+/// Weights are one file, or the index and every safetensors file next to it: only the index knows
+/// their names.
 fn is_weights(path: &str, split: bool) -> bool {
     let part = !path.contains('/') && path.ends_with(".safetensors");
     if split { path == WEIGHTS_INDEX || part } else { path == WEIGHTS }
@@ -48,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_files_of_the_model_are_taken() {
+    fn only_the_files_of_the_model_are_selected() {
         let paths = [
             ".gitattributes",
             "1_Pooling/config.json",
@@ -66,7 +72,7 @@ mod tests {
             "separation/adapter_model.safetensors",
             "separation/adapter_model.bin",
         ];
-        let wanted = [
+        let expected = [
             "1_Pooling/config.json",
             "README.md",
             "config.json",
@@ -75,17 +81,17 @@ mod tests {
             "separation/adapter_config.json",
             "separation/adapter_model.safetensors",
         ];
-        assert_eq!(model_files(&paths).unwrap(), wanted);
+        assert_eq!(model_files(&paths).unwrap(), expected);
     }
 
     #[test]
-    fn split_weights_are_taken_with_all_their_parts() {
+    fn split_weights_are_selected_with_all_their_parts() {
         let paths = ["a-1.safetensors", "config.json", WEIGHTS_INDEX, "tokenizer.json"];
         assert_eq!(model_files(&paths).unwrap(), paths);
     }
 
     #[test]
-    fn a_repository_without_a_model_is_told_what_it_lacks() {
+    fn a_repository_without_a_model_is_refused_with_what_it_lacks() {
         for (paths, missing) in [
             (vec![], "`config.json`"),
             (vec!["config.json"], "`tokenizer.json`"),

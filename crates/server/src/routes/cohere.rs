@@ -1,15 +1,15 @@
 //! Cohere.
 
-use super::written;
+use super::vectors_response;
+use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::embed::{EmbedRequest, Task};
-use crate::front::Caller;
-use crate::problem::{Outcome, Problem};
+use crate::embed::{EmbedRequest, RequestTask};
+use crate::problem::{ApiResult, Problem};
 use crate::wire::cohere::{
-    Answer, AnySchema, CohereBody, CohereInput, InputType, Truncate, TypedSchema,
+    AnySchema, CohereBody, CohereInput, InputType, ResponseBody, Truncate, TypedSchema,
 };
-use crate::wire::input::Texts;
+use crate::wire::input::RequestTexts;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
@@ -28,12 +28,12 @@ pub(crate) async fn embed_v2(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<CohereBody>,
-) -> Outcome<Response> {
+) -> ApiResult<Response> {
     let types = types(&body)?.unwrap_or_else(|| vec![EmbeddingType::Float]);
     embed(&app, &caller, body, Some(types), "2").await
 }
 
-/// Embed texts, as older clients ask
+/// Embed texts, for older clients
 #[utoipa::path(
     post,
     path = "/v1/embed",
@@ -45,7 +45,7 @@ pub(crate) async fn embed_v1(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<CohereBody>,
-) -> Outcome<Response> {
+) -> ApiResult<Response> {
     let types = types(&body)?;
     embed(&app, &caller, body, types, "1").await
 }
@@ -56,39 +56,41 @@ async fn embed(
     body: CohereBody,
     types: Option<Vec<EmbeddingType>>,
     api_version: &'static str,
-) -> Outcome<Response> {
+) -> ApiResult<Response> {
     let texts = texts(body.texts, body.inputs)?;
     let truncate = match body.truncate {
         None | Some(Truncate::End) => true,
         Some(Truncate::None) => false,
         Some(Truncate::Start) => {
-            let message = "only the end can be cut; use `END` or `NONE`";
+            let message = "texts can only be truncated at the end; use `END` or `NONE`";
             return Err(Problem::invalid("truncate", message));
         }
     };
     let request = EmbedRequest {
         model: body.model,
-        texts: Texts::Flat(texts.clone()),
-        task: Task::Hinted(task(body.input_type)?),
+        texts: RequestTexts::Flat(texts.clone()),
+        task: RequestTask::Implied(task(body.input_type)?),
         dimensions: body.output_dimension.map(|count| count.0),
         normalized: true,
         truncate,
         late_chunking: None,
     };
-    let done = app.embed(request, caller).await?;
+    let embedded = app.embed(request, caller).await?;
     let id = Arc::clone(&caller.request_id);
-    written(app, done, move |done| {
+    vectors_response(app, embedded, move |embedded| {
         let types = types.as_deref();
-        let (vectors, tokens) = (&done.vectors[..], done.tokens);
-        Answer { id: &id, texts: &texts, vectors, tokens, types, api_version }.write()
+        let (vectors, tokens) = (&embedded.vectors[..], embedded.tokens);
+        ResponseBody { id: &id, texts: &texts, vectors, tokens, types, api_version }.write()
     })
     .await
 }
 
-fn texts(texts: Option<Vec<String>>, inputs: Option<Vec<CohereInput>>) -> Outcome<Vec<String>> {
+fn texts(texts: Option<Vec<String>>, inputs: Option<Vec<CohereInput>>) -> ApiResult<Vec<String>> {
     let texts = match (texts, inputs) {
         (Some(texts), None) => texts,
-        (None, Some(inputs)) => inputs.into_iter().enumerate().map(text).collect::<Outcome<_>>()?,
+        (None, Some(inputs)) => {
+            inputs.into_iter().enumerate().map(text).collect::<ApiResult<_>>()?
+        }
         _ => return Err(Problem::invalid("texts", "expected either `texts` or `inputs`")),
     };
     match texts.is_empty() {
@@ -97,27 +99,28 @@ fn texts(texts: Option<Vec<String>>, inputs: Option<Vec<CohereInput>>) -> Outcom
     }
 }
 
-fn text((index, input): (usize, CohereInput)) -> Outcome<String> {
+fn text((index, input): (usize, CohereInput)) -> ApiResult<String> {
     let parts: Option<Vec<String>> = input.content.into_iter().map(|part| part.text).collect();
-    let message = "images need a multimodal model; send parts with `text`";
+    let message = "images require a multimodal model; send parts with `text`";
     let field = || format!("inputs[{index}]");
     parts.map(|parts| parts.join(" ")).ok_or_else(|| Problem::invalid(field(), message))
 }
 
-fn task(input_type: Option<InputType>) -> Outcome<Option<&'static str>> {
-    Ok(match input_type {
+fn task(input_type: Option<InputType>) -> ApiResult<Option<String>> {
+    let task = match input_type {
         None => None,
         Some(InputType::SearchQuery) => Some("retrieval.query"),
         Some(InputType::SearchDocument) => Some("retrieval.passage"),
         Some(InputType::Classification) => Some("classification"),
         Some(InputType::Clustering) => Some("separation"),
         Some(InputType::Image) => {
-            return Err(Problem::invalid("input_type", "images need a multimodal model"));
+            return Err(Problem::invalid("input_type", "images require a multimodal model"));
         }
-    })
+    };
+    Ok(task.map(str::to_owned))
 }
 
-fn types(body: &CohereBody) -> Outcome<Option<Vec<EmbeddingType>>> {
+fn types(body: &CohereBody) -> ApiResult<Option<Vec<EmbeddingType>>> {
     let Some(names) = body.embedding_types.as_ref().filter(|names| !names.is_empty()) else {
         return Ok(None);
     };
@@ -128,7 +131,7 @@ fn types(body: &CohereBody) -> Outcome<Option<Vec<EmbeddingType>>> {
         name.parse().map_err(invalid)
     };
     let mut kinds: Vec<EmbeddingType> =
-        names.iter().enumerate().map(kind).collect::<Outcome<_>>()?;
+        names.iter().enumerate().map(kind).collect::<ApiResult<_>>()?;
     let mut seen = Vec::new();
     kinds.retain(|kind| {
         !seen.contains(kind) && {

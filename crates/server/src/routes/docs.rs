@@ -1,13 +1,14 @@
-//! The description of the API: generated from the types, and shown without any download.
+//! The OpenAPI document, generated from the table of routes and the wire types, and its page.
 
-use super::{classify, cohere, embeddings, models, ollama, probes, segment, tei};
+use super::table::{Description, Route};
+use super::{Access, ROUTES};
 use crate::app::App;
-use crate::front::is_public;
-use crate::wire::error::{CohereError, Dialect, ErrorBody, OllamaError, TeiError};
+use crate::wire::error::schema_name;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
+use maud::{DOCTYPE, PreEscaped, html};
 use std::fmt::Write;
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -16,82 +17,46 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "kokeshi",
-        description = "jina-embeddings on your own machine, in the vocabulary of Jina, OpenAI, \
-                       Text Embeddings Inference, Ollama and Cohere. Every path may be put behind \
-                       `/task/{task}`, for clients that cannot send a task."
-    ),
-    paths(
-        embeddings::embeddings,
-        models::list,
-        models::one,
-        classify::classify,
-        classify::train,
-        classify::list,
-        classify::remove,
-        segment::segment,
-        segment::similarity,
-        tei::embed,
-        tei::embed_all,
-        tei::info,
-        ollama::embed,
-        ollama::embeddings,
-        ollama::tags,
-        ollama::ps,
-        ollama::version,
-        ollama::show,
-        cohere::embed_v2,
-        cohere::embed_v1,
-        probes::live,
-        probes::ready,
-        probes::metrics
-    ),
-    components(schemas(ErrorBody, TeiError, OllamaError, CohereError))
-)]
-struct Description;
-
 /// The OpenAPI document.
 pub(crate) async fn openapi() -> Response {
     let mut api = Description::openapi();
-    for (path, item) in &mut api.paths.paths {
+    for route in ROUTES.iter().filter(|route| route.is_documented) {
+        let Some(item) = api.paths.paths.get_mut(&route.documented_path()) else { continue };
         let operations = [&mut item.get, &mut item.post, &mut item.delete];
-        operations.into_iter().flatten().for_each(|operation| describe_refusals(path, operation));
+        let operations = operations.into_iter().flatten();
+        operations.for_each(|operation| describe_refusals(route, operation));
     }
     Json(api).into_response()
 }
 
-/// Why any operation may be refused, unless its path is public.
+/// Refusals of any operation that is not public.
 const REFUSALS: [(u16, &str); 5] = [
-    (401, "The key is missing or not known"),
-    (429, "A limit of the key is met, or the queue is full"),
-    (500, "A fault of the server"),
-    (503, "The server is stopping, or has no memory for the model"),
+    (401, "The key is missing or unknown"),
+    (429, "A limit of the key is reached, or the queue is full"),
+    (500, "The server failed"),
+    (503, "The server is stopping, or lacks the memory for the model"),
     (504, "Not answered in time"),
 ];
-/// Why a body may be refused.
+/// Refusals of any operation that has a body.
 const BODY_REFUSALS: [(u16, &str); 5] = [
-    (400, "The body is no JSON, or asks for what there is not or is too much"),
+    (400, "The body is not JSON, or asks for something that is unavailable or over a limit"),
     (408, "The body did not arrive in time"),
     (413, "The body is too large"),
     (415, "The body is compressed"),
-    (422, "A field has a wrong type or value"),
+    (422, "A field has an invalid type or value"),
 ];
 
-/// Adds what any operation may be refused with, and to all refusals the body that their dialect
-/// gives them: both are the front's work, and no handler's.
-fn describe_refusals(path: &str, operation: &mut Operation) {
+/// Adds the refusals that no handler causes, and to every refusal the body of its dialect.
+fn describe_refusals(route: &Route, operation: &mut Operation) {
     let body = operation.request_body.as_ref().map(|_| BODY_REFUSALS);
-    let any = (!is_public(path)).then_some(REFUSALS);
+    let any = (route.access != Access::Public).then_some(REFUSALS);
     let responses = &mut operation.responses.responses;
     for (status, why) in body.into_iter().chain(any).flatten() {
         responses
             .entry(status.to_string())
             .or_insert_with(|| ResponseBuilder::new().description(why).into());
     }
-    let schema = Dialect::of(path).error_schema();
+    let schema = schema_name(route.dialect);
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
         if !status.starts_with(['4', '5']) {
@@ -106,20 +71,43 @@ fn describe_refusals(path: &str, operation: &mut Operation) {
     }
 }
 
-/// The OpenAPI document as a page.
+/// The OpenAPI document as a page, which loads nothing from elsewhere.
 pub(crate) async fn page() -> Response {
     let policy = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; \
                   script-src 'unsafe-inline'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("docs.html"))).into_response()
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                title { "kokeshi API" }
+                style { (PreEscaped(include_str!("docs.css"))) }
+            }
+            body {
+                h1 { "kokeshi API" }
+                p id="about" {}
+                p {
+                    label {
+                        "API key, if the server needs one: "
+                        input id="key" type="password" autocomplete="off";
+                    }
+                }
+                main id="paths" { "Loading " a href="/openapi.json" { "/openapi.json" } "…" }
+                script { (PreEscaped(include_str!("docs.js"))) }
+            }
+        }
+    };
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page.into_string())).into_response()
 }
 
-/// A greeting: some clients look here to see whether anybody is at home.
+/// A greeting, for clients that check here whether a server is running.
 pub(crate) async fn welcome(State(app): State<Arc<App>>) -> String {
     let mut text = format!("kokeshi {}\n\n", env!("CARGO_PKG_VERSION"));
     for entry in app.registry.entries() {
-        let terms = entry.licence.as_ref().map_or("licence unknown", |licence| &licence.id);
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{} ({terms})", entry.name);
+        let licence = entry.licence.as_ref().map_or("licence unknown", |licence| &licence.id);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} ({licence})", entry.name);
     }
-    text + "\nThe API: /docs, /openapi.json\n"
+    text + "\nAPI: /docs, /openapi.json\n"
 }

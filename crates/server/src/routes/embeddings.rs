@@ -1,12 +1,12 @@
 //! `POST /v1/embeddings` for Jina's and OpenAI's clients.
 
-use super::written;
+use super::vectors_response;
+use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
-use crate::embed::{EmbedRequest, Task};
-use crate::front::Caller;
-use crate::problem::Outcome;
+use crate::embed::{EmbedRequest, RequestTask};
+use crate::problem::ApiResult;
 use crate::wire::embeddings::{self, EmbeddingsBody, ResponseSchema};
 use axum::Extension;
 use axum::extract::State;
@@ -25,20 +25,20 @@ pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<EmbeddingsBody>,
-) -> Outcome<Response> {
+) -> ApiResult<Response> {
     let kinds = body.types();
     let request = EmbedRequest {
         texts: body.input.texts("input", cl100k::decode)?,
         model: body.model,
-        task: Task::Asked(body.task),
+        task: RequestTask::Named(body.task),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: body.normalized.unwrap_or(true),
         truncate: body.truncate.unwrap_or(false),
         late_chunking: body.late_chunking,
     };
-    let done = app.embed(request, &caller).await?;
-    written(&app, done, move |done| {
-        embeddings::write(&done.model, done.tokens, &done.vectors, &kinds)
+    let embedded = app.embed(request, &caller).await?;
+    vectors_response(&app, embedded, move |embedded| {
+        embeddings::write(&embedded.model, embedded.tokens, &embedded.vectors, &kinds)
     })
     .await
 }

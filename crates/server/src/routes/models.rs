@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::bindings::Binding;
-use crate::problem::{Outcome, Problem};
+use crate::problem::{ApiResult, Problem};
 use crate::registry::ModelEntry;
 use crate::wire::models::{ModelInfo, ModelList, Pricing};
 use axum::Json;
@@ -18,9 +18,10 @@ use std::sync::Arc;
     responses((status = 200, body = ModelList))
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
-    let models = app.registry.entries().iter().map(|entry| described(&app, entry));
+    let models = app.registry.entries().iter().map(|entry| model_info(&app, entry));
     let bindings = app.registry.bindings().current();
-    let data = models.chain(bindings.iter().map(|binding| of_collection(&app, binding))).collect();
+    let data =
+        models.chain(bindings.iter().map(|binding| collection_info(&app, binding))).collect();
     Json(ModelList { object: "list", data })
 }
 
@@ -39,24 +40,24 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
-) -> Outcome<Json<ModelInfo>> {
+) -> ApiResult<Json<ModelInfo>> {
     let Path(id) = id?;
-    let named = app.registry.find(Some(&id));
-    let named = named.map_err(|problem| Problem::not_found(problem.message))?;
-    Ok(Json(match named.bound() {
-        Some(binding) => of_collection(&app, binding),
-        None => described(&app, named.entry()),
+    let model = app.registry.resolve(Some(&id));
+    let model = model.map_err(|problem| Problem::not_found(problem.message))?;
+    Ok(Json(match model.binding() {
+        Some(binding) => collection_info(&app, binding),
+        None => model_info(&app, model.entry()),
     }))
 }
 
-/// A name that leads to whatever model a collection has now.
-fn of_collection(app: &App, binding: &Binding) -> ModelInfo {
-    let model = described(app, &binding.model);
+/// A name that is bound to a collection, with the model that the collection has now.
+fn collection_info(app: &App, binding: &Binding) -> ModelInfo {
+    let model = model_info(app, &binding.model);
     ModelInfo {
         id: binding.name.clone(),
         name: binding.name.clone(),
         description: format!(
-            "collection {}, made with {}; {}",
+            "collection {}, with vectors of {}; {}",
             binding.collection, binding.model.name, model.description
         ),
         dimensions: Some(binding.dimensions),
@@ -64,10 +65,10 @@ fn of_collection(app: &App, binding: &Binding) -> ModelInfo {
     }
 }
 
-fn described(app: &App, entry: &ModelEntry) -> ModelInfo {
-    let running = app.registry.running();
-    let running = running.iter().find(|running| running.name == entry.name);
-    let config = running.map(|running| running.model.config());
+fn model_info(app: &App, entry: &ModelEntry) -> ModelInfo {
+    let running = app.registry.running_models();
+    let running = running.iter().find(|model| model.name == entry.name);
+    let config = running.map(|model| model.model.config());
     let tasks = config.map(|config| config.tasks.iter().map(|task| task.name.clone()).collect());
     let licence = entry.licence.as_ref();
     ModelInfo {
@@ -83,7 +84,7 @@ fn described(app: &App, entry: &ModelEntry) -> ModelInfo {
         name: entry.name.clone(),
         hugging_face_id: entry.repo.clone(),
         description: licence.map_or_else(
-            || "licence unknown: see where the model is from".to_owned(),
+            || "licence unknown; see the model's source".to_owned(),
             |licence| format!("licence {}: {}", licence.id, licence.note),
         ),
         input_modalities: ["text"],

@@ -1,17 +1,17 @@
-//! Ollama: embeddings, and the questions that its clients ask first.
+//! Ollama: embeddings, and what its clients request before them.
 
-use super::written;
+use super::vectors_response;
+use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
-use crate::embed::{EmbedRequest, Task};
-use crate::front::Caller;
-use crate::problem::{Outcome, Problem};
+use crate::embed::{EmbedRequest, RequestTask};
+use crate::problem::{ApiResult, Problem};
 use crate::registry::ModelEntry;
-use crate::wire::input::Texts;
+use crate::wire::input::RequestTexts;
 use crate::wire::ollama::{
-    self, Details, EmbedBody, EmbedSchema, PromptBody, PromptSchema, ShowBody, Shown, Tag, Tags,
-    Version,
+    self, Details, EmbedBody, EmbedSchema, PromptBody, PromptSchema, ShowBody, ShowResponse, Tag,
+    Tags, Version,
 };
 use crate::wire::vectors::write_floats;
 use axum::Extension;
@@ -32,25 +32,25 @@ pub(crate) async fn embed(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<EmbedBody>,
-) -> Outcome<Response> {
+) -> ApiResult<Response> {
     let started = Instant::now();
     let request = EmbedRequest {
         model: body.model,
         texts: body.input.texts("input", cl100k::decode)?,
-        task: Task::Asked(None),
+        task: RequestTask::Named(None),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: true,
         truncate: body.truncate.unwrap_or(true),
         late_chunking: None,
     };
-    let done = app.embed(request, &caller).await.map_err(not_found)?;
-    written(&app, done, move |done| {
-        ollama::write(&done.model, &done.vectors, done.tokens, started.elapsed())
+    let embedded = app.embed(request, &caller).await.map_err(not_found)?;
+    vectors_response(&app, embedded, move |embedded| {
+        ollama::write(&embedded.model, &embedded.vectors, embedded.tokens, started.elapsed())
     })
     .await
 }
 
-/// Embed one text, as older clients ask
+/// Embed one text, for older clients
 #[utoipa::path(
     post,
     path = "/api/embeddings",
@@ -62,20 +62,20 @@ pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<PromptBody>,
-) -> Outcome<Response> {
+) -> ApiResult<Response> {
     let request = EmbedRequest {
         model: body.model,
-        texts: Texts::Flat(vec![body.prompt]),
-        task: Task::Asked(None),
+        texts: RequestTexts::Flat(vec![body.prompt]),
+        task: RequestTask::Named(None),
         dimensions: None,
         normalized: true,
         truncate: true,
         late_chunking: None,
     };
-    let done = app.embed(request, &caller).await.map_err(not_found)?;
-    written(&app, done, |done| {
+    let embedded = app.embed(request, &caller).await.map_err(not_found)?;
+    vectors_response(&app, embedded, |embedded| {
         let mut out = b"{\"embedding\":".to_vec();
-        write_floats(&mut out, done.vectors.first().map_or(&[], Vec::as_slice));
+        write_floats(&mut out, embedded.vectors.first().map_or(&[], Vec::as_slice));
         out.push(b'}');
         out
     })
@@ -85,15 +85,16 @@ pub(crate) async fn embeddings(
 /// The served models
 #[utoipa::path(get, path = "/api/tags", tag = "Ollama", responses((status = 200, body = Tags)))]
 pub(crate) async fn tags(State(app): State<Arc<App>>) -> axum::Json<Tags> {
-    axum::Json(Tags { models: app.registry.entries().iter().map(described).collect() })
+    axum::Json(Tags { models: app.registry.entries().iter().map(tag).collect() })
 }
 
-/// The models in memory
+/// The loaded models
 #[utoipa::path(get, path = "/api/ps", tag = "Ollama", responses((status = 200, body = Tags)))]
 pub(crate) async fn ps(State(app): State<Arc<App>>) -> axum::Json<Tags> {
-    let running = app.registry.running();
-    let runs = |entry: &&ModelEntry| running.iter().any(|running| running.name == entry.name);
-    axum::Json(Tags { models: app.registry.entries().iter().filter(runs).map(described).collect() })
+    let running = app.registry.running_models();
+    let is_running = |entry: &&ModelEntry| running.iter().any(|model| model.name == entry.name);
+    let entries = app.registry.entries().iter().filter(is_running);
+    axum::Json(Tags { models: entries.map(tag).collect() })
 }
 
 /// The version of this program
@@ -108,16 +109,16 @@ pub(crate) async fn version() -> axum::Json<Version> {
     path = "/api/show",
     tag = "Ollama",
     request_body = ShowBody,
-    responses((status = 200, body = Shown), (status = 404, description = "No such model"))
+    responses((status = 200, body = ShowResponse), (status = 404, description = "No such model"))
 )]
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Json(body): Json<ShowBody>,
-) -> Outcome<axum::Json<Shown>> {
-    let named = app.registry.find(Some(&body.model)).map_err(not_found)?;
-    let entry = named.entry();
+) -> ApiResult<axum::Json<ShowResponse>> {
+    let model = app.registry.resolve(Some(&body.model)).map_err(not_found)?;
+    let entry = model.entry();
     let licence = entry.licence.as_ref();
-    Ok(axum::Json(Shown {
+    Ok(axum::Json(ShowResponse {
         license: licence.map(|licence| format!("{}: {}", licence.id, licence.note)),
         details: DETAILS,
         capabilities: ["embedding"],
@@ -125,7 +126,7 @@ pub(crate) async fn show(
     }))
 }
 
-/// Ollama's clients take 404 for a model that is not there.
+/// Ollama's clients expect 404 for an unknown model.
 fn not_found(problem: Problem) -> Problem {
     match problem.code {
         "INPUT_MODEL_NOT_FOUND" => Problem::not_found(problem.message),
@@ -133,7 +134,7 @@ fn not_found(problem: Problem) -> Problem {
     }
 }
 
-fn described(entry: &ModelEntry) -> Tag {
+fn tag(entry: &ModelEntry) -> Tag {
     Tag {
         name: format!("{}:latest", entry.name),
         model: format!("{}:latest", entry.name),

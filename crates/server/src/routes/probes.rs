@@ -1,8 +1,8 @@
-//! What orchestrators and Prometheus ask.
+//! Probes for orchestrators, and metrics for Prometheus.
 
 use crate::app::App;
-use crate::problem::{Outcome, Problem};
-use crate::running::Running;
+use crate::problem::{ApiResult, Problem};
+use crate::running_model::RunningModel;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,21 +18,21 @@ pub(crate) async fn live() -> &'static str {
 
 /// Every loaded model embeds a text through its queue
 ///
-/// A full queue is ready as long as its work goes on. The answer is `ready`, then a line for each loaded
-/// model with what it runs on, and one for each name that follows a collection.
+/// A model with a full queue is ready as long as the queue is moving. The answer is `ready`, then a
+/// line for each loaded model with its device, and one for each name that is bound to a collection.
 #[utoipa::path(
     get,
     path = "/ready",
     tag = "Operation",
     responses((status = 200, body = String), (status = 503, description = "Stopping, or stuck"))
 )]
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Outcome<String> {
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> ApiResult<String> {
     if app.drain.is_closing() {
         return Err(Problem::unavailable("the server is stopping"));
     }
     let limit = app.config.timeouts.ready;
     let mut answer = "ready\n".to_owned();
-    for running in app.registry.running() {
+    for running in app.registry.running_models() {
         let name = running.name.clone();
         answer += &format!("{name} on {}\n", running.model.device());
         match probe(running, limit).await {
@@ -49,25 +49,27 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Outcome<String> {
         let (name, model) = (&binding.name, &binding.model.name);
         answer += &format!("{name}: collection {}, {model}\n", binding.collection);
     }
-    if let Some(trouble) = app.registry.bindings().trouble() {
-        answer += &format!("collections are not followed: {trouble}\n");
+    if let Some(failure) = app.registry.bindings().failure() {
+        answer += &format!("collections are not followed: {failure}\n");
     }
     Ok(answer)
 }
 
-async fn probe(running: Arc<Running>, limit: Duration) -> Outcome<()> {
+async fn probe(running: Arc<RunningModel>, limit: Duration) -> ApiResult<()> {
     if let Some(stalled) = running.stats().stalled.filter(|stalled| *stalled > limit) {
         let seconds = stalled.as_secs_f64();
-        return Err(Problem::unavailable(format!("a worker is stuck for {seconds:.0} seconds")));
+        return Err(Problem::unavailable(format!(
+            "a worker has been stuck for {seconds:.0} seconds"
+        )));
     }
-    // A few tokens: the work of tokenising them is less than that of moving them to a thread.
+    // So few tokens are cheaper to tokenize here than to move to another thread.
     let request = running.model.prepare(&[Input::new("ready")])?;
     running.embed(request, "probe", limit).await.map(|_| ())
 }
 
-/// Figures for Prometheus
+/// Metrics for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, body = String)))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.text(&app.registry.running());
+    let text = app.metrics.render(&app.registry.running_models());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

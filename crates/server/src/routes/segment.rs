@@ -1,13 +1,13 @@
-//! `/v1/segment`: a text's chunks. `/v1/similarity`: cosines of texts.
+//! `/v1/segment`: the chunks of a text. `/v1/similarity`: cosines of texts.
 
+use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
-use crate::embed::{EmbedRequest, Task};
-use crate::front::Caller;
-use crate::problem::{Outcome, Problem};
+use crate::embed::{EmbedRequest, RequestTask};
+use crate::problem::{ApiResult, Problem};
 use crate::wire::embeddings::Usage;
-use crate::wire::input::Texts;
+use crate::wire::input::RequestTexts;
 use crate::wire::segment::{
     SegmentBody, SegmentResponse, SegmentUsage, Similarity, SimilarityBody, SimilarityResponse,
 };
@@ -16,10 +16,10 @@ use axum::extract::State;
 use kokeshi::{Chunk, Chunking, Model, cosine};
 use std::sync::Arc;
 
-/// Characters of a chunk where nothing is said, as in the hosted service.
-const CHUNK_LENGTH: usize = 1000;
-/// Most texts that are compared with each other: the answer grows with their square.
-const MOST_COMPARED: usize = 512;
+/// Default maximum number of characters of a chunk, as in the hosted service.
+const DEFAULT_CHUNK_LENGTH: usize = 1000;
+/// Maximum number of texts to compare with each other: the answer grows with their square.
+const MAX_COMPARED: usize = 512;
 
 /// Cut a text into chunks
 #[utoipa::path(
@@ -32,33 +32,32 @@ const MOST_COMPARED: usize = 512;
 pub(crate) async fn segment(
     State(app): State<Arc<App>>,
     Json(body): Json<SegmentBody>,
-) -> Outcome<axum::Json<SegmentResponse>> {
+) -> ApiResult<axum::Json<SegmentResponse>> {
     if body.return_tokens == Some(true) {
-        let message = "tokens are not listed here; leave `return_tokens` out";
+        let message = "this server does not return tokens; omit `return_tokens`";
         return Err(Problem::invalid("return_tokens", message));
     }
     let state = Arc::clone(&app);
-    app.compute(move || cut(&state, &body).map(axum::Json)).await?
+    app.compute(move || segments(&state, &body).map(axum::Json)).await?
 }
 
-fn cut(app: &App, body: &SegmentBody) -> Outcome<SegmentResponse> {
+fn segments(app: &App, body: &SegmentBody) -> ApiResult<SegmentResponse> {
     let text = body.content.as_str();
-    let named = app.registry.find(body.model.as_deref())?;
-    let model = &app.registry.run(named.entry())?.model;
+    let reference = app.registry.resolve(body.model.as_deref())?;
+    let model = &app.registry.load(reference.entry())?.model;
     let chunks = match &body.chunking {
-        Some(how) => {
-            let chunking: Chunking = how
+        Some(chunking) => {
+            let chunking: Chunking = chunking
                 .parse()
                 .map_err(|error: kokeshi::Error| Problem::invalid("chunking", error.to_string()))?;
             model.chunk(text, chunking)?
         }
         None => {
-            let length = body.max_chunk_length.map_or(CHUNK_LENGTH, |count| count.0);
-            within(model, text, length)?
+            let length = body.max_chunk_length.map_or(DEFAULT_CHUNK_LENGTH, |count| count.0);
+            chunks_within(model, text, length)?
         }
     };
     let tokens = model.count_tokens(text)?;
-    let wanted = body.return_chunks == Some(true);
     let texts = || chunks.iter().map(|chunk| text[chunk.bytes.clone()].to_owned()).collect();
     Ok(SegmentResponse {
         num_tokens: tokens,
@@ -66,17 +65,17 @@ fn cut(app: &App, body: &SegmentBody) -> Outcome<SegmentResponse> {
         usage: SegmentUsage { tokens },
         num_chunks: chunks.len(),
         chunk_positions: chunks.iter().map(|chunk| [chunk.chars.start, chunk.chars.end]).collect(),
-        chunks: wanted.then(texts),
+        chunks: (body.return_chunks == Some(true)).then(texts),
     })
 }
 
-/// Chunks of at most `length` characters: the engine counts tokens, so their number is halved until
-/// all chunks are short enough. A token that is longer by itself stays whole.
-fn within(model: &Model, text: &str, length: usize) -> Outcome<Vec<Chunk>> {
+/// Chunks of at most `length` characters. The engine limits tokens, so this halves their number
+/// until all chunks are short enough. A single longer token stays whole.
+fn chunks_within(model: &Model, text: &str, length: usize) -> ApiResult<Vec<Chunk>> {
     if length == 0 {
         return Err(Problem::invalid("max_chunk_length", "expected a length of 1 or more"));
     }
-    // A token of prose has two characters at least, and a chunk of them about `length`.
+    // A token of prose has at least two characters, so a chunk has about `length`.
     let mut tokens = length.div_ceil(2).min(text.len().max(1));
     loop {
         let chunks = model.chunk(text, Chunking::Semantic(tokens))?;
@@ -99,30 +98,32 @@ pub(crate) async fn similarity(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<SimilarityBody>,
-) -> Outcome<axum::Json<SimilarityResponse>> {
-    let Texts::Flat(texts) = body.input.texts("input", cl100k::decode)? else {
+) -> ApiResult<axum::Json<SimilarityResponse>> {
+    let RequestTexts::Flat(texts) = body.input.texts("input", cl100k::decode)? else {
         return Err(Problem::invalid("input", "expected a text or a list of texts"));
     };
-    if body.query.is_none() && texts.len() > MOST_COMPARED {
-        let message =
-            format!("{} texts; the limit without a query is {MOST_COMPARED}", texts.len());
+    if body.query.is_none() && texts.len() > MAX_COMPARED {
+        let message = format!(
+            "`input` has {} texts; the limit without a query is {MAX_COMPARED}",
+            texts.len()
+        );
         return Err(Problem::bad_request("INPUT_TOO_MANY_ITEMS", message));
     }
-    let hint = if body.query.is_some() { "retrieval.passage" } else { "text-matching" };
-    let request = |texts, hint| EmbedRequest {
+    let task = if body.query.is_some() { "retrieval.passage" } else { "text-matching" };
+    let request = |texts, implied| EmbedRequest {
         model: body.model.clone(),
-        texts: Texts::Flat(texts),
+        texts: RequestTexts::Flat(texts),
         task: match &body.task {
-            Some(task) => Task::Asked(Some(task.clone())),
-            None => Task::Hinted(Some(hint)),
+            Some(task) => RequestTask::Named(Some(task.clone())),
+            None => RequestTask::implied(implied),
         },
         dimensions: body.dimensions.map(|count| count.0),
         normalized: true,
         truncate: body.truncate.unwrap_or(false),
         late_chunking: None,
     };
-    let done = app.embed(request(texts, hint), &caller).await?;
-    let (mut tokens, vectors) = (done.tokens, done.vectors);
+    let embedded = app.embed(request(texts, task), &caller).await?;
+    let (mut tokens, vectors) = (embedded.tokens, embedded.vectors);
     let data = match &body.query {
         Some(query) => {
             let query = request(vec![query.clone()], "retrieval.query");
@@ -133,13 +134,13 @@ pub(crate) async fn similarity(
                 |(index, vector)| Similarity::Query { index, similarity: to_query(vector) };
             vectors.iter().enumerate().map(similarity).collect()
         }
-        None => app.compute(move || rows(&vectors)).await?,
+        None => app.compute(move || similarity_rows(&vectors)).await?,
     };
     let usage = Usage { total_tokens: tokens, prompt_tokens: tokens };
-    Ok(axum::Json(SimilarityResponse { object: "list", model: done.model, usage, data }))
+    Ok(axum::Json(SimilarityResponse { object: "list", model: embedded.model, usage, data }))
 }
 
-fn rows(vectors: &[Vec<f32>]) -> Vec<Similarity> {
+fn similarity_rows(vectors: &[Vec<f32>]) -> Vec<Similarity> {
     let row = |(index, vector): (usize, &Vec<f32>)| Similarity::Row {
         index,
         similarities: vectors.iter().map(|other| cosine(vector, other)).collect(),

@@ -1,14 +1,14 @@
 //! Text Embeddings Inference.
 
-use super::{json, written};
+use super::{json, vectors_response};
+use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
 use crate::cl100k;
-use crate::embed::{self, EmbedRequest, Task};
-use crate::front::Caller;
-use crate::problem::{Outcome, Problem};
-use crate::running::Running;
-use crate::wire::input::Texts;
+use crate::embed::{self, EmbedRequest, RequestTask};
+use crate::problem::{ApiResult, Problem};
+use crate::running_model::RunningModel;
+use crate::wire::input::RequestTexts;
 use crate::wire::tei::{self, Info, ModelType, Pooling, TeiBody};
 use axum::Extension;
 use axum::extract::State;
@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use kokeshi::{Input, Options};
 use std::sync::Arc;
 
-/// Most tokens of a request for states: in JSON, those of v3 take some 12 KB each.
-const STATE_TOKENS: usize = 16384;
+/// Maximum number of tokens of a request for states: in JSON, those of v3 take about 12 KB each.
+const MAX_STATE_TOKENS: usize = 16384;
 
 /// Embed texts
 #[utoipa::path(
@@ -31,21 +31,21 @@ pub(crate) async fn embed(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<TeiBody>,
-) -> Outcome<Response> {
-    let done = app.embed(request(body)?, &caller).await?;
-    written(&app, done, |done| tei::write(&done.vectors)).await
+) -> ApiResult<Response> {
+    let embedded = app.embed(request(body)?, &caller).await?;
+    vectors_response(&app, embedded, |embedded| tei::write(&embedded.vectors)).await
 }
 
-fn request(body: TeiBody) -> Outcome<EmbedRequest> {
-    let right = |side: &str| side.eq_ignore_ascii_case("right");
-    if body.truncation_direction.as_deref().is_some_and(|side| !right(side)) {
-        let message = "only the right side can be cut; leave `truncation_direction` out";
+fn request(body: TeiBody) -> ApiResult<EmbedRequest> {
+    let is_right = |side: &str| side.eq_ignore_ascii_case("right");
+    if body.truncation_direction.as_deref().is_some_and(|side| !is_right(side)) {
+        let message = "texts can only be truncated on the right; omit `truncation_direction`";
         return Err(Problem::invalid("truncation_direction", message));
     }
     Ok(EmbedRequest {
         model: None,
         texts: body.inputs.texts("inputs", cl100k::decode)?,
-        task: Task::Asked(body.prompt_name),
+        task: RequestTask::Named(body.prompt_name),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: body.normalize.unwrap_or(true),
         truncate: body.truncate.unwrap_or(false),
@@ -53,9 +53,10 @@ fn request(body: TeiBody) -> Outcome<EmbedRequest> {
     })
 }
 
-/// Every token's state
+/// Embed every token
 ///
-/// Special tokens and the task's instruction included, not normalised.
+/// The hidden state of each token, including special tokens and the task's instruction, without
+/// normalization.
 #[utoipa::path(
     post,
     path = "/embed_all",
@@ -67,28 +68,28 @@ pub(crate) async fn embed_all(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<TeiBody>,
-) -> Outcome<Response> {
+) -> ApiResult<Response> {
     let request = request(body)?;
     app.check_count(request.texts.count())?;
-    let Texts::Flat(texts) = request.texts else {
+    let RequestTexts::Flat(texts) = request.texts else {
         return Err(Problem::invalid("inputs", "expected a text or a list of texts"));
     };
     let limit = app.config.timeouts.request;
-    let out = tokio::time::timeout(limit, all_states(&app, caller, texts, request.task)).await;
-    Ok(json(out.map_err(|_| Problem::timeout(limit))??).into_response())
+    let body = tokio::time::timeout(limit, states_body(&app, caller, texts, request.task)).await;
+    Ok(json(body.map_err(|_| Problem::timeout(limit))??).into_response())
 }
 
-/// The states of one text after the other: they are megabytes each, and no queue holds them. A
-/// client that goes away ends it after the text at hand.
-async fn all_states(
+/// The states of one text after the other: they take megabytes each, so no queue holds them. If the
+/// client disconnects, this stops after the current text.
+async fn states_body(
     app: &Arc<App>,
     caller: Caller,
     texts: Vec<String>,
-    task: Task,
-) -> Outcome<Vec<u8>> {
+    task: RequestTask,
+) -> ApiResult<Vec<u8>> {
     let state = Arc::clone(app);
     let checked =
-        app.compute(move || check_all(&state, &caller, &texts, &task).map(|all| (all, texts)));
+        app.compute(move || check_texts(&state, &caller, &texts, &task).map(|ok| (ok, texts)));
     let ((running, options), texts) = checked.await??;
     let mut out = vec![b'['];
     for text in texts {
@@ -100,7 +101,7 @@ async fn all_states(
                     out.push(b',');
                 }
                 tei::write_rows(&mut out, states.chunks_exact(running.model.config().hidden));
-                Outcome::Ok(out)
+                ApiResult::Ok(out)
             })
             .await??;
     }
@@ -108,24 +109,24 @@ async fn all_states(
     Ok(out)
 }
 
-/// Whatever is wrong with any text is found before the first forward pass.
-fn check_all(
+/// Checks all texts, so that any error shows before the first forward pass.
+fn check_texts(
     app: &App,
     caller: &Caller,
     texts: &[String],
-    task: &Task,
-) -> Outcome<(Arc<Running>, Options)> {
-    let running = app.registry.run(app.registry.find(None)?.entry())?;
+    task: &RequestTask,
+) -> ApiResult<(Arc<RunningModel>, Options)> {
+    let running = app.registry.load(app.registry.resolve(None)?.entry())?;
     running.check_room(&caller.name)?;
     let task = embed::task(&running.model, task, (None, app.config.default_task.as_ref()), caller);
     let options = Options { task, ..Options::default() };
     let inputs = texts.iter().map(|text| Input::new(text).options(options.clone()));
     let tokens = running.model.prepare(&inputs.collect::<Vec<_>>())?.tokens();
     app.check_tokens(tokens)?;
-    if tokens > STATE_TOKENS {
+    if tokens > MAX_STATE_TOKENS {
         let message = format!(
-            "the request has {tokens} tokens, and the states of at most {STATE_TOKENS} are given \
-             at once; send fewer texts"
+            "the request has {tokens} tokens; this path returns the states of at most \
+             {MAX_STATE_TOKENS}. Send fewer texts per request"
         );
         return Err(Problem::bad_request("INPUT_TOO_LONG", message));
     }
@@ -133,16 +134,16 @@ fn check_all(
     Ok((running, options))
 }
 
-/// The first model that is served
+/// The first served model
 #[utoipa::path(
     get,
     path = "/info",
     tag = "Text Embeddings Inference",
     responses((status = 200, body = Info))
 )]
-pub(crate) async fn info(State(app): State<Arc<App>>) -> Outcome<Response> {
+pub(crate) async fn info(State(app): State<Arc<App>>) -> ApiResult<Response> {
     let state = Arc::clone(&app);
-    let running = app.compute(move || state.registry.run(&state.registry.entries()[0])).await??;
+    let running = app.compute(move || state.registry.load(&state.registry.entries()[0])).await??;
     let config = running.model.config();
     Ok(axum::Json(Info {
         model_id: app.registry.entries()[0].repo.clone().unwrap_or_else(|| running.name.clone()),

@@ -2,11 +2,12 @@
 
 use super::embeddings::Count;
 use super::input::RawInput;
+use crate::classifiers::ListedClassifier;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// A request to classify: with `labels` by their meaning alone, or with a trained classifier.
+/// A request to classify, by the meaning of `labels` or with a trained classifier.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ClassifyBody {
     pub(crate) model: Option<String>,
@@ -15,9 +16,9 @@ pub(crate) struct ClassifyBody {
     pub(crate) labels: Option<Labels>,
 }
 
-/// One list of labels, or a list for each of several questions.
+/// A list of labels, or one list per question.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a list of labels, or an object of such lists")]
+#[serde(untagged, expecting = "expected a list of labels, or an object of lists")]
 pub(crate) enum Labels {
     List(Vec<String>),
     Groups(serde_json::Map<String, serde_json::Value>),
@@ -30,20 +31,21 @@ pub(crate) struct Prediction {
     pub(crate) score: f32,
 }
 
-/// The answer for one input and one list of labels.
+/// The decision for one input and one list of labels.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Decision {
-    /// The likeliest label.
+    /// The most likely label.
     pub(crate) prediction: String,
     pub(crate) score: f32,
-    /// In the order of the labels; scores sum to 1.
+    /// In the order of the labels; the scores sum to 1.
     pub(crate) predictions: Vec<Prediction>,
 }
 
-/// The answer for one input: a decision, or one for each group of labels.
+/// The decision for one input, or one decision per group of labels.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Decided {
+#[schema(as = Decided)]
+pub(crate) enum DecisionSet {
     One(Decision),
     Groups {
         /// By the name of the group.
@@ -53,19 +55,20 @@ pub(crate) enum Decided {
 
 /// An entry of `data`.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Classified {
+#[schema(as = Classified)]
+pub(crate) struct Classification {
     /// `classification`.
     pub(crate) object: &'static str,
     pub(crate) index: usize,
     #[serde(flatten)]
-    pub(crate) decided: Decided,
+    pub(crate) decisions: DecisionSet,
 }
 
 /// The answer to a [`ClassifyBody`].
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClassifyResponse {
     pub(crate) usage: TokenCount,
-    pub(crate) data: Vec<Classified>,
+    pub(crate) data: Vec<Classification>,
 }
 
 /// Tokens of inputs and labels.
@@ -74,25 +77,43 @@ pub(crate) struct TokenCount {
     pub(crate) total_tokens: usize,
 }
 
-/// A request to train a new classifier, or to go on with one.
+/// A request to train a new classifier, or to continue training one.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TrainBody {
     pub(crate) model: Option<String>,
     pub(crate) classifier_id: Option<String>,
-    /// `public` or `private`; kept and shown, as everybody with a key may use every classifier.
-    pub(crate) access: Option<Access>,
-    /// How long to train: ten steps each; default 10.
+    /// `public` or `private`. It is recorded and listed, but every key may use every classifier.
+    pub(crate) access: Option<ClassifierAccess>,
+    /// Iterations of ten steps each; default 10.
     pub(crate) num_iters: Option<Count>,
     pub(crate) input: Vec<Example>,
 }
 
 /// Whom a classifier is for.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Access {
-    #[default]
+#[schema(as = Access)]
+pub(crate) enum ClassifierAccess {
     Public,
     Private,
+}
+
+impl From<ClassifierAccess> for kokeshi_analysis::Visibility {
+    fn from(access: ClassifierAccess) -> Self {
+        match access {
+            ClassifierAccess::Public => Self::Public,
+            ClassifierAccess::Private => Self::Private,
+        }
+    }
+}
+
+impl From<kokeshi_analysis::Visibility> for ClassifierAccess {
+    fn from(access: kokeshi_analysis::Visibility) -> Self {
+        match access {
+            kokeshi_analysis::Visibility::Public => Self::Public,
+            kokeshi_analysis::Visibility::Private => Self::Private,
+        }
+    }
 }
 
 /// A text and its label.
@@ -110,14 +131,27 @@ pub(crate) struct TrainResponse {
     pub(crate) usage: TokenCount,
 }
 
-/// A stored classifier, as it is listed.
+/// A stored classifier.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClassifierInfo {
     pub(crate) classifier_id: String,
     pub(crate) model_name: String,
     pub(crate) labels: Vec<String>,
-    pub(crate) access: Access,
+    pub(crate) access: ClassifierAccess,
     pub(crate) num_samples: usize,
     /// Seconds since 1970.
     pub(crate) updated: u64,
+}
+
+impl From<ListedClassifier> for ClassifierInfo {
+    fn from(ListedClassifier { listing, training, regression }: ListedClassifier) -> Self {
+        Self {
+            classifier_id: listing.id,
+            model_name: training.model,
+            labels: regression.labels().to_vec(),
+            access: listing.access.into(),
+            num_samples: training.samples,
+            updated: listing.updated,
+        }
+    }
 }

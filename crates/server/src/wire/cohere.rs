@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 pub(crate) struct CohereBody {
     pub(crate) model: Option<String>,
     pub(crate) texts: Option<Vec<String>>,
-    /// In place of `texts`.
+    /// Instead of `texts`.
     pub(crate) inputs: Option<Vec<CohereInput>>,
-    /// Selects the task, with models that have it.
+    /// Selects the task, if the model has it.
     pub(crate) input_type: Option<InputType>,
     /// `float`, `base64`, `binary`, `ubinary`.
     pub(crate) embedding_types: Option<Vec<String>>,
@@ -34,7 +34,7 @@ pub(crate) struct CoherePart {
     pub(crate) text: Option<String>,
 }
 
-/// What texts are for.
+/// The purpose of the texts.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum InputType {
@@ -45,7 +45,7 @@ pub(crate) enum InputType {
     Image,
 }
 
-/// What becomes of a text that is too long.
+/// How a text over the limit is truncated.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Truncate {
@@ -54,7 +54,7 @@ pub(crate) enum Truncate {
     End,
 }
 
-/// An answer of `/v2/embed`; written by [`Answer`], described here.
+/// The schema of a response of `/v2/embed`; [`ResponseBody`] writes it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CohereResponse)]
 pub(crate) struct TypedSchema {
@@ -66,11 +66,11 @@ pub(crate) struct TypedSchema {
     meta: Meta,
 }
 
-/// An answer of `/v1/embed`, which depends on whether types are asked for.
+/// The schema of a response of `/v1/embed`, which depends on whether types are requested.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = CohereResponseV1)]
-#[expect(dead_code, reason = "bodies are written by `Answer`; this is their schema")]
+#[expect(dead_code, reason = "a schema only: `ResponseBody` writes the bodies")]
 pub(crate) enum AnySchema {
     ByType(TypedSchema),
     Floats(FloatsSchema),
@@ -88,7 +88,7 @@ pub(crate) struct FloatsSchema {
     meta: Meta,
 }
 
-/// The types that were asked for, a vector a text each.
+/// The requested types, with one vector per text each.
 #[derive(Serialize, ToSchema)]
 struct ByType {
     #[schema(nullable = false)]
@@ -117,29 +117,30 @@ struct BilledUnits {
     input_tokens: usize,
 }
 
-/// An answer, as one of the two API versions writes it.
-pub(crate) struct Answer<'a> {
+/// The body of a response of either API version.
+pub(crate) struct ResponseBody<'a> {
     pub(crate) id: &'a str,
     pub(crate) texts: &'a [String],
     pub(crate) vectors: &'a [Vec<f32>],
     pub(crate) tokens: usize,
-    /// Without types, `/v1/embed` answers with a plain list of floats.
+    /// Without types, `/v1/embed` returns a plain list of floats.
     pub(crate) types: Option<&'a [EmbeddingType]>,
     pub(crate) api_version: &'a str,
 }
 
-impl Answer<'_> {
+impl ResponseBody<'_> {
     pub(crate) fn write(&self) -> Vec<u8> {
         let id = Value::from(self.id);
-        let shape = if self.types.is_some() { "by_type" } else { "floats" };
-        let head =
-            format!("{{\"id\":{id},\"response_type\":\"embeddings_{shape}\",\"embeddings\":");
+        let response_type = if self.types.is_some() { "by_type" } else { "floats" };
+        let head = format!(
+            "{{\"id\":{id},\"response_type\":\"embeddings_{response_type}\",\"embeddings\":"
+        );
         let mut out = head.into_bytes();
         match self.types {
             None => self.write_list(&mut out, EmbeddingType::Float),
             Some(types) => {
-                for (number, kind) in types.iter().enumerate() {
-                    let open = if number > 0 { ',' } else { '{' };
+                for (index, kind) in types.iter().enumerate() {
+                    let open = if index > 0 { ',' } else { '{' };
                     out.extend_from_slice(format!("{open}\"{kind}\":").as_bytes());
                     self.write_list(&mut out, *kind);
                 }

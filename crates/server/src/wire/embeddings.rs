@@ -1,7 +1,7 @@
-//! `/v1/embeddings`: the Jina and the OpenAI vocabulary in one body.
+//! `/v1/embeddings`: the fields of Jina and OpenAI in one body.
 
 use super::input::RawInput;
-use super::vectors::{Vector, size_hint, write_vector};
+use super::vectors::{VectorSchema, size_hint, write_vector};
 use kokeshi::EmbeddingType;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -10,43 +10,43 @@ use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A request. A null is the same as an absent field, and unknown fields are ignored.
+/// A request. A null equals an absent field, and unknown fields are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct EmbeddingsBody {
     /// A served model, with or without its owner (`jinaai/`), and with or without a task
-    /// (`jina-embeddings-v3:retrieval.query`). The default is the first model that is served.
+    /// (`jina-embeddings-v3:retrieval.query`). The default is the first served model.
     pub(crate) model: Option<String>,
     pub(crate) input: RawInput,
-    /// A task of the model. Without one, jina-embeddings-v3 runs its base weights.
+    /// A task of the model. Without one, jina-embeddings-v3 uses no adapter.
     pub(crate) task: Option<String>,
     /// Leading dimensions to keep: an integer, or a string of digits.
     pub(crate) dimensions: Option<Count>,
-    /// All of `input` is one document, and every item a chunk of it. With a list of lists, every
-    /// inner list is a document.
+    /// Treat `input` as one document and its items as the chunks. In a list of lists, each inner
+    /// list is a document.
     pub(crate) late_chunking: Option<bool>,
-    /// Scale vectors to unit length; default true.
+    /// Normalize vectors to unit length; default true.
     pub(crate) normalized: Option<bool>,
-    /// Drop the tail of a text that is too long; default false, which is an error.
+    /// Truncate texts over the limit; default false: they are an error.
     pub(crate) truncate: Option<bool>,
-    /// How vectors are written: `float`, `base64`, `binary`, `ubinary`, or a list of these.
+    /// The encoding of vectors: `float`, `base64`, `binary`, `ubinary`, or a list of these.
     pub(crate) embedding_type: Option<Types>,
-    /// OpenAI's name of `embedding_type`.
+    /// OpenAI's name for `embedding_type`.
     pub(crate) encoding_format: Option<Types>,
-    /// LlamaIndex' name of `embedding_type`.
+    /// LlamaIndex's name for `embedding_type`.
     pub(crate) encoding_type: Option<Types>,
 }
 
 impl EmbeddingsBody {
-    /// The number formats that are asked for: `embedding_type` wins over `encoding_format`, and
-    /// that over `encoding_type`.
+    /// The requested encodings: `embedding_type` overrides `encoding_format`, which overrides
+    /// `encoding_type`.
     pub(crate) fn types(&self) -> Vec<EmbeddingType> {
-        let spellings = [&self.embedding_type, &self.encoding_format, &self.encoding_type];
-        let named = spellings.into_iter().flatten().next();
-        named.map_or_else(|| vec![EmbeddingType::default()], |types| types.0.clone())
+        let fields = [&self.embedding_type, &self.encoding_format, &self.encoding_type];
+        let first = fields.into_iter().flatten().next();
+        first.map_or_else(|| vec![EmbeddingType::default()], |types| types.0.clone())
     }
 }
 
-/// A whole number, which some clients send as a string.
+/// A number of things, which some clients send as a string.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(pub(crate) usize);
 
@@ -80,9 +80,9 @@ impl Visitor<'_> for CountVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Count, E> {
-        // Past 2⁵³ floats skip whole numbers, and no count is near it.
-        let whole = number.fract() == 0.0 && (0.0..9e15).contains(&number);
-        whole
+        // Above 2⁵³ floats skip integers; no valid count is close to that.
+        let is_count = number.fract() == 0.0 && (0.0..9e15).contains(&number);
+        is_count
             .then_some(Count(number as usize))
             .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Float(number), &self))
     }
@@ -93,7 +93,7 @@ impl Visitor<'_> for CountVisitor {
     }
 }
 
-/// One number format or several.
+/// One encoding or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Types(pub(crate) Vec<EmbeddingType>);
 
@@ -142,7 +142,7 @@ impl<'de> Visitor<'de> for TypesVisitor {
     }
 }
 
-/// A response; written by [`write`], described here.
+/// The schema of a response; [`write`] writes it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = EmbeddingsResponse)]
 pub(crate) struct ResponseSchema {
@@ -153,7 +153,7 @@ pub(crate) struct ResponseSchema {
     data: Vec<ItemSchema>,
 }
 
-/// Tokens of a request, special tokens and the task's instruction included.
+/// Tokens of a request, including special tokens and the task's instruction.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(crate) struct Usage {
     pub(crate) total_tokens: usize,
@@ -165,9 +165,9 @@ pub(crate) struct Usage {
 pub(crate) struct ItemSchema {
     /// `embedding`.
     object: String,
-    /// The item of `input` that it belongs to; lists of lists count through.
+    /// The index of its item in `input`, counted across the inner lists of a list of lists.
     index: usize,
-    #[schema(value_type = Vector)]
+    #[schema(value_type = VectorSchema)]
     embedding: (),
 }
 

@@ -1,47 +1,26 @@
-//! Bodies of refusals, as each dialect's clients read them.
+//! The bodies of refusals, in each dialect.
 
 use crate::problem::Problem;
+use crate::routes::Dialect;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-/// Whose clients a path belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// Jina and OpenAI, which share paths.
-    Jina,
-    Tei,
-    Ollama,
-    Cohere,
+/// The name of the schema of a dialect's refusals.
+pub(crate) fn schema_name(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Jina => ErrorBody::name(),
+        Dialect::Tei => TeiError::name(),
+        Dialect::Ollama => OllamaError::name(),
+        Dialect::Cohere => CohereError::name(),
+    }
+    .into_owned()
 }
 
-impl Dialect {
-    /// The dialect that a path is spoken in.
-    pub(crate) fn of(path: &str) -> Self {
-        match path {
-            "/embed" | "/embed_all" | "/info" => Self::Tei,
-            "/v1/embed" | "/v2/embed" => Self::Cohere,
-            _ if path.starts_with("/api/") => Self::Ollama,
-            _ => Self::Jina,
-        }
-    }
-
-    /// The schema of its refusals.
-    pub(crate) fn error_schema(self) -> String {
-        match self {
-            Self::Jina => ErrorBody::name(),
-            Self::Tei => TeiError::name(),
-            Self::Ollama => OllamaError::name(),
-            Self::Cohere => CohereError::name(),
-        }
-        .into_owned()
-    }
-}
-
-/// The Jina and the OpenAI error in one body. Of the clients tried, some read `detail`, which must
-/// be a string, and some `error.message`.
+/// The errors of Jina and OpenAI in one body. Of the tested clients, some read `detail`, which must
+/// be a string, and others read `error.message`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErrorBody<'a> {
     detail: &'a str,
@@ -52,7 +31,7 @@ pub(crate) struct ErrorBody<'a> {
     errors: Vec<FieldError<'a>>,
 }
 
-/// OpenAI's half of [`ErrorBody`].
+/// OpenAI's part of [`ErrorBody`].
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OpenAiError<'a> {
     message: &'a str,
@@ -61,7 +40,7 @@ pub(crate) struct OpenAiError<'a> {
     code: &'static str,
 }
 
-/// The field that a 422 is about.
+/// The invalid field of a 422.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FieldError<'a> {
     field: &'a str,
@@ -69,7 +48,7 @@ pub(crate) struct FieldError<'a> {
     r#type: &'static str,
 }
 
-/// TEI's error.
+/// The error of Text Embeddings Inference.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TeiError<'a> {
     error: &'a str,
@@ -90,19 +69,19 @@ pub(crate) struct CohereError<'a> {
     id: &'a str,
 }
 
-/// Gives a refusal its body. Statuses and headers stay.
-pub(crate) fn written(response: Response, dialect: Dialect, request_id: &str) -> Response {
+/// Adds the body to a refusal; its status and headers stay. Other responses stay as they are.
+pub(crate) fn with_body(response: Response, dialect: Dialect, request_id: &str) -> Response {
     let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
     let body = body(&problem, dialect, request_id);
     let json = [(header::CONTENT_TYPE, "application/json")];
-    let mut written = (json, body).into_response();
-    *written.status_mut() = response.status();
+    let mut refusal = (json, body).into_response();
+    *refusal.status_mut() = response.status();
     for (name, value) in response.headers() {
         if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
-            written.headers_mut().insert(name, value.clone());
+            refusal.headers_mut().insert(name, value.clone());
         }
     }
-    written
+    refusal
 }
 
 fn body(problem: &Problem, dialect: Dialect, request_id: &str) -> String {

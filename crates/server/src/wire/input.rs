@@ -1,6 +1,6 @@
-//! `input` in all its spellings: a text, `{"text": …}`, lists of both, lists of lists, token ids.
+//! All forms of `input`: a text, `{"text": …}`, lists of both, lists of lists, and token ids.
 
-use crate::problem::{Outcome, Problem};
+use crate::problem::{ApiResult, Problem};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// What a client sent, checked no further than JSON types.
+/// The value of a client, of which only the JSON types have been checked.
 #[derive(Debug)]
 pub(crate) enum RawInput {
     Text(String),
@@ -18,15 +18,15 @@ pub(crate) enum RawInput {
 
 /// Texts to embed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Texts {
-    /// Texts in a row.
+pub(crate) enum RequestTexts {
+    /// A list of texts.
     Flat(Vec<String>),
     /// The chunks of each document: a list of lists.
     Nested(Vec<Vec<String>>),
 }
 
-impl Texts {
-    /// Number of vectors that are asked for.
+impl RequestTexts {
+    /// The number of vectors to compute.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Flat(texts) => texts.len(),
@@ -35,7 +35,7 @@ impl Texts {
     }
 }
 
-/// The types that an item of `input` may have, for messages.
+/// The valid types of an item of `input`, for messages.
 const EXPECTED: &str = "a text, {\"text\": …} or a list of these";
 
 impl<'de> Deserialize<'de> for RawInput {
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 
     fn visit_u64<E: Error>(self, token: u64) -> Result<RawInput, E> {
         let token = u32::try_from(token);
-        token.map(RawInput::Token).map_err(|_| E::custom("a token id is a number below 2³²"))
+        token.map(RawInput::Token).map_err(|_| E::custom("a token id must be below 2³²"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawInput, A::Error> {
@@ -87,28 +87,28 @@ impl<'de> Visitor<'de> for RawVisitor {
         }
         match text {
             Some(text) => Ok(RawInput::Text(text)),
-            None if others.iter().any(|name| is_picture(name)) => {
-                Err(A::Error::custom("images and PDFs need a multimodal model; send texts"))
+            None if others.iter().any(|name| is_media(name)) => {
+                Err(A::Error::custom("images and PDFs require a multimodal model; send texts"))
             }
-            None => Err(A::Error::custom("an item that is an object needs the field `text`")),
+            None => Err(A::Error::custom("an object must have the field `text`")),
         }
     }
 }
 
-fn is_picture(field: &str) -> bool {
+fn is_media(field: &str) -> bool {
     matches!(field, "image" | "pdf" | "url" | "bytes")
 }
 
 impl RawInput {
-    /// The texts of the field called `field`; `decode` turns token ids into a text.
+    /// The texts of the field called `field`; `decode` converts token ids to a text.
     pub(crate) fn texts(
         self,
         field: &str,
-        decode: impl Fn(&[u32]) -> Outcome<String>,
-    ) -> Outcome<Texts> {
+        decode: impl Fn(&[u32]) -> ApiResult<String>,
+    ) -> ApiResult<RequestTexts> {
         let items = match self {
             Self::List(items) => items,
-            Self::Text(text) => return Ok(Texts::Flat(vec![text])),
+            Self::Text(text) => return Ok(RequestTexts::Flat(vec![text])),
             Self::Token(_) => {
                 return Err(Problem::invalid(field, format!("expected {EXPECTED}")));
             }
@@ -117,55 +117,58 @@ impl RawInput {
             return Err(Problem::invalid(field, "expected at least one text; the list is empty"));
         }
         match items[0] {
-            Self::Text(_) => all_texts(items, field).map(Texts::Flat),
-            Self::Token(_) => Ok(Texts::Flat(vec![decode(&all_tokens(items, field)?)?])),
-            Self::List(_) => lists(items, field, decode),
+            Self::Text(_) => all_texts(items, field).map(RequestTexts::Flat),
+            Self::Token(_) => Ok(RequestTexts::Flat(vec![decode(&all_tokens(items, field)?)?])),
+            Self::List(_) => nested_lists(items, field, decode),
         }
     }
 }
 
-/// Lists of token ids are texts; lists of texts are documents.
-fn lists(
+/// A list of lists of token ids contains texts; one of lists of texts contains documents.
+fn nested_lists(
     items: Vec<RawInput>,
     field: &str,
-    decode: impl Fn(&[u32]) -> Outcome<String>,
-) -> Outcome<Texts> {
-    let ids = matches!(&items[0], RawInput::List(inner) if matches!(inner.first(), Some(RawInput::Token(_))));
+    decode: impl Fn(&[u32]) -> ApiResult<String>,
+) -> ApiResult<RequestTexts> {
+    let are_token_ids = matches!(
+        &items[0],
+        RawInput::List(inner) if matches!(inner.first(), Some(RawInput::Token(_)))
+    );
     let (mut texts, mut documents) = (Vec::new(), Vec::new());
     for (index, item) in items.into_iter().enumerate() {
         let field = format!("{field}[{index}]");
         let RawInput::List(inner) = item else {
-            let message = "expected a list, as the items before it are; do not mix both";
+            let message = "expected a list like the items before it";
             return Err(Problem::invalid(field, message));
         };
         if inner.is_empty() {
             return Err(Problem::invalid(field, "expected at least one item; the list is empty"));
         }
-        if ids {
+        if are_token_ids {
             texts.push(decode(&all_tokens(inner, &field)?)?);
         } else {
             documents.push(all_texts(inner, &field)?);
         }
     }
-    Ok(if ids { Texts::Flat(texts) } else { Texts::Nested(documents) })
+    Ok(if are_token_ids { RequestTexts::Flat(texts) } else { RequestTexts::Nested(documents) })
 }
 
-fn all_texts(items: Vec<RawInput>, field: &str) -> Outcome<Vec<String>> {
+fn all_texts(items: Vec<RawInput>, field: &str) -> ApiResult<Vec<String>> {
     let text = |(index, item): (usize, RawInput)| match item {
         RawInput::Text(text) => Ok(text),
         _ => {
-            let message = "expected a text, as the items before it are; do not mix both";
+            let message = "expected a text like the items before it";
             Err(Problem::invalid(format!("{field}[{index}]"), message))
         }
     };
     items.into_iter().enumerate().map(text).collect()
 }
 
-fn all_tokens(items: Vec<RawInput>, field: &str) -> Outcome<Vec<u32>> {
+fn all_tokens(items: Vec<RawInput>, field: &str) -> ApiResult<Vec<u32>> {
     let token = |(index, item): (usize, RawInput)| match item {
         RawInput::Token(token) => Ok(token),
         _ => {
-            let message = "expected a token id, as the items before it are; do not mix both";
+            let message = "expected a token id like the items before it";
             Err(Problem::invalid(format!("{field}[{index}]"), message))
         }
     };
@@ -192,9 +195,9 @@ impl PartialSchema for RawInput {
             .item(list(Schema::from(token()).into()))
             .item(list(Schema::from(list(Schema::from(token()).into())).into()))
             .description(Some(
-                "One text, a list of texts, or a list of lists: the chunks of one document each, \
-                 for late chunking. Lists of integers are cl100k token ids, as some OpenAI \
-                 clients send them.",
+                "A text, a list of texts, or, for late chunking, a list of lists: the chunks of \
+                 one document each. Lists of integers are cl100k token ids, which some OpenAI \
+                 clients send.",
             ))
             .into()
     }

@@ -1,4 +1,4 @@
-//! Bodies of requests and responses, one file a dialect: types and their spelling, no behaviour.
+//! The bodies of requests and responses, one file per dialect: types and their JSON, no behaviour.
 
 pub(crate) mod classify;
 pub(crate) mod cohere;
@@ -11,15 +11,15 @@ pub(crate) mod segment;
 pub(crate) mod tei;
 pub(crate) mod vectors;
 
-use crate::problem::{Outcome, Problem};
+use crate::problem::{ApiResult, Problem};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::fmt::Display;
 
-/// Reads a JSON object. A wrong type is a 422 that names the field; what is no JSON is a 400.
-pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
-    // JSON is UTF-8, which `serde_json` does not look at in strings that it skips.
-    let body = std::str::from_utf8(body).map_err(|error| no_json(&error))?;
-    // Derived readers take a list for an object's fields in their order; clients never mean that.
+/// Parses a JSON object. A wrong type is a 422 that names the field; invalid JSON is a 400.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> ApiResult<T> {
+    // JSON is UTF-8, which `serde_json` does not check in strings that it skips.
+    let body = std::str::from_utf8(body).map_err(|error| invalid_json(&error))?;
+    // Derived deserializers accept a list as an object's fields in order; no client means that.
     let is_object = body.trim_ascii_start().starts_with('{');
     if !is_object {
         check_syntax(body)?;
@@ -30,23 +30,23 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
         check_syntax(body)?;
         let path = error.path().to_string();
         let field = if path == "." { "body".to_owned() } else { path };
-        Err(Problem::invalid(field, described(&error.into_inner())))
+        Err(Problem::invalid(field, without_position(&error.into_inner())))
     })?;
-    json.end().map_err(|error| no_json(&error))?;
+    json.end().map_err(|error| invalid_json(&error))?;
     Ok(value)
 }
 
-/// A wrong type may stand before the place where a body stops being JSON.
-fn check_syntax(body: &str) -> Outcome<()> {
-    serde_json::from_str::<IgnoredAny>(body).map(drop).map_err(|error| no_json(&error))
+/// Refuses invalid JSON. A wrong type may come before the first error of syntax.
+fn check_syntax(body: &str) -> ApiResult<()> {
+    serde_json::from_str::<IgnoredAny>(body).map(drop).map_err(|error| invalid_json(&error))
 }
 
-fn no_json(error: &impl Display) -> Problem {
+fn invalid_json(error: &impl Display) -> Problem {
     Problem::bad_request("INPUT_INVALID_JSON", format!("the body is not valid JSON: {error}"))
 }
 
-/// The message without serde's place, which names lines of a body that nobody wrote by hand.
-fn described(error: &serde_json::Error) -> String {
+/// The message without line and column, which mean nothing in a generated body.
+fn without_position(error: &serde_json::Error) -> String {
     let message = error.to_string();
     match message.rfind(" at line ") {
         Some(end) => message[..end].to_owned(),

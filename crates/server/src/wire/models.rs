@@ -1,4 +1,4 @@
-//! `/v1/models`: the union of what Jina's and OpenAI's clients read.
+//! `/v1/models`: the fields that clients of Jina and OpenAI read.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -39,7 +39,7 @@ pub(crate) struct ModelInfo {
     pub(crate) pricing: Pricing,
 }
 
-/// Nothing: it runs on your machine.
+/// Zero: the model runs on your machine.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Pricing {
     pub(crate) prompt: &'static str,

@@ -1,4 +1,4 @@
-//! Ollama: `/api/embed` and what its clients ask before it.
+//! Ollama: `/api/embed` and what its clients request before it.
 
 use super::embeddings::Count;
 use super::input::RawInput;
@@ -32,7 +32,7 @@ pub(crate) struct ShowBody {
     pub(crate) model: String,
 }
 
-/// The answer to an [`EmbedBody`]; written by [`write`], described here.
+/// The schema of the response to an [`EmbedBody`]; [`write`] writes it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = EmbedResponse)]
 pub(crate) struct EmbedSchema {
@@ -44,14 +44,14 @@ pub(crate) struct EmbedSchema {
     prompt_eval_count: usize,
 }
 
-/// The answer to a [`PromptBody`]; described here.
+/// The schema of the response to a [`PromptBody`].
 #[derive(Serialize, ToSchema)]
 #[schema(as = PromptResponse)]
 pub(crate) struct PromptSchema {
     embedding: Vec<f32>,
 }
 
-/// The answer of `/api/tags` and `/api/ps`.
+/// The response of `/api/tags` and `/api/ps`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Tags {
     pub(crate) models: Vec<Tag>,
@@ -68,7 +68,7 @@ pub(crate) struct Tag {
     pub(crate) details: Details,
 }
 
-/// What a model is.
+/// The kind of a model.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Details {
     pub(crate) format: &'static str,
@@ -76,27 +76,33 @@ pub(crate) struct Details {
     pub(crate) families: [&'static str; 1],
 }
 
-/// The answer of `/api/version`.
+/// The response of `/api/version`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Version {
     pub(crate) version: &'static str,
 }
 
-/// The answer to a [`ShowBody`].
+/// The response to a [`ShowBody`].
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Shown {
+#[schema(as = Shown)]
+pub(crate) struct ShowResponse {
     pub(crate) license: Option<String>,
     pub(crate) details: Details,
     pub(crate) capabilities: [&'static str; 1],
     pub(crate) model_info: BTreeMap<&'static str, String>,
 }
 
-/// The answer to an [`EmbedBody`].
-pub(crate) fn write(model: &str, vectors: &[Vec<f32>], tokens: usize, took: Duration) -> Vec<u8> {
+/// The response to an [`EmbedBody`].
+pub(crate) fn write(
+    model: &str,
+    vectors: &[Vec<f32>],
+    tokens: usize,
+    duration: Duration,
+) -> Vec<u8> {
     let model = serde_json::Value::from(model);
     let mut out = format!("{{\"model\":{model},\"embeddings\":").into_bytes();
     write_rows(&mut out, vectors.iter().map(Vec::as_slice));
-    let nanoseconds = took.as_nanos();
+    let nanoseconds = duration.as_nanos();
     let tail = format!(
         ",\"total_duration\":{nanoseconds},\"load_duration\":0,\"prompt_eval_count\":{tokens}}}"
     );

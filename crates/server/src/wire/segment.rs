@@ -9,20 +9,19 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SegmentBody {
     pub(crate) content: String,
-    /// The model whose tokens are counted.
+    /// The model whose tokenizer counts tokens.
     pub(crate) model: Option<String>,
     /// `tokens:256`, `sentences`, `sentences:3`, `lines`, `paragraphs` or `semantic:512`.
     pub(crate) chunking: Option<String>,
-    /// Without `chunking`: chunks of whole units of meaning with at most so many characters;
-    /// default 1000.
+    /// Without `chunking`: semantic chunks of at most this many characters; default 1000.
     pub(crate) max_chunk_length: Option<Count>,
     /// Also return the texts of the chunks.
     pub(crate) return_chunks: Option<bool>,
-    /// Not offered.
+    /// Not supported.
     pub(crate) return_tokens: Option<bool>,
 }
 
-/// Where the chunks of a text are.
+/// The chunks of a text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SegmentResponse {
     pub(crate) num_tokens: usize,
@@ -42,14 +41,14 @@ pub(crate) struct SegmentUsage {
     pub(crate) tokens: usize,
 }
 
-/// Texts to compare: with a query, or with each other.
+/// Texts to compare, with a query or with each other.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SimilarityBody {
     pub(crate) model: Option<String>,
     pub(crate) input: RawInput,
     pub(crate) query: Option<String>,
-    /// For all texts. Without it, where a model has them: `retrieval.query` and
-    /// `retrieval.passage` with a query, else `text-matching`.
+    /// The task of all texts. The default, if the model has it: `retrieval.query` and
+    /// `retrieval.passage` with a query, `text-matching` without.
     pub(crate) task: Option<String>,
     pub(crate) dimensions: Option<Count>,
     pub(crate) truncate: Option<bool>,

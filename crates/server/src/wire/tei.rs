@@ -15,14 +15,14 @@ pub(crate) struct TeiBody {
     pub(crate) normalize: Option<bool>,
     /// Default false.
     pub(crate) truncate: Option<bool>,
-    /// `right`; the other side is not offered.
+    /// `right`; `left` is not supported.
     pub(crate) truncation_direction: Option<String>,
     /// The task.
     pub(crate) prompt_name: Option<String>,
     pub(crate) dimensions: Option<Count>,
 }
 
-/// What `/info` says of the first model that is served.
+/// The response of `/info`, about the first served model.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Info {
     pub(crate) model_id: String,
@@ -35,7 +35,7 @@ pub(crate) struct Info {
     pub(crate) version: &'static str,
 }
 
-/// TEI's words for mean pooling.
+/// TEI's form of mean pooling.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelType {
     pub(crate) embedding: Pooling,

@@ -1,4 +1,5 @@
-//! Vectors as JSON, written into the body's one buffer: no tree of values, no copies of base64.
+//! Vectors as JSON, written directly into the buffer of a body: no tree of values, no copies of
+//! base64.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,12 +8,12 @@ use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A vector as [`write_vector`] writes it; described here.
-pub(crate) struct Vector;
+/// The schema of a vector; [`write_vector`] writes it.
+pub(crate) struct VectorSchema;
 
-impl PartialSchema for Vector {
+impl PartialSchema for VectorSchema {
     fn schema() -> RefOr<Schema> {
-        let schemas = EmbeddingType::ALL.map(|kind| (kind.name(), written_as(kind)));
+        let schemas = EmbeddingType::ALL.map(|kind| (kind.name(), schema_of(kind)));
         let several = schemas.iter().cloned().fold(
             ObjectBuilder::new().schema_type(Type::Object).min_properties(Some(1)),
             |object, (name, schema)| object.property(name, schema),
@@ -21,19 +22,23 @@ impl PartialSchema for Vector {
             schemas.into_iter().fold(AnyOfBuilder::new(), |any, (_, schema)| any.item(schema));
         one.item(several)
             .description(Some(
-                "Numbers, or base64 of little-endian f32; for several types an object keyed by type.",
+                "Numbers, or base64 of little-endian f32; for several types, an object keyed by type.",
             ))
             .into()
     }
 }
 
-impl ToSchema for Vector {}
+impl ToSchema for VectorSchema {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Vector".into()
+    }
+}
 
-fn written_as(kind: EmbeddingType) -> Schema {
+fn schema_of(kind: EmbeddingType) -> Schema {
     let list = |items: ObjectBuilder| ArrayBuilder::new().items(items).min_items(Some(1)).into();
-    let integers = |least: i16, most: i16| {
+    let integers = |minimum: i16, maximum: i16| {
         let integer = ObjectBuilder::new().schema_type(Type::Integer);
-        list(integer.minimum(Some(least)).maximum(Some(most)))
+        list(integer.minimum(Some(minimum)).maximum(Some(maximum)))
     };
     match kind {
         EmbeddingType::Float => list(ObjectBuilder::new().schema_type(Type::Number)),
@@ -43,22 +48,22 @@ fn written_as(kind: EmbeddingType) -> Schema {
     }
 }
 
-/// Appends the value of `embedding`: one type is the value itself, several are an object keyed by
-/// type (the hosted form of that is not documented; its schema leaves no other shape).
+/// Appends the value of `embedding`: for one type the value itself, for several an object keyed by
+/// type. (The hosted service does not document this; its schema allows no other form.)
 pub(crate) fn write_vector(out: &mut Vec<u8>, vector: &[f32], kinds: &[EmbeddingType]) {
     if let [kind] = kinds {
         return write_as(out, vector, *kind);
     }
     out.push(b'{');
-    for (number, kind) in kinds.iter().enumerate() {
-        let comma = if number > 0 { "," } else { "" };
+    for (index, kind) in kinds.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
         out.extend_from_slice(format!("{comma}\"{kind}\":").as_bytes());
         write_as(out, vector, *kind);
     }
     out.push(b'}');
 }
 
-/// Bytes that a vector of `dimensions` takes at most, about: to reserve the body at once.
+/// About the maximum number of bytes of a vector of `dimensions`, for reserving the whole body.
 pub(crate) fn size_hint(dimensions: usize, kinds: &[EmbeddingType]) -> usize {
     let size = |kind: &EmbeddingType| match kind {
         EmbeddingType::Float => 14 * dimensions,
@@ -84,12 +89,12 @@ fn write_as(out: &mut Vec<u8>, vector: &[f32], kind: EmbeddingType) {
     }
 }
 
-/// Appends `[…]` of shortest decimals that read back as the same f32.
+/// Appends `[…]` with the shortest decimals that parse to the same f32.
 pub(crate) fn write_floats(out: &mut Vec<u8>, vector: &[f32]) {
     let mut buffer = zmij::Buffer::new();
     write_list(out, vector, |out, value| match value.is_finite() {
         true => out.extend_from_slice(buffer.format_finite(*value).as_bytes()),
-        // JSON has no other word for it, and serde_json writes the same.
+        // JSON has no other value for it; serde_json writes the same.
         false => out.extend_from_slice(b"null"),
     });
 }
@@ -99,9 +104,9 @@ fn integer(out: &mut Vec<u8>, value: i16) {
     if value < 0 {
         out.push(b'-');
     }
-    for place in [100, 10, 1] {
-        if digits >= place || place == 1 {
-            out.push(b'0' + (digits / place % 10) as u8);
+    for power in [100, 10, 1] {
+        if digits >= power || power == 1 {
+            out.push(b'0' + (digits / power % 10) as u8);
         }
     }
 }
@@ -117,20 +122,20 @@ fn write_list<T>(out: &mut Vec<u8>, values: &[T], mut write: impl FnMut(&mut Vec
     out.push(b']');
 }
 
-/// Floats of a base64 block: 12 bytes a group of three are 16 characters without padding.
+/// Floats of a base64 block: three of them are 12 bytes, or 16 characters without padding.
 const BLOCK: usize = 48;
 
 fn write_base64(out: &mut Vec<u8>, vector: &[f32]) {
     out.push(b'"');
     for block in vector.chunks(BLOCK) {
         let mut bytes = [0; 4 * BLOCK];
-        for (place, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(block) {
-            *place = value.to_le_bytes();
+        for (slot, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(block) {
+            *slot = value.to_le_bytes();
         }
         let start = out.len();
         out.resize(start + (4 * block.len()).div_ceil(3) * 4, 0);
         let written = STANDARD.encode_slice(&bytes[..4 * block.len()], &mut out[start..]);
-        debug_assert_eq!(written.ok(), Some(out.len() - start), "the room is what base64 takes");
+        debug_assert_eq!(written.ok(), Some(out.len() - start), "base64 fills the reserved space");
     }
     out.push(b'"');
 }
@@ -146,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_read_back_as_the_same_bits() {
+    fn floats_parse_to_the_same_bits() {
         let vector = [0.0, -0.0, 1.0, -0.1, f32::MIN_POSITIVE, 1e-45, f32::MAX, 0.333_333_34];
         let mut out = Vec::new();
         write_floats(&mut out, &vector);
@@ -156,16 +161,18 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_that_of_the_engine_at_every_length() {
+    fn base64_equals_that_of_the_engine_at_every_length() {
         for length in 0..200 {
             let vector: Vec<f32> = (0..length).map(|i| i as f32 - 0.3).collect();
-            let Encoded::Base64(wanted) = encode(&vector, EmbeddingType::Base64) else { panic!() };
-            assert_eq!(json(&vector, &[EmbeddingType::Base64]), wanted);
+            let Encoded::Base64(expected) = encode(&vector, EmbeddingType::Base64) else {
+                panic!()
+            };
+            assert_eq!(json(&vector, &[EmbeddingType::Base64]), expected);
         }
     }
 
     #[test]
-    fn bits_are_those_of_the_engine() {
+    fn binary_equals_that_of_the_engine() {
         let vector: Vec<f32> = (0..100).map(|i| ((i * 37) % 11) as f32 - 5.0).collect();
         let Encoded::Binary(signed) = encode(&vector, EmbeddingType::Binary) else { panic!() };
         let Encoded::Ubinary(unsigned) = encode(&vector, EmbeddingType::Ubinary) else { panic!() };

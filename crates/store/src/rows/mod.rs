@@ -365,7 +365,7 @@ fn listed_names(names: &[String]) -> String {
 
 /// A hash of `text`, in 32 hexadecimal digits.
 fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().take(16).fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
+    format!("{:.32x}", Sha256::digest(text))
 }
 
 fn to_bytes(vector: &[f32]) -> Vec<u8> {

@@ -2,11 +2,11 @@
 
 use super::check::Check;
 use super::floor::{Bound, Cost, Peaks};
-use super::timing::median;
 use super::workload::{MIXED_TASKS, ONE_TASK, Workload};
 use crate::bytes;
 use crate::layout::{counted, fitted};
 use crate::view::svg;
+use kokeshi_kernels::median;
 use serde::Serialize;
 use std::fmt;
 

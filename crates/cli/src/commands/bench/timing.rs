@@ -1,4 +1,4 @@
-//! Repeated runs and their median.
+//! Repeated runs.
 
 use super::workload::Workload;
 use kokeshi_model::{Batch, Forward};
@@ -62,24 +62,9 @@ pub(super) fn pass(forward: &dyn Forward, batch: &Batch) -> kokeshi_model::Resul
     Ok((start.elapsed().as_secs_f64(), sums))
 }
 
-/// The middle of an odd number of values, the mean of the two in the middle of an even one.
-pub(super) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (lower, upper) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
-    (sorted[lower] + sorted[upper]) / 2.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 8.0]), 3.0);
-        assert_eq!(median(&[5.0]), 5.0);
-    }
 
     #[test]
     fn runs_suffice_after_a_second_and_three_runs_or_at_the_cap() {

@@ -10,9 +10,8 @@ use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts,
 use crate::meter::{Meter, bar};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
-use file::{Provenance, Saved};
 use kokeshi::{Options, cosine};
-use kokeshi_analysis::{Confusion, Regression, softmax};
+use kokeshi_analysis::{Confusion, Regression, TrainedClassifier, Training, softmax};
 use kokeshi_collections::fresh_revision;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -56,9 +55,9 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     let requested = arguments.task.as_deref();
     let options = match &saved {
         Some(saved) => Options {
-            dimensions: Some(saved.provenance.dimensions),
-            instruction: saved.provenance.instruction,
-            ..options(&arguments.encoding, saved.provenance.task.as_deref())
+            dimensions: Some(saved.training.dimensions),
+            instruction: saved.training.instruction,
+            ..options(&arguments.encoding, saved.training.task.as_deref())
         },
         None => embedder.options(&arguments.encoding, requested, "classification"),
     };
@@ -86,17 +85,23 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
 }
 
 /// The name of the model; a saved classifier needs the one that it was trained with.
-fn model(arguments: &ClassifyArguments, saved: Option<&Saved>) -> anyhow::Result<String> {
+fn model(
+    arguments: &ClassifyArguments,
+    saved: Option<&TrainedClassifier>,
+) -> anyhow::Result<String> {
     let Some(saved) = saved else {
         return Ok(arguments.model.clone().unwrap_or_else(|| "starter".to_owned()));
     };
-    let name = arguments.model.as_ref().unwrap_or(&saved.provenance.model);
+    let name = arguments.model.as_ref().unwrap_or(&saved.training.model);
+    // A server's classifiers do not record the revision.
+    let Some(recorded) = &saved.training.revision else { return Ok(name.clone()) };
     let revision = fresh_revision(&selection::locate(name)?)?;
-    if revision != saved.provenance.revision {
+    if revision != *recorded {
         return Err(hinted(
             format!(
-                "this classifier was trained on vectors of `{}` ({}), not of `{name}` ({revision})",
-                saved.provenance.model, saved.provenance.revision
+                "this classifier was trained on vectors of `{}` ({recorded}), not of `{name}` \
+                 ({revision})",
+                saved.training.model
             ),
             "restore that model, or train again with --train",
         ));
@@ -157,15 +162,16 @@ fn trained(
         100.0 * accuracy
     ));
     if let Some(to) = &arguments.save {
-        let provenance = Provenance {
+        let training = Training {
             model: selection::absolute_name(embedder.name),
-            revision: fresh_revision(&selection::locate(embedder.name)?)?,
+            revision: Some(fresh_revision(&selection::locate(embedder.name)?)?),
             task: options.task.clone(),
             dimensions: regression.dimensions(),
             instruction: options.instruction,
             samples: vectors.len(),
         };
-        file::write(to, provenance, &regression)?;
+        let regression = regression.clone();
+        file::write(to, &TrainedClassifier { training, listing: None, regression })?;
     }
     Ok(regression)
 }

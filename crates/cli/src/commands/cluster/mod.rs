@@ -2,6 +2,7 @@
 
 mod page;
 mod show;
+mod tsne;
 
 use crate::args::{ClusterArguments, MapKind};
 use crate::commands::extract::Subprocess;
@@ -77,6 +78,9 @@ struct Member {
 }
 
 pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if arguments.map == MapKind::Tsne {
+        tsne::check()?;
+    }
     let (documents, model, length) = match &arguments.collection {
         Some(collection) => from_collection(arguments, collection, printer)?,
         None => {
@@ -102,7 +106,7 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     let grouping = grouping(arguments, &compute, (model, options.task), documents, &rows)?;
     if let Some(path) = &arguments.html {
         spinner.set_message("drawing the map");
-        page::write(path, &grouping, &map(arguments.map, &compute, &rows))?;
+        page::write(path, &grouping, &map(arguments.map, &compute, &rows)?)?;
     }
     spinner.finish_and_clear();
     if arguments.json {
@@ -159,7 +163,7 @@ fn grouping(
 ) -> anyhow::Result<Grouping> {
     let (count, tried) = match arguments.groups {
         Some(count) => (count as usize, Vec::new()),
-        None => kokeshi_analysis::choose(compute, rows)?,
+        None => kokeshi_analysis::choose_groups(compute, rows)?,
     };
     let clusters =
         kokeshi_analysis::cluster(compute, rows, count).map_err(|error| match error {
@@ -210,9 +214,9 @@ struct Map {
     axes: String,
 }
 
-fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> Map {
+fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> anyhow::Result<Map> {
     let limit = if kind == MapKind::Tsne { TSNE_TEXTS } else { MAP_TEXTS };
-    let (numbers, rows) = rows.spread(limit);
+    let (numbers, rows) = rows.sample(limit);
     let pca = Pca::of(compute, &rows);
     let projected = pca.project(compute, &rows);
     let (coordinates, axes) = match kind {
@@ -220,7 +224,7 @@ fn map(kind: MapKind, compute: &Compute, rows: &Matrix) -> Map {
             let [x, y] = pca.shares.map(|share| 100.0 * share);
             (projected, format!("principal components: {x:.1} % and {y:.1} % of the variance"))
         }
-        MapKind::Tsne => (kokeshi_analysis::tsne(compute, &rows, &projected), "t-SNE".to_owned()),
+        MapKind::Tsne => (tsne::positions(compute, &rows, &projected)?, "t-SNE".to_owned()),
     };
-    Map { points: numbers.into_iter().zip(coordinates).collect(), axes }
+    Ok(Map { points: numbers.into_iter().zip(coordinates).collect(), axes })
 }

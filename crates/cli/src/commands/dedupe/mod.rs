@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
     let leaders = deduplicator.leaders.as_ref();
     let audit = leaders.filter(|leaders| leaders.is_approximate());
     let audit = audit.map(|leaders| leaders.audit(AUDITED));
-    let vector_bytes = leaders.map_or(0, Leaders::bytes);
+    let vector_bytes = leaders.map_or(0, Leaders::len_bytes);
     drop(deduplicator);
     let result = Deduplication { texts: processed, vector_bytes, audit };
     to.map_or(Ok(()), Destination::commit)?;

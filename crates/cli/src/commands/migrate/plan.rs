@@ -12,7 +12,7 @@ use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::Model;
 use kokeshi_collections::{NamedModel, StoreLocation, TASKS, find_collection};
-use kokeshi_hub::KNOWN;
+use kokeshi_hub::KNOWN_MODELS;
 use kokeshi_migrate::{Locations, ModelFit, Plan, Side, detect, preview, sample};
 use kokeshi_remote::detect_fields;
 use kokeshi_store::{Address, Collection, Fields, Store};
@@ -93,7 +93,7 @@ fn candidates(
         hub.as_ref()
             .is_some_and(|hub| matches!(kokeshi_hub::locate(hub, repo, "main"), Ok(Some(_))))
     };
-    let cached = KNOWN
+    let cached = KNOWN_MODELS
         .iter()
         .filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(is_cached));
     let recorded = Some(&old.provenance).filter(|made| !made.is_unknown());

@@ -8,7 +8,7 @@ use kokeshi::{
     Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
 };
 use kokeshi_collections::ModelLocation;
-use kokeshi_hub::Known;
+use kokeshi_hub::KnownModel;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct ModelInfo {
     checkpoint: Checkpoint,
     tensors: Vec<TensorInfo>,
     tokenizer: TokenizerInfo,
-    known: Option<&'static Known>,
+    known: Option<&'static KnownModel>,
 }
 
 pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Result<()> {

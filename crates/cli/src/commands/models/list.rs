@@ -4,13 +4,13 @@ use crate::args::ListArguments;
 use crate::bytes;
 use crate::env;
 use crate::printer::Printer;
-use kokeshi_hub::{HubConfig, KNOWN, Known};
+use kokeshi_hub::{HubConfig, KNOWN_MODELS, KnownModel};
 use serde_json::json;
 use std::path::PathBuf;
 
 pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Result<()> {
     let hub = env::hub()?;
-    let models: Vec<(&Known, Option<PathBuf>)> = KNOWN
+    let models: Vec<(&KnownModel, Option<PathBuf>)> = KNOWN_MODELS
         .iter()
         .map(|known| Ok((known, cached(&hub, known)?)))
         .collect::<anyhow::Result<_>>()?;
@@ -30,12 +30,12 @@ pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Resul
     printer.print(&text)
 }
 
-fn cached(hub: &HubConfig, known: &Known) -> kokeshi_hub::Result<Option<PathBuf>> {
+fn cached(hub: &HubConfig, known: &KnownModel) -> kokeshi_hub::Result<Option<PathBuf>> {
     let Some(repo) = known.repo else { return Ok(None) };
     kokeshi_hub::locate(hub, repo, "main")
 }
 
-fn json(known: &Known, folder: &Option<PathBuf>) -> serde_json::Value {
+fn json(known: &KnownModel, folder: &Option<PathBuf>) -> serde_json::Value {
     json!({
         "name": known.name,
         "repository": known.repo,

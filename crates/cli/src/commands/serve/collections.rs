@@ -1,5 +1,6 @@
-//! Names that lead to the models of collections: what a migration switches, clients follow. A collection of
-//! ours says itself which model made it; for data of other programs, a plan of their migration does.
+//! Names that are bound to collections, so that clients follow what a migration switches. Our own
+//! collections record the model that produced their vectors; for foreign ones, the plan of their
+//! migration does.
 
 use super::entry;
 use crate::args::CollectionsArguments;
@@ -15,10 +16,10 @@ use kokeshi_store::{Address, Collection, Provenance, Store};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Letters of a revision that tell models of one name apart.
-const SHORT: usize = 8;
+/// Characters of a revision in a name, to distinguish models with the same name.
+const REVISION_LEN: usize = 8;
 
-/// What finds out where the names lead; `None` if there are none.
+/// A function that reads the bindings of all names; `None` if there are no names.
 pub(super) fn reader(
     arguments: &CollectionsArguments,
     served: Vec<(String, String)>,
@@ -27,7 +28,7 @@ pub(super) fn reader(
     if collections.is_empty() && migrations.is_empty() {
         return Ok(None);
     }
-    let wanted = collections.iter().map(|text| match text.split_once('=') {
+    let bound = collections.iter().map(|text| match text.split_once('=') {
         Some((name, collection)) => (name.to_owned(), collection.to_owned()),
         None => (text.clone(), text.clone()),
     });
@@ -37,7 +38,7 @@ pub(super) fn reader(
     };
     let mut reader = Reader {
         address,
-        wanted: wanted.collect(),
+        bound: bound.collect(),
         migrations: migrations
             .iter()
             .map(|text| Migration::read(text))
@@ -49,18 +50,18 @@ pub(super) fn reader(
     Ok(Some(Box::new(move || reader.read().map_err(|error| format!("{error:#}")))))
 }
 
-/// The collections that names lead to.
+/// Reads which collections the names are bound to.
 struct Reader {
-    /// Of the store of collections, if there are any.
+    /// The store of the collections, if there are any.
     address: Option<Address>,
     migrations: Vec<Migration>,
-    /// Names, and the collections or aliases that they lead to.
-    wanted: Vec<(String, String)>,
-    /// A server's stays open between two looks.
+    /// Names, and the collections or aliases that they are bound to.
+    bound: Vec<(String, String)>,
+    /// A store on a server stays open between two reads.
     store: Option<Box<dyn Store>>,
-    /// Names of models, and where these lie.
+    /// Names of models, and their locations.
     names: Vec<(String, String)>,
-    /// Names of models by recorded model and revision: those whose weights were looked at.
+    /// Names of the models whose weights were checked, by recorded model and revision.
     models: HashMap<(String, String), String>,
 }
 
@@ -73,15 +74,15 @@ impl Reader {
         for at in 0..self.migrations.len() {
             let (name, plan) = (self.migrations[at].name.clone(), self.migrations[at].plan.clone());
             let side = plan.active_side(self.migrations[at].state()?);
-            let (collection, made) = (side.collection.clone(), side.provenance()?);
-            if made.is_unknown() {
+            let (collection, provenance) = (side.collection.clone(), side.provenance()?);
+            if provenance.is_unknown() {
                 return Err(hinted(
-                    format!("which model made `{collection}` is not known"),
-                    "write it into the plan, `model` and `revision` of `from`, or plan with --candidate",
+                    format!("the model that produced the vectors of `{collection}` is unknown"),
+                    "set `model` and `revision` of `from` in the plan, or plan with --candidate",
                 ));
             }
-            let model = self.model(&made, fresh_revision)?;
-            let Provenance { passage_task, query_task, dimensions, .. } = made;
+            let model = self.model(&provenance, fresh_revision)?;
+            let Provenance { passage_task, query_task, dimensions, .. } = provenance;
             bindings.push(Binding {
                 name,
                 collection,
@@ -99,8 +100,8 @@ impl Reader {
             Some(store) => store,
             None => kokeshi_remote::open(address)?,
         };
-        let wanted = self.wanted.clone();
-        let bindings = wanted.into_iter().map(|(name, collection)| {
+        let bound = self.bound.clone();
+        let bindings = bound.into_iter().map(|(name, collection)| {
             let Collection { name: collection, provenance, .. } =
                 find_collection(&*store, &collection)?;
             let model = self.model(&provenance, |location| revision(location, &*store))?;
@@ -108,45 +109,45 @@ impl Reader {
             Ok(Binding { name, collection, model, passage_task, query_task, dimensions })
         });
         let bindings = bindings.collect::<anyhow::Result<_>>()?;
-        // A file may be replaced by another one, and is opened again each time; so is a server after
-        // a failure.
+        // A file may be replaced by another, so it is opened anew each time; a server only after a
+        // failure.
         self.store = Some(store).filter(|_| matches!(address, Address::Server(_)));
         Ok(bindings)
     }
 
-    /// The model that made a collection, under a name of its own.
+    /// The model that produced the vectors of a collection, under a unique name.
     fn model(
         &mut self,
-        made: &Provenance,
+        provenance: &Provenance,
         revision: impl Fn(&ModelLocation) -> kokeshi_collections::Result<String>,
     ) -> anyhow::Result<ModelEntry> {
-        let key = (made.model.clone(), made.revision.clone());
+        let key = (provenance.model.clone(), provenance.revision.clone());
         if let Some(name) = self.models.get(&key) {
-            return renamed(&made.model, name);
+            return renamed(&provenance.model, name);
         }
-        check_revision(made, &revision(&selection::locate(&made.model)?)?)?;
-        let (found, at) = entry(&made.model)?;
-        let served = self.names.iter().find(|(_, other)| *other == at);
+        check_revision(provenance, &revision(&selection::locate(&provenance.model)?)?)?;
+        let (entry, location) = entry(&provenance.model)?;
+        let served = self.names.iter().find(|(_, other)| *other == location);
         let name = match served {
             Some((name, _)) => name.clone(),
-            None => self.free(plain(&found.name), &made.revision),
+            None => self.unique_name(file_name(&entry.name), &provenance.revision),
         };
-        self.names.push((name.clone(), at));
+        self.names.push((name.clone(), location));
         self.models.insert(key, name.clone());
-        renamed(&made.model, &name)
+        renamed(&provenance.model, &name)
     }
 
-    /// `name`, or if another model has it, `name` with what tells both apart.
-    fn free(&self, name: &str, revision: &str) -> String {
+    /// `name`, or if another model has it, `name` with a part of the revision.
+    fn unique_name(&self, name: &str, revision: &str) -> String {
         let digits = revision.rsplit([':', ' ']).next().unwrap_or(revision);
         match self.names.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            true => format!("{name}@{}", digits.chars().take(SHORT).collect::<String>()),
+            true => format!("{name}@{}", digits.chars().take(REVISION_LEN).collect::<String>()),
             false => name.to_owned(),
         }
     }
 }
 
-/// A plan whose sides are followed.
+/// A migration that a name follows.
 struct Migration {
     name: String,
     plan: Plan,
@@ -154,7 +155,7 @@ struct Migration {
 }
 
 impl Migration {
-    /// From `[NAME=]PLAN`.
+    /// Parses `[NAME=]PLAN` and reads the plan.
     fn read(text: &str) -> anyhow::Result<Self> {
         let (name, path) = match text.split_once('=') {
             Some((name, path)) => (Some(name), path),
@@ -167,13 +168,13 @@ impl Migration {
         Ok(Self { name, plan, ledger })
     }
 
-    /// How far it is. The ledger comes with the first run.
+    /// Its state. The first run creates the ledger.
     fn state(&self) -> anyhow::Result<State> {
         if !self.ledger.exists() {
             return Ok(State::Planned);
         }
-        let found = Ledger::open(&self.ledger)?.find(&self.plan.name)?;
-        Ok(found.map_or(State::Planned, |found| found.state))
+        let entry = Ledger::open(&self.ledger)?.find(&self.plan.name)?;
+        Ok(entry.map_or(State::Planned, |entry| entry.state))
     }
 }
 
@@ -181,7 +182,7 @@ fn renamed(model: &str, name: &str) -> anyhow::Result<ModelEntry> {
     Ok(ModelEntry { name: name.to_owned(), ..entry(model)?.0 })
 }
 
-/// The last part of a path: where folders lie is nobody's business.
-fn plain(name: &str) -> &str {
+/// The last part of a path: a name must not reveal where a folder is.
+fn file_name(name: &str) -> &str {
     name.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(name)
 }

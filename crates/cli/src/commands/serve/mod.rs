@@ -1,4 +1,4 @@
-//! `kokeshi serve`: models behind the APIs of the hosted service, OpenAI, TEI, Ollama and Cohere.
+//! `kokeshi serve`: models behind the APIs of Jina, OpenAI, TEI, Ollama and Cohere.
 
 mod collections;
 mod file;
@@ -6,47 +6,66 @@ mod file;
 use crate::args::{
     AddressArguments, LimitArguments, LogFormat, LogLevel, ServeArguments, TelemetryArguments,
 };
+use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection;
 use kokeshi::{LoadOptions, Models};
-use kokeshi_server::{Config, Licence, Limits, ModelEntry, Server, Timeouts, TlsFiles};
+use kokeshi_server::{
+    ApiService, Config, Error, Licence, Limits, ModelEntry, Server, Timeouts, TlsFiles,
+};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let merged = arguments.config.as_deref().map(file::merged).transpose()?;
+    let merged = arguments.config.as_deref().map(file::merge).transpose()?;
     let arguments = merged.as_ref().unwrap_or(arguments);
     let served = arguments.models.models.iter().map(|model| entry(model));
-    let (entries, places): (Vec<ModelEntry>, Vec<String>) =
+    let (entries, locations): (Vec<ModelEntry>, Vec<String>) =
         served.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
-    let names = entries.iter().map(|entry| entry.name.clone()).zip(places);
-    let read = collections::reader(&arguments.collections, names.collect())?;
+    let names = entries.iter().map(|entry| entry.name.clone()).zip(locations);
+    let read_bindings = collections::reader(&arguments.collections, names.collect())?;
     for entry in &entries {
-        printer.note(&described(entry));
+        printer.note(&description(entry));
     }
     let options = LoadOptions { device: selection::device(&arguments.device.arithmetic)? };
     let models = Models::new(options, arguments.device.memory_budget);
-    let (format, level) = log(&arguments.telemetry);
+    let (format, level) = log_settings(&arguments.telemetry);
     kokeshi_server::start_log(format, level)?;
-    // With a budget, models take turns in memory, and loading all would be waste.
+    // Within a memory budget, models replace each other, so loading all would be wasted work.
     let load_all = arguments.check || arguments.device.memory_budget.is_none();
-    raise_open_files();
-    let server = Server::bind(config(arguments), entries, read, models, load_all)?;
+    raise_open_file_limit();
+    let service =
+        ApiService::new(config(arguments), entries, read_bindings, models).map_err(with_options)?;
+    let server = Server::bind(service.clone())?;
+    service.load(load_all)?;
     if arguments.check {
-        printer.note("the configuration is good");
+        printer.note("the configuration is valid");
         return Ok(ExitCode::SUCCESS);
     }
     let scheme = if arguments.address.tls_cert.is_some() { "https" } else { "http" };
     printer.note(&format!("listening on {scheme}://{}", server.address()));
     match server.run()? {
         0 => Ok(ExitCode::SUCCESS),
-        unanswered => anyhow::bail!("stopped with {unanswered} requests unanswered"),
+        1 => anyhow::bail!("stopped with 1 unanswered request"),
+        unanswered => anyhow::bail!("stopped with {unanswered} unanswered requests"),
     }
 }
 
-/// Lets the process have as many files open as the system lets it: each connection is one, and many
-/// shells begin with 1024. Where that fails, connections that do not fit wait.
-fn raise_open_files() {
+/// Adds the options that fix a configuration.
+fn with_options(error: Error) -> anyhow::Error {
+    match error {
+        Error::KeyRequired { .. } => hinted(
+            error.to_string(),
+            "configure keys with --api-key-file, listen on 127.0.0.1 with --host, or use \
+             --allow-open to let everybody use the server",
+        ),
+        error => error.into(),
+    }
+}
+
+/// Raises the limit of open files as far as the system allows: each connection needs one, and many
+/// shells start with 1024. If that fails, connections over the limit wait.
+fn raise_open_file_limit() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -55,29 +74,30 @@ fn raise_open_files() {
     }
 }
 
-/// A model as `--model` names it, `[NAME=]MODEL`, and where it lies.
+/// A model as `--model` names it, `[NAME=]MODEL`, and its location.
 fn entry(text: &str) -> anyhow::Result<(ModelEntry, String)> {
     let (name, model) = match text.split_once('=') {
         Some((name, model)) => (Some(name), model),
         None => (None, text),
     };
-    let place = selection::locate(model)?;
-    // A folder under a known name has that model's licence: `--model jina-embeddings-v3=./mine`.
+    let location = selection::locate(model)?;
+    // A folder with a known name has the licence of that model, as in
+    // `--model jina-embeddings-v3=./mine`.
     let by_name = name.and_then(kokeshi_hub::known);
     let known = by_name.or(selection::known(model)?);
     let name = name.or(known.map(|known| known.name)).unwrap_or(model).to_owned();
     let licence = known
         .map(|known| Licence { id: known.licence.to_owned(), note: known.licence_note.to_owned() });
     let repo = known.and_then(|known| known.repo).map(str::to_owned);
-    let at = place.to_string();
-    let open = Box::new(move |options: &LoadOptions| place.open(options));
-    Ok((ModelEntry { name, repo, licence, open }, at))
+    let text = location.to_string();
+    let load = Box::new(move |options: &LoadOptions| location.open(options));
+    Ok((ModelEntry { name, repo, licence, load }, text))
 }
 
-fn described(entry: &ModelEntry) -> String {
-    let terms = entry.licence.as_ref().map(|licence| format!("{}: {}", licence.id, licence.note));
-    let terms = terms.as_deref().unwrap_or("licence unknown: see where the model is from");
-    format!("model {} ({terms})", entry.name)
+fn description(entry: &ModelEntry) -> String {
+    let licence = entry.licence.as_ref().map(|licence| format!("{}: {}", licence.id, licence.note));
+    let licence = licence.as_deref().unwrap_or("licence unknown; see the model's source");
+    format!("model {} ({licence})", entry.name)
 }
 
 fn config(arguments: &ServeArguments) -> Config {
@@ -102,7 +122,9 @@ fn config(arguments: &ServeArguments) -> Config {
     }
 }
 
-fn log(arguments: &TelemetryArguments) -> (kokeshi_server::LogFormat, kokeshi_server::LogLevel) {
+fn log_settings(
+    arguments: &TelemetryArguments,
+) -> (kokeshi_server::LogFormat, kokeshi_server::LogLevel) {
     let format = match arguments.log_format {
         LogFormat::Text => kokeshi_server::LogFormat::Text,
         LogFormat::Json => kokeshi_server::LogFormat::Json,

@@ -1,10 +1,10 @@
-//! The order of a lane, apart from threads.
+//! The order of a lane, without threads.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Items that show whose they are.
+/// An item that names its client.
 type Item = (&'static str, usize);
 
 fn items(client: &'static str, tokens: usize, count: usize) -> impl Iterator<Item = (usize, Item)> {
@@ -36,7 +36,7 @@ fn clients_share_a_batch_by_tokens_not_by_texts() {
 }
 
 #[test]
-fn a_long_text_has_its_turn_while_short_ones_keep_coming() {
+fn a_long_text_gets_its_turn_while_short_ones_keep_arriving() {
     let mut lane = Lane::new(160);
     lane.push("short", items("short", 10, 1));
     lane.push("long", items("long", 160, 2));
@@ -50,12 +50,12 @@ fn a_long_text_has_its_turn_while_short_ones_keep_coming() {
 }
 
 #[test]
-fn a_client_that_comes_back_is_not_forgiven_what_it_has_had() {
+fn a_client_that_returns_keeps_its_account() {
     let mut lane = Lane::new(100);
     lane.push("backlog", items("backlog", 10, 100));
     let (mut long, mut backlog) = (0, 0);
     for _ in 0..20 {
-        // Never more than one waits, and none while the batch runs that takes it.
+        // At most one item waits, and none while its batch runs.
         if !lane.clients.iter().any(|c| c.name == "long" && !c.waiting.is_empty()) {
             lane.push("long", [(100, ("long", 0))]);
         }
@@ -67,7 +67,7 @@ fn a_client_that_comes_back_is_not_forgiven_what_it_has_had() {
 }
 
 #[test]
-fn a_text_beyond_the_budget_runs_alone() {
+fn a_text_over_the_budget_runs_alone() {
     let mut lane = Lane::new(100);
     lane.push("a", [(10, ("a", 0)), (500, ("a", 1)), (10, ("a", 2))]);
     let batches: Vec<_> = (0..4).map(|_| lane.next_batch()).collect();
@@ -76,7 +76,7 @@ fn a_text_beyond_the_budget_runs_alone() {
 }
 
 #[test]
-fn what_is_removed_does_not_run_and_its_client_loses_no_turn() {
+fn removed_items_do_not_run_and_their_client_loses_no_turn() {
     let mut lane = Lane::new(32);
     lane.push("a", items("a", 2, 4));
     lane.push("b", items("b", 2, 2));
@@ -90,8 +90,8 @@ fn what_is_removed_does_not_run_and_its_client_loses_no_turn() {
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 proptest! {
-    /// Whatever comes, in whatever order: every item once, those of a client in their order, no
-    /// batch beyond the budget unless it is a single item, none empty while something waits.
+    /// For any items in any order: every item is taken once, those of a client in order; no batch is
+    /// over the budget unless it is a single item; no batch is empty while an item waits.
     #[test]
     fn every_item_comes_once_in_order_and_within_the_budget(
         budget in 1_usize..200,
@@ -123,9 +123,9 @@ proptest! {
         prop_assert_eq!(taken, pushed);
     }
 
-    /// As long as two clients both wait, what they got differs by no more than what a batch holds.
+    /// While two clients both wait, the tokens they were served differ by at most about one batch.
     #[test]
-    fn clients_that_wait_get_the_same(budget in 16_usize..200, a in 1_usize..150, b in 1_usize..150) {
+    fn waiting_clients_are_served_equally(budget in 16_usize..200, a in 1_usize..150, b in 1_usize..150) {
         let mut lane = Lane::new(budget);
         lane.push("a", items("a", a, 500));
         lane.push("b", items("b", b, 500));

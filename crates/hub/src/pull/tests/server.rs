@@ -1,4 +1,4 @@
-//! A hub on this machine: the file list, the files with ranges, and whatever goes wrong.
+//! A local hub that serves the file list and files with ranges, and fails on demand.
 
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -11,16 +11,16 @@ use super::super::checksum::Digest;
 
 pub(super) const COMMIT: &str = "aaaabbbbccccddddeeeeffff0000111122223333";
 
-/// What the server does with a request instead of answering it properly.
+/// A fault that replaces the proper answer to a request.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
-    /// Answers this status, with these header lines.
+    /// Answers with this status and these header lines.
     Status(u16, String),
     /// Sends this many bytes of the body and closes the connection.
     CutAfter(usize),
-    /// The same, but without having told the length of the body.
+    /// The same, but without announcing the length of the body.
     CutUnannounced(usize),
-    /// Sends the whole file, whatever range was asked for.
+    /// Sends the whole file, whatever range was requested.
     IgnoreRange,
     /// Sends a body of the right length with one byte changed.
     Damage,
@@ -42,7 +42,7 @@ pub(super) struct Request {
 struct State {
     files: Vec<(String, Vec<u8>)>,
     faults: HashMap<String, VecDeque<Fault>>,
-    /// The list tells no sizes and checksums.
+    /// Whether the list lacks sizes and checksums.
     names_only: bool,
     requests: Vec<Request>,
     connections: usize,
@@ -73,7 +73,7 @@ impl Server {
         server
     }
 
-    /// Lets the next requests for `path` fail, one fault each.
+    /// Makes the next requests for `path` fail, one per fault.
     pub(super) fn fail(&self, path: &str, faults: impl IntoIterator<Item = Fault>) {
         self.lock().faults.entry(path.to_owned()).or_default().extend(faults);
     }
@@ -86,10 +86,10 @@ impl Server {
         self.lock().connections
     }
 
-    /// The requests for a file, or for the file list.
+    /// The requests for a file or, with `list`, for the file list.
     pub(super) fn requests(&self, file: &str) -> Vec<Request> {
-        let mine = |request: &&Request| request.path == file;
-        self.lock().requests.iter().filter(mine).cloned().collect()
+        let matches = |request: &&Request| request.path == file;
+        self.lock().requests.iter().filter(matches).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -149,7 +149,7 @@ impl Request {
     }
 }
 
-/// The list in the hub's form; weights are large files there, so they have a SHA-256.
+/// The file list in the hub's format. The hub keeps weights as large files, with a SHA-256.
 fn listing(files: &[(String, Vec<u8>)], names_only: bool) -> Value {
     let sibling = |(path, content): &(String, Vec<u8>)| {
         if names_only {
@@ -202,7 +202,7 @@ fn read_request(connection: &TcpStream) -> Option<Request> {
     Some(Request { method: method.to_owned(), path, headers })
 }
 
-/// Sends the head of an answer and the first `sent` bytes of its body.
+/// Sends the head of a response and the first `sent` bytes of its body.
 fn send(connection: &TcpStream, status: &str, headers: &str, body: &[u8], sent: usize) {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
@@ -217,6 +217,6 @@ fn send_unannounced(connection: &TcpStream, body: &[u8]) {
 }
 
 fn write(mut connection: &TcpStream, head: &str, body: &[u8]) {
-    // The client may have gone; the test sees that on its own side.
+    // The client may have disconnected; the test sees that on its own side.
     drop(connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(body)));
 }

@@ -1,44 +1,21 @@
-//! The probes, the log, and the end.
+//! The log, traces, and stopping.
 
-use crate::{Answer, Server, write_request};
+use crate::{Reply, Server, write_request};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 #[test]
-fn metrics_count_requests_texts_tokens_and_passes() {
-    let server = Server::start(&[]);
-    let body = json!({"input": ["a", "b"], "task": "separation"});
-    let tokens = server.post("/v1/embeddings", &body).good()["usage"]["total_tokens"].clone();
-    server.post("/v1/embeddings", &json!({"input": 7})).refused(422, "INPUT_VALIDATION");
-    server.get("/some/path");
-    let text = server.get("/metrics").text();
-    for line in [
-        "kokeshi_requests_total{path=\"/v1/embeddings\",status=\"200\"} 1".to_owned(),
-        "kokeshi_requests_total{path=\"/v1/embeddings\",status=\"422\"} 1".to_owned(),
-        "kokeshi_requests_total{path=\"other\",status=\"404\"} 1".to_owned(),
-        "kokeshi_errors_total{code=\"INPUT_VALIDATION\"} 1".to_owned(),
-        "kokeshi_texts_total{model=\"starter\",task=\"separation\"} 2".to_owned(),
-        format!("kokeshi_tokens_total{{model=\"starter\",task=\"separation\"}} {tokens}"),
-        "kokeshi_queue_wait_seconds_count{model=\"starter\"} 1".to_owned(),
-        "kokeshi_queue_tokens{model=\"starter\"} 0".to_owned(),
-    ] {
-        assert!(text.contains(&line), "{line}\n{text}");
-    }
-    assert!(text.contains("kokeshi_forward_seconds_bucket{model=\"starter\""), "{text}");
-}
-
-#[test]
-fn the_log_is_json_with_ids_and_without_texts_unless_asked() {
+fn the_log_is_json_with_ids_and_texts_only_if_configured() {
     let secret = "a very private text";
-    for (args, told) in
+    for (args, is_logged) in
         [(&["--log-format", "json"][..], false), (&["--log-format", "json", "--log-inputs"], true)]
     {
         let server = Server::start(args);
         let body = json!({"input": secret}).to_string();
         let sent = [("X-Request-Id", "my-id.7")];
-        let answer = server.send("POST", "/v1/embeddings", &sent, body.as_bytes());
-        assert_eq!(answer.header("x-request-id"), Some("my-id.7"));
+        let reply = server.send("POST", "/v1/embeddings", &sent, body.as_bytes());
+        assert_eq!(reply.header("x-request-id"), Some("my-id.7"));
         let started = Instant::now();
         let line = loop {
             let log = server.log.lock().expect("a log").clone();
@@ -52,52 +29,14 @@ fn the_log_is_json_with_ids_and_without_texts_unless_asked() {
         assert_eq!((&line["request_id"], &line["status"]), (&json!("my-id.7"), &json!(200)));
         assert_eq!(line["path"], "/v1/embeddings");
         let log = server.log.lock().expect("a log").clone();
-        assert_eq!(log.contains(secret), told, "{log}");
+        assert_eq!(log.contains(secret), is_logged, "{log}");
     }
-}
-
-#[test]
-fn the_description_names_every_path_and_the_page_downloads_nothing() {
-    let server = Server::start(&[]);
-    let api = server.get("/openapi.json").good();
-    for path in [
-        "/v1/embeddings",
-        "/v1/classify",
-        "/v1/train",
-        "/v1/segment",
-        "/embed",
-        "/api/embed",
-        "/v2/embed",
-    ] {
-        let operation = &api["paths"][path]["post"];
-        let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
-        let name = schema.as_str().and_then(|name| name.rsplit('/').next()).expect(path);
-        assert!(api["components"]["schemas"][name]["properties"].is_object(), "{path}");
-    }
-    let body = &api["components"]["schemas"]["EmbeddingsBody"]["properties"];
-    for field in [
-        "model",
-        "input",
-        "task",
-        "dimensions",
-        "late_chunking",
-        "normalized",
-        "truncate",
-        "embedding_type",
-        "encoding_format",
-        "encoding_type",
-    ] {
-        assert!(body[field].is_object(), "{field}");
-    }
-    let page = server.get("/docs");
-    assert_eq!(page.status, 200);
-    assert!(!page.text().contains("http://") && !page.text().contains("https://"));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
-    // Other tests may keep the cores busy for longer than the default.
+fn after_a_signal_accepted_requests_are_finished_and_new_ones_refused() {
+    // Other tests may keep the cores busy for longer than the default timeout.
     let mut server = Server::start(&["--drain-timeout", "300"]);
     let long = json!({"input": vec!["word ".repeat(4000); 12]}).to_string();
     let mut streams: Vec<_> = (0..4)
@@ -111,20 +50,20 @@ fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
     server.terminate();
     let started = Instant::now();
     loop {
-        let answer = server.post("/v1/embeddings", &json!({"input": "x"}));
-        if answer.status == 503 {
-            answer.refused(503, "SERVICE_UNAVAILABLE");
-            assert!(answer.header("retry-after").is_some());
+        let reply = server.post("/v1/embeddings", &json!({"input": "x"}));
+        if reply.status == 503 {
+            reply.refusal(503, "SERVICE_UNAVAILABLE");
+            assert!(reply.header("retry-after").is_some());
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(10), "it still accepts");
+        assert!(started.elapsed() < Duration::from_secs(10), "it still accepts requests");
     }
-    server.get("/ready").refused(503, "SERVICE_UNAVAILABLE");
+    server.get("/ready").refusal(503, "SERVICE_UNAVAILABLE");
     assert_eq!(server.get("/live").status, 200);
     for stream in &mut streams {
         let mut raw = Vec::new();
         stream.read_to_end(&mut raw).expect("an answer");
-        assert_eq!(Answer::read(&raw).good()["data"].as_array().map(Vec::len), Some(12));
+        assert_eq!(Reply::read(&raw).success()["data"].as_array().map(Vec::len), Some(12));
     }
     let status = server.child.wait().expect("an end");
     assert!(status.success(), "{status}");
@@ -132,9 +71,9 @@ fn a_signal_to_stop_lets_every_accepted_request_end_and_refuses_new_ones() {
 
 #[cfg(unix)]
 #[test]
-fn a_client_that_reads_late_gets_its_answer_whole_although_the_server_stops() {
+fn a_slow_reader_gets_its_whole_response_although_the_server_stops() {
     let mut server = Server::start(&[]);
-    // States of 20 MB: more than sockets hold.
+    // States of 20 MB: more than the buffers of sockets hold.
     let long = json!({"inputs": "word ".repeat(6000)}).to_string();
     let mut stream = server.connect();
     write_request(&mut stream, "POST", "/embed_all", &[], long.as_bytes());
@@ -143,15 +82,15 @@ fn a_client_that_reads_late_gets_its_answer_whole_although_the_server_stops() {
     std::thread::sleep(Duration::from_secs(4));
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).expect("an answer");
-    let answer = Answer::read(&raw).good();
-    assert!(answer[0].as_array().is_some_and(|states| states.len() >= 6000));
+    let reply = Reply::read(&raw).success();
+    assert!(reply[0].as_array().is_some_and(|states| states.len() >= 6000));
     let status = server.child.wait().expect("an end");
     assert!(status.success(), "{status}");
 }
 
 #[cfg(unix)]
 #[test]
-fn the_end_does_not_wait_longer_than_it_may() {
+fn stopping_takes_no_longer_than_the_drain_timeout() {
     let mut server = Server::start(&["--drain-timeout", "0.2"]);
     let long = json!({"input": vec!["word ".repeat(8000); 100]}).to_string();
     let mut stream = server.connect();
@@ -161,18 +100,18 @@ fn the_end_does_not_wait_longer_than_it_may() {
     let started = Instant::now();
     let status = server.child.wait().expect("an end");
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    assert_eq!(status.code(), Some(1), "it says that a request was given up");
+    assert_eq!(status.code(), Some(1), "the status reports an unanswered request");
 }
 
 #[test]
-fn spans_reach_a_collector_and_belong_to_the_clients_trace() {
+fn spans_are_exported_in_the_trace_of_the_client() {
     let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", collector.local_addr().expect("an address"));
     let server = Server::start(&["--otlp-endpoint", &endpoint]);
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     let sent = [("traceparent", parent.as_str())];
-    let answer = server.send("POST", "/v1/embeddings", &sent, b"{\"input\":\"x\"}");
+    let reply = server.send("POST", "/v1/embeddings", &sent, b"{\"input\":\"x\"}");
     let (mut stream, _) = collector.accept().expect("a message");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
     let (mut raw, mut part) = (Vec::new(), [0; 4096]);
@@ -197,6 +136,6 @@ fn spans_reach_a_collector_and_belong_to_the_clients_trace() {
     assert_eq!((&span["name"], &span["kind"]), (&json!("POST /v1/embeddings"), &json!(2)));
     let attributes = span["attributes"].as_array().expect("attributes");
     let id = attributes.iter().find(|one| one["key"] == "kokeshi.request_id").expect("an id");
-    assert_eq!(id["value"]["stringValue"].as_str(), answer.header("x-request-id"));
+    assert_eq!(id["value"]["stringValue"].as_str(), reply.header("x-request-id"));
     assert!(attributes.iter().any(|one| one["value"]["intValue"] == "200"), "{span}");
 }

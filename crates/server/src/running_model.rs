@@ -1,22 +1,22 @@
-//! A model and its queue, seen from async code.
+//! A loaded model and its queue, for async code.
 
-use crate::problem::{Outcome, Problem};
+use crate::problem::{ApiResult, Problem};
 use kokeshi::{Embedded, Model, Queue, QueueLimits, Request};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// A loaded model that answers requests.
+/// A loaded model with its queue.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningModel {
     /// The name in the API.
     pub(crate) name: String,
     pub(crate) model: Arc<Model>,
     queue: Queue,
 }
 
-impl Running {
+impl RunningModel {
     pub(crate) fn start(
         name: &str,
         model: Arc<Model>,
@@ -26,39 +26,39 @@ impl Running {
         Ok(Self { name: name.to_owned(), model, queue })
     }
 
-    /// Whether nobody waits for it.
+    /// Whether no request is waiting or running.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.stats().requests == 0
     }
 
-    /// What its queue is doing.
+    /// The state of its queue.
     pub(crate) fn stats(&self) -> kokeshi::QueueStats {
         self.queue.stats()
     }
 
-    /// Refuses what the queue would refuse: asked before the work of tokenising, so that a refusal
-    /// under overload costs next to nothing.
-    pub(crate) fn check_room(&self, client: &str) -> Outcome<()> {
+    /// Refuses what the queue would refuse. Checking before tokenization makes a refusal under
+    /// overload almost free.
+    pub(crate) fn check_room(&self, client: &str) -> ApiResult<()> {
         Ok(self.queue.check_room(client)?)
     }
 
-    /// Runs a request. A dropped future cancels it.
+    /// Runs a request. Dropping the future cancels it.
     pub(crate) async fn embed(
         &self,
         request: Request,
         client: &str,
         limit: Duration,
-    ) -> Outcome<Vec<Embedded>> {
-        let (answer, answered) = oneshot::channel();
+    ) -> ApiResult<Vec<Embedded>> {
+        let (sender, receiver) = oneshot::channel();
         let ticket = self.queue.submit(request, client, move |result| {
-            // Nobody listens if the client has gone.
-            let _ = answer.send(result);
+            // The receiver is gone if the client has disconnected.
+            let _ = sender.send(result);
         })?;
-        let result = timeout(limit, answered).await;
+        let result = timeout(limit, receiver).await;
         drop(ticket);
         match result {
             Ok(Ok(result)) => Ok(result?),
-            Ok(Err(_)) => Err(Problem::internal("the queue gave the request up")),
+            Ok(Err(_)) => Err(Problem::internal("the queue dropped the request")),
             Err(_) => Err(Problem::timeout(limit)),
         }
     }
@@ -67,8 +67,8 @@ impl Running {
 /// 429 for a full queue.
 pub(crate) fn queue_full(tokens: usize, limit: usize, retry_after: Duration) -> Problem {
     let message = format!(
-        "the server is at its limit: {tokens} tokens wait for this model, and {limit} may; try \
-         again later"
+        "the queue of this model is full: {tokens} tokens are waiting, and the limit is {limit}; \
+         try again later"
     );
     Problem::limited("RATE_CONCURRENCY_LIMIT_EXCEEDED", message, retry_after)
 }

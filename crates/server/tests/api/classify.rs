@@ -2,19 +2,20 @@
 
 use crate::{Server, vector};
 use kokeshi::cosine;
+use kokeshi_server::Config;
 use serde_json::{Value, json};
 
 #[test]
-fn labels_score_by_the_softmax_of_their_cosines() {
-    let server = Server::start(&[]);
+fn scores_of_labels_are_the_softmax_of_their_cosines() {
+    let server = Server::start();
     let hosted = kokeshi_testkit::json("hosted/hosted_classify.json");
     let (input, labels) = (&hosted["request"]["input"], &hosted["request"]["labels"]);
-    let answer = server.post("/v1/classify", &json!({"input": input, "labels": labels})).good();
+    let reply = server.post("/v1/classify", &json!({"input": input, "labels": labels})).success();
     let embed = |texts: &Value| server.vectors(&json!({"input": texts, "task": "classification"}));
     let (inputs, label_vectors) = (embed(input), embed(labels));
-    assert_eq!(answer["data"].as_array().map(Vec::len), Some(inputs.len()));
+    assert_eq!(reply["data"].as_array().map(Vec::len), Some(inputs.len()));
     for (index, input) in inputs.iter().enumerate() {
-        let entry = &answer["data"][index];
+        let entry = &reply["data"][index];
         assert_eq!((&entry["object"], &entry["index"]), (&json!("classification"), &json!(index)));
         let powers: Vec<f64> =
             label_vectors.iter().map(|label| f64::from(cosine(input, label)).exp()).collect();
@@ -33,8 +34,8 @@ fn labels_score_by_the_softmax_of_their_cosines() {
     }
 }
 
-/// What the formula must be able to say: scores of the hosted service are a softmax of three
-/// cosines, so the logarithms of their ratios are differences of cosines and lie within ±2.
+/// The formula must be able to produce the scores of the hosted service. If they are a softmax of
+/// three cosines, the logarithms of their ratios are differences of cosines, which are within ±2.
 #[test]
 fn hosted_scores_can_be_a_softmax_of_cosines() {
     let hosted = kokeshi_testkit::json("hosted/hosted_classify.json");
@@ -49,12 +50,12 @@ fn hosted_scores_can_be_a_softmax_of_cosines() {
 }
 
 #[test]
-fn groups_of_labels_are_questions_of_their_own() {
-    let server = Server::start(&[]);
+fn each_group_of_labels_is_a_separate_question() {
+    let server = Server::start();
     let groups = json!({"topic": ["weather", "sport"], "mood": ["glad", "sad", "angry"]});
     let body = json!({"input": ["It rains."], "labels": groups});
-    let answer = server.post("/v1/classify", &body).good();
-    let predictions = &answer["data"][0]["predictions"];
+    let reply = server.post("/v1/classify", &body).success();
+    let predictions = &reply["data"][0]["predictions"];
     for (name, labels) in [("topic", 2), ("mood", 3)] {
         let scores = predictions[name]["predictions"].as_array().expect("predictions");
         assert_eq!(scores.len(), labels);
@@ -62,18 +63,18 @@ fn groups_of_labels_are_questions_of_their_own() {
         assert!((sum - 1.0).abs() < 1e-6);
     }
     let none = json!({"input": "x", "labels": []});
-    server.post("/v1/classify", &none).refused(400, "INPUT_INVALID_LABELS");
+    server.post("/v1/classify", &none).refusal(400, "INPUT_INVALID_LABELS");
     let many: Vec<String> = (0..513).map(|number| number.to_string()).collect();
     let many = json!({"input": "x", "labels": many});
-    server.post("/v1/classify", &many).refused(400, "INPUT_LABEL_LIMIT_EXCEEDED");
-    server.post("/v1/classify", &json!({"input": "x"})).refused(422, "INPUT_VALIDATION");
+    server.post("/v1/classify", &many).refusal(400, "INPUT_LABEL_LIMIT_EXCEEDED");
+    server.post("/v1/classify", &json!({"input": "x"})).refusal(422, "INPUT_VALIDATION");
 }
 
 #[test]
-fn a_classifier_is_trained_used_kept_listed_and_deleted() {
+fn a_classifier_is_trained_used_stored_listed_and_deleted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().to_str().expect("a path in UTF-8");
-    let server = Server::start(&["--classifiers", path]);
+    let config = || Config { classifiers: Some(folder.path().to_owned()), ..Config::default() };
+    let server = Server::with(config());
     let example = |text: &str, label: &str| json!({"text": text, "label": label});
     let weather = ["It rains.", "The sun is shining.", "Snow falls.", "A storm is coming."];
     let sport =
@@ -83,76 +84,104 @@ fn a_classifier_is_trained_used_kept_listed_and_deleted() {
         .map(|text| example(text, "weather"))
         .chain(sport.iter().map(|text| example(text, "sport")))
         .collect();
-    let trained = server.post("/v1/train", &json!({"input": examples, "num_iters": 20})).good();
+    let trained = server.post("/v1/train", &json!({"input": examples, "num_iters": 20})).success();
     assert_eq!(trained["num_samples"], 8);
     let id = trained["classifier_id"].as_str().expect("an id").to_owned();
     drop(server);
 
-    let server = Server::start(&["--classifiers", path]);
+    let server = Server::with(config());
     let body = json!({"classifier_id": id, "input": [weather[0], sport[0]]});
-    let answer = server.post("/v1/classify", &body).good();
-    assert_eq!(answer["data"][0]["prediction"], "weather");
-    assert_eq!(answer["data"][1]["prediction"], "sport");
+    let reply = server.post("/v1/classify", &body).success();
+    assert_eq!(reply["data"][0]["prediction"], "weather");
+    assert_eq!(reply["data"][1]["prediction"], "sport");
     let more = json!({"classifier_id": id, "input": [example("I ate.", "food"), example("He ate.", "food")]});
-    assert_eq!(server.post("/v1/train", &more).good()["num_samples"], 10);
-    let list = server.get("/v1/classifiers").good();
+    assert_eq!(server.post("/v1/train", &more).success()["num_samples"], 10);
+    let list = server.get("/v1/classifiers").success();
     assert_eq!(list[0]["labels"], json!(["weather", "sport", "food"]));
-    let place = format!("/v1/classifiers/{id}");
-    assert_eq!(server.send("DELETE", &place, &[], b"").status, 204);
-    server.send("DELETE", &place, &[], b"").refused(404, "RESOURCE_NOT_FOUND");
-    server.post("/v1/classify", &body).refused(404, "RESOURCE_NOT_FOUND");
+    let path = format!("/v1/classifiers/{id}");
+    assert_eq!(server.send("DELETE", &path, &[], b"").status, 204);
+    server.send("DELETE", &path, &[], b"").refusal(404, "RESOURCE_NOT_FOUND");
+    server.post("/v1/classify", &body).refusal(404, "RESOURCE_NOT_FOUND");
     let one = json!({"input": [example("a", "x"), example("b", "x")]});
-    server.post("/v1/train", &one).refused(400, "INPUT_INVALID_LABELS");
+    server.post("/v1/train", &one).refusal(400, "INPUT_INVALID_LABELS");
     let outside = json!({"classifier_id": "../../etc/passwd", "input": "x"});
-    server.post("/v1/classify", &outside).refused(404, "RESOURCE_NOT_FOUND");
+    server.post("/v1/classify", &outside).refusal(404, "RESOURCE_NOT_FOUND");
+}
+
+#[test]
+fn a_classifier_of_the_first_format_is_used_and_trained_further() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let id = "0123456789abcdef0123456789abcdef";
+    let width = 256;
+    let row = |weight: f64| vec![weight; width];
+    let file = json!({
+        "classifier_id": id, "model": "starter", "access": "private", "num_samples": 4,
+        "updated": 1_700_000_000, "labels": ["a", "b"], "weights": [row(0.5), row(-0.5)],
+        "bias": [10.0, 0.0]
+    });
+    let path = folder.path().join(format!("{id}.json"));
+    std::fs::write(&path, file.to_string()).expect("a file");
+    let classifiers = Some(folder.path().to_owned());
+    let server = Server::with(Config { classifiers, ..Config::default() });
+    let body = json!({"classifier_id": id, "input": "a text"});
+    let reply = server.post("/v1/classify", &body).success();
+    assert_eq!(reply["data"][0]["prediction"], "a");
+    let listed = server.get("/v1/classifiers").success();
+    assert_eq!((&listed[0]["access"], &listed[0]["num_samples"]), (&json!("private"), &json!(4)));
+    let examples = json!([{"text": "a", "label": "a"}, {"text": "b", "label": "b"}]);
+    let more = json!({"classifier_id": id, "input": examples});
+    assert_eq!(server.post("/v1/train", &more).success()["num_samples"], 6);
+    let stored = std::fs::read_to_string(&path).expect("a file");
+    assert!(stored.starts_with("{\"format\":\"kokeshi classifier\""), "{stored}");
+    assert_eq!(server.get("/v1/classifiers").success()[0]["access"], "private");
 }
 
 #[test]
 fn without_a_folder_training_is_off() {
-    let server = Server::start(&[]);
+    let server = Server::start();
     let examples = json!([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]);
-    server.post("/v1/train", &json!({"input": examples})).refused(404, "RESOURCE_NOT_FOUND");
+    server.post("/v1/train", &json!({"input": examples})).refusal(404, "RESOURCE_NOT_FOUND");
 }
 
 #[test]
-fn chunks_of_a_text_are_where_it_says() {
-    let server = Server::start(&[]);
+fn chunks_are_at_their_positions() {
+    let server = Server::start();
     let text = "Berlin ist groß. 灯塔看守人。 It rains.\n\nAnother paragraph.";
     let body = json!({"content": text, "chunking": "sentences", "return_chunks": true});
-    let answer = server.post("/v1/segment", &body).good();
-    let positions = answer["chunk_positions"].as_array().expect("positions");
-    assert_eq!((positions.len(), &answer["num_chunks"]), (4, &json!(4)));
-    for (position, chunk) in positions.iter().zip(answer["chunks"].as_array().expect("chunks")) {
-        let place = |end: usize| position[end].as_u64().expect("a place") as usize;
-        let cut: String = text.chars().skip(place(0)).take(place(1) - place(0)).collect();
-        assert_eq!(*chunk, cut);
+    let reply = server.post("/v1/segment", &body).success();
+    let positions = reply["chunk_positions"].as_array().expect("positions");
+    assert_eq!((positions.len(), &reply["num_chunks"]), (4, &json!(4)));
+    for (position, chunk) in positions.iter().zip(reply["chunks"].as_array().expect("chunks")) {
+        let bound = |index: usize| position[index].as_u64().expect("a position") as usize;
+        let expected: String = text.chars().skip(bound(0)).take(bound(1) - bound(0)).collect();
+        assert_eq!(*chunk, expected);
     }
-    assert_eq!(answer["num_tokens"], answer["usage"]["tokens"]);
+    assert_eq!(reply["num_tokens"], reply["usage"]["tokens"]);
     let long = "Seven words stand in this very sentence. ".repeat(100);
     for length in [1, 50, 300, 1000] {
         let body = json!({"content": long, "max_chunk_length": length, "return_chunks": true});
-        let answer = server.post("/v1/segment", &body).good();
-        let chunks = answer["chunks"].as_array().expect("chunks");
+        let reply = server.post("/v1/segment", &body).success();
+        let chunks = reply["chunks"].as_array().expect("chunks");
         let lengths = chunks.iter().map(|chunk| chunk.as_str().expect("text").chars().count());
         let limit = if length == 1 { 20 } else { length };
         assert!(lengths.max().is_some_and(|longest| longest <= limit), "{length}");
     }
     let wrong = json!({"content": text, "chunking": "bytes"});
-    server.post("/v1/segment", &wrong).refused(422, "INPUT_VALIDATION");
+    server.post("/v1/segment", &wrong).refusal(422, "INPUT_VALIDATION");
 }
 
 #[test]
 fn similarities_are_cosines() {
-    let server = Server::start(&[]);
+    let server = Server::start();
     let texts = json!(["a cat", "a kitten", "a tax return"]);
     let vectors = server.vectors(&json!({"input": texts, "task": "text-matching"}));
-    let answer = server.post("/v1/similarity", &json!({"input": texts})).good();
+    let reply = server.post("/v1/similarity", &json!({"input": texts})).success();
     for (index, one) in vectors.iter().enumerate() {
-        let wanted: Vec<f32> = vectors.iter().map(|other| cosine(one, other)).collect();
-        assert_eq!(vector(&answer["data"][index]["similarities"]), wanted);
+        let expected: Vec<f32> = vectors.iter().map(|other| cosine(one, other)).collect();
+        assert_eq!(vector(&reply["data"][index]["similarities"]), expected);
     }
     let body = json!({"input": texts, "query": "a small cat"});
-    let ranked = server.post("/v1/similarity", &body).good();
+    let ranked = server.post("/v1/similarity", &body).success();
     let score = |index: usize| ranked["data"][index]["similarity"].as_f64().expect("a score");
     assert!(score(0) > score(2) && score(1) > score(2), "{ranked}");
 }

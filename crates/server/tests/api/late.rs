@@ -1,7 +1,8 @@
-//! Late chunking over HTTP: one vector an input, always.
+//! Late chunking over HTTP: always one vector per input.
 
 use crate::{Server, vector};
 use kokeshi::{Input, LoadOptions, Model};
+use kokeshi_server::Config;
 use kokeshi_testkit::fixture;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ fn body(input: &Value, task: &str) -> Value {
 
 #[test]
 fn all_inputs_are_one_document() {
-    let server = Server::v3(&[]);
+    let server = Server::v3();
     let task = "retrieval.passage";
     let vectors = server.vectors(&body(&json!(PARTS), task));
     assert_eq!(vectors, late(&PARTS, task));
@@ -27,40 +28,40 @@ fn all_inputs_are_one_document() {
 }
 
 #[test]
-fn a_list_of_lists_is_a_document_each_and_one_vector_a_chunk() {
-    let server = Server::v3(&[]);
+fn each_inner_list_is_a_document_with_one_vector_per_chunk() {
+    let server = Server::v3();
     let task = "retrieval.passage";
-    let wanted = [late(&PARTS[..2], task), late(&PARTS[2..], task)].concat();
+    let expected = [late(&PARTS[..2], task), late(&PARTS[2..], task)].concat();
     let nested = json!([PARTS[..2], PARTS[2..]]);
-    assert_eq!(server.vectors(&body(&nested, task)), wanted);
-    let answer = server.post("/v1/embeddings", &json!({"input": nested, "task": task})).good();
-    for (index, wanted) in wanted.iter().enumerate() {
-        assert_eq!(answer["data"][index]["index"], index);
-        assert_eq!(&vector(&answer["data"][index]["embedding"]), wanted);
+    assert_eq!(server.vectors(&body(&nested, task)), expected);
+    let reply = server.post("/v1/embeddings", &json!({"input": nested, "task": task})).success();
+    for (index, expected) in expected.iter().enumerate() {
+        assert_eq!(reply["data"][index]["index"], index);
+        assert_eq!(&vector(&reply["data"][index]["embedding"]), expected);
     }
     let refused = json!({"input": nested, "late_chunking": false});
-    let error = server.post("/v1/embeddings", &refused).refused(422, "INPUT_VALIDATION");
+    let error = server.post("/v1/embeddings", &refused).refusal(422, "INPUT_VALIDATION");
     assert_eq!(error["error"]["param"], "late_chunking");
 }
 
 #[test]
-fn queries_are_not_each_others_context_unless_asked() {
+fn queries_share_no_context_unless_configured() {
     let task = "retrieval.query";
     let apart = [late(&PARTS[..1], task), late(&PARTS[1..2], task)].concat();
-    let server = Server::v3(&[]);
+    let server = Server::v3();
     assert_eq!(server.vectors(&body(&json!(PARTS[..2]), task)), apart);
-    let server = Server::v3(&["--join-queries"]);
+    let server = Server::v3_with(Config { join_queries: true, ..Config::default() });
     assert_eq!(server.vectors(&body(&json!(PARTS[..2]), task)), late(&PARTS[..2], task));
 }
 
 #[test]
-fn past_the_models_limit_windows_run_and_a_header_says_so() {
-    let server = Server::v3(&[]);
+fn a_header_reports_the_windows_of_a_document_over_the_limit() {
+    let server = Server::v3();
     let long = "word ".repeat(5000);
     let parts = json!([long, long, "the end", ""]);
-    let answer = server.post("/v1/embeddings", &body(&parts, "retrieval.passage"));
-    assert_eq!(answer.good()["data"].as_array().map(Vec::len), Some(4));
-    assert!(answer.header("x-kokeshi-windows").is_some_and(|windows| windows != "1"));
+    let reply = server.post("/v1/embeddings", &body(&parts, "retrieval.passage"));
+    assert_eq!(reply.success()["data"].as_array().map(Vec::len), Some(4));
+    assert!(reply.header("x-kokeshi-windows").is_some_and(|windows| windows != "1"));
     let short = server.post("/v1/embeddings", &body(&json!(PARTS), "retrieval.passage"));
     assert_eq!(short.header("x-kokeshi-windows"), None);
 }

@@ -1,0 +1,105 @@
+//! Connections: slow clients, limits, and clients that disconnect.
+
+use crate::Server;
+use serde_json::json;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+#[test]
+fn slow_headers_and_bodies_time_out() {
+    let server = Server::start(&["--header-timeout", "0.5", "--body-timeout", "0.5"]);
+    let started = Instant::now();
+    let mut slow = server.connect();
+    slow.write_all(b"POST /v1/embeddings HTTP/1.1\r\nHost:").expect("a part of a head");
+    let mut reply = Vec::new();
+    // Either a reply or the end of the connection.
+    let _ = slow.read_to_end(&mut reply);
+    let mut slow = server.connect();
+    let head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+    slow.write_all(head).expect("a part of a body");
+    let mut reply = [0; 12];
+    slow.read_exact(&mut reply).expect("an answer");
+    assert_eq!(&reply, b"HTTP/1.1 408");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(server.get("/ready").status, 200);
+}
+
+#[test]
+fn connections_over_the_limit_are_refused_at_once_but_probes_are_not() {
+    let server = Server::start(&["--max-connections", "1"]);
+    let mut idle = server.connect();
+    let started = Instant::now();
+    let refused = server.post("/v1/embeddings", &json!({"input": "x"}));
+    refused.refusal(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!((server.get("/live").status, server.get("/ready").status), (200, 200));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // The first connection is served.
+    crate::write_request(&mut idle, "POST", "/v1/embeddings", &[], b"{\"input\":\"x\"}");
+    let mut raw = Vec::new();
+    idle.read_to_end(&mut raw).expect("an answer");
+    assert_eq!(crate::Reply::read(&raw).status, 200);
+    drop(idle);
+    while server.post("/v1/embeddings", &json!({"input": "x"})).status != 200 {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it refuses although it is below the limit"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let server = Server::start_limited("ulimit -S -n 40");
+    let connections: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    let started = Instant::now();
+    assert_eq!(server.post("/v1/embeddings", &json!({"input": "x"})).status, 200);
+    // Idle connections would make room after --header-timeout.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    drop(connections);
+}
+
+#[test]
+fn states_of_many_long_texts_do_not_delay_short_queries() {
+    let server = Server::start(&["--threads", "1"]);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let text = "word ".repeat(8000);
+    let pass = Instant::now();
+    server.post("/embed_all", &json!({"inputs": text})).success();
+    let pass = pass.elapsed();
+    let long = json!({"inputs": vec![text; 2]}).to_string();
+    let clients = cores + 4;
+    let streams: Vec<_> = (0..clients)
+        .map(|_| {
+            let mut stream = server.connect();
+            crate::write_request(&mut stream, "POST", "/embed_all", &[], long.as_bytes());
+            stream
+        })
+        .collect();
+    // Their texts are checked, and the first passes run.
+    server.wait_for(&format!("kokeshi_requests_in_flight {}", clients + 1));
+    std::thread::sleep(2 * pass);
+    for _ in 0..3 {
+        let started = Instant::now();
+        assert_eq!(server.post("/v1/embeddings", &json!({"input": "x"})).status, 200);
+        assert!(started.elapsed() < pass / 2, "{:?} of {pass:?}", started.elapsed());
+    }
+    // Requests of clients that disconnect end.
+    server.wait_for(&format!("kokeshi_requests_in_flight {}", clients + 1));
+    drop(streams);
+    server.wait_for("kokeshi_requests_in_flight 1");
+}
+
+#[test]
+fn the_request_of_a_client_that_disconnects_is_cancelled() {
+    let server = Server::start(&[]);
+    let long = json!({"input": vec!["word ".repeat(8000); 64]}).to_string();
+    let mut stream = server.connect();
+    crate::write_request(&mut stream, "POST", "/v1/embeddings", &[], long.as_bytes());
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 1");
+    drop(stream);
+    server.wait_for("kokeshi_queue_requests{model=\"starter\"} 0");
+    let metrics = server.get("/metrics").text();
+    assert!(!metrics.contains("kokeshi_texts_total{model=\"starter\""), "nothing was answered");
+}

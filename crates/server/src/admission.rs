@@ -1,0 +1,119 @@
+//! The middleware that admits a request: by its route, the server's state, its key, and the limits
+//! of the key.
+
+use crate::accounting::RequestId;
+use crate::app::App;
+use crate::auth::Key;
+use crate::limits::{KeyUsage, Permit};
+use crate::problem::{ApiResult, Problem};
+use crate::routes::{Access, Route};
+use crate::service::{PathTask, Peer};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The sender of a request, and what is known of the request outside its body.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The name of the key, or the address. The queue is shared fairly between names.
+    pub(crate) name: Arc<str>,
+    /// The task in the path or in `X-Jina-Task`.
+    pub(crate) task: Option<Arc<str>>,
+    pub(crate) request_id: Arc<str>,
+    /// The usage of the key.
+    pub(crate) usage: Option<Arc<KeyUsage>>,
+}
+
+impl Caller {
+    /// Counts tokens against the key's limit, before they run.
+    pub(crate) fn charge(&self, tokens: usize) -> ApiResult<()> {
+        self.usage.as_ref().map_or(Ok(()), |usage| usage.charge(tokens))
+    }
+}
+
+const TASK: HeaderName = HeaderName::from_static("x-jina-task");
+const REMAINING: [HeaderName; 2] = [
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+];
+
+/// Passes an admitted request on, together with its [`Caller`].
+pub(crate) async fn admit(
+    State(app): State<Arc<App>>,
+    path: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let route = path.and_then(|path| Route::at(path.as_str()));
+    match app.admit(&request, route) {
+        Ok((caller, permit)) => {
+            let usage = caller.usage.clone();
+            request.extensions_mut().insert(caller);
+            let mut response = next.run(request).await;
+            drop(permit);
+            add_remaining(&mut response, usage.as_deref());
+            response
+        }
+        Err(problem) => {
+            let mut response = problem.into_response();
+            let key = app.keys.check(request.headers()).ok().flatten();
+            add_remaining(&mut response, key.map(|key| &*key.usage));
+            response
+        }
+    }
+}
+
+impl App {
+    /// The caller, or why the request is refused. Unknown paths need a key as well.
+    fn admit(
+        &self,
+        request: &Request,
+        route: Option<&Route>,
+    ) -> ApiResult<(Caller, Option<Permit>)> {
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let in_path = extensions.get::<PathTask>().map(|PathTask(task)| task.as_str());
+        let in_header = || headers.get(TASK)?.to_str().ok();
+        let task = in_path.or_else(in_header).map(Arc::from);
+        let request_id = match extensions.get() {
+            Some(RequestId(id)) => Arc::clone(id),
+            None => self.request_ids.id(headers),
+        };
+        let access = route.map_or(Access::Key, |route| route.access);
+        if access.is_public(self.config.public_metrics) {
+            let caller = Caller { name: "public".into(), task, request_id, usage: None };
+            return Ok((caller, None));
+        }
+        if self.drain.is_closing() && access != Access::Metrics {
+            return Err(Problem::unavailable("the server is stopping; use another one"));
+        }
+        let peer: Peer = extensions.get().copied().unwrap_or_default();
+        if peer.is_over_limit {
+            return Err(self.too_many_connections());
+        }
+        let key = self.keys.check(headers)?;
+        let name =
+            key.map_or_else(|| peer.address.ip().to_string().into(), |key| Arc::clone(&key.name));
+        let usage = key.map(|key: &Key| Arc::clone(&key.usage));
+        let permit = usage.as_ref().map(KeyUsage::admit).transpose()?;
+        Ok((Caller { name, task, request_id, usage }, permit))
+    }
+
+    fn too_many_connections(&self) -> Problem {
+        let limit = self.config.limits.connections;
+        let message = format!("the server has {limit} open connections, which is its limit");
+        Problem::limited("RATE_CONCURRENCY_LIMIT_EXCEEDED", message, Duration::from_secs(1))
+    }
+}
+
+/// Adds headers with the requests and tokens that a key has left.
+fn add_remaining(response: &mut Response, usage: Option<&KeyUsage>) {
+    let remaining = usage.map(KeyUsage::remaining).into_iter().flatten();
+    for (name, remaining) in REMAINING.into_iter().zip(remaining) {
+        if let Some(remaining) = remaining {
+            response.headers_mut().insert(name, HeaderValue::from(remaining));
+        }
+    }
+}

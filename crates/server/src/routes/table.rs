@@ -1,0 +1,191 @@
+//! The table of routes. The router, the check of keys, the labels of metrics, the dialect of
+//! refusals and the OpenAPI document are made from it.
+
+use super::{classify, cohere, docs, embeddings, models, ollama, probes, segment, tei};
+use crate::app::App;
+use crate::wire::error::{CohereError, ErrorBody, OllamaError, TeiError};
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use std::sync::Arc;
+use utoipa::OpenApi;
+
+/// Whose API a request follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Jina and OpenAI, which share paths.
+    Jina,
+    /// Text Embeddings Inference.
+    Tei,
+    /// Ollama.
+    Ollama,
+    /// Cohere.
+    Cohere,
+}
+
+/// Who may use a route of a server that has keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, also while the server is stopping.
+    Public,
+    /// Holders of a key.
+    Key,
+    /// Holders of a key, or everybody if the server is configured so, also while it is stopping.
+    Metrics,
+}
+
+impl Access {
+    /// Whether a request needs no key.
+    pub(crate) fn is_public(self, public_metrics: bool) -> bool {
+        match self {
+            Self::Public => true,
+            Self::Key => false,
+            Self::Metrics => public_metrics,
+        }
+    }
+}
+
+/// A method and path of the server.
+#[derive(Debug)]
+pub struct Route {
+    /// The method; GET includes HEAD.
+    pub method: Method,
+    /// The path, with parameters in braces: `/v1/models/{*id}`.
+    pub path: &'static str,
+    /// The dialect of its refusals.
+    pub dialect: Dialect,
+    /// Who may use it.
+    pub access: Access,
+    /// Whether it is in the OpenAPI document.
+    pub is_documented: bool,
+    pub(super) handler: fn() -> MethodRouter<Arc<App>>,
+}
+
+impl Route {
+    /// The route of a matched path; routes that share a path have the same properties.
+    pub(crate) fn at(path: &str) -> Option<&'static Self> {
+        ROUTES.iter().find(|route| route.path == path)
+    }
+
+    /// Its path in the OpenAPI document, which does not mark parameters that contain slashes.
+    pub fn documented_path(&self) -> String {
+        self.path.replace("{*", "{")
+    }
+}
+
+/// Refusals of unknown paths with this prefix follow this dialect; those of others follow Jina's.
+const PREFIX: (&str, Dialect) = ("/api/", Dialect::Ollama);
+
+/// The dialect of a request to `path`, which has `route` unless it is unknown.
+pub(crate) fn dialect(route: Option<&Route>, path: &str) -> Dialect {
+    match route {
+        Some(route) => route.dialect,
+        None if path.starts_with(PREFIX.0) => PREFIX.1,
+        None => Dialect::Jina,
+    }
+}
+
+/// Defines `ROUTES`, and `Description` with the OpenAPI document of those that are documented.
+macro_rules! routes {
+    (
+        documented { $($method:ident $path:literal $dialect:ident $access:ident $handler:path;)+ }
+        undocumented {
+            $($hidden_method:ident $hidden_path:literal $hidden_dialect:ident
+                $hidden_access:ident $hidden_handler:path;)+
+        }
+    ) => {
+        /// All routes.
+        pub static ROUTES: &[Route] = &[
+            $(route!($method $path $dialect $access $handler, true),)+
+            $(route!($hidden_method $hidden_path $hidden_dialect $hidden_access
+                $hidden_handler, false),)+
+        ];
+
+        #[derive(OpenApi)]
+        #[openapi(
+            info(
+                title = "kokeshi",
+                description = "jina-embeddings on your own machine, in the dialects of Jina, \
+                               OpenAI, Text Embeddings Inference, Ollama and Cohere. Every path \
+                               can be prefixed with `/task/{task}`, for clients that cannot send \
+                               a task."
+            ),
+            paths($($handler),+),
+            components(schemas(ErrorBody, TeiError, OllamaError, CohereError))
+        )]
+        pub(super) struct Description;
+    };
+}
+
+macro_rules! route {
+    ($method:ident $path:literal $dialect:ident $access:ident $handler:path, $documented:literal) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            dialect: Dialect::$dialect,
+            access: Access::$access,
+            is_documented: $documented,
+            handler: || on(MethodFilter::$method, $handler),
+        }
+    };
+}
+
+routes! {
+    documented {
+        POST   "/v1/embeddings"       Jina   Key     embeddings::embeddings;
+        GET    "/v1/models"           Jina   Key     models::list;
+        GET    "/v1/models/{*id}"     Jina   Key     models::one;
+        POST   "/v1/classify"         Jina   Key     classify::classify;
+        POST   "/v1/train"            Jina   Key     classify::train;
+        GET    "/v1/classifiers"      Jina   Key     classify::list;
+        DELETE "/v1/classifiers/{id}" Jina   Key     classify::remove;
+        POST   "/v1/segment"          Jina   Key     segment::segment;
+        POST   "/v1/similarity"       Jina   Key     segment::similarity;
+        POST   "/embed"               Tei    Key     tei::embed;
+        POST   "/embed_all"           Tei    Key     tei::embed_all;
+        GET    "/info"                Tei    Key     tei::info;
+        POST   "/api/embed"           Ollama Key     ollama::embed;
+        POST   "/api/embeddings"      Ollama Key     ollama::embeddings;
+        GET    "/api/tags"            Ollama Key     ollama::tags;
+        GET    "/api/ps"              Ollama Key     ollama::ps;
+        GET    "/api/version"         Ollama Public  ollama::version;
+        POST   "/api/show"            Ollama Key     ollama::show;
+        POST   "/v2/embed"            Cohere Key     cohere::embed_v2;
+        POST   "/v1/embed"            Cohere Key     cohere::embed_v1;
+        GET    "/live"                Jina   Public  probes::live;
+        GET    "/ready"               Jina   Public  probes::ready;
+        GET    "/metrics"             Jina   Metrics probes::metrics;
+    }
+    undocumented {
+        GET    "/health"              Jina   Public  probes::live;
+        GET    "/openapi.json"        Jina   Public  docs::openapi;
+        GET    "/docs"                Jina   Public  docs::page;
+        GET    "/"                    Jina   Public  docs::welcome;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_route_is_in_the_openapi_document() {
+        let api = serde_json::to_value(Description::openapi()).expect("JSON");
+        for route in ROUTES.iter().filter(|route| route.is_documented) {
+            let (path, method) = (route.documented_path(), route.method.as_str().to_lowercase());
+            assert!(api["paths"][&path][&method].is_object(), "{method} {path}");
+        }
+        let operations = api["paths"].as_object().expect("paths").values();
+        let operations: usize =
+            operations.map(|item| item.as_object().map_or(0, |o| o.len())).sum();
+        assert_eq!(operations, ROUTES.iter().filter(|route| route.is_documented).count());
+    }
+
+    #[test]
+    fn routes_of_one_path_or_prefix_have_the_same_properties() {
+        for route in ROUTES {
+            let first = Route::at(route.path).expect("a route");
+            assert_eq!((first.dialect, first.access), (route.dialect, route.access));
+            assert_eq!(route.path.starts_with(PREFIX.0), route.dialect == PREFIX.1);
+        }
+    }
+}

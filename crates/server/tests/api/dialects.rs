@@ -1,0 +1,151 @@
+//! Every dialect embeds a text to the same bits.
+
+use crate::{Server, starter, v2, vector};
+use kokeshi_server::{Config, ROUTES};
+use serde_json::{Value, json};
+
+const TEXT: &str = "The Force will be with you. Always.";
+
+fn bits(vector: &[f32]) -> Vec<u32> {
+    vector.iter().map(|value| value.to_bits()).collect()
+}
+
+/// The requests for a vector of [`TEXT`] that a POST route understands, and where the vector is in
+/// the response; none if the route does not return vectors of texts.
+fn vector_requests(path: &str) -> Vec<(Value, &'static str)> {
+    match path {
+        "/v1/embeddings" => vec![
+            (json!({"input": TEXT}), "/data/0/embedding"),
+            (json!({"input": ["x", TEXT]}), "/data/1/embedding"),
+        ],
+        "/embed" => vec![(json!({"inputs": TEXT}), "/0"), (json!({"inputs": ["x", TEXT]}), "/1")],
+        "/api/embed" => vec![(json!({"model": "starter", "input": TEXT}), "/embeddings/0")],
+        "/api/embeddings" => {
+            vec![(json!({"model": "starter:latest", "prompt": TEXT}), "/embedding")]
+        }
+        "/v1/embed" | "/v2/embed" => {
+            let types = json!({"model": "starter", "texts": [TEXT], "embedding_types": ["float"]});
+            let mut requests = vec![(types, "/embeddings/float/0")];
+            requests.push(match path {
+                "/v1/embed" => (json!({"texts": [TEXT]}), "/embeddings/0"),
+                _ => {
+                    let part = json!({"type": "text", "text": TEXT});
+                    (json!({"inputs": [{"content": [part]}]}), "/embeddings/float/0")
+                }
+            });
+            requests
+        }
+        "/v1/classify" | "/v1/train" | "/v1/segment" | "/v1/similarity" | "/embed_all"
+        | "/api/show" => Vec::new(),
+        path => panic!("{path} is new: does it return vectors?"),
+    }
+}
+
+#[test]
+fn every_route_returns_the_same_bits() {
+    let server = Server::serving(vec![starter()], Config::default());
+    let expected = bits(&server.vectors(&json!({"input": TEXT}))[0]);
+    let mut checked = 0;
+    for route in ROUTES.iter().filter(|route| route.method == "POST") {
+        for (body, pointer) in vector_requests(route.path) {
+            let reply = server.post(route.path, &body).success();
+            let vector = vector(reply.pointer(pointer).expect(pointer));
+            assert_eq!(bits(&vector), expected, "{} {body}", route.path);
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 10);
+}
+
+#[test]
+fn tasks_reach_the_model_in_every_dialect() {
+    let server = Server::start();
+    for (task, input_type) in [
+        ("retrieval.query", "search_query"),
+        ("retrieval.passage", "search_document"),
+        ("classification", "classification"),
+        ("separation", "clustering"),
+    ] {
+        let expected = server.vectors(&json!({"input": TEXT, "task": task}));
+        let tei = server.post("/embed", &json!({"inputs": TEXT, "prompt_name": task})).success();
+        assert_eq!(vector(&tei[0]), expected[0]);
+        let cohere = server.post("/v2/embed", &json!({"texts": [TEXT], "input_type": input_type}));
+        assert_eq!(vector(&cohere.success()["embeddings"]["float"][0]), expected[0]);
+        let path = format!("/task/{task}/api/embed");
+        let ollama = server.post(&path, &json!({"model": "starter", "input": TEXT})).success();
+        assert_eq!(vector(&ollama["embeddings"][0]), expected[0]);
+    }
+    let server = Server::serving(vec![v2()], Config::default());
+    // v2 has no tasks, but an `input_type` must not fail.
+    server.post("/v2/embed", &json!({"texts": [TEXT], "input_type": "search_query"})).success();
+}
+
+#[test]
+fn a_response_to_cohere_has_the_fields_that_its_client_reads() {
+    let server = Server::start();
+    let body = json!({
+        "texts": [TEXT, "b"], "embedding_types": ["float", "ubinary"], "output_dimension": 16,
+        "input_type": "search_query", "truncate": "END", "model": "starter"
+    });
+    let reply = server.post("/v2/embed", &body).success();
+    assert_eq!(reply["response_type"], "embeddings_by_type");
+    assert_eq!(reply["texts"], json!([TEXT, "b"]));
+    assert_eq!(reply["embeddings"]["ubinary"][1].as_array().map(Vec::len), Some(2));
+    assert!(reply["meta"]["billed_units"]["input_tokens"].is_u64() && reply["id"].is_string());
+    let refusal = server.post("/v2/embed", &json!({"texts": [TEXT], "embedding_types": ["int8"]}));
+    assert_eq!(refusal.status, 422);
+    assert!(refusal.json()["message"].as_str().expect("a message").contains("`int8`"));
+}
+
+#[test]
+fn the_routes_that_clients_of_ollama_probe_answer() {
+    let server = Server::start();
+    assert_eq!(server.get("/").status, 200);
+    assert!(server.get("/api/version").success()["version"].is_string());
+    assert_eq!(server.get("/api/tags").success()["models"][0]["name"], "starter:latest");
+    assert_eq!(server.get("/api/ps").success()["models"][0]["model"], "starter:latest");
+    let shown = server.post("/api/show", &json!({"model": "starter"})).success();
+    assert_eq!(shown["capabilities"], json!(["embedding"]));
+    // Clients pull a model after a 404, and only then.
+    for (path, body, status) in [
+        ("/api/show", json!({"name": "nobody"}), 404),
+        ("/api/embed", json!({"model": "nobody", "input": "x"}), 404),
+        ("/api/embeddings", json!({"model": "nobody", "prompt": "x"}), 404),
+        ("/api/embed", json!({"model": "starter", "input": "x", "dimensions": 100_000}), 422),
+    ] {
+        let refusal = server.post(path, &body);
+        assert_eq!(refusal.status, status, "{path}: {}", refusal.text());
+        assert!(refusal.json()["error"].is_string());
+    }
+    let reply = server.post("/api/embed", &json!({"model": "starter", "input": [TEXT]})).success();
+    assert!(reply["prompt_eval_count"].as_u64() > Some(0) && reply["total_duration"].is_u64());
+    // Ollama truncates texts over the limit unless `truncate` is false.
+    let long = "word ".repeat(9000);
+    assert_eq!(server.post("/api/embed", &json!({"input": long})).status, 200);
+    let strict = server.post("/api/embed", &json!({"input": long, "truncate": false}));
+    assert_eq!(strict.status, 400);
+    assert!(strict.json()["error"].as_str().expect("an error").contains("limit of 8192"));
+}
+
+#[test]
+fn tei_describes_the_model_and_returns_the_state_of_every_token() {
+    let server = Server::start();
+    let info = server.get("/info").success();
+    assert_eq!(info["model_type"]["embedding"]["pooling"], "mean");
+    assert_eq!(info["max_input_length"], 8192);
+    let all = server.post("/embed_all", &json!({"inputs": [TEXT]})).success();
+    let states: Vec<Vec<f32>> = all[0].as_array().expect("tokens").iter().map(vector).collect();
+    let raw = json!({"input": TEXT, "normalized": false});
+    let mean = server.vectors(&raw).remove(0);
+    for (dimension, mean) in mean.iter().enumerate() {
+        let sum: f32 = states.iter().map(|state| state[dimension]).sum();
+        assert!((sum / states.len() as f32 - mean).abs() < 1e-5);
+    }
+    let many = server.post("/embed_all", &json!({"inputs": vec!["word ".repeat(6000); 3]}));
+    assert_eq!(many.status, 400);
+    assert!(many.json()["error"].as_str().expect("an error").contains("at most 16384"));
+    let error = server.post("/embed", &json!({"inputs": 7}));
+    assert_eq!(error.status, 422);
+    assert_eq!(error.json()["error_type"], "Validation");
+    assert!(error.json()["error"].is_string());
+}
