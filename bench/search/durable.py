@@ -6,9 +6,9 @@ from program import ROOT
 from report import Row
 
 TESTS = {
-    "fifty_kills_lose_and_double_nothing": "50 kills at random moments",
+    "fifty_kills_lose_and_duplicate_nothing": "50 kills at random moments",
     "two_writers_at_once_write_everything_once": "two writers at once",
-    "a_full_disk_is_told_and_loses_nothing": "a full disk",
+    "a_full_disk_is_reported_and_loses_nothing": "a full disk",
 }
 
 

@@ -50,13 +50,13 @@ async def hostile(options):
     for number, what in run.faults[:10]:
         print(f"request {number}: {what}")
     statuses = collections.Counter(run.statuses)
-    shown = ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
+    listed = ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
     honest = sum(status == 503 for status in run.statuses)
     return [
         Row("hostile requests", f"{sum(run.kinds.values())} in {took:.0f} s, seed {options.seed}, "
                                 f"{AT_ONCE} concurrently"),
         Row("kinds", ", ".join(f"{count} {kind}" for kind, count in run.kinds.most_common())),
-        Row("answers", f"{shown}, {run.silent} without one (not HTTP, or the client had gone)"),
+        Row("answers", f"{listed}, {run.silent} without one (not HTTP, or the client had gone)"),
         Row("5xx but 503", str(sum(s >= 500 for s in run.statuses) - honest), "0",
             not any(s >= 500 and s != 503 for s in run.statuses)),
         Row("faults: unanswered, or an invalid answer", str(len(run.faults)), "0",

@@ -41,7 +41,7 @@ async def short(options):
     return [
         Row("query alone", f"{milliseconds(alone)} ({len(alone)})"),
         Row("query behind documents", f"{milliseconds(behind)} ({len(behind)})"),
-        Row("documents beside them", f"{documents.answered} answered, {DOCUMENTS} always waiting"),
+        Row("concurrent documents", f"{documents.answered} answered, {DOCUMENTS} always waiting"),
         Row("p95 behind documents", f"{1e3 * slow:.1f} ms",
             f"≤ {1e3 * BAR_SECONDS:.0f} ms + {1e3 * compute:.1f} ms", slow <= allowed),
     ]

@@ -33,7 +33,7 @@ async def stop(options):
     last = max((s.done for s in at_signal), default=signalled)
     refused = [s for s in samples if s.status == 503]
     others = {s.status for s in samples} - {0, 200, 503}
-    told = sum(s.retry_after is not None for s in refused)
+    with_retry_after = sum(s.retry_after is not None for s in refused)
     late = [s for s in samples if s.sent >= signalled and not s.status]
     for sample in lost[:5]:
         print(f"lost: {sample}")
@@ -42,9 +42,9 @@ async def stop(options):
         Row("sent before the signal and not answered", str(len(lost)), "0", not lost),
         Row("in the server's log and not answered", str(len(unheard)), "0", not unheard),
         Row("sent after it", f"{sum(s.sent >= signalled for s in samples)}: {len(refused)} were "
-                             f"refused with 503, {told} of them with Retry-After; "
+                             f"refused with 503, {with_retry_after} of them with Retry-After; "
                              f"{len(late)} found no server", "nothing else",
-            told == len(refused) and not others),
+            with_retry_after == len(refused) and not others),
         Row("the last answer", f"{last - signalled:.2f} s after the signal"),
         Row("the server ended", f"after {stopped:.2f} s with status {status}", "0", status == 0),
     ]

@@ -59,6 +59,11 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     ours.or_else(|| cause.downcast_ref::<kokeshi::Error>().and_then(kokeshi::Error::hint))
         .or_else(|| cause.downcast_ref::<kokeshi_store::Error>().and_then(store_hint))
         .or_else(|| cause.downcast_ref().and_then(collection_hint))
+        .or_else(|| match cause.downcast_ref()? {
+            kokeshi_migrate::Error::Store(error) => store_hint(error),
+            kokeshi_migrate::Error::Engine(error) => error.hint(),
+            _ => None,
+        })
 }
 
 /// What to do about an error of a store, where the message does not say it.

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("these paths have no folder in common")]
     NoCommonFolder,
     /// No store at a path or above it.
-    #[error("there is no index at {path} or above")]
+    #[error("no index at {path} or above")]
     NoIndex {
         /// Where the search began.
         path: PathBuf,
@@ -39,13 +39,13 @@ pub enum Error {
     WeightsChanged {
         /// The model's name or folder.
         model: String,
-        /// The revision of the weights at hand.
+        /// The current revision of the weights.
         revision: String,
         /// The revision that the collection records.
         recorded: String,
     },
     /// A collection that a source does not have.
-    #[error("there is no collection `{name}` in {store}")]
+    #[error("no collection `{name}` in {store}")]
     NoCollection {
         /// The name that was asked for.
         name: String,

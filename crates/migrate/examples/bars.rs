@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `throughput` runs the engine over all documents in one call, and then a migration of them, in turns;
-//! `memory` prints the peak of resident memory that a migration of so many one-line documents adds.
+//! `memory` prints the peak of resident memory that a migration of N one-line documents adds.
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 

@@ -140,7 +140,7 @@ impl Comparison {
             missing,
             Check::none(
                 "no document is outdated",
-                "have changed in the old collection since",
+                "changed in the old collection since",
                 &self.outdated,
             ),
             Check::none(

@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_name_may_have_an_owner_a_task_or_a_tag() {
         let registry = registry(&["jina-embeddings-v3", "a/b:c"], None);
-        for (asked, name, task) in [
+        for (requested, name, task) in [
             (None, "jina-embeddings-v3", None),
             (Some("jina-embeddings-v3"), "jina-embeddings-v3", None),
             (Some("Jina-Embeddings-V3"), "jina-embeddings-v3", None),
@@ -278,12 +278,17 @@ mod tests {
             (Some("a/b:c"), "a/b:c", None),
             (Some("a/b:c:separation"), "a/b:c", Some("separation")),
         ] {
-            let model = registry.resolve(asked).expect("a served model");
-            assert_eq!((&*model.entry().name, model.task.as_deref()), (name, task), "{asked:?}");
+            let model = registry.resolve(requested).expect("a served model");
+            assert_eq!(
+                (&*model.entry().name, model.task.as_deref()),
+                (name, task),
+                "{requested:?}"
+            );
         }
-        for asked in ["", ":", "jinaai/", "jina-embeddings-v2-base-en", "é", "jina-embeddings-v3/x"]
+        for requested in
+            ["", ":", "jinaai/", "jina-embeddings-v2-base-en", "é", "jina-embeddings-v3/x"]
         {
-            let problem = registry.resolve(Some(asked)).expect_err("no such model");
+            let problem = registry.resolve(Some(requested)).expect_err("no such model");
             assert_eq!(problem.code, "INPUT_MODEL_NOT_FOUND");
             assert!(problem.message.contains("`jina-embeddings-v3`, `a/b:c`"), "{problem:?}");
         }

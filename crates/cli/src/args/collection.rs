@@ -1,4 +1,4 @@
-//! Arguments of the commands that keep and search collections.
+//! Arguments of the commands that maintain and search collections.
 
 use super::DeviceArguments;
 use clap::{ArgAction, Args, ValueEnum};
@@ -6,26 +6,22 @@ use kokeshi_collections::{DEFAULT_COLLECTION, DocumentChunking};
 use kokeshi_store::{Address, Codes, Condition, Storage};
 use std::path::PathBuf;
 
-/// Which collection of which store.
+/// A collection of a store.
 #[derive(Args, Debug)]
 pub(crate) struct CollectionArguments {
-    /// The store's file, or a server: `postgres://…`, `qdrant://…`, `milvus://…`,
-    /// `chroma://…`.
-    /// Without it: `.kokeshi/index.db` in the indexed folder or in one above
+    /// The store: a file, or a server (`postgres://…`, `qdrant://…`, `milvus://…`, `chroma://…`); by
+    /// default `.kokeshi/index.db` in the indexed folder or one above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
-    /// A collection of the store, or an alias; one store may hold several, each with a model of its
-    /// own
+    /// A collection of the store, or an alias; a store can have several, each with its own model
     #[arg(long, value_name = "NAME", default_value = DEFAULT_COLLECTION)]
     pub(crate) collection: String,
 }
 
-/// What vectors a collection has. It keeps what it was made with: other values are refused, and what
-/// is left out stays as it is.
+/// The vectors of a collection. An existing collection keeps its options: other values are refused.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct VectorArguments {
-    /// A known name (see `kokeshi models list`), a hub id or a folder; a new collection has
-    /// `starter` without it
+    /// A known name (see `kokeshi models list`), a hub id or a folder; `starter` by default
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// Keep only the first N dimensions of each vector
@@ -34,38 +30,37 @@ pub(crate) struct VectorArguments {
     /// How vectors are stored: `f32`, `f16` (the default), `int8` or `bits`
     #[arg(long, value_name = "TYPE")]
     pub(crate) storage: Option<Storage>,
-    /// Also store codes that find a short list fast, for large collections: `bits`, `int8`, or
-    /// `int8:256` of the first 256 dimensions. Scores are computed from the vectors all the same
+    /// Also store codes that pick a short list quickly, for large collections: `bits`, `int8`, or
+    /// `int8:256` of the first 256 dimensions. Scores are computed from the vectors
     #[arg(long, value_name = "CODES")]
     pub(crate) shortlist: Option<Codes>,
-    /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences
-    /// into pieces of about 256 tokens; or as `kokeshi embed --chunk` does
+    /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences into
+    /// chunks of about 256 tokens; or as `kokeshi embed --chunk` does
     #[arg(long, value_name = "HOW")]
     pub(crate) chunk: Option<DocumentChunking>,
-    /// Pool the vectors of a document's chunks from one pass over the whole of it, so that chunks
-    /// know their context; the default
+    /// Pool the vectors of a document's chunks from one pass over the whole document, so that they
+    /// reflect their context; the default
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) late_chunking: Option<bool>,
 }
 
-/// Which files count.
+/// Which files are indexed.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct WalkArguments {
     /// Also index hidden files and folders
     #[arg(long)]
     pub(crate) hidden: bool,
-    /// Also index what `.gitignore`, `.ignore` and the like leave out
+    /// Also index files that `.gitignore`, `.ignore` and the like exclude
     #[arg(long)]
     pub(crate) no_ignore: bool,
-    /// Index only files that match, or with `!` before the pattern, do not; may be given several
-    /// times
+    /// Index only files that match, or with `!` before the pattern, that do not match; repeatable
     #[arg(long, short, value_name = "GLOB")]
     pub(crate) glob: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct IndexArguments {
-    /// Files and folders; without any, everything that the collection was made from
+    /// Files and folders; by default, everything that was indexed into the collection before
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -80,37 +75,37 @@ pub(crate) struct IndexArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct SearchArguments {
-    /// What to look for, in any language of the model
+    /// The text to search for, in any language of the model
     pub(crate) query: String,
-    /// Look only at and below these paths
+    /// Search only at and below these paths
     #[arg(value_name = "PATH")]
     pub(crate) within: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) collection: CollectionArguments,
-    /// Most results
+    /// Maximum number of results
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     pub(crate) limit: usize,
-    /// Leave out results with a lower cosine
+    /// Minimum cosine of a result
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub(crate) min_score: Option<f32>,
-    /// Look only at documents whose path matches this glob, or with `!` before it, does not; may be
-    /// given several times
+    /// Search only documents whose path matches this glob, or with `!` before it, does not match;
+    /// repeatable
     #[arg(long, value_name = "GLOB")]
     pub(crate) path: Vec<String>,
-    /// Look only at what has this metadata: `key=value`, or with `!=`, `<`, `<=`, `>`, `>=`; may be
-    /// given several times, and all must hold
+    /// Search only chunks with this metadata: `key=value`, or with `!=`, `<`, `<=`, `>`, `>=`;
+    /// repeatable, and all must hold
     #[arg(long = "where", value_name = "CONDITION")]
     pub(crate) conditions: Vec<Condition>,
-    /// Search by words (BM25) as well, and fuse both rankings
+    /// Also search by words (BM25), and fuse both rankings
     #[arg(long)]
     pub(crate) hybrid: bool,
     /// Scan all vectors, also where the collection has codes for short lists or an approximate index
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Sentences to show on either side of the best one
+    /// Number of sentences to show on either side of the best one
     #[arg(long, short = 'C', value_name = "N", default_value_t = 1)]
     pub(crate) context: usize,
-    /// Say what each result's score is made of
+    /// Show the parts of each result's score
     #[arg(long)]
     pub(crate) why: bool,
     /// Print JSON
@@ -150,7 +145,7 @@ pub(crate) struct AnnArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct ForgetArguments {
-    /// Files and folders, which may be gone already
+    /// Files and folders, which may no longer exist
     #[arg(value_name = "PATH", required_unless_present = "all")]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -166,8 +161,8 @@ pub(crate) struct EvalArguments {
     /// `text`), and `qrels.tsv` or `qrels/test.tsv` (`query-id`, `corpus-id`, `score`)
     #[arg(value_name = "FOLDER", required = true)]
     pub(crate) folders: Vec<PathBuf>,
-    /// How documents are indexed. Both kinds of chunking are compared, unless --late-chunking says
-    /// which
+    /// How documents are indexed. Late chunking is compared with each chunk alone, unless
+    /// --late-chunking chooses one
     #[command(flatten)]
     pub(crate) vectors: VectorArguments,
     /// Print JSON
@@ -179,10 +174,10 @@ pub(crate) struct EvalArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExtractArguments {
-    /// What standard input holds
+    /// The format of standard input
     #[arg(long, value_enum)]
     pub(crate) format: ExtractFormat,
-    /// Bytes of address space that the reader may take
+    /// Limit of the address space, in bytes
     #[arg(long, value_name = "BYTES")]
     pub(crate) memory: Option<u64>,
 }

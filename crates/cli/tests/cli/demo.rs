@@ -1,4 +1,4 @@
-//! What the page of the demo corpus says is found: each first result, in another language.
+//! The first results that the page of the demo corpus lists, each in another language.
 
 use crate::Sandbox;
 use std::fs;
@@ -8,7 +8,7 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo")
 }
 
-/// Puts a copy of `from` at `to`, which does not exist yet.
+/// Copies the folder `from` to `to`, which must not exist yet.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a new folder");
     for entry in fs::read_dir(from).expect("a folder") {
@@ -22,7 +22,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The cells of each row of the tables below `heading`, without those that head a column.
+/// The cells of each row of the table below `heading`, without its header.
 fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
     let (_, part) = page.split_once(heading).expect("the heading");
     let rows = part.lines().skip_while(|line| !line.starts_with('|'));
@@ -32,7 +32,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_first_results_are_those_of_its_page() {
+fn the_first_results_are_those_of_the_page() {
     let place = Sandbox::new();
     copy(&corpus(), &place.path("demo"));
     let run = place.run(["index", "demo"]);
@@ -52,7 +52,7 @@ fn the_first_results_are_those_of_its_page() {
 }
 
 #[test]
-fn every_text_is_on_its_page_and_the_page_is_no_text() {
+fn every_text_is_on_the_page_and_the_page_is_not_a_text() {
     let place = Sandbox::new();
     copy(&corpus(), &place.path("demo"));
     place.run(["index", "demo"]);

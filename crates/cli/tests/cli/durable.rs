@@ -1,4 +1,4 @@
-//! What a killed process, two writers and a full disk leave behind.
+//! What remains after killed processes, two writers and a full disk.
 
 use crate::index::{content, essay, said, start, store};
 use crate::{PROGRAM, Run, Sandbox};
@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Asserts that the store of `folder` holds what a new one would, each chunk once.
+/// Asserts that the store of `folder` has the content of a new one, with each chunk once.
 #[track_caller]
 fn assert_whole(place: &Sandbox, folder: &str) {
     let fresh = ["index", folder, "--store", "fresh.db"];
@@ -22,7 +22,7 @@ fn assert_whole(place: &Sandbox, folder: &str) {
 }
 
 #[test]
-fn fifty_kills_lose_and_double_nothing() {
+fn fifty_kills_lose_and_duplicate_nothing() {
     const FILES: u64 = 60;
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
@@ -35,7 +35,7 @@ fn fifty_kills_lose_and_double_nothing() {
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    // How long a whole run takes here, so that kills fall all over it.
+    // The duration of a complete run, so that kills are spread over all of it.
     let begun = Instant::now();
     assert!(start(&place, &index).wait().expect("an end").success());
     let whole = begun.elapsed().as_millis() as u64;
@@ -94,7 +94,7 @@ pub(crate) fn on_a_small_disk(place: &Sandbox, script: &str) -> Option<Run> {
 }
 
 #[test]
-fn a_full_disk_is_told_and_loses_nothing() {
+fn a_full_disk_is_reported_and_loses_nothing() {
     const FILES: u64 = 300;
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");

@@ -1,4 +1,4 @@
-//! `kokeshi eval`: figures of sets whose answers are known.
+//! `kokeshi eval`: figures of sets with known answers.
 
 use crate::Sandbox;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn set(qrels: &str) -> Sandbox {
 }
 
 #[test]
-fn what_is_asked_in_the_words_of_its_answer_is_found_first() {
+fn queries_in_the_words_of_their_answers_rank_them_first() {
     let place = set("query-id\tcorpus-id\tscore\nq-lamp\tlamp\t1\nq-tea\ttea\t2\nq-ship\ttea\t0\n");
     let answer = place.run(["eval", "set", "--json"]).json();
     let found = &answer["sets"][0];
@@ -52,7 +52,7 @@ fn what_is_asked_in_the_words_of_its_answer_is_found_first() {
 }
 
 #[test]
-fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_told() {
+fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_a_warning() {
     // The only answer to the question about the lamp is not there; the other has grade 1 where 3 is best.
     let place = set("q-lamp\tnowhere\t1\nq-tea\ttea\t1\nq-tea\tgone\t3\n");
     let run = place.run(["eval", "set", "--json", "--late-chunking", "false"]);
@@ -66,7 +66,7 @@ fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_told() {
 }
 
 #[test]
-fn a_set_that_cannot_be_read_is_refused_with_the_place() {
+fn a_set_that_cannot_be_read_is_refused_with_the_line() {
     let error = |place: &Sandbox| place.run(["eval", "set"]).failure(1).to_owned();
     assert!(error(&Sandbox::new()).contains("corpus.jsonl"));
     let place = set("q-lamp\tlamp\t1\n");

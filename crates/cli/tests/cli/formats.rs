@@ -1,4 +1,4 @@
-//! The output formats, read back without our own code.
+//! The output formats, read back without kokeshi's own code.
 
 use crate::{Run, Sandbox, vector};
 use base64::Engine;
@@ -15,7 +15,7 @@ fn floats() -> Vec<Vec<f32>> {
     embed(&[]).jsonl().iter().map(vector).collect()
 }
 
-/// Sign bits of a vector, most significant first, the last byte filled up with zeros.
+/// Sign bits of a vector, most significant first, the last byte padded with zeros.
 fn signs(vector: &[f32]) -> Vec<u8> {
     let byte = |values: &[f32]| {
         values.iter().enumerate().fold(0, |byte, (i, &x)| byte | (u8::from(x > 0.0) << (7 - i)))
@@ -86,7 +86,7 @@ fn npy_states_type_and_shape_and_holds_the_vectors() {
 }
 
 #[test]
-fn csv_has_a_column_a_dimension_and_quotes_what_needs_it() {
+fn csv_has_a_column_per_dimension_and_quotes_where_needed() {
     let place = Sandbox::new();
     place.write("a, \"b\".txt", "one\ntwo\n");
     let options = ["--chunk", "lines", "--dimensions", "20", "--format", "csv"];

@@ -1,4 +1,4 @@
-//! `kokeshi index` and its kin: what is kept up to date, and what survives.
+//! `kokeshi index`, `watch`, `status` and `forget`: what is kept up to date, and what survives.
 
 use crate::{Run, Sandbox, tiny_v3};
 use kokeshi_store::{Filter, Query, Source as _, Sqlite, Store};
@@ -18,7 +18,7 @@ pub(crate) fn notes() -> Sandbox {
     fs::create_dir(place.path("notes")).expect("a folder");
     place.write("notes/lamp.md", LAMP);
     place.write("notes/ship.txt", SHIP);
-    // As if written a while ago: the times of new files are not relied on.
+    // As if written a while ago: the times of new files are not reliable.
     age(&place, "notes/lamp.md");
     age(&place, "notes/ship.txt");
     place
@@ -31,7 +31,7 @@ fn age(place: &Sandbox, name: &str) {
     file.set_modified(std::time::SystemTime::now() - hour).expect("a time");
 }
 
-/// What a run that went well said.
+/// The messages of a successful run.
 #[track_caller]
 pub(crate) fn said(run: &Run) -> &str {
     assert_eq!((run.status, run.text()), (Some(0), ""), "{}", run.stderr);
@@ -73,13 +73,13 @@ fn a_folder_becomes_searchable_and_a_second_run_embeds_only_what_changed() {
     let again = place.run(["index", "notes"]);
     assert!(said(&again).contains("indexed 0 documents (0 chunks, 0 tokens)"), "{}", again.stderr);
     assert!(said(&again).contains("2 unchanged"), "{}", again.stderr);
-    // Another time, the same content: read, but not embedded.
+    // A new time but the same content: read, but not embedded.
     place.write("notes/ship.txt", SHIP);
     let touched = place.run(["index", "notes"]);
     assert!(
         said(&touched).contains("indexed 0 documents") && said(&touched).contains("2 unchanged")
     );
-    // The same time and size would hide a change; a new file never has a time that is relied on.
+    // The same time and size would hide a change, but the time of a new file is never reliable.
     place.write("notes/ship.txt", SHIP.replace("three", "seven"));
     place.write("notes/new.txt", "A third text.\n");
     fs::remove_file(place.path("notes/lamp.md")).expect("a removed file");
@@ -92,7 +92,7 @@ fn a_folder_becomes_searchable_and_a_second_run_embeds_only_what_changed() {
 }
 
 #[test]
-fn a_changed_model_or_option_is_refused_with_both_sides_and_the_way_out() {
+fn a_changed_model_or_option_is_refused_with_both_sides_and_a_hint() {
     let place = notes();
     said(&place.run(["index", "notes"]));
     let model = tiny_v3().display().to_string();
@@ -110,7 +110,7 @@ fn a_changed_model_or_option_is_refused_with_both_sides_and_the_way_out() {
     }
     let other = ["index", "notes", "--collection", "small", "--model", &model, "--storage", "int8"];
     said(&place.run(other));
-    // What is left out stays as it was.
+    // Options that are left out keep their values.
     assert!(said(&place.run(["index", "notes", "--collection", "small"])).contains("2 unchanged"));
     let status = place.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
     let names = status["collections"].as_array().expect("collections").iter();
@@ -141,7 +141,7 @@ fn weights_that_changed_under_the_same_name_are_noticed() {
 }
 
 #[test]
-fn two_writers_do_not_meet() {
+fn a_second_writer_is_refused() {
     let place = notes();
     said(&place.run(["index", "notes"]));
     let lock = store(&place, "notes/.kokeshi/index.db").lock().expect("a lock");
@@ -157,7 +157,7 @@ fn two_writers_do_not_meet() {
 }
 
 #[test]
-fn what_is_no_store_of_this_version_is_told_so() {
+fn a_missing_or_foreign_store_is_refused() {
     let place = notes();
     let error = place.run(["search", "lamp"]);
     assert!(error.failure(1).contains("no index at "), "{}", error.stderr);
@@ -170,7 +170,7 @@ fn what_is_no_store_of_this_version_is_told_so() {
 }
 
 #[test]
-fn files_can_be_forgotten_also_when_they_are_gone() {
+fn files_that_no_longer_exist_can_be_forgotten() {
     let place = notes();
     said(&place.run(["index", "notes"]));
     fs::remove_file(place.path("notes/ship.txt")).expect("a removed file");
@@ -190,7 +190,7 @@ fn files_can_be_forgotten_also_when_they_are_gone() {
 }
 
 #[test]
-fn status_knows_what_has_changed_since() {
+fn status_counts_what_has_changed_since() {
     let place = notes();
     said(&place.run(["index", "notes"]));
     let status = || place.run(["status", "--store", "notes/.kokeshi/index.db"]).quiet().to_owned();
@@ -205,7 +205,7 @@ fn status_knows_what_has_changed_since() {
 }
 
 #[test]
-fn what_cannot_be_read_is_left_out_with_a_reason_and_the_rest_is_indexed() {
+fn unreadable_files_are_left_out_with_a_reason_and_the_rest_is_indexed() {
     let place = notes();
     place.write("notes/latin.txt", b"caf\xe9");
     place.write("notes/rows.jsonl", "{\"text\": \"a row\"}\n{broken\n");
@@ -214,16 +214,18 @@ fn what_cannot_be_read_is_left_out_with_a_reason_and_the_rest_is_indexed() {
     let run = place.run(["index", "notes"]);
     let told = said(&run);
     for part in
-        ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is no JSON", "broken.pdf: "]
+        ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is not JSON", "broken.pdf: "]
     {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(told.contains("indexed 2 documents") && told.contains("3 left out"), "{told}");
-    assert!(!told.contains("program"), "binary files are no news: {told}");
+    assert!(!told.contains("program"), "binary files are skipped silently: {told}");
+    let lacks = told.contains("broken.pdf: this build lacks the feature `pdf`");
+    assert_eq!(lacks, cfg!(not(feature = "pdf")), "{told}");
 }
 
 #[test]
-fn web_pages_tables_and_code_are_read_as_what_they_are() {
+fn web_pages_tables_and_code_are_read_in_their_formats() {
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     place.write(
@@ -269,7 +271,7 @@ pub(crate) fn essay(seed: u64) -> String {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_keeps_what_is_done() {
+fn ctrl_c_keeps_what_was_indexed() {
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     for file in 0..400 {
@@ -296,7 +298,7 @@ fn ctrl_c_keeps_what_is_done() {
 }
 
 #[test]
-fn watching_sees_changes() {
+fn watch_indexes_changes() {
     let place = notes();
     let mut child = start(&place, &["watch", "notes"]);
     let path = place.path("notes/.kokeshi/index.db");

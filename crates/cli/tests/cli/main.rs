@@ -12,6 +12,8 @@ mod foreign;
 mod formats;
 mod index;
 mod migrate;
+mod migrate_switch;
+mod migrate_verify;
 mod models;
 mod page;
 mod search;

@@ -1,24 +1,23 @@
-//! `kokeshi migrate`: the whole way, what survives kills, and what `verify` notices.
+//! `kokeshi migrate`: complete migrations, plans, and what survives kills.
 
 use crate::index::{essay, notes, said};
 use crate::{Run, Sandbox, tiny_v3};
-use kokeshi_store::{Address, Document, Filter, Provenance, Query, Store};
+use kokeshi_store::{Address, Document, Provenance, Store};
 use kokeshi_testkit::fixture;
 use kokeshi_testkit::servers::Server;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const V2: [&str; 4] = ["std_wordpiece", "std_zh_f16", "code_bpe", "code_reglu_bf16"];
+pub(crate) const V2: [&str; 4] = ["std_wordpiece", "std_zh_f16", "code_bpe", "code_reglu_bf16"];
 
-fn v2(name: &str) -> String {
+pub(crate) fn v2(name: &str) -> String {
     fixture(&format!("v2-tiny/{name}")).display().to_string()
 }
 
 /// A folder with two documents, indexed with a v2 model, and a plan to move them.
-fn planned(store: &str) -> Sandbox {
+pub(crate) fn planned(store: &str) -> Sandbox {
     let place = notes();
     said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", store]));
     let plan = plan(&place, store, &[]);
@@ -26,16 +25,16 @@ fn planned(store: &str) -> Sandbox {
     place
 }
 
-fn plan(place: &Sandbox, store: &str, more: &[&str]) -> Run {
+pub(crate) fn plan(place: &Sandbox, store: &str, more: &[&str]) -> Run {
     let plan = ["migrate", "plan", "--to", "new", "--model", "starter", "--store", store];
     place.run(plan.iter().chain(more))
 }
 
-fn step(place: &Sandbox, store: &str, step: &str) -> Run {
+pub(crate) fn step(place: &Sandbox, store: &str, step: &str) -> Run {
     place.run(["migrate", step, "new.plan.toml", "--store", store])
 }
 
-fn open(store: &str, place: &Sandbox) -> Box<dyn Store> {
+pub(crate) fn open(store: &str, place: &Sandbox) -> Box<dyn Store> {
     let address = match store.contains("://") {
         true => Address::from(store),
         false => Address::File(place.path(store)),
@@ -52,7 +51,7 @@ fn open(store: &str, place: &Sandbox) -> Box<dyn Store> {
 }
 
 /// All documents of a collection.
-fn documents(store: &dyn Store, collection: &str) -> BTreeMap<String, Document> {
+pub(crate) fn documents(store: &dyn Store, collection: &str) -> BTreeMap<String, Document> {
     let paths: Vec<String> =
         store.list(collection).expect("a list").into_iter().map(|entry| entry.path).collect();
     let documents = store.documents(collection, &paths).expect("documents");
@@ -71,7 +70,7 @@ fn content(store: &dyn Store, collection: &str) -> Content {
 }
 
 /// Plan, run, verify, switch, roll back, switch again, clean.
-fn the_whole_way(store: &str, renames: bool) {
+fn whole_migration(store: &str, renames: bool) {
     let place = planned(store);
     let plan = fs::read_to_string(place.path("new.plan.toml")).expect("a plan");
     for part in [
@@ -125,7 +124,7 @@ fn the_whole_way(store: &str, renames: bool) {
     assert_eq!(name("default").as_deref(), Some("new"));
     assert_eq!(name("default-before").as_deref(), Some("default-before"));
     assert_eq!(search("new"), 2);
-    // What is kept up to date stays so: nothing changed, so that nothing is embedded.
+    // The new collection is kept up to date as well: nothing changed, so nothing is embedded.
     let index = place.run(["index", "--store", store]);
     assert!(said(&index).contains("2 unchanged"), "{}", index.stderr);
     let refused = step(&place, store, "run");
@@ -155,128 +154,25 @@ fn the_whole_way(store: &str, renames: bool) {
 
 #[test]
 fn a_collection_moves_and_comes_back_in_a_file() {
-    the_whole_way("index.db", true);
+    whole_migration("index.db", true);
 }
 
 #[test]
 fn a_collection_moves_and_comes_back_in_postgres() {
     if let Some(server) = crate::server("postgres") {
-        the_whole_way(&server.address(), true);
+        whole_migration(&server.address(), true);
     }
 }
 
 #[test]
 fn a_store_that_cannot_rename_says_that_readers_need_an_alias() {
     if let Some(server) = crate::server("chroma") {
-        the_whole_way(&server.address(), false);
+        whole_migration(&server.address(), false);
     }
 }
 
-/// Readers have an alias from the start: every store can switch that.
-fn an_alias_switches(store: &str) {
-    let place = notes();
-    said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", store]));
-    open(store, &place).set_alias("live", "default").expect("an alias");
-    assert_eq!(plan(&place, store, &["--from", "live"]).status, Some(0));
-    assert_eq!(step(&place, store, "run").status, Some(0));
-    assert_eq!(step(&place, store, "verify").status, Some(0));
-    let mixed = AtomicBool::new(false);
-    let done = AtomicBool::new(false);
-    let widths: BTreeMap<usize, Vec<f32>> = [48, 256].map(|n| (n, vec![0.1; n])).into();
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let (store, mut searches) = (open(store, &place), [0; 2]);
-            while !done.load(Ordering::Relaxed) {
-                // A reader that asks which model it needs, and then asks with it.
-                let found = store.collection("live").expect("no error").expect("always there");
-                let vector = &widths[&found.provenance.dimensions];
-                let filter = Filter::default();
-                let query = Query { vector, words: None, limit: 9, filter: &filter, exact: true };
-                let hits = store.search(&found.name, &query).expect("no error");
-                mixed.fetch_or(hits.len() != 2, Ordering::Relaxed);
-                searches[usize::from(found.name == "new")] += 1;
-            }
-            searches
-        });
-        for round in ["switch", "rollback", "run", "verify", "switch"] {
-            let run = step(&place, store, round);
-            assert_eq!(run.status, Some(0), "{round}: {}", run.stderr);
-        }
-        std::thread::sleep(Duration::from_millis(200));
-        done.store(true, Ordering::Relaxed);
-        let searches = reader.join().expect("a reader without an error");
-        assert!(searches.iter().all(|&count| count > 0), "{searches:?}");
-    });
-    assert!(!mixed.load(Ordering::Relaxed), "a search found half of a collection");
-}
-
-/// Readers have the collection's own name, which is renamed under them.
-fn a_name_switches(store: &str) {
-    let place = planned(store);
-    assert_eq!(step(&place, store, "run").status, Some(0));
-    assert_eq!(step(&place, store, "verify").status, Some(0));
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut searches = [0; 2];
-            while !done.load(Ordering::Relaxed) {
-                let found = place.run(["search", "lamp", "--store", store, "--json"]).json();
-                assert_eq!(found["hits"].as_array().map(Vec::len), Some(2), "{found}");
-                searches[usize::from(found["model"] == "starter")] += 1;
-            }
-            searches
-        });
-        for round in ["switch", "rollback", "run", "verify", "switch", "rollback"] {
-            let run = step(&place, store, round);
-            assert_eq!(run.status, Some(0), "{round}: {}", run.stderr);
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        done.store(true, Ordering::Relaxed);
-        let searches = reader.join().expect("a reader without an error");
-        assert!(searches.iter().all(|&count| count > 0), "{searches:?}");
-    });
-}
-
-#[test]
-fn readers_of_a_name_notice_no_switch_in_a_file() {
-    a_name_switches("index.db");
-}
-
-#[test]
-fn readers_of_a_name_notice_no_switch_in_postgres() {
-    if let Some(server) = crate::server("postgres") {
-        a_name_switches(&server.address());
-    }
-}
-
-#[test]
-fn readers_of_an_alias_notice_no_switch_in_a_file() {
-    an_alias_switches("index.db");
-}
-
-#[test]
-fn readers_of_an_alias_notice_no_switch_in_postgres() {
-    if let Some(server) = crate::server("postgres") {
-        an_alias_switches(&server.address());
-    }
-}
-
-#[test]
-fn readers_of_an_alias_notice_no_switch_in_chroma() {
-    if let Some(server) = crate::server("chroma") {
-        an_alias_switches(&server.address());
-    }
-}
-
-#[test]
-fn readers_of_an_alias_notice_no_switch_in_milvus() {
-    if let Some(server) = crate::server("milvus") {
-        an_alias_switches(&server.address());
-    }
-}
-
-/// Kills `run` at random moments: after one more, the new collection is what an undisturbed run makes.
-fn kills_lose_and_double_nothing(store: &str, server: Option<&mut Server>, rounds: u64) {
+/// Kills `run` at random moments. After one more run, the new collection is that of an undisturbed one.
+fn kills_lose_and_duplicate_nothing(store: &str, server: Option<&mut Server>, rounds: u64) {
     const FILES: u64 = 120;
     let mut server = server;
     let place = Sandbox::new();
@@ -292,7 +188,7 @@ fn kills_lose_and_double_nothing(store: &str, server: Option<&mut Server>, round
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below.max(1)
     };
-    // In the precision that `verify` has in tests.
+    // With the precision that `verify` has in tests.
     let start = |place: &Sandbox, run: &[&str]| {
         place.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a running program")
     };
@@ -325,135 +221,23 @@ fn kills_lose_and_double_nothing(store: &str, server: Option<&mut Server>, round
 }
 
 #[test]
-fn kills_lose_and_double_nothing_in_a_file() {
-    kills_lose_and_double_nothing("index.db", None, 30);
+fn kills_lose_and_duplicate_nothing_in_a_file() {
+    kills_lose_and_duplicate_nothing("index.db", None, 30);
 }
 
 #[test]
-fn kills_lose_and_double_nothing_in_postgres() {
+fn kills_lose_and_duplicate_nothing_in_postgres() {
     if let Some(mut server) = crate::server("postgres") {
-        kills_lose_and_double_nothing(&server.address(), Some(&mut server), 30);
-    }
-}
-
-/// A folder whose migration is run and verified, changed by `fault` in the new collection; what `verify`
-/// says then.
-fn noticed(fault: impl FnOnce(&mut dyn Store, &Sandbox)) -> String {
-    let place = planned("index.db");
-    assert_eq!(step(&place, "index.db", "run").status, Some(0));
-    assert_eq!(step(&place, "index.db", "verify").status, Some(0));
-    fault(&mut *open("index.db", &place), &place);
-    let verified = step(&place, "index.db", "verify");
-    assert_eq!(verified.status, Some(1), "{}", verified.text());
-    let switch = step(&place, "index.db", "switch");
-    assert!(switch.failure(1).contains("cannot be switched"), "{}", switch.stderr);
-    let failed = verified.text().lines().filter(|line| line.starts_with("FAILED"));
-    failed.collect::<Vec<_>>().join("\n")
-}
-
-/// Changes every document of the new collection.
-fn change(store: &mut dyn Store, change: impl Fn(&mut Document)) {
-    let mut all: Vec<Document> = documents(store, "new").into_values().collect();
-    all.iter_mut().for_each(change);
-    store.upsert("new", &all).expect("written");
-}
-
-#[test]
-fn missing_rows_are_noticed() {
-    let said = noticed(|store, _| {
-        let path = store.list("new").expect("a list").remove(0).path;
-        store.remove("new", &[path]).expect("removed");
-    });
-    assert!(
-        said.contains("no document is missing: 1 missing: ") && said.contains("lamp.md"),
-        "{said}"
-    );
-}
-
-#[test]
-fn doubled_rows_are_noticed() {
-    let said = noticed(|store, _| {
-        change(store, |document| document.chunks.extend_from_within(..));
-    });
-    assert!(said.contains("no chunk is duplicated: 2 documents"), "{said}");
-}
-
-#[test]
-fn truncated_texts_are_noticed() {
-    let said = noticed(|store, _| {
-        change(store, |document| {
-            let text = &mut document.chunks[0].text;
-            text.truncate(text.len() / 2);
-        });
-    });
-    assert!(said.contains("no text is cut: 2 documents"), "{said}");
-}
-
-#[test]
-fn vectors_of_any_length_are_noticed() {
-    let said = noticed(|store, _| {
-        change(store, |document| {
-            document.chunks.iter_mut().flat_map(|c| &mut c.vector).for_each(|x| *x *= 3.0);
-        });
-    });
-    assert!(said.contains("vectors have unit length: 2 documents"), "{said}");
-}
-
-/// The vectors that `kokeshi embed` makes of each chunk alone.
-fn embedded(place: &Sandbox, text: &str, options: &[&str]) -> Vec<f32> {
-    let run = place.run(["embed", text].iter().chain(options));
-    crate::vector(&run.jsonl()[0])
-}
-
-#[test]
-fn the_wrong_task_is_noticed_and_named() {
-    let said = noticed(|store, place| {
-        change(store, |document| {
-            for chunk in &mut document.chunks {
-                chunk.vector = embedded(place, &chunk.text, &["--task", "retrieval.query"]);
-            }
-        });
-    });
-    assert!(said.contains("0 of 2 chunks"), "{said}");
-    assert!(said.contains("they are those of the task `retrieval.query`"), "{said}");
-}
-
-#[test]
-fn vectors_of_another_model_are_noticed() {
-    let rotated = noticed(|store, _| {
-        change(store, |document| {
-            for chunk in &mut document.chunks {
-                chunk.vector.rotate_left(1);
-            }
-        });
-    });
-    // Of another model of the same width, as a mistake in a program would bring them.
-    let place = notes();
-    let of = |at: usize| v2(V2[at]);
-    said(&place.run(["index", "notes", "--model", &of(0), "--store", "index.db"]));
-    let planned =
-        place.run(["migrate", "plan", "--to", "new", "--model", &of(2), "--store", "index.db"]);
-    assert_eq!(planned.status, Some(0), "{}", planned.stderr);
-    assert_eq!(step(&place, "index.db", "run").status, Some(0));
-    assert_eq!(step(&place, "index.db", "verify").status, Some(0));
-    change(&mut *open("index.db", &place), |document| {
-        for chunk in &mut document.chunks {
-            chunk.vector = embedded(&place, &chunk.text, &["--model", &of(0)]);
-        }
-    });
-    let verified = step(&place, "index.db", "verify");
-    assert_eq!(verified.status, Some(1), "{}", verified.text());
-    for said in [&rotated, verified.text()] {
-        assert!(said.contains("0 of 2 chunks of 2 documents; the lowest cosine is"), "{said}");
+        kills_lose_and_duplicate_nothing(&server.address(), Some(&mut server), 30);
     }
 }
 
 #[test]
-fn what_changes_in_the_old_collection_is_caught_up_with_and_what_others_write_stays() {
+fn changes_of_the_old_collection_are_caught_up_and_writes_of_others_are_kept() {
     let place = planned("index.db");
     assert_eq!(step(&place, "index.db", "run").status, Some(0));
     assert_eq!(step(&place, "index.db", "verify").status, Some(0));
-    // Changed in the old one, as `kokeshi index` does, and written to the new one by somebody else.
+    // The old collection changes by `kokeshi index`, and somebody else writes to the new one.
     place.write("notes/ship.txt", "Everything leaves by train now.\n");
     said(&place.run(["index", "notes", "--store", "index.db"]));
     let switch = step(&place, "index.db", "switch");
@@ -480,9 +264,9 @@ fn what_changes_in_the_old_collection_is_caught_up_with_and_what_others_write_st
 }
 
 #[test]
-fn every_v2_model_is_told_from_the_others_and_foreign_vectors_from_all() {
+fn every_v2_model_is_recognized_and_foreign_vectors_are_not() {
     let place = notes();
-    // More than one candidate can only be told apart by what they make of more than two texts.
+    // Several candidates can be distinguished only by their vectors of more than two texts.
     (0..6).for_each(|seed| place.write(&format!("notes/{seed}.md"), essay(seed)));
     let candidates = V2.map(v2);
     let options: Vec<&str> =
@@ -525,13 +309,13 @@ fn change_all(store: &mut dyn Store, collection: &str) {
 }
 
 #[test]
-fn texts_that_are_too_long_are_set_aside_with_the_reason() {
+fn texts_that_are_too_long_are_listed_with_the_reason() {
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     place.write("d/short.txt", "A short text.\n");
     place.write("d/tall.txt", "Another one.\n");
     said(&place.run(["index", "d", "--late-chunking", "false", "--store", "index.db"]));
-    // As a store of others' making may have it: a chunk beyond the model's limit.
+    // A chunk over the model's limit, as a foreign store may have it.
     let mut store = open("index.db", &place);
     let mut all: Vec<Document> = documents(&*store, "default").into_values().collect();
     all[1].chunks[0].text = "word ".repeat(9000);
@@ -573,7 +357,7 @@ fn queries_are_ranked_and_a_page_is_written() {
 }
 
 #[test]
-fn plans_that_cannot_be_are_refused() {
+fn impossible_plans_are_refused() {
     let place = planned("index.db");
     let again = plan(&place, "index.db", &[]);
     assert!(again.failure(1).contains("new.plan.toml already exists"), "{}", again.stderr);

@@ -1,4 +1,4 @@
-//! `kokeshi search`: what is found, and how it is shown.
+//! `kokeshi search`: the results, and how they are shown.
 
 use crate::Sandbox;
 use crate::index::notes;
@@ -51,7 +51,7 @@ fn scores_are_the_cosines_of_the_two_tasks() {
 }
 
 #[test]
-fn results_can_be_limited_in_every_way_and_none_is_status_1() {
+fn results_can_be_limited_in_every_way_and_no_result_is_status_1() {
     let place = indexed(&[]);
     let count = |options: &[&str]| {
         let run = place.run(["search", QUERY, "notes", "--json"].iter().chain(options));
@@ -76,7 +76,7 @@ fn results_can_be_limited_in_every_way_and_none_is_status_1() {
 }
 
 #[test]
-fn paths_alone_are_printed_once_each() {
+fn each_path_is_printed_once() {
     let place = indexed(&["--chunk", "sentences"]);
     let run = place.run(["search", QUERY, "notes", "--files-with-matches"]);
     assert_eq!(run.quiet(), "notes/lamp.md\nnotes/ship.txt\n");
@@ -109,7 +109,7 @@ fn a_short_list_finds_what_the_full_scan_finds() {
 }
 
 #[test]
-fn bad_arguments_are_refused_with_the_way_out() {
+fn bad_arguments_are_refused_with_a_hint() {
     let place = indexed(&[]);
     let error = |arguments: &[&str], status: i32| {
         let run = place.run(["search"].iter().chain(arguments));

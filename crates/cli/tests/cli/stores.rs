@@ -76,7 +76,7 @@ fn a_folder_becomes_searchable_in_qdrant() {
 
 /// Kills `kokeshi index` at random moments, and the server sometimes: after one more run, the collection
 /// is what one that nobody disturbed is.
-fn kills_lose_and_double_nothing(kind: &'static str, rounds: u64) {
+fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
     const FILES: u64 = 40;
     let Some(mut server) = crate::server(kind) else { return };
     let address = server.address();
@@ -120,18 +120,18 @@ fn kills_lose_and_double_nothing(kind: &'static str, rounds: u64) {
 }
 
 #[test]
-fn kills_lose_and_double_nothing_in_postgres() {
-    kills_lose_and_double_nothing("postgres", 20);
+fn kills_lose_and_duplicate_nothing_in_postgres() {
+    kills_lose_and_duplicate_nothing("postgres", 20);
 }
 
 #[test]
-fn kills_lose_and_double_nothing_in_chroma() {
-    kills_lose_and_double_nothing("chroma", 20);
+fn kills_lose_and_duplicate_nothing_in_chroma() {
+    kills_lose_and_duplicate_nothing("chroma", 20);
 }
 
 #[test]
-fn kills_lose_and_double_nothing_in_milvus() {
-    kills_lose_and_double_nothing("milvus", 20);
+fn kills_lose_and_duplicate_nothing_in_milvus() {
+    kills_lose_and_duplicate_nothing("milvus", 20);
 }
 
 #[test]

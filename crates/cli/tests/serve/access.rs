@@ -20,7 +20,7 @@ fn with_keys() -> Server {
     )
 }
 
-fn ask(server: &Server, authorization: Option<&str>) -> crate::Reply {
+fn embed(server: &Server, authorization: Option<&str>) -> crate::Reply {
     let headers: Vec<_> = authorization.map(|value| ("Authorization", value)).into_iter().collect();
     server.send("POST", "/v1/embeddings", &headers, b"{\"input\":\"x\"}")
 }
@@ -28,12 +28,12 @@ fn ask(server: &Server, authorization: Option<&str>) -> crate::Reply {
 #[test]
 fn keys_of_the_file_and_the_environment_are_accepted_and_others_refused() {
     let server = with_keys();
-    assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
-    assert_eq!(ask(&server, Some("bearer  secret-b ")).status, 200);
-    ask(&server, None).refusal(401, "AUTH_MISSING_API_KEY");
-    ask(&server, Some("Bearer secret-c")).refusal(401, "AUTH_INVALID_API_KEY");
-    ask(&server, Some("Bearer ")).refusal(401, "AUTH_INVALID_FORMAT");
-    ask(&server, Some("Basic c2VjcmV0LWE=")).refusal(401, "AUTH_INVALID_FORMAT");
+    assert_eq!(embed(&server, Some("Bearer secret-a")).status, 200);
+    assert_eq!(embed(&server, Some("bearer  secret-b ")).status, 200);
+    embed(&server, None).refusal(401, "AUTH_MISSING_API_KEY");
+    embed(&server, Some("Bearer secret-c")).refusal(401, "AUTH_INVALID_API_KEY");
+    embed(&server, Some("Bearer ")).refusal(401, "AUTH_INVALID_FORMAT");
+    embed(&server, Some("Basic c2VjcmV0LWE=")).refusal(401, "AUTH_INVALID_FORMAT");
     let prefixed = server.send("POST", "/task/separation/v1/embeddings", &[], b"{\"input\":\"x\"}");
     prefixed.refusal(401, "AUTH_MISSING_API_KEY");
     for path in ["/health", "/live", "/ready", "/openapi.json", "/docs"] {

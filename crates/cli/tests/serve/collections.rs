@@ -168,9 +168,7 @@ fn a_collection_that_cannot_be_read_stays_bound_and_is_reported() {
         assert_eq!(resolve(&server, "default"), ("std_wordpiece".to_owned(), 48));
         let ready = server.get("/ready");
         assert_eq!(ready.status, 200);
-        if String::from_utf8_lossy(&ready.body)
-            .contains("collections are not followed: no")
-        {
+        if String::from_utf8_lossy(&ready.body).contains("collections are not followed: no") {
             break;
         }
         assert!(started.elapsed() < 5 * SOON, "{}", String::from_utf8_lossy(&ready.body));
@@ -181,7 +179,7 @@ fn a_collection_that_cannot_be_read_stays_bound_and_is_reported() {
 #[test]
 fn a_collection_that_cannot_be_served_is_an_error_at_the_start() {
     let (folder, _store) = indexed_folder();
-    for (arguments, wanted) in [
+    for (arguments, expected) in [
         (&["--collection", "nothing"][..], "no collection `nothing`"),
         (&["--collection", "starter=default"], "two models have the name `starter`"),
         (&["--collection", "default", "--store", "none.db"], "no index at"),
@@ -193,6 +191,6 @@ fn a_collection_that_cannot_be_served_is_an_error_at_the_start() {
         };
         let output = kokeshi(folder.path(), &serve);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && error.contains(wanted), "{error}");
+        assert!(!output.status.success() && error.contains(expected), "{error}");
     }
 }

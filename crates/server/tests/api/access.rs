@@ -18,7 +18,7 @@ fn with_keys(limits: &str) -> Server {
     Server::with(Config { api_key_file: Some(file), api_keys, ..Config::default() })
 }
 
-fn ask(server: &Server, authorization: Option<&str>) -> Reply {
+fn embed(server: &Server, authorization: Option<&str>) -> Reply {
     let headers: Vec<_> = authorization.map(|value| ("Authorization", value)).into_iter().collect();
     server.send("POST", "/v1/embeddings", &headers, b"{\"input\":\"x\"}")
 }
@@ -27,25 +27,25 @@ fn ask(server: &Server, authorization: Option<&str>) -> Reply {
 fn without_keys_any_header_is_accepted() {
     let server = Server::start();
     for header in [None, Some("Bearer None"), Some("Bearer sk-x"), Some("nonsense")] {
-        assert_eq!(ask(&server, header).status, 200);
+        assert_eq!(embed(&server, header).status, 200);
     }
 }
 
 #[test]
 fn limits_of_a_key_are_enforced_and_reported() {
     let server = with_keys("requests_per_minute = 2");
-    let first = ask(&server, Some("Bearer secret-a"));
+    let first = embed(&server, Some("Bearer secret-a"));
     assert_eq!((first.status, first.header("x-ratelimit-remaining-requests")), (200, Some("1")));
-    assert_eq!(ask(&server, Some("Bearer secret-a")).status, 200);
-    let third = ask(&server, Some("Bearer secret-a"));
+    assert_eq!(embed(&server, Some("Bearer secret-a")).status, 200);
+    let third = embed(&server, Some("Bearer secret-a"));
     third.refusal(429, "RATE_REQUEST_LIMIT_EXCEEDED");
     assert_eq!(third.header("x-ratelimit-remaining-requests"), Some("0"));
     let seconds: u64 = third.header("retry-after").expect("a time").parse().expect("seconds");
     assert!((1..=30).contains(&seconds), "{seconds}");
-    assert_eq!(ask(&server, Some("Bearer secret-b")).status, 200, "the other key has its own");
+    assert_eq!(embed(&server, Some("Bearer secret-b")).status, 200, "the other key has its own");
 
     let server = with_keys("tokens_per_minute = 8");
-    let first = ask(&server, Some("Bearer secret-a"));
+    let first = embed(&server, Some("Bearer secret-a"));
     assert_eq!(first.status, 200);
     let tokens = first.json()["usage"]["total_tokens"].as_u64().expect("tokens");
     let left = (8 - tokens).to_string();
@@ -56,29 +56,29 @@ fn limits_of_a_key_are_enforced_and_reported() {
     refused.refusal(429, "RATE_TOKEN_LIMIT_EXCEEDED");
 
     let server = with_keys("concurrency = 0");
-    let refused = ask(&server, Some("Bearer secret-a"));
+    let refused = embed(&server, Some("Bearer secret-a"));
     refused.refusal(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
 }
 
 #[test]
 fn browsers_may_send_requests_only_from_configured_origins() {
-    let ask = |server: &Server| {
+    let preflight = |server: &Server| {
         let headers =
             [("Origin", "https://example.org"), ("Access-Control-Request-Method", "POST")];
         let reply = server.send("OPTIONS", "/v1/embeddings", &headers, b"");
         reply.header("access-control-allow-origin").map(str::to_owned)
     };
-    assert_eq!(ask(&Server::start()), None);
+    assert_eq!(preflight(&Server::start()), None);
     let cors = |origin: &str, api_keys: Vec<String>| {
         let cors_origins = vec![origin.to_owned()];
         Server::with(Config { cors_origins, api_keys, ..Config::default() })
     };
     let open = cors("https://example.org", Vec::new());
-    assert_eq!(ask(&open).as_deref(), Some("https://example.org"));
-    assert_eq!(ask(&cors("https://example.com", Vec::new())), None);
+    assert_eq!(preflight(&open).as_deref(), Some("https://example.org"));
+    assert_eq!(preflight(&cors("https://example.com", Vec::new())), None);
     // A preflight request cannot carry a key, and a refusal must be readable for the page.
     let locked = cors("https://example.org", vec!["secret".to_owned()]);
-    assert_eq!(ask(&locked).as_deref(), Some("https://example.org"));
+    assert_eq!(preflight(&locked).as_deref(), Some("https://example.org"));
     let headers = [("Origin", "https://example.org")];
     let refusal = locked.send("POST", "/v1/embeddings", &headers, b"{}");
     refusal.refusal(401, "AUTH_MISSING_API_KEY");
