@@ -156,7 +156,7 @@ impl File {
         for weight in self.weights.iter().flatten().chain(&self.bias) {
             hash.update(weight.to_le_bytes());
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", hash.finalize())
     }
 }
 

@@ -1,18 +1,17 @@
 //! `kokeshi`: text embeddings with jina-embeddings-v3 and -v2, computed on this machine.
 //!
-//! Modules import each other in one direction only, from the top of this list to the bottom;
-//! `.ci/invariants` fails on a circle:
+//! A module imports only from modules further down this list; `.ci/invariants` fails on a circle:
 //!
 //! ```text
 //! main
-//! commands      one module per command
-//! collection    collections of files: stores, settings, indexing
-//! embedder      texts through a model, with progress and warnings
-//! input, output, view, meter, selection    texts, vectors, pictures, progress, models
-//! failure       errors with hints
-//! printer, card    the terminal; NVIDIA cards
-//! args          the command line: definitions only
-//! bytes, env, features, layout    sizes, environment variables, cargo features, columns
+//! commands                  one module per command
+//! collection, embedder      collections by their options; texts through a model, with progress
+//! selection, output, view   models and devices; files of vectors; pictures
+//! card, input, meter        NVIDIA cards; sources of texts; progress
+//! failure                   errors with hints
+//! printer                   the terminal
+//! args                      the command line: definitions only
+//! bytes, env, features, layout   sizes, environment variables, cargo features, columns
 //! ```
 //!
 //! Exit status: 0 success; 1 a failure that the message explains, or a search without results;
@@ -20,11 +19,13 @@
 
 mod args;
 mod bytes;
+mod card;
 mod collection;
 mod commands;
 mod embedder;
 mod env;
 mod failure;
+mod features;
 mod input;
 mod layout;
 mod meter;

@@ -2,16 +2,17 @@
 
 use crate::args::{ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
+use crate::card::{self, Card};
 use crate::env;
 use crate::failure::{hinted, usage};
-use kokeshi::{Card, CardError, Device, Error, LoadOptions, Model, Models, Precision};
+use kokeshi::{Device, Error, LoadOptions, Model, Models, Precision};
 use kokeshi_analysis::Compute;
 use kokeshi_collections::ModelLocation;
 use kokeshi_hub::{KNOWN_MODELS, KnownModel, ModelRef};
 use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Locates a model, without the network.
 pub(crate) fn locate(name: &str) -> anyhow::Result<ModelLocation> {
@@ -92,26 +93,27 @@ fn expand_home(folder: PathBuf) -> PathBuf {
     }
 }
 
-/// The device that the options ask for. `auto` is the first card that can be used, unless an option
-/// is the processor's; why a card that is there cannot be used is said once.
+/// The device of the options. `auto` is the first card that can be used, unless an option applies to
+/// the processor only.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
-    let processors = threads.is_some() || simd_level.is_some();
+    let is_processor = threads.is_some() || simd_level.is_some();
     match device {
-        DeviceKind::Auto if processors || precision == Some(Precision::Int8) => cpu(arguments),
-        DeviceKind::Auto => match usable_card() {
-            Some(ordinal) => card(ordinal, precision),
+        DeviceKind::Auto if is_processor || precision == Some(Precision::Int8) => cpu(arguments),
+        DeviceKind::Auto => match card::first() {
+            Some(ordinal) => on_card(ordinal, precision),
             None => cpu(arguments),
         },
         DeviceKind::Cpu => cpu(arguments),
-        DeviceKind::Cuda(_) if processors => Err(usage(
-            "--threads and --simd-level are options of the processor; they do not apply to `--device cuda`",
+        DeviceKind::Cuda(_) if is_processor => Err(usage(
+            "--threads and --simd-level are options of the processor; they do not apply to \
+             `--device cuda`",
         )),
         DeviceKind::Cuda(ordinal) => {
-            kokeshi::card(ordinal).map_err(|error| no_card(&error))?;
-            card(ordinal, precision)
+            let card = Card::open(ordinal)?;
+            on_card(card.ordinal(), precision)
         }
-        DeviceKind::Reference => match (processors, precision) {
+        DeviceKind::Reference => match (is_processor, precision) {
             (false, None | Some(Precision::F32)) => Ok(Device::Reference),
             _ => Err(usage(
                 "--threads, --simd-level and --precision do not apply to `--device reference`, \
@@ -131,7 +133,7 @@ fn cpu(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     Ok(Device::Cpu { threads: threads.map(usize::from), level, precision })
 }
 
-fn card(ordinal: usize, precision: Option<Precision>) -> anyhow::Result<Device> {
+fn on_card(ordinal: usize, precision: Option<Precision>) -> anyhow::Result<Device> {
     if precision == Some(Precision::Int8) {
         return Err(usage(
             "--precision int8 needs the processor; a card supports f32, f16 and bf16",
@@ -140,34 +142,9 @@ fn card(ordinal: usize, precision: Option<Precision>) -> anyhow::Result<Device> 
     Ok(Device::Cuda { ordinal, precision })
 }
 
-fn no_card(why: &CardError) -> anyhow::Error {
-    hinted(format!("no NVIDIA card can be used: {why}"), "run on the processor with `--device cpu`")
-}
-
-/// What `--device auto` is on this machine, and why it is no card.
+/// The device of `--device auto` on this machine, and the reason if it is not a card.
 pub(crate) fn describe_auto_device() -> String {
-    match kokeshi::first_card() {
-        Ok(Card { ordinal, name, capability: (major, minor), memory, .. }) => {
-            let memory = bytes::format(memory);
-            format!("cuda:{ordinal}, {name}, capability {major}.{minor}, {memory}")
-        }
-        Err(error) => format!("cpu ({error})"),
-    }
-}
-
-/// The number of the first card that can be used. A machine without a driver or a card is not worth
-/// a word.
-#[expect(clippy::print_stderr, reason = "for people, before anything is printed")]
-fn usable_card() -> Option<usize> {
-    static USABLE: OnceLock<Option<usize>> = OnceLock::new();
-    *USABLE.get_or_init(|| match kokeshi::first_card() {
-        Ok(card) => Some(card.ordinal),
-        Err(CardError::NoDriver | CardError::NoCard { .. }) => None,
-        Err(error) => {
-            eprintln!("kokeshi: this machine's NVIDIA card is not used: {error}");
-            None
-        }
-    })
+    card::describe_first().unwrap_or_else(|reason| format!("cpu ({reason})"))
 }
 
 /// Threads and instruction set of the command line, for arithmetic on vectors.

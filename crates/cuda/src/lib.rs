@@ -10,7 +10,6 @@
 mod blas;
 mod card;
 mod constants;
-mod dtype;
 mod error;
 mod gpu;
 mod launch;
@@ -20,9 +19,9 @@ mod peak;
 mod states;
 
 pub use card::{Card, best_dtype, card, cards, first_card};
-pub use dtype::DType;
 pub use error::{Error, Result};
 pub use gpu::{Code, Gpu};
+pub use kokeshi_kernels::DType;
 pub use memory::Memory;
 pub use operations::{Attention, Embedding, Gate, Layer, Linear, Norm, PackedBatch, Position};
 pub use peak::{Peak, peak};

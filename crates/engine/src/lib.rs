@@ -63,9 +63,11 @@ pub use encode::{EmbeddingType, Encoded, encode};
 pub use error::{Error, Result};
 pub use input::{Input, LateSpans, Options, Text, Window};
 pub use kokeshi_model::{
-    Activation, Card, CardError, Checkpoint, Device, EncoderConfig, Layout, Level, Position,
-    Precision, SyntheticShape, TaskConfig, TensorInfo, card, cards, cosine, first_card,
+    Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Precision,
+    SyntheticShape, TaskConfig, TensorInfo, cosine,
 };
+#[cfg(feature = "cuda")]
+pub use kokeshi_model::{Card, CardError, card, cards, first_card};
 pub use model::{LoadOptions, Model};
 pub use models::{LoadedModel, Models};
 pub use prepare::MAX_TEXT_BYTES;

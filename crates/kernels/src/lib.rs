@@ -7,6 +7,7 @@
 
 pub mod attention;
 mod cosine;
+mod dtype;
 pub mod gemm;
 pub mod grid;
 pub mod isa;
@@ -26,6 +27,7 @@ mod transpose;
 pub mod turns;
 
 pub use cosine::cosine;
+pub use dtype::DType;
 pub use isa::Level;
 pub use median::median;
 pub use precision::Precision;

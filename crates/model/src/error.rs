@@ -146,7 +146,11 @@ pub enum Error {
         /// The precisions that it supports.
         supported: &'static str,
     },
-    /// The device cannot be used, or failed.
+    /// [`Device::Cuda`](crate::Device::Cuda) without the feature `cuda`.
+    #[error("cannot use an NVIDIA card: this build lacks the feature `cuda`")]
+    NoCuda,
+    /// The card cannot be used, or failed.
+    #[cfg(feature = "cuda")]
     #[error(transparent)]
     Device(#[from] kokeshi_cuda::Error),
 }

@@ -20,12 +20,14 @@ mod table;
 mod tensor;
 mod weights;
 
+#[cfg(feature = "cuda")]
 pub use backend::{card_dtype, default_card_precision};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, TensorInfo};
 pub use config::{EncoderConfig, Position, TaskConfig, released_tasks};
 pub use encoder::Forward;
 pub use error::{Error, Result};
+#[cfg(feature = "cuda")]
 pub use kokeshi_cuda::{Card, Error as CardError, card, cards, first_card};
 pub use kokeshi_kernels::gemm::Activation;
 pub use kokeshi_kernels::turns::{Priority, Turn};
@@ -48,7 +50,7 @@ pub enum Device {
         /// and the instruction set multiplies it, else [`Precision::F32`].
         precision: Option<Precision>,
     },
-    /// An NVIDIA card.
+    /// An NVIDIA card: it needs the feature `cuda`.
     Cuda {
         /// Its index on this machine, from 0.
         ordinal: usize,
@@ -98,6 +100,9 @@ pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Forward>
             let cpu = backend::Cpu::new(config, level, precision, threads)?;
             Box::new(encoder::Encoder::new(config, cpu, weights)?)
         }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda { .. } => return Err(Error::NoCuda),
+        #[cfg(feature = "cuda")]
         Device::Cuda { ordinal, precision } => {
             let precision = precision.map_or_else(|| default_card_precision(ordinal), Ok)?;
             let cuda = backend::Cuda::new(config, ordinal, precision)?;

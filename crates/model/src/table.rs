@@ -56,6 +56,26 @@ impl Table {
         self.hidden
     }
 
+    /// Writes `W[row] + scale · A[row] B + shift` of a task to `to`, `[hidden]`.
+    pub(crate) fn gather(&self, row: usize, task: Option<usize>, to: &mut [f32]) {
+        self.word.read(row * self.hidden, 1, to);
+        if let Some(adapter) = task.and_then(|task| self.adapters.get(task)?.as_ref()) {
+            let mut a = vec![0.0; adapter.b.len() / self.hidden];
+            adapter.a.read(adapter.start + row * adapter.row_stride, adapter.rank_stride, &mut a);
+            for (a, b) in a.iter().zip(adapter.b.chunks_exact(self.hidden)) {
+                to.iter_mut().zip(b).for_each(|(to, b)| *to += a * b);
+            }
+        }
+        let base = self.shift.first();
+        if let Some(shift) = task.and_then(|task| self.shift.get(task + 1)).or(base) {
+            to.iter_mut().zip(shift).for_each(|(to, shift)| *to += shift);
+        }
+    }
+}
+
+/// The parts that a card copies.
+#[cfg(feature = "cuda")]
+impl Table {
     /// Rows.
     pub(crate) fn vocab(&self) -> usize {
         self.word.shape[0]
@@ -97,21 +117,5 @@ impl Table {
     pub(crate) fn release(&self) {
         self.word.release();
         self.adapters.iter().flatten().for_each(|adapter| adapter.a.release());
-    }
-
-    /// Writes `W[row] + scale · A[row] B + shift` of a task to `to`, `[hidden]`.
-    pub(crate) fn gather(&self, row: usize, task: Option<usize>, to: &mut [f32]) {
-        self.word.read(row * self.hidden, 1, to);
-        if let Some(adapter) = task.and_then(|task| self.adapters.get(task)?.as_ref()) {
-            let mut a = vec![0.0; adapter.b.len() / self.hidden];
-            adapter.a.read(adapter.start + row * adapter.row_stride, adapter.rank_stride, &mut a);
-            for (a, b) in a.iter().zip(adapter.b.chunks_exact(self.hidden)) {
-                to.iter_mut().zip(b).for_each(|(to, b)| *to += a * b);
-            }
-        }
-        let base = self.shift.first();
-        if let Some(shift) = task.and_then(|task| self.shift.get(task + 1)).or(base) {
-            to.iter_mut().zip(shift).for_each(|(to, shift)| *to += shift);
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::mapped::Bytes;
 use half::{bf16, f16};
-use kokeshi_cuda::DType;
+use kokeshi_kernels::DType;
 use safetensors::Dtype;
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use crate::lora::{Update, bank, stack};
 use crate::names::{Layout, canonical, canonical_peft, is_head};
 use crate::table::{Table, TableAdapter};
 use crate::tensor::Tensor;
-use kokeshi_cuda::DType;
+use kokeshi_kernels::DType;
 use kokeshi_kernels::gemm::{Activation, LoraBank};
 use kokeshi_kernels::layer_norm::Norm;
 use std::collections::BTreeMap;

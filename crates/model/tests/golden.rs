@@ -27,7 +27,14 @@ fn devices() -> Vec<Device> {
     exact.chain(cards(&[Precision::F32])).collect()
 }
 
+/// Without the feature `cuda`, no card.
+#[cfg(not(feature = "cuda"))]
+fn cards(_precisions: &[Precision]) -> Vec<Device> {
+    Vec::new()
+}
+
 /// The first card in each of `precisions`; without a card none, and why is printed.
+#[cfg(feature = "cuda")]
 #[expect(clippy::print_stdout, reason = "why nothing was checked, for people")]
 fn cards(precisions: &[Precision]) -> Vec<Device> {
     match kokeshi_model::cards() {

@@ -20,10 +20,20 @@ fn cpu(threads: Option<usize>, level: Option<Level>) -> Device {
 }
 
 fn devices() -> impl Iterator<Item = Device> {
-    let card = kokeshi_model::cards().ok();
-    let card = card.map(|_| Device::Cuda { ordinal: 0, precision: Some(Precision::F32) });
     let cpus = Level::available().map(|level| cpu(Some(3), Some(level)));
-    cpus.chain([Device::Reference]).chain(card)
+    cpus.chain([Device::Reference]).chain(card())
+}
+
+/// The first card, if there is one.
+#[cfg(feature = "cuda")]
+fn card() -> Option<Device> {
+    let cards = kokeshi_model::cards().ok();
+    cards.map(|_| Device::Cuda { ordinal: 0, precision: Some(Precision::F32) })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn card() -> Option<Device> {
+    None
 }
 
 /// The token ids of every golden sequence.

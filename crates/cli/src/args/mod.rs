@@ -18,12 +18,24 @@ pub(crate) use serve::*;
 pub(crate) use tasks::*;
 pub(crate) use texts::*;
 
+use crate::features;
 use clap::{Parser, Subcommand};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+/// The output of `--version`, without the name of the program.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{}\n{}", env!("CARGO_PKG_VERSION"), *features::SUMMARY));
 
 /// Text embeddings with jina-embeddings-v3 and -v2, computed on this machine
 #[derive(Debug, Parser)]
-#[command(name = "kokeshi", version, max_term_width = 100)]
+#[command(
+    name = "kokeshi",
+    version,
+    long_version = VERSION.as_str(),
+    after_help = features::SUMMARY.as_str(),
+    max_term_width = 100
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,

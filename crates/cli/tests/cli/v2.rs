@@ -61,7 +61,7 @@ fn other_tasks_and_fewer_dimensions_are_refused_with_what_v3_has() {
     "##);
     insta::assert_snapshot!(failure(&embed("a", &["--dimensions", "16"])), @r##"
     error: text 0: dimensions 16 is not supported: vectors of this model (jina-embeddings-v2) have 48 dimensions, and it was not trained for fewer
-    hint: use 48 or leave dimensions out; jina-embeddings-v3 takes 1 to 1024
+    hint: use 48 or leave dimensions out; jina-embeddings-v3 supports 1 to 1024
     "##);
 }
 

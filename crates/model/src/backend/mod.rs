@@ -2,11 +2,14 @@
 
 mod buffers;
 mod cpu;
+#[cfg(feature = "cuda")]
 mod cuda;
 mod reference;
 
 pub(crate) use cpu::Cpu;
+#[cfg(feature = "cuda")]
 pub(crate) use cuda::Cuda;
+#[cfg(feature = "cuda")]
 pub use cuda::{card_dtype, default_card_precision};
 pub(crate) use reference::Reference;
 

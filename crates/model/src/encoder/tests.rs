@@ -158,17 +158,21 @@ impl Backend for Small {
         spans: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>> {
-        let failed = || {
-            Err(Error::Device(kokeshi_cuda::Error::Blas {
-                code: "the card fell off the bus".to_owned(),
-            }))
-        };
-        if self.fails { failed() } else { Reference.pool(pass, x, spans, width) }
+        if self.fails { Err(device_error()) } else { Reference.pool(pass, x, spans, width) }
     }
 
     fn download(&self, pass: &BatchLayout<'_>, x: &Vec<f64>) -> Result<Vec<f32>> {
         Reference.download(pass, x)
     }
+}
+
+/// An error of a device, other than a lack of memory.
+fn device_error() -> Error {
+    #[cfg(feature = "cuda")]
+    let error = kokeshi_cuda::Error::Blas { code: "the card fell off the bus".to_owned() }.into();
+    #[cfg(not(feature = "cuda"))]
+    let error = Error::NoCuda;
+    error
 }
 
 fn small(tokens: usize, fails: bool) -> Encoder<Small> {
@@ -208,8 +212,5 @@ fn the_error_of_a_failed_device_is_returned() {
     let mut batch = Batch::new();
     batch.push(&[5, 6, 7], None);
     let error = small(100, true).pool(&batch, std::slice::from_ref(&(0..3))).expect_err("it fails");
-    assert_eq!(
-        error.to_string(),
-        "a matrix product failed: cuBLASLt reports the card fell off the bus"
-    );
+    assert_eq!(error.to_string(), device_error().to_string());
 }

@@ -2,9 +2,10 @@
 
 use super::floor::Peaks;
 use super::report::DeviceInfo;
+use crate::card::Card;
 use crate::failure::usage;
 use anyhow::Context;
-use kokeshi::{Card, Checkpoint, Device, Level, Precision};
+use kokeshi::{Checkpoint, Device, Level, Precision};
 use kokeshi_kernels::peak;
 use kokeshi_kernels::threads::Threads;
 
@@ -25,9 +26,9 @@ impl Machine {
                 Ok(Self::Cpu { threads, level, precision: precision.unwrap_or_else(default) })
             }
             Device::Cuda { ordinal, precision } => {
-                let default = || kokeshi_model::default_card_precision(ordinal);
-                let precision = precision.map_or_else(default, Ok)?;
-                Ok(Self::Cuda { card: kokeshi_cuda::card(ordinal)?, precision })
+                let card = Card::open(ordinal)?;
+                let precision = precision.map_or_else(|| card.default_precision(), Ok)?;
+                Ok(Self::Cuda { card, precision })
             }
             Device::Reference => Err(usage(
                 "cannot time `--device reference`: it defines the correct results and is very slow",
@@ -43,7 +44,7 @@ impl Machine {
                 precision: Some(precision),
             },
             Self::Cuda { ref card, precision } => {
-                Device::Cuda { ordinal: card.ordinal, precision: Some(precision) }
+                Device::Cuda { ordinal: card.ordinal(), precision: Some(precision) }
             }
         }
     }
@@ -72,9 +73,8 @@ impl Machine {
                 }
             }
             Self::Cuda { ref card, precision } => {
-                let dtype = kokeshi_model::card_dtype(precision)?;
-                let peak = kokeshi_cuda::peak(card.ordinal, dtype)?;
-                Peaks { flops_per_second: peak.flops_per_s, bytes_per_second: peak.bytes_per_s }
+                let (flops_per_second, bytes_per_second) = card.peaks(precision)?;
+                Peaks { flops_per_second, bytes_per_second }
             }
         })
     }
@@ -93,7 +93,7 @@ impl Machine {
                 precision: precision.name(),
                 simd_level: None,
                 threads: None,
-                card: Some(card.name.clone()),
+                card: Some(card.name().to_owned()),
             },
         }
     }

@@ -13,6 +13,7 @@ use crate::sqlite::blocks::{self, BitTable, Slots};
 use crate::sqlite::search::ReadAttempt;
 use crate::sqlite::{Sqlite, collections, open};
 use crate::traits::Source as _;
+use kokeshi_kernels::median;
 use rusqlite::{Connection, params};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,8 +154,8 @@ impl Sqlite {
         Ok(Measurement {
             queries: searches.len(),
             recall: recalls.sum::<f64>() / searches.len().max(1) as f64,
-            exact_ms: median(searches.iter().map(|search| search.exact_ms).collect()),
-            ann_ms: median(searches.iter().map(|search| search.ann_ms).collect()),
+            exact_ms: median(&searches.iter().map(|search| search.exact_ms).collect::<Vec<_>>()),
+            ann_ms: median(&searches.iter().map(|search| search.ann_ms).collect::<Vec<_>>()),
         })
     }
 
@@ -203,11 +204,6 @@ fn recall(slot: usize, mut exact: Vec<Scored>, mut near: Vec<Scored>) -> f64 {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// A number that no earlier file has.

@@ -1,13 +1,13 @@
 //! The type of an element.
 
-/// The type of the elements of states and weights on the card. Sums are always f32.
+/// The type of the elements of weights, and of states on a card. Sums are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DType {
-    /// For checking: no tensor cores.
+    /// On a card for checking only: no tensor cores.
     F32,
-    /// Compute capability 7.0 and later.
+    /// Cards of compute capability 7.0 and later.
     F16,
-    /// Compute capability 8.0 and later.
+    /// Cards of compute capability 8.0 and later.
     Bf16,
 }
 
