@@ -2,8 +2,8 @@
 //!
 //! [`open()`], [`create`], [`open_foreign`], [`open_source`] and [`detect_fields`] turn an
 //! [`Address`] into a store or source. Which servers a build can reach is decided by its features:
-//! `postgres`, `qdrant`,
-//! `milvus`, `chroma`. Without the feature, an address of that scheme is an error that names it.
+//! `postgres`, `qdrant`, `milvus`, `chroma`. Without the feature, an address of that scheme is an
+//! error that names it.
 //!
 //! Arrow of dependencies: this crate uses `kokeshi-store`, never the other way round.
 
