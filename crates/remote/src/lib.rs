@@ -1,9 +1,9 @@
 //! Collections that servers keep, and how an address is opened.
 //!
-//! [`open`], [`create`], [`open_foreign`], [`open_source`] and [`detect_fields`] turn an
+//! [`open()`], [`create`], [`open_foreign`], [`open_source`] and [`detect_fields`] turn an
 //! [`Address`] into a store or source. Which servers a build can reach is decided by its features:
-//! `postgres`, `qdrant`,
-//! `milvus`, `chroma`. Without the feature, an address of that scheme is an error that names it.
+//! `postgres`, `qdrant`, `milvus`, `chroma`. Without the feature, an address of that scheme is an
+//! error that names it.
 //!
 //! Arrow of dependencies: this crate uses `kokeshi-store`, never the other way round.
 

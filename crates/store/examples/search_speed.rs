@@ -2,7 +2,7 @@
 //! compared with sqlite-vec or the ANN index on the same rows in the same run. Prints one JSON
 //! object.
 //!
-//! `cargo run --release -p kokeshi-store --example search_speed -- FOLDER [NAME=VALUE…]`
+//! `cargo run --release -p kokeshi-store --features ann --example search_speed -- FOLDER [NAME=VALUE…]`
 //!
 //! | name | default | |
 //! |---|---|---|

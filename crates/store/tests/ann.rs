@@ -337,7 +337,7 @@ fn an_index_is_removed_with_its_collection() {
     assert!(files(&folder).is_empty() && !folder.path().join("notes.db.near/1").exists());
     store.create("notes", &provenance()).expect("a collection");
     let error = store.build_ann("notes", &|_| true).expect_err("empty").to_string();
-    assert!(error.contains("no vector in it yet"), "{error}");
+    assert!(error.contains("no vectors in it yet"), "{error}");
     store.upsert("notes", &[document("a", 0..10)]).expect("written");
     assert_eq!(ann(&store), None);
     assert_eq!(found(&store, &vector(3), 1, false)[0].text, "a 3");
@@ -352,7 +352,7 @@ fn vectors_that_are_not_normalized_are_refused() {
     let any = Provenance { normalized: false, ..provenance() };
     store.create("notes", &any).expect("a collection");
     let error = store.build_ann("notes", &|_| true).expect_err("refused").to_string();
-    assert!(error.contains("vectors of any length"), "{error}");
+    assert!(error.contains("vectors that are not normalized"), "{error}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn an_index_is_built_reported_and_used_until_it_does_not_fit() {
     said(&run(&["index"]));
     let status = run(&["status"]);
     assert!(
-        status.quiet().contains("are newer, and search scans all: `kokeshi ann`"),
+        status.quiet().contains("are newer, and search scans all vectors: `kokeshi ann`"),
         "{}",
         status.text()
     );

@@ -162,9 +162,9 @@ fn a_column_of_a_table_moves_and_comes_back() {
     let more = ["--store", store.as_str()];
     for (wrong, wanted) in [
         (&["--text", "words"][..], "no column `words`, it has `id`, `body`"),
-        (&["--text", "body", "--id", "book"], "does not tell rows apart"),
+        (&["--text", "body", "--id", "book"], "does not identify rows"),
         (&["--text", "body", "--document", "body"], "has no index"),
-        (&["--text", "body", "--from", "vectors"], "there is `embedding`"),
+        (&["--text", "body", "--from", "vectors"], "it has `embedding`"),
     ] {
         let refused = plan_of_table(&place, &store, wrong);
         assert!(refused.failure(1).contains(wanted), "{}", refused.stderr);

@@ -106,7 +106,7 @@ fn a_changed_model_or_option_is_refused_with_both_sides_and_a_hint() {
         let run = place.run(["index", "notes"].iter().chain(&options));
         let error = run.failure(1);
         assert!(parts.iter().all(|part| error.contains(part)), "{options:?}: {error}");
-        assert!(error.contains("hint: index into a collection of its own"), "{error}");
+        assert!(error.contains("hint: index into another collection with --collection"), "{error}");
     }
     let other = ["index", "notes", "--collection", "small", "--model", &model, "--storage", "int8"];
     said(&place.run(other));

@@ -116,8 +116,8 @@ fn bad_arguments_are_refused_with_a_hint() {
         run.failure(status).to_owned()
     };
     assert!(error(&[" ", "notes"], 1).contains("the query is empty"));
-    assert!(error(&["x", "notes", "--where", "lang"], 2).contains("`lang` is no condition"));
-    assert!(error(&["x", "notes", "--path", "["], 1).contains("`[` is no path glob"));
-    assert!(error(&["x", "notes", "--collection", "y"], 1).contains("there is `default`"));
+    assert!(error(&["x", "notes", "--where", "lang"], 2).contains("`lang` is not a condition"));
+    assert!(error(&["x", "notes", "--path", "["], 1).contains("`[` is not a valid path glob"));
+    assert!(error(&["x", "notes", "--collection", "y"], 1).contains("it has `default`"));
     assert!(error(&["x", "absent"], 1).contains("cannot read absent"));
 }
