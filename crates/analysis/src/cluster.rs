@@ -55,9 +55,9 @@ pub fn cluster(compute: &Compute, rows: &Matrix, count: usize) -> Result<Cluster
     k_means(compute, rows, count, STARTS)
 }
 
-/// The number of groups with the largest mean silhouette on a sample of `rows`, and the trials: every
-/// number up to 10, then in growing steps up to 40. One group if there are too few different rows
-/// for two.
+/// The number of groups with the largest mean silhouette on a sample of `rows`, and the trials:
+/// every number up to 10, then in growing steps up to 40. One group if there are too few different
+/// rows for two.
 ///
 /// # Errors
 ///
@@ -107,8 +107,8 @@ fn k_means(compute: &Compute, rows: &Matrix, count: usize, starts: usize) -> Res
     Ok(by_size(&centres, &nearest))
 }
 
-/// At most `count` centres of `rows` by a few `rounds` from evenly spread rows: good enough to divide
-/// many rows into cells, but not to describe groups.
+/// At most `count` centres of `rows` by a few `rounds` from evenly spread rows: good enough to
+/// divide many rows into cells, but not to describe groups.
 pub(crate) fn coarse_centres(
     compute: &Compute,
     rows: &Matrix,
@@ -140,8 +140,8 @@ pub(crate) fn nearest(compute: &Compute, rows: &Matrix, centres: &Matrix) -> Vec
     blocks.into_iter().flatten().collect()
 }
 
-/// `count` rows by k-means++: each is drawn in proportion to the squared distance to the nearest row
-/// drawn before it, which is 2 − 2 cos on the unit sphere.
+/// `count` rows by k-means++: each is drawn in proportion to the squared distance to the nearest
+/// row drawn before it, which is 2 − 2 cos on the unit sphere.
 ///
 /// # Errors
 ///
@@ -169,8 +169,8 @@ fn initial_centres(
     Ok(rows.gather(&chosen))
 }
 
-/// Lloyd's algorithm from `centres` until no row changes its group, at most `rounds` rounds. Returns
-/// the centres and the nearest centre of each row.
+/// Lloyd's algorithm from `centres` until no row changes its group, at most `rounds` rounds.
+/// Returns the centres and the nearest centre of each row.
 fn lloyd(
     compute: &Compute,
     rows: &Matrix,

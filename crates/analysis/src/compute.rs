@@ -23,8 +23,8 @@ impl Compute {
         Ok(Self { threads, level: level.unwrap_or_else(Level::best) })
     }
 
-    /// Divides `rows` rows into blocks of `block` and runs `work` on each, on all workers. Returns the
-    /// results in order.
+    /// Divides `rows` rows into blocks of `block` and runs `work` on each, on all workers. Returns
+    /// the results in order.
     pub(crate) fn blocks<T: Send>(
         &self,
         rows: usize,

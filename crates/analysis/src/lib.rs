@@ -2,7 +2,8 @@
 //! ([`Leaders`]), and maps ([`Pca`], and t-SNE with the feature `tsne`).
 //!
 //! Vectors have unit length, so that products are cosines. Results do not depend on the number of
-//! threads: sums run over blocks of a fixed size, in order. All random draws come from a fixed seed.
+//! threads: sums run over blocks of a fixed size, in order. All random draws come from a fixed
+//! seed.
 
 mod classifier;
 mod cluster;

@@ -84,8 +84,8 @@ fn mean(rows: &Matrix) -> Vec<f64> {
     mean
 }
 
-/// `[dimensions][dimensions]`, from products of the columns. For the kernels the columns are rows of
-/// unit length; their norms are multiplied in afterwards.
+/// `[dimensions][dimensions]`, from products of the columns. For the kernels the columns are rows
+/// of unit length; their norms are multiplied in afterwards.
 fn covariance(compute: &Compute, rows: &Matrix, mean: &[f64]) -> Vec<Vec<f64>> {
     let dimensions = rows.dimensions();
     let (mut columns, mut lengths) = (Matrix::new(rows.len()), Vec::new());
@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn rows_with_a_known_covariance_have_its_axes() {
-        // Points of the unit sphere around e3 that spread along (e0 + e1)/√2 and half as far along e2.
+        // Points of the unit sphere around e3 that spread along (e0 + e1)/√2 and half as far along
+        // e2.
         let mut rows = Matrix::new(4);
         for (along, across) in [(0.4, 0.0), (-0.4, 0.0), (0.0, 0.2), (0.0, -0.2)] {
             let side = along / f32::sqrt(2.0);

@@ -16,8 +16,8 @@ pub struct Quality {
 }
 
 impl Quality {
-    /// The quality of a ranking without repetitions, best first. `relevant` must have a grade above 0
-    /// for at least one document.
+    /// The quality of a ranking without repetitions, best first. `relevant` must have a grade above
+    /// 0 for at least one document.
     #[must_use]
     pub fn of(ranking: &[String], relevant: &HashMap<String, f64>) -> Self {
         let first = &ranking[..ranking.len().min(DEPTH)];

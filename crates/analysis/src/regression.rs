@@ -62,9 +62,9 @@ impl Regression {
         self.weights.first().map_or(0, Vec::len)
     }
 
-    /// Continues training for `steps` steps with `vectors` and the label of each; new labels are added.
-    /// Nesterov's gradient descent from the current weights, on the mean cross-entropy and a small
-    /// ridge penalty.
+    /// Continues training for `steps` steps with `vectors` and the label of each; new labels are
+    /// added. Nesterov's gradient descent from the current weights, on the mean cross-entropy and a
+    /// small ridge penalty.
     ///
     /// # Errors
     ///
@@ -155,8 +155,9 @@ struct Examples<'a> {
     vectors: &'a [Vec<f32>],
     classes: Vec<usize>,
     dimensions: usize,
-    /// The largest squared norm. The Lipschitz constant of the cross-entropy's gradient is at most half
-    /// of it plus 1 (the bias is a feature of value 1), so a step of its inverse cannot overshoot.
+    /// The largest squared norm. The Lipschitz constant of the cross-entropy's gradient is at most
+    /// half of it plus 1 (the bias is a feature of value 1), so a step of its inverse cannot
+    /// overshoot.
     largest: f64,
 }
 

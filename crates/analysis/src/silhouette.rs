@@ -10,8 +10,8 @@ const BLOCK: usize = 512;
 /// The silhouette (Rousseeuw 1987) of every row, from −1 to 1, with 1 − cos as the distance; 0 for
 /// a row that is alone in its group, or if there is only one group.
 ///
-/// The values are exact and take rows × groups products, not rows²: the mean of 1 − cos over a group
-/// is 1 minus the product with the mean of its rows.
+/// The values are exact and take rows × groups products, not rows²: the mean of 1 − cos over a
+/// group is 1 minus the product with the mean of its rows.
 pub fn silhouette(
     compute: &Compute,
     rows: &Matrix,

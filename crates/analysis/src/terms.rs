@@ -12,8 +12,9 @@ pub struct Term {
     pub score: f64,
 }
 
-/// The words of `text` in lower case, by Unicode's rules (UAX #29). These rules give single characters
-/// for scripts without spaces between words; those become pairs of neighbouring characters.
+/// The words of `text` in lower case, by Unicode's rules (UAX #29). These rules give single
+/// characters for scripts without spaces between words; those become pairs of neighbouring
+/// characters.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut before: Option<(usize, char)> = None;
@@ -48,8 +49,8 @@ fn unspaced(c: char) -> bool {
 /// The `limit` most typical terms of each of `groups` groups, best first, by class-based tf-idf
 /// (Grootendorst 2022), where a word counts once per text. A word is a candidate for a group if the
 /// group's share of the word's texts is at least the square root of the group's share of all texts:
-/// on a logarithmic scale, half way between a word that occurs everywhere and one that occurs only in
-/// the group. Forms of one word count as one.
+/// on a logarithmic scale, half way between a word that occurs everywhere and one that occurs only
+/// in the group. Forms of one word count as one.
 pub fn typical_terms<'a>(
     texts: impl Iterator<Item = (&'a str, usize)>,
     groups: usize,
@@ -113,8 +114,8 @@ impl TextCounts {
     }
 }
 
-/// The first `limit` terms, without those that begin with a chosen term, are its beginning, or overlap
-/// it by a character, as pairs of neighbouring characters do.
+/// The first `limit` terms, without those that begin with a chosen term, are its beginning, or
+/// overlap it by a character, as pairs of neighbouring characters do.
 fn distinct(terms: Vec<Term>, limit: usize) -> Vec<Term> {
     let mut chosen: Vec<Term> = Vec::new();
     for term in terms {

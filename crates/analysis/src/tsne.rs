@@ -14,9 +14,9 @@ const BLOCK: usize = 64;
 /// Minimum number of rows: the smallest perplexity is 1, which needs three neighbours.
 const FEWEST: usize = 5;
 
-/// Positions of `rows` by t-SNE (van der Maaten 2014) from their exact nearest neighbours by cosine.
-/// `start` has the initial positions, such as the principal components, and is returned unchanged if
-/// there are too few rows.
+/// Positions of `rows` by t-SNE (van der Maaten 2014) from their exact nearest neighbours by
+/// cosine. `start` has the initial positions, such as the principal components, and is returned
+/// unchanged if there are too few rows.
 pub fn tsne(compute: &Compute, rows: &Matrix, start: &[[f32; 2]]) -> Vec<[f32; 2]> {
     if rows.len() < FEWEST || rows.len() != start.len() {
         return start.to_vec();
@@ -57,8 +57,8 @@ fn neighbours(compute: &Compute, rows: &Matrix, count: usize) -> Vec<Vec<Neighbo
     blocks.into_iter().flatten().collect()
 }
 
-/// `start` scaled to a standard deviation of 1e-4 along the first axis, the usual start of t-SNE, with
-/// noise of a hundredth of that: equal positions would never separate.
+/// `start` scaled to a standard deviation of 1e-4 along the first axis, the usual start of t-SNE,
+/// with noise of a hundredth of that: equal positions would never separate.
 fn small(start: &[[f32; 2]]) -> Vec<f32> {
     let squares: f32 = start.iter().map(|[x, _]| x * x).sum();
     let deviation = (squares / start.len() as f32).sqrt();

@@ -1,9 +1,9 @@
 //! The library's batch call, for comparison with a server over the same texts.
 //!
-//! `cargo run --release -p kokeshi --example embed_batch -- MODEL TEXTS` loads a checkpoint folder, or
-//! `starter`, and the JSON list of texts in the file `TEXTS`. For each line of standard input it
-//! embeds all texts in one call and prints a line of JSON: for `vectors` the vectors, for `time` the
-//! seconds of the call, tokenization included, and the number of tokens.
+//! `cargo run --release -p kokeshi --example embed_batch -- MODEL TEXTS` loads a checkpoint folder,
+//! or `starter`, and the JSON list of texts in the file `TEXTS`. For each line of standard input it
+//! embeds all texts in one call and prints a line of JSON: for `vectors` the vectors, for `time`
+//! the seconds of the call, tokenization included, and the number of tokens.
 
 #![expect(clippy::print_stdout, reason = "prints its measurements")]
 

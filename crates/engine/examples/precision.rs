@@ -1,9 +1,9 @@
-//! Cost of bf16 and int8 on the semantic textual similarity sets of a folder: the lowest and the mean
-//! cosine to the vectors in f32, and the loss in Spearman's correlation, in points.
+//! Cost of bf16 and int8 on the semantic textual similarity sets of a folder: the lowest and the
+//! mean cosine to the vectors in f32, and the loss in Spearman's correlation, in points.
 //!
-//! `cargo run --release -p kokeshi --example precision -- FOLDER [MODEL_FOLDER]`; FOLDER contains files of
-//! lines such as `{"sentence1": "…", "sentence2": "…", "score": 2.5}`. Without MODEL_FOLDER the model
-//! is the bundled one.
+//! `cargo run --release -p kokeshi --example precision -- FOLDER [MODEL_FOLDER]`; FOLDER contains
+//! files of lines such as `{"sentence1": "…", "sentence2": "…", "score": 2.5}`. Without
+//! MODEL_FOLDER the model is the bundled one.
 
 #![expect(clippy::print_stdout, reason = "prints a table")]
 

@@ -1,10 +1,10 @@
 //! Latency of a short query while long documents run without pause.
 //!
 //! `cargo run --release -p kokeshi --example short_behind_long -- FOLDER [f32|bf16]` prints the
-//! latency of a query of 16 tokens alone and behind documents of 8192 tokens, the speed of a list of
-//! texts without and with concurrent queries, and whether the bound is met: p95 behind documents at
-//! most 400 ms above the median alone. It fails if it is not.
-//! `kokeshi models synthesize FOLDER` creates a checkpoint of the released shape.
+//! latency of a query of 16 tokens alone and behind documents of 8192 tokens, the speed of a list
+//! of texts without and with concurrent queries, and whether the bound is met: p95 behind documents
+//! at most 400 ms above the median alone. It fails if it is not. `kokeshi models synthesize FOLDER`
+//! creates a checkpoint of the released shape.
 
 #![expect(clippy::print_stdout, reason = "prints its measurements")]
 

@@ -52,7 +52,8 @@ mod tests {
                 let convention = match case["convention"].as_str() {
                     Some("reference") => LateSpans::Reference,
                     Some("content") => LateSpans::Content,
-                    // The truncating variant drops chunks; this program has a vector for every chunk.
+                    // The truncating variant drops chunks; this program has a vector for every
+                    // chunk.
                     _ => continue,
                 };
                 let spans =

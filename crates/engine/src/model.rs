@@ -92,7 +92,8 @@ impl Model {
     /// # Errors
     ///
     /// That of the first input that has one: an unknown task, dimensions out of range, a text too
-    /// long or too large, a chunk outside its text, or impossible windows. Also if the device fails.
+    /// long or too large, a chunk outside its text, or impossible windows. Also if the device
+    /// fails.
     pub fn embed(&self, inputs: &[Input<'_>]) -> Result<Vec<Embedded>> {
         self.embed_with(inputs, &mut |_| ())
     }

@@ -19,9 +19,9 @@ pub(crate) fn lines(text: &str) -> Vec<Range<usize>> {
     text_and_blank_lines(text).flatten().collect()
 }
 
-/// Number of consecutive characters other than letters and digits that ends a sentence. After a full
-/// stop the rules of UAX #29 look ahead from each space and bracket, which takes quadratic time:
-/// 64 KiB of spaces took 28 s.
+/// Number of consecutive characters other than letters and digits that ends a sentence. After a
+/// full stop the rules of UAX #29 look ahead from each space and bracket, which takes quadratic
+/// time: 64 KiB of spaces took 28 s.
 const LONGEST_GAP: usize = 64;
 
 /// Sentences of Unicode UAX #29; a gap of [`LONGEST_GAP`] characters also ends a sentence.

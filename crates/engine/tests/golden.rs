@@ -200,7 +200,8 @@ fn convention(case: &Value) -> Option<LateSpans> {
     }
 }
 
-/// The engine's late chunking never truncates, so this variant of the reference runs on the encoder.
+/// The engine's late chunking never truncates, so this variant of the reference runs on the
+/// encoder.
 #[test]
 fn the_encoder_pools_the_spans_of_the_references_truncating_variant() {
     for fixture_name in FIXTURES {

@@ -1,8 +1,8 @@
 //! The examples of the published migration guide, with the bundled model.
 //!
 //! The snapshot shows the results, right or wrong: the starter model is small. After each example
-//! the snapshot names the result that a good model gives and whether this model gave it. This is the
-//! only test that depends on the model's weights. Scores are rounded to two places because
+//! the snapshot names the result that a good model gives and whether this model gave it. This is
+//! the only test that depends on the model's weights. Scores are rounded to two places because
 //! instruction sets differ in the last bits.
 
 use kokeshi::{Device, Input, LoadOptions, Model, cosine};

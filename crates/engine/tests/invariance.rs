@@ -1,5 +1,5 @@
-//! A vector does not depend on the rest of the batch, its order, the number of threads or the mix of
-//! tasks.
+//! A vector does not depend on the rest of the batch, its order, the number of threads or the mix
+//! of tasks.
 
 use kokeshi::{Chunking, Device, Input, LateSpans, LoadOptions, Model, Options, Precision, Window};
 use kokeshi_testkit::{assert_close, fixture, unit_rows};

@@ -17,8 +17,8 @@ fn vectors(model: &Model, texts: &[String]) -> Vec<Vec<f32>> {
     embedded.into_iter().flat_map(|embedded| embedded.vectors).collect()
 }
 
-/// Fails unless the vectors of `texts` in each precision are within the bound of those in f32, and not
-/// equal to them.
+/// Fails unless the vectors of `texts` in each precision are within the bound of those in f32, and
+/// not equal to them.
 #[track_caller]
 #[expect(clippy::print_stdout, reason = "prints the measured values")]
 fn check(name: &str, open: impl Fn(&LoadOptions) -> Result<Model>, texts: &[String]) {

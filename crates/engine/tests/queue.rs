@@ -115,8 +115,8 @@ fn late_chunks_blank_chunks_and_long_documents_equal_those_of_the_model() {
     }
 }
 
-/// Continuous streams of short and long requests for two models on the same cores: each lane of each
-/// model makes progress.
+/// Continuous streams of short and long requests for two models on the same cores: each lane of
+/// each model makes progress.
 #[test]
 fn neither_short_nor_long_requests_starve() {
     const ROUNDS: usize = 5;

@@ -28,8 +28,8 @@ const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// Finds a complete snapshot of `repo` at `revision` in the cache without network access.
 ///
-/// A snapshot is complete if it has the configuration, the tokenizer and all weight files. Its folder
-/// is `<cache>/models--owner--name/snapshots/<commit>`.
+/// A snapshot is complete if it has the configuration, the tokenizer and all weight files. Its
+/// folder is `<cache>/models--owner--name/snapshots/<commit>`.
 ///
 /// # Errors
 /// If `repo` or `revision` is malformed, or the cache cannot be read.

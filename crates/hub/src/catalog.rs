@@ -13,8 +13,8 @@ pub struct KnownModel {
     pub licence_note: &'static str,
     /// Number of weights, LoRA adapters and pooler included.
     pub parameters: u64,
-    /// Approximate size of the weight file in bytes: two per parameter, as all are 16-bit. The tokenizer
-    /// adds 1 to 17 MB. 0 for the bundled model.
+    /// Approximate size of the weight file in bytes: two per parameter, as all are 16-bit. The
+    /// tokenizer adds 1 to 17 MB. 0 for the bundled model.
     pub download_bytes: u64,
     /// A short description of the model.
     pub description: &'static str,

@@ -35,8 +35,8 @@ impl HubConfig {
     /// - offline: `HF_HUB_OFFLINE`, or `TRANSFORMERS_OFFLINE` where that one is unset;
     /// - certificates: `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE`.
     ///
-    /// Only proxies are read elsewhere: the HTTP client reads `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`
-    /// itself.
+    /// Only proxies are read elsewhere: the HTTP client reads `HTTPS_PROXY`, `ALL_PROXY` and
+    /// `NO_PROXY` itself.
     ///
     /// # Errors
     /// If no variable locates the cache, or a variable is not valid Unicode.

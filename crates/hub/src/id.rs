@@ -35,8 +35,8 @@ pub(crate) fn check_revision(revision: &str) -> Result<()> {
     if valid { Ok(()) } else { Err(Error::Revision { revision: revision.to_owned() }) }
 }
 
-/// Whether a file name from a server or an index stays inside the snapshot's folder on every operating
-/// system.
+/// Whether a file name from a server or an index stays inside the snapshot's folder on every
+/// operating system.
 pub(crate) fn is_safe_path(path: &str) -> bool {
     let part = |part: &str| !matches!(part, "" | "." | "..");
     !path.bytes().any(|b| matches!(b, b'\\' | b':' | 0)) && path.split('/').all(part)

@@ -1,8 +1,9 @@
 //! Known models, the Hugging Face hub cache, and downloads into it.
 //!
-//! [`ModelRef::parse`] parses the name of a model, [`locate`] finds a complete snapshot of a repository
-//! in the cache without network access, and [`pull`] downloads one. The cache has the layout of the
-//! Python library `huggingface_hub`, so this program and other tools find each other's downloads.
+//! [`ModelRef::parse`] parses the name of a model, [`locate`] finds a complete snapshot of a
+//! repository in the cache without network access, and [`pull`] downloads one. The cache has the
+//! layout of the Python library `huggingface_hub`, so this program and other tools find each
+//! other's downloads.
 //!
 //! ```no_run
 //! use kokeshi_hub::{HubConfig, ModelRef, PullEvent, locate, pull};

@@ -1,8 +1,8 @@
 //! Near duplicates: each vector is a leader, or so close to one that it is left out.
 //!
-//! Leaders (Hartigan 1975) instead of connected components: the ends of a chain of small changes may
-//! have nothing in common, while a vector is never farther from its leader than the threshold. Only
-//! leaders are kept and compared with, in half precision.
+//! Leaders (Hartigan 1975) instead of connected components: the ends of a chain of small changes
+//! may have nothing in common, while a vector is never farther from its leader than the threshold.
+//! Only leaders are kept and compared with, in half precision.
 //!
 //! A vector is compared with all leaders while these are few. When there are many, they are divided
 //! into cells around centres of k-means, and a vector is compared with the leaders of the nearest
@@ -126,13 +126,13 @@ impl Leaders {
         self.centres.is_some()
     }
 
-    /// The nearest leader of each of `rows` among the leaders before it. A row without one becomes a
-    /// leader itself, under its name in `names`.
+    /// The nearest leader of each of `rows` among the leaders before it. A row without one becomes
+    /// a leader itself, under its name in `names`.
     ///
     /// # Errors
     ///
-    /// [`Error::Width`] if the rows have another width, [`Error::Memory`] if the leaders reach their
-    /// limit.
+    /// [`Error::Width`] if the rows have another width, [`Error::Memory`] if the leaders reach
+    /// their limit.
     pub fn offer(&mut self, names: &[usize], rows: &Matrix) -> Result<Vec<Option<Match>>> {
         if rows.dimensions() != self.dimensions {
             return Err(Error::Width { expected: self.dimensions, got: rows.dimensions() });
@@ -183,8 +183,8 @@ impl Leaders {
         self.dimensions.next_multiple_of(F16_ROW)
     }
 
-    /// Rows as the kernel compares them with leaders: padded and rounded like leaders, so that a pair
-    /// has the same cosine whichever of the two is the leader.
+    /// Rows as the kernel compares them with leaders: padded and rounded like leaders, so that a
+    /// pair has the same cosine whichever of the two is the leader.
     fn queries(&self, rows: &Matrix) -> Vec<Vec<f32>> {
         let width = self.width();
         let query = |row: usize| {
@@ -214,9 +214,9 @@ impl Leaders {
         blocks.into_iter().flatten().collect()
     }
 
-    /// The nearest leader of each query within the threshold, among the leaders of the query's cells
-    /// for which `eligible(query, leader)` is true. A task is a cell with up to [`VISITORS`] of its
-    /// queries, so that the cell's rows are read from memory once for all of them.
+    /// The nearest leader of each query within the threshold, among the leaders of the query's
+    /// cells for which `eligible(query, leader)` is true. A task is a cell with up to [`VISITORS`]
+    /// of its queries, so that the cell's rows are read from memory once for all of them.
     fn among_leaders(
         &self,
         queries: &[Vec<f32>],

@@ -121,8 +121,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Applies `result` to `jobs` and answers the requests that are complete. Returns the tokens that
-    /// ran.
+    /// Applies `result` to `jobs` and answers the requests that are complete. Returns the tokens
+    /// that ran.
     fn finish(&self, jobs: &[Job], result: BatchResult) -> usize {
         let fail = |error: &dyn Fn() -> Error| {
             jobs.iter().for_each(|job| self.answer(&job.pending, Err(error())));

@@ -71,8 +71,9 @@ impl<T> Lane<T> {
         batch
     }
 
-    /// Index of the client served the least among those whose first item fits. An item that does not
-    /// fit comes first in the next batch, so that short items cannot overtake a long one forever.
+    /// Index of the client served the least among those whose first item fits. An item that does
+    /// not fit comes first in the next batch, so that short items cannot overtake a long one
+    /// forever.
     fn next_client(&self, room: usize) -> Option<usize> {
         let fits = |client: &Client<T>| client.waiting.front().is_some_and(|item| item.0 <= room);
         let fitting = self.clients.iter().enumerate().filter(|(_, client)| fits(client));

@@ -2,8 +2,8 @@
 //!
 //! A request waits in one of three lanes, chosen by its total number of tokens. Each lane has a
 //! thread and a priority. A pass of a higher lane interrupts passes of lower lanes at the next task
-//! of a kernel, so that a short query does not wait for a long document. Within a lane, clients take
-//! turns, and passes of many requests, of any task and length, run as one batch.
+//! of a kernel, so that a short query does not wait for a long document. Within a lane, clients
+//! take turns, and passes of many requests, of any task and length, run as one batch.
 
 mod drive;
 mod lane;
@@ -65,7 +65,8 @@ pub trait Observer: fmt::Debug + Send + Sync {
     /// The first pass of a request begins, `wait` after its submission.
     fn waited(&self, wait: Duration);
 
-    /// A batch of `sequences` sequences and `tokens` tokens has run in `time`, interruptions included.
+    /// A batch of `sequences` sequences and `tokens` tokens has run in `time`, interruptions
+    /// included.
     fn ran(&self, tokens: usize, sequences: usize, time: Duration);
 }
 
@@ -84,8 +85,8 @@ pub struct QueueStats {
     pub batches: u64,
     /// Recent tokens per second of busy time; `None` before the first batch.
     pub tokens_per_second: Option<f64>,
-    /// Longest time since a lane with work last finished a layer; `None` without work. Far more than
-    /// the time of a batch means that a thread is stuck.
+    /// Longest time since a lane with work last finished a layer; `None` without work. Far more
+    /// than the time of a batch means that a thread is stuck.
     pub stalled: Option<Duration>,
 }
 
@@ -159,8 +160,8 @@ impl Queue {
         Ok(Ticket { shared: Arc::clone(&self.shared), pending })
     }
 
-    /// Checks whether [`Self::submit`] would accept a request of `client` now. Called before a request
-    /// is prepared, it makes a refusal almost free.
+    /// Checks whether [`Self::submit`] would accept a request of `client` now. Called before a
+    /// request is prepared, it makes a refusal almost free.
     ///
     /// # Errors
     ///

@@ -79,8 +79,8 @@ impl Pending {
         self.lock().callback.is_none()
     }
 
-    /// The callback: the right to answer the request or to leave it unanswered. Only one caller gets
-    /// it.
+    /// The callback: the right to answer the request or to leave it unanswered. Only one caller
+    /// gets it.
     pub(super) fn take_callback(&self) -> Option<Callback> {
         self.lock().callback.take()
     }

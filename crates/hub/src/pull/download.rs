@@ -132,8 +132,8 @@ impl Download<'_> {
         }
     }
 
-    /// Reads the file back, so that bytes from an earlier process are verified as well. A damaged file
-    /// is removed.
+    /// Reads the file back, so that bytes from an earlier process are verified as well. A damaged
+    /// file is removed.
     fn verify(&self, partial: &Path) -> Result<(), Failure> {
         let failed = Error::io("read", partial);
         let content = File::open(partial).map_err(&failed)?;

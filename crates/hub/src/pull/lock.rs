@@ -8,8 +8,8 @@ use std::path::Path;
 
 /// An advisory lock, released when it is dropped or when the process ends.
 ///
-/// `huggingface_hub` takes the same `flock` on the same file, so both respect each other's locks. The
-/// file is never removed: a process could then lock a file that others no longer see.
+/// `huggingface_hub` takes the same `flock` on the same file, so both respect each other's locks.
+/// The file is never removed: a process could then lock a file that others no longer see.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,

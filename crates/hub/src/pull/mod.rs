@@ -74,15 +74,16 @@ pub enum PullEvent<'a> {
 /// Receives the events of a pull.
 type Events<'a> = dyn FnMut(PullEvent<'_>) + 'a;
 
-/// Downloads the files of `repo` at `revision` that the cache lacks and returns the snapshot's folder.
+/// Downloads the files of `repo` at `revision` that the cache lacks and returns the snapshot's
+/// folder.
 ///
-/// Every file is verified against the hub's checksum, and [`locate`] finds the snapshot only when it is
-/// complete. The next pull resumes an interrupted one. Offline, a complete snapshot in the cache is
-/// returned as it is.
+/// Every file is verified against the hub's checksum, and [`locate`] finds the snapshot only when
+/// it is complete. The next pull resumes an interrupted one. Offline, a complete snapshot in the
+/// cache is returned as it is.
 ///
 /// # Errors
-/// A malformed name; no access; no such repository or revision; a network failure after the last retry;
-/// a file that arrives damaged twice; a full disk; a repository that is not a model.
+/// A malformed name; no access; no such repository or revision; a network failure after the last
+/// retry; a file that arrives damaged twice; a full disk; a repository that is not a model.
 pub fn pull(
     config: &HubConfig,
     repo: &str,

@@ -75,8 +75,8 @@ impl<'a> Remote<'a> {
         self.request(url, Part::From(offset))
     }
 
-    /// Requests the headers of `url` from the hub itself, not its storage: a success, or the redirect to
-    /// the storage.
+    /// Requests the headers of `url` from the hub itself, not its storage: a success, or the
+    /// redirect to the storage.
     pub(crate) fn head(&self, url: &str) -> Result<Response<Body>, Failure> {
         self.request(url, Part::Head)
     }

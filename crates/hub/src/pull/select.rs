@@ -16,7 +16,8 @@ const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 
 /// The files to download out of all `paths` of a repository.
 ///
-/// Weights in other formats (PyTorch pickles, ONNX, OpenVINO) and program code are never downloaded.
+/// Weights in other formats (PyTorch pickles, ONNX, OpenVINO) and program code are never
+/// downloaded.
 ///
 /// # Errors
 ///

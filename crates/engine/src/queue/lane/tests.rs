@@ -90,8 +90,8 @@ fn removed_items_do_not_run_and_their_client_loses_no_turn() {
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 proptest! {
-    /// For any items in any order: every item is taken once, those of a client in order; no batch is
-    /// over the budget unless it is a single item; no batch is empty while an item waits.
+    /// For any items in any order: every item is taken once, those of a client in order; no batch
+    /// is over the budget unless it is a single item; no batch is empty while an item waits.
     #[test]
     fn every_item_comes_once_in_order_and_within_the_budget(
         budget in 1_usize..200,
