@@ -1,5 +1,5 @@
-//! From texts to the vectors of a collection: the one place where a [`Provenance`] becomes options of
-//! the engine.
+//! From texts to the vectors of a collection: the one place where a [`Provenance`] becomes options
+//! of the engine.
 
 use crate::chunks::engine_chunks;
 use kokeshi::{Chunk, Embedded, Input, Model, Options, Progress, Result};
@@ -120,8 +120,8 @@ fn vectors(embedded: Vec<Embedded>) -> Vec<Vec<f32>> {
 }
 
 impl<'a> Passage<'a> {
-    /// The text that a stored document's chunks were cut from. Stores keep only what is in chunks: a
-    /// line break stands for each gap between two of them, which was white space wherever our own
+    /// The text that a stored document's chunks were cut from. Stores keep only what is in chunks:
+    /// a line break stands for each gap between two of them, which was white space wherever our own
     /// chunking left one.
     fn of(document: &'a Document) -> Self {
         let (mut text, mut ranges, mut end) = (String::new(), Vec::<Range<usize>>::new(), 0);

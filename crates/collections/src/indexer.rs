@@ -49,13 +49,13 @@ impl Indexer {
         self.roots.iter().map(|(root, _)| root)
     }
 
-    /// Brings the collection up to date, until `stop`. `progress` is called with the bytes to read at
-    /// each root.
+    /// Brings the collection up to date, until `stop`. `progress` is called with the bytes to read
+    /// at each root.
     ///
     /// # Errors
     ///
-    /// If a folder cannot be walked, the store or the engine fails. Batches that were written before
-    /// are kept.
+    /// If a folder cannot be walked, the store or the engine fails. Batches that were written
+    /// before are kept.
     pub fn update<P: IndexProgress>(
         &mut self,
         extractor: &(dyn Extractor + Sync),

@@ -1,9 +1,10 @@
-//! Collections of one's own files: finding their store, keeping them up to date, and searching them.
+//! Collections of one's own files: finding their store, keeping them up to date, and searching
+//! them.
 //!
 //! A file passes through one module after the other: `plan` (which files are new or changed),
-//! `read` (text and chunks), `index` (vectors, writes). [`Indexer`] does this for all the folders of
-//! a collection. [`OpenCollection`] is a collection with the model that its [`Provenance`] records,
-//! whose [`Embedder`] is the only way from texts to a collection's vectors.
+//! `read` (text and chunks), `index` (vectors, writes). [`Indexer`] does this for all the folders
+//! of a collection. [`OpenCollection`] is a collection with the model that its [`Provenance`]
+//! records, whose [`Embedder`] is the only way from texts to a collection's vectors.
 //!
 //! Nothing here knows of a terminal: progress goes to an [`IndexProgress`], formats that need a
 //! process of their own to an [`Extractor`](kokeshi_documents::Extractor).

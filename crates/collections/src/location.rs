@@ -79,8 +79,8 @@ impl StoreLocation {
         Ok(kokeshi_remote::open(&self.store)?)
     }
 
-    /// Opens the store, or creates an empty one. A folder of our own gets a `.gitignore`, which keeps
-    /// it out of repositories.
+    /// Opens the store, or creates an empty one. A folder of our own gets a `.gitignore`, which
+    /// keeps it out of repositories.
     ///
     /// # Errors
     ///

@@ -41,7 +41,8 @@ pub struct SearchResults {
 ///
 /// # Errors
 ///
-/// [`Error::Replaced`] if that happens in every attempt; otherwise if the store or the engine fails.
+/// [`Error::Replaced`] if that happens in every attempt; otherwise if the store or the engine
+/// fails.
 pub fn search<E: From<Error>>(
     store: &dyn Store,
     request: &SearchRequest<'_>,

@@ -49,8 +49,8 @@ pub struct OpenCollection {
 }
 
 impl OpenCollection {
-    /// Opens the collection `name` to index into it, or creates it. `existing` is what the store has
-    /// under that name, whose model `model` must be.
+    /// Opens the collection `name` to index into it, or creates it. `existing` is what the store
+    /// has under that name, whose model `model` must be.
     ///
     /// # Errors
     ///

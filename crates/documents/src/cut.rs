@@ -8,8 +8,8 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// The chunks of each part of `text`, of about `size` tokens: bytes of the whole text without the
-/// white space around them, in ascending order. A blank part has none. A small section is joined with
-/// the one after it.
+/// white space around them, in ascending order. A blank part has none. A small section is joined
+/// with the one after it.
 pub fn cut(text: &DocumentText, size: usize) -> Vec<Vec<Range<usize>>> {
     text.parts.iter().map(|part| pack(&text.text, part, size)).collect()
 }
@@ -38,8 +38,8 @@ fn pack(text: &str, part: &DocumentPart, size: usize) -> Vec<Range<usize>> {
 /// Estimated size of one token, in the units of [`weight`].
 const UNITS_PER_TOKEN: usize = 4;
 
-/// The size of a character: four letters of an alphabet are about one token, and so are one character
-/// of Chinese or Japanese and two of Korean.
+/// The size of a character: four letters of an alphabet are about one token, and so are one
+/// character of Chinese or Japanese and two of Korean.
 fn weight(c: char) -> usize {
     match u32::from(c) {
         0..0x0590 => 1,
@@ -111,8 +111,8 @@ impl Packer<'_> {
         self.text[bytes.clone()].chars().map(weight).sum()
     }
 
-    /// Fills chunks with whole units of the first level; a unit that is too large for a chunk is cut
-    /// into units of the next level.
+    /// Fills chunks with whole units of the first level; a unit that is too large for a chunk is
+    /// cut into units of the next level.
     fn pack(&mut self, bytes: &Range<usize>, levels: &[Units]) {
         let Some((units, smaller)) = levels.split_first() else {
             return self.close(bytes.clone());

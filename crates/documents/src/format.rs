@@ -70,8 +70,8 @@ impl Format {
 /// Extracts the text of formats whose readers are large and may panic, loop or take all memory. The
 /// program runs them in a process of their own.
 pub trait Extractor {
-    /// The text of `content`, a file of `format` ([`Format::Html`] or [`Format::Pdf`]). Each page ends
-    /// in a form feed.
+    /// The text of `content`, a file of `format` ([`Format::Html`] or [`Format::Pdf`]). Each page
+    /// ends in a form feed.
     ///
     /// # Errors
     ///
@@ -83,8 +83,8 @@ pub trait Extractor {
 ///
 /// # Errors
 ///
-/// [`Error::NoText`] if it does not have that format, [`Error::MissingFeature`] if this build cannot
-/// read the format.
+/// [`Error::NoText`] if it does not have that format, [`Error::MissingFeature`] if this build
+/// cannot read the format.
 pub fn read(
     format: Format,
     content: &[u8],

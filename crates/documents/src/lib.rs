@@ -1,7 +1,8 @@
 //! Files to texts and chunks.
 //!
-//! [`walk`] finds a file, [`read`] reads it as its [`Format`] into a [`DocumentText`], whose parts are
-//! what one pass of the model may see, and [`cut`] cuts each part into chunks at its own structure.
+//! [`walk`] finds a file, [`read`] reads it as its [`Format`] into a [`DocumentText`], whose parts
+//! are what one pass of the model may see, and [`cut`] cuts each part into chunks at its own
+//! structure.
 //!
 //! PDF files need the feature `pdf`.
 

@@ -2,13 +2,13 @@
 
 use crate::error::{Error, Result};
 
-/// The text of the PDF file `content`; each page ends in a form feed. Meant for a process of its own:
-/// the reader may panic, and nothing bounds its time and memory.
+/// The text of the PDF file `content`; each page ends in a form feed. Meant for a process of its
+/// own: the reader may panic, and nothing bounds its time and memory.
 ///
 /// # Errors
 ///
-/// [`Error::NoText`] if the file cannot be read or is encrypted; [`Error::MissingFeature`] in a build
-/// without the feature `pdf`.
+/// [`Error::NoText`] if the file cannot be read or is encrypted; [`Error::MissingFeature`] in a
+/// build without the feature `pdf`.
 pub fn text_of_pdf(content: &[u8]) -> Result<String> {
     extracted(content)
 }

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::text::{DocumentPart, DocumentText};
 use serde_json::{Map, Value};
 
-/// Fields that hold a row's text, the likeliest first. A row with none of them is all of its strings.
+/// Fields that hold a row's text, the likeliest first. A row with none of them is all of its
+/// strings.
 const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstract"];
 /// Fields that precede the text.
 const TITLE_FIELDS: [&str; 2] = ["title", "name"];

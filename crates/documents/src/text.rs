@@ -21,10 +21,11 @@ pub struct DocumentText {
 pub struct DocumentPart {
     /// Its bytes in the text.
     pub bytes: Range<usize>,
-    /// Where sections begin within it, in bytes of the text, ascending. A chunk has text of only one
-    /// section unless sections are small.
+    /// Where sections begin within it, in bytes of the text, ascending. A chunk has text of only
+    /// one section unless sections are small.
     pub sections: Vec<usize>,
-    /// Its line in the file, from 1, if it is a row of a table: then the text is not that of the file.
+    /// Its line in the file, from 1, if it is a row of a table: then the text is not that of the
+    /// file.
     pub line: Option<usize>,
     /// Metadata of this part.
     pub metadata: Map<String, Value>,
@@ -34,8 +35,8 @@ pub struct DocumentPart {
 const LONGEST_PART: usize = 1 << 20;
 
 impl DocumentText {
-    /// A text that is one part, with its sections; a long one is cut into several parts, at sections if
-    /// possible.
+    /// A text that is one part, with its sections; a long one is cut into several parts, at
+    /// sections if possible.
     pub(crate) fn whole(text: String, sections: Vec<usize>, metadata: Map<String, Value>) -> Self {
         let mut parts = Vec::new();
         let mut start = 0;
@@ -50,8 +51,8 @@ impl DocumentText {
     }
 }
 
-/// Where the part that begins at `start` ends: before the last section, or else after the last line or
-/// character, that keeps it within [`LONGEST_PART`].
+/// Where the part that begins at `start` ends: before the last section, or else after the last line
+/// or character, that keeps it within [`LONGEST_PART`].
 fn part_end(text: &str, start: usize, sections: &[usize]) -> usize {
     if text.len() - start <= LONGEST_PART {
         return text.len();

@@ -31,8 +31,8 @@ pub struct FileEntry {
 /// Folders of our own files.
 const OWN_FOLDER: &str = ".kokeshi";
 
-/// Finds the files at and below `root`, in the order of their paths. Links are not followed. A file or
-/// folder that cannot be read is an error among the entries.
+/// Finds the files at and below `root`, in the order of their paths. Links are not followed. A file
+/// or folder that cannot be read is an error among the entries.
 ///
 /// # Errors
 ///

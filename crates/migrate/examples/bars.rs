@@ -5,8 +5,9 @@
 //! cargo run --release -p kokeshi-migrate --example bars -- memory 10000
 //! ```
 //!
-//! `throughput` runs the engine over all documents in one call, and then a migration of them, in turns;
-//! `memory` prints the peak of resident memory that a migration of N one-line documents adds.
+//! `throughput` runs the engine over all documents in one call, and then a migration of them, in
+//! turns; `memory` prints the peak of resident memory that a migration of N one-line documents
+//! adds.
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// Documents that are embedded again for each model, task and chunking.
 const DOCUMENTS: usize = 16;
-/// Lowest median cosine of vectors that differ only in how they were stored and computed: f16 and int8
-/// storage change cosines by less than 0.001, bf16 products by less than 0.0002.
+/// Lowest median cosine of vectors that differ only in how they were stored and computed: f16 and
+/// int8 storage change cosines by less than 0.001, bf16 products by less than 0.0002.
 const SAME: f64 = 0.995;
 /// The same for vectors of which only the signs are stored. The signs of a vector with independent,
 /// normally distributed elements have a cosine of √(2 ⁄ π) = 0.80 with it.
@@ -31,8 +31,8 @@ pub struct ModelFit {
     pub fits: bool,
 }
 
-/// How close the vectors of each model, task and chunking come to those of `documents`, closest first.
-/// Models whose vectors are too short are left out.
+/// How close the vectors of each model, task and chunking come to those of `documents`, closest
+/// first. Models whose vectors are too short are left out.
 ///
 /// # Errors
 ///

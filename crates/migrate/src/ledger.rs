@@ -1,10 +1,11 @@
-//! The progress of each migration. A store that is a SQLite file has the ledger in its own tables; for a
-//! server, the ledger is a file next to the plan.
+//! The progress of each migration. A store that is a SQLite file has the ledger in its own tables;
+//! for a server, the ledger is a file next to the plan.
 //!
-//! The new collection itself is the record of what has been written: the ledger only saves comparing it
-//! again. So a process that is killed between a write and its entry here writes nothing twice. Shadow
-//! copies are an exception: foreign points have no times. Their chunks are entered before each write, and
-//! a document with a chunk that was never entered is one that another program has changed.
+//! The new collection itself is the record of what has been written: the ledger only saves
+//! comparing it again. So a process that is killed between a write and its entry here writes
+//! nothing twice. Shadow copies are an exception: foreign points have no times. Their chunks are
+//! entered before each write, and a document with a chunk that was never entered is one that
+//! another program has changed.
 
 use crate::error::{Error, Result};
 use kokeshi_store::{Chunk, Document};

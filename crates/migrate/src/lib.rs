@@ -1,10 +1,10 @@
-//! Moves a collection from one embedding model to another: the new collection is filled next to the old
-//! one, which stays in use until the switch.
+//! Moves a collection from one embedding model to another: the new collection is filled next to the
+//! old one, which stays in use until the switch.
 //!
-//! A [`Plan`] is a file that people read and edit. [`run`](run()) fills the new collection with the texts
-//! of the old one, as often as needed: documents that are already there are left alone.
-//! [`verify`](verify()) compares both, and only a verified collection can be switched to. The [`Ledger`]
-//! records the progress of each plan:
+//! A [`Plan`] is a file that people read and edit. [`run`](run()) fills the new collection with the
+//! texts of the old one, as often as needed: documents that are already there are left alone.
+//! [`verify`](verify()) compares both, and only a verified collection can be switched to. The
+//! [`Ledger`] records the progress of each plan:
 //!
 //! ```text
 //! planned ─run→ running ─verify→ verified ─switch→ switched (the old one is kept) ─clean→ cleaned

@@ -46,8 +46,8 @@ impl Locations {
 }
 
 impl Plan {
-    /// Whether both sides are collections of another program in a vector database, whose points have
-    /// no times: the new one is a shadow copy of the old one.
+    /// Whether both sides are collections of another program in a vector database, whose points
+    /// have no times: the new one is a shadow copy of the old one.
     pub(crate) fn has_shadow_copy(&self) -> bool {
         !self.is_between_stores()
             && self.fields.as_ref().is_some_and(|fields| fields.table.is_none())

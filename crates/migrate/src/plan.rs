@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 pub struct Plan {
     /// Its name in the ledger.
     pub name: String,
-    /// The store of both sides, or of the new one: a file, or a server's address without the password.
+    /// The store of both sides, or of the new one: a file, or a server's address without the
+    /// password.
     pub store: String,
     /// Where the old side is, if elsewhere: another store, or a JSONL or Parquet file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,13 +158,14 @@ impl Plan {
         matches!(Address::from(self.store.as_str()), Address::File(_))
     }
 
-    /// Whether the store normalizes vectors again, which changes their last bits: vector databases do.
+    /// Whether the store normalizes vectors again, which changes their last bits: vector databases
+    /// do.
     pub(crate) fn store_normalizes(&self) -> bool {
         !self.store_is_file() && !self.store.starts_with("postgres")
     }
 
-    /// Everything that decides vectors, of both sides. If it is not what the migration began with, the
-    /// documents that are already written have vectors of another kind.
+    /// Everything that decides vectors, of both sides. If it is not what the migration began with,
+    /// the documents that are already written have vectors of another kind.
     pub fn fingerprint(&self) -> String {
         let side = |side: &Side| serde_json::to_string(side).unwrap_or_default();
         format!("{}\n{}", side(&self.from), side(&self.to))

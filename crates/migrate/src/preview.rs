@@ -1,4 +1,5 @@
-//! A preview of what a migration changes: neighbours and rankings on a sample, and the size of vectors.
+//! A preview of what a migration changes: neighbours and rankings on a sample, and the size of
+//! vectors.
 
 use crate::error::Result;
 use crate::vectors::chunk_vectors;
@@ -21,8 +22,8 @@ pub struct Preview {
     pub tokens: usize,
     /// How long the new model took to embed it.
     pub took: Duration,
-    /// Mean share of a chunk's 10 nearest neighbours in the sample that are the same for both models;
-    /// `None` if the sample has 10 chunks or fewer, or a chunk without an old vector.
+    /// Mean share of a chunk's 10 nearest neighbours in the sample that are the same for both
+    /// models; `None` if the sample has 10 chunks or fewer, or a chunk without an old vector.
     pub overlap: Option<f64>,
     /// The ranking of each query in the sample.
     pub rankings: Vec<Ranking>,
@@ -54,7 +55,8 @@ impl VectorSizes {
     }
 }
 
-/// Embeds `documents`, whose vectors are the old ones, and `queries` with both models, and compares.
+/// Embeds `documents`, whose vectors are the old ones, and `queries` with both models, and
+/// compares.
 ///
 /// # Errors
 ///

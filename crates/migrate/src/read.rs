@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Documents that are listed at a time.
 const PAGE: usize = 1024;
-/// Maximum bytes of text that are embedded and written together. A killed process loses at most two or
-/// three such batches.
+/// Maximum bytes of text that are embedded and written together. A killed process loses at most two
+/// or three such batches.
 const BATCH_BYTES: usize = 128 << 10;
 /// Maximum number of documents in a batch.
 const BATCH_DOCUMENTS: usize = 256;
@@ -56,8 +56,8 @@ impl<'a> Reader<'a> {
         Ok(Self { plan, source, store, ledger, limits, pace: Pace::new(limits) })
     }
 
-    /// Sends the documents to embed after the path `after`, until the limits stop it or the receiver is
-    /// gone.
+    /// Sends the documents to embed after the path `after`, until the limits stop it or the
+    /// receiver is gone.
     pub(crate) fn send_all(&mut self, after: &str, to: &SyncSender<Batch>) -> Result<()> {
         for page in pages(self.source, &self.plan.from.collection, after, PAGE) {
             if !self.send_page(&page?, to)? {
@@ -115,8 +115,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Those of the `outdated` documents that another program has changed in the new collection. Only a
-    /// shadow copy needs the ledger for this; elsewhere, times tell.
+    /// Those of the `outdated` documents that another program has changed in the new collection.
+    /// Only a shadow copy needs the ledger for this; elsewhere, times tell.
     fn changed_by_others(&self, outdated: &[String]) -> Result<Vec<String>> {
         let mut changed = Vec::new();
         if !self.plan.has_shadow_copy() || outdated.is_empty() {
@@ -138,9 +138,10 @@ fn needs_embedding(old: &Entry, new: Option<&Entry>) -> bool {
     new.is_none_or(|new| is_outdated(&state(old), &state(new)))
 }
 
-/// Whether the old collection has a document in a later state than the new one; both states are hash and
-/// time. Otherwise, what others write to the new collection wins. A time of 0 is that of a file that had
-/// just been written; an empty hash, that of a document that was not completely written.
+/// Whether the old collection has a document in a later state than the new one; both states are
+/// hash and time. Otherwise, what others write to the new collection wins. A time of 0 is that of a
+/// file that had just been written; an empty hash, that of a document that was not completely
+/// written.
 pub(crate) fn is_outdated(old: &(String, i64), new: &(String, i64)) -> bool {
     new.0.is_empty() || (old.0 != new.0 && (old.1 == 0 || old.1 > new.1))
 }

@@ -1,5 +1,5 @@
-//! Fills the new collection: one thread reads, this one embeds, another one writes, so that the engine
-//! never waits for a store.
+//! Fills the new collection: one thread reads, this one embeds, another one writes, so that the
+//! engine never waits for a store.
 
 use crate::error::{Error, Result};
 use crate::ledger::{BatchTotals, Ledger, MigrationProgress, State};
@@ -23,8 +23,8 @@ const PAGE: usize = 1024;
 pub struct RunLimits<'a> {
     /// Maximum number of chunks per second that are read from the old collection.
     pub rate: Option<f64>,
-    /// Whether documents of the new collection that the old one does not have are removed in the end:
-    /// those that were deleted there, and those that others have written only to the new one.
+    /// Whether documents of the new collection that the old one does not have are removed in the
+    /// end: those that were deleted there, and those that others have written only to the new one.
     pub prune: bool,
     /// Set from outside, it ends the run after the current batch.
     pub stop: &'a AtomicBool,
@@ -39,7 +39,8 @@ pub struct RunSummary {
     pub chunks: usize,
     /// Their tokens.
     pub tokens: usize,
-    /// Documents that were up to date: of an earlier run, or written by others to the new collection.
+    /// Documents that were up to date: of an earlier run, or written by others to the new
+    /// collection.
     pub present: usize,
     /// Documents that could not be embedded; the ledger has the reasons.
     pub failed: usize,

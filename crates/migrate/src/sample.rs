@@ -6,8 +6,8 @@ use kokeshi_store::{Document, Source, pages};
 /// Documents that are listed at a time.
 const PAGE: usize = 4096;
 
-/// About `size` documents of `collection` that have chunks, at equal intervals in the order of the source:
-/// the same ones every time.
+/// About `size` documents of `collection` that have chunks, at equal intervals in the order of the
+/// source: the same ones every time.
 ///
 /// # Errors
 ///

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 /// Documents that are listed at a time.
 const PAGE: usize = 4096;
 
-/// The state of both collections, which is recorded with a verification: their sizes, and a hash of the
-/// paths, contents and times of their documents.
+/// The state of both collections, which is recorded with a verification: their sizes, and a hash of
+/// the paths, contents and times of their documents.
 pub(crate) fn state_of_both(
     plan: &Plan,
     from: &str,

@@ -15,7 +15,8 @@ use std::collections::HashSet;
 
 /// Number of searches whose approximate results are compared with exact ones.
 const SEARCHES: usize = 50;
-/// Cosine from which on vectors differ only by rounding: bf16 products change cosines by less than 0.0002.
+/// Cosine from which on vectors differ only by rounding: bf16 products change cosines by less than
+/// 0.0002.
 const ROUNDED: f64 = 0.9998;
 
 /// The result of a verification.
@@ -25,8 +26,8 @@ pub struct Verification {
     pub checks: Vec<Check>,
     /// What changes for readers.
     pub preview: Preview,
-    /// Share of the 10 exact results that an approximate search finds, if the new collection has an index
-    /// or codes.
+    /// Share of the 10 exact results that an approximate search finds, if the new collection has an
+    /// index or codes.
     pub recall: Option<f64>,
     /// The state of both collections.
     pub counts: String,

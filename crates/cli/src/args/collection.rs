@@ -9,8 +9,8 @@ use std::path::PathBuf;
 /// A collection of a store.
 #[derive(Args, Debug)]
 pub(crate) struct CollectionArguments {
-    /// The store: a file, or a server (`postgres://…`, `qdrant://…`, `milvus://…`, `chroma://…`); by
-    /// default `.kokeshi/index.db` in the indexed folder or one above
+    /// The store: a file, or a server (`postgres://…`, `qdrant://…`, `milvus://…`, `chroma://…`);
+    /// by default `.kokeshi/index.db` in the indexed folder or one above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
     /// A collection of the store, or an alias; a store can have several, each with its own model
@@ -34,8 +34,8 @@ pub(crate) struct VectorArguments {
     /// `int8:256` of the first 256 dimensions. Scores are computed from the vectors
     #[arg(long, value_name = "CODES")]
     pub(crate) shortlist: Option<Codes>,
-    /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences into
-    /// chunks of about 256 tokens; or as `kokeshi embed --chunk` does
+    /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences
+    /// into chunks of about 256 tokens; or as `kokeshi embed --chunk` does
     #[arg(long, value_name = "HOW")]
     pub(crate) chunk: Option<DocumentChunking>,
     /// Pool the vectors of a document's chunks from one pass over the whole document, so that they
@@ -99,7 +99,7 @@ pub(crate) struct SearchArguments {
     /// Also search by words (BM25), and fuse both rankings
     #[arg(long)]
     pub(crate) hybrid: bool,
-    /// Scan all vectors, also where the collection has codes for short lists or an approximate index
+    /// Scan all vectors, even if the collection has codes for short lists or an ANN index
     #[arg(long)]
     pub(crate) exact: bool,
     /// Number of sentences to show on either side of the best one
@@ -157,8 +157,8 @@ pub(crate) struct ForgetArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct EvalArguments {
-    /// Folders in the layout of BEIR: `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`,
-    /// `text`), and `qrels.tsv` or `qrels/test.tsv` (`query-id`, `corpus-id`, `score`)
+    /// Folders in the layout of BEIR: `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl`
+    /// (`_id`, `text`), and `qrels.tsv` or `qrels/test.tsv` (`query-id`, `corpus-id`, `score`)
     #[arg(value_name = "FOLDER", required = true)]
     pub(crate) folders: Vec<PathBuf>,
     /// How documents are indexed. Late chunking is compared with each chunk alone, unless

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateCommand {
-    /// Examine a collection, report what a move to another model changes, and write a plan to review
+    /// Examine a collection, report what a move to another model changes, and write a plan to
+    /// review
     Plan(Box<MigratePlanArguments>),
     /// Fill the new collection; documents that it already has are left alone, so that a run can be
     /// stopped and repeated at any time
@@ -27,15 +28,15 @@ pub(crate) enum MigrateCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct MigratePlanArguments {
-    /// The collection to move, or its alias; for a table or a file of rows, the column of vectors. The
-    /// default is `default`, for a table `embedding`, and for a file `vector`
+    /// The collection to move, or its alias; for a table or a file of rows, the column of vectors.
+    /// The default is `default`, for a table `embedding`, and for a file `vector`
     #[arg(long, value_name = "NAME")]
     from: Option<String>,
     /// The collection to create
     #[arg(long, value_name = "NAME")]
     pub(crate) to: String,
-    /// The store of both, or of the new one. Without it: `.kokeshi/index.db` in this folder or in one
-    /// above
+    /// The store of both, or of the new one. Without it: `.kokeshi/index.db` in this folder or in
+    /// one above
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
     /// Where the old one is, if elsewhere: another store, or a JSONL or Parquet file of rows
@@ -101,12 +102,12 @@ pub(crate) struct FieldsArguments {
     /// The column or field that identifies rows; `id` by default
     #[arg(long, value_name = "FIELD")]
     pub(crate) id: Option<String>,
-    /// The column or field of texts; by default the first of `text`, `content`, `body` and other usual
-    /// names, or the only one with texts
+    /// The column or field of texts; by default the first of `text`, `content`, `body` and other
+    /// usual names, or the only one with texts
     #[arg(long, value_name = "FIELD")]
     pub(crate) text: Option<String>,
-    /// The column or field that rows of one document have in common, so that they are embedded in one
-    /// pass; by default `doc_id` or the like, and without any, each row is a document
+    /// The column or field that rows of one document have in common, so that they are embedded in
+    /// one pass; by default `doc_id` or the like, and without any, each row is a document
     #[arg(long, value_name = "FIELD")]
     pub(crate) document: Option<String>,
     /// The column or field that orders the rows of a document; by default their ids in a table, and
@@ -150,8 +151,8 @@ pub(crate) struct MigrateRunArguments {
     /// Maximum number of chunks per second to read from the old collection
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) rate: Option<f64>,
-    /// Afterwards, remove documents of the new collection that the old one does not have: those that
-    /// were deleted there, but also those that others have written only to the new one
+    /// Afterwards, remove documents of the new collection that the old one does not have: those
+    /// that were deleted there, but also those that others have written only to the new one
     #[arg(long)]
     pub(crate) prune: bool,
     /// Print progress as JSON, one object per line

@@ -37,8 +37,8 @@ pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for a change that is complete; `false` when it is time to stop. Events that do not count must
-/// not delay one that does: our own file causes them during a search.
+/// Waits for a change that is complete; `false` when it is time to stop. Events that do not count
+/// must not delay one that does: our own file causes them during a search.
 fn wait_for_change(
     changes: &Receiver<notify::Result<Event>>,
     stop: &AtomicBool,

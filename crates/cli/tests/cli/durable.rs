@@ -78,8 +78,8 @@ fn two_writers_at_once_write_everything_once() {
     assert_whole(&place, "d");
 }
 
-/// Runs a script in a folder `small` that has 24 MiB, of which 20 are taken; `None` if this system or
-/// user may not have one.
+/// Runs a script in a folder `small` that has 24 MiB, of which 20 are taken; `None` if this system
+/// or user may not have one.
 pub(crate) fn on_a_small_disk(place: &Sandbox, script: &str) -> Option<Run> {
     fs::create_dir(place.path("small")).expect("a folder");
     let mount = "mount -t tmpfs -o size=24m none small && head -c 20m /dev/zero > small/ballast";

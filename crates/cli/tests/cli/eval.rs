@@ -53,7 +53,8 @@ fn queries_in_the_words_of_their_answers_rank_them_first() {
 
 #[test]
 fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_a_warning() {
-    // The only answer to the question about the lamp is not there; the other has grade 1 where 3 is best.
+    // The only answer to the question about the lamp is not there; the other has grade 1 where 3 is
+    // best.
     let place = set("q-lamp\tnowhere\t1\nq-tea\ttea\t1\nq-tea\tgone\t3\n");
     let run = place.run(["eval", "set", "--json", "--late-chunking", "false"]);
     assert!(run.stderr.contains("2 of the answers are not in the corpus"), "{}", run.stderr);

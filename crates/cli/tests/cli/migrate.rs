@@ -171,7 +171,8 @@ fn a_store_that_cannot_rename_says_that_readers_need_an_alias() {
     }
 }
 
-/// Kills `run` at random moments. After one more run, the new collection is that of an undisturbed one.
+/// Kills `run` at random moments. After one more run, the new collection is that of an undisturbed
+/// one.
 fn kills_lose_and_duplicate_nothing(store: &str, server: Option<&mut Server>, rounds: u64) {
     const FILES: u64 = 120;
     let mut server = server;

@@ -69,8 +69,8 @@ impl Dataset {
         Ok(Self { name, corpus, queries })
     }
 
-    /// Writes the documents to files in `folder` that can be indexed: one row each, with its `_id` and
-    /// its texts.
+    /// Writes the documents to files in `folder` that can be indexed: one row each, with its `_id`
+    /// and its texts.
     pub(super) fn copy_corpus(&self, folder: &Path) -> anyhow::Result<CorpusCounts> {
         let mut absent: HashSet<&str> = self
             .queries

@@ -1,8 +1,8 @@
 //! `kokeshi eval`: retrieval quality on sets with known answers: late chunking against each chunk
 //! alone, dense against hybrid search.
 //!
-//! Documents are indexed as by `kokeshi index` and queries searched as by `kokeshi search`; a document
-//! has the rank of its best chunk.
+//! Documents are indexed as by `kokeshi index` and queries searched as by `kokeshi search`; a
+//! document has the rank of its best chunk.
 
 mod dataset;
 mod report;

@@ -117,7 +117,8 @@ fn locations(
     })
 }
 
-/// The path of the ledger: a store that is a file contains it; for a server, it is next to the plan.
+/// The path of the ledger: a store that is a file contains it; for a server, it is next to the
+/// plan.
 pub(super) fn ledger_path(store: &Address, plan: &Path) -> PathBuf {
     match store {
         Address::File(file) => file.clone(),

@@ -80,8 +80,9 @@ fn target(arguments: &MigratePlanArguments) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Models that may have made the old vectors: the recorded one, those that the user names, and every
-/// jina-embeddings-v2 on this machine. Models that cannot be loaded are left out with a warning.
+/// Models that may have made the old vectors: the recorded one, those that the user names, and
+/// every jina-embeddings-v2 on this machine. Models that cannot be loaded are left out with a
+/// warning.
 fn candidates(
     arguments: &MigratePlanArguments,
     old: &Collection,

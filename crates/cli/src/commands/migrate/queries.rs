@@ -37,8 +37,8 @@ pub(super) fn texts(queries: &[MigrationQuery]) -> Vec<String> {
     queries.iter().map(|query| query.query.clone()).collect()
 }
 
-/// The quality of the rankings of queries with known answers: of the old model, if it is known, and of the
-/// new one. `None` if no query has known answers.
+/// The quality of the rankings of queries with known answers: of the old model, if it is known, and
+/// of the new one. `None` if no query has known answers.
 pub(super) fn quality(
     queries: &[MigrationQuery],
     rankings: &[Ranking],

@@ -113,8 +113,8 @@ fn print_summary(
     printer.note(&format!("{next}, `kokeshi migrate {command} {}`", plan.display()));
 }
 
-/// Writes the failed documents and the reasons to a file next to the plan, or removes the file if there are
-/// none.
+/// Writes the failed documents and the reasons to a file next to the plan, or removes the file if
+/// there are none.
 fn write_failures(plan: &Path, failures: &[FailedDocument]) -> anyhow::Result<Option<PathBuf>> {
     let path = plan.with_extension("failed.jsonl");
     if failures.is_empty() {

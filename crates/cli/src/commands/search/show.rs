@@ -134,7 +134,8 @@ fn spaced(text: &str, before: bool) -> String {
     }
 }
 
-/// Breaks a line between words. Escape sequences count as visible, which breaks a line slightly early.
+/// Breaks a line between words. Escape sequences count as visible, which breaks a line slightly
+/// early.
 fn wrapped(text: &str, width: usize) -> String {
     use unicode_width::UnicodeWidthStr;
     let (mut lines, mut columns) = (String::new(), 0);
