@@ -121,7 +121,7 @@ fn missing_models_are_named_with_the_way_to_get_them() {
     hint: download it with `kokeshi models pull jina-embeddings-v3`
     "##);
     insta::assert_snapshot!(embed("jina-embedings-v3"), @"error: unknown model `jina-embedings-v3`; did you mean `jina-embeddings-v3`?");
-    insta::assert_snapshot!(embed("./absent"), @"error: ./absent has no config.json: a checkpoint folder holds config.json and model.safetensors (or model.safetensors.index.json and its parts)");
+    insta::assert_snapshot!(embed("./absent"), @"error: ./absent has no config.json: a checkpoint folder contains config.json and model.safetensors (or model.safetensors.index.json and its parts)");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_damaged_checkpoint_is_one_error() {
     let error = || sandbox.run(["embed", "a", "--model", "./model"]).failure(1).to_owned();
     let weights = fs::read(folder.join("model.safetensors")).expect("weights");
     sandbox.write("model/model.safetensors", &weights[..weights.len() - 1]);
-    assert!(error().contains("is not a whole safetensors file"), "{}", error());
+    assert!(error().contains("is not a complete safetensors file"), "{}", error());
     sandbox.write("model/model.safetensors", &weights);
     sandbox.write("model/tokenizer.json", "{}");
     assert!(error().contains("tokenizer"), "{}", error());
