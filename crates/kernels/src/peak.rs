@@ -79,7 +79,7 @@ impl Multiply {
             match self.precision {
                 Precision::Int8 => v.matrix_u8i8(&factor, &factor, &mut sums),
                 Precision::F32 | Precision::F16 | Precision::Bf16 => {
-                    v.matrix_bf16(&factor, &factor, &mut sums)
+                    v.matrix_bf16(&factor, &factor, &mut sums);
                 }
             }
             black_box(&mut sums);

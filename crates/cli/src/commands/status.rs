@@ -112,7 +112,9 @@ fn described_index(index: &AnnIndex) -> String {
             format!("{index}; not used: {reason}; `kokeshi ann` rebuilds it")
         }
         (Some(UnusedReason::Outgrown), _) => {
-            format!("{index}; {newer} are newer, and search scans all vectors: `kokeshi ann` rebuilds it")
+            format!(
+                "{index}; {newer} are newer, and search scans all vectors: `kokeshi ann` rebuilds it"
+            )
         }
         (None, 0) => index,
         (None, _) => format!("{index}; {newer} are newer"),

@@ -1,16 +1,17 @@
 //! What remains after killed processes, two writers and a full disk.
 
 use crate::index::{content, essay, said, start, store};
-use crate::{PROGRAM, Run, Sandbox};
+use crate::{PROGRAM, Run, Sandbox, tiny_v3};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Asserts that the store of `folder` has the content of a new one, with each chunk once.
+/// Asserts that the store of `folder`, made by `model`, has the content of a new one, with each chunk
+/// once.
 #[track_caller]
-fn assert_whole(place: &Sandbox, folder: &str) {
-    let fresh = ["index", folder, "--store", "fresh.db"];
+fn assert_whole(place: &Sandbox, folder: &str, model: &str) {
+    let fresh = ["index", folder, "--store", "fresh.db", "--model", model];
     assert!(start(place, &fresh).wait().expect("an end").success());
     let root = place.path(folder).canonicalize().expect("a path").display().to_string() + "/";
     let fresh = content(&store(place, "fresh.db"), "default");
@@ -23,12 +24,14 @@ fn assert_whole(place: &Sandbox, folder: &str) {
 
 #[test]
 fn fifty_kills_lose_and_duplicate_nothing() {
-    const FILES: u64 = 60;
+    const FILES: u64 = 240;
+    // A tiny model, so that most of a run is reading and writing, where a kill could hurt.
+    let model = tiny_v3().display().to_string();
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     let write = |file: u64, seed: u64| place.write(&format!("d/{file}.md"), essay(seed));
     (0..FILES).for_each(|file| write(file, file));
-    let index = ["index", "d", "--threads", "1"];
+    let index = ["index", "d", "--threads", "1", "--model", &model];
     let mut state = 1_u64;
     let mut random = |below: u64| {
         state =
@@ -54,19 +57,20 @@ fn fifty_kills_lose_and_duplicate_nothing() {
         assert!(faults.is_empty(), "round {round}: {faults:?}");
     }
     assert!(start(&place, &index).wait().expect("an end").success());
-    assert_whole(&place, "d");
+    assert_whole(&place, "d", &model);
 }
 
 #[test]
 fn two_writers_at_once_write_everything_once() {
     const FILES: u64 = 40;
+    let model = tiny_v3().display().to_string();
     let place = Sandbox::new();
     fs::create_dir(place.path("d")).expect("a folder");
     for round in 0..10 {
         for file in 0..FILES {
             place.write(&format!("d/{file}.md"), essay(1000 * round + file));
         }
-        let writers = [0, 1].map(|_| start(&place, &["index", "d"]));
+        let writers = [0, 1].map(|_| start(&place, &["index", "d", "--model", &model]));
         let ends = writers.map(|mut writer| writer.wait().expect("an end").code());
         // Who comes second is refused, unless the first has ended before.
         assert!(ends.contains(&Some(0)), "{ends:?}");
@@ -75,7 +79,7 @@ fn two_writers_at_once_write_everything_once() {
         assert_eq!(content(&kept, "default").len() as u64, FILES);
         assert!(kept.check().expect("a check").is_empty(), "round {round}");
     }
-    assert_whole(&place, "d");
+    assert_whole(&place, "d", &model);
 }
 
 /// Runs a script in a folder `small` that has 24 MiB, of which 20 are taken; `None` if this system
@@ -117,6 +121,6 @@ fn a_full_disk_is_reported_and_loses_nothing() {
     assert!(content(&full, "default").len() < FILES as usize);
     fs::create_dir(place.path("d/.kokeshi")).expect("a folder");
     fs::rename(place.path("done/index.db"), place.path("d/.kokeshi/index.db")).expect("a store");
-    assert_whole(&place, "d");
+    assert_whole(&place, "d", "starter");
     said(&place.run(["index", "d"]));
 }

@@ -33,25 +33,32 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// Whether the program under test can open stores of `engine`.
-fn has_engine(engine: &str) -> bool {
-    match engine {
-        "chroma" => cfg!(feature = "chroma"),
-        "milvus" => cfg!(feature = "milvus"),
-        "postgres" => cfg!(feature = "postgres"),
-        "qdrant" => cfg!(feature = "qdrant"),
-        _ => false,
-    }
-}
+/// Servers whose stores the program under test can open.
+const ENGINES: &[&str] = &[
+    #[cfg(feature = "chroma")]
+    "chroma",
+    #[cfg(feature = "milvus")]
+    "milvus",
+    #[cfg(feature = "postgres")]
+    "postgres",
+    #[cfg(feature = "qdrant")]
+    "qdrant",
+];
 
 /// A server of `engine`; `None`, with a printed reason, if the program lacks the feature or the server
 /// is not installed.
 fn server(engine: &'static str) -> Option<Server> {
-    if !has_engine(engine) {
-        eprintln!("skipped: this build lacks the feature `{engine}`");
+    if !ENGINES.contains(&engine) {
+        skip(&format!("this build lacks the feature `{engine}`"));
         return None;
     }
     Server::start(engine)
+}
+
+/// Prints why a test checks nothing.
+#[expect(clippy::print_stderr, reason = "tests say what they skip")]
+fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
 }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kokeshi");

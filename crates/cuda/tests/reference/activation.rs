@@ -27,9 +27,11 @@ fn activations_follow_their_definitions() {
         gpu.gelu(&mut states, None).expect("gelu");
         let want: Vec<f64> = x.iter().map(|x| gelu(f64::from(*x))).collect();
         check(&gpu, "gelu", &gpu.read(&states).expect("states"), &want, 1.0);
-        let gates: [(Gate, fn(f64) -> f64); 2] =
-            [(Gate::GeGlu, gelu), (Gate::ReGlu, |x| x.max(0.0))];
-        for (gate, function) in gates {
+        for gate in [Gate::GeGlu, Gate::ReGlu] {
+            let function = |x: f64| match gate {
+                Gate::GeGlu => gelu(x),
+                Gate::ReGlu => x.max(0.0),
+            };
             let (states, mut out) = (write(&gpu, &x, 2 * width, 0), take(&gpu, rows, width, 24));
             gpu.gate(gate, &states, &mut out).expect("a gate");
             let row = |row: &[f32]| -> Vec<f64> {

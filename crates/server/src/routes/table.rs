@@ -176,7 +176,7 @@ mod tests {
         }
         let operations = api["paths"].as_object().expect("paths").values();
         let operations: usize =
-            operations.map(|item| item.as_object().map_or(0, |o| o.len())).sum();
+            operations.map(|item| item.as_object().map_or(0, serde_json::Map::len)).sum();
         assert_eq!(operations, ROUTES.iter().filter(|route| route.is_documented).count());
     }
 

@@ -24,7 +24,7 @@ fn written(ending: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
 
 fn refusal(content: &str, fields: &Fields) -> String {
     let (_folder, path) = written("jsonl", content);
-    Rows::read(&path, fields, "vector").err().expect("refused").to_string()
+    Rows::read(&path, fields, "vector").expect_err("refused").to_string()
 }
 
 /// What the JSONL and the Parquet file both contain.
@@ -69,7 +69,7 @@ fn a_parquet_file_that_another_program_wrote_is_the_same() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rows.parquet");
     check(&Rows::read(&path, &fields(), "embedding").expect("rows"));
     let other = Fields { text: Some("words".to_owned()), ..fields() };
-    let error = Rows::read(&path, &other, "embedding").err().expect("refused").to_string();
+    let error = Rows::read(&path, &other, "embedding").expect_err("refused").to_string();
     assert!(
         error.contains("row 1") && error.contains("`words`") && error.contains("`body`"),
         "{error}"
@@ -117,7 +117,7 @@ fn a_row_that_cannot_be_read_is_named() {
 fn a_file_that_is_not_parquet_is_an_error() {
     for content in ["", "PAR1", "PAR1\0\0\0\0PAR1", "nothing of the kind, at all"] {
         let (_folder, path) = written("parquet", content);
-        let error = Rows::read(&path, &Fields::default(), "vector").err().expect("refused");
+        let error = Rows::read(&path, &Fields::default(), "vector").expect_err("refused");
         assert!(error.to_string().contains("rows.parquet"), "{error}");
     }
 }
