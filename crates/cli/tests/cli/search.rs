@@ -95,7 +95,7 @@ fn a_fused_score_is_the_sum_of_its_shares() {
     assert!((hit["score"].as_f64().expect("a score") - sum).abs() < 1e-6);
     let run = place.run(["search", "islands parcels", "notes", "--hybrid", "--why"]);
     assert!(run.quiet().contains("words: rank 1, BM25 "), "{}", run.text());
-    assert!(run.text().contains(" gives 0.0164 ("), "{}", run.text());
+    assert!(run.text().contains(" adds 0.0164 ("), "{}", run.text());
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn errors_of_the_configuration_are_reported_before_serving() {
         (&["--default-task", "nonsense"], "", "default task `nonsense`"),
         (&["--cors-origin", "example.org"], "", "is not an origin"),
         (&["--tls-cert", "file.toml", "--tls-key", "file.toml"], "", "file.toml"),
-        (&["--drain-timeout", "0"], "", "expected seconds"),
+        (&["--drain-timeout", "0"], "", "expected a number of seconds"),
     ] {
         let stderr = failure(args, &[], file);
         assert!(stderr.contains(message), "{args:?} {file:?}: {stderr}");

@@ -124,7 +124,7 @@ fn the_routes_that_clients_of_ollama_probe_answer() {
     assert_eq!(server.post("/api/embed", &json!({"input": long})).status, 200);
     let strict = server.post("/api/embed", &json!({"input": long, "truncate": false}));
     assert_eq!(strict.status, 400);
-    assert!(strict.json()["error"].as_str().expect("an error").contains("limit of 8192"));
+    assert!(strict.json()["error"].as_str().expect("an error").contains("limit is 8192"));
 }
 
 #[test]
