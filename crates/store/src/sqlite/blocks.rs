@@ -106,11 +106,13 @@ impl Slots {
     }
 
     /// The union.
+    #[cfg(feature = "ann")]
     pub(super) fn either(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a | b)
     }
 
     /// The difference.
+    #[cfg(feature = "ann")]
     pub(super) fn without(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a & !b)
     }
@@ -125,6 +127,7 @@ impl Slots {
     }
 
     /// All slots, in ascending order.
+    #[cfg(feature = "ann")]
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
         let bits = |(at, &word): (usize, &u64)| {
             (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| 64 * at + bit)
@@ -133,6 +136,7 @@ impl Slots {
     }
 
     /// Up to `count` slots, evenly spread.
+    #[cfg(feature = "ann")]
     pub(super) fn spread(&self, count: usize) -> Vec<usize> {
         self.iter().step_by(self.count().div_ceil(count).max(1)).collect()
     }
@@ -161,6 +165,7 @@ impl Slots {
     }
 
     /// Writes all rows of a collection that contain a slot.
+    #[cfg(feature = "ann")]
     pub(super) fn write(
         &self,
         connection: &Connection,
@@ -341,6 +346,7 @@ pub(super) fn remove_all(connection: &Connection, collection: i64) -> rusqlite::
 }
 
 /// Removes all bits of a collection in a table.
+#[cfg(feature = "ann")]
 pub(super) fn clear(
     connection: &Connection,
     bits: BitTable,

@@ -35,6 +35,7 @@ const MAX_NEWER: usize = 5;
 
 /// A row of the table `near` that names a file.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "ann"), expect(dead_code, reason = "the graph alone uses them"))]
 struct IndexRecord {
     file: String,
     bytes: u64,
@@ -46,6 +47,7 @@ struct IndexRecord {
 }
 
 /// Why an index is not used, as far as opening its file shows.
+#[cfg_attr(not(feature = "ann"), expect(dead_code, reason = "the graph alone uses them"))]
 enum Usability {
     Usable,
     /// Its file no longer exists.
