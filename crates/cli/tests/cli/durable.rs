@@ -24,7 +24,7 @@ fn assert_whole(place: &Sandbox, folder: &str, model: &str) {
 
 #[test]
 fn fifty_kills_lose_and_duplicate_nothing() {
-    const FILES: u64 = 240;
+    const FILES: u64 = 60;
     // A tiny model, so that most of a run is reading and writing, where a kill could hurt.
     let model = tiny_v3().display().to_string();
     let place = Sandbox::new();
