@@ -70,7 +70,7 @@ pub enum Error {
         needed: &'static str,
     },
     /// The card's memory is full.
-    #[error("the card has no room for {bytes} more bytes")]
+    #[error("the card is out of memory: it cannot allocate {bytes} more bytes")]
     Memory {
         /// The size of the allocation.
         bytes: usize,
