@@ -19,8 +19,8 @@ ROWS = {
 MODELS = {"v3": "jina-embeddings-v3", "v2-base": "jina-embeddings-v2-base-en"}
 LEVELS = {
     "native": "all instructions of the processor",
-    "avx512_bf16": "both sides kept to AVX-512 with BF16 dot products",
-    "avx2": "both sides kept to AVX2",
+    "avx512_bf16": "both sides limited to AVX-512 with BF16 dot products",
+    "avx2": "both sides limited to AVX2",
 }
 
 
@@ -81,7 +81,7 @@ def document(results):
 Written by `bench/peers/compare.py --write` from `bench/results.json`, which has the time of every
 pass; [bench/peers](peers/README.md) describes what is compared and how. A cell is the peer's time over
 kokeshi's (above 1, kokeshi is faster), followed by both medians. Kokeshi runs in the precision of the peer
-unless the column names another. A dash means not measured.
+unless the column names another. A dash: not measured.
 
 | | |
 |---|---|

@@ -1,7 +1,7 @@
-"""Measures the bars of `kokeshi index`, `search` and `dedupe`: one command a bar.
+"""Measures the bars of `kokeshi index`, `search` and `dedupe`, one command per bar.
 
-Prints each figure beside its bar, and ends with status 1 if one is missed. README.md says what is
-measured and how.
+Prints each figure next to its bar, and exits with status 1 if one is missed. README.md explains
+what is measured and how.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main():
     rows = BARS[options.bar](options)
     report.show(options.bar, rows)
     if options.write:
-        # Of data sets, the names: where they lie says nothing.
+        # Only the names of data sets: where they are does not matter.
         words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
         report.keep(options.bar, rows, " ".join(["bars.py", *words]), TABLE)
     sys.exit(any(row.held is False for row in rows))
@@ -68,11 +68,11 @@ def arguments():
         help="of `text`: JSON lines with pairs of sentences, `sentence1` and `sentence2`",
     )
     parser.add_argument("--work", type=Path, default=ROOT / "target/search", help="default: %(default)s")
-    parser.add_argument("--keep", action="store_true", help="leave the large stores in --work")
+    parser.add_argument("--keep", action="store_true", help="do not remove the large stores in --work")
     parser.add_argument(
         "--program", type=Path, default=ROOT / "target/release/kokeshi", help="default: %(default)s"
     )
-    parser.add_argument("--write", action="store_true", help="put it into RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="write the result to RESULTS.md")
     return parser.parse_args()
 
 

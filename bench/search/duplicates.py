@@ -1,4 +1,4 @@
-"""`kokeshi dedupe` over many lines: time, memory, and what all pairs say of its result."""
+"""`kokeshi dedupe` over many lines: time, memory, and its result compared with all pairs."""
 
 import json
 import shutil
@@ -10,9 +10,9 @@ from indexing import anonymous
 from report import Row
 
 THRESHOLD = 0.9
-# Vectors of kept texts are held in half precision: a cosine may be off by so much.
+# Vectors of kept texts are in half precision, which can change a cosine by this much.
 TOLERANCE = 0.001
-# All pairs of so many lines are computed in a few seconds.
+# For this many lines, all pairs are computed in a few seconds.
 CHECKED = 20_000
 BLOCK = 2000
 
@@ -21,15 +21,16 @@ def dedupe(options):
     """All pairs of 20,000 lines; then `--lines` of them, with and without `--exact`."""
     rows = checked(options)
     fast, exact = Dedupe(options, options.lines), Dedupe(options, options.lines, "--exact")
-    rows += told("", fast) + told("with --exact: ", exact)
-    # Both leave copies out; of the others, --exact finds all.
+    rows += result_rows("", fast) + result_rows("with --exact: ", exact)
+    # Both drop all copies; of the near duplicates, only --exact finds all.
     share = fast.answer["near"] / exact.answer["near"]
-    return [*rows, Row("near duplicates of --exact that are found without it", f"{share:.4f}")]
+    what = "share of the near duplicates of --exact that are found without it"
+    return [*rows, Row(what, f"{share:.4f}")]
 
 
 def million(options):
     """1,000,000 lines."""
-    return told("", Dedupe(options, 1_000_000))
+    return result_rows("", Dedupe(options, 1_000_000))
 
 
 class Dedupe:
@@ -59,54 +60,55 @@ class Dedupe:
         shutil.rmtree(folder)
 
     def check(self, kept, copies):
-        """Every line is kept or left out, in order, and all copies are found."""
+        """Fails unless every line is kept, in order, or dropped, and all copies are found."""
         dropped = {text["index"] for group in self.answer["groups"] for text in group["dropped"]}
         wanted = [line for index, line in enumerate(self.lines) if index not in dropped]
         if kept != wanted or len(set(kept)) != len(kept) or self.answer["copies"] < copies:
-            raise SystemExit("what was written is not what was kept")
+            raise SystemExit("the file of kept lines does not match the reported result")
 
 
-def told(how, run):
+def result_rows(how, run):
     answer, count = run.answer, len(run.lines)
     rows = [
         Row(f"{how}{count:,} lines", f"{run.seconds:.1f} s, {count / run.seconds:,.0f} lines/s"),
-        Row(f"{how}most memory that is not of a file", f"{run.memory / 2**20:.0f} MiB"),
+        Row(f"{how}peak of anonymous memory", f"{run.memory / 2**20:.0f} MiB"),
         Row(f"{how}result", f"{answer['kept']:,} kept, {answer['copies']:,} copies and "
-            f"{answer['near']:,} near duplicates left out"),
+            f"{answer['near']:,} near duplicates dropped"),
     ]
     if answer["recall"] is not None:
-        rows.append(Row(f"{how}found, as the program estimates", f"{answer['recall']:.4f}"))
+        what = f"{how}share of near duplicates found, as the program estimates"
+        rows.append(Row(what, f"{answer['recall']:.4f}"))
     return rows
 
 
 def checked(options):
-    """The result for `CHECKED` lines beside the cosines of all pairs."""
+    """The result for `CHECKED` lines, compared with the cosines of all pairs."""
     try:
         import numpy
     except ImportError:
         raise SystemExit("all pairs are computed with NumPy: python3 -m pip install numpy") from None
     run = Dedupe(options, CHECKED)
     vectors = embedded(options, run.lines, numpy)
-    left_out = {
+    dropped = {
         text["index"]: (group["kept"]["index"], text["cosine"])
         for group in run.answer["groups"] for text in group["dropped"]
     }
     off = far = 0
-    for index, (leader, cosine) in left_out.items():
+    for index, (leader, cosine) in dropped.items():
         true = float(vectors[index] @ vectors[leader])
         off += abs(true - cosine) > TOLERANCE
-        far += true < THRESHOLD - TOLERANCE or leader in left_out or leader >= index
-    kept = vectors[[index for index in range(CHECKED) if index not in left_out]]
+        far += true < THRESHOLD - TOLERANCE or leader in dropped or leader >= index
+    kept = vectors[[index for index in range(CHECKED) if index not in dropped]]
     near = 0
     for start in range(0, len(kept), BLOCK):
         cosines = kept[start : start + BLOCK] @ kept.T
         earlier = numpy.tri(len(cosines), len(kept), start - 1, dtype=bool)
         near += int(((cosines >= THRESHOLD + TOLERANCE) & earlier).any(axis=1).sum())
     return [
-        *told("", run),
-        Row("of these, left out without a kept line before them that is near", str(far), "0", far == 0),
-        Row("left out with another cosine than NumPy's", str(off), "0", off == 0),
-        Row("kept though near to a kept line before them", str(near), "0", near == 0),
+        *result_rows("", run),
+        Row("dropped, but not near an earlier kept line", str(far), "0", far == 0),
+        Row("dropped with a cosine other than NumPy's", str(off), "0", off == 0),
+        Row("kept, but near an earlier kept line", str(near), "0", near == 0),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a killed process, two writers and a full disk leave behind: the tests of the program."""
+"""The program's tests of killed processes, two writers at once, and a full disk."""
 
 import subprocess
 
@@ -20,6 +20,6 @@ def durable(_options):
     if not ran:
         print(done.stdout)
     skipped = [line for line in done.stdout.splitlines() if line.startswith("skipped")]
-    told = f"; {'; '.join(skipped)}" if skipped else ""
-    found = "no lost and no double chunk" if ran else "see above"
-    return [Row(", ".join(TESTS.values()), found + told, "nothing lost or double", ran)]
+    skips = f"; {'; '.join(skipped)}" if skipped else ""
+    found = "no chunk lost or duplicated" if ran else "see above"
+    return [Row(", ".join(TESTS.values()), found + skips, "none lost or duplicated", ran)]

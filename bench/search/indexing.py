@@ -1,4 +1,4 @@
-"""Indexing beside the library's own batch call over the same texts, its memory, and a run that has
+"""Indexing, compared with the library's batch call over the same texts; its memory; and a run that has
 nothing to do."""
 
 import json
@@ -14,15 +14,15 @@ from report import Row
 from throughput import Library
 
 RATIO = 0.85
-# Of anonymous memory, with four times as many texts.
+# Of anonymous memory, if there are four times as many texts.
 GROWTH = 1.10
 UNCHANGED_S = 3
-# An hour back: the times of new files are not relied on.
+# Files are an hour old, because the times of new files are not trusted.
 HOUR = 3600
 
 
 def throughput(options):
-    """Tokens a second of `kokeshi index`, the whole process, in turns with the library."""
+    """Tokens per second of the whole process `kokeshi index`, which takes turns with the library."""
     chosen = texts.mixed(options.texts, seed=1)
     folder = write(options.work / "texts", chosen)
     library = Library(chosen)
@@ -49,7 +49,7 @@ def throughput(options):
             "index / library", f"{ratio:.3f} (rounds {', '.join(f'{r:.3f}' for r in ratios)})",
             f"≥ {RATIO}", ratio >= RATIO,
         ),
-        Row("most memory that is not of a file", mib(run)),
+        Row("peak of anonymous memory", mib(run)),
         Row(
             "the same with four times the texts", f"{mib(long)}, {growth:.3f} times",
             f"≤ {GROWTH} times", growth <= GROWTH,
@@ -58,7 +58,7 @@ def throughput(options):
 
 
 def unchanged(options):
-    """Seconds of a second run over files that are as they were."""
+    """Seconds of a second run over unchanged files."""
     words = texts.WORDS
     chosen = [" ".join(words[at % 50 :][:8] + [str(at)]) for at in range(options.files)]
     folder = write(options.work / "files", chosen)
@@ -112,17 +112,17 @@ class Index:
         self.chunks, self.tokens = int(numbers[1]), int(numbers[2])
 
     def check(self, documents):
-        """The store holds all of them, and is up to date."""
+        """Fails unless the store has all documents and is up to date."""
         file = self.folder / ".kokeshi/index.db"
         command = [self.program, "status", "--json", "--store", file]
         status = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         found = status["collections"][0]
         if (found["documents"], found["files_to_look_at"]) != (documents, 0):
-            raise SystemExit(f"{documents} documents were expected: {found}")
+            raise SystemExit(f"expected {documents} documents and no files to look at: {found}")
 
 
 def anonymous(pid):
-    """Bytes of memory that belong to no file; 0 once the process has ended."""
+    """Bytes of anonymous memory, which belongs to no file; 0 once the process has ended."""
     try:
         status = open(f"/proc/{pid}/status").read()
     except (FileNotFoundError, ProcessLookupError):

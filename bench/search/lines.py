@@ -1,5 +1,5 @@
-"""Lines with copies and near duplicates, the same for every run: words are those of the bundled
-model's tokenizer."""
+"""Lines with copies and near duplicates, the same in every run, of words of the bundled model's
+tokenizer."""
 
 import json
 import random
@@ -8,7 +8,7 @@ from program import ROOT
 
 TOKENIZER = ROOT / "crates/starter/model/tokenizer.json"
 WORDS, WORDS_OF_A_LINE = 8000, 8
-# Of all lines.
+# Shares of all lines.
 COPIES, EDITS = 0.05, 0.15
 
 
@@ -19,7 +19,7 @@ def vocabulary():
 
 
 def drawn(count, seed):
-    """`count` lines, and how many of them are copies of earlier ones."""
+    """`count` lines, and the number of copies of earlier ones among them."""
     chance, words, lines, copies = random.Random(seed), vocabulary(), [], 0
     for _ in range(count):
         kind = chance.random()
@@ -34,7 +34,7 @@ def drawn(count, seed):
 
 
 def edited(chance, line, words):
-    """`line` with one word less, one word other, two words exchanged, or a full stop."""
+    """`line` with a word removed or replaced, two words swapped, or a full stop added."""
     parts = line.split(" ")
     at = chance.randrange(len(parts))
     match chance.randrange(4):

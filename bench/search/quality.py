@@ -8,7 +8,7 @@ from report import Row
 
 
 def quality(options):
-    """No bar: the figures are whatever they are."""
+    """The figures, which have no bar."""
     sets = [*options.sets, *(answers(folder, options.work) for folder in options.answers)]
     if not sets:
         raise SystemExit("`quality` needs retrieval sets: --sets FOLDER… or --answers FOLDER…")
@@ -30,8 +30,8 @@ def quality(options):
 
 
 def answers(folder, work):
-    """A set in the layout of BEIR from documents and questions about them: the document that has the
-    answer is to be found."""
+    """Writes documents, and questions about them, as a set in the layout of BEIR: only the document with
+    the answer is relevant."""
     to = work / folder.name
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)

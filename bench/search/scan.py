@@ -1,4 +1,4 @@
-"""Search over many vectors: drawn ones beside sqlite-vec, and those of the bundled model over text."""
+"""Search over many vectors: random ones, compared with sqlite-vec, and the bundled model's of text."""
 
 import json
 import os
@@ -14,27 +14,27 @@ WIDTH = 1024
 EXACT_MS, LISTED_MS, FIRST_MS = 150, 25, 1500
 RECALL, RATIO = 0.99, 10
 NEAR_RECALL = 0.95
-# Of `text`: every so many sentences, its translation is a query.
+# Number of sentences of `text` whose translations are the queries.
 QUERIES = 100
 
 
 def scan(options):
-    """Exact, by a short list of bits, and sqlite-vec."""
+    """Exact search, a short list of bits, and sqlite-vec."""
     return drawn(options, "topics", "bits", peer=True)
 
 
 def int8(options):
-    """By a short list of int8 at a quarter of the dimensions."""
+    """A short list of int8 codes of a quarter of the dimensions."""
     return drawn(options, "topics", f"int8:{WIDTH // 4}", peer=False)
 
 
 def even(options):
-    """By a short list of bits where no two rows are related. No bar: no model makes such vectors."""
+    """A short list of bits over unrelated vectors. No bar for recall: no model produces such vectors."""
     return drawn(options, "even", "bits", peer=False, recall_bar=False)
 
 
 def near(options):
-    """By the approximate index, beside a short list of bits and the exact scan."""
+    """The ANN index, compared with a short list of bits and the exact scan."""
     rows, width = options.rows, options.dimensions
     result = measurement(options, "topics", "bits", width)("peer=no", "near=yes")
     if not options.keep:
@@ -43,13 +43,13 @@ def near(options):
     recall = index["recall_10"]
     return [
         Row("rows", f"{rows:,} × {width}, f16, topics; {result['bytes'] / 2**30:.2f} GiB"),
-        Row("making the index", f"{index['build_s']:.0f} s, {index['bytes'] / 2**30:.2f} GiB"),
-        Row("approximate, first after a start", f"{index['times']['first_ms']:.1f} ms"),
-        Row("approximate, warm", f"{index['times']['median_ms']:.2f} ms"),
+        Row("build of the index", f"{index['build_s']:.0f} s, {index['bytes'] / 2**30:.2f} GiB"),
+        Row("ANN index, first after a start", f"{index['times']['first_ms']:.1f} ms"),
+        Row("ANN index, warm", f"{index['times']['median_ms']:.2f} ms"),
         Row("recall@10 against exact", f"{recall:.4f}", f"≥ {NEAR_RECALL}", recall >= NEAR_RECALL),
         Row(
-            "recall@10 that it tells itself",
-            f"{index['own_recall_10']:.4f}, of {index['own_queries']} stored vectors",
+            "recall@10 that the build reports",
+            f"{index['own_recall_10']:.4f}, with {index['own_queries']} stored vectors as queries",
         ),
         Row("short list of bits, first after a start", f"{listed['first_ms']:.1f} ms"),
         Row("short list of bits, warm", f"{listed['median_ms']:.2f} ms"),
@@ -60,7 +60,7 @@ def near(options):
 
 
 def measurement(options, data, codes, width):
-    """Runs the measurement with more settings."""
+    """A function that runs the measurement with additional settings."""
     settings = {"rows": options.rows, "dimensions": width, "data": data, "codes": codes}
     command = [
         ROOT / "target/release/examples/search_speed", options.work,
@@ -89,7 +89,7 @@ def drawn(options, data, codes, peer, recall_bar=True):
         rows += [
             bar("exact, first after a start, file in the system's cache", first, FIRST_MS),
             Row("exact, first after a start, file on disk only", f"{cold:.0f} ms"),
-            Row("exact, second, which keeps the rows in memory", f"{exact['second_ms']:.0f} ms"),
+            Row("exact, second, which loads the rows into memory", f"{exact['second_ms']:.0f} ms"),
             bar("exact, warm", exact["median_ms"], EXACT_MS),
         ]
     recall = result["recall_10"]
@@ -113,7 +113,7 @@ def drawn(options, data, codes, peer, recall_bar=True):
 
 
 def forget(folder):
-    """Takes the files of `folder` out of the system's cache."""
+    """Removes the files of `folder` from the system's cache."""
     for file in folder.iterdir():
         descriptor = os.open(file, os.O_RDONLY)
         os.fsync(descriptor)
@@ -156,8 +156,8 @@ def text(options):
     recall = statistics.mean(found)
     return [
         Row("vectors", f"{len(unique):,} sentences, bundled model, 256 dimensions, f16"),
-        Row("queries", f"{len(found)}, translations of sentences that are there"),
+        Row("queries", f"{len(found)}, translations of stored sentences"),
         Row("recall@10 of a short list of bits against exact", f"{recall:.4f}",
             f"≥ {RECALL}", recall >= RECALL),
-        Row("`kokeshi search`, a whole process", f"{1000 * statistics.median(times):.0f} ms"),
+        Row("`kokeshi search`, the whole process", f"{1000 * statistics.median(times):.0f} ms"),
     ]

@@ -1,7 +1,7 @@
 //! A trained classifier together with the vectors that it applies to, and its JSON file.
 //!
-//! Command and server write the same format. The server's earlier format, which has no `format`
-//! field, is still read.
+//! The command line and the server write the same format. The server's earlier format, which has no
+//! `format` field, is still read.
 
 use crate::error::{Error, Result};
 use crate::regression::Regression;
@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 pub struct TrainedClassifier {
     /// The vectors that it was trained on.
     pub training: Training,
-    /// How a server lists it; `None` for a classifier that the command trained.
+    /// How a server lists it; `None` for a classifier that `kokeshi classify` trained.
     pub listing: Option<Listing>,
     /// Labels and weights.
     pub regression: Regression,
@@ -47,24 +47,24 @@ pub struct Listing {
     /// The id that clients use.
     #[serde(rename = "classifier_id")]
     pub id: String,
-    /// Whom it is for.
+    /// Who may use it.
     pub access: Visibility,
     /// Time of the last training, in seconds since 1970.
     pub updated: u64,
 }
 
-/// Whom a classifier is for. The server records it and does not enforce it.
+/// Who may use a classifier. The server records this but does not enforce it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
-    /// Everybody.
+    /// Everyone.
     #[default]
     Public,
     /// Its owner.
     Private,
 }
 
-/// The fields that tell one format from another.
+/// The fields that identify the format.
 #[derive(Deserialize)]
 struct Head {
     format: Option<String>,
@@ -84,11 +84,11 @@ struct File {
     weights: Vec<Vec<f64>>,
     /// `[labels]`
     bias: Vec<f64>,
-    /// Of everything that decides a prediction.
+    /// SHA-256 of everything that determines a prediction.
     sha256: String,
 }
 
-/// The format that the server wrote before it shared one with the command.
+/// The format that the server wrote before both wrote the same.
 #[derive(Deserialize)]
 struct ServerFile {
     model: String,
@@ -173,7 +173,7 @@ impl TryFrom<File> for TrainedClassifier {
         }
         let (stated, width) = (file.training.dimensions, regression.dimensions());
         if width != stated {
-            let reason = format!("its weights have {width} dimensions, and it states {stated}");
+            let reason = format!("its weights have {width} dimensions, but it states {stated}");
             return Err(Error::Damaged(reason));
         }
         Ok(Self { training: file.training, listing: file.listing, regression })
@@ -183,7 +183,7 @@ impl TryFrom<File> for TrainedClassifier {
 impl TryFrom<ServerFile> for TrainedClassifier {
     type Error = Error;
 
-    /// The server trained with the task `classification` wherever the model has it.
+    /// The server trained with the task `classification` if the model had it.
     fn try_from(file: ServerFile) -> Result<Self> {
         let regression = Regression::from_parts(file.labels, file.weights, file.bias)?;
         let training = Training {
@@ -202,9 +202,9 @@ impl TryFrom<ServerFile> for TrainedClassifier {
 mod tests {
     use super::*;
 
-    /// As the first version of `kokeshi classify --save` wrote it.
+    /// A file that the first version of `kokeshi classify --save` wrote.
     const COMMAND_FILE: &str = r#"{"format":"kokeshi classifier","version":1,"model":"starter","revision":"sha256:12ab","task":"classification","dimensions":2,"instruction":true,"samples":4,"labels":["a","b"],"weights":[[0.5,-0.25],[-0.5,0.1]],"bias":[0.125,-0.125],"sha256":"afc771b1ccebd47b29089614c0c3a9569a67b675af6041fddaeed39d219da060"}"#;
-    /// As the first version of `/v1/train` wrote it.
+    /// A file that the first version of `/v1/train` wrote.
     const SERVER_FILE: &str = r#"{"classifier_id":"0123456789abcdef0123456789abcdef","model":"starter","access":"private","num_samples":4,"updated":1700000000,"labels":["a","b"],"weights":[[0.5,-0.25],[-0.5,0.1]],"bias":[0.125,-0.125]}"#;
 
     fn regression() -> Regression {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_first_command_is_readable_and_written_alike() {
+    fn a_file_of_the_first_command_is_read_and_written_unchanged() {
         let read = TrainedClassifier::from_json(COMMAND_FILE.as_bytes()).expect("a classifier");
         let (training, regression) = (training(), regression());
         assert_eq!(read, TrainedClassifier { training, listing: None, regression });
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_first_server_is_readable() {
+    fn a_file_of_the_first_server_is_read() {
         let read = TrainedClassifier::from_json(SERVER_FILE.as_bytes()).expect("a classifier");
         let training = Training { revision: None, ..training() };
         let (listing, regression) = (Some(listing()), regression());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_not_whole_classifiers_are_refused() {
+    fn files_that_are_not_valid_classifiers_are_refused() {
         let error = |json: &str| {
             TrainedClassifier::from_json(json.as_bytes()).expect_err("refused").to_string()
         };

@@ -6,21 +6,21 @@ use crate::matrix::Matrix;
 use crate::silhouette::silhouette;
 use kokeshi_kernels::random::Random;
 
-/// Maximum number of rows that starts are tried on.
+/// Maximum number of rows that starts are compared on.
 const START_ROWS: usize = 20_000;
 /// Number of starts, of which the best continues with all rows.
 const STARTS: usize = 8;
 /// Rounds of a start.
 const START_ROUNDS: usize = 10;
-/// Rounds with all rows. Few rows still change their group after them.
+/// Maximum number of rounds with all rows. After them, few rows still change their group.
 const ROUNDS: usize = 100;
-/// Rows that numbers of groups are tried on.
+/// Maximum number of rows on which numbers of groups are tried.
 const TRIAL_ROWS: usize = 4_000;
 /// Number of starts of each trial.
 const TRIAL_STARTS: usize = 4;
 /// Maximum number of groups that is tried.
-const MOST_GROUPS: usize = 40;
-/// Rows of a task.
+const MAX_GROUPS: usize = 40;
+/// Number of rows per task.
 const BLOCK: usize = 512;
 const SEED: u64 = 0x6b6f_6b65_7368_6921;
 
@@ -67,10 +67,10 @@ pub fn choose_groups(compute: &Compute, rows: &Matrix) -> Result<(usize, Vec<Tri
         return Err(Error::Empty);
     }
     let sample = rows.sample(TRIAL_ROWS).1;
-    let most = MOST_GROUPS.min(sample.len().saturating_sub(1));
+    let limit = MAX_GROUPS.min(sample.len().saturating_sub(1));
     let mut trials = Vec::new();
     let mut groups = 2;
-    while groups <= most {
+    while groups <= limit {
         match k_means(compute, &sample, groups, TRIAL_STARTS) {
             Ok(clusters) => {
                 let widths = silhouette(compute, &sample, &clusters.groups, groups);
@@ -107,8 +107,8 @@ fn k_means(compute: &Compute, rows: &Matrix, count: usize, starts: usize) -> Res
     Ok(by_size(&centres, &nearest))
 }
 
-/// At most `count` centres of `rows` by a few `rounds` from evenly spread rows: good enough to
-/// divide many rows into cells, but not to describe groups.
+/// At most `count` centres of `rows`, from a few `rounds` that start at evenly spread rows:
+/// accurate enough to divide many rows into cells, but not to describe groups.
 pub(crate) fn coarse_centres(
     compute: &Compute,
     rows: &Matrix,
@@ -126,7 +126,7 @@ pub(crate) struct Nearest {
     pub(crate) cosine: f32,
 }
 
-/// The nearest of `centres` to each of `rows`; of equals, the first.
+/// The centre nearest to each of `rows`; the first of equally near ones.
 pub(crate) fn nearest(compute: &Compute, rows: &Matrix, centres: &Matrix) -> Vec<Nearest> {
     let blocks = compute.blocks(rows.len(), BLOCK, |range| {
         let nearest = |row: usize| {
@@ -158,9 +158,9 @@ fn initial_centres(
         let last = rows.padded(chosen[chosen.len() - 1]);
         let products = rows.products(compute, last);
         for (distance, product) in distances.iter_mut().zip(products) {
-            // A row this close is a copy: rounding leaves up to that much between equal rows.
-            let away = if product > 1.0 - 1e-6 { 0.0 } else { 1.0 - product };
-            *distance = distance.min(away);
+            // A row this close is a copy: rounding may separate equal rows by as much.
+            let new = if product > 1.0 - 1e-6 { 0.0 } else { 1.0 - product };
+            *distance = distance.min(new);
         }
         let next = random.weighted(&distances);
         let distinct = chosen.len();
@@ -220,7 +220,7 @@ fn means(compute: &Compute, rows: &Matrix, nearest: &[Nearest], groups: usize) -
     let mut centres = Matrix::new(rows.dimensions());
     for sum in sums {
         let sum: Vec<f32> = sum.into_iter().map(|x| x as f32).collect();
-        // Cannot fail: all sums have the width of the rows.
+        // This cannot fail: all sums have the width of the rows.
         let _ = centres.push(&sum);
     }
     centres
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_result_is_the_same_every_time_with_any_number_of_threads() {
+    fn the_result_does_not_depend_on_the_number_of_threads() {
         let (rows, _) = blobs(5, 300, 1.5);
         let first = cluster(&compute(1), &rows, 6).expect("clusters");
         for threads in [1, 2, 3] {
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_group_takes_the_row_that_fits_worst() {
+    fn an_empty_group_gets_the_row_that_fits_worst() {
         let mut nearest =
             [(0, 0.9), (0, 0.2), (1, 0.1)].map(|(centre, cosine)| Nearest { centre, cosine });
         refill(&mut nearest, 3);

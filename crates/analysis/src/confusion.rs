@@ -29,7 +29,7 @@ impl Confusion {
         labels.sort_unstable();
         labels.dedup();
         let mut counts = vec![vec![0; labels.len()]; labels.len()];
-        // Cannot fail: `labels` has every label of the pairs.
+        // This cannot fail: `labels` has every label of the pairs.
         let index = |label: &str| labels.binary_search(&label).unwrap_or_default();
         pairs.for_each(|(truth, predicted)| counts[index(truth)][index(predicted)] += 1);
         Self { labels: labels.into_iter().map(str::to_owned).collect(), counts }
@@ -42,20 +42,20 @@ impl Confusion {
 
     /// Share of correct predictions; 0 without pairs.
     pub fn accuracy(&self) -> f64 {
-        let right: usize = (0..self.labels.len()).map(|class| self.counts[class][class]).sum();
-        ratio(right, self.total())
+        let correct: usize = (0..self.labels.len()).map(|class| self.counts[class][class]).sum();
+        ratio(correct, self.total())
     }
 
     /// The scores of each class.
     pub fn classes(&self) -> Vec<ClassScore> {
         let score = |class: usize| {
-            let right = self.counts[class][class];
+            let correct = self.counts[class][class];
             let support = self.counts[class].iter().sum();
             let predicted = self.counts.iter().map(|row| row[class]).sum::<usize>();
             ClassScore {
-                precision: ratio(right, predicted),
-                recall: ratio(right, support),
-                f1: ratio(2 * right, support + predicted),
+                precision: ratio(correct, predicted),
+                recall: ratio(correct, support),
+                f1: ratio(2 * correct, support + predicted),
                 support,
             }
         };
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_give_the_textbook_scores() {
+    fn scores_follow_their_definitions() {
         let pairs =
             [("cat", "cat"), ("cat", "dog"), ("dog", "dog"), ("dog", "dog"), ("cow", "dog")];
         let confusion = Confusion::of(pairs.into_iter());

@@ -6,7 +6,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why an analysis is impossible.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// More groups than different vectors.
+    /// More groups than distinct vectors.
     #[error("{groups} groups were requested, but only {distinct} vectors are different")]
     TooManyGroups {
         /// Requested number of groups.

@@ -1,4 +1,5 @@
-//! Vectors of one width, each padded with zeros to a multiple of what the kernels read at once.
+//! Vectors of one width, each padded with zeros to a multiple of the number of elements that the
+//! kernels read at once.
 
 use crate::compute::Compute;
 use crate::error::{Error, Result};
@@ -89,7 +90,7 @@ impl Matrix {
         (indices, rows)
     }
 
-    /// The products of `query`, which has its padding, with every row.
+    /// The dot products of `query`, which is padded, with every row.
     pub(crate) fn products(&self, compute: &Compute, query: &[f32]) -> Vec<f32> {
         let mut products = vec![0.0; self.len()];
         dot_f32(compute.level, query, &self.data, &mut products);

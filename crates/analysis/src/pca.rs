@@ -6,7 +6,7 @@ use kokeshi_kernels::random::Random;
 
 /// Number of axes of a map.
 pub(crate) const AXES: usize = 2;
-/// Number of directions of the iteration: more than [`AXES`], so that these separate from the rest.
+/// Number of directions that are iterated: more than [`AXES`], so that the axes converge faster.
 const DIRECTIONS: usize = 8;
 /// Maximum number of rows that the directions are computed from.
 const ROWS: usize = 10_000;
@@ -14,7 +14,7 @@ const ROWS: usize = 10_000;
 const ROUNDS: usize = 500;
 /// Change of a direction, as 1 − |cos|, below which the rounds end.
 const CONVERGED: f64 = 1e-10;
-/// Rows and columns of a task.
+/// Number of rows or columns per task.
 const BLOCK: usize = 64;
 
 /// Principal components.
@@ -43,10 +43,10 @@ impl Pca {
                     .map(|axis| covariance.iter().map(|row| dot(row, axis)).collect())
                     .collect(),
             );
-            let turned = axes.iter().zip(&next).take(AXES).map(|(a, b)| 1.0 - dot(a, b).abs());
-            let turned = turned.fold(0.0, f64::max);
+            let changes = axes.iter().zip(&next).take(AXES).map(|(a, b)| 1.0 - dot(a, b).abs());
+            let change = changes.fold(0.0, f64::max);
             axes = next;
-            if turned < CONVERGED {
+            if change < CONVERGED {
                 break;
             }
         }
@@ -74,7 +74,7 @@ impl Pca {
     }
 }
 
-/// `[dimensions]`.
+/// The mean row, `[dimensions]`.
 fn mean(rows: &Matrix) -> Vec<f64> {
     let mut mean = vec![0.0; rows.dimensions()];
     for row in 0..rows.len() {
@@ -84,8 +84,9 @@ fn mean(rows: &Matrix) -> Vec<f64> {
     mean
 }
 
-/// `[dimensions][dimensions]`, from products of the columns. For the kernels the columns are rows
-/// of unit length; their norms are multiplied in afterwards.
+/// The covariance (times the number of rows), `[dimensions][dimensions]`, from dot products of the
+/// centred columns. The kernels need rows of unit length, so the norms are multiplied in
+/// afterwards.
 fn covariance(compute: &Compute, rows: &Matrix, mean: &[f64]) -> Vec<Vec<f64>> {
     let dimensions = rows.dimensions();
     let (mut columns, mut lengths) = (Matrix::new(rows.len()), Vec::new());
@@ -93,7 +94,7 @@ fn covariance(compute: &Compute, rows: &Matrix, mean: &[f64]) -> Vec<Vec<f64>> {
         let centred: Vec<f32> =
             (0..rows.len()).map(|row| (f64::from(rows.row(row)[column]) - mean) as f32).collect();
         lengths.push(centred.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt());
-        // Cannot fail: all columns have the same length.
+        // This cannot fail: all columns have the same length.
         let _ = columns.push(&centred);
     }
     let blocks = compute.blocks(dimensions, BLOCK, |range| {
@@ -113,8 +114,8 @@ fn start(count: usize, dimensions: usize) -> Vec<Vec<f64>> {
     (0..count).map(|_| (0..dimensions).map(|_| random.unit() - 0.5).collect()).collect()
 }
 
-/// Gram–Schmidt orthonormalization, applied twice against rounding. An axis that depends on those
-/// before it becomes zero.
+/// Gram–Schmidt orthonormalization, applied twice to limit rounding errors. An axis that depends
+/// linearly on those before it becomes zero.
 fn orthonormal(mut axes: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     for i in 0..axes.len() {
         let (before, rest) = axes.split_at_mut(i);

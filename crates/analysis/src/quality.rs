@@ -69,7 +69,7 @@ mod tests {
         assert_close(discounted([3.0, 2.0, 3.0, 0.0, 1.0, 2.0].into_iter()), 6.861_126_688_6);
         assert_close(discounted([3.0, 3.0, 3.0, 2.0, 2.0, 2.0].into_iter()), 8.740_262_365_4);
         let quality = of("d1 d2 d3 d4 d5 d6", &judged);
-        // Unlike in the article, the ideal order has a seventh rank, of grade 1.
+        // Unlike in the article, the ideal order includes a seventh rank, of grade 1.
         assert_close(quality.ndcg, 6.861_126_688_6 / (8.740_262_365_4 + 1.0 / 3.0));
         assert_close(quality.recall, 5.0 / 7.0);
     }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn more_answers_than_ranks_can_have_full_gain_but_not_full_recall() {
+    fn more_relevant_documents_than_ranks_limit_recall_but_not_gain() {
         let answers: Vec<String> = (0..20).map(|id| id.to_string()).collect();
         let judged: Vec<(&str, f64)> = answers.iter().map(|id| (id.as_str(), 1.0)).collect();
         assert_eq!(of(&answers.join(" "), &judged), Quality { ndcg: 1.0, recall: 0.5 });

@@ -5,9 +5,9 @@ use crate::error::{Error, Result};
 use kokeshi_kernels::scan::{F32_ROW, dot_f32};
 use std::collections::HashMap;
 
-/// Factor of half the squared weights in the loss, which also has the mean cross-entropy.
+/// The loss is the mean cross-entropy plus this factor times half the squared weights.
 const RIDGE: f64 = 1e-4;
-/// Vectors of a task.
+/// Number of vectors per task.
 const BLOCK: usize = 256;
 /// Number of tasks whose gradients are in memory at the same time.
 const WAVE: usize = 64;
@@ -63,13 +63,13 @@ impl Regression {
     }
 
     /// Continues training for `steps` steps with `vectors` and the label of each; new labels are
-    /// added. Nesterov's gradient descent from the current weights, on the mean cross-entropy and a
-    /// small ridge penalty.
+    /// added. Uses Nesterov's accelerated gradient descent from the current weights, on the mean
+    /// cross-entropy and a small ridge penalty.
     ///
     /// # Errors
     ///
     /// [`Error::Empty`] without vectors, [`Error::Width`] if one has another width,
-    /// [`Error::TooFewLabels`] if there are fewer than two labels, those known before included.
+    /// [`Error::TooFewLabels`] if there are fewer than two labels, including those known before.
     pub fn train(
         &mut self,
         compute: &Compute,
@@ -210,7 +210,7 @@ impl<'a> Examples<'a> {
     ) -> Gradient {
         let width = self.dimensions.next_multiple_of(F32_ROW);
         let (labels, height) = (bias.len(), range.len().next_multiple_of(F32_ROW));
-        // Errors of the probabilities and the vectors, both by column.
+        // Errors of the probabilities, and the vectors, both in column-major order.
         let mut errors = vec![0.0; labels * height];
         let mut columns = vec![0.0; self.dimensions * height];
         let (mut query, mut products) = (vec![0.0; width], vec![0.0; labels]);

@@ -1,17 +1,17 @@
-//! Silhouettes: how much nearer a row is to its own group than to the next one.
+//! Silhouettes: how much nearer each row is to its own group than to the nearest other group.
 
 use crate::cluster::sums;
 use crate::compute::Compute;
 use crate::matrix::Matrix;
 
-/// Rows of a task.
+/// Number of rows per task.
 const BLOCK: usize = 512;
 
 /// The silhouette (Rousseeuw 1987) of every row, from −1 to 1, with 1 − cos as the distance; 0 for
 /// a row that is alone in its group, or if there is only one group.
 ///
-/// The values are exact and take rows × groups products, not rows²: the mean of 1 − cos over a
-/// group is 1 minus the product with the mean of its rows.
+/// The values are exact and take rows × groups dot products, not rows²: the mean of 1 − cos over a
+/// group is 1 minus the dot product with the mean of its rows.
 pub fn silhouette(
     compute: &Compute,
     rows: &Matrix,
@@ -53,7 +53,7 @@ mod tests {
     use kokeshi_kernels::random::Random;
 
     /// The definition, pair by pair.
-    fn plain(rows: &Matrix, groups_of: &[usize], groups: usize) -> Vec<f32> {
+    fn by_definition(rows: &Matrix, groups_of: &[usize], groups: usize) -> Vec<f32> {
         let distance = |a: usize, b: usize| {
             let products = rows.row(a).iter().zip(rows.row(b));
             1.0 - products.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_of_groups_give_the_same_as_all_pairs() {
+    fn sums_of_groups_give_the_same_silhouettes_as_all_pairs() {
         let (mut random, mut rows) = (Random::new(3), Matrix::new(9));
         for _ in 0..60 {
             let vector: Vec<f32> = (0..9).map(|_| random.unit() as f32 - 0.3).collect();
@@ -83,7 +83,7 @@ mod tests {
         let groups_of: Vec<usize> = (0..60).map(|i| if i == 17 { 3 } else { i % 3 }).collect();
         let compute = Compute::new(Some(2), None).expect("threads");
         let got = silhouette(&compute, &rows, &groups_of, 4);
-        let expected = plain(&rows, &groups_of, 4);
+        let expected = by_definition(&rows, &groups_of, 4);
         assert_eq!(got[17], 0.0);
         for (got, expected) in got.iter().zip(expected) {
             assert!((got - expected).abs() < 1e-5, "{got} {expected}");

@@ -12,15 +12,14 @@ pub struct Term {
     pub score: f64,
 }
 
-/// The words of `text` in lower case, by Unicode's rules (UAX #29). These rules give single
-/// characters for scripts without spaces between words; those become pairs of neighbouring
-/// characters.
+/// The words of `text` in lower case, by Unicode's rules (UAX #29). In scripts without spaces
+/// between words, these rules give single characters, which are joined into pairs of neighbours.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut before: Option<(usize, char)> = None;
     for (start, word) in text.unicode_word_indices() {
         let mut chars = word.chars();
-        let single = chars.next().filter(|c| chars.next().is_none() && unspaced(*c));
+        let single = chars.next().filter(|c| chars.next().is_none() && is_unspaced(*c));
         match (single, before) {
             (Some(c), Some((end, last))) if end == start => words.push(format!("{last}{c}")),
             (Some(_), _) => {}
@@ -35,7 +34,7 @@ pub fn words(text: &str) -> Vec<String> {
 }
 
 /// Whether `c` belongs to a script without spaces between words.
-fn unspaced(c: char) -> bool {
+fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{0e00}'..='\u{0eff}'   // Thai, Lao
         | '\u{1000}'..='\u{109f}' // Myanmar
@@ -49,7 +48,7 @@ fn unspaced(c: char) -> bool {
 /// The `limit` most typical terms of each of `groups` groups, best first, by class-based tf-idf
 /// (Grootendorst 2022), where a word counts once per text. A word is a candidate for a group if the
 /// group's share of the word's texts is at least the square root of the group's share of all texts:
-/// on a logarithmic scale, half way between a word that occurs everywhere and one that occurs only
+/// on a logarithmic scale, halfway between a word that occurs everywhere and one that occurs only
 /// in the group. Forms of one word count as one.
 pub fn typical_terms<'a>(
     texts: impl Iterator<Item = (&'a str, usize)>,
@@ -114,7 +113,7 @@ impl TextCounts {
     }
 }
 
-/// The first `limit` terms, without those that begin with a chosen term, are its beginning, or
+/// The first `limit` terms, without those that begin with a chosen term, are a prefix of it, or
 /// overlap it by a character, as pairs of neighbouring characters do.
 fn distinct(terms: Vec<Term>, limit: usize) -> Vec<Term> {
     let mut chosen: Vec<Term> = Vec::new();
@@ -122,7 +121,7 @@ fn distinct(terms: Vec<Term>, limit: usize) -> Vec<Term> {
         let alike = |other: &Term| {
             let (a, b) = (&term.text, &other.text);
             let chained = |a: &str, b: &str| {
-                a.chars().last().filter(|c| unspaced(*c)).is_some_and(|c| b.starts_with(c))
+                a.chars().last().filter(|c| is_unspaced(*c)).is_some_and(|c| b.starts_with(c))
             };
             a.starts_with(b.as_str()) || b.starts_with(a.as_str()) || chained(a, b) || chained(b, a)
         };

@@ -5,31 +5,31 @@ use crate::matrix::Matrix;
 use bhtsne::{Neighbor, tSNE};
 use kokeshi_kernels::random::Random;
 
-/// Effective number of neighbours of a row; less for few rows.
+/// Effective number of neighbours of a row; lower if there are few rows.
 const PERPLEXITY: f32 = 30.0;
 /// Accuracy of the forces between distant rows (Barnes and Hut).
 const THETA: f32 = 0.5;
-/// Rows of a task.
+/// Number of rows per task.
 const BLOCK: usize = 64;
 /// Minimum number of rows: the smallest perplexity is 1, which needs three neighbours.
-const FEWEST: usize = 5;
+const MIN_ROWS: usize = 5;
 
 /// Positions of `rows` by t-SNE (van der Maaten 2014) from their exact nearest neighbours by
 /// cosine. `start` has the initial positions, such as the principal components, and is returned
 /// unchanged if there are too few rows.
 pub fn tsne(compute: &Compute, rows: &Matrix, start: &[[f32; 2]]) -> Vec<[f32; 2]> {
-    if rows.len() < FEWEST || rows.len() != start.len() {
+    if rows.len() < MIN_ROWS || rows.len() != start.len() {
         return start.to_vec();
     }
     let perplexity = PERPLEXITY.min((rows.len() - 1) as f32 / 3.0).floor().max(1.0);
     let count = (3 * perplexity as usize).min(rows.len() - 1);
     let neighbours = neighbours(compute, rows, count);
-    // The library's sums depend on how the work is divided; one worker divides it in one way.
-    let Ok(alone) = Compute::new(Some(1), Some(compute.level)) else { return start.to_vec() };
-    let positions = alone.each(vec![()], |()| {
+    // The library's sums depend on how work is divided among threads; with one thread they do not.
+    let Ok(single) = Compute::new(Some(1), Some(compute.level)) else { return start.to_vec() };
+    let positions = single.each(vec![()], |()| {
         let indices: Vec<usize> = (0..rows.len()).collect();
         let mut map: tSNE<'_, f32, usize> = tSNE::new(&indices);
-        map.perplexity(perplexity).initial_embedding(small(start));
+        map.perplexity(perplexity).initial_embedding(initial_positions(start));
         map.barnes_hut_with_neighbors(THETA, &neighbours);
         map.embedding()
     });
@@ -57,9 +57,9 @@ fn neighbours(compute: &Compute, rows: &Matrix, count: usize) -> Vec<Vec<Neighbo
     blocks.into_iter().flatten().collect()
 }
 
-/// `start` scaled to a standard deviation of 1e-4 along the first axis, the usual start of t-SNE,
-/// with noise of a hundredth of that: equal positions would never separate.
-fn small(start: &[[f32; 2]]) -> Vec<f32> {
+/// `start` scaled to a standard deviation of 1e-4 along the first axis, as is usual for t-SNE, plus
+/// noise of a hundredth of that, because equal positions would never separate.
+fn initial_positions(start: &[[f32; 2]]) -> Vec<f32> {
     let squares: f32 = start.iter().map(|[x, _]| x * x).sum();
     let deviation = (squares / start.len() as f32).sqrt();
     let scale = if deviation > 0.0 { 1e-4 / deviation } else { 0.0 };
@@ -74,7 +74,7 @@ mod tests {
     use crate::pca::Pca;
 
     #[test]
-    fn separate_groups_are_separate_on_the_map_every_time() {
+    fn separate_groups_are_separate_on_a_reproducible_map() {
         let compute = Compute::new(Some(2), None).expect("threads");
         let (mut random, mut rows) = (Random::new(5), Matrix::new(12));
         for i in 0..120 {
@@ -85,11 +85,11 @@ mod tests {
         let start = Pca::of(&compute, &rows).project(&compute, &rows);
         let map = tsne(&compute, &rows, &start);
         assert_eq!(tsne(&compute, &rows, &start), map);
-        let away = |a: [f32; 2], b: [f32; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
+        let distance = |a: [f32; 2], b: [f32; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
         for (i, &position) in map.iter().enumerate() {
             let others = (0..map.len()).filter(|&other| other != i);
-            let next =
-                others.min_by(|&a, &b| away(position, map[a]).total_cmp(&away(position, map[b])));
+            let next = others
+                .min_by(|&a, &b| distance(position, map[a]).total_cmp(&distance(position, map[b])));
             assert_eq!(next.expect("a neighbour") % 3, i % 3);
         }
     }

@@ -19,8 +19,8 @@ pub(crate) fn load_model(
     Ok(NamedModel { name: selection::absolute_name(name), revision, model })
 }
 
-/// Opens the collection `name` to index into it, or creates it. Options that are not given stay as
-/// the collection has them.
+/// Opens or creates the collection `name` for indexing. For options that are not given, an existing
+/// collection keeps its own.
 pub(crate) fn to_index(
     store: &mut dyn Store,
     name: &str,
@@ -41,7 +41,7 @@ pub(crate) fn to_index(
     Ok(OpenCollection::to_index(store, name, existing, &settings, model)?)
 }
 
-/// Opens the collection that `name` points to, with the model that made it.
+/// Opens the collection that `name` points to, with the model that produced its vectors.
 pub(crate) fn to_search(
     store: &dyn Store,
     name: &str,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) const BLOCK_TEXTS: usize = 256;
 pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
-/// A loaded model with the outlets for its progress and warnings.
+/// A loaded model, and where its progress and warnings are shown.
 pub(crate) struct Embedder<'p> {
     /// The name of the model as the user wrote it.
     pub(crate) name: &'p str,
@@ -67,7 +67,7 @@ impl Embedder<'_> {
         Ok(vectors)
     }
 
-    /// Embeds `inputs`, which take `bytes` at their `origins`.
+    /// Embeds `inputs`, which come from `origins` and have `bytes` bytes there.
     pub(crate) fn embed(
         &mut self,
         inputs: &[Input<'_>],
@@ -81,8 +81,8 @@ impl Embedder<'_> {
         let embedded = embedded.map_err(|error| located(error, origins))?;
         let tokens = embedded.iter().map(|result| result.tokens).sum();
         self.meter.advance(inputs.len(), tokens, bytes);
-        let cut = embedded.iter().zip(origins).filter(|(result, _)| result.truncated_tokens > 0);
-        for (result, origin) in cut {
+        let results = embedded.iter().zip(origins);
+        for (result, origin) in results.filter(|(result, _)| result.truncated_tokens > 0) {
             self.meter.aside(|| self.printer.warning(&truncation(self.name, result, origin)));
         }
         Ok(embedded)

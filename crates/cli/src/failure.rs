@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use std::io;
 use std::process::ExitCode;
 
-/// An error with a way out, reported as `error: …` and `hint: …`.
+/// An error with a hint, reported as `error: …` and `hint: …`.
 #[derive(Debug)]
 struct Hinted {
     message: String,
@@ -66,33 +66,35 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         })
 }
 
-/// What to do about an error of a store, where the message does not say it.
+/// What to do about an error of a store, where its message does not say so.
 fn store_hint(error: &kokeshi_store::Error) -> Option<String> {
     use kokeshi_store::Error;
     let hint = match error {
         Error::Missing { .. } => "`kokeshi index PATH` creates one",
-        Error::Newer { .. } => "use the newer kokeshi, or another file with --store",
-        Error::Busy { .. } => "wait until it is done, and run this again",
-        Error::Full { .. } => "free some space, and run this again: it continues there",
-        Error::NoRoom { .. } => "free some space, and run this again",
-        Error::Damaged { .. } => "remove the file and index again: documents are not touched",
-        Error::Mixed { collection, .. } => {
+        Error::NewerSchema { .. } => "use the newer kokeshi, or another file with --store",
+        Error::Busy { .. } => "wait until it is done and run this again",
+        Error::DiskFull { .. } => {
+            "free some space and run this again: it continues where it stopped"
+        }
+        Error::NoSpaceForAnnIndex { .. } => "free some space and run this again",
+        Error::Damaged { .. } => "remove the file and index again; the documents are not affected",
+        Error::ProvenanceMismatch { collection, .. } => {
             return Some(format!(
                 "index into another collection with --collection NAME, or remove `{collection}` with \
                  `kokeshi forget --collection {collection} --all` and index again"
             ));
         }
-        Error::Address { .. } => {
+        Error::InvalidAddress { .. } => {
             "a store is a file, postgres://USER@HOST/DATABASE, qdrant://HOST:6333, \
              milvus://HOST:19530 or chroma://HOST:8000"
         }
         Error::Unreachable { .. } => "check that the server is running, and its host and port",
-        Error::Refused { .. } => {
-            "write them into the address, SCHEME://USER:PASSWORD@HOST, which the variable \
-             KOKESHI_STORE can hold"
+        Error::LoginRefused { .. } => {
+            "give both in the address, SCHEME://USER:PASSWORD@HOST, for example in the variable \
+             KOKESHI_STORE"
         }
-        Error::Unprepared { .. } => {
-            "install pgvector 0.8 or newer on the server, and let an administrator run \
+        Error::NoVectorSupport { .. } => {
+            "install pgvector 0.8 or newer on the server, and have an administrator run \
              `CREATE EXTENSION vector` in this database"
         }
         Error::MissingFeature { feature, .. } => {
@@ -100,7 +102,7 @@ fn store_hint(error: &kokeshi_store::Error) -> Option<String> {
         }
         Error::NoHybridSearch { .. } => "search by meaning alone, without --hybrid",
         Error::NoTable { .. } => "name the table with --table NAME",
-        Error::NoDocument { .. } => "give them one, or leave --document out",
+        Error::NoDocument { .. } => "fill the column, or leave --document out",
         Error::AmbiguousVector { .. } => "name one of them with --vector NAME",
         Error::NotCopyable { .. } => "copy it into a collection of kokeshi with --source",
         _ => return None,
@@ -114,12 +116,12 @@ fn collection_hint(error: &kokeshi_collections::Error) -> Option<String> {
     Some(match error {
         Error::NoCommonFolder => "choose the store with --store FILE".to_owned(),
         Error::NoIndex { .. } => {
-            "`kokeshi index PATH` creates one; --store FILE names another place".to_owned()
+            "`kokeshi index PATH` creates one; --store FILE selects another one".to_owned()
         }
         Error::NotUtf8 { .. } => "rename it".to_owned(),
         Error::WeightsChanged { .. } => {
-            "vectors of both cannot be compared: restore the old weights, or index again into \
-             another collection with --collection NAME"
+            "vectors of different weights cannot be compared: restore the old weights, or index \
+             again into another collection with --collection NAME"
                 .to_owned()
         }
         Error::Replaced { .. } => "search again".to_owned(),
@@ -153,10 +155,10 @@ mod tests {
     #[test]
     fn errors_of_stores_have_hints() {
         let (store, reason) = ("postgres://host".to_owned(), "no".to_owned());
-        let refused = Error::Refused { store: store.clone(), reason: reason.clone() };
+        let refused = Error::LoginRefused { store: store.clone(), reason: reason.clone() };
         let unreachable = Error::Unreachable { store: store.clone(), reason: reason.clone() };
-        let unprepared = Error::Unprepared { store, reason };
-        let full = Error::Full { path: "index.db".into() };
+        let unprepared = Error::NoVectorSupport { store, reason };
+        let full = Error::DiskFull { path: "index.db".into() };
         for (error, part) in [
             (full, "free some space"),
             (refused, "KOKESHI_STORE"),
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_feature_is_named_with_the_way_to_build_it() {
+    fn a_missing_feature_is_named_with_the_flags_that_add_it() {
         let error = Error::MissingFeature { action: "open x".to_owned(), feature: "postgres" };
         let hint = store_hint(&error);
         assert_eq!(hint.as_deref(), Some("build with `--features postgres` or `--features full`"));

@@ -1,6 +1,6 @@
 //! `kokeshi`: text embeddings with jina-embeddings-v3 and -v2, computed on this machine.
 //!
-//! A module imports only from modules further down this list; `.ci/invariants` fails on a circle:
+//! A module imports only from modules further down this list; `.ci/invariants` fails on a cycle:
 //!
 //! ```text
 //! main

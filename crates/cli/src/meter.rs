@@ -59,7 +59,7 @@ pub(crate) fn bar(bytes: Option<u64>, printer: &Printer) -> ProgressBar {
         Some(bytes) => (ProgressBar::new(bytes), "{bar:30} {percent:>3}%  {msg}  {eta} left"),
         None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
     };
-    // A template that does not parse is a bug in this file; the default style works nevertheless.
+    // A template that does not parse is a bug in this file; the default style works all the same.
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);

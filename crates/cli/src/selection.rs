@@ -40,10 +40,10 @@ pub(crate) fn absolute_name(name: &str) -> String {
     }
 }
 
-/// The models of a call, each loaded on first use.
+/// The models of a command, each loaded on first use.
 pub(crate) struct Loader {
-    /// Never dropped: the system reclaims the memory at once, whereas freeing the tokenizer of v3
-    /// piece by piece takes a fifth of a second.
+    /// Never dropped: the system reclaims the memory at once, whereas freeing the many small
+    /// allocations of v3's tokenizer takes a fifth of a second.
     models: ManuallyDrop<Models>,
 }
 
@@ -72,8 +72,8 @@ fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
     )
 }
 
-/// The catalogue's entry of a model, by its name or by the name of a folder, such as a clone of its
-/// repository.
+/// The catalogue's entry for a model, by its name or by the name of a folder, such as a clone of
+/// its repository.
 pub(crate) fn known(name: &str) -> anyhow::Result<Option<&'static KnownModel>> {
     Ok(match ModelRef::parse(name)? {
         ModelRef::Starter => KNOWN_MODELS.iter().find(|known| known.repo.is_none()),
@@ -93,27 +93,26 @@ fn expand_home(folder: PathBuf) -> PathBuf {
     }
 }
 
-/// The device of the options. `auto` is the first card that can be used, unless an option applies to
-/// the processor only.
+/// The device that the options select. `auto` is the first card that can be used, unless an option
+/// applies to the processor only.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
-    let is_processor = threads.is_some() || simd_level.is_some();
+    let has_cpu_options = threads.is_some() || simd_level.is_some();
     match device {
-        DeviceKind::Auto if is_processor || precision == Some(Precision::Int8) => cpu(arguments),
+        DeviceKind::Auto if has_cpu_options || precision == Some(Precision::Int8) => cpu(arguments),
         DeviceKind::Auto => match card::first() {
             Some(ordinal) => on_card(ordinal, precision),
             None => cpu(arguments),
         },
         DeviceKind::Cpu => cpu(arguments),
-        DeviceKind::Cuda(_) if is_processor => Err(usage(
-            "--threads and --simd-level are options of the processor; they do not apply to \
-             `--device cuda`",
+        DeviceKind::Cuda(_) if has_cpu_options => Err(usage(
+            "--threads and --simd-level apply to the processor only, not to `--device cuda`",
         )),
         DeviceKind::Cuda(ordinal) => {
             let card = Card::open(ordinal)?;
             on_card(card.ordinal(), precision)
         }
-        DeviceKind::Reference => match (is_processor, precision) {
+        DeviceKind::Reference => match (has_cpu_options, precision) {
             (false, None | Some(Precision::F32)) => Ok(Device::Reference),
             _ => Err(usage(
                 "--threads, --simd-level and --precision do not apply to `--device reference`, \

@@ -5,8 +5,9 @@ use kokeshi::{Chunk, Chunking, Input, Result, cosine};
 use std::ops::Range;
 
 impl Embedder {
-    /// The byte range of the sentence of each text that is closest to `query`, a vector of this
-    /// embedder; the whole of a text without sentences. Each text takes one pass of late chunking.
+    /// For each text, the byte range of the sentence that is closest to `query`, a vector of this
+    /// embedder; a text without sentences has its whole range. Each text takes one pass of late
+    /// chunking.
     ///
     /// # Errors
     ///

@@ -12,8 +12,8 @@ use std::ops::Range;
 pub(crate) struct LocatedChunk {
     /// Where it is in the document.
     pub(crate) location: ChunkLocation,
-    /// Its tokens within its part, if the engine has cut it; otherwise empty, and the engine looks
-    /// them up by their bytes.
+    /// Its tokens within its part, if the engine has cut it; otherwise empty, and the engine finds
+    /// them by the chunk's bytes.
     pub(crate) tokens: Range<usize>,
 }
 
@@ -29,8 +29,8 @@ pub(crate) fn chunks(
 ) -> Result<Vec<Vec<LocatedChunk>>> {
     let mut lines = LineCounter { text: &text.text, at: 0, line: 1 };
     let mut locate = |part: &DocumentPart, bytes: Range<usize>, tokens| {
-        let in_text = lines.of(&bytes);
-        let lines = part.line.map_or(in_text, |line| (line, line));
+        let lines_of_text = lines.of(&bytes);
+        let lines = part.line.map_or(lines_of_text, |line| (line, line));
         let page = text.page(bytes.start);
         LocatedChunk { location: ChunkLocation { bytes, lines, page }, tokens }
     };
@@ -57,7 +57,7 @@ pub(crate) fn chunks(
     }
 }
 
-/// Counts lines once over a text, for ranges whose starts ascend.
+/// Counts the lines of a text in one pass, for ranges whose starts ascend.
 struct LineCounter<'a> {
     text: &'a str,
     at: usize,
@@ -77,8 +77,8 @@ fn newlines(text: &str) -> usize {
     text.bytes().filter(|&byte| byte == b'\n').count()
 }
 
-/// The engine's chunks of `text`: ranges of bytes whose starts ascend, each with its tokens or an
-/// empty range.
+/// The engine's chunks of `text`, from ranges of bytes whose starts ascend, each with its tokens or
+/// an empty range.
 pub(crate) fn engine_chunks(
     text: &str,
     ranges: impl IntoIterator<Item = (Range<usize>, Range<usize>)>,
@@ -93,7 +93,7 @@ pub(crate) fn engine_chunks(
     ranges.into_iter().map(chunk).collect()
 }
 
-/// As [`engine_chunks`], of one part of a document.
+/// The engine's chunks of one part of a document; see [`engine_chunks`].
 pub(crate) fn engine_chunks_of_part(
     text: &str,
     part: &DocumentPart,

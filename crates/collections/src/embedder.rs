@@ -1,5 +1,5 @@
-//! From texts to the vectors of a collection: the one place where a [`Provenance`] becomes options
-//! of the engine.
+//! Embeds texts as a collection's [`Provenance`] specifies. Only this module turns a provenance
+//! into options of the engine.
 
 use crate::chunks::engine_chunks;
 use kokeshi::{Chunk, Embedded, Input, Model, Options, Progress, Result};
@@ -33,7 +33,7 @@ pub enum Passage<'a> {
         /// Its chunks, in ascending order.
         chunks: Vec<Chunk>,
     },
-    /// The chunks, whose locations in a text are not known.
+    /// The chunks, whose locations in a text are unknown.
     Parts(Vec<&'a str>),
 }
 
@@ -42,12 +42,12 @@ pub enum Passage<'a> {
 pub struct Embeddings {
     /// One vector for each chunk, in their order, `[dimensions]`.
     pub vectors: Vec<Vec<f32>>,
-    /// Tokens that the engine has processed.
+    /// Number of tokens that the engine processed.
     pub tokens: usize,
 }
 
 impl Embedder {
-    /// The embedder of collections with `provenance`, which `model` has made.
+    /// The embedder of collections with `provenance`, whose model is `model`.
     pub fn new(model: Arc<Model>, provenance: &Provenance) -> Self {
         let Provenance { passage_task, query_task, dimensions, late, .. } = provenance;
         Self {
@@ -85,20 +85,20 @@ impl Embedder {
         let inputs: Vec<Input<'_>> =
             inputs.into_iter().map(|input| input.options(options.clone())).collect();
         let embedded = self.model.embed_with(&inputs, progress)?;
-        let tokens = embedded.iter().map(|one| one.tokens).sum();
+        let tokens = embedded.iter().map(|embedded| embedded.tokens).sum();
         Ok(Embeddings { vectors: vectors(embedded), tokens })
     }
 
-    /// The vectors of all chunks of stored `documents`, whose texts are put together from their
+    /// The vectors of all chunks of stored `documents`, whose texts are reassembled from their
     /// chunks.
     ///
     /// # Errors
     ///
     /// As [`Self::passages`].
     pub fn documents(&self, documents: &[Document]) -> Result<Embeddings> {
-        let full = documents.iter().filter(|document| !document.chunks.is_empty());
+        let non_empty = documents.iter().filter(|document| !document.chunks.is_empty());
         let passage = if self.late { Passage::of } else { Passage::parts_of };
-        let passages: Vec<Passage<'_>> = full.map(passage).collect();
+        let passages: Vec<Passage<'_>> = non_empty.map(passage).collect();
         self.passages(&passages, &mut |_| ())
     }
 
@@ -116,13 +116,13 @@ impl Embedder {
 }
 
 fn vectors(embedded: Vec<Embedded>) -> Vec<Vec<f32>> {
-    embedded.into_iter().flat_map(|one| one.vectors).collect()
+    embedded.into_iter().flat_map(|embedded| embedded.vectors).collect()
 }
 
 impl<'a> Passage<'a> {
-    /// The text that a stored document's chunks were cut from. Stores keep only what is in chunks:
-    /// a line break stands for each gap between two of them, which was white space wherever our own
-    /// chunking left one.
+    /// The text that a stored document's chunks were cut from. Stores keep only chunks, so a line
+    /// break replaces each gap between two of them; the chunking of this crate leaves only white
+    /// space out.
     fn of(document: &'a Document) -> Self {
         let (mut text, mut ranges, mut end) = (String::new(), Vec::<Range<usize>>::new(), 0);
         for chunk in &document.chunks {
@@ -146,7 +146,7 @@ impl<'a> Passage<'a> {
         Self::Parts(document.chunks.iter().map(|chunk| chunk.text.as_str()).collect())
     }
 
-    /// One input, whose chunks are pooled from one pass.
+    /// An input whose chunks are pooled from one pass.
     fn late(&self) -> Input<'_> {
         match self {
             Self::Text { text, chunks } => Input::late(text, chunks),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_put_together_from_its_chunks() {
+    fn a_document_is_reassembled_from_its_chunks() {
         let document = document(&[(3, "Größe."), (12, "Two."), (16, "Three.")]);
         let Passage::Text { text, chunks } = Passage::of(&document) else { panic!("no text") };
         assert_eq!(text, "Größe.\nTwo.Three.");

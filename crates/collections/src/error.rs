@@ -1,4 +1,4 @@
-//! What can go wrong with a collection of files.
+//! Errors of collections of files.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error that names the path, the model or the collection.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Paths to index that are in no common folder, which would hold the store.
+    /// The paths to index have no common folder that the store could be in.
     #[error("these paths have no folder in common")]
     NoCommonFolder,
     /// No store at a path or above it.
@@ -34,8 +34,11 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The weights are not those that made the collection.
-    #[error("the weights of `{model}` are now {revision}; the collection was made with {recorded}")]
+    /// The weights are not those that produced the collection's vectors.
+    #[error(
+        "the weights of `{model}` are now {revision}; the vectors of the collection were produced \
+         with {recorded}"
+    )]
     WeightsChanged {
         /// The model's name or folder.
         model: String,
@@ -47,7 +50,7 @@ pub enum Error {
     /// A collection that a source does not have.
     #[error("no collection `{name}` in {store}")]
     NoCollection {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// The store, without its password.
         store: String,
@@ -56,12 +59,12 @@ pub enum Error {
     #[error("{0}")]
     Chunking(String),
     /// The name was switched to another collection during every attempt to search it.
-    #[error("collection `{name}` was replaced again and again")]
+    #[error("collection `{name}` was replaced during every attempt to search it")]
     Replaced {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
     },
-    /// The thread that writes has stopped, for a reason that the run returns instead.
+    /// The writing thread has stopped; the run returns its error instead of this one.
     #[error("the store accepts no more documents")]
     WriterStopped,
     /// A file whose text cannot be read.

@@ -1,5 +1,5 @@
-//! From a plan to a collection that is up to date: reading, embedding and writing at the same time,
-//! batch by batch. A batch that was written is kept, whatever happens after it.
+//! Carries out a plan: reads, embeds and writes at the same time, batch by batch. A batch that was
+//! written is kept, whatever happens after it.
 
 use crate::chunking::DocumentChunking;
 use crate::chunks::{LocatedChunk, engine_chunks_of_part};
@@ -19,19 +19,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const FIRST_BATCH: usize = 32 << 10;
 /// Minimum and maximum bytes of text in a batch.
 const BATCH: (usize, usize) = (8 << 10, 512 << 10);
-/// How long a batch should take: what Ctrl-C waits for, and what a killed process loses.
+/// How long a batch should take. Ctrl-C waits as long, and a killed process loses as much.
 const BATCH_TIME: Duration = Duration::from_secs(2);
 /// Maximum number of files in a batch.
 const BATCH_FILES: usize = 1024;
-/// Age from which on the time of a file's last change is relied on: file systems count in steps of
-/// up to two seconds, so that a change within a step leaves the time as it is.
+/// Minimum age at which a file's modification time is reliable: file systems record it in steps of
+/// up to two seconds, and a second change within a step does not alter it.
 const RELIABLE_AGE_NS: i128 = 2_000_000_000;
 
 /// Receives the progress of a run.
 pub trait IndexProgress {
     /// Reports how much of the current batch is done: documents, tokens, and bytes of files.
     fn show(&mut self, documents: usize, tokens: usize, bytes: u64);
-    /// Adds what is finished.
+    /// Adds finished documents, tokens, and bytes of files.
     fn advance(&mut self, documents: usize, tokens: usize, bytes: u64);
 }
 
@@ -41,7 +41,7 @@ impl IndexProgress for () {
     fn advance(&mut self, _: usize, _: usize, _: u64) {}
 }
 
-/// What a run has done.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexSummary {
     /// Documents that were written.
@@ -61,7 +61,7 @@ pub struct IndexSummary {
 }
 
 impl IndexSummary {
-    /// Adds what another run has done.
+    /// Adds the counts of another run.
     pub(crate) fn add(&mut self, other: Self) {
         self.documents += other.documents;
         self.chunks += other.chunks;
@@ -82,7 +82,7 @@ pub struct IndexRun<'a> {
     pub collection: &'a OpenCollection,
     /// The reader of PDF files and web pages.
     pub extractor: &'a (dyn Extractor + Sync),
-    /// Set from outside, it ends the run after the current batch.
+    /// When set, the run ends after the current batch.
     pub stop: &'a AtomicBool,
 }
 
@@ -117,7 +117,7 @@ impl IndexRun<'_> {
             drop(to_writer);
             drop(files);
             let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            // A writer that has failed is why nothing more could be sent to it.
+            // If the writer failed, its error is the cause of the other one.
             written.and(embedded.map(|()| summary))
         })
     }
@@ -130,10 +130,10 @@ enum Change {
     Remove(Vec<String>),
 }
 
-/// A file that is unchanged: its document, its time of change and its size.
+/// The document, modification time and size of an unchanged file.
 type SeenFile = (String, i64, u64);
 
-/// Writes what it receives, with a connection of its own.
+/// Writes the changes that it receives, through its own connection.
 fn write(address: &Address, collection: &str, changes: &Receiver<Change>) -> Result<()> {
     let mut store = kokeshi_remote::open(address)?;
     for change in changes {
@@ -147,7 +147,7 @@ fn write(address: &Address, collection: &str, changes: &Receiver<Change>) -> Res
     Ok(())
 }
 
-/// A run between its readers and its writer.
+/// The embedding stage of a run, between its readers and its writer.
 struct Batches<'a> {
     run: IndexRun<'a>,
     summary: IndexSummary,
@@ -236,8 +236,8 @@ impl Batches<'_> {
     }
 
     /// Sizes the next batch to take about [`BATCH_TIME`].
-    fn resize(&mut self, took: Duration) {
-        let ratio = BATCH_TIME.as_secs_f64() / took.as_secs_f64().max(1e-3);
+    fn resize(&mut self, elapsed: Duration) {
+        let ratio = BATCH_TIME.as_secs_f64() / elapsed.as_secs_f64().max(1e-3);
         self.size = ((self.size as f64 * ratio.clamp(0.25, 2.0)) as usize).clamp(BATCH.0, BATCH.1);
     }
 }
@@ -251,7 +251,7 @@ fn passages(file: &ChunkedFile) -> impl Iterator<Item = Passage<'_>> {
     })
 }
 
-/// The stored form of a file, whose chunks take the next `vectors`.
+/// The document of a file, whose chunks get the next `vectors`.
 fn document(file: ChunkedFile, vectors: &mut impl Iterator<Item = Vec<f32>>) -> Document {
     let ChunkedFile { task, hash, format, text, chunks } = file;
     let parts = text.parts.into_iter().zip(chunks);
@@ -273,8 +273,8 @@ fn document(file: ChunkedFile, vectors: &mut impl Iterator<Item = Vec<f32>>) -> 
     }
 }
 
-/// The time of a file's last change, or 0 if a later change may have the same one. Then the file is
-/// read again in the next run.
+/// A file's modification time, or 0 if a later change may have the same time. Then the next run
+/// reads the file again.
 fn reliable_time(task: &FileTask) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let age = i128::try_from(now.as_nanos()).unwrap_or(0) - i128::from(task.file.modified);

@@ -11,7 +11,7 @@ use kokeshi_store::{Lock, Store};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-/// A collection, locked for writing, and the files and folders that belong into it.
+/// A collection, locked for writing, and the files and folders that are indexed into it.
 pub struct Indexer {
     location: StoreLocation,
     store: Box<dyn Store>,
@@ -21,8 +21,8 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// An indexer of `paths`, or without any, of all paths that were indexed before. `store` is the
-    /// one at `location`, and `lock` is its lock.
+    /// An indexer of `paths` or, if there are none, of all paths that were indexed before. `store`
+    /// is the store at `location`, and `lock` its lock.
     ///
     /// # Errors
     ///
@@ -49,13 +49,13 @@ impl Indexer {
         self.roots.iter().map(|(root, _)| root)
     }
 
-    /// Brings the collection up to date, until `stop`. `progress` is called with the bytes to read
-    /// at each root.
+    /// Brings the collection up to date, until `stop` is set. For each root, `progress` is called
+    /// with the number of bytes to read.
     ///
     /// # Errors
     ///
-    /// If a folder cannot be walked, the store or the engine fails. Batches that were written
-    /// before are kept.
+    /// If a folder cannot be walked, or the store or the engine fails. Batches that were written
+    /// before that are kept.
     pub fn update<P: IndexProgress>(
         &mut self,
         extractor: &(dyn Extractor + Sync),

@@ -1,13 +1,13 @@
-//! Collections of one's own files: finding their store, keeping them up to date, and searching
+//! Collections of the user's files: finding their store, keeping them up to date, and searching
 //! them.
 //!
-//! A file passes through one module after the other: `plan` (which files are new or changed),
-//! `read` (text and chunks), `index` (vectors, writes). [`Indexer`] does this for all the folders
-//! of a collection. [`OpenCollection`] is a collection with the model that its [`Provenance`]
-//! records, whose [`Embedder`] is the only way from texts to a collection's vectors.
+//! A file passes through these modules in turn: `plan` (which files are new or changed), `read`
+//! (text and chunks) and `index` (vectors, writes). [`Indexer`] does this for all the folders of a
+//! collection. [`OpenCollection`] is a collection with the model that its [`Provenance`] records.
+//! All vectors of a collection come from its [`Embedder`].
 //!
-//! Nothing here knows of a terminal: progress goes to an [`IndexProgress`], formats that need a
-//! process of their own to an [`Extractor`](kokeshi_documents::Extractor).
+//! This crate knows nothing of terminals: it reports progress to an [`IndexProgress`], and leaves
+//! formats that need a separate process to an [`Extractor`](kokeshi_documents::Extractor).
 //!
 //! [`Provenance`]: kokeshi_store::Provenance
 
@@ -42,5 +42,5 @@ pub use search::{SearchRequest, SearchResults, search};
 pub use settings::{NamedModel, OpenCollection, Settings, TASKS, check_revision, find_collection};
 pub use texts::document_text;
 
-/// The collection that is meant where none is named.
+/// The collection that is used where none is named.
 pub const DEFAULT_COLLECTION: &str = "default";

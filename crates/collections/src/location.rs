@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use kokeshi_store::{Address, Store};
 use std::path::{Path, PathBuf};
 
-/// The folder of a store whose address was not given, and its file there.
+/// The folder and the file of a store whose address is not given.
 const FOLDER: &str = ".kokeshi";
 const FILE: &str = "index.db";
 
@@ -79,7 +79,7 @@ impl StoreLocation {
         Ok(kokeshi_remote::open(&self.store)?)
     }
 
-    /// Opens the store, or creates an empty one. A folder of our own gets a `.gitignore`, which
+    /// Opens the store, or creates an empty one. A `.kokeshi` folder gets a `.gitignore`, which
     /// keeps it out of repositories.
     ///
     /// # Errors
@@ -107,8 +107,8 @@ impl StoreLocation {
 
     /// What the store calls the document at the canonical `path`; `None` if it is not in UTF-8.
     pub fn document_name(&self, path: &Path) -> Option<String> {
-        let below = self.root.as_ref().and_then(|root| path.strip_prefix(root).ok());
-        let name = below.unwrap_or(path).to_str()?;
+        let relative = self.root.as_ref().and_then(|root| path.strip_prefix(root).ok());
+        let name = relative.unwrap_or(path).to_str()?;
         let name = if name.is_empty() { "." } else { name };
         Some(if cfg!(windows) { name.replace('\\', "/") } else { name.to_owned() })
     }
@@ -125,8 +125,8 @@ impl StoreLocation {
     /// The path of the document called `name`, relative to the current folder if it is below that.
     pub fn display_path(&self, name: &str) -> String {
         let path = self.path(name);
-        let here = canonical(Path::new("."));
-        let below = here.ok().and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+        let current = canonical(Path::new(".")).ok();
+        let below = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
         below.unwrap_or(path).display().to_string()
     }
 }

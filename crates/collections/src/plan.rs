@@ -1,4 +1,4 @@
-//! What has to be done to bring a collection up to date with folders.
+//! The work that brings a collection up to date with folders.
 
 use crate::error::{Error, Result};
 use crate::location::{StoreLocation, canonical, is_below};
@@ -14,7 +14,7 @@ pub struct FileTask {
     pub name: String,
     /// The file.
     pub file: FileEntry,
-    /// The hash of the content that is stored, if the document is.
+    /// The hash of the stored content, if the document is stored.
     pub stored_hash: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl IndexPlan {
         entries: Vec<Entry>,
     ) -> Result<Self> {
         let mut plan = Self::default();
-        // By name, because roots may overlap.
+        // Keyed by name, because roots may overlap.
         let mut files = BTreeMap::new();
         let mut covered = Vec::new();
         for root in roots {
@@ -100,7 +100,8 @@ impl IndexPlan {
         }
     }
 
-    /// Plans what `files` need, and the removal of `entries` below `covered` without a file.
+    /// Plans to read the new and changed `files`, and to remove those `entries` at or below
+    /// `covered` that have no file.
     fn compare(
         &mut self,
         files: BTreeMap<String, FileEntry>,
@@ -125,13 +126,13 @@ impl IndexPlan {
         }
     }
 
-    /// Bytes to read.
+    /// Number of bytes to read.
     pub fn bytes(&self) -> u64 {
         self.tasks.iter().map(|task| task.file.len_bytes).sum()
     }
 }
 
-/// Whether a file has the time and size of its document. A time of 0 must not be relied on.
+/// Whether a file has the time and size of its document. A time of 0 is not reliable.
 fn is_unchanged(entry: &Entry, file: &FileEntry) -> bool {
     entry.modified != 0 && entry.modified == file.modified && entry.size == file.len_bytes
 }

@@ -1,4 +1,5 @@
-//! Files to texts in chunks, on threads of their own, so that the model never waits for a disk.
+//! Reads files and cuts their texts into chunks, on separate threads, so that the model never waits
+//! for a disk.
 
 use crate::chunking::DocumentChunking;
 use crate::chunks::{LocatedChunk, chunks};
@@ -14,17 +15,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
 /// Maximum number of documents that wait for the model.
-const WAITING: usize = 64;
-/// Threads that read.
+const MAX_WAITING: usize = 64;
+/// Number of reading threads.
 const READERS: usize = 2;
 
-/// A file that was read, or not.
+/// The result of reading a file.
 pub(crate) enum ReadFile {
     /// It has a new text.
     Changed(Box<ChunkedFile>),
-    /// Its content is what is stored.
+    /// Its content equals the stored one.
     Unchanged(FileTask),
-    /// It has no text for us; the reason, if people should know it.
+    /// It has no text; the reason, if people should know it.
     LeftOut(FileTask, Option<String>),
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct ChunkedFile {
 /// The chunks of each part of a text.
 type PartChunks = Vec<Vec<LocatedChunk>>;
 
-/// What reading needs.
+/// Reads files.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     pub(crate) chunking: DocumentChunking,
@@ -50,7 +51,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `tasks` in about their order, until `stop`.
+    /// Reads `tasks`, approximately in their order, until `stop` is set.
     pub(crate) fn start<'scope>(
         self,
         scope: &'scope Scope<'scope, '_>,
@@ -59,14 +60,14 @@ impl<'a> Reader<'a> {
     where
         'a: 'scope,
     {
-        let (to, from) = sync_channel(WAITING);
+        let (to, from) = sync_channel(MAX_WAITING);
         let tasks = Arc::new(Mutex::new(tasks.into_iter()));
         for _ in 0..READERS {
             let (to, tasks): (SyncSender<ReadFile>, _) = (to.clone(), Arc::clone(&tasks));
             scope.spawn(move || {
                 let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
                 while let Some(task) = next() {
-                    // After a failure, which is reported elsewhere, the receiver is gone.
+                    // The receiver is gone after a failure, which is reported elsewhere.
                     let stopped = self.stop.load(Ordering::Relaxed);
                     if stopped || to.send(self.read(task)).is_err() {
                         return;

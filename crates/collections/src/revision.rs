@@ -9,8 +9,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// The revision of a snapshot in the hub's cache, or a hash of everything that decides vectors.
-/// `store` keeps the hashes of files as notes, for as long as the files do not change.
+/// The revision of a snapshot in the hub's cache, or a hash of all files that determine vectors.
+/// `store` keeps the hashes of files as notes, which are valid until the files change.
 ///
 /// # Errors
 ///
@@ -19,7 +19,7 @@ pub fn revision(files: &ModelLocation, store: &dyn Store) -> Result<String> {
     revision_with(files, |file| noted_hash(file, store))
 }
 
-/// As [`revision`], where no store keeps hashes.
+/// As [`revision`], without a store that keeps hashes.
 ///
 /// # Errors
 ///
@@ -50,19 +50,19 @@ fn revision_with(
 /// The commit of a snapshot in the hub's cache.
 fn snapshot(folder: &Path) -> Option<String> {
     let name = folder.file_name()?.to_str()?;
-    let cached = folder.parent()?.ends_with("snapshots");
-    (cached && name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    let is_cached = folder.parent()?.ends_with("snapshots");
+    (is_cached && name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .then(|| name.to_owned())
 }
 
 fn folder_hash(folder: &Path, file_hash: impl Fn(&Path) -> Result<String>) -> Result<String> {
-    let counts = |path: &PathBuf| {
+    let is_model_file = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         path.is_file() && matches!(extension, Some("json" | "safetensors"))
     };
     let entries = fs::read_dir(folder).map_err(|source| unreadable(folder, source))?;
     let mut files: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(counts).collect();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_model_file).collect();
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
@@ -85,7 +85,7 @@ fn noted_hash(file: &Path, store: &dyn Store) -> Result<String> {
         return Ok(hash);
     }
     let hash = file_hash(file)?;
-    // It does not matter if another process is writing: the hash is computed again next time.
+    // If this fails because another process is writing, the hash is computed again next time.
     let _ = folders.map(|folders| folders.set_note(&key, &hash));
     Ok(hash)
 }
@@ -99,7 +99,7 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::Io { action: "read", path: path.to_owned(), source }
 }
 
-/// The SHA-256 of everything that `from` yields, in hexadecimal digits.
+/// The SHA-256 of all bytes of `from`, in hexadecimal digits.
 pub(crate) fn content_hash(from: &mut impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -111,7 +111,7 @@ pub(crate) fn content_hash(from: &mut impl Read) -> io::Result<String> {
     }
 }
 
-/// Enough digits that no two models share them.
+/// The hash, shortened to enough digits that no two models share them.
 fn short(hash: Sha256) -> String {
     format!("sha256:{:.24x}", hash.finalize())
 }

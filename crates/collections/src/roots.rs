@@ -1,4 +1,4 @@
-//! The paths that a collection is kept up to date with, as its store records them.
+//! The files and folders that are indexed into a collection, as its store records them.
 
 use crate::error::{Error, Result};
 use crate::location::{StoreLocation, canonical, is_below};
@@ -9,8 +9,8 @@ use std::path::PathBuf;
 /// A file or folder that is indexed, and how it is walked.
 pub(crate) type Root = (PathBuf, WalkOptions);
 
-/// The roots to index: `paths`, which the store records for the next time, or those that it records
-/// if there are none.
+/// The roots to index: `paths`, which the store then records, or the recorded ones if `paths` is
+/// empty.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ pub(crate) fn record_roots(
         let Some(name) = location.document_name(&path) else {
             return Err(Error::NotUtf8 { path });
         };
-        // A path below a recorded root keeps that root's options, unless it comes with its own.
+        // A path below a recorded root keeps that root's options, unless options are given.
         let above = recorded.iter().find(|(root, _)| is_below(&name, root));
         let inherited = above.filter(|_| *options == WalkOptions::default());
         if let Some((_, json)) = inherited {
@@ -52,7 +52,7 @@ fn walk_options_json(options: &WalkOptions) -> String {
     serde_json::json!({ "hidden": hidden, "ignored": ignored, "globs": globs }).to_string()
 }
 
-/// The options that a store records with a root; what is missing has its default.
+/// Parses the options that a store records with a root. Missing options have their defaults.
 pub fn parse_walk_options(json: &str) -> WalkOptions {
     let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
     let globs = value["globs"].as_array().into_iter().flatten();

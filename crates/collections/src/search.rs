@@ -1,4 +1,4 @@
-//! Searching a collection whose name may be switched meanwhile.
+//! Searching a collection whose name may be switched during the search.
 
 use crate::error::{Error, Result};
 use crate::settings::OpenCollection;
@@ -7,7 +7,7 @@ use kokeshi_store::{Filter, Hit, Query, Store};
 /// Number of attempts if the name is switched to another collection during a search.
 const ATTEMPTS: usize = 3;
 
-/// What to search a collection for.
+/// A search of a collection.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchRequest<'a> {
     /// The collection or its alias.
@@ -18,13 +18,13 @@ pub struct SearchRequest<'a> {
     pub hybrid: bool,
     /// Maximum number of hits.
     pub limit: usize,
-    /// Which chunks count.
+    /// Which chunks are searched.
     pub filter: &'a Filter,
     /// Whether to scan all vectors, even if there are codes or an index.
     pub exact: bool,
 }
 
-/// The hits of a search, and what they were found with.
+/// The hits of a search, with its collection and vector.
 pub struct SearchResults {
     /// The collection that was searched.
     pub collection: OpenCollection,
@@ -37,7 +37,7 @@ pub struct SearchResults {
 /// Searches a collection, which `open` opens by its name.
 ///
 /// The collection is opened again if its name was switched after the query was embedded, as a
-/// migration does: a vector of one model says nothing among those of another.
+/// migration does: vectors of different models are not comparable.
 ///
 /// # Errors
 ///

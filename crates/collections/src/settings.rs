@@ -1,4 +1,4 @@
-//! The provenance of a collection: what a new one gets, and what an existing one has.
+//! The provenance of a new or an existing collection.
 
 use crate::chunking::DocumentChunking;
 use crate::embedder::Embedder;
@@ -10,19 +10,19 @@ use std::sync::Arc;
 /// The tasks for passages and queries, where a model has them.
 pub const TASKS: [&str; 2] = ["retrieval.passage", "retrieval.query"];
 
-/// A loaded model and what collections record of it.
+/// A loaded model, and the name and revision that collections record.
 #[derive(Clone, Debug)]
 pub struct NamedModel {
     /// Its name, or the absolute path of its folder.
     pub name: String,
-    /// Which weights exactly: see [`revision`](crate::revision()).
+    /// The exact weights: see [`revision`](crate::revision()).
     pub revision: String,
     /// The model.
     pub model: Arc<Model>,
 }
 
-/// The options of a collection. What is `None` stays as the collection has it, or is the default of
-/// a new one.
+/// The options of a collection. An option that is `None` stays as the collection has it; a new
+/// collection gets the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
     /// Elements of a vector; all that the model has by default.
@@ -31,26 +31,26 @@ pub struct Settings {
     pub chunking: Option<DocumentChunking>,
     /// Whether chunks are pooled from one pass over their document; the default.
     pub late: Option<bool>,
-    /// How vectors are stored; the store's first way by default.
+    /// How vectors are stored; the store's first storage by default.
     pub storage: Option<Storage>,
     /// Codes that find a short list; none by default.
     pub codes: Option<Codes>,
 }
 
-/// A collection and the embedder that makes its vectors.
+/// A collection and the embedder that computes its vectors.
 #[derive(Clone, Debug)]
 pub struct OpenCollection {
     /// The collection's own name.
     pub name: String,
     /// Where its vectors come from.
     pub provenance: Provenance,
-    /// What makes its vectors.
+    /// The embedder.
     pub embedder: Embedder,
 }
 
 impl OpenCollection {
-    /// Opens the collection `name` to index into it, or creates it. `existing` is what the store
-    /// has under that name, whose model `model` must be.
+    /// Opens the collection `name` to index into it, or creates it. `existing` is the collection
+    /// that the store has under that name; `model` must be its model.
     ///
     /// # Errors
     ///
@@ -84,21 +84,21 @@ impl OpenCollection {
     ///
     /// # Errors
     ///
-    /// [`Error::WeightsChanged`] if `model` is not what made it.
+    /// [`Error::WeightsChanged`] if `model` did not produce its vectors.
     pub fn to_search(collection: Collection, model: NamedModel) -> Result<Self> {
         let Collection { name, provenance, .. } = collection;
         check_revision(&provenance, &model.revision)?;
         Ok(Self::new(name, provenance, model.model))
     }
 
-    /// The collection `name`, whose vectors `model` makes.
+    /// The collection `name`, whose vectors `model` computes.
     pub fn new(name: String, provenance: Provenance, model: Arc<Model>) -> Self {
         let embedder = Embedder::new(model, &provenance);
         Self { name, provenance, embedder }
     }
 }
 
-/// What a collection records with `settings`, and with what it has as `old` otherwise.
+/// The provenance of a collection with `settings`, which otherwise keeps its `old` provenance.
 fn provenance(
     store: &dyn Store,
     old: Option<&Provenance>,
@@ -131,16 +131,18 @@ fn provenance(
     }
 }
 
-/// Embeds an empty text: the engine refuses dimensions only with an input, and no empty collection
-/// must be left behind.
+/// Embeds an empty text, because the engine checks dimensions only with an input. Otherwise an
+/// empty collection would be left behind.
 fn check_dimensions(model: &Model, dimensions: usize) -> Result<()> {
     model.embed(&[Input::new("").dimensions(dimensions)])?;
     Ok(())
 }
 
+/// Checks that a collection's vectors were produced with this revision.
+///
 /// # Errors
 ///
-/// [`Error::WeightsChanged`] if a collection was made with another revision.
+/// [`Error::WeightsChanged`] if they were not.
 pub fn check_revision(provenance: &Provenance, revision: &str) -> Result<()> {
     if revision == provenance.revision {
         return Ok(());
@@ -152,7 +154,7 @@ pub fn check_revision(provenance: &Provenance, revision: &str) -> Result<()> {
     })
 }
 
-/// The collection that `name` points to.
+/// The collection that `name` resolves to.
 ///
 /// # Errors
 ///
@@ -161,7 +163,7 @@ pub fn find_collection(store: &dyn Source, name: &str) -> Result<Collection> {
     if let Some(collection) = store.collection(name)? {
         return Ok(collection);
     }
-    // Counting fails with the names of the collections that exist.
+    // This fails with an error that lists the existing collections.
     store.count(name)?;
     Err(Error::NoCollection { name: name.to_owned(), store: store.name() })
 }

@@ -1,4 +1,4 @@
-//! The texts of a collection's documents, read again from their files: stores keep only chunks.
+//! The texts of a collection's documents, which are read from their files: stores keep only chunks.
 
 use crate::error::{Error, Result};
 use kokeshi_documents::{Extractor, Format, read};

@@ -33,8 +33,8 @@ fn main() -> Result<()> {
     let (flops, bytes) = (peak.flops_per_s / 1e12, peak.bytes_per_s / 1e12);
     println!("{gpu:?}: {flops:.0} TFLOP/s, {bytes:.2} TB/s");
     for size in sizes {
-        let numbers: Vec<usize> = size.split('x').filter_map(|n| n.parse().ok()).collect();
-        let &[count, len] = &numbers[..] else { continue };
+        let dimensions: Vec<usize> = size.split('x').filter_map(|n| n.parse().ok()).collect();
+        let &[count, len] = &dimensions[..] else { continue };
         println!("{count} × {len}");
         let mut run = Run::new(&gpu, peak, count, len)?;
         run.linear()?;
@@ -55,7 +55,7 @@ struct Run<'a> {
     out: States,
     qkv: States,
     up: States,
-    /// Weights repeat these.
+    /// Weights and states repeat these values.
     values: Vec<f32>,
 }
 

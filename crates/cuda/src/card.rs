@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 /// The oldest driver whose loader reads the compiled kernels, in the driver's notation: CUDA 12.0.
 const OLDEST_DRIVER: i32 = 12_000;
 
-/// The functions of the driver that are called. Calling a missing one would end the program, so
-/// they are looked up first; CUDA 12.0 has them all. The stand-in for a card (`testkit/card`) has
-/// no others, which keeps this list complete.
+/// The functions of the driver that are called. Calling a missing one would end the program, so all
+/// are looked up first; CUDA 12.0 has them all. The stand-in for a card (`testkit/card`) has no
+/// others, which keeps this list complete.
 const FUNCTIONS: [&str; 33] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
@@ -54,9 +54,9 @@ const FUNCTIONS: [&str; 33] = [
 pub struct Card {
     /// Its index on this machine, from 0.
     pub ordinal: usize,
-    /// Its vendor's name for it.
+    /// The vendor's name for it.
     pub name: String,
-    /// Its compute capability.
+    /// Its compute capability, major and minor.
     pub capability: (u32, u32),
     /// Its memory in bytes.
     pub memory: u64,
@@ -107,7 +107,7 @@ pub fn card(ordinal: usize) -> Result<Card> {
 ///
 /// # Errors
 ///
-/// As [`cards`]; if no card can be used, why the first cannot.
+/// As [`cards`]; if no card can be used, the error of the first one.
 pub fn first_card() -> Result<Card> {
     let usable = cards()?.into_iter().find(|card| card.check().is_ok());
     usable.map_or_else(|| card(0), Ok)
@@ -167,8 +167,8 @@ fn has_function(name: &str) -> bool {
     unsafe { library.get::<*const ()>(name.as_bytes()) }.is_ok()
 }
 
-/// Milliseconds from one event to another. cudarc's own calls a function that drivers lack before
-/// CUDA 12.8; all drivers have this one.
+/// Milliseconds from one event to another. cudarc's own version calls a function that drivers
+/// before CUDA 12.8 lack; all drivers have this one.
 pub(crate) fn elapsed_ms(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
     type ElapsedTime = unsafe extern "C" fn(*mut f32, CUevent, CUevent) -> CUresult;
     let error = Error::driver("timing");
@@ -208,8 +208,8 @@ fn describe(ordinal: i32, driver: &str) -> Result<Card> {
 mod tests {
     use super::*;
 
-    /// A function that is called but not in the stand-in ends the tests that run on it. So the
-    /// stand-in, and with it this list, has every function that is called.
+    /// A call of a function that the stand-in lacks ends the tests that run on it. So the stand-in,
+    /// and with it this list, has every function that is called.
     #[test]
     fn the_functions_that_are_looked_up_are_those_of_the_stand_in() {
         let source = include_str!("../../testkit/card/driver.cpp");

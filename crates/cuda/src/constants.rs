@@ -87,9 +87,9 @@ constants! {
     WARP
     /// Octets of a row that each thread of the narrow LayerNorm kernel keeps.
     NARROW_OCTETS
-    /// The same of the wide one.
+    /// The same for the wide kernel.
     WIDE_OCTETS
-    /// The largest rank for which an operation computes the tail of the next layer on the way.
+    /// The largest rank for which an operation computes the tail of the next layer as well.
     GROUP
     /// Rows of a block of `gelu_rows`.
     ACTIVATED_ROWS
@@ -131,7 +131,7 @@ constants! {
 pub(crate) const NARROW_ROW: usize = NARROW_OCTETS * WARP * OCTET;
 /// The widest row of any LayerNorm kernel.
 pub(crate) const WIDE_ROW: usize = WIDE_OCTETS * WARP * OCTET;
-/// Threads of a block of the other kernels, which follow the size of their block.
+/// Threads of a block of the other kernels, which adapt to the size of their block.
 pub(crate) const THREADS: usize = 128;
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
             ("rotate.cuh", include_str!("../kernels/rotate.cuh")),
             ("tail.cuh", include_str!("../kernels/tail.cuh")),
         ] {
-            // Indented ones are inside a function, and follow from these.
+            // Indented constants are inside a function and derived from those of the header.
             assert!(!source.contains("\nconstexpr int"), "{file}");
         }
     }

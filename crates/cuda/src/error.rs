@@ -36,9 +36,9 @@ pub enum Error {
     )]
     NoBlas,
     /// No card has this index.
-    #[error("no card {ordinal}; this machine has {count}")]
+    #[error("no card {ordinal}; this machine has {count} {}", if *count == 1 { "card" } else { "cards" })]
     NoCard {
-        /// The index that was asked for, from 0.
+        /// The requested index, from 0.
         ordinal: usize,
         /// Number of cards.
         count: usize,
@@ -56,7 +56,7 @@ pub enum Error {
     DType {
         /// The card.
         name: String,
-        /// The dtype that was asked for.
+        /// The requested dtype.
         dtype: &'static str,
     },
     /// The kernels do not support a size of the model.
@@ -76,11 +76,11 @@ pub enum Error {
         bytes: usize,
     },
     /// Another error of the driver.
-    #[error("{doing} failed: the NVIDIA driver reports {code}")]
+    #[error("{action} failed: the NVIDIA driver reports {code}")]
     Driver {
         /// The action.
-        doing: &'static str,
-        /// The driver's name of the error.
+        action: &'static str,
+        /// The driver's name for the error.
         code: String,
     },
     /// cuBLASLt has no algorithm for a product.
@@ -89,7 +89,7 @@ pub enum Error {
     /// Another error of cuBLASLt.
     #[error("a matrix product failed: cuBLASLt reports {code}")]
     Blas {
-        /// The library's name of the error.
+        /// The library's name for the error.
         code: String,
     },
 }
@@ -98,15 +98,15 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn driver(doing: &'static str) -> impl Fn(DriverError) -> Self {
-        move |error| Self::Driver { doing, code: format!("{:?}", error.0) }
+    pub(crate) fn driver(action: &'static str) -> impl Fn(DriverError) -> Self {
+        move |error| Self::Driver { action, code: format!("{:?}", error.0) }
     }
 
     /// For an allocation of `bytes`.
     pub(crate) fn allocation(bytes: usize) -> impl Fn(DriverError) -> Self {
         move |error| match error.0 {
             CUresult::CUDA_ERROR_OUT_OF_MEMORY => Self::Memory { bytes },
-            code => Self::Driver { doing: "allocating memory", code: format!("{code:?}") },
+            code => Self::Driver { action: "allocating memory", code: format!("{code:?}") },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An opened card: its kernels, its stream of operations.
+//! An open card: its kernels and its stream of operations.
 
 use crate::DType;
 use crate::blas::Blas;
@@ -32,7 +32,7 @@ pub enum Code {
 impl Code {
     /// The forms that a card of this compute capability runs, the best first.
     pub fn of(capability: (u32, u32)) -> Vec<Self> {
-        let ahead = match capability {
+        let native = match capability {
             (8, 0) => Some(Self::Sm80),
             (8, 6 | 7) => Some(Self::Sm86),
             (8, 9) => Some(Self::Sm89),
@@ -41,7 +41,7 @@ impl Code {
         };
         let portable = [(8, Self::Portable80), (7, Self::Portable70)];
         let portable = portable.into_iter().filter(|(major, _)| capability.0 >= *major);
-        ahead.into_iter().chain(portable.map(|(_, code)| code)).collect()
+        native.into_iter().chain(portable.map(|(_, code)| code)).collect()
     }
 
     fn module(self) -> Ptx {

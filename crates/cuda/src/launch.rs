@@ -17,7 +17,7 @@ impl Address {
     }
 }
 
-// SAFETY: it is the 64-bit pointer that a kernel takes.
+// SAFETY: it is the 64-bit pointer that a kernel expects.
 unsafe impl DeviceRepr for Address {}
 
 /// All arguments of a kernel, in the order of its parameters.
@@ -72,13 +72,13 @@ impl<'a> Launch<'a> {
 }
 
 impl Gpu {
-    /// Starts a kernel; it runs after all operations before.
+    /// Starts a kernel; it runs after all earlier operations.
     ///
     /// # Safety
     ///
     /// `arguments` must be those of the kernel. Its addresses must belong to this card, must stay
-    /// allocated until the stream has passed the kernel, and must have room for all that the sizes
-    /// among the arguments and the grid make the kernel read and write.
+    /// allocated until the stream has passed the kernel, and must have room for all that the kernel
+    /// reads and writes for the sizes in the arguments and the grid.
     pub(crate) unsafe fn launch(
         &self,
         launch: Launch<'_>,
@@ -101,7 +101,7 @@ impl Gpu {
         launched.map(|_| ()).map_err(Error::driver("starting a kernel"))
     }
 
-    /// Where `memory` starts.
+    /// The address at which `memory` starts.
     pub(crate) fn address(&self, memory: &Memory) -> Address {
         Address(memory.0.device_ptr(&self.stream).0)
     }

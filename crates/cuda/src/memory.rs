@@ -7,11 +7,11 @@ use cudarc::driver::CudaSlice;
 use half::{bf16, f16};
 use std::fmt;
 
-/// Bytes on the card, for use with the [`Gpu`] that allocated them alone.
+/// Bytes on the card, for use only with the [`Gpu`] that allocated them.
 pub struct Memory(pub(crate) CudaSlice<u8>);
 
 impl Memory {
-    /// DType of bytes.
+    /// Number of bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -36,7 +36,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`] if the card has no more.
+    /// [`Error::Memory`] if the card is out of memory.
     pub fn zeros(&self, bytes: usize) -> Result<Memory> {
         let error = Error::allocation(bytes);
         self.stream.alloc_zeros(bytes.max(1)).map(Memory).map_err(error)
@@ -77,10 +77,10 @@ impl Gpu {
         assert!(ld >= width, "a row of {width} elements does not fit into {ld}");
         let row_bytes = ld * self.dtype.len_bytes();
         let mut memory = self.zeros(rows * row_bytes)?;
-        let at_once = (COPY_BYTES / row_bytes.max(1)).max(1);
+        let rows_at_once = (COPY_BYTES / row_bytes.max(1)).max(1);
         let (mut row, mut bytes) = (vec![0.0; ld], Vec::new());
-        for first in (0..rows).step_by(at_once) {
-            let count = at_once.min(rows - first);
+        for first in (0..rows).step_by(rows_at_once) {
+            let count = rows_at_once.min(rows - first);
             bytes.clear();
             for i in first..first + count {
                 read(i, &mut row[..width]);
@@ -93,11 +93,11 @@ impl Gpu {
         Ok(memory)
     }
 
-    /// Downloads the first `bytes` bytes of `memory`, when all operations before are done.
+    /// Downloads the first `bytes` bytes of `memory` after all earlier operations.
     ///
     /// # Errors
     ///
-    /// If the card failed, in this or in an operation before.
+    /// If the card failed, in this or an earlier operation.
     pub(crate) fn download(&self, memory: &Memory, bytes: usize) -> Result<Vec<u8>> {
         let mut to = vec![0; bytes];
         if bytes > 0 {
@@ -136,8 +136,8 @@ impl Plain for i32 {
     }
 }
 
-/// Fills rows with pseudo-random values, for timing: products of zeros draw less power and run
-/// faster.
+/// A function that fills rows with pseudo-random values, for timing: products of zeros draw less
+/// power and run faster.
 pub(crate) fn noise() -> impl FnMut(usize, &mut [f32]) {
     let mut state = 1_u32;
     move |_, row| {
@@ -148,6 +148,7 @@ pub(crate) fn noise() -> impl FnMut(usize, &mut [f32]) {
     }
 }
 
+/// Rounds values to `dtype` and appends their bytes to `to`.
 pub(crate) fn narrow(dtype: DType, values: &[f32], to: &mut Vec<u8>) {
     match dtype {
         DType::F32 => to.extend(values.iter().flat_map(|x| x.to_le_bytes())),
@@ -156,6 +157,7 @@ pub(crate) fn narrow(dtype: DType, values: &[f32], to: &mut Vec<u8>) {
     }
 }
 
+/// Values of `dtype` from their bytes.
 pub(crate) fn widen(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     let (words, halves) = (bytes.as_chunks::<4>().0, bytes.as_chunks::<2>().0);
     match dtype {

@@ -1,4 +1,4 @@
-//! The card's peak rates, measured: what benchmarks compare with.
+//! Measured peak rates of the card, for benchmarks to compare with.
 
 use crate::card::elapsed_ms;
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub fn peak(ordinal: usize, dtype: DType) -> Result<Peak> {
 }
 
 impl Gpu {
-    /// Median milliseconds of `repeats` runs of `work`, after one that is not counted.
+    /// Median milliseconds of `repeats` runs of `work`, after a warm-up run.
     ///
     /// # Errors
     ///

@@ -6,13 +6,13 @@ use crate::memory::{Memory, widen};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Token states, `[rows, width]` with rows `ld` elements apart: behind each row is room for the
-/// low-rank tail of the layer that reads it. Their memory returns to the arena when they are
+/// Token states, `[rows, width]` with rows `ld` elements apart: each row is followed by room for
+/// the low-rank tail of the layer that reads it. Their memory returns to the arena when they are
 /// dropped; operations that still use it run before any of the next user's.
 #[derive(Debug)]
 pub struct States {
     memory: Option<Memory>,
-    home: Arena,
+    arena: Arena,
     pub(crate) rows: usize,
     pub(crate) width: usize,
     pub(crate) ld: usize,
@@ -21,12 +21,12 @@ pub struct States {
 }
 
 impl States {
-    /// States without memory, in place of results after an operation has failed. No operation may
+    /// States without memory, which replace results after an operation has failed. No operation may
     /// use them.
     pub fn none() -> Self {
         Self {
             memory: None,
-            home: Arena::default(),
+            arena: Arena::default(),
             rows: 0,
             width: 0,
             ld: 0,
@@ -34,7 +34,7 @@ impl States {
         }
     }
 
-    /// DType of rows.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -49,7 +49,7 @@ impl States {
         [self.rows, self.width, self.ld]
     }
 
-    #[expect(clippy::expect_used, reason = "states without memory are in failed passes alone")]
+    #[expect(clippy::expect_used, reason = "only failed passes have states without memory")]
     pub(crate) fn memory(&self) -> &Memory {
         self.memory.as_ref().expect("states of a pass that has not failed")
     }
@@ -58,7 +58,7 @@ impl States {
 impl Drop for States {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
-            self.home.free().push(memory);
+            self.arena.free().push(memory);
         }
     }
 }
@@ -75,7 +75,7 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`](crate::Error::Memory) if the card has no more.
+    /// [`Error::Memory`](crate::Error::Memory) if the card is out of memory.
     pub fn reserve(&self, gpu: &Gpu, sizes: &[usize]) -> Result<()> {
         let mut sizes = sizes.to_vec();
         sizes.sort_unstable();
@@ -98,7 +98,7 @@ impl Arena {
         sizes.iter().all(|&size| held.any(|bytes| bytes >= size))
     }
 
-    /// States of unspecified content, with room for `tail` elements behind each row.
+    /// States of unspecified content, with room for `tail` elements after each row.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Arena {
         };
         Ok(States {
             memory: Some(memory),
-            home: self.clone(),
+            arena: self.clone(),
             rows,
             width,
             ld,
@@ -133,11 +133,11 @@ impl Arena {
 }
 
 impl Gpu {
-    /// Downloads all states, `[rows, width]`, when the operations before are done.
+    /// Downloads all states, `[rows, width]`, after all earlier operations.
     ///
     /// # Errors
     ///
-    /// If the card failed, in this or in an operation before.
+    /// If the card failed, in this or an earlier operation.
     pub fn read(&self, states: &States) -> Result<Vec<f32>> {
         let bytes = states.rows * states.ld * self.dtype.len_bytes();
         let values = widen(self.dtype, &self.download(states.memory(), bytes)?);
@@ -145,7 +145,7 @@ impl Gpu {
         Ok(rows.flat_map(|row| &row[..states.width]).copied().collect())
     }
 
-    /// Uploads `values`, `[rows, width]`, as states with room for `tail` elements behind each row.
+    /// Uploads `values`, `[rows, width]`, as states with room for `tail` elements after each row.
     ///
     /// # Errors
     ///
@@ -162,6 +162,6 @@ impl Gpu {
             |i: usize, row: &mut [f32]| row.copy_from_slice(&values[i * width..][..width]);
         let memory = self.upload_rows(rows, [width, width + tail], &mut read)?;
         let (ld, has_tail) = (width + tail, Cell::default());
-        Ok(States { memory: Some(memory), home: arena.clone(), rows, width, ld, has_tail })
+        Ok(States { memory: Some(memory), arena: arena.clone(), rows, width, ld, has_tail })
     }
 }

@@ -1,7 +1,7 @@
 //! Cutting a part into chunks at its structure: sections, paragraphs, lines, sentences, words.
 //!
-//! Sizes are estimated from letters, so that no tokenizer has to run twice over every text. A chunk
-//! that is somewhat larger or smaller than requested loses nothing: late chunking has no limit.
+//! Sizes are estimated from characters, so that the tokenizer does not have to run twice over every
+//! text. A chunk may be somewhat larger or smaller than requested: late chunking has no limit.
 
 use crate::text::{DocumentPart, DocumentText};
 use std::ops::Range;
@@ -22,7 +22,7 @@ fn pack(text: &str, part: &DocumentPart, size: usize) -> Vec<Range<usize>> {
     let mut open: Option<Range<usize>> = None;
     for pair in bounds.windows(2) {
         let section = open.take().map_or(pair[0], |open| open.start)..pair[1];
-        // A heading alone means little: it stays with the text after it.
+        // A small section, such as a heading alone, stays with the text after it.
         if packer.weight(&section) < packer.size / 4 {
             open = Some(section);
         } else {
@@ -38,8 +38,8 @@ fn pack(text: &str, part: &DocumentPart, size: usize) -> Vec<Range<usize>> {
 /// Estimated size of one token, in the units of [`weight`].
 const UNITS_PER_TOKEN: usize = 4;
 
-/// The size of a character: four letters of an alphabet are about one token, and so are one
-/// character of Chinese or Japanese and two of Korean.
+/// The size of a character: about one token is four letters of the Latin alphabet, one character of
+/// Chinese or Japanese, or two of Korean.
 fn weight(c: char) -> usize {
     match u32::from(c) {
         0..0x0590 => 1,
@@ -60,12 +60,12 @@ fn paragraphs(text: &str) -> Vec<&str> {
     let mut paragraphs = Vec::new();
     let (mut start, mut at, mut blank) = (0, 0, false);
     for line in text.split_inclusive('\n') {
-        let empty = line.trim().is_empty();
-        if blank && !empty {
+        let is_blank = line.trim().is_empty();
+        if blank && !is_blank {
             paragraphs.push(&text[start..at]);
             start = at;
         }
-        blank = empty;
+        blank = is_blank;
         at += line.len();
     }
     paragraphs.push(&text[start..]);
@@ -76,15 +76,15 @@ fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
 
-/// Longest text, in bytes, that is searched for sentences at once: the rules of UAX #29 look ahead
+/// Maximum bytes of text that are searched for sentences at once: the rules of UAX #29 look ahead
 /// over any number of spaces, which takes quadratic time.
-const SENTENCE_SEARCH: usize = 4096;
+const MAX_SENTENCE_SEARCH: usize = 4096;
 
 fn sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let (head, tail) = rest.split_at(rest.floor_char_boundary(SENTENCE_SEARCH));
+        let (head, tail) = rest.split_at(rest.floor_char_boundary(MAX_SENTENCE_SEARCH));
         sentences.extend(head.split_sentence_bounds());
         rest = tail;
     }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_end_where_the_text_does() {
+    fn chunks_end_at_boundaries_of_the_text() {
         let text = "One two three four.\n\nFive six seven eight. Nine ten.\n\n\nEleven.";
         assert_eq!(chunks(text, &[], 100), [text]);
         assert_eq!(
@@ -203,9 +203,21 @@ mod tests {
         }
     }
 
+    /// Words, sentences, lines and Chinese, of up to 400 characters.
+    fn texts() -> impl Strategy<Value = String> {
+        let chars = prop_oneof![
+            26 => prop::char::range('a', 'z'),
+            17 => prop::char::range('\u{4e00}', '\u{4e10}'),
+            3 => prop::sample::select(vec![' ', '.', '\n']),
+        ];
+        prop::collection::vec(chars, 0..=400).prop_map(String::from_iter)
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
         #[test]
-        fn only_white_space_is_lost(text in "[a-z .\n\u{4e00}-\u{4e10}]{0,400}", size in 1_usize..60) {
+        fn only_white_space_is_lost(text in texts(), size in 1_usize..60) {
             let letters = |text: &str| text.split_whitespace().collect::<String>();
             let chunks = chunks(&text, &[], size);
             prop_assert_eq!(letters(&chunks.concat()), letters(&text));

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 /// The result of reading a file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a file is left out.
+/// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system refuses access.
+    /// The operating system reported an error.
     #[error("cannot read {path}")]
     Io {
         /// The file or folder.
@@ -17,7 +17,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A glob that cannot be parsed, or a folder that cannot be walked: a message for people.
+    /// A glob cannot be parsed, or a folder cannot be walked: a message for people.
     #[error("{0}")]
     Walk(String),
     /// The file has no text that can be read: the reason, for people.

@@ -6,7 +6,7 @@ use crate::{markdown, pages, rows};
 use serde_json::Map;
 use std::path::Path;
 
-/// Largest file that is read, in bytes.
+/// Maximum size of a file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// The format that a file is read as.
@@ -67,8 +67,8 @@ impl Format {
     }
 }
 
-/// Extracts the text of formats whose readers are large and may panic, loop or take all memory. The
-/// program runs them in a process of their own.
+/// Extracts the text of formats whose readers are large and may panic, loop or use up all memory.
+/// The program runs them in a separate process.
 pub trait Extractor {
     /// The text of `content`, a file of `format` ([`Format::Html`] or [`Format::Pdf`]). Each page
     /// ends in a form feed.
@@ -92,7 +92,7 @@ pub fn read(
 ) -> Result<Option<DocumentText>> {
     match format {
         Format::Pdf => {
-            reads_pdf()?;
+            require_pdf()?;
             return extractor.extract(format, content).map(pages::paged).map(Some);
         }
         Format::Html => {
@@ -115,45 +115,49 @@ pub fn read(
     }))
 }
 
+/// Checks that this build can read PDF files, before a process is started for one.
+///
 /// # Errors
 ///
-/// [`Error::MissingFeature`] if this build cannot read PDF files: no process has to be started to
-/// find out.
-fn reads_pdf() -> Result<()> {
+/// [`Error::MissingFeature`] if it cannot.
+fn require_pdf() -> Result<()> {
     match cfg!(feature = "pdf") {
         true => Ok(()),
         false => Err(Error::MissingFeature { feature: "pdf" }),
     }
 }
 
-/// Bytes at the start that are searched for a zero byte, which no text has.
-const BINARY_SEARCH: usize = 8 << 10;
+/// Number of bytes at the start that are searched for a zero byte, which texts lack.
+const BINARY_PREFIX: usize = 8 << 10;
 
 /// Decodes UTF-8, or UTF-16 with a byte order mark. `None` if the content is binary.
 fn decoded(content: &[u8]) -> Result<Option<String>> {
-    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         String::from_utf16(&bytes.as_chunks().0.iter().map(|two| unit(*two)).collect::<Vec<_>>())
     };
     let text = match content {
         [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes).ok(),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes).ok(),
-        _ if content[..content.len().min(BINARY_SEARCH)].contains(&0) => return Ok(None),
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes).ok(),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes).ok(),
+        _ if content[..content.len().min(BINARY_PREFIX)].contains(&0) => return Ok(None),
         _ => String::from_utf8(content.to_vec()).ok(),
     };
     let not_unicode = || Error::NoText("its text is not in UTF-8 or UTF-16".to_owned());
     text.map(Some).ok_or_else(not_unicode)
 }
 
-/// Where items of the top level begin, in bytes: at lines without indentation after a blank line.
+/// Where top-level items begin, in bytes: at lines without indentation after a blank line.
 fn top_level(text: &str) -> Vec<usize> {
     let (mut at, mut blank, mut starts) = (0, true, Vec::new());
     for line in text.split_inclusive('\n') {
-        let empty = line.trim().is_empty();
-        if blank && !empty && line.starts_with(|c: char| !c.is_whitespace() && !"})]".contains(c)) {
+        let is_blank = line.trim().is_empty();
+        if blank
+            && !is_blank
+            && line.starts_with(|c: char| !c.is_whitespace() && !"})]".contains(c))
+        {
             starts.push(at);
         }
-        blank = empty;
+        blank = is_blank;
         at += line.len();
     }
     starts
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_follows_from_the_name() {
+    fn a_format_follows_from_the_extension() {
         for (name, format) in [
             ("README.md", "markdown"),
             ("a.HTML", "html"),
@@ -217,21 +221,21 @@ mod tests {
     }
 
     #[test]
-    fn web_pages_go_through_the_extractor() {
+    fn web_pages_are_read_by_the_extractor() {
         let page = read_as("a.html", b"<p>").expect("readable").expect("a text");
         assert_eq!(page.parts[0].sections, [0]);
     }
 
     #[cfg(feature = "pdf")]
     #[test]
-    fn pdf_files_go_through_the_extractor() {
+    fn pdf_files_are_read_by_the_extractor() {
         let paper = read_as("a.pdf", b"%PDF").expect("readable").expect("a text");
         assert_eq!(paper.pages, [0]);
     }
 
     #[cfg(not(feature = "pdf"))]
     #[test]
-    fn a_build_without_the_feature_says_so_of_pdf_files() {
+    fn a_build_without_the_feature_names_it_for_pdf_files() {
         let error = read_as("a.pdf", b"%PDF").expect_err("refused");
         assert_eq!(error.to_string(), "this build lacks the feature `pdf`");
     }

@@ -7,7 +7,7 @@ use htmd::HtmlToMarkdown;
 const SKIPPED: [&str; 8] =
     ["script", "style", "noscript", "template", "svg", "nav", "iframe", "head"];
 
-/// The text of the web page `content` in Markdown. Meant for a process of its own: nothing bounds
+/// The text of the web page `content` in Markdown. Run it in a separate process: nothing bounds
 /// the memory that a hostile page takes.
 ///
 /// # Errors

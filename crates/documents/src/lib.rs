@@ -1,8 +1,7 @@
-//! Files to texts and chunks.
+//! Turns files into texts and chunks.
 //!
-//! [`walk`] finds a file, [`read`] reads it as its [`Format`] into a [`DocumentText`], whose parts
-//! are what one pass of the model may see, and [`cut`] cuts each part into chunks at its own
-//! structure.
+//! [`walk`] finds files. [`read`] reads a file as its [`Format`] into a [`DocumentText`], each part
+//! of which one pass of the model may cover. [`cut`] cuts each part into chunks at its structure.
 //!
 //! PDF files need the feature `pdf`.
 

@@ -48,7 +48,7 @@ fn front_matter(text: &str) -> Map<String, Value> {
             _ => {}
         }
     }
-    // Without an end it is not front matter.
+    // Without an end marker, it is not front matter.
     Map::new()
 }
 

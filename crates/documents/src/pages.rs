@@ -1,4 +1,4 @@
-//! Texts with pages, as extractors return those of PDF files.
+//! Texts with pages, such as those of PDF files.
 
 use crate::text::DocumentText;
 use serde_json::Map;

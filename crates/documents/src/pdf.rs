@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 
-/// The text of the PDF file `content`; each page ends in a form feed. Meant for a process of its
-/// own: the reader may panic, and nothing bounds its time and memory.
+/// The text of the PDF file `content`; each page ends in a form feed. Run it in a
+/// separate process: the reader may panic, and nothing bounds its time and memory.
 ///
 /// # Errors
 ///
@@ -32,6 +32,6 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_pdf_is_refused() {
-        assert!(text_of_pdf(b"no PDF").is_err());
+        assert!(text_of_pdf(b"not a PDF").is_err());
     }
 }

@@ -1,18 +1,18 @@
-//! Tables and JSON lines: each row is a part of its own, and its fields are metadata.
+//! Tables and JSON lines: each row is a separate part, and its fields are metadata.
 
 use crate::error::{Error, Result};
 use crate::text::{DocumentPart, DocumentText};
 use serde_json::{Map, Value};
 
-/// Fields that hold a row's text, the likeliest first. A row with none of them is all of its
+/// Fields with a row's text, the likeliest first. The text of a row with none of them is all of its
 /// strings.
 const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstract"];
 /// Fields that precede the text.
 const TITLE_FIELDS: [&str; 2] = ["title", "name"];
-/// Longest string that is kept to filter by, in bytes.
-const LONGEST_VALUE: usize = 256;
+/// Maximum length of a string that is kept to filter by, in bytes.
+const MAX_VALUE: usize = 256;
 
-/// The rows that were read so far.
+/// The rows read so far.
 #[derive(Default)]
 struct Rows {
     text: String,
@@ -25,15 +25,15 @@ impl Rows {
         let main =
             TEXT_FIELDS.into_iter().find(|name| fields.get(*name).is_some_and(Value::is_string));
         for (name, value) in fields {
-            let counts = main.is_none_or(|main| name == main || TITLE_FIELDS.contains(&&**name));
+            let is_text = main.is_none_or(|main| name == main || TITLE_FIELDS.contains(&&**name));
             match value {
-                Value::String(value) if counts && main.is_some() => self.line(value),
-                Value::String(value) if counts => self.line(&format!("{name}: {value}")),
+                Value::String(value) if is_text && main.is_some() => self.line(value),
+                Value::String(value) if is_text => self.line(&format!("{name}: {value}")),
                 _ => {}
             }
         }
         let short = |value: &Value| match value {
-            Value::String(text) => text.len() <= LONGEST_VALUE,
+            Value::String(text) => text.len() <= MAX_VALUE,
             Value::Object(_) => false,
             Value::Array(values) => {
                 values.iter().all(|value| !value.is_object() && !value.is_array())
@@ -79,11 +79,11 @@ pub(crate) fn jsonl(text: &str) -> Result<DocumentText> {
 pub(crate) fn table(text: &str, separator: u8) -> Result<DocumentText> {
     let mut reader =
         csv::ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(text.as_bytes());
-    let broken = |error: csv::Error| Error::NoText(error.to_string());
-    let names = reader.headers().map_err(broken)?.clone();
+    let invalid = |error: csv::Error| Error::NoText(error.to_string());
+    let names = reader.headers().map_err(invalid)?.clone();
     let mut rows = Rows::default();
     for record in reader.records() {
-        let record = record.map_err(broken)?;
+        let record = record.map_err(invalid)?;
         let line = record.position().map_or(0, |at| at.line() as usize);
         let name =
             |at: usize| names.get(at).map_or_else(|| format!("column {}", at + 1), str::to_owned);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn records_have_their_line_also_after_one_of_two_lines() {
+    fn a_record_has_its_line_even_after_one_of_two_lines() {
         let text = table("name,note\nA,\"two\nlines\"\nB,b,more\n", b',').expect("rows");
         let rows = rows(&text);
         assert_eq!(rows[0].0, "name: A\nnote: two\nlines\n");

@@ -10,7 +10,7 @@ pub struct DocumentText {
     pub text: String,
     /// Metadata of the document.
     pub metadata: Map<String, Value>,
-    /// The parts that one pass may see, in order: the whole of a text, or each row of a table.
+    /// The parts that one pass may cover, in order: a whole text, or each row of a table.
     pub parts: Vec<DocumentPart>,
     /// Where pages begin, in bytes; empty if the document has no pages.
     pub pages: Vec<usize>,
@@ -24,19 +24,19 @@ pub struct DocumentPart {
     /// Where sections begin within it, in bytes of the text, ascending. A chunk has text of only
     /// one section unless sections are small.
     pub sections: Vec<usize>,
-    /// Its line in the file, from 1, if it is a row of a table: then the text is not that of the
-    /// file.
+    /// Its line in the file, from 1, if it is a row of a table, whose text differs from the file's.
     pub line: Option<usize>,
     /// Metadata of this part.
     pub metadata: Map<String, Value>,
 }
 
-/// Longest part, in bytes. The tokenizer needs up to 190 bytes of memory for each byte of a part.
-const LONGEST_PART: usize = 1 << 20;
+/// Maximum length of a part, in bytes. The tokenizer needs up to 190 bytes of memory for each byte
+/// of a part.
+const MAX_PART: usize = 1 << 20;
 
 impl DocumentText {
-    /// A text that is one part, with its sections; a long one is cut into several parts, at
-    /// sections if possible.
+    /// A text as one part, with its sections; a long one is cut into several parts, at sections if
+    /// possible.
     pub(crate) fn whole(text: String, sections: Vec<usize>, metadata: Map<String, Value>) -> Self {
         let mut parts = Vec::new();
         let mut start = 0;
@@ -52,13 +52,13 @@ impl DocumentText {
 }
 
 /// Where the part that begins at `start` ends: before the last section, or else after the last line
-/// or character, that keeps it within [`LONGEST_PART`].
+/// or character, that keeps it within [`MAX_PART`].
 fn part_end(text: &str, start: usize, sections: &[usize]) -> usize {
-    if text.len() - start <= LONGEST_PART {
+    if text.len() - start <= MAX_PART {
         return text.len();
     }
-    let limit = text.floor_char_boundary(start + LONGEST_PART);
-    let half = start + LONGEST_PART / 2;
+    let limit = text.floor_char_boundary(start + MAX_PART);
+    let half = start + MAX_PART / 2;
     let section = sections.iter().copied().rfind(|at| (half..=limit).contains(at));
     let line = || text[start..limit].rfind('\n').map(|at| start + at + 1);
     section.or_else(line).unwrap_or(limit)
@@ -75,8 +75,8 @@ mod tests {
         let section = 900 * line.len();
         for (text, sections, first) in [
             (lines.clone(), vec![0, section], section),
-            (lines, vec![0], LONGEST_PART / line.len() * line.len()),
-            ("ä".repeat(LONGEST_PART), vec![], LONGEST_PART),
+            (lines, vec![0], MAX_PART / line.len() * line.len()),
+            ("ä".repeat(MAX_PART), vec![], MAX_PART),
             ("short".to_owned(), vec![], 5),
         ] {
             let text = DocumentText::whole(text, sections, Map::new());
@@ -84,7 +84,7 @@ mod tests {
             let mut end = 0;
             for part in &text.parts {
                 assert_eq!(part.bytes.start, end);
-                assert!(part.bytes.len() <= LONGEST_PART);
+                assert!(part.bytes.len() <= MAX_PART);
                 end = part.bytes.end;
             }
             assert_eq!(end, text.text.len());

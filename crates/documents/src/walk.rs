@@ -1,4 +1,4 @@
-//! Finding files as modern greps do: ignored and hidden files are skipped.
+//! Finding files, as `ripgrep` does: ignored and hidden files are skipped.
 
 use crate::error::{Error, Result};
 use ignore::WalkBuilder;
@@ -13,11 +13,11 @@ pub struct WalkOptions {
     pub hidden: bool,
     /// Whether files that `.gitignore`, `.ignore` and the like exclude are included.
     pub ignored: bool,
-    /// Globs that a file must match; one that starts with `!`, it must not match.
+    /// Globs that a file must match, or must not match if the glob starts with `!`.
     pub globs: Vec<String>,
 }
 
-/// A file and what its folder records of it.
+/// A file and its size and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
     /// The file.
@@ -28,7 +28,7 @@ pub struct FileEntry {
     pub len_bytes: u64,
 }
 
-/// Folders of our own files.
+/// The name of folders that contain kokeshi's own files.
 const OWN_FOLDER: &str = ".kokeshi";
 
 /// Finds the files at and below `root`, in the order of their paths. Links are not followed. A file
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_hidden_and_own_files_are_skipped_unless_asked_for() {
+    fn ignored_hidden_and_own_files_are_skipped_unless_requested() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
         for name in ["b.md", "a/c.txt", "a/skip.log", ".hidden", ".kokeshi/index.db"] {

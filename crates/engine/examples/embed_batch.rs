@@ -15,7 +15,7 @@ use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut argument = |what: &str| arguments.next().ok_or(format!("name {what}"));
+    let mut argument = |what: &str| arguments.next().ok_or(format!("missing argument: {what}"));
     let (model, file) = (argument("a model")?, argument("a file of texts")?);
     let options = LoadOptions::default();
     let model = match model.as_str() {

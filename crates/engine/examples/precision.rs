@@ -1,5 +1,5 @@
-//! Cost of bf16 and int8 on the semantic textual similarity sets of a folder: the lowest and the
-//! mean cosine to the vectors in f32, and the loss in Spearman's correlation, in points.
+//! Quality lost by bf16 and int8 on the semantic textual similarity sets of a folder: the lowest
+//! and the mean cosine to the vectors in f32, and the loss in Spearman's correlation, in points.
 //!
 //! `cargo run --release -p kokeshi --example precision -- FOLDER [MODEL_FOLDER]`; FOLDER contains
 //! files of lines such as `{"sentence1": "…", "sentence2": "…", "score": 2.5}`. Without
@@ -40,8 +40,8 @@ fn main() -> Result<()> {
         paths.push(entry?.path());
     }
     paths.sort();
-    let heads = ["texts", "lowest cos", "mean cos", "Spearman", "lost"];
-    println!("{}", line("set", "", heads.map(str::to_owned)));
+    let headers = ["texts", "lowest cos", "mean cos", "Spearman", "lost"];
+    println!("{}", line("set", "", headers.map(str::to_owned)));
     for path in paths {
         let pairs = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         compare(&pairs, &exact, &others)?;
@@ -95,8 +95,8 @@ fn read(path: &Path) -> Result<Pairs> {
 }
 
 fn vectors(model: &Model, pairs: &Pairs) -> Result<Vec<Vec<f32>>> {
-    let task = model.config().tasks.iter().any(|task| task.name == "text-matching");
-    let input = |sentence| match task {
+    let has_task = model.config().tasks.iter().any(|task| task.name == "text-matching");
+    let input = |sentence| match has_task {
         true => Input::new(sentence).task("text-matching"),
         false => Input::new(sentence),
     };

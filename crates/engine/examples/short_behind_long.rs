@@ -84,9 +84,9 @@ impl Bench {
         let start = Instant::now();
         let queries = self.queries(|| start.elapsed() > BEHIND)?;
         // If the last document has finished, documents did not run all the time.
-        let over = documents.last().is_none_or(|(_, answers)| answers.try_recv().is_ok());
-        if over {
-            Err(Error::Options("the documents finished too soon".into()))
+        let finished = documents.last().is_none_or(|(_, answers)| answers.try_recv().is_ok());
+        if finished {
+            Err(Error::Options("the documents finished before the queries".into()))
         } else {
             Ok(queries)
         }
@@ -107,11 +107,11 @@ impl Bench {
 
 /// Texts with these lengths in tokens.
 fn texts(model: &Model, lengths: &[usize]) -> Result<Vec<String>, Error> {
-    let own = |text: &str| model.prepare(&[Input::new(text)]).map(|request| request.tokens());
-    let around = own("")?;
+    let count = |text: &str| model.prepare(&[Input::new(text)]).map(|request| request.tokens());
+    let special_tokens = count("")?;
     let text = |&tokens: &usize| {
-        let text = vec!["a"; tokens - around].join(" ");
-        match own(&text)? {
+        let text = vec!["a"; tokens - special_tokens].join(" ");
+        match count(&text)? {
             got if got == tokens => Ok(text),
             got => Err(Error::Options(format!("a text of {got} tokens, not {tokens}"))),
         }
@@ -132,7 +132,7 @@ fn print_times(name: &str, times: &[f64]) {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("name a checkpoint folder")?;
+    let folder = arguments.next().ok_or("usage: short_behind_long FOLDER [f32|bf16]")?;
     let precision = match arguments.next().as_deref() {
         Some("bf16") => Precision::Bf16,
         _ => Precision::F32,

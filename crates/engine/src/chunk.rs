@@ -104,6 +104,7 @@ struct Packer<'a> {
     bounds: &'a TokenBounds,
     /// Maximum number of tokens of a chunk.
     size: usize,
+    /// The finished chunks.
     full: Vec<ChunkRanges>,
 }
 

@@ -1,4 +1,4 @@
-//! Ways to cut a document, as users write them.
+//! How a document is cut into chunks, as users write it.
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -39,7 +39,7 @@ impl FromStr for Chunking {
             ("paragraphs", None) => Ok(Self::Paragraphs),
             ("semantic", Some(Some(size))) => Ok(Self::Semantic(size)),
             _ => Err(Error::Options(format!(
-                "`{text}` is not a way to cut a document; use one of {CHUNKING_FORMS}"
+                "`{text}` is not a chunking; use one of {CHUNKING_FORMS}"
             ))),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The result of a call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that names the input, the limit and the remedy.
+/// An error that names the input, the limit and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The checkpoint could not be read.

@@ -6,7 +6,7 @@ use crate::request::{Prepared, Request};
 use crate::schedule::RequestSums;
 
 /// Lower bound of a norm, so that a zero vector stays zero.
-const SMALLEST_NORM: f32 = 1e-12;
+const MIN_NORM: f32 = 1e-12;
 
 /// How a mean state becomes a vector.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +29,8 @@ pub(crate) fn embedded(request: &Request, sums: RequestSums) -> Vec<Embedded> {
     inputs.map(|(input, [document, blank])| vectors(input, &document, &blank)).collect()
 }
 
-/// The result of one input. A span's vector is made from its mean in `document`, `[spans, width]`,
-/// or from `blank`, the empty text's, `[width]`, if the span has no token.
+/// The result of one input. A span's vector is computed from its mean in `document`,
+/// `[spans, width]`, or from `blank`, the empty text's, `[width]`, if the span has no token.
 fn vectors(input: &Prepared, document: &[f32], blank: &[f32]) -> Embedded {
     let rows = input.document.spans.iter().zip(document.chunks_exact(input.finish.width));
     let vectors = rows.map(|(span, mean)| {
@@ -48,7 +48,7 @@ fn vectors(input: &Prepared, document: &[f32], blank: &[f32]) -> Embedded {
 
 /// `mean`, scaled to unit length.
 fn unit(mean: &[f32]) -> Vec<f32> {
-    let norm = norm(mean).max(SMALLEST_NORM);
+    let norm = norm(mean).max(MIN_NORM);
     mean.iter().map(|x| x / norm).collect()
 }
 

@@ -35,7 +35,7 @@ pub enum Text<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// A task of the model, such as `retrieval.query`; `None` runs the base weights without an
-    /// instruction. jina-embeddings-v2 has `text-matching` alone, which changes nothing.
+    /// instruction. jina-embeddings-v2 has only `text-matching`, which changes nothing.
     pub task: Option<String>,
     /// Put the task's instruction before the text. Default `true`; `false` selects the adapter
     /// alone, as the ONNX export and sentence-transformers' `task=` do.
@@ -50,7 +50,7 @@ pub struct Options {
     pub truncate: bool,
     /// How late chunking covers a document that is longer than the model's limit.
     pub window: Window,
-    /// Which chunks include the special tokens and the instruction in late chunking.
+    /// Which late chunks include the special tokens and the instruction.
     pub late_spans: LateSpans,
 }
 
@@ -90,7 +90,7 @@ pub enum LateSpans {
     /// `<s>` and the instruction, the last chunk's mean includes `</s>`.
     #[default]
     Reference,
-    /// Every chunk's mean is over its own tokens alone.
+    /// Every chunk's mean includes only its own tokens.
     Content,
 }
 

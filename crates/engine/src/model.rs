@@ -53,7 +53,7 @@ impl Model {
         Self::new(&checkpoint, || Tokenizer::open(&folder.join("tokenizer.json")), options)
     }
 
-    /// Reads the tokenizer while the weights load: it keeps one core busy for a while.
+    /// Reads the tokenizer while the weights load, because it keeps one core busy for a while.
     fn new(
         checkpoint: &Checkpoint,
         tokenizer: impl FnOnce() -> Result<Tokenizer> + Send,
@@ -70,7 +70,7 @@ impl Model {
         self.forward.config()
     }
 
-    /// A description for people: the device and how it computes.
+    /// A description for people: the device and its precision.
     pub fn device(&self) -> String {
         self.forward.device()
     }
@@ -91,8 +91,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// That of the first input that has one: an unknown task, dimensions out of range, a text too
-    /// long or too large, a chunk outside its text, or impossible windows. Also if the device
+    /// The error of the first input that has one: an unknown task, dimensions out of range, a text
+    /// too long or too large, a chunk outside its text, or impossible windows. Also if the device
     /// fails.
     pub fn embed(&self, inputs: &[Input<'_>]) -> Result<Vec<Embedded>> {
         self.embed_with(inputs, &mut |_| ())
@@ -125,7 +125,7 @@ impl Model {
         self.preparer.request(inputs)
     }
 
-    /// Replaces the encoder by `wrap` of it.
+    /// Replaces the encoder with the result of `wrap`.
     #[cfg(test)]
     pub(crate) fn wrap(self, wrap: impl FnOnce(Box<dyn Forward>) -> Box<dyn Forward>) -> Self {
         Self { forward: wrap(self.forward), preparer: self.preparer }

@@ -182,7 +182,8 @@ impl Cache {
 }
 
 impl CachedModel {
-    /// Whether the model is in use outside the cache. New users need the locked cache.
+    /// Whether the model is in use outside the cache. Users can only be added while the cache is
+    /// locked.
     fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.model) > 1
     }

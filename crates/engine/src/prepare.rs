@@ -15,8 +15,8 @@ use kokeshi_model::EncoderConfig;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Largest text that a model accepts, in bytes. Tokenizing was measured to take 80 (prose) to 190
-/// (one long word) bytes of memory per byte of text.
+/// Largest text that a model accepts, in bytes. Tokenizing needs 80 (prose) to 190 (one long word)
+/// bytes of memory per byte of text, as measured.
 pub const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// Turns inputs into sequences for one model.
@@ -46,7 +46,7 @@ impl Preparer {
     ///
     /// # Errors
     ///
-    /// That of the first input that has one.
+    /// The error of the first input that has one.
     pub(crate) fn request(&self, inputs: &[Input<'_>]) -> Result<Request> {
         let inputs = inputs.par_iter().enumerate();
         let prepared: Vec<_> = inputs.map(|(index, input)| self.prepare(index, input)).collect();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn truncation_of_v2_keeps_the_first_tokens_and_the_end_token_as_the_reference() {
+    fn truncation_of_v2_keeps_the_first_tokens_and_the_end_token_as_the_reference_does() {
         let truncate = Options { truncate: true, ..Options::default() };
         for name in V2 {
             let preparer = preparer_of(&format!("v2-tiny/{name}"), 8);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn truncation_keeps_the_first_tokens_and_the_end_token_as_the_reference() {
+    fn truncation_keeps_the_first_tokens_and_the_end_token_as_the_reference_does() {
         let cases = &json("v3-tiny/golden/cases.json")["truncation"];
         let text = cases["text"].as_str().expect("a text");
         let truncate = Options { truncate: true, ..Options::default() };
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_exceeds_the_limit_is_cut_or_refused() {
+    fn only_texts_over_the_limit_are_cut_or_refused() {
         let preparer = preparer(8192);
         for (tokens, truncate, kept) in [
             (8191, false, Some(8191)),

@@ -7,7 +7,7 @@ use kokeshi_model::{Batch, Forward};
 use std::ops::Range;
 
 /// Maximum number of tokens of a batch; a longer pass runs alone. Working memory grows with the
-/// batch, but past a few hundred tokens speed hardly does.
+/// batch, but beyond a few hundred tokens speed hardly does.
 pub(crate) const BATCH_TOKENS: usize = 8192;
 
 /// Progress of a call.
@@ -54,7 +54,7 @@ pub(crate) fn run(
     Ok(sums)
 }
 
-/// Number of passes, of these lengths in tokens, that the next batch takes: at least one.
+/// Number of passes, of these lengths in tokens, that fit into the next batch: at least one.
 fn batch_len(lens: &[usize]) -> usize {
     let mut tokens = 0;
     let fitting = lens.iter().take_while(|&len| {

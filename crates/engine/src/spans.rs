@@ -35,7 +35,7 @@ impl TokenBounds {
     }
 
     /// The tokens within `bytes` (the reference implementation's rule, a bisection of starts and
-    /// ends), or, if there are none, the tokens that overlap it. Otherwise empty.
+    /// ends); if there are none, the tokens that overlap it, which may be none either.
     pub(crate) fn tokens(&self, bytes: &Range<usize>) -> Range<usize> {
         let start = self.starts.partition_point(|&start| start < bytes.start);
         let end = self.ends.partition_point(|&end| end <= bytes.end);

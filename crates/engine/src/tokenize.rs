@@ -1,4 +1,4 @@
-//! Text → token ids and byte offsets, by the tokenizer file as it is.
+//! Text → token ids and byte offsets, as the tokenizer file specifies.
 
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -56,8 +56,10 @@ impl Tokenizer {
     /// Parses a tokenizer file; `path` names it in errors.
     pub(crate) fn from_bytes(path: &str, json: &[u8]) -> Result<Self> {
         let unusable = |reason: String| Error::Tokenizer { path: path.to_owned(), reason };
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|e| unusable(e.to_string()))?;
+        // Through `FromStr`: its generic readers would compile the library's parsers again here.
+        let text = std::str::from_utf8(json).map_err(|e| unusable(e.to_string()))?;
+        let mut inner: tokenizers::Tokenizer =
+            text.parse().map_err(|e: tokenizers::Error| unusable(e.to_string()))?;
         // The file's own length limit and padding are for training; the program has its own.
         inner.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
         inner.with_padding(None);
@@ -71,12 +73,13 @@ impl Tokenizer {
         (&self.specials.0, &self.specials.1)
     }
 
-    /// The ids alone, which are faster to get than [`Self::tokens`].
+    /// Ids without offsets: faster than [`Self::tokens`].
     pub(crate) fn ids(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, false).map_err(|e| self.cannot_encode(&*e))?;
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Ids and byte ranges.
     pub(crate) fn tokens(&self, text: &str) -> Result<Tokens> {
         let encoding = self.inner.encode(text, false).map_err(|e| self.cannot_encode(&*e))?;
         let bytes = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
@@ -112,14 +115,14 @@ impl Tokenizer {
     }
 
     fn largest_id(&self) -> u32 {
-        let around = self.specials.0.iter().chain(&self.specials.1).copied();
+        let specials = self.specials.0.iter().chain(&self.specials.1).copied();
         let added = self.inner.get_added_tokens_decoder().into_keys();
         let model = match self.inner.get_model() {
             // Its ids are list indices, so 250,000 pieces need not be copied.
             ModelWrapper::Unigram(_) => self.inner.get_vocab_size(false).saturating_sub(1) as u32,
             _ => self.inner.get_vocab(false).into_values().max().unwrap_or(0),
         };
-        around.chain(added).max().unwrap_or(0).max(model)
+        specials.chain(added).max().unwrap_or(0).max(model)
     }
 
     fn cannot_encode(&self, error: &(dyn std::error::Error + Send + Sync)) -> Error {

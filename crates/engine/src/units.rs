@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn sentences_and_words_are_those_of_unicode() {
         let text = "Er kam um 3.50 Uhr. Dann ging er!  灯塔看守人。灯台守は毎晩。";
-        let each = ["Er kam um 3.50 Uhr.", "Dann ging er!", "灯塔看守人。", "灯台守は毎晩。"];
-        assert_eq!(parts(text, sentences), each);
+        let expected = ["Er kam um 3.50 Uhr.", "Dann ging er!", "灯塔看守人。", "灯台守は毎晩。"];
+        assert_eq!(parts(text, sentences), expected);
         assert_eq!(parts("It's 3.50, no?", words), ["It's", "3.50", ",", "no", "?"]);
     }
 

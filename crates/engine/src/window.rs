@@ -67,8 +67,8 @@ pub(crate) fn passes(
 ) -> Vec<Pass> {
     let windows = (0..tokens).step_by(size - overlap).map(|start| {
         let end = tokens.min(start + size);
-        let kept = if start == 0 { 0 } else { start + overlap };
-        Pass { run: start..end, keep: kept.min(end)..end }
+        let keep_from = if start == 0 { 0 } else { start + overlap };
+        Pass { run: start..end, keep: keep_from.min(end)..end }
     });
     windows.filter(|pass| pass.cut(spans).next().is_some()).collect()
 }

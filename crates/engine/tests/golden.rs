@@ -38,7 +38,7 @@ fn list<T: serde::de::DeserializeOwned>(value: &Value) -> Vec<T> {
     from_value(value.clone()).expect("a list")
 }
 
-/// The golden files call no task `none`.
+/// In the golden files `none` means no task.
 fn options(task: &str) -> Options {
     let task = (task != "none").then(|| task.to_owned());
     Options { task, ..Options::default() }
@@ -127,7 +127,7 @@ fn truncated_texts_match() {
     let (goldens, cases) = goldens("v3-tiny");
     let text = cases["truncation"]["text"].as_str().expect("a text");
     for case in cases["truncation"]["cases"].as_array().expect("cases") {
-        // The position table, after which the limit is named, has two more rows.
+        // `max_position_embeddings` counts two rows more than the limit.
         let positions = case["max_length"].as_u64().expect("a length") + 2;
         let model = open_copy("v3-tiny/original", |config| {
             config["max_position_embeddings"] = positions.into();

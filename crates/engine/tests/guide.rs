@@ -33,9 +33,9 @@ impl Page {
     }
 
     /// Records the result that a good model gives and whether this one gave it.
-    fn hoped(&mut self, hope: &str, fulfilled: bool) {
-        let verdict = if fulfilled { "yes" } else { "no" };
-        writeln!(self.text, "Hoped for: {hope}? {verdict}").expect("a string");
+    fn expected(&mut self, expectation: &str, is_met: bool) {
+        let verdict = if is_met { "yes" } else { "no" };
+        writeln!(self.text, "Expected: {expectation}? {verdict}").expect("a string");
     }
 
     fn texts(&self, pointer: &str) -> Vec<String> {
@@ -79,7 +79,7 @@ impl Page {
         let answers = self.embed(&entries, "retrieval.passage");
         self.title(&format!("Light-sabre FAQ: {query}"));
         let first = self.ranking(&question, &answers, &entries);
-        self.hoped("the entry on a dimmer blade (比以前暗淡) first", first == 1);
+        self.expected("the entry on a dimmer blade (比以前暗淡) first", first == 1);
     }
 
     /// Two characters of Star Wars and two of Disney.
@@ -88,7 +88,10 @@ impl Page {
         let vectors = self.embed(&names, "separation");
         self.title("Star Wars and Disney, separation");
         self.matrix(&vectors, &names);
-        self.hoped("each name closest to the other of its world", pairs_are_closest(&vectors));
+        self.expected(
+            "each name closest to the other one of its world",
+            pairs_are_closest(&vectors),
+        );
     }
 
     /// Two favourable reviews and one unfavourable.
@@ -99,7 +102,7 @@ impl Page {
         self.matrix(&vectors, &reviews);
         let similarity = |a: usize, b: usize| cosine(&vectors[a], &vectors[b]);
         let apart = similarity(0, 1) > similarity(0, 2).max(similarity(1, 2));
-        self.hoped("praise closer to praise than to blame", apart);
+        self.expected("praise closer to praise than to blame", apart);
     }
 
     /// Two pairs of lines with nearly the same meaning.
@@ -108,7 +111,7 @@ impl Page {
         let vectors = self.embed(&lines, "text-matching");
         self.title("Near duplicates, text-matching");
         self.matrix(&vectors, &lines);
-        self.hoped("each line closest to its twin", pairs_are_closest(&vectors));
+        self.expected("each line closest to its near duplicate", pairs_are_closest(&vectors));
     }
 
     /// Lines of a chat, alone and with late chunking, which embeds each line in the context of all.
@@ -124,7 +127,7 @@ impl Page {
             self.title(&format!("Chat, {how}: {query}"));
             let first = self.ranking(&question, &vectors, &lines);
             let names_or_praises = first == 6 || first == 7;
-            self.hoped("a line that names or praises the restaurant first", names_or_praises);
+            self.expected("a line that names or praises the restaurant first", names_or_praises);
         }
     }
 

@@ -120,7 +120,7 @@ fn a_model_larger_than_the_budget_is_refused() {
 #[test]
 fn callers_of_one_model_load_it_once_and_share_it() {
     let (models, opens) = (unlimited(), AtomicUsize::new(0));
-    let ask = || {
+    let get_slowly = || {
         models.get(V2, |options| {
             opens.fetch_add(1, Ordering::SeqCst);
             // Long enough for the others to arrive and wait.
@@ -129,7 +129,7 @@ fn callers_of_one_model_load_it_once_and_share_it() {
         })
     };
     let all: Vec<_> = thread::scope(|scope| {
-        let callers: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(get_slowly)).collect();
         callers.into_iter().map(|caller| caller.join().expect("a result").expect(V2)).collect()
     });
     assert_eq!(opens.load(Ordering::SeqCst), 1);

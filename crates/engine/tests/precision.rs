@@ -4,7 +4,7 @@ use kokeshi::{Device, Input, LoadOptions, Model, Options, Precision, Result, cos
 use kokeshi_testkit::{bytes, fixture, json};
 
 /// Lowest accepted cosine to f32 for each precision.
-const BARS: [(Precision, f32); 2] = [(Precision::Bf16, 0.9998), (Precision::Int8, 0.995)];
+const BOUNDS: [(Precision, f32); 2] = [(Precision::Bf16, 0.9998), (Precision::Int8, 0.995)];
 
 /// Vectors of `texts` with the model's tasks, and no task, in turn.
 fn vectors(model: &Model, texts: &[String]) -> Vec<Vec<f32>> {
@@ -27,13 +27,13 @@ fn check(name: &str, open: impl Fn(&LoadOptions) -> Result<Model>, texts: &[Stri
         vectors(&open(&LoadOptions { device }).expect(name), texts)
     };
     let exact = vectors(Precision::F32);
-    for (precision, bar) in BARS {
+    for (precision, bound) in BOUNDS {
         let rounded = vectors(precision);
         assert_eq!(rounded.len(), texts.len());
         let cosines = exact.iter().zip(&rounded).map(|(a, b)| cosine(a, b));
         let (at, lowest) = cosines.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).expect("texts");
         println!("{name}, {precision:?}: lowest cosine {lowest:.6}");
-        assert!(lowest >= bar, "{name}, {precision:?}: {lowest} for {:?}", texts[at]);
+        assert!(lowest >= bound, "{name}, {precision:?}: {lowest} for {:?}", texts[at]);
         assert_ne!(exact, rounded, "{name}, {precision:?}: nothing was rounded");
     }
 }

@@ -23,7 +23,7 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 /// Files that every model has in addition to weights.
 pub(crate) const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
-/// Maximum size of an index. That of a model with thousands of tensors has some hundred kilobytes.
+/// Maximum size of an index. With thousands of tensors, it has some hundred kilobytes.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// Finds a complete snapshot of `repo` at `revision` in the cache without network access.
@@ -116,44 +116,46 @@ impl RepoCache {
             return Ok(());
         }
         let file = self.folder.join("refs").join(revision);
-        put(&file, |fresh| fs::write(fresh, commit))
+        write_atomically(&file, |temporary| fs::write(temporary, commit))
     }
 
-    /// Whether `path` of the snapshot, or the blob that it would link to, has its full size.
-    ///
-    /// The snapshot is checked first: where links are impossible, it has the only copy.
+    /// Whether `path` of the snapshot, or the blob that it would link to, has its full size. Where
+    /// links are impossible, the snapshot has the only copy.
     pub(crate) fn has_file(&self, commit: &str, path: &str, digest: &str, bytes: u64) -> bool {
         let full = |file: &Path| fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() == bytes);
         full(&self.snapshot(commit).join(path)) || full(&self.blob(digest))
     }
 
-    /// Puts the blob at `path` of the snapshot: by a relative link or, if that fails, a copy.
+    /// Puts the blob at `path` of the snapshot, as a relative link or, if that fails, as a copy.
     pub(crate) fn link(&self, commit: &str, path: &str, digest: &str) -> Result<()> {
         let file = self.snapshot(commit).join(path);
         let blob = self.blob(digest);
         if !blob.is_file() {
-            return Ok(()); // `has_file` found the file itself in the snapshot.
+            // The snapshot has the file itself: see `has_file`.
+            return Ok(());
         }
         let up = "../".repeat(2 + path.matches('/').count());
         let target = format!("{up}blobs/{digest}");
         if fs::read_link(&file).is_ok_and(|link| link == Path::new(&target)) {
             return Ok(());
         }
-        put(&file, |fresh| symlink(Path::new(&target), fresh).or_else(|_| copy(&blob, fresh)))
+        write_atomically(&file, |temporary| {
+            symlink(Path::new(&target), temporary).or_else(|_| copy(&blob, temporary))
+        })
     }
 }
 
 /// Creates `file` atomically: `write` creates a temporary file in the same folder, which is then
 /// renamed.
-fn put(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+fn write_atomically(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     create_folder(folder)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let fresh = folder.join(format!(".{name}.{}-{}", std::process::id(), unique()));
-    let written = write(&fresh).and_then(|()| fs::rename(&fresh, file));
+    let temporary = folder.join(format!(".{name}.{}-{}", std::process::id(), unique()));
+    let written = write(&temporary).and_then(|()| fs::rename(&temporary, file));
     written.map_err(|e| {
-        // The temporary name belongs to this call; if the file was never created, this fails.
-        drop(fs::remove_file(&fresh));
+        // This fails if the file was never created.
+        drop(fs::remove_file(&temporary));
         Error::io("write", file)(e)
     })
 }

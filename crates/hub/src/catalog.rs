@@ -1,4 +1,4 @@
-//! Models that have a short name.
+//! Models with a short name.
 
 /// A model that this program knows by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub struct KnownModel {
     pub licence_note: &'static str,
     /// Number of weights, LoRA adapters and pooler included.
     pub parameters: u64,
-    /// Approximate size of the weight file in bytes: two per parameter, as all are 16-bit. The
-    /// tokenizer adds 1 to 17 MB. 0 for the bundled model.
+    /// Approximate size of the weight file in bytes: two per parameter, because weights are 16-bit.
+    /// The tokenizer adds 1 to 17 MB. 0 for the bundled model.
     pub download_bytes: u64,
     /// A short description of the model.
     pub description: &'static str,
@@ -114,7 +114,7 @@ pub(crate) fn nearest(typed: &str) -> Option<&'static str> {
     if let (false, Some(only), None) = (typed.is_empty(), abbreviated.next(), abbreviated.next()) {
         return Some(only.name);
     }
-    // Up to one edit per five letters is a misspelling; more is another word.
+    // More than one edit per five letters is another word, not a misspelling.
     KNOWN_MODELS
         .iter()
         .map(|known| (strsim::osa_distance(typed, known.name), known.name))

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_the_public_hub_or_the_configured_one_without_its_slash() {
+    fn the_endpoint_is_the_public_hub_or_the_configured_one_without_trailing_slashes() {
         let endpoint = |variables: &[(&str, &str)]| config(variables).unwrap().endpoint;
         assert_eq!(endpoint(&[("HOME", "/h")]), "https://huggingface.co");
         assert_eq!(endpoint(&[("HOME", "/h"), ("HF_ENDPOINT", "http://m/hub//")]), "http://m/hub");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_comes_from_a_variable_or_otherwise_from_its_file() {
+    fn the_token_comes_from_a_variable_or_else_from_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let home = ("HF_HOME", folder.path().to_str().unwrap());
         let other = folder.path().join("other");
@@ -249,10 +249,13 @@ mod tests {
     #[test]
     fn a_variable_that_is_not_unicode_is_named() {
         use std::os::unix::ffi::OsStringExt;
-        let broken = |name: &str| (name != "HF_HUB_OFFLINE").then(|| "/h".into());
-        let broken =
-            |name: &str| broken(name).or_else(|| Some(OsString::from_vec(vec![b'1', 0xff])));
-        let error = HubConfig::from_env(&broken).unwrap_err();
+        let lookup = |name: &str| {
+            Some(match name {
+                "HF_HUB_OFFLINE" => OsString::from_vec(vec![b'1', 0xff]),
+                _ => "/h".into(),
+            })
+        };
+        let error = HubConfig::from_env(&lookup).unwrap_err();
         assert!(matches!(error, Error::Variable { name: "HF_HUB_OFFLINE" }), "{error}");
     }
 }

@@ -8,12 +8,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error that names the repository or file and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A name that is neither a known model nor a repository nor a folder.
+    /// A name that is not a known model, a repository or a folder.
     #[error("unknown model `{name}`; {hint}")]
     UnknownModel {
-        /// The name as typed.
+        /// The name, as the user typed it.
         name: String,
-        /// The probably intended name, or the known names.
+        /// The name that was probably intended, or the known names.
         hint: String,
     },
     /// A revision of the bundled model was requested.
@@ -96,7 +96,7 @@ pub enum Error {
         /// What to check.
         hint: String,
     },
-    /// A response that a retry would not change.
+    /// A response with an unexpected status.
     #[error("the hub answered HTTP {status} for {url}; check `HF_ENDPOINT`")]
     Status {
         /// The status.
@@ -104,7 +104,7 @@ pub enum Error {
         /// The requested address.
         url: String,
     },
-    /// Connection failures, server errors or rate limits until the last retry.
+    /// Connection failures, server errors or rate limits in every attempt.
     #[error(
         "cannot download {what} after {attempts} attempts: {reason}; the part \
          that arrived is kept. Check the network and `HF_ENDPOINT`, then pull again"
@@ -175,7 +175,7 @@ pub enum Error {
         /// The missing file or files.
         missing: String,
     },
-    /// A file arrived twice with a checksum other than announced.
+    /// A file arrived twice with the wrong checksum.
     #[error(
         "{file} arrived damaged twice: its {kind} is {found}, expected {expected}; the damaged file \
          was removed. Pull again, or check the proxy or mirror"

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 
 /// The hub's limit on the length of a repository name.
 const MAX_REPO: usize = 96;
-/// Longer than any branch, tag or pull request; keeps file names within every file system's limit.
+/// Longer than any usual revision, and short enough for the file names of every file system.
 const MAX_REVISION: usize = 200;
 
 /// Accepts `owner/name` in the characters that the hub allows.

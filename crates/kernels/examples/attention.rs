@@ -45,15 +45,15 @@ fn speed(
     let best = (0..repeats).map(|_| run(level, precision).0).fold(f64::MAX, f64::min);
     if len < 1000 {
         let (got, want) = (run(level, precision).1, run(Level::Portable, Precision::F32).1);
-        let most = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(most < 0.02, "results differ by {most}");
+        let largest = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 0.02, "results differ by {largest}");
     }
     4.0 * (tokens * len * hidden) as f64 / best
 }
 
 fn main() {
     let threads = Threads::new(Threads::available()).expect("threads start");
-    println!("{} threads; share of the peak that was measured just before", threads.count());
+    println!("{} threads; share of the peak measured just before", threads.count());
     let only = std::env::args().nth(1);
     let wanted = |level: &Level| only.as_ref().is_none_or(|name| name == level.name());
     let table = RopeTable::new(8192, HEAD_DIM, 20_000.0);

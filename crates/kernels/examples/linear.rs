@@ -13,7 +13,7 @@ fn values(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0).collect()
 }
 
-/// Operations a second of a layer, after a check of some results.
+/// Operations per second of a layer, after a check of some results.
 fn speed(threads: &Threads, weights: &Weights, matrix: &[f32], rows: usize, tolerance: f64) -> f64 {
     let x = values(rows * weights.inputs());
     let adapters = vec![None; rows];
@@ -38,7 +38,7 @@ fn speed(threads: &Threads, weights: &Weights, matrix: &[f32], rows: usize, tole
 
 fn main() {
     let threads = Threads::new(Threads::available()).expect("threads start");
-    println!("{} threads; share of the peak that was measured just before", threads.count());
+    println!("{} threads; share of the peak measured just before", threads.count());
     let only = std::env::args().nth(1);
     let wanted = |level: &Level| only.as_ref().is_none_or(|name| name == level.name());
     for level in Level::available().filter(wanted) {
@@ -48,7 +48,7 @@ fn main() {
                 Storage::Int8 => Precision::Int8,
                 Storage::F32 | Storage::Bf16 => Precision::F32,
             };
-            // The numbers are exact in bf16; a byte's rounding moves each product by up to 0.004.
+            // The values are exact in bf16; a byte's rounding moves each product by up to 0.004.
             let tolerance = if storage == Storage::Int8 { 0.3 } else { 1e-3 };
             let peak = operations(&threads, level, precision);
             print!("{:<11} {storage:<8?} peak {:>5.0} Gop/s", level.name(), peak / 1e9);

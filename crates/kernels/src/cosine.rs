@@ -1,11 +1,11 @@
 //! Cosine similarity.
 
-/// Products of norms below this count as this, so that the cosine with a zero vector is 0.
-const SMALLEST_NORM: f32 = 1e-12;
+/// Lower bound of the product of two norms, so that the cosine with a zero vector is 0.
+const MIN_NORM_PRODUCT: f32 = 1e-12;
 
 /// Cosine similarity of two vectors of the same length; 0 if one of them is zero.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt()).max(SMALLEST_NORM)
+    dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt()).max(MIN_NORM_PRODUCT)
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -17,7 +17,7 @@ impl DType {
         if self == Self::F32 { 4 } else { 2 }
     }
 
-    /// The name, as the kernels' names end.
+    /// The name, with which the names of kernels end.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",

@@ -59,7 +59,7 @@ pub fn grid<'a>(
     assert!(row_ends.is_sorted() && col_ends.is_sorted(), "ends must ascend");
     let (rows, cols) =
         (row_ends.last().map_or(0, |&end| end), col_ends.last().map_or(0, |&end| end));
-    assert!(cols <= width && rows * width <= matrix.len(), "the grid leaves the matrix");
+    assert!(cols <= width && rows * width <= matrix.len(), "the grid is larger than the matrix");
     let first = matrix.as_mut_ptr();
     bands(row_ends)
         .flat_map(|rows| bands(col_ends).map(move |cols| (rows.clone(), cols)))
@@ -71,7 +71,7 @@ fn bands(ends: &[usize]) -> impl Iterator<Item = Range<usize>> + '_ {
     ends.iter().enumerate().map(|(i, &end)| if i == 0 { 0..end } else { ends[i - 1]..end })
 }
 
-/// Ends of bands that cut `len` into pieces of `step`, the last one shorter.
+/// Ends of bands of `step` that cover `len`; the last band may be shorter.
 pub fn even_ends(len: usize, step: usize) -> Vec<usize> {
     (1..=len.div_ceil(step.max(1))).map(|i| (i * step.max(1)).min(len)).collect()
 }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "leaves the matrix")]
+    #[should_panic(expected = "larger than the matrix")]
     fn a_grid_past_the_end_is_rejected() {
         grid(&mut [0.0; 10], 5, &[3], &[5]);
     }

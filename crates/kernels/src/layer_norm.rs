@@ -6,9 +6,9 @@ use crate::rows::{map_with, sum};
 /// Gain and bias of a LayerNorm, `[hidden]` each.
 #[derive(Clone, Debug)]
 pub struct Norm {
-    /// Multiplier.
+    /// Multiplier, `[hidden]`.
     pub gain: Vec<f32>,
-    /// Summand.
+    /// Summand, `[hidden]`.
     pub bias: Vec<f32>,
     /// Added to the variance, inside the square root.
     pub eps: f32,
@@ -103,7 +103,7 @@ mod tests {
                     add_norm(level, &mut got, residual, &norm);
                     for (i, want) in definition(&x, residual, &norm).iter().enumerate() {
                         let error = (f64::from(got[i]) - want).abs();
-                        // One lone value: x − mean is 0 up to eps; else a few roundings of |x| < 5.
+                        // At width 1, x − mean is 0; otherwise values |x| < 5 are rounded.
                         assert!(error < 1e-5, "{level:?}, hidden {hidden}, at {i}: {error:e}");
                     }
                 }

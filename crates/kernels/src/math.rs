@@ -11,7 +11,7 @@ const LOWEST_EXPONENT: f32 = -126.0;
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2 (ln 2 in two parts, Cody and Waite), then a Taylor polynomial
 /// of degree 7 (remainder below 5e-9) and an exponent shift. Largest relative error measured
-/// against f64: 1.0e-7 (`exp_is_within_two_units_in_the_last_place`).
+/// against f64: 1.0e-7 (`exponentials_are_within_two_units_in_the_last_place`).
 #[inline(always)]
 pub(crate) fn exp<I: Isa>(v: I, x: I::F32) -> I::F32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -50,7 +50,7 @@ pub(crate) fn exp2<I: Isa>(v: I, x: I::F32) -> I::F32 {
 
 /// As [`exp2`], for results that will be rounded to bf16 (2⁻⁹): the polynomial of degree 3 whose
 /// largest relative error is smallest, 7.5e-5 (found by Lawson's iteration; measured against f64 by
-/// `exp2_for_bf16_is_far_closer_than_bf16`).
+/// `exp2_for_bf16_is_far_more_exact_than_bf16`).
 #[inline(always)]
 pub(crate) fn exp2_for_bf16<I: Isa>(v: I, x: I::F32) -> I::F32 {
     const COEFFICIENTS: [f32; 4] = [0.055_171_67, 0.242_611_13, 0.693_260_99, 0.999_928_07];
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn exp2_for_bf16_is_far_closer_than_bf16() {
+    fn exp2_for_bf16_is_far_more_exact_than_bf16() {
         for level in Level::available() {
             let worst = worst(level, Function::Exp2ForBf16, LOWEST_EXPONENT, f64::exp2);
             println!("{level:?}: largest relative error of exp2 for bf16 {worst:.2e}");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn exp_far_below_range_vanishes() {
+    fn exponentials_far_below_the_range_vanish() {
         for level in Level::available() {
             for function in [Function::Exp, Function::Exp2, Function::Exp2ForBf16] {
                 let ys = level.run(Map(&[f32::NEG_INFINITY, f32::MIN, -1e30, -200.0], function));

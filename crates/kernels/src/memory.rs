@@ -4,7 +4,7 @@ use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes of a cache line on x86-64, and on most others.
+/// Bytes of a cache line on x86-64 and most other architectures.
 pub(crate) const CACHE_LINE: usize = 64;
 
 /// From this size on, a buffer is allocated in huge pages: the size of one on x86-64.
@@ -33,7 +33,7 @@ impl<T: Pod> Aligned<T> {
     /// `len` zeroes.
     pub fn zeroed(len: usize) -> Self {
         let pages = (len * size_of::<T>() >= HUGE_PAGE).then(|| pages(len * size_of::<T>()));
-        // If the system has no pages, the heap may have memory, or abort the program as usual.
+        // Without pages, the heap may still have memory, or abort the program as usual.
         let block = pages.flatten().map_or_else(|| Block::heap(len), Block::Pages);
         Self { block, len }
     }
@@ -42,7 +42,7 @@ impl<T: Pod> Aligned<T> {
 impl<T: Pod> Block<T> {
     fn heap(len: usize) -> Self {
         let elements = vec![T::zeroed(); len + CACHE_LINE / size_of::<T>()];
-        // `align_offset` may answer "never"; then the buffer is only slower.
+        // If `align_offset` cannot align (`usize::MAX`), the buffer is only slower.
         let start = elements.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size_of::<T>());
         Self::Heap { elements, start }
     }
@@ -87,18 +87,18 @@ pub struct Scratch {
 }
 
 /// An element type of [`Scratch`].
-pub trait Lent: Pod + Default + Send + Sync {
+pub trait ScratchElement: Pod + Default + Send + Sync {
     /// The buffer of this type.
     fn of(scratch: &mut Scratch) -> &mut Aligned<Self>;
 }
 
-impl Lent for f32 {
+impl ScratchElement for f32 {
     fn of(scratch: &mut Scratch) -> &mut Aligned<f32> {
         &mut scratch.floats
     }
 }
 
-impl Lent for u32 {
+impl ScratchElement for u32 {
     fn of(scratch: &mut Scratch) -> &mut Aligned<u32> {
         &mut scratch.words
     }
@@ -111,7 +111,7 @@ impl Scratch {
     }
 
     /// `len` values of unspecified content.
-    pub fn take<T: Lent>(&mut self, len: usize) -> &mut [T] {
+    pub fn take<T: ScratchElement>(&mut self, len: usize) -> &mut [T] {
         let buffer = T::of(self);
         if buffer.len() < len {
             *buffer = Aligned::zeroed(len);

@@ -1,4 +1,4 @@
-//! The peak rates of this machine, measured: what benchmarks compare with.
+//! Measured peak rates of this machine, for benchmarks to compare with.
 
 use crate::isa::{BLOCK, Isa, Kernel, Level, MATRIX};
 use crate::memory::Aligned;
@@ -7,8 +7,8 @@ use crate::threads::Threads;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Independent sums held in registers, enough to hide the latency of every instruction here: with
-/// twelve the peak came out lower, and of 24 some went through memory.
+/// Independent sums held in registers, enough to hide the latency of every instruction here: the
+/// measured peak was lower with 12, and with 24 some sums spilled to memory.
 const SUMS: usize = 16;
 /// Blocks of the depth of a product in matrix hardware: both factors take half of a level-1 cache.
 const BLOCKS: usize = 8;
@@ -27,8 +27,9 @@ impl Multiply {
             Precision::Bf16 => 2,
             Precision::Int8 => 4,
         };
-        let in_matrix = level.has_matrix() && self.precision != Precision::F32;
-        let words = if in_matrix { MATRIX * MATRIX * BLOCKS * BLOCK } else { SUMS * level.lanes() };
+        let uses_matrix = level.has_matrix() && self.precision != Precision::F32;
+        let words =
+            if uses_matrix { MATRIX * MATRIX * BLOCKS * BLOCK } else { SUMS * level.lanes() };
         2 * self.rounds * words * products
     }
 }
@@ -39,7 +40,7 @@ impl Kernel for Multiply {
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
         if I::HAS_MATRIX && self.precision != Precision::F32 {
-            return self.in_matrix(v);
+            return self.run_in_matrix(v);
         }
         // Unknown to the compiler, which would turn a product with 1 into a sum.
         let (a, b) = (v.splat(black_box(1.0)), v.splat(black_box(1e-9)));
@@ -55,7 +56,7 @@ impl Kernel for Multiply {
 }
 
 impl Multiply {
-    /// Adds to all sums, `rounds` times.
+    /// Applies `add` to every sum, `rounds` times.
     #[inline(always)]
     fn repeat<T: Copy>(self, zero: T, add: impl Fn(T) -> T) {
         let mut sums = [zero; SUMS];
@@ -65,14 +66,14 @@ impl Multiply {
             }
             black_box(());
         }
-        // By value: sums whose address is known elsewhere would stay in memory, not in registers.
+        // By value: sums whose address escapes would stay in memory, not in registers.
         for sum in sums {
             black_box(sum);
         }
     }
 
     #[inline(always)]
-    fn in_matrix<I: Isa>(self, v: I) {
+    fn run_in_matrix<I: Isa>(self, v: I) {
         let factor = vec![black_box(0); BLOCKS * MATRIX * BLOCK];
         let mut sums = [0; MATRIX * MATRIX];
         for _ in 0..self.rounds {
@@ -89,20 +90,21 @@ impl Multiply {
 
 /// Multiplications and additions per second of all threads together.
 ///
-/// Levels without dot products of bf16 and of eight bits multiply in f32, and are no faster there.
+/// Levels without dot products of bf16 and of eight bits multiply in f32: their rate is that of f32
+/// at every precision.
 ///
 /// # Panics
 ///
 /// If `precision` is not one of [`Precision::ON_CPU`].
 pub fn operations(threads: &Threads, level: Level, precision: Precision) -> f64 {
-    // About a millisecond: short enough that nothing disturbs some of the runs.
+    // About a millisecond: short enough that some of the runs are undisturbed.
     const ROUNDS: usize = 40_000;
     const MATRIX_ROUNDS: usize = 400;
     const RUNS: usize = 300;
     assert!(Precision::ON_CPU.contains(&precision), "a CPU does not compute in {precision}");
     let precision = if level.has_bf16_dot() { precision } else { Precision::F32 };
-    let in_matrix = level.has_matrix() && precision != Precision::F32;
-    let work = || Multiply { precision, rounds: if in_matrix { MATRIX_ROUNDS } else { ROUNDS } };
+    let uses_matrix = level.has_matrix() && precision != Precision::F32;
+    let work = || Multiply { precision, rounds: if uses_matrix { MATRIX_ROUNDS } else { ROUNDS } };
     let count = threads.count() * work().count(level);
     let once = || {
         let start = Instant::now();

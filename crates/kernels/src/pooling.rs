@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_may_overlap_be_empty_and_come_in_any_order_of_the_first_columns() {
+    fn spans_of_the_first_columns_may_overlap_be_empty_and_be_in_any_order() {
         let hidden = 19;
         let x: Vec<f32> = (0..10 * hidden).map(|i| i as f32).collect();
         let spans = [3..7, 0..10, 5..5, 9..10];

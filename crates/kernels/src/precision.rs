@@ -45,8 +45,8 @@ impl FromStr for Precision {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
-        found.ok_or_else(|| {
+        let precision = Self::ALL.into_iter().find(|precision| precision.name() == name);
+        precision.ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
             format!("unknown precision `{name}`; the precisions are {names}")
         })

@@ -13,7 +13,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Uniform over all 64-bit numbers.
+    /// Uniform over all 64-bit integers.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -37,7 +37,7 @@ impl Random {
         ((self.unit() * bound as f64) as usize).min(bound - 1)
     }
 
-    /// `len` nearly normal values (sums of twelve uniform ones) of mean 0 and deviation 1.
+    /// `len` nearly normal values (sums of twelve uniform ones) of mean 0 and standard deviation 1.
     pub fn normal(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| ((0..12).map(|_| self.unit()).sum::<f64>() - 6.0) as f32).collect()
     }
@@ -62,7 +62,7 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// The first numbers of the published C program for the seed 1234567.
+    /// The first values of the published C program for the seed 1234567.
     #[test]
     fn the_sequence_is_the_published_one() {
         let mut random = Random::new(1_234_567);

@@ -2,8 +2,8 @@
 
 use crate::isa::{Isa, MAX_LANES};
 
-/// The sum of a row's terms: `add` adds those of a vector to the sums, and `term` is the definition
-/// of one, for the values past the last whole vector.
+/// The sum of a row's terms: `add` adds the terms of a vector to the sums, and `term` computes one
+/// term, for the values past the last whole vector.
 #[inline(always)]
 pub(crate) fn sum<I: Isa>(
     v: I,
@@ -64,7 +64,7 @@ pub(crate) fn map_with<I: Isa, const N: usize>(
     }
 }
 
-/// Writes vectors to the front of `to`, as far as it reaches.
+/// Writes vectors to the front of `to`, cut to its length.
 #[inline(always)]
 pub(crate) fn store<I: Isa, const N: usize>(v: I, row: [I::F32; N], to: &mut [f32]) {
     if to.len() >= N * I::LANES {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::isa::{Kernel, Level};
 
-    /// Every function on integers from 1 on, whose sums f32 holds exactly.
+    /// Runs every function on the integers from 1 on, whose sums are exact in f32.
     struct Probe(usize);
 
     impl Kernel for Probe {

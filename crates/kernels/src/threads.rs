@@ -61,8 +61,8 @@ impl Threads {
         Ok(threads)
     }
 
-    /// The number of CPUs that this process may use: those of its affinity mask, and no more than
-    /// the quota of its control groups (versions 1 and 2), rounded down. One at least.
+    /// The number of CPUs that this process may use: those of its affinity mask, but no more than
+    /// the quota of its control groups (cgroups v1 and v2), rounded down, and at least one.
     pub fn available() -> usize {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }
@@ -72,16 +72,16 @@ impl Threads {
         self.pool.crews[0].current_num_threads()
     }
 
-    /// Waits until the calling thread may run passes with `priority`, which it then may until the
+    /// Waits for the right to run passes with `priority` on the calling thread. It lasts until the
     /// turn is dropped.
     pub fn turn(&self, priority: Priority) -> Turn {
         Arc::clone(&self.pool.turns).take(priority)
     }
 
     /// Runs `pass` on a worker, so that no thread has to be woken for each [`run`](Self::run) in
-    /// it: a pass has hundreds. This is for one pass of a priority at a time, since a worker that
-    /// waits for its part of one would start another; the others, and passes within passes, stay on
-    /// their thread.
+    /// it: a pass has hundreds. Only one pass of each priority runs like this at a time, because a
+    /// worker that waits for its part of a pass would start another one. All others, and passes
+    /// within passes, stay on the calling thread.
     pub fn within<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
         let priority = turns::current() as usize;
         let inside = match self.pool.inside[priority].try_lock() {
@@ -139,8 +139,8 @@ mod tests {
         }
     }
 
-    /// Runs bulk tasks until `stop`; how many have run is in `count`.
-    fn bulk(threads: &Threads, count: &AtomicUsize, stop: &AtomicBool) {
+    /// Runs bulk tasks until `stop` and counts them in `count`.
+    fn run_bulk_tasks(threads: &Threads, count: &AtomicUsize, stop: &AtomicBool) {
         let _turn = threads.turn(Priority::Bulk);
         while !stop.load(Ordering::Relaxed) {
             threads.run((0..64).collect::<Vec<usize>>(), |_, _| {
@@ -153,7 +153,7 @@ mod tests {
     fn wait_for(condition: impl Fn() -> bool) {
         let start = Instant::now();
         while !condition() {
-            assert!(start.elapsed() < Duration::from_secs(60), "nothing happens");
+            assert!(start.elapsed() < Duration::from_secs(60), "the condition is still not met");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -163,7 +163,7 @@ mod tests {
         let threads = Threads::new(2).expect("threads start");
         let (count, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            scope.spawn(|| bulk(&threads, &count, &stop));
+            scope.spawn(|| run_bulk_tasks(&threads, &count, &stop));
             wait_for(|| count.load(Ordering::Relaxed) > 0);
             let turn = threads.turn(Priority::Urgent);
             let before = count.load(Ordering::Relaxed);
@@ -187,7 +187,7 @@ mod tests {
         let threads = Threads::new(2).expect("threads start");
         let (count, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            scope.spawn(|| bulk(&threads, &count, &stop));
+            scope.spawn(|| run_bulk_tasks(&threads, &count, &stop));
             wait_for(|| count.load(Ordering::Relaxed) > 0);
             let (start, mut urgent) = (Instant::now(), Duration::ZERO);
             while start.elapsed() < Duration::from_secs(1) {
@@ -198,7 +198,7 @@ mod tests {
                 drop(turn);
             }
             stop.store(true, Ordering::Relaxed);
-            // An allowance of 100 ms and a batch of 20 ms more than half.
+            // Half, plus an allowance of 100 ms and one batch of 20 ms.
             let share = urgent.as_secs_f64() / start.elapsed().as_secs_f64();
             assert!((0.3..0.7).contains(&share), "{share}");
         });

@@ -34,13 +34,13 @@ mod tests {
 
         #[inline(always)]
         fn run<I: Isa>(self, v: I) -> Vec<f32> {
-            let numbers: Vec<f32> = (0..I::LANES * I::LANES).map(|i| i as f32).collect();
+            let values: Vec<f32> = (0..I::LANES * I::LANES).map(|i| i as f32).collect();
             let mut square = [v.splat(0.0); MAX_LANES];
-            for (row, from) in square.iter_mut().zip(numbers.chunks_exact(I::LANES)) {
+            for (row, from) in square.iter_mut().zip(values.chunks_exact(I::LANES)) {
                 *row = v.load(from);
             }
             let square = transpose(v, square);
-            let mut out = vec![0.0; numbers.len()];
+            let mut out = vec![0.0; values.len()];
             for (row, to) in square.iter().zip(out.chunks_exact_mut(I::LANES)) {
                 v.store(*row, to);
             }

@@ -3,7 +3,7 @@
 //! Each priority has a crew of workers, one per core. While a pass of a higher priority is in
 //! flight, the workers of lower ones pause between two tasks, so that one crew works at a time and
 //! an urgent pass waits for a task, not for a pass. The time that a priority takes from lower ones
-//! that wait is accounted for, and returned before its next pass: no priority starves.
+//! that wait is accounted for and repaid before its next pass: no priority starves.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -30,8 +30,8 @@ impl Priority {
 
 const PRIORITIES: usize = Priority::ALL.len();
 
-/// The time that a priority may take from lower ones before it has to return any: a burst of a few
-/// queries does not wait.
+/// The time that a priority may take from lower ones before it has to repay any, so that a burst of
+/// a few queries does not wait.
 const ALLOWANCE: Duration = Duration::from_millis(100);
 
 thread_local! {
@@ -64,7 +64,8 @@ pub(crate) struct Turns {
 pub struct Turn {
     turns: Arc<Turns>,
     priority: Priority,
-    before: Priority,
+    /// Priority of the thread outside this turn.
+    outer: Priority,
     /// The priority belongs to the thread, so this must not move to another.
     thread: PhantomData<*const ()>,
 }
@@ -95,7 +96,7 @@ impl Turns {
         ledger.in_flight[priority as usize] += 1;
         self.publish(&ledger);
         drop(ledger);
-        Turn { turns: self, priority, before: PRIORITY.replace(priority), thread: PhantomData }
+        Turn { turns: self, priority, outer: PRIORITY.replace(priority), thread: PhantomData }
     }
 
     /// Waits while a pass of a higher priority than `priority` is in flight.
@@ -103,8 +104,8 @@ impl Turns {
     pub(crate) fn wait_for_higher(&self, priority: Priority) {
         // Relaxed: a worker that sees the change late runs one more task.
         if self.highest.load(Ordering::Relaxed) < priority as usize {
-            let others = |ledger: &mut Ledger| ledger.highest() < priority as usize;
-            drop(self.changed.wait_while(self.lock(), others));
+            let higher_run = |ledger: &mut Ledger| ledger.highest() < priority as usize;
+            drop(self.changed.wait_while(self.lock(), higher_run));
         }
     }
 
@@ -129,7 +130,7 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        PRIORITY.set(self.before);
+        PRIORITY.set(self.outer);
         self.turns.end(self.priority);
     }
 }
@@ -158,7 +159,7 @@ impl Ledger {
     }
 
     /// Accounts for the time since the last call: the crew that worked owes it to those that
-    /// waited, and returns it in time in which no crew waited for it.
+    /// waited, and repays it while no crew waits for it.
     fn account(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.accounted);
         self.accounted = now;
@@ -191,7 +192,7 @@ mod tests {
     const NORMAL: usize = Priority::Normal as usize;
     const BULK: usize = Priority::Bulk as usize;
 
-    /// Lets `steps` of (priority or none, milliseconds) run while bulk passes are in flight.
+    /// A ledger after `steps` of (priority or none, milliseconds) while a bulk pass is in flight.
     fn ledger(steps: &[(Option<usize>, u64)]) -> Ledger {
         let mut now = Instant::now();
         let mut ledger = Ledger::new(now);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn time_that_was_taken_beyond_an_allowance_is_returned() {
+    fn time_taken_beyond_the_allowance_is_repaid() {
         assert_eq!(delays(&[(Some(URGENT), 90)]), [0, 0, 0]);
         assert_eq!(delays(&[(Some(URGENT), 250)]), [150, 0, 0]);
         assert_eq!(delays(&[(Some(URGENT), 250), (None, 100)]), [50, 0, 0]);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn time_of_a_higher_priority_pays_no_debts() {
+    fn time_of_a_higher_priority_repays_nothing() {
         let steps = [(Some(NORMAL), 300), (Some(URGENT), 300)];
         assert_eq!(delays(&steps), [200, 200, 0]);
         assert_eq!(delays(&[(Some(URGENT), 300), (Some(NORMAL), 300)]), [0, 200, 0]);

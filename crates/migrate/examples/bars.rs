@@ -5,11 +5,10 @@
 //! cargo run --release -p kokeshi-migrate --example bars -- memory 10000
 //! ```
 //!
-//! `throughput` runs the engine over all documents in one call, and then a migration of them, in
-//! turns; `memory` prints the peak of resident memory that a migration of N one-line documents
-//! adds.
+//! `throughput` alternates between embedding all documents in one call and migrating them; `memory`
+//! prints the peak resident memory of a migration of N one-line documents, and that before it.
 
-#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+#![expect(clippy::print_stdout, reason = "it prints figures")]
 
 use kokeshi::{LoadOptions, Model};
 use kokeshi_collections::{Embedder, Embeddings};
@@ -67,7 +66,7 @@ fn document(number: usize, chunks: usize, length: usize) -> Document {
     }
 }
 
-/// The plan of a migration from a collection of invented vectors to the starter's.
+/// The plan of a migration from made-up vectors to those of the starter model.
 fn plan(to: &str, address: &Address) -> Plan {
     let old = Provenance {
         model: "old".to_owned(),
@@ -112,8 +111,8 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
     if store.collection("old").expect("a store").is_some() {
         store.drop_collection("old").expect("dropped");
     }
-    let made = plan("new", address).from.provenance().expect("a provenance");
-    store.create("old", &made).expect("a collection");
+    let provenance = plan("new", address).from.provenance().expect("a provenance");
+    store.create("old", &provenance).expect("a collection");
     for first in (0..count).step_by(1000) {
         let documents: Vec<Document> = (first..count.min(first + 1000)).map(&document).collect();
         store.upsert("old", &documents).expect("written");
@@ -121,7 +120,7 @@ fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -
     store
 }
 
-/// Tokens of a migration to the collection `to`.
+/// Migrates to the collection `to`, and returns the number of tokens.
 fn migrate(to: &str, address: &Address, embedder: &Embedder, ledger: &Path) -> usize {
     let stop = AtomicBool::new(false);
     let limits = RunLimits { rate: None, prune: false, stop: &stop };
@@ -146,7 +145,7 @@ fn throughput(address: &Address, folder: &Path) {
         let start = Instant::now();
         assert_eq!(migrate(&to, address, &embedder, &ledger), tokens);
         let moved = tokens as f64 / start.elapsed().as_secs_f64();
-        // What was written is what the engine computes.
+        // The written vectors are those that the engine computes.
         let first = store.documents(&to, &["00000000".to_owned()]).expect("a document");
         assert_eq!(first[0].chunks[0].vector, Storage::F16.rounded(&vectors[0]));
         store.drop_collection(&to).expect("dropped");
@@ -190,7 +189,7 @@ fn memory(count: usize, folder: &Path) {
     );
 }
 
-/// Kilobytes of the process that are of no file.
+/// Resident memory of the process that is not backed by a file, in kilobytes.
 fn resident() -> u64 {
     status("RssAnon:")
 }

@@ -1,11 +1,11 @@
-//! Compares all documents of both collections.
+//! The comparison of all documents of both collections.
 
 use crate::error::Result;
 use crate::read::is_outdated;
 use kokeshi_store::{Document, Provenance, Source, Storage, Store, pages};
 use std::collections::HashMap;
 
-/// Documents that are compared at a time.
+/// Number of documents that are compared at a time.
 const PAGE: usize = 256;
 /// Maximum number of paths in the detail of a check.
 const EXAMPLES: usize = 5;
@@ -22,7 +22,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// The check that there are no such paths, which `what` describes.
+    /// The check that `paths` is empty; `what` describes them.
     pub(crate) fn none(name: &'static str, what: &str, paths: &[String]) -> Self {
         let mut detail = format!("{} {what}", paths.len());
         if !paths.is_empty() {
@@ -34,8 +34,9 @@ impl Check {
     }
 }
 
-/// Whether kokeshi has written a document of the new collection as it is.
-type IsOurs<'a> = dyn Fn(&Document) -> Result<bool> + 'a;
+/// Whether kokeshi wrote a document of the new collection, and no other program has changed it
+/// since.
+type IsOwn<'a> = dyn Fn(&Document) -> Result<bool> + 'a;
 
 /// The documents of both sides, compared page by page.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(crate) struct Comparison {
     chunks: usize,
     /// Documents of the new collection that the old one does not have.
     only_new: usize,
-    /// Documents of the new collection that others have written.
+    /// Documents of the new collection that other programs have written.
     rewritten: usize,
     missing: Vec<String>,
     outdated: Vec<String>,
@@ -78,7 +79,7 @@ impl Comparison {
     /// Compares the collection `from` of `source` with `to` of `store`.
     pub(crate) fn compare(
         &mut self,
-        is_ours: &IsOurs<'_>,
+        is_own: &IsOwn<'_>,
         (source, from): (&dyn Source, &str),
         (store, to): (&dyn Store, &str),
     ) -> Result<()> {
@@ -90,8 +91,8 @@ impl Comparison {
             for old in source.documents(from, &paths)? {
                 match new.remove(&old.path) {
                     Some(new) => {
-                        let is_ours = new.hash == old.hash || is_ours(&new)?;
-                        self.compare_pair(&old, &new, is_ours);
+                        let is_own = new.hash == old.hash || is_own(&new)?;
+                        self.compare_pair(&old, &new, is_own);
                     }
                     None => self.missing.push(old.path),
                 }
@@ -101,13 +102,13 @@ impl Comparison {
         Ok(())
     }
 
-    fn compare_pair(&mut self, old: &Document, new: &Document, is_ours: bool) {
+    fn compare_pair(&mut self, old: &Document, new: &Document, is_own: bool) {
         self.documents += 1;
         self.chunks += new.chunks.len();
         let path = || new.path.clone();
         let state = |document: &Document| (document.hash.clone(), document.modified);
-        // A document that others have written since may have other texts.
-        if is_ours && is_outdated(&state(old), &state(new)) {
+        // Other programs may have changed the texts of a document since.
+        if is_own && is_outdated(&state(old), &state(new)) {
             self.outdated.push(path());
         } else if new.hash != old.hash {
             self.rewritten += 1;
@@ -127,7 +128,7 @@ impl Comparison {
         }
     }
 
-    /// The checks of what was compared.
+    /// The checks of the compared documents.
     pub(crate) fn checks(&self) -> Vec<Check> {
         let compared = format!(
             "{} documents with {} chunks, {} of them rewritten by others; {} more only in the new \

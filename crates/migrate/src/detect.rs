@@ -1,4 +1,4 @@
-//! Detects which model made vectors: documents are embedded again, and the vectors compared.
+//! Detects which model produced vectors, by embedding documents again and comparing the vectors.
 
 use crate::vectors::chunk_vectors;
 use kokeshi::{Model, Result, cosine};
@@ -7,13 +7,13 @@ use kokeshi_kernels::median;
 use kokeshi_store::Document;
 use std::sync::Arc;
 
-/// Documents that are embedded again for each model, task and chunking.
+/// Number of documents that are embedded again for each model, task and chunking.
 const DOCUMENTS: usize = 16;
 /// Lowest median cosine of vectors that differ only in how they were stored and computed: f16 and
 /// int8 storage change cosines by less than 0.001, bf16 products by less than 0.0002.
-const SAME: f64 = 0.995;
-/// The same for vectors of which only the signs are stored. The signs of a vector with independent,
-/// normally distributed elements have a cosine of √(2 ⁄ π) = 0.80 with it.
+const SAME_VECTOR: f64 = 0.995;
+/// The same threshold for vectors of which only the signs are stored. The signs of a vector with
+/// independent, normally distributed elements have a cosine of √(2 ⁄ π) = 0.80 with it.
 const SAME_SIGNS: f64 = 0.7;
 
 /// A model, how it was used, and how close its vectors come.
@@ -27,7 +27,7 @@ pub struct ModelFit {
     pub late: bool,
     /// Median cosine between the old vectors and those of this model.
     pub cosine: f64,
-    /// Whether they are the same vectors, but for storage and rounding.
+    /// Whether they are the same vectors, apart from storage and rounding.
     pub fits: bool,
 }
 
@@ -45,7 +45,8 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
     if dimensions == 0 {
         return Ok(Vec::new());
     }
-    let threshold = if old.iter().all(|vector| has_signs_only(vector)) { SAME_SIGNS } else { SAME };
+    let threshold =
+        if old.iter().all(|vector| has_signs_only(vector)) { SAME_SIGNS } else { SAME_VECTOR };
     let has_several_chunks = probe.iter().any(|document| document.chunks.len() > 1);
     let mut fits = Vec::new();
     for (name, model) in models {
@@ -64,11 +65,11 @@ pub fn detect(documents: &[Document], models: &[(String, Arc<Model>)]) -> Result
     Ok(fits)
 }
 
-/// The ways in which a model may have made vectors of this width: with each task or none, and where
-/// documents have several chunks, with late chunking or without.
+/// The embedders with which a model may have produced vectors of this width: with each task or none
+/// and, if documents have several chunks, with late chunking or without.
 fn embedders(model: &Arc<Model>, dimensions: usize, has_several_chunks: bool) -> Vec<Embedder> {
     let (hidden, tasks) = (model.config().hidden, &model.config().tasks);
-    // Only models that were trained for it, which have tasks, may have their vectors cut.
+    // Only models with tasks were trained so that their vectors can be cut.
     if dimensions > hidden || (dimensions < hidden && tasks.is_empty()) {
         return Vec::new();
     }

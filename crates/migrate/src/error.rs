@@ -1,4 +1,4 @@
-//! What can go wrong with a migration.
+//! Errors of a migration.
 
 use crate::ledger::State;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub enum Error {
         /// What can be done instead.
         next: String,
     },
-    /// The plan, or one of its sides, is not what it was when the migration began.
+    /// The plan or one of its sides has changed since the migration began.
     #[error("migration `{name}` has changed since it began: {difference}")]
     Changed {
         /// The plan's name.

@@ -1,11 +1,11 @@
-//! The progress of each migration. A store that is a SQLite file has the ledger in its own tables;
-//! for a server, the ledger is a file next to the plan.
+//! The progress of each migration. A store that is an SQLite file contains the ledger in its own
+//! tables; for a server, the ledger is a file next to the plan.
 //!
-//! The new collection itself is the record of what has been written: the ledger only saves
-//! comparing it again. So a process that is killed between a write and its entry here writes
-//! nothing twice. Shadow copies are an exception: foreign points have no times. Their chunks are
-//! entered before each write, and a document with a chunk that was never entered is one that
-//! another program has changed.
+//! Which documents are already written is read from the new collection itself; the ledger only
+//! avoids comparing them again. So if a process is killed between a write and its record in the
+//! ledger, nothing is written twice. Shadow copies are an exception, because foreign points have no
+//! times. Their chunks are recorded before each write, and a document with a chunk that was never
+//! recorded has been changed by another program.
 
 use crate::error::{Error, Result};
 use kokeshi_store::{Chunk, Document};
@@ -95,7 +95,7 @@ pub struct MigrationProgress {
     pub state: State,
     /// The fingerprint of the plan that it began with.
     pub fingerprint: String,
-    /// The path up to which the current pass is done; `None` between passes.
+    /// The last path that the current pass has handled; `None` between passes.
     pub after: Option<String>,
     /// Number of complete passes over the old collection.
     pub passes: usize,
@@ -168,7 +168,7 @@ impl Ledger {
         self.connection.query_row(&sql, [name], progress).optional().map_err(self.fail())
     }
 
-    /// Enters a migration unless it has begun, and returns its progress.
+    /// Records a migration unless it has begun, and returns its progress.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Ledger {
             name: name.to_owned(),
             difference:
                 "its plan names other models or options than before; undo the edit, or give \
-                         the plan another `name` and another collection to write to"
+                 the plan another `name` and another collection to write to"
                     .to_owned(),
         })
     }
@@ -199,7 +199,7 @@ impl Ledger {
         self.connection.execute(sql, [name, state.name()]).map(drop).map_err(self.fail())
     }
 
-    /// Enters that both collections agree in the state `verified`.
+    /// Records that both collections agree, in the state `verified`.
     pub fn set_verified(&self, name: &str, verified: &str) -> Result<()> {
         let sql = "UPDATE migrations SET state = ?2, verified = ?3 WHERE name = ?1";
         let values = [name, State::Verified.name(), verified];
@@ -215,13 +215,13 @@ impl Ledger {
         self.connection.execute(sql, values).map(drop).map_err(self.fail())
     }
 
-    /// Enters the end of a pass.
+    /// Records the end of a pass.
     pub(crate) fn end_pass(&self, name: &str) -> Result<()> {
         let sql = "UPDATE migrations SET after = NULL, passes = passes + 1 WHERE name = ?1";
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
     }
 
-    /// Enters a document that could not be embedded.
+    /// Records a document that could not be embedded.
     pub(crate) fn add_failure(&self, name: &str, path: &str, reason: &str) -> Result<()> {
         let sql = "INSERT INTO migration_failures (name, path, reason) VALUES (?1, ?2, ?3) \
                    ON CONFLICT (name, path) DO UPDATE SET reason = ?3";
@@ -234,7 +234,7 @@ impl Ledger {
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())
     }
 
-    /// Enters the chunks of documents that are about to be written.
+    /// Records the chunks of documents that are about to be written.
     pub(crate) fn add_written(&self, name: &str, documents: &[Document]) -> Result<()> {
         let transaction = self.connection.unchecked_transaction().map_err(self.fail())?;
         let sql = "INSERT OR IGNORE INTO migration_written (name, hash) VALUES (?1, ?2)";
@@ -245,7 +245,7 @@ impl Ledger {
         transaction.commit().map_err(self.fail())
     }
 
-    /// Whether all chunks of a document have been entered.
+    /// Whether all chunks of a document are recorded as written.
     pub(crate) fn has_written(&self, name: &str, document: &Document) -> Result<bool> {
         let sql = "SELECT 1 FROM migration_written WHERE name = ?1 AND hash = ?2";
         let mut statement = self.connection.prepare_cached(sql).map_err(self.fail())?;
@@ -257,7 +257,7 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Removes the chunks that [`Self::add_written`] entered.
+    /// Removes the chunks that [`Self::add_written`] recorded.
     pub(crate) fn clear_written(&self, name: &str) -> Result<()> {
         let sql = "DELETE FROM migration_written WHERE name = ?1";
         self.connection.execute(sql, [name]).map(drop).map_err(self.fail())

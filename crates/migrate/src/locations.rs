@@ -9,23 +9,24 @@ use kokeshi_store::{Address, Fields, Source, Store};
 pub struct Locations {
     /// The store of the new collection.
     pub store: Address,
-    /// The source of the old one, if it is elsewhere.
+    /// The source of the old collection, if that is in another store.
     pub source: Option<Address>,
-    /// The layout of the foreign side: the source, or without one, the store.
+    /// The fields of the foreign side: the source or, without one, the store.
     pub fields: Option<Fields>,
 }
 
 impl Locations {
-    /// Both sides in one store of kokeshi's.
+    /// Both sides in one store that kokeshi created.
     pub fn within(store: Address) -> Self {
         Self { store, source: None, fields: None }
     }
 
-    /// Opens the store of the new collection, next to the old one `from` if that is in it.
+    /// Opens the store of the new collection. `from` is the old collection, if it is in the same
+    /// store.
     ///
     /// # Errors
     ///
-    /// If it cannot be opened. A file is created if the old collection is elsewhere.
+    /// If it cannot be opened. A missing file is created if the old collection is in another store.
     pub fn open_store(&self, from: &str) -> Result<Box<dyn Store>> {
         Ok(match (&self.source, &self.fields) {
             (None, Some(fields)) => kokeshi_remote::open_foreign(&self.store, fields, from)?,
@@ -46,14 +47,14 @@ impl Locations {
 }
 
 impl Plan {
-    /// Whether both sides are collections of another program in a vector database, whose points
-    /// have no times: the new one is a shadow copy of the old one.
+    /// Whether the new collection is a shadow copy of the old one: both are in a vector database,
+    /// and the old one is foreign.
     pub(crate) fn has_shadow_copy(&self) -> bool {
         !self.is_between_stores()
             && self.fields.as_ref().is_some_and(|fields| fields.table.is_none())
     }
 
-    /// Whether the old collection is elsewhere than the new one.
+    /// Whether the old collection is in another store than the new one.
     pub fn is_between_stores(&self) -> bool {
         self.source.is_some()
     }

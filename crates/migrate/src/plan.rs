@@ -16,19 +16,19 @@ pub struct Plan {
     /// The store of both sides, or of the new one: a file, or a server's address without the
     /// password.
     pub store: String,
-    /// Where the old side is, if elsewhere: another store, or a JSONL or Parquet file.
+    /// The store of the old side, if it is another one, or a JSONL or Parquet file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The name that readers use, which is switched to the new collection.
+    /// The name that readers use. It is switched to the new collection.
     pub switch: String,
     /// The name of the old collection after the switch, if `switch` was its own name.
     pub kept: String,
     /// Number of documents whose vectors `verify` computes again.
     pub sample: usize,
-    /// A file of queries that the plan and `verify` rank documents for.
+    /// A file of queries, for which the plan and `verify` rank documents.
     #[serde(default)]
     pub queries: Option<PathBuf>,
-    /// The layout of foreign data: in `source`, or else in `store`.
+    /// The fields of foreign data, in `source` or else in `store`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<Fields>,
     /// The old collection.
@@ -45,7 +45,7 @@ pub struct Side {
     pub collection: String,
     /// The model's name or folder.
     pub model: String,
-    /// Which weights exactly.
+    /// The exact weights.
     pub revision: String,
     /// Task of passages.
     #[serde(default)]
@@ -158,14 +158,14 @@ impl Plan {
         matches!(Address::from(self.store.as_str()), Address::File(_))
     }
 
-    /// Whether the store normalizes vectors again, which changes their last bits: vector databases
-    /// do.
+    /// Whether the store normalizes vectors again, as vector databases do, which changes their last
+    /// bits.
     pub(crate) fn store_normalizes(&self) -> bool {
         !self.store_is_file() && !self.store.starts_with("postgres")
     }
 
-    /// Everything that decides vectors, of both sides. If it is not what the migration began with,
-    /// the documents that are already written have vectors of another kind.
+    /// Everything that determines the vectors of both sides. If it has changed since the migration
+    /// began, the vectors that are already written are not comparable with new ones.
     pub fn fingerprint(&self) -> String {
         let side = |side: &Side| serde_json::to_string(side).unwrap_or_default();
         format!("{}\n{}", side(&self.from), side(&self.to))

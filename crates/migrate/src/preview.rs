@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Number of neighbours and ranks that are compared.
 pub(crate) const DEPTH: usize = 10;
 
-/// What changes on a sample.
+/// The changes on a sample.
 #[derive(Clone, Debug)]
 pub struct Preview {
     /// Documents of the sample.
@@ -29,7 +29,7 @@ pub struct Preview {
     pub rankings: Vec<Ranking>,
 }
 
-/// The first documents for a query.
+/// The best documents for a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranking {
     /// The query.
@@ -55,8 +55,8 @@ impl VectorSizes {
     }
 }
 
-/// Embeds `documents`, whose vectors are the old ones, and `queries` with both models, and
-/// compares.
+/// Embeds `documents`, which have their old vectors, with the new model, and `queries` with both,
+/// and compares the results.
 ///
 /// # Errors
 ///
@@ -118,7 +118,7 @@ fn scores(vectors: &[Vec<f32>], query: &[f32]) -> Vec<(f32, usize)> {
     scored
 }
 
-/// Paths of the first documents, ranked by their best chunks.
+/// Paths of the best documents, each ranked by its best chunk.
 fn ranked(documents: &[Document], vectors: &[Vec<f32>], query: &[f32]) -> Vec<String> {
     let paths: Vec<&str> = documents
         .iter()
@@ -147,14 +147,14 @@ mod tests {
             (0..40_u8).map(|n| f32::from(n) * scale).map(|x| vec![x.cos(), x.sin()]).collect()
         };
         assert_eq!(overlap(&line(0.01), &line(0.02)), Some(1.0));
-        let mut turned = line(0.01);
-        turned.reverse();
-        assert_eq!(overlap(&line(0.01), &turned), Some(1.0), "distances are the same");
-        let apart: Vec<Vec<f32>> = (0..40_u16)
+        let mut reversed = line(0.01);
+        reversed.reverse();
+        assert_eq!(overlap(&line(0.01), &reversed), Some(1.0), "distances are the same");
+        let shuffled: Vec<Vec<f32>> = (0..40_u16)
             .map(|n| f32::from(n * 7 % 40) * 0.01)
             .map(|x| vec![x.cos(), x.sin()])
             .collect();
-        let shared = overlap(&line(0.01), &apart).expect("enough");
+        let shared = overlap(&line(0.01), &shuffled).expect("enough");
         assert!(shared < 0.5, "{shared}");
         assert_eq!(overlap(&line(0.01)[..10], &line(0.01)[..10]), None);
     }

@@ -1,4 +1,4 @@
-//! The reading thread of a run: which documents need new vectors, in batches.
+//! The reading thread of a run, which batches the documents that need new vectors.
 
 use crate::error::Result;
 use crate::ledger::Ledger;
@@ -13,7 +13,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Documents that are listed at a time.
+/// Number of documents that are listed at a time.
 const PAGE: usize = 1024;
 /// Maximum bytes of text that are embedded and written together. A killed process loses at most two
 /// or three such batches.
@@ -25,11 +25,11 @@ const BATCH_DOCUMENTS: usize = 256;
 pub(crate) struct Batch {
     /// The documents to embed.
     pub(crate) documents: Vec<Document>,
-    /// Paths among them that the new collection has in an older state.
+    /// Those of their paths that the new collection has in an older state.
     pub(crate) outdated: HashSet<String>,
-    /// Number of documents in between that are up to date.
+    /// Number of skipped documents, which are up to date.
     pub(crate) present: usize,
-    /// Path up to which everything is done once this batch is written.
+    /// The last path that is handled once this batch is written.
     pub(crate) up_to: String,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Reader<'a> {
     store: Box<dyn Store>,
     ledger: Ledger,
     limits: RunLimits<'a>,
-    pace: Pace<'a>,
+    rate_limit: RateLimit<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Self> {
         let store = locations.open_store(&plan.from.collection)?;
         let ledger = Ledger::open(ledger)?;
-        Ok(Self { plan, source, store, ledger, limits, pace: Pace::new(limits) })
+        Ok(Self { plan, source, store, ledger, limits, rate_limit: RateLimit::new(limits) })
     }
 
     /// Sends the documents to embed after the path `after`, until the limits stop it or the
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Batch> {
         let wanted: Vec<&Entry> =
             entries.iter().filter(|entry| needed.contains(entry.path.as_str())).collect();
-        self.pace.wait(wanted.iter().map(|entry| entry.chunks).sum());
+        self.rate_limit.wait(wanted.iter().map(|entry| entry.chunks).sum());
         let paths: Vec<String> = wanted.iter().map(|entry| entry.path.clone()).collect();
         let mut documents = self.source.documents(&self.plan.from.collection, &paths)?;
         documents.sort_by(|a, b| a.path.cmp(&b.path));
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Those of the `outdated` documents that another program has changed in the new collection.
-    /// Only a shadow copy needs the ledger for this; elsewhere, times tell.
+    /// Only a shadow copy needs the ledger for this; otherwise, times suffice.
     fn changed_by_others(&self, outdated: &[String]) -> Result<Vec<String>> {
         let mut changed = Vec::new();
         if !self.plan.has_shadow_copy() || outdated.is_empty() {
@@ -131,17 +131,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a document of the old collection has to be embedded, if the new one has it as `new`: see
-/// [`is_outdated`].
+/// Whether a document of the old collection has to be embedded; `new` is its entry in the new
+/// collection. See [`is_outdated`].
 fn needs_embedding(old: &Entry, new: Option<&Entry>) -> bool {
     let state = |entry: &Entry| (entry.hash.clone(), entry.modified);
     new.is_none_or(|new| is_outdated(&state(old), &state(new)))
 }
 
-/// Whether the old collection has a document in a later state than the new one; both states are
-/// hash and time. Otherwise, what others write to the new collection wins. A time of 0 is that of a
-/// file that had just been written; an empty hash, that of a document that was not completely
-/// written.
+/// Whether the old collection has a document in a later state than the new one; a state is a hash
+/// and a time. Otherwise, the new collection keeps what other programs have written. A time of 0
+/// belongs to a file that had just been changed, an empty hash to a document that was not
+/// completely written.
 pub(crate) fn is_outdated(old: &(String, i64), new: &(String, i64)) -> bool {
     new.0.is_empty() || (old.0 != new.0 && (old.1 == 0 || old.1 > new.1))
 }
@@ -160,13 +160,13 @@ fn batches(page: &[Entry]) -> Vec<&[Entry]> {
 }
 
 /// Limits the rate of the reader.
-struct Pace<'a> {
+struct RateLimit<'a> {
     limits: RunLimits<'a>,
     start: Instant,
     chunks: usize,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> RateLimit<'a> {
     fn new(limits: RunLimits<'a>) -> Self {
         Self { limits, start: Instant::now(), chunks: 0 }
     }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_kept_unless_the_old_collection_is_newer() {
+    fn writes_of_others_are_kept_unless_the_old_collection_is_newer() {
         let old = entry("a", "1", 10, 5);
         assert!(needs_embedding(&old, None));
         assert!(!needs_embedding(&old, Some(&entry("a", "1", 10, 5))));
@@ -231,12 +231,13 @@ mod tests {
     #[test]
     fn a_rate_delays_the_reader_and_a_stop_ends_the_delay() {
         let stop = AtomicBool::new(false);
-        let mut pace = Pace::new(RunLimits { rate: Some(100.0), prune: false, stop: &stop });
+        let mut rate_limit =
+            RateLimit::new(RunLimits { rate: Some(100.0), prune: false, stop: &stop });
         let start = Instant::now();
-        (0..4).for_each(|_| pace.wait(5));
+        (0..4).for_each(|_| rate_limit.wait(5));
         assert!(start.elapsed() >= Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
-        pace.wait(1_000_000);
+        rate_limit.wait(1_000_000);
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 }

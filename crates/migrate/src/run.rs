@@ -1,5 +1,5 @@
-//! Fills the new collection: one thread reads, this one embeds, another one writes, so that the
-//! engine never waits for a store.
+//! Fills the new collection: one thread reads, the caller's thread embeds and a third one writes,
+//! so that the engine never waits for a store.
 
 use crate::error::{Error, Result};
 use crate::ledger::{BatchTotals, Ledger, MigrationProgress, State};
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-/// Documents that are listed at a time to be pruned.
+/// Number of documents that are listed at a time to be pruned.
 const PAGE: usize = 1024;
 
 /// Limits of a run.
@@ -23,14 +23,14 @@ const PAGE: usize = 1024;
 pub struct RunLimits<'a> {
     /// Maximum number of chunks per second that are read from the old collection.
     pub rate: Option<f64>,
-    /// Whether documents of the new collection that the old one does not have are removed in the
-    /// end: those that were deleted there, and those that others have written only to the new one.
+    /// Whether documents of the new collection that the old one lacks are removed at the end: those
+    /// that were deleted there, and those that other programs have written only to the new one.
     pub prune: bool,
-    /// Set from outside, it ends the run after the current batch.
+    /// When set, the run ends after the current batch.
     pub stop: &'a AtomicBool,
 }
 
-/// What a run has done.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunSummary {
     /// Documents that were written.
@@ -39,8 +39,7 @@ pub struct RunSummary {
     pub chunks: usize,
     /// Their tokens.
     pub tokens: usize,
-    /// Documents that were up to date: of an earlier run, or written by others to the new
-    /// collection.
+    /// Documents that were up to date: written by an earlier run or by other programs.
     pub present: usize,
     /// Documents that could not be embedded; the ledger has the reasons.
     pub failed: usize,
@@ -86,10 +85,10 @@ pub fn run(
         ledger.clear_failures(&plan.name)?;
     }
     thread::scope(|scope| {
-        let (to_us, batches) = sync_channel(2);
+        let (to_embedder, batches) = sync_channel(2);
         let reader = scope.spawn(move || {
             Reader::new(plan, &*source, (locations, ledger_path), limits)?
-                .send_all(&after, &to_us)?;
+                .send_all(&after, &to_embedder)?;
             Ok(source)
         });
         let (to_writer, embedded) = sync_channel(2);
@@ -97,7 +96,7 @@ pub fn run(
         let summary = embed_all(embedder, &batches, &to_writer, limits.stop, report);
         drop((batches, to_writer));
         let (read, written) = (join(reader), join(writer));
-        // A writer that has failed is why nothing more could be sent to it.
+        // If the writer failed, its error is the cause of the others.
         written?;
         let source = read?;
         let mut summary = summary?;
@@ -115,7 +114,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Enters the run in the ledger, and creates the new collection if it does not exist.
+/// Records the run in the ledger, and creates the new collection if it does not exist.
 fn begin(
     plan: &Plan,
     source: &dyn Source,
@@ -138,7 +137,7 @@ fn begin(
         difference: format!("collection `{}` no longer exists", plan.from.collection),
     };
     let old = old.ok_or_else(missing)?;
-    // For foreign vectors, the plan is the only record of what made them.
+    // For foreign vectors, the plan is the only record of their provenance.
     if !old.provenance.is_unknown() {
         plan.from.provenance()?.check_same(&plan.from.collection, &old.provenance)?;
     }
@@ -156,7 +155,7 @@ fn begin(
     Ok(progress)
 }
 
-/// Removes documents that the old collection does not have, and returns how many.
+/// Removes documents that the old collection lacks, and returns how many.
 fn prune(plan: &Plan, source: &dyn Source, locations: &Locations) -> Result<usize> {
     let mut store = locations.open_store(&plan.from.collection)?;
     let mut gone = Vec::new();
@@ -203,7 +202,7 @@ fn embed_all(
     Ok(summary)
 }
 
-/// Embeds a batch in one call, or if a text of it cannot be embedded, one document at a time.
+/// Embeds a batch in one call or, if one of its texts cannot be embedded, one document at a time.
 fn embed(embedder: &Embedder, batch: Batch) -> Result<EmbeddedBatch> {
     let start = Instant::now();
     let Batch { documents, outdated, present, up_to } = batch;
@@ -211,7 +210,7 @@ fn embed(embedder: &Embedder, batch: Batch) -> Result<EmbeddedBatch> {
         Ok(Embeddings { vectors, tokens }) => {
             (with_vectors(documents, vectors), Vec::new(), tokens)
         }
-        Err(error) if is_fault_of_a_text(&error) => one_by_one(embedder, documents)?,
+        Err(error) if is_caused_by_a_text(&error) => one_by_one(embedder, documents)?,
         Err(error) => return Err(error.into()),
     };
     let totals = BatchTotals {
@@ -224,8 +223,8 @@ fn embed(embedder: &Embedder, batch: Batch) -> Result<EmbeddedBatch> {
     Ok(EmbeddedBatch { batch, failures, totals })
 }
 
-/// Whether an error is the fault of one text, so that others can be embedded.
-fn is_fault_of_a_text(error: &kokeshi::Error) -> bool {
+/// Whether an error is caused by one text, so that others can be embedded.
+fn is_caused_by_a_text(error: &kokeshi::Error) -> bool {
     use kokeshi::Error as E;
     matches!(error, E::TooLong { .. } | E::TooLarge { .. } | E::Tokenize { .. } | E::Options(_))
 }
@@ -234,20 +233,20 @@ fn is_fault_of_a_text(error: &kokeshi::Error) -> bool {
 type EmbeddedDocuments = (Vec<Document>, Vec<(String, String)>, usize);
 
 fn one_by_one(embedder: &Embedder, documents: Vec<Document>) -> Result<EmbeddedDocuments> {
-    let (mut good, mut failures, mut total) = (Vec::new(), Vec::new(), 0);
+    let (mut embedded, mut failures, mut total) = (Vec::new(), Vec::new(), 0);
     for document in documents {
         match embedder.documents(std::slice::from_ref(&document)) {
             Ok(Embeddings { vectors, tokens }) => {
                 total += tokens;
-                good.extend(with_vectors(vec![document], vectors));
+                embedded.extend(with_vectors(vec![document], vectors));
             }
-            Err(error) if is_fault_of_a_text(&error) => {
+            Err(error) if is_caused_by_a_text(&error) => {
                 failures.push((document.path, error.to_string()));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((good, failures, total))
+    Ok((embedded, failures, total))
 }
 
 fn with_vectors(mut documents: Vec<Document>, vectors: Vec<Vec<f32>>) -> Vec<Document> {
@@ -256,7 +255,7 @@ fn with_vectors(mut documents: Vec<Document>, vectors: Vec<Vec<f32>>) -> Vec<Doc
     documents
 }
 
-/// Writes each batch, and then enters it in the ledger.
+/// Writes each batch, and then records it in the ledger.
 fn write(
     plan: &Plan,
     locations: &Locations,

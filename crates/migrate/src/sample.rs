@@ -3,7 +3,7 @@
 use crate::error::Result;
 use kokeshi_store::{Document, Source, pages};
 
-/// Documents that are listed at a time.
+/// Number of documents that are listed at a time.
 const PAGE: usize = 4096;
 
 /// About `size` documents of `collection` that have chunks, at equal intervals in the order of the

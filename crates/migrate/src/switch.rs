@@ -1,4 +1,4 @@
-//! The steps that readers notice; each is atomic in the store.
+//! The steps that affect readers; each is atomic in the store.
 
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, MigrationProgress, State};
@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use kokeshi_store::{Counts, Entry, Source, Store, pages};
 use sha2::{Digest, Sha256};
 
-/// Documents that are listed at a time.
+/// Number of documents that are listed at a time.
 const PAGE: usize = 4096;
 
 /// The state of both collections, which is recorded with a verification: their sizes, and a hash of
@@ -36,7 +36,7 @@ fn progress(plan: &Plan, ledger: &Ledger) -> Result<MigrationProgress> {
     let progress = ledger.find(&plan.name)?;
     let unknown = || Error::Changed {
         name: plan.name.clone(),
-        difference: "the ledger does not contain it: `run` enters it".to_owned(),
+        difference: "the ledger does not contain it: `run` adds it".to_owned(),
     };
     let progress = progress.ok_or_else(unknown)?;
     ledger.begin(&plan.name, &plan.fingerprint())?;
@@ -61,20 +61,21 @@ pub fn switch(
     let progress = progress(plan, ledger)?;
     match progress.state {
         State::Verified => {}
-        // The step after a process that was killed in the middle of a switch.
         State::Switched => return Ok(()),
         state => {
             return Err(out_of_order(plan, state, "switched", "`run` and `verify` come first"));
         }
     }
-    // A name that did not exist before already points to the new collection.
+    // A killed process may have switched without recording it. A plan that switches to the new
+    // collection's own name has nothing to switch.
     if !is_switched(plan, store)? || plan.switch == plan.to.collection {
         let from = &plan.from.collection;
         let now = state_of_both(plan, from, (source, store))?;
-        let then = progress.verified.unwrap_or_default();
-        if now != then {
-            let difference =
-                format!("it was verified with {then}, and is now {now}: `run` and `verify` again");
+        let verified = progress.verified.unwrap_or_default();
+        if now != verified {
+            let difference = format!(
+                "it was verified with {verified}, and is now {now}: `run` and `verify` again"
+            );
             return Err(Error::Changed { name: plan.name.clone(), difference });
         }
         if plan.switch != plan.to.collection {
@@ -91,9 +92,9 @@ fn is_switched(plan: &Plan, store: &dyn Source) -> Result<bool> {
 
 /// The current name of the old collection, which a switch may have changed.
 pub(crate) fn old_name<'a>(plan: &'a Plan, store: &dyn Source) -> Result<&'a str> {
-    let may_be = !plan.is_between_stores() && plan.switch == plan.from.collection;
-    let renamed = may_be && store.collection(&plan.kept)?.is_some();
-    Ok(if renamed { &plan.kept } else { &plan.from.collection })
+    let may_be_renamed = !plan.is_between_stores() && plan.switch == plan.from.collection;
+    let is_renamed = may_be_renamed && store.collection(&plan.kept)?.is_some();
+    Ok(if is_renamed { &plan.kept } else { &plan.from.collection })
 }
 
 /// Switches readers back to the old collection. Does nothing if they already use it.
@@ -112,20 +113,20 @@ pub fn rollback(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<(
         ));
     }
     if plan.is_between_stores() {
-        let next = "the old vectors are elsewhere: point readers back to them";
+        let next = "the old vectors are in another store: point readers back to it";
         return Err(out_of_order(plan, progress.state, "rolled back", next));
     }
-    // Without aliases, readers go back by themselves.
+    // Where the name is the new collection's own, readers return to the old one by themselves.
     if plan.switch != plan.to.collection && is_switched(plan, store)? {
         let old = old_name(plan, store)?.to_owned();
-        // The switch has turned its own name into an alias.
+        // The switch has made the old collection's own name an alias.
         store.set_alias(&plan.switch, &old)?;
     }
     // Both may have changed since the verification.
     ledger.set_state(&plan.name, State::Running)
 }
 
-/// Drops the old collection, unless it is elsewhere, and returns its name.
+/// Removes the old collection, unless it is in another store, and returns its name.
 ///
 /// # Errors
 ///

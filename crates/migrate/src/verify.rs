@@ -15,9 +15,9 @@ use std::collections::HashSet;
 
 /// Number of searches whose approximate results are compared with exact ones.
 const SEARCHES: usize = 50;
-/// Cosine from which on vectors differ only by rounding: bf16 products change cosines by less than
-/// 0.0002.
-const ROUNDED: f64 = 0.9998;
+/// Minimum cosine of vectors that differ only by rounding: bf16 products change cosines by less
+/// than 0.0002.
+const SAME_BUT_ROUNDED: f64 = 0.9998;
 
 /// The result of a verification.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub struct Verification {
     pub checks: Vec<Check>,
     /// What changes for readers.
     pub preview: Preview,
-    /// Share of the 10 exact results that an approximate search finds, if the new collection has an
-    /// index or codes.
+    /// Mean share of the 10 exact results that an approximate search finds, if the new collection
+    /// has an index or codes.
     pub recall: Option<f64>,
     /// The state of both collections.
     pub counts: String,
@@ -58,11 +58,11 @@ pub fn verify(
     let progress = ledger.begin(&plan.name, &plan.fingerprint())?;
     let from = old_name(plan, store)?.to_owned();
     let before = state_of_both(plan, &from, (source, store))?;
-    let mut checks = compared(plan, (source, &from), store, ledger)?;
+    let mut checks = document_checks(plan, (source, &from), store, ledger)?;
     let provenance = plan.to.provenance()?;
-    checks.push(as_planned(store, plan, &provenance)?);
+    checks.push(provenance_check(store, plan, &provenance)?);
     let documents = sample(store, &plan.to.collection, plan.sample)?;
-    checks.push(embedded_again(plan, &documents, new, &provenance)?);
+    checks.push(sample_check(plan, &documents, new, &provenance)?);
     let paths: Vec<String> = documents.iter().map(|document| document.path.clone()).collect();
     let mut originals = source.documents(&from, &paths)?;
     originals.sort_by(|a, b| a.path.cmp(&b.path));
@@ -86,18 +86,18 @@ pub fn verify(
 }
 
 /// The checks of all documents: those that were compared, and those that could not be embedded.
-fn compared(
+fn document_checks(
     plan: &Plan,
     from: (&dyn Source, &str),
     store: &dyn Store,
     ledger: &Ledger,
 ) -> Result<Vec<Check>> {
-    let is_ours = |document: &Document| match plan.has_shadow_copy() {
+    let is_own = |document: &Document| match plan.has_shadow_copy() {
         true => ledger.has_written(&plan.name, document),
         false => Ok(true),
     };
     let mut comparison = Comparison::new(&plan.to.provenance()?);
-    comparison.compare(&is_ours, from, (store, &plan.to.collection))?;
+    comparison.compare(&is_own, from, (store, &plan.to.collection))?;
     let mut checks = comparison.checks();
     let failures = ledger.failures(&plan.name)?;
     let failed: Vec<String> = failures.into_iter().map(|failure| failure.path).collect();
@@ -106,7 +106,7 @@ fn compared(
 }
 
 /// The check that the new collection has the provenance of the plan.
-fn as_planned(store: &dyn Store, plan: &Plan, provenance: &Provenance) -> Result<Check> {
+fn provenance_check(store: &dyn Store, plan: &Plan, provenance: &Provenance) -> Result<Check> {
     let name = "the collection is what the plan says";
     let Some(found) = store.collection(&plan.to.collection)? else {
         return Ok(Check {
@@ -125,7 +125,7 @@ fn as_planned(store: &dyn Store, plan: &Plan, provenance: &Provenance) -> Result
 }
 
 /// The check that a sample has the vectors that the model computes, bit for bit.
-fn embedded_again(
+fn sample_check(
     plan: &Plan,
     documents: &[Document],
     new: &Embedder,
@@ -141,13 +141,13 @@ fn embedded_again(
     let mut detail = format!("{equal} of {} chunks of {} documents", stored.len(), documents.len());
     let close = pairs().filter(|(a, b)| equals_stored(plan, provenance.storage, a, b)).count();
     if close > equal {
-        detail += &format!("; {} more but for the rounding of the store", close - equal);
+        detail += &format!("; {} more apart from the rounding of the store", close - equal);
     }
     let passed = close == stored.len();
     if !passed {
         let lowest = pairs().map(|(a, b)| f64::from(cosine(a, b))).fold(f64::INFINITY, f64::min);
         detail += &format!("; the lowest cosine is {lowest:.4}");
-        if lowest >= ROUNDED {
+        if lowest >= SAME_BUT_ROUNDED {
             detail += ": the model is the same, with another precision or on another processor";
         }
         if let Some(task) = fitting_task(documents, &stored, new, provenance)? {
@@ -157,10 +157,10 @@ fn embedded_again(
     Ok(Check { name, passed, detail })
 }
 
-/// Whether two vectors are equal, or differ by no more than what a vector database does to them: it
-/// normalizes them again, and rounds again.
+/// Whether two vectors are equal, or differ only because a vector database has normalized and
+/// rounded one of them again.
 fn equals_stored(plan: &Plan, storage: Storage, a: &[f32], b: &[f32]) -> bool {
-    // f16 values below 2⁻¹⁴ are 2⁻²⁴ apart, however small they are.
+    // f16 values below 2⁻¹⁴ are always 2⁻²⁴ apart.
     let (relative, absolute) = match storage {
         Storage::F32 => (4.0 * f32::EPSILON, 0.0),
         _ => (1.0 / 1024.0, 2.0_f32.powi(-24)),
@@ -170,7 +170,7 @@ fn equals_stored(plan: &Plan, storage: Storage, a: &[f32], b: &[f32]) -> bool {
     a == b || (plan.store_normalizes() && a.len() == b.len() && a.iter().zip(b).all(close))
 }
 
-/// Another task of the model, if `documents` have its vectors.
+/// Another task of the model whose vectors `documents` have, if there is one.
 fn fitting_task(
     documents: &[Document],
     stored: &[&[f32]],
@@ -189,7 +189,7 @@ fn fitting_task(
     Ok(None)
 }
 
-/// Recall of searches with vectors of the sample, if search is not exact anyway.
+/// Recall of searches with vectors of the sample; `None` if all searches are exact.
 fn recall(
     store: &dyn Store,
     plan: &Plan,

@@ -3,9 +3,9 @@
 
 /// The slope of each head.
 ///
-/// With c the largest power of two that `heads` reaches, head h < c has 2^(−8 (h+1) / c), and the
-/// heads after take every other slope of the series for 2c heads, from its first. They are not
-/// sorted.
+/// With c the largest power of two up to `heads`, head h < c has 2^(−8 (h+1) / c), and the heads
+/// after c take every other slope of the series for 2c heads, starting with its first. The slopes
+/// are not sorted.
 pub(crate) fn alibi_slopes(heads: usize) -> Vec<f32> {
     let whole = 1_usize << heads.max(1).ilog2();
     let slope = |head: usize| {

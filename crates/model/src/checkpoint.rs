@@ -40,12 +40,12 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// If a file is missing, damaged, or asks for what the encoder does not implement.
+    /// If a file is missing or damaged, or needs what the encoder does not implement.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = required(folder, "config.json")?;
-        let side = folder.join("config_sentence_transformers.json");
-        let side = side.is_file().then(|| read(&side)).transpose()?;
-        let mut config = config::parse(&path, &read(&path)?, side.as_deref())?;
+        let extra = folder.join("config_sentence_transformers.json");
+        let extra = extra.is_file().then(|| read(&extra)).transpose()?;
+        let mut config = config::parse(&path, &read(&path)?, extra.as_deref())?;
         let tensors = open_weights(folder)?;
         let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
         let mut adapters = Vec::new();
@@ -53,7 +53,7 @@ impl Checkpoint {
             let released: Vec<_> = config::released_tasks().collect();
             adapters = open_adapters(folder, &released)?;
             let names = adapters.iter().map(|adapter| adapter.task.as_str());
-            config.tasks = config::tasks_named(&path, names, side.as_deref())?;
+            config.tasks = config::tasks_named(&path, names, extra.as_deref())?;
         }
         Ok(Self { config, location: folder.to_owned(), tensors, adapters, layout })
     }

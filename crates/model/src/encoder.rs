@@ -22,7 +22,7 @@ pub trait Forward: Debug + Send + Sync {
     /// the system may keep in memory.
     fn len_bytes(&self) -> usize;
 
-    /// A description of the device and of how it computes, for people.
+    /// A description of the device and its precision, for people.
     fn device(&self) -> String;
 
     /// Last-layer states of all tokens, `[tokens, hidden]`.
@@ -70,14 +70,14 @@ pub trait Forward: Debug + Send + Sync {
         keep_running: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<Option<Vec<f32>>>;
 
-    /// Waits until the calling thread may run passes with `priority`, which it then may until the
+    /// Waits for the right to run passes with `priority` on the calling thread. It lasts until the
     /// turn is dropped. Without a turn, passes are bulk. `None` if the device has no priorities.
     fn turn(&self, _priority: Priority) -> Option<Turn> {
         None
     }
 }
 
-/// A step of the forward pass whose states tests look at.
+/// A step of the forward pass whose states tests compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
     Embedded,
@@ -115,7 +115,7 @@ struct Layer<B: Backend> {
     ffn_norm: B::Norm,
 }
 
-/// What a batch runs as.
+/// How a batch runs: as one pass, or as two halves if it does not fit the device's memory.
 enum Reserved<'a, B: Backend + 'a> {
     Pass(B::Pass<'a>),
     Halves([Batch; 2]),
@@ -151,7 +151,7 @@ impl<B: Backend> Encoder<B> {
         let tasks = self.config.tasks.len();
         assert!(
             batch.adapters().iter().flatten().all(|&task| task < tasks),
-            "there are {tasks} tasks"
+            "an adapter index is outside the {tasks} tasks"
         );
         self.backend.pass(BatchLayout::new(&self.config, batch))
     }
@@ -175,8 +175,8 @@ impl<B: Backend> Encoder<B> {
                 return None;
             }
             let next = self.layers.get(i + 1).map(|layer| &layer.qkv);
-            let mut seen = |point, x: &B::States| observe(i, point, x);
-            x = layer.forward(b, pass, x, next, &mut seen);
+            let mut observe_step = |point, x: &B::States| observe(i, point, x);
+            x = layer.forward(b, pass, x, next, &mut observe_step);
         }
         Some(x)
     }
@@ -201,33 +201,33 @@ impl<B: Backend> Layer<B> {
         pass: &B::Pass<'_>,
         mut x: B::States,
         next: Option<&B::Linear>,
-        seen: &mut dyn FnMut(Point, &B::States),
+        observe: &mut dyn FnMut(Point, &B::States),
     ) -> B::States {
         let mut qkv = b.project(pass, &x, &self.qkv, None);
-        seen(Point::Qkv, &qkv);
+        observe(Point::Qkv, &qkv);
         if let Some(norms) = &self.qk_norms {
             b.norm_qk(pass, &mut qkv, norms);
-            seen(Point::QkNorm, &qkv);
+            observe(Point::QkNorm, &qkv);
         }
         let context = b.attend(pass, &qkv);
         drop(qkv);
-        seen(Point::Context, &context);
+        observe(Point::Context, &context);
         let mut attended = b.project(pass, &context, &self.out, None);
         drop(context);
-        seen(Point::AttnOut, &attended);
+        observe(Point::AttnOut, &attended);
         b.add_norm(pass, &mut attended, Some(&x), &self.attn_norm, Some(&self.up));
-        seen(Point::AttnNorm, &attended);
+        observe(Point::AttnNorm, &attended);
         if let Some(norm) = &self.second_attn_norm {
             // The layer's input is added a second time.
             b.add_norm(pass, &mut attended, Some(&x), norm, Some(&self.up));
-            seen(Point::SecondAttnNorm, &attended);
+            observe(Point::SecondAttnNorm, &attended);
         }
         let up = b.project(pass, &attended, &self.up, Some(&self.down));
-        seen(Point::Activated, &up);
+        observe(Point::Activated, &up);
         x = b.project(pass, &up, &self.down, None);
-        seen(Point::Down, &x);
+        observe(Point::Down, &x);
         b.add_norm(pass, &mut x, Some(&attended), &self.ffn_norm, next);
-        seen(Point::FfnNorm, &x);
+        observe(Point::FfnNorm, &x);
         x
     }
 }

@@ -16,7 +16,7 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -26,7 +26,7 @@ pub enum Error {
     Missing {
         /// The folder.
         folder: PathBuf,
-        /// The file that was looked for.
+        /// The missing file.
         file: String,
     },
     /// A JSON file is malformed.
@@ -77,8 +77,11 @@ pub enum Error {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
-    /// A tensor is stored as another dtype than F32, F16 or BF16.
-    #[error("tensor `{name}` of {} is stored as {found}; F32, F16 and BF16 are supported", path.display())]
+    /// A tensor is stored in a dtype other than F32, F16 and BF16.
+    #[error(
+        "tensor `{name}` of {} is stored as {found}; F32, F16 and BF16 are supported",
+        path.display()
+    )]
     Dtype {
         /// Its name in the file.
         name: String,
@@ -97,8 +100,8 @@ pub enum Error {
     },
     /// Tensors that no part of the network uses: the checkpoint is not what its config says.
     #[error(
-        "{} has {count} tensors that no part of this network uses, such as `{example}`",
-        checkpoint.display()
+        "{} has {} that no part of this network uses, such as `{example}`",
+        checkpoint.display(), counted(*count, "tensor")
     )]
     Unused {
         /// The checkpoint's folder.
@@ -108,7 +111,7 @@ pub enum Error {
         /// Their number.
         count: usize,
     },
-    /// The CPU lacks an instruction set that was asked for.
+    /// The CPU lacks the requested instruction set.
     #[error("this CPU lacks `{level}`; its best is `{best}`")]
     Level {
         /// The instruction set.
@@ -117,11 +120,11 @@ pub enum Error {
         best: &'static str,
     },
     /// The backend could not start.
-    #[error("cannot start {count} worker threads: {source}")]
+    #[error("cannot start {}: {source}", counted(*count, "worker thread"))]
     Threads {
-        /// The number that was asked for.
+        /// The requested number.
         count: usize,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -136,10 +139,10 @@ pub enum Error {
         /// Bytes that the pass needs.
         bytes: usize,
     },
-    /// The device does not compute in the precision that was asked for.
+    /// The device does not compute in the requested precision.
     #[error("{device} does not compute in {precision}; it supports {supported}")]
     Precision {
-        /// The precision that was asked for.
+        /// The requested precision.
         precision: Precision,
         /// The device, such as "a card".
         device: &'static str,
@@ -171,7 +174,12 @@ impl Error {
     }
 }
 
-/// A value for an error message: a config may hold anything, of any size.
+/// A count with its noun in singular or plural.
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A value for an error message: a configuration may contain anything, of any size.
 fn shortened(value: &serde_json::Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {

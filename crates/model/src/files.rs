@@ -12,7 +12,7 @@ use std::sync::Arc;
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The tensors of `model.safetensors`, or of all the parts that its index lists.
+/// The tensors of `model.safetensors`, or of all parts that its index lists.
 pub(crate) fn open_weights(folder: &Path) -> Result<Vec<Tensor>> {
     let index = folder.join(INDEX);
     if !folder.join(SINGLE).exists() && index.exists() {
@@ -63,7 +63,7 @@ fn open_parts(folder: &Path, index: &Path) -> Result<Vec<Tensor>> {
     let mut parts = BTreeSet::new();
     for part in map.values() {
         let part = part.as_str().ok_or_else(|| invalid("`weight_map` must name files"))?;
-        // A part is in the same folder: an index from a stranger opens nothing else.
+        // A part is in the same folder: an untrusted index must not open other files.
         let plain = Path::new(part).components().eq([Component::Normal(part.as_ref())]);
         parts.insert(if plain {
             part

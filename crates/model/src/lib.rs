@@ -1,4 +1,4 @@
-//! The network: checkpoint files to token states, on interchangeable backends.
+//! The network: from checkpoint files to token states, on interchangeable backends.
 //!
 //! [`Checkpoint::open`] reads headers and maps the weights, [`load`] finds the parts of the network
 //! among the tensors and hands them to a backend, and [`Forward`] runs a [`Batch`].
@@ -37,7 +37,7 @@ pub use synthesize::{SyntheticShape, synthesize};
 
 use kokeshi_kernels::threads::Threads;
 
-/// The device of an encoder, and how it computes.
+/// The device of an encoder, and its precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     /// The CPU.
@@ -74,7 +74,7 @@ impl Default for Device {
     }
 }
 
-/// The precision on the CPU if none is asked for: bf16 if the weights are exact in it and it is
+/// The precision on the CPU if none is requested: bf16 if the weights are exact in it and it is
 /// fast at `level`, else f32.
 pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
     if checkpoint.is_bf16() && level.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 }

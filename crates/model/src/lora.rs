@@ -24,7 +24,7 @@ impl Update {
 
 /// The update of three layers of `outputs` each on the same input, as one of `3 * outputs`.
 ///
-/// q, k and v that were cut from one fused adapter have the same A; then the rank stays.
+/// If q, k and v were cut from one fused adapter, they have the same A, and the rank stays.
 /// Otherwise their ranks add up.
 pub(crate) fn stack(parts: [Option<Update>; 3], outputs: usize) -> Option<Update> {
     if let [Some(q), Some(k), Some(v)] = &parts
@@ -47,7 +47,7 @@ pub(crate) fn stack(parts: [Option<Update>; 3], outputs: usize) -> Option<Update
     (rank > 0).then_some(Update { rank, a, b })
 }
 
-/// The updates of all tasks, ranks padded with zeros to the largest. `None` if no task has one.
+/// The updates of all tasks, padded with zeros to the largest rank. `None` if no task has one.
 pub(crate) fn bank(
     updates: Vec<Option<Update>>,
     [outputs, inputs]: [usize; 2],

@@ -23,9 +23,8 @@ impl Bytes {
         map.map(Self::Mapped).map_err(|e| Error::io("map", path, e))
     }
 
-    /// Advises the system that the pages of `range` will not be needed again soon, so that weights
-    /// which were packed do not stay resident twice. Reading them again is valid and maps them
-    /// again.
+    /// Advises the system that the pages of `range` will not be needed again soon, so that packed
+    /// weights do not stay resident twice. They can still be read, which loads them again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Self::Mapped(map) = self {

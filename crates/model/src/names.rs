@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 pub enum Layout {
     /// v3 as released: the adapters of all tasks next to each weight, under `parametrizations`.
     Original,
-    /// What transformers saves: fused q, k and v, adapters in PEFT folders.
+    /// As transformers saves it: fused q, k and v, adapters in PEFT folders.
     NativeFused,
-    /// The module names of transformers: q, k and v apart, adapters in PEFT folders.
+    /// With the module names of transformers: separate q, k and v, adapters in PEFT folders.
     NativeSplit,
     /// jina-embeddings-v2, five of its six models.
     Bert,
@@ -25,13 +25,13 @@ impl Layout {
     /// The layout of a weight file with these names.
     pub(crate) fn of<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
         let layout = |name: &'a str| {
-            let marks = [
+            let markers = [
                 (".parametrizations.", Self::Original),
                 (".self_attn.", Self::NativeSplit),
                 (".attention.self.layer_norm_q.", Self::BertQkPostNorm),
                 (".mlp.gated_layers.", Self::Bert),
             ];
-            marks.into_iter().find(|(mark, _)| name.contains(mark)).map(|(_, layout)| layout)
+            markers.into_iter().find(|(marker, _)| name.contains(marker)).map(|(_, layout)| layout)
         };
         names.find_map(layout).unwrap_or(Self::NativeFused)
     }
@@ -187,7 +187,7 @@ pub(crate) fn is_head(name: &str) -> bool {
     ["pooler.", "cls."].iter().any(|head| name.starts_with(head)) || name.ends_with(".position_ids")
 }
 
-/// The task of an adapter folder: PEFT names cannot hold the dots and dashes of the API's names.
+/// The task of an adapter folder: PEFT names cannot contain the dots and dashes of the API's names.
 pub(crate) fn task_of_folder<'a>(folder: &'a str, released: &[&'a str]) -> &'a str {
     let same = |task: &&&str| task.replace(['.', '-'], "_") == folder;
     released.iter().find(same).copied().unwrap_or(folder)
@@ -214,8 +214,8 @@ mod tests {
             ("roberta.layers.0.self_attn.o_proj.bias", "encoder.layers.0.mixer.out_proj.bias"),
             ("layers.11.post_mlp_layernorm.weight", "encoder.layers.11.norm2.weight"),
         ];
-        for (written, name) in cases {
-            assert_eq!(canonical(written), name);
+        for (spelling, name) in cases {
+            assert_eq!(canonical(spelling), name);
             assert_eq!(canonical(name), name, "canonical names stay");
         }
         let v2 = [
@@ -231,8 +231,8 @@ mod tests {
             ("encoder.layer.3.layer_norm_2.weight", "encoder.layers.3.norm2.weight"),
             ("encoder.layer.3.mlp.down_layer.bias", "encoder.layers.3.mlp.fc2.bias"),
         ];
-        for (written, name) in v2 {
-            assert_eq!(canonical(written), name);
+        for (spelling, name) in v2 {
+            assert_eq!(canonical(spelling), name);
         }
         let peft = "base_model.model.layers.0.mlp.fc1.lora_A.weight";
         assert_eq!(canonical_peft(peft), "encoder.layers.0.mlp.fc1.lora_A");

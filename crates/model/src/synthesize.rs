@@ -19,7 +19,7 @@ pub enum SyntheticShape {
     V3,
     /// jina-embeddings-v2-base-en: 12 layers, hidden 768, ALiBi, gated; 137 million parameters.
     V2Base,
-    /// The network of v3, small: 2 layers, hidden 64.
+    /// A small network of the v3 kind: 2 layers, hidden 64.
     Tiny,
 }
 
@@ -145,7 +145,7 @@ fn header(tensors: &BTreeMap<String, Vec<usize>>) -> io::Result<(String, u64)> {
     Ok((header, start as u64))
 }
 
-/// Uniform in ±0.035: the standard deviation is the 0.02 that such networks start from.
+/// Uniform in ±0.035: the standard deviation is 0.02, from which training of such networks starts.
 fn weight(random: &mut Random) -> f32 {
     random.signed_unit() * 0.035
 }

@@ -45,7 +45,7 @@ impl Table {
         tasks.map(row).collect()
     }
 
-    /// Bytes of its files' pages.
+    /// Bytes of its tensors in their files.
     pub(crate) fn len_bytes(&self) -> usize {
         let adapters = self.adapters.iter().flatten().map(|adapter| adapter.a.range.len());
         self.word.range.len() + adapters.max().unwrap_or(0)
@@ -73,10 +73,10 @@ impl Table {
     }
 }
 
-/// The parts that a card copies.
+/// The parts that are copied to a card.
 #[cfg(feature = "cuda")]
 impl Table {
-    /// Rows.
+    /// Number of rows.
     pub(crate) fn vocab(&self) -> usize {
         self.word.shape[0]
     }
@@ -103,17 +103,17 @@ impl Table {
         let parts = parts.zip(b.chunks_exact_mut((rank * self.hidden).max(1)));
         for (adapter, (a, b)) in self.adapters.iter().zip(parts) {
             let Some(adapter) = adapter else { continue };
-            let own = adapter.b.len() / self.hidden;
+            let own_rank = adapter.b.len() / self.hidden;
             for (row, to) in a.chunks_exact_mut(rank).enumerate() {
                 let start = adapter.start + row * adapter.row_stride;
-                adapter.a.read(start, adapter.rank_stride, &mut to[..own]);
+                adapter.a.read(start, adapter.rank_stride, &mut to[..own_rank]);
             }
             b[..adapter.b.len()].copy_from_slice(&adapter.b);
         }
         (rank, a, b)
     }
 
-    /// Returns the pages of its files to the system, after its elements were copied.
+    /// Returns the pages of its files to the system once its elements have been copied.
     pub(crate) fn release(&self) {
         self.word.release();
         self.adapters.iter().flatten().for_each(|adapter| adapter.a.release());

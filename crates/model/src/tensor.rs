@@ -1,4 +1,4 @@
-//! A tensor of a checkpoint, where the checkpoint keeps it.
+//! A tensor of a checkpoint, in the checkpoint's file.
 
 use crate::mapped::Bytes;
 use half::{bf16, f16};
@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The dtype as weight files spell it, if the encoder reads it.
+/// The dtype of a tensor in a weight file, if the encoder supports it.
 pub(crate) fn supported(dtype: Dtype) -> Option<DType> {
     match dtype {
         Dtype::F32 => Some(DType::F32),
@@ -65,7 +65,7 @@ impl Tensor {
         values
     }
 
-    /// Returns the pages of the tensor to the system, after its elements were copied.
+    /// Returns the pages of the tensor to the system once its elements have been copied.
     pub(crate) fn release(&self) {
         self.bytes.release(self.range.clone());
     }

@@ -1,5 +1,5 @@
 //! Finds the parts of the network among a checkpoint's tensors, by their canonical names. A tensor
-//! that is missing, has another shape than the configuration says, or is not used is an error.
+//! that is missing, unused, or of another shape than the configuration says is an error.
 
 use crate::adapter::Adapter;
 use crate::checkpoint::Checkpoint;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// All weights of an encoder, still where the checkpoint keeps them.
+/// All weights of an encoder, still in the checkpoint's files.
 #[derive(Debug)]
 pub(crate) struct EncoderWeights {
     pub(crate) table: Table,
@@ -46,7 +46,7 @@ pub(crate) struct LinearWeights {
     pub(crate) activation: Option<Activation>,
 }
 
-/// A weight of `[rows, inputs]`, as rows of tensors that follow each other.
+/// A weight of `[rows, inputs]`: ranges of rows of tensors, one after the other.
 #[derive(Debug)]
 pub(crate) struct Matrix {
     parts: Vec<(Tensor, Range<usize>)>,
@@ -74,7 +74,7 @@ impl Matrix {
         self.parts.iter().all(|(tensor, _)| tensor.dtype == DType::Bf16)
     }
 
-    /// Returns the pages of the files to the system, after the elements were copied.
+    /// Returns the pages of the files to the system once the elements have been copied.
     pub(crate) fn release(&self) {
         self.parts.iter().for_each(|(tensor, _)| tensor.release());
     }
@@ -96,41 +96,41 @@ pub(crate) fn read_weights(checkpoint: &Checkpoint) -> Result<EncoderWeights> {
 struct Loader<'a> {
     config: &'a EncoderConfig,
     layout: Layout,
-    base: Names,
-    adapters: Vec<(&'a Adapter, Names)>,
+    base: NamedTensors,
+    adapters: Vec<(&'a Adapter, NamedTensors)>,
 }
 
 impl<'a> Loader<'a> {
     fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
         let named = |adapter: &'a Adapter| {
-            let names = Names::new(&adapter.folder, &adapter.tensors, canonical_peft)?;
+            let names = NamedTensors::new(&adapter.folder, &adapter.tensors, canonical_peft)?;
             Ok((adapter, names))
         };
         Ok(Self {
             config: &checkpoint.config,
             layout: checkpoint.layout(),
-            base: Names::new(&checkpoint.location, &checkpoint.tensors, canonical)?,
+            base: NamedTensors::new(&checkpoint.location, &checkpoint.tensors, canonical)?,
             adapters: checkpoint.adapters.iter().map(named).collect::<Result<_>>()?,
         })
     }
 
     fn layer(&mut self, i: usize) -> Result<LayerWeights> {
         let EncoderConfig { hidden, ffn_hidden, .. } = *self.config;
-        let at = |module: &str| format!("encoder.layers.{i}.{module}");
+        let path = |module: &str| format!("encoder.layers.{i}.{module}");
         let post_norm = self.layout == Layout::BertQkPostNorm;
-        let qk_norms = [at("mixer.norm_q"), at("mixer.norm_k")];
+        let qk_norms = [path("mixer.norm_q"), path("mixer.norm_k")];
         Ok(LayerWeights {
-            qkv: self.qkv(&at("mixer"))?,
+            qkv: self.qkv(&path("mixer"))?,
             qk_norms: match &qk_norms {
                 [q, k] if post_norm => Some([self.norm(q)?, self.norm(k)?]),
                 _ => None,
             },
-            out: self.linear(&at("mixer.out_proj"), [hidden, hidden])?,
-            attn_norm: self.norm(&at("norm1"))?,
-            second_attn_norm: post_norm.then(|| self.norm(&at("second_norm1"))).transpose()?,
-            up: self.up(&at("mlp.fc1"))?,
-            down: self.linear(&at("mlp.fc2"), [hidden, ffn_hidden])?,
-            ffn_norm: self.norm(&at("norm2"))?,
+            out: self.linear(&path("mixer.out_proj"), [hidden, hidden])?,
+            attn_norm: self.norm(&path("norm1"))?,
+            second_attn_norm: post_norm.then(|| self.norm(&path("second_norm1"))).transpose()?,
+            up: self.up(&path("mlp.fc1"))?,
+            down: self.linear(&path("mlp.fc2"), [hidden, ffn_hidden])?,
+            ffn_norm: self.norm(&path("norm2"))?,
         })
     }
 
@@ -210,7 +210,7 @@ impl<'a> Loader<'a> {
         [outputs, inputs]: [usize; 2],
     ) -> Result<Vec<Option<Update>>> {
         if self.layout != Layout::Original {
-            let update = |(adapter, names): &mut (&Adapter, Names)| {
+            let update = |(adapter, names): &mut (&Adapter, NamedTensors)| {
                 names.update(adapter, module, [outputs, inputs])
             };
             return self.adapters.iter_mut().map(update).collect();
@@ -232,15 +232,15 @@ impl<'a> Loader<'a> {
         let word_adapters = self.table_adapters(words, vocab)?;
         let type_adapters = self.table_adapters(types, token_types)?;
         let word = self.base.take(words, "weight", &[vocab, hidden])?;
-        let type_ = self.base.take(types, "weight", &[token_types, hidden])?;
-        Ok(Table::new(word, word_adapters, &Table::new(type_, type_adapters, &[]).rows(0)))
+        let token_type = self.base.take(types, "weight", &[token_types, hidden])?;
+        Ok(Table::new(word, word_adapters, &Table::new(token_type, type_adapters, &[]).rows(0)))
     }
 
     /// The low-rank update of each task on an embedding of `rows` rows.
     fn table_adapters(&mut self, module: &str, rows: usize) -> Result<Vec<Option<TableAdapter>>> {
         let hidden = self.config.hidden;
         if self.layout != Layout::Original {
-            let update = |(adapter, names): &mut (&Adapter, Names)| {
+            let update = |(adapter, names): &mut (&Adapter, NamedTensors)| {
                 names.table_update(adapter, module, rows, hidden)
             };
             return self.adapters.iter_mut().map(update).collect();
@@ -264,18 +264,18 @@ impl<'a> Loader<'a> {
 
     fn finish(self) -> Result<()> {
         let adapters = self.adapters.into_iter().map(|(_, names)| names);
-        std::iter::once(self.base).chain(adapters).try_for_each(Names::finish)
+        std::iter::once(self.base).chain(adapters).try_for_each(NamedTensors::finish)
     }
 }
 
 /// Tensors by their canonical names, removed one by one as they are used.
-struct Names {
+struct NamedTensors {
     /// Folder of the checkpoint or adapter, for messages.
     folder: PathBuf,
     tensors: BTreeMap<String, Tensor>,
 }
 
-impl Names {
+impl NamedTensors {
     fn new(folder: &Path, tensors: &[Tensor], canonical: fn(&str) -> String) -> Result<Self> {
         let mut names = BTreeMap::<String, Tensor>::new();
         for tensor in tensors {
@@ -305,8 +305,8 @@ impl Names {
         Ok(tensor)
     }
 
-    /// Whether an adapter has an update for `module`: it contains one half of it, or claims to
-    /// cover it.
+    /// Whether an adapter has an update for `module`: it contains at least one half of it, or
+    /// claims to cover it.
     fn updates(&self, adapter: &Adapter, module: &str) -> bool {
         let holds = |part: &str| self.tensors.contains_key(&format!("{module}.{part}"));
         holds("lora_A") || holds("lora_B") || adapter.covers(module)

@@ -40,7 +40,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// A tensor of a weight file that is to be written anew.
+/// A tensor of a weight file, to be changed and written again.
 #[derive(Clone)]
 struct Raw {
     dtype: Dtype,
@@ -80,7 +80,7 @@ fn changed(layout: &str, change: impl FnOnce(&mut Tensors)) -> TempDir {
     let path = folder.path().join("model.safetensors");
     let mut tensors = read(&path);
     change(&mut tensors);
-    // The copy of a mapped file would be replaced, never written in place; here nobody maps it yet.
+    // Writing in place is safe here because nothing maps the file yet.
     write(&path, &tensors);
     folder
 }
@@ -168,7 +168,7 @@ fn sixteen_bit_floats_load_and_give_nearly_the_same_states() {
     batch.push(&[0, 36, 99, 2], Some(2));
     let got = load_from(half.path()).expect("F16 loads").hidden_states(&batch).expect("states");
     let exact = load_from(&fixture("v3-tiny/original_f32")).expect("F32 loads");
-    // bf16 values of this size lie exactly in f16 but for the smallest, which lose 2^-25.
+    // f16 represents bf16 values of this magnitude exactly, but for the smallest, which lose 2⁻²⁵.
     kokeshi_testkit::assert_close("f16", &got, &exact.hidden_states(&batch).expect("states"), 3e-5);
 }
 
@@ -178,7 +178,7 @@ fn sharded() -> TempDir {
     let path = folder.path().join("model.safetensors");
     let mut first = read(&path);
     let second = first.split_off(WORD);
-    fs::remove_file(&path).expect("the single file goes");
+    fs::remove_file(&path).expect("the single file is removed");
     let mut map = serde_json::Map::new();
     for (file, part) in
         [("model-00001-of-00002.safetensors", first), ("model-00002-of-00002.safetensors", second)]
@@ -205,7 +205,7 @@ fn a_sharded_checkpoint_gives_the_same_states() {
 #[test]
 fn a_missing_shard_is_named() {
     let folder = sharded();
-    fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).expect("it goes");
+    fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).expect("it is removed");
     let error = error(&folder);
     assert!(error.contains("no model-00002-of-00002.safetensors"), "{error}");
 }
@@ -243,8 +243,8 @@ fn a_damaged_header_never_panics() {
     let path = folder.path().join("model.safetensors");
     let whole = fs::read(&path).expect("the weights");
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().expect("8 bytes")) as usize;
-    // Every seventh byte of the header with a bit flipped; where it still loads, a name in a part
-    // that is not read (the format tag) was hit.
+    // Flips one bit of every seventh byte of the header. Where the file still loads, the bit is in
+    // a part that is not read (the format tag).
     for at in (0..header).step_by(7) {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);
@@ -256,7 +256,7 @@ fn a_damaged_header_never_panics() {
 }
 
 #[test]
-fn a_folder_without_a_checkpoint_says_what_belongs_there() {
+fn a_folder_without_a_checkpoint_is_an_error_that_names_the_missing_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     assert!(error(&folder).contains("has no config.json"));
     fs::copy(fixture("v3-tiny/original/config.json"), folder.path().join("config.json"))

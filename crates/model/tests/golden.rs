@@ -5,7 +5,8 @@ use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, max_abs_diff};
 use std::ops::Range;
 
-/// Implementations in f32 that differ only in the order of their sums (specification, section 13).
+/// Limits for implementations in f32 that differ only in the order of their sums (specification,
+/// section 13).
 const HIDDEN: f32 = 3e-5;
 const NORMALIZED: f32 = 3e-6;
 
@@ -33,7 +34,7 @@ fn cards(_precisions: &[Precision]) -> Vec<Device> {
     Vec::new()
 }
 
-/// The first card in each of `precisions`; without a card none, and why is printed.
+/// The first card in each of `precisions`; without a card none, and the reason is printed.
 #[cfg(feature = "cuda")]
 #[expect(clippy::print_stdout, reason = "why nothing was checked, for people")]
 fn cards(precisions: &[Precision]) -> Vec<Device> {
@@ -78,21 +79,21 @@ fn check_ragged(family: &str, layout: &str, device: Device) {
         let states = encoder.hidden_states(&batch).expect("states");
         let sums = encoder.pool(&batch, &sequences).expect("sums");
         for (i, sequence) in sequences.iter().enumerate() {
-            let at = format!("{layout}, {device:?}, {task}, row {i}");
+            let case = format!("{layout}, {device:?}, {task}, row {i}");
             let key = format!("ragged/{task}/hidden/{i}");
             if goldens.has(&key) {
                 let got = &states[sequence.start * hidden..sequence.end * hidden];
                 worst_state = worst_state.max(max_abs_diff(got, &goldens.get(&key).values));
-                assert_close(&at, got, &goldens.get(&key).values, HIDDEN);
+                assert_close(&case, got, &goldens.get(&key).values, HIDDEN);
             }
             let sum = &sums[i * hidden..][..hidden];
             let mean: Vec<f32> = sum.iter().map(|x| x / sequence.len() as f32).collect();
             let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
             let unit: Vec<f32> = mean.iter().map(|x| x / norm).collect();
-            assert_close(&at, &mean, goldens.get(&format!("ragged/{task}/mean")).row(i), HIDDEN);
+            assert_close(&case, &mean, goldens.get(&format!("ragged/{task}/mean")).row(i), HIDDEN);
             let want = goldens.get(&format!("ragged/{task}/norm")).row(i);
             worst_unit = worst_unit.max(max_abs_diff(&unit, want));
-            assert_close(&at, &unit, want, NORMALIZED);
+            assert_close(&case, &unit, want, NORMALIZED);
         }
     }
     println!(
@@ -162,7 +163,7 @@ fn all_layouts_give_the_same_states() {
         let got = open(&format!("v3-tiny/{layout}"), Device::EXACT)
             .hidden_states(&batch)
             .expect("states");
-        assert_eq!(got, want, "{layout}: the same numbers in other files");
+        assert_eq!(got, want, "{layout}: the same values in other files");
     }
 }
 
@@ -172,7 +173,7 @@ fn a_sequence_gives_the_same_bits_alone_and_in_any_batch_on_any_number_of_thread
     for level in Level::available() {
         let alone = open("v3-tiny/original", cpu(Some(1), Some(level)));
         let together = open("v3-tiny/original", cpu(Some(4), Some(level)));
-        // Every task in one batch, in an order that is not that of the lengths.
+        // Every task in one batch, in an order other than that of the lengths.
         let order: Vec<usize> = (0..rows.len()).map(|i| (i * 4 + 3) % rows.len()).collect();
         let adapter = |i: usize| (i % 6).checked_sub(1);
         let mut batch = Batch::new();
@@ -204,7 +205,7 @@ fn one_span_over_all_tokens_is_the_sum_of_all_states() {
 }
 
 #[test]
-fn fewer_columns_of_sums_have_the_bits_of_all() {
+fn sums_of_fewer_columns_have_the_same_bits() {
     for device in devices() {
         let encoder = open("v3-tiny/original", device);
         let batch = batch(&ragged("v3-tiny")[..6], Some(2));

@@ -5,8 +5,8 @@ use kokeshi_model::{Batch, Checkpoint, Device, Forward, Level, Precision, load};
 use kokeshi_testkit::{Goldens, assert_close, fixture, json, max_abs_diff};
 
 const FIXTURES: [&str; 4] = ["std_wordpiece", "code_bpe", "std_zh_f16", "code_reglu_bf16"];
-/// The limits that the specification suggests for f32: tanh GELU would miss by 4e-5, every other
-/// mistake probed by 7e-3 or more.
+/// The limits that the specification suggests for f32: tanh GELU would be off by 4e-5, every other
+/// mistake that was tried by 7e-3 or more.
 const HIDDEN: f32 = 2e-5;
 const NORMALIZED: f32 = 2e-6;
 
@@ -43,7 +43,7 @@ fn sequences(name: &str, goldens: &Goldens) -> Vec<Vec<u32>> {
     let ids = (0..lengths.len()).map(|i| goldens.ids(&format!("ids.{i:02}")));
     ids.zip(lengths)
         .inspect(|(ids, len)| assert_eq!(Some(ids.len() as u64), len.as_u64()))
-        .map(|x| x.0)
+        .map(|(ids, _)| ids)
         .collect()
 }
 
@@ -60,19 +60,19 @@ fn every_fixture_follows_the_reference_on_every_device_at_every_length() {
             let (mut worst_state, mut worst_unit) = (0.0_f32, 0.0_f32);
             let states = encoder.hidden_states(&batch).expect("states");
             for (i, sequence) in batch.sequences().enumerate() {
-                let at = format!("{name}, {device:?}, sequence {i}");
+                let case = format!("{name}, {device:?}, sequence {i}");
                 let got = &states[sequence.start * hidden..sequence.end * hidden];
                 let want = &goldens.get(&format!("hidden.{i:02}")).values;
                 worst_state = worst_state.max(max_abs_diff(got, want));
-                assert_close(&at, got, want, HIDDEN);
+                assert_close(&case, got, want, HIDDEN);
                 let sums = encoder.pool(&batch, std::slice::from_ref(&sequence)).expect("sums");
                 let mean: Vec<f32> = sums.iter().map(|x| x / sequence.len() as f32).collect();
                 let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
                 let unit: Vec<f32> = mean.iter().map(|x| x / norm).collect();
-                assert_close(&at, &mean, &goldens.get(&format!("mean.{i:02}")).values, HIDDEN);
+                assert_close(&case, &mean, &goldens.get(&format!("mean.{i:02}")).values, HIDDEN);
                 let want = &goldens.get(&format!("embedding.{i:02}")).values;
                 worst_unit = worst_unit.max(max_abs_diff(&unit, want));
-                assert_close(&at, &unit, want, NORMALIZED);
+                assert_close(&case, &unit, want, NORMALIZED);
             }
             println!("{name}, {device:?}: states {worst_state:.1e}, unit vectors {worst_unit:.1e}");
         }

@@ -1,11 +1,11 @@
 //! Collections that servers keep, and how an address is opened.
 //!
 //! [`open()`], [`create`], [`open_foreign`], [`open_source`] and [`detect_fields`] turn an
-//! [`Address`] into a store or source. Which servers a build can reach is decided by its features:
-//! `postgres`, `qdrant`, `milvus`, `chroma`. Without the feature, an address of that scheme is an
-//! error that names it.
+//! [`Address`] into a store or source. A build can reach the servers whose features it has:
+//! `postgres`, `qdrant`, `milvus`, `chroma`. Any other address is an error that names the missing
+//! feature.
 //!
-//! Arrow of dependencies: this crate uses `kokeshi-store`, never the other way round.
+//! This crate depends on `kokeshi-store`, never the other way round.
 
 mod open;
 #[cfg(feature = "points")]

@@ -10,21 +10,21 @@ use crate::postgres;
 
 /// Opens the servers of one engine.
 pub(crate) trait Opener {
-    /// Opens the collections that kokeshi made.
+    /// Opens the collections that kokeshi created.
     fn open(&self, url: &Url) -> Result<Box<dyn Store>>;
 
     /// Opens a foreign table, or the foreign collection `collection`, for new vectors next to its
     /// own.
     fn open_foreign(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Box<dyn Store>>;
 
-    /// Opens the same to be read only.
+    /// Opens the same for reading only.
     fn open_source(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Box<dyn Source>>;
 
-    /// The fields of a row of it; `None` if it does not exist.
+    /// The fields of one of its rows; `None` if it does not exist.
     fn fields(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Option<Vec<Field>>>;
 }
 
-/// The one place that knows which engines this build has.
+/// The opener for an address. Nothing else depends on which engines this build has.
 fn opener(url: &Url) -> Result<Box<dyn Opener>> {
     match url.parts()?.engine {
         #[cfg(feature = "chroma")]
@@ -72,25 +72,25 @@ pub fn create(address: &Address) -> Result<Box<dyn Store>> {
     }
 }
 
-/// Opens what another program keeps in the fields `fields`, to write new vectors next to the old
-/// ones: a table of PostgreSQL, or the collection that `from` resolves to in a vector database.
+/// Opens foreign data with the fields `fields`, to write new vectors next to the old ones: a table
+/// of PostgreSQL, or the collection that `from` resolves to in a vector database.
 ///
 /// # Errors
 ///
 /// As [`open`], if there is no such table or field, and if the address is a file.
 pub fn open_foreign(address: &Address, fields: &Fields, from: &str) -> Result<Box<dyn Store>> {
     match address {
-        Address::File(path) => Err(Error::Foreign {
+        Address::File(path) => Err(Error::NotAStore {
             path: path.clone(),
-            reason: "a file can be changed only if kokeshi made it".to_owned(),
+            reason: "kokeshi writes only to files that it created".to_owned(),
         }),
         Address::Server(url) => opener(url)?.open_foreign(url, fields, from),
     }
 }
 
-/// The fields of texts and documents in data that another program made, detected unless `fields`
-/// names them; in a vector database, those of the collection `collection`. `None` if there is no
-/// such data, or the address is a file without rows.
+/// The fields of texts and documents in foreign data, detected unless `fields` names them; in a
+/// vector database, those of the collection `collection`. `None` if there is no such data, or the
+/// address is a file without rows.
 ///
 /// # Errors
 ///
@@ -108,9 +108,9 @@ pub fn detect_fields(
     Ok(row.map(|row| fields.clone().detect(&row)))
 }
 
-/// Opens a source that is only read: a store; if `fields` is given, what another program keeps in a
-/// table or in the collection `collection` of a vector database; or a JSONL or Parquet file with
-/// its vectors in the field `collection`.
+/// Opens a source for reading only: a store; if `fields` is given, a foreign table, or the foreign
+/// collection `collection` of a vector database; or a JSONL or Parquet file with its vectors in the
+/// field `collection`.
 ///
 /// # Errors
 ///

@@ -1,10 +1,10 @@
-//! Retries of calls that may fail for a reason that passes.
+//! Retries of calls that may fail for a transient reason.
 
 use kokeshi_store::{Error, Result};
 use std::thread;
 use std::time::Duration;
 
-/// How long to wait before each further attempt: 6.3 s in all, enough for a server to restart.
+/// Time to wait before each further attempt: 6.3 s in total, enough for a server to restart.
 const WAITS: [Duration; 6] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
@@ -19,7 +19,7 @@ const WAITS: [Duration; 6] = [
 pub(crate) enum CallError {
     /// The same call may succeed later.
     Transient(String),
-    /// It will not.
+    /// The same call would fail again.
     Permanent(Error),
 }
 
@@ -29,7 +29,7 @@ impl From<Error> for CallError {
     }
 }
 
-/// Calls `attempt` until it succeeds, fails permanently, or has been tried often enough.
+/// Calls `attempt` until it succeeds, fails permanently, or has used up all attempts.
 pub(crate) fn with_retries<T>(
     store: &str,
     mut attempt: impl FnMut() -> Result<T, CallError>,
@@ -62,7 +62,7 @@ mod tests {
         let mut attempts = 0;
         let permanent: Result<()> = with_retries("s", || {
             attempts += 1;
-            Err(Error::Filter("no".to_owned()).into())
+            Err(Error::Parse("no".to_owned()).into())
         });
         assert!(permanent.is_err() && attempts == 1);
     }

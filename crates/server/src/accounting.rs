@@ -19,21 +19,21 @@ use std::time::{Instant, SystemTime};
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(pub(crate) Arc<str>);
 
-/// What is recorded of a request when it is answered.
+/// What is recorded about a request when it is answered.
 struct Record {
     id: Arc<str>,
     method: Method,
     path: String,
-    /// Its route's path: a metric must not have a series for each path that clients invent.
+    /// Its route's path, because a metric must not have a series for each path that clients invent.
     route: &'static str,
     peer: Peer,
     trace: Option<TraceContext>,
-    began: SystemTime,
+    started_at: SystemTime,
     started: Instant,
 }
 
-/// A request on the gauge of requests in flight. Dropping it takes the request off, also when the
-/// client has gone.
+/// Counts a request on the gauge of requests in flight until this is dropped, even if the client
+/// disconnects.
 struct InFlight(Arc<App>);
 
 impl InFlight {
@@ -85,7 +85,7 @@ impl Record {
             route: route.map_or("other", |route| route.path),
             peer: request.extensions().get().copied().unwrap_or_default(),
             trace: traces.map(|traces| traces.context(request.headers(), &id)),
-            began: SystemTime::now(),
+            started_at: SystemTime::now(),
             started: Instant::now(),
             id,
         }
@@ -108,7 +108,7 @@ impl Record {
             traces.record(Span {
                 context,
                 name: format!("{} {}", self.method, self.route),
-                started: self.began,
+                started: self.started_at,
                 ended: SystemTime::now(),
                 status: response.status().as_u16(),
                 attributes: vec![

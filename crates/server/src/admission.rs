@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The sender of a request, and what is known of the request outside its body.
+/// The sender of a request, and the parts of the request outside its body.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// The name of the key, or the address. The queue is shared fairly between names.
+    /// The name of the key, or the address. The queue is shared fairly among names.
     pub(crate) name: Arc<str>,
     /// The task in the path or in `X-Jina-Task`.
     pub(crate) task: Option<Arc<str>>,
@@ -108,7 +108,7 @@ impl App {
     }
 }
 
-/// Adds headers with the requests and tokens that a key has left.
+/// Adds headers with the remaining requests and tokens of a key.
 fn add_remaining(response: &mut Response, usage: Option<&KeyUsage>) {
     let remaining = usage.map(KeyUsage::remaining).into_iter().flatten();
     for (name, remaining) in REMAINING.into_iter().zip(remaining) {

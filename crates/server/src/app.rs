@@ -27,9 +27,9 @@ pub(crate) struct App {
     pub(crate) request_ids: RequestIds,
     /// When the server started, in seconds since 1970.
     pub(crate) started: u64,
-    /// Exports a span of each request.
+    /// Exports a span for each request.
     pub(crate) traces: Option<Traces>,
-    /// One permit per core, for tokenization and other computation outside a queue: more threads
+    /// One permit per core, for tokenization and other computation outside the queues: more threads
     /// than cores would only slow each other down.
     pub(crate) workers: Arc<Semaphore>,
     /// The permit for the one forward pass that may run outside a queue.
@@ -37,7 +37,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Checks the configuration as far as that is possible without a socket or a model.
+    /// Checks those parts of the configuration that need neither a socket nor a model.
     pub(crate) fn new(
         config: Config,
         entries: Vec<ModelEntry>,
@@ -71,7 +71,7 @@ impl App {
         })
     }
 
-    /// Loads all models, or only the first, so that errors show before the first request.
+    /// Loads all models, or only the first, so that errors appear before the first request.
     pub(crate) fn load(&self, all: bool) -> Result<()> {
         let entries = self.registry.entries();
         let entries = if all { entries } else { &entries[..1] };

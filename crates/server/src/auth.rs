@@ -17,13 +17,13 @@ type Hash = [u8; 32];
 /// An API key.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// The name in logs. Of the key itself only the hash is kept.
+    /// Its name in logs. Only the hash of the key itself is kept.
     pub(crate) name: Arc<str>,
     hash: Hash,
     pub(crate) usage: Arc<KeyUsage>,
 }
 
-/// The configured keys. Without any, the server is open.
+/// The configured keys. Without keys, the server is open.
 #[derive(Debug, Default)]
 pub(crate) struct Keys(Vec<Key>);
 
@@ -46,7 +46,7 @@ struct KeyEntry {
 }
 
 impl Keys {
-    /// The keys of the file, and the plain-text keys, of which only the hashes are kept.
+    /// The keys of the file, and the hashes of the plain-text keys.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let mut keys = match &config.api_key_file {
             Some(file) => read_file(file)?,
@@ -63,8 +63,8 @@ impl Keys {
         self.0.is_empty()
     }
 
-    /// The key of a request. Without configured keys, any header is accepted: clients that have no
-    /// key send `Bearer None` and the like.
+    /// The key of a request. Without configured keys, any header is accepted, because clients
+    /// without a key send headers such as `Bearer None`.
     pub(crate) fn check(&self, headers: &HeaderMap) -> ApiResult<Option<&Key>> {
         if self.0.is_empty() {
             return Ok(None);

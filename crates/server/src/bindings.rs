@@ -37,7 +37,7 @@ pub struct Binding {
 pub type ReadBindings = Box<dyn FnMut() -> Result<Vec<Binding>, String> + Send>;
 
 impl Binding {
-    /// Everything that vectors depend on, for comparison.
+    /// Everything that determines vectors, for comparison.
     fn key(&self) -> (&str, &str, [&Option<String>; 2], usize) {
         let tasks = [&self.passage_task, &self.query_task];
         (&self.collection, &self.model.name, tasks, self.dimensions)
@@ -73,8 +73,8 @@ impl Bindings {
         Self { read: Mutex::new(read), ..Self::default() }
     }
 
-    /// The current bindings. Every change leaves the list consistent, so a panic of another thread
-    /// does no harm; the same is true of the other locks here.
+    /// The current bindings. Every change leaves the list consistent, so it is usable after another
+    /// thread has panicked; the same is true of the other locks here.
     pub(crate) fn current(&self) -> Vec<Arc<Binding>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

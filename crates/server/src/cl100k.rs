@@ -1,10 +1,10 @@
-//! Decodes the token ids that OpenAI's clients send instead of texts (langchain-openai does by
-//! default). They belong to the cl100k vocabulary, as for OpenAI's own embedding models.
+//! Decodes the token ids that some OpenAI clients send instead of texts, as langchain-openai does
+//! by default. They belong to cl100k, the vocabulary of OpenAI's own embedding models.
 
 use crate::problem::{ApiResult, Problem};
 
-/// The text of token ids. A client that truncates to a number of tokens may cut within a character;
-/// that character becomes U+FFFD. The vocabulary is loaded at the first call.
+/// The text of token ids. A client that truncates to a number of tokens may cut a character in two,
+/// which becomes U+FFFD. The first call loads the vocabulary.
 pub(crate) fn decode(ids: &[u32]) -> ApiResult<String> {
     let bytes = tiktoken_rs::cl100k_base_singleton().decode_bytes(ids).map_err(|error| {
         let message = format!(

@@ -17,7 +17,7 @@ const STEPS: usize = 10;
 #[derive(Debug)]
 pub(crate) struct Classifiers {
     folder: PathBuf,
-    /// Held while a file changes, so that two trainings of one classifier run in turn.
+    /// Held while a file changes, so that trainings of one classifier run one at a time.
     writing: Mutex<()>,
 }
 
@@ -140,7 +140,7 @@ impl Classifiers {
     }
 }
 
-/// Whether this is an id as [`new_id`] creates them, and so not a path out of the folder.
+/// Whether this has the form of [`new_id`], and so cannot be a path out of the folder.
 fn is_id(id: &str) -> bool {
     id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
@@ -180,7 +180,7 @@ mod tests {
         let vectors = [vec![1.0, 0.0], vec![0.9, 0.1], vec![0.0, 1.0], vec![0.1, 0.9]];
         let labels = ["a", "a", "b", "b"].map(str::to_owned);
         let mut classifier = ListedClassifier::new("m", None);
-        // Few steps: with many, momentum carries the weights past the optimum.
+        // With many steps, momentum would carry the weights past the optimum.
         let mut train = |vectors: &[Vec<f32>], labels: &[String], iterations| {
             classifier.train(vectors, labels, iterations).expect("trained");
             let samples = (classifier.training.samples, classifier.regression.labels().len());

@@ -1,10 +1,10 @@
-//! The settings of a server. The caller decides where they come from: flags, environment, a file.
+//! The settings of a server, which the caller reads from options, the environment or a file.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Settings of a server. [`Config::default`] serves this machine alone, without keys.
+/// Settings of a server. [`Config::default`] serves only this machine, without keys.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address to listen on; port 0 selects a free port.
@@ -15,7 +15,7 @@ pub struct Config {
     pub api_key_file: Option<PathBuf>,
     /// Plain-text API keys, without limits.
     pub api_keys: Vec<String>,
-    /// Certificate chain and private key, both PEM; without them, plain HTTP.
+    /// Certificate chain and private key, both PEM; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Origins that browsers may send requests from; if empty, CORS is off.
     pub cors_origins: Vec<String>,
@@ -24,7 +24,7 @@ pub struct Config {
     /// Whether late chunking joins several inputs of `retrieval.query` into one document, as the
     /// hosted service does. By default queries are embedded separately: they share no context.
     pub join_queries: bool,
-    /// Folder for trained classifiers; without one, `/v1/train` is off.
+    /// Folder for trained classifiers; `None` disables `/v1/train`.
     pub classifiers: Option<PathBuf>,
     /// An OpenTelemetry collector that accepts OTLP over HTTP, such as `http://localhost:4318`.
     pub otlp_endpoint: Option<String>,

@@ -1,4 +1,4 @@
-//! The internal request that all dialects become, and its way through the model.
+//! The internal request that all dialects are converted to, and how it is embedded.
 
 use crate::admission::Caller;
 use crate::app::App;
@@ -20,7 +20,7 @@ pub(crate) struct EmbedRequest {
     pub(crate) dimensions: Option<usize>,
     pub(crate) normalized: bool,
     pub(crate) truncate: bool,
-    /// `None`: only for lists of lists.
+    /// `None` applies it only to lists of lists.
     pub(crate) late_chunking: Option<bool>,
 }
 
@@ -70,7 +70,7 @@ const WINDOWS: HeaderName = HeaderName::from_static("x-kokeshi-windows");
 const TRUNCATED: HeaderName = HeaderName::from_static("x-kokeshi-truncated");
 
 impl EmbedResponse {
-    /// Headers for what the bodies of the dialects have no fields for.
+    /// Headers with the results that the bodies of the dialects have no fields for.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.windows > 1 {
@@ -92,7 +92,7 @@ enum EngineTexts {
 }
 
 impl EngineTexts {
-    /// The borrowed parts of each document, which [`Self::inputs`] borrows in turn.
+    /// The parts of each document as slices, which [`Self::inputs`] borrows.
     fn parts(&self) -> Vec<Vec<&str>> {
         match self {
             Self::Whole(_) => Vec::new(),
@@ -184,7 +184,7 @@ impl App {
         run_blocking(&self.workers, work).await
     }
 
-    /// Runs `work` with a forward pass of its own, outside the queue: one at a time, and without
+    /// Runs `work` that contains a forward pass, outside the queue: one at a time, and without
     /// delaying short work.
     pub(crate) async fn forward<T: Send + 'static>(
         &self,
@@ -198,7 +198,7 @@ impl App {
         request: EmbedRequest,
         caller: &Caller,
     ) -> ApiResult<PreparedRequest> {
-        // The name is resolved once, so that all of a request goes to the same model.
+        // The name is resolved once, so that the model, the task and the dimensions agree.
         let reference = self.registry.resolve(request.model.as_deref())?;
         let (model, binding) = (self.registry.load(reference.entry())?, reference.binding());
         let default = match binding {
@@ -245,8 +245,8 @@ impl App {
     }
 }
 
-/// The task of a request: that of the body, else the model's name, the path, the header, an implied
-/// one, or `default`, which is that of the server or of a collection.
+/// The task of a request: from the body, the model's name, the path, the header, an implied task,
+/// or `default` (the task of the server or of a collection), in this order.
 pub(crate) fn task(
     model: &Model,
     body: &RequestTask,

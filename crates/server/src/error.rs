@@ -17,7 +17,7 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// An address other than loopback, without a key.
+    /// The address is not loopback, and no key is configured.
     #[error("{address} can be reached from other machines, and no API key is configured")]
     KeyRequired {
         /// The address.
@@ -38,7 +38,7 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
-    /// A default task that no served model has.
+    /// No served model has the default task.
     #[error("no served model has the default task `{task}`")]
     DefaultTask {
         /// The task.

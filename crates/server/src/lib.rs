@@ -4,7 +4,7 @@
 //! A request passes through `listen` (sockets, TLS, timeouts), `service` (the task in the path),
 //! `accounting` (id, metrics, log, body of a refusal), `admission` (key and limits), a handler in
 //! `routes`, `wire` (JSON types), and `embed` (tokenization and the model's queue). `routes::table`
-//! lists all routes with what sets them apart.
+//! lists all routes with their properties.
 
 mod accounting;
 mod admission;

@@ -38,7 +38,7 @@ impl KeyUsage {
         }
     }
 
-    /// Counts a request, or refuses it and says when to try again.
+    /// Counts a request, or refuses it with the time of the next attempt.
     pub(crate) fn admit(self: &Arc<Self>) -> ApiResult<Permit> {
         let permit = Permit(Arc::clone(self));
         let running = self.running.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +58,7 @@ impl KeyUsage {
         take(self.tokens.as_ref(), tokens, "RATE_TOKEN_LIMIT_EXCEEDED", "tokens")
     }
 
-    /// Remaining requests and tokens, where they are limited.
+    /// Remaining requests and tokens, if they are limited.
     pub(crate) fn remaining(&self) -> [Option<u64>; 2] {
         let remaining = |bucket: &Mutex<Bucket>| lock(bucket).remaining(Instant::now());
         [self.requests.as_ref().map(remaining), self.tokens.as_ref().map(remaining)]
@@ -114,7 +114,7 @@ impl Bucket {
     }
 
     /// Takes `amount`, or returns how long to wait for it. An amount over the capacity needs a full
-    /// bucket and leaves a debt: a large request is delayed, not impossible.
+    /// bucket and leaves a debt, so that a large request is delayed but possible.
     fn take(&mut self, amount: f64, now: Instant) -> Result<(), Duration> {
         self.fill(now);
         let missing = amount.min(self.capacity) - self.level;

@@ -1,4 +1,4 @@
-//! Sockets: accepting connections, their timeouts, and stopping.
+//! Sockets: accepting connections, timeouts, and stopping.
 
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -18,12 +18,12 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 /// Minimum time for sending the last bytes of answers when stopping.
-const LAST_BYTES: Duration = Duration::from_secs(2);
+const MIN_FLUSH: Duration = Duration::from_secs(2);
 /// Maximum number of connections over the limit that are answered, with a refusal; further ones
 /// wait to be accepted.
 const MAX_REFUSED: usize = 256;
 
-/// A server that is bound to its address and does not answer yet.
+/// A server that is bound to its address but does not answer yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -58,8 +58,8 @@ impl Server {
         Ok(Self { listener, address, service, tls })
     }
 
-    /// The address that it listens on. If port 0 was configured, its port is the one that the
-    /// system assigned.
+    /// The address that it listens on. If port 0 was configured, this has the port that the system
+    /// assigned.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -74,7 +74,7 @@ impl Server {
         self.app().follow_collections()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let unanswered = runtime.block_on(self.serve());
-        // A thread may still be tokenizing for a client that has gone.
+        // A thread may still be tokenizing for a client that has disconnected.
         runtime.shutdown_timeout(Duration::from_millis(100));
         unanswered
     }
@@ -87,7 +87,7 @@ impl Server {
         self.listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
         let graceful = GracefulShutdown::new();
-        // Connections are accepted while draining: a refusal is a better answer than none.
+        // Connections are still accepted while draining: a refusal is better than no answer.
         let (unanswered, remaining) = tokio::select! {
             () = self.accept(&listener, &graceful) => (0, Duration::ZERO),
             drained = self.drain() => drained?,
@@ -95,7 +95,7 @@ impl Server {
         drop(listener);
         if unanswered == 0 {
             // Clients that do not read their answers are cut off when the process ends.
-            drop(tokio::time::timeout(remaining.max(LAST_BYTES), graceful.shutdown()).await);
+            drop(tokio::time::timeout(remaining.max(MIN_FLUSH), graceful.shutdown()).await);
         }
         Ok(unanswered)
     }
@@ -113,7 +113,8 @@ impl Server {
                     let permit = permit.unwrap_or(refusal);
                     self.spawn_connection(stream, peer, permit, graceful.watcher());
                 }
-                // Out of file descriptors, or a client that has gone: neither stops the server.
+                // File descriptors have run out, or a client has disconnected: neither stops the
+                // server.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -122,8 +123,8 @@ impl Server {
         }
     }
 
-    /// Waits for the signal to stop and for accepted requests. Returns the number of unanswered
-    /// requests and what is left of the drain timeout.
+    /// Waits for the signal to stop, and then for accepted requests. Returns the number of
+    /// unanswered requests and the rest of the drain timeout.
     async fn drain(&self) -> Result<(usize, Duration)> {
         shutdown::signal().await?;
         let limit = self.app().config.timeouts.drain;
@@ -134,7 +135,7 @@ impl Server {
         Ok((unanswered, limit.saturating_sub(started.elapsed())))
     }
 
-    /// Serves a connection in a task of its own, which holds `permit`.
+    /// Serves a connection in a new task, which holds `permit`.
     fn spawn_connection(
         &self,
         stream: tokio::net::TcpStream,
@@ -142,7 +143,7 @@ impl Server {
         permit: OwnedSemaphorePermit,
         watcher: Watcher,
     ) {
-        // Small answers must not wait for more data. This fails only on a closed socket.
+        // Small answers must not be delayed. This fails only on a closed socket.
         drop(stream.set_nodelay(true));
         let (service, tls) = (self.service.clone(), self.tls.clone());
         let headers = self.app().config.timeouts.headers;

@@ -85,8 +85,8 @@ impl Default for Metrics {
     }
 }
 
-/// Registers a metric. Its name and labels are constants of this file: an error in them fails every
-/// test that creates a server.
+/// Registers a metric. Its name and labels are constants of this file, and an error in them fails
+/// every test that creates a server.
 fn register<M: prometheus::core::Collector + Clone + 'static>(
     registry: &prometheus::Registry,
     metric: prometheus::Result<M>,
@@ -119,7 +119,7 @@ impl Metrics {
         text
     }
 
-    /// Records what the queue of `model` reports.
+    /// Records the events of the queue of `model`.
     pub(crate) fn observer(&self, model: &str) -> Arc<dyn Observer> {
         Arc::new(QueueObserver {
             wait: self.queue_wait.with_label_values(&[model]),

@@ -1,4 +1,4 @@
-//! Refusals of requests, before they have a body.
+//! Refusals of requests, without their bodies, which depend on the dialect.
 
 use crate::running_model::queue_full;
 use axum::extract::rejection::PathRejection;
@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 
-/// A refusal: status, the hosted service's code, and a message that says what to do.
+/// A refusal: a status, the code of the hosted service, and a message that includes what to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
@@ -37,7 +37,7 @@ impl Problem {
         Self { field: Some(field.into()), ..problem }
     }
 
-    /// 404: nothing has the name in the path.
+    /// 404: the resource in the path does not exist.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND", message)
     }

@@ -1,4 +1,4 @@
-//! The served models: resolves the name in a request to a running model.
+//! The served models, and the names that resolve to them.
 
 use crate::bindings::{Binding, Bindings, ReadBindings};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub struct ModelEntry {
     pub repo: Option<String>,
     /// The licence of its weights, if known.
     pub licence: Option<Licence>,
-    /// Loads it.
+    /// Loads the model.
     pub load: LoadModel,
 }
 
@@ -30,7 +30,7 @@ pub struct ModelEntry {
 pub struct Licence {
     /// SPDX identifier.
     pub id: String,
-    /// What it means for a user, in one sentence.
+    /// What it means for a user of the model, in one sentence.
     pub note: String,
 }
 
@@ -116,8 +116,8 @@ impl Registry {
         &self.entries
     }
 
-    /// Resolves a model's name, which may have an owner before it and a task
-    /// (`name:retrieval.query`) or Ollama's `:latest` after it. Without a name, the first model.
+    /// Resolves a model's name, which may have an owner before it, and a task
+    /// (`name:retrieval.query`) or Ollama's `:latest` after it. `None` resolves to the first model.
     pub(crate) fn resolve<'a>(&'a self, name: Option<&'a str>) -> ApiResult<ModelRef<'a>> {
         let Some(name) = name else {
             return Ok(ModelRef { target: Target::Model(&self.entries[0]), task: None });
@@ -170,15 +170,15 @@ impl Registry {
         running.last().cloned()
     }
 
-    /// The model, which is loaded first if it is not running. That may take seconds: do not call it
-    /// on an async thread.
+    /// The model, which is loaded if it is not running. This may take seconds: do not call it on an
+    /// async thread.
     pub(crate) fn load(&self, entry: &ModelEntry) -> kokeshi::Result<Arc<RunningModel>> {
         if let Some(running) = self.running(entry) {
             return Ok(running);
         }
         let model = self.load_within_budget(entry)?;
-        // Another thread may have loaded it meanwhile: `models` gave both the same model, and it
-        // needs only one queue.
+        // Another thread may have loaded it meanwhile. `models` has returned the same model to
+        // both, and it needs only one queue.
         let mut running = self.lock();
         if let Some(running) = running.iter().find(|model| model.name == entry.name) {
             return Ok(Arc::clone(running));
@@ -197,8 +197,8 @@ impl Registry {
         let load = || self.models.get(&entry.name, |options| (entry.load)(options));
         match load() {
             Err(kokeshi::Error::Budget { bytes, in_use, budget, .. }) if bytes <= budget => {
-                let idle = self.take_idle((bytes + in_use).saturating_sub(budget));
-                // The queues' threads end here, while `running` is not locked.
+                let idle = self.remove_idle((bytes + in_use).saturating_sub(budget));
+                // This ends the queues' threads, so `running` must not be locked here.
                 drop(idle);
                 load()
             }
@@ -206,20 +206,21 @@ impl Registry {
         }
     }
 
-    /// Removes the least recently used idle models that hold `bytes` together.
-    fn take_idle(&self, bytes: usize) -> Vec<Arc<RunningModel>> {
-        let mut taken = 0;
-        let take = |model: &mut Arc<RunningModel>| {
-            let take = taken < bytes && Arc::strong_count(model) == 1 && model.is_idle();
-            if take {
-                taken += model.model.len_bytes();
+    /// Removes idle models, least recently used first, until they hold `bytes` in total.
+    fn remove_idle(&self, bytes: usize) -> Vec<Arc<RunningModel>> {
+        let mut freed = 0;
+        let is_removed = |model: &mut Arc<RunningModel>| {
+            let is_removed = freed < bytes && Arc::strong_count(model) == 1 && model.is_idle();
+            if is_removed {
+                freed += model.model.len_bytes();
             }
-            take
+            is_removed
         };
-        self.lock().extract_if(.., take).collect()
+        self.lock().extract_if(.., is_removed).collect()
     }
 
-    /// Removes a model that no name resolves to. Its memory is freed when its requests are done.
+    /// Removes a model unless a name still resolves to it. Its memory is freed when its requests
+    /// are done.
     pub(crate) fn retire(&self, name: &str) {
         let bindings = self.bindings.current();
         let is_served = self.entry(name).is_some();
@@ -227,12 +228,13 @@ impl Registry {
             return;
         }
         let retired: Vec<_> = self.lock().extract_if(.., |model| model.name == name).collect();
-        // The queue's threads end here, while `running` is not locked.
+        // This ends the queue's threads, so `running` must not be locked here.
         drop(retired);
         self.models.forget(name);
     }
 
-    /// Every change leaves the list consistent, so a panic of another thread does no harm.
+    /// Locks the list of running models. Every change leaves it consistent, so it is usable after
+    /// another thread has panicked.
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<RunningModel>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

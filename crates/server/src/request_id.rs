@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The header of an id, in requests and answers.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Maximum number of bytes of a client's id.
+/// Maximum length of a client's id, in bytes.
 const MAX_BYTES: usize = 128;
 
-/// Gives each request an id: the client's own, or one that no other request of this process has.
+/// Assigns an id to each request: the client's own, or one that is unique in this process.
 #[derive(Debug, Default)]
 pub(crate) struct RequestIds {
     state: RandomState,
@@ -29,7 +29,7 @@ impl RequestIds {
     }
 }
 
-/// Whether an id can be logged and sent in headers as it is.
+/// Whether an id can be logged and sent in headers unchanged.
 fn is_plain(id: &str) -> bool {
     (1..=MAX_BYTES).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))

@@ -36,8 +36,8 @@ impl RunningModel {
         self.queue.stats()
     }
 
-    /// Refuses what the queue would refuse. Checking before tokenization makes a refusal under
-    /// overload almost free.
+    /// Refuses a request that the queue would refuse. Checking before tokenization makes refusals
+    /// under overload almost free.
     pub(crate) fn check_room(&self, client: &str) -> ApiResult<()> {
         Ok(self.queue.check_room(client)?)
     }

@@ -25,7 +25,8 @@ pub struct ApiService {
     routes: Router,
 }
 
-/// The other end of a connection; a request without one comes from this machine.
+/// The other end of a connection. Without a connection, a request counts as coming from this
+/// machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
@@ -90,7 +91,7 @@ impl Service<Request<Body>> for ApiService {
     }
 }
 
-/// Cuts `/task/{task}` off the path and returns the task, for clients that can configure only a
+/// Removes `/task/{task}` from the path and returns the task, for clients that can only configure a
 /// base URL: `/task/{task}/v1/embeddings` → `/v1/embeddings`.
 fn strip_task(uri: &mut Uri) -> Option<String> {
     let whole = uri.path_and_query()?.as_str();

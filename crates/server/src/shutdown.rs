@@ -1,11 +1,11 @@
-//! Stopping: accepted requests are finished, and new ones are refused.
+//! Stopping: the server finishes accepted requests and refuses new ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Counts the requests being answered, and whether new ones are still accepted.
+/// Counts the requests being answered, and records whether new ones are still accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain {
     closing: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Counts a request, also while draining: a refusal is an answer too.
+    /// Counts a request. Refusals while draining count as well, because they must be sent too.
     pub(crate) fn accept(&self) -> Accepted {
         self.in_flight.send_modify(|count| *count += 1);
         Accepted(self.in_flight.clone())

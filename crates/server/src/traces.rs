@@ -1,7 +1,7 @@
 //! OpenTelemetry: one span per request, exported to a collector as OTLP over HTTP with JSON.
 //!
-//! A thread of its own exports spans. If the collector is slow or unreachable, spans are dropped
-//! and requests are not affected.
+//! A separate thread exports spans. If the collector is slow or unreachable, spans are dropped and
+//! requests are not affected.
 
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use ureq::Agent;
 const MAX_WAITING: usize = 4096;
 /// Maximum number of spans in a message.
 const MAX_BATCH: usize = 512;
-/// How long a span waits for others to join its message.
+/// How long a message waits for further spans.
 const BATCH_DELAY: Duration = Duration::from_secs(1);
 /// Maximum time for exporting a message.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub(crate) struct Span {
     pub(crate) attributes: Vec<(&'static str, String)>,
 }
 
-/// Exports spans; when dropped, it exports the waiting ones first.
+/// Exports spans. When it is dropped, it exports the waiting spans first.
 #[derive(Debug)]
 pub(crate) struct Traces {
     sender: Option<SyncSender<Span>>,
@@ -86,7 +86,8 @@ impl Drop for Traces {
     fn drop(&mut self) {
         drop(self.sender.take());
         if let Some(thread) = self.thread.take() {
-            // It exports the waiting spans and ends. A panic of it must not cause another here.
+            // The thread exports the waiting spans and ends. Its panic must not spread to this
+            // thread.
             let _ = thread.join();
         }
     }

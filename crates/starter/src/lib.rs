@@ -15,4 +15,4 @@ pub static TOKENIZER_CONFIG: &[u8] = include_bytes!("../model/tokenizer_config.j
 /// `model.safetensors`.
 pub static WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
 /// `README.md`: the model card, with the measured quality and the licence.
-pub static CARD: &str = include_str!("../model/README.md");
+pub static MODEL_CARD: &str = include_str!("../model/README.md");

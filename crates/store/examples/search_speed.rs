@@ -1,8 +1,10 @@
-//! Search over many vectors: exact and by short list, the first search after a start and warm ones,
-//! compared with sqlite-vec or the ANN index on the same rows in the same run. Prints one JSON
-//! object.
+//! Times search over many vectors, exact and by short list, cold and warm, and compares it with
+//! sqlite-vec or the ANN index on the same rows in the same run. Prints one JSON object.
 //!
-//! `cargo run --release -p kokeshi-store --features ann --example search_speed -- FOLDER [NAME=VALUE…]`
+//! ```sh
+//! cargo run --release -p kokeshi-store --features ann --example search_speed -- \
+//!     FOLDER [NAME=VALUE…]
+//! ```
 //!
 //! | name | default | |
 //! |---|---|---|
@@ -14,12 +16,13 @@
 //! | `near` | `no` | whether the ANN index is built and searched as well |
 //!
 //! FOLDER keeps the stores between runs (2.5 GB and 4.2 GB for 1,000,000 × 1024). A query is a
-//! stored vector with half as much noise again.
+//! stored vector plus noise of half its length.
 
 #![expect(clippy::print_stdout, reason = "a result for programs")]
 #![expect(unsafe_code, reason = "sqlite-vec is registered by its C entry point")]
 
 use kokeshi_kernels::median;
+use kokeshi_kernels::random::Random;
 use kokeshi_store::{
     Chunk, ChunkLocation, Codes, Document, Filter, Hit, Provenance, Query, Source as _, Sqlite,
     Storage, Store,
@@ -44,7 +47,7 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 type RowNumbers = Vec<u64>;
 
 fn main() -> Result<()> {
-    let options = Options::read(std::env::args().skip(1))?;
+    let options = Options::parse(std::env::args().skip(1))?;
     std::fs::create_dir_all(&options.folder)?;
     let Options { data, rows, codes, .. } = options;
     let (kind, width) = (data.kind.name(), data.width);
@@ -54,8 +57,8 @@ fn main() -> Result<()> {
     let _ = std::fs::remove_dir_all(path.with_extension("db.near"));
     let build = build(&path, &data, rows, codes)?;
     let queries: Vec<Vec<f32>> = (0..QUERIES).map(|query| data.query(query, rows)).collect();
-    let (exact, exact_found) = ours(&path, &queries, true)?;
-    let (listed, listed_found) = ours(&path, &queries, false)?;
+    let (exact, exact_found) = time_searches(&path, &queries, true)?;
+    let (listed, listed_found) = time_searches(&path, &queries, false)?;
     let mut answer = json!({
         "rows": rows, "dimensions": width, "data": kind, "codes": codes.to_string(),
         "build_s": build, "bytes": std::fs::metadata(&path)?.len(),
@@ -63,7 +66,7 @@ fn main() -> Result<()> {
     });
     if options.near {
         let built = Sqlite::open(&path)?.build_ann("bench", &|_| true)?;
-        let (times, found) = ours(&path, &queries, false)?;
+        let (times, found) = time_searches(&path, &queries, false)?;
         answer["near"] = json!({
             "times": times, "recall_10": recall(&exact_found, &found), "build_s": built.seconds,
             "bytes": built.bytes, "own_queries": built.queries, "own_recall_10": built.recall,
@@ -72,10 +75,12 @@ fn main() -> Result<()> {
     if options.peer {
         let path = options.folder.join(format!("sqlite-vec-{kind}-{rows}x{width}.db"));
         let (median, found) = sqlite_vec(&path, &data, rows, &queries)?;
-        // Half precision may only exchange rows of equal scores.
+        // Half precision may exchange rows only if their scores are nearly equal.
         let agree = recall(&found, &exact_found);
         if agree < 0.99 {
-            return Err(format!("only {agree} of the rows of sqlite-vec are ours").into());
+            return Err(
+                format!("kokeshi finds only {agree} of the rows that sqlite-vec finds").into()
+            );
         }
         answer["sqlite_vec"] = json!({ "median_ms": median, "same_rows": agree });
     }
@@ -101,20 +106,20 @@ struct Options {
 }
 
 impl Options {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let folder = arguments.next().ok_or("say in which folder the stores may lie")?.into();
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let folder = arguments.next().ok_or("usage: search_speed FOLDER [NAME=VALUE…]")?.into();
         let data = Data { kind: Kind::Topics, width: 1024 };
         let codes = "bits".parse()?;
         let mut options = Self { folder, rows: 1_000_000, data, codes, peer: true, near: false };
         for argument in arguments {
-            match argument.split_once('=').ok_or("options are NAME=VALUE")? {
+            match argument.split_once('=').ok_or("an option has the form NAME=VALUE")? {
                 ("rows", value) => options.rows = value.parse()?,
                 ("dimensions", value) => options.data.width = value.parse()?,
-                ("data", value) => options.data.kind = Kind::read(value)?,
+                ("data", value) => options.data.kind = Kind::parse(value)?,
                 ("codes", value) => options.codes = value.parse()?,
                 ("peer", value) => options.peer = value == "yes",
                 ("near", value) => options.near = value == "yes",
-                (name, _) => return Err(format!("there is no option `{name}`").into()),
+                (name, _) => return Err(format!("unknown option `{name}`").into()),
             }
         }
         Ok(options)
@@ -136,13 +141,13 @@ impl Kind {
         if self == Self::Topics { "topics" } else { "even" }
     }
 
-    fn read(name: &str) -> Result<Self> {
+    fn parse(name: &str) -> Result<Self> {
         let known = [Self::Topics, Self::Even].into_iter().find(|kind| kind.name() == name);
         Ok(known.ok_or("`data` is `topics` or `even`")?)
     }
 }
 
-/// Generated vectors: the same number always gives the same one.
+/// Generated vectors: the same row number always gives the same vector.
 #[derive(Clone, Copy)]
 struct Data {
     kind: Kind,
@@ -159,23 +164,21 @@ impl Data {
         unit(topic.iter().zip(own).map(|(topic, own)| topic + own).collect())
     }
 
-    fn query(&self, query: u64, rows: u64) -> Vec<f32> {
-        let noise = self.noise(0x9000_0000 + query);
-        let near = self.row(query.wrapping_mul(0x9E37_79B9) % rows);
+    fn query(&self, number: u64, rows: u64) -> Vec<f32> {
+        let noise = self.noise(0x9000_0000 + number);
+        let near = self.row(number.wrapping_mul(0x9E37_79B9) % rows);
         let scale = 0.5 / noise.iter().map(|x| x * x).sum::<f32>().sqrt();
         unit(near.iter().zip(noise).map(|(x, noise)| x + scale * noise).collect())
     }
 
     /// Sums of four uniform numbers, nearly normal.
     fn noise(&self, seed: u64) -> Vec<f32> {
-        let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let fall = if self.kind == Kind::Topics { 0.3 } else { 0.0 };
+        let mut random = Random::new(seed);
+        let decay = if self.kind == Kind::Topics { 0.3 } else { 0.0 };
         let draw = |dimension: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let sum: u64 = (0..4).map(|part| state >> (16 * part) & 0xffff).sum();
-            (sum as f32 - 131_070.0) / 65_536.0 / (1.0 + dimension as f32).powf(fall)
+            let bits = random.next_u64();
+            let sum: u64 = (0..4).map(|part| bits >> (16 * part) & 0xffff).sum();
+            (sum as f32 - 131_070.0) / 65_536.0 / (1.0 + dimension as f32).powf(decay)
         };
         (0..self.width).map(draw).collect()
     }
@@ -186,12 +189,12 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
     vector.into_iter().map(|x| x / norm).collect()
 }
 
-/// Creates what the store lacks, and returns how many seconds that took.
+/// Writes the rows that the store lacks, and returns how many seconds that took.
 fn build(path: &Path, data: &Data, rows: u64, codes: Codes) -> Result<f64> {
     let mut store = Sqlite::create(path)?;
     if store.collection("bench")?.is_none() {
         let provenance = Provenance {
-            model: "drawn".to_owned(),
+            model: "generated".to_owned(),
             revision: "1".to_owned(),
             passage_task: None,
             query_task: None,
@@ -205,8 +208,8 @@ fn build(path: &Path, data: &Data, rows: u64, codes: Codes) -> Result<f64> {
         store.create("bench", &provenance)?;
     }
     let start = Instant::now();
-    let have = store.count("bench")?.chunks as u64;
-    for first in (have..rows).step_by(CHUNKS as usize) {
+    let existing = store.count("bench")?.chunks as u64;
+    for first in (existing..rows).step_by(CHUNKS as usize) {
         let chunk = |row: u64| Chunk {
             location: ChunkLocation::default(),
             text: format!("row {row}"),
@@ -233,9 +236,13 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 /// Milliseconds of the first search, of the second, and the median of later ones.
-fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<RowNumbers>)> {
+fn time_searches(
+    path: &Path,
+    queries: &[Vec<f32>],
+    exact: bool,
+) -> Result<(Value, Vec<RowNumbers>)> {
     let filter = Filter::default();
-    // What a process does before its first search is part of it.
+    // Opening the store counts towards the first search.
     let start = Instant::now();
     let store = Sqlite::open(path)?;
     let search = |vector: &[f32]| -> Result<RowNumbers> {
@@ -260,7 +267,7 @@ fn ours(path: &Path, queries: &[Vec<f32>], exact: bool) -> Result<(Value, Vec<Ro
     Ok((times, found))
 }
 
-/// Median milliseconds of an exact search by cosine, and what it found.
+/// Median milliseconds of an exact search by cosine with sqlite-vec, and the rows it found.
 fn sqlite_vec(
     path: &Path,
     data: &Data,
@@ -286,11 +293,11 @@ fn sqlite_vec(
         data.width
     ))?;
     let bytes = |vector: &[f32]| vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-    let have: u64 = connection.query_row("SELECT count(*) FROM v_rowids", [], |row| {
+    let existing: u64 = connection.query_row("SELECT count(*) FROM v_rowids", [], |row| {
         row.get::<_, i64>(0).map(i64::cast_unsigned)
     })?;
     connection.execute_batch("BEGIN")?;
-    for row in have..rows {
+    for row in existing..rows {
         let sql = "INSERT INTO v (rowid, e) VALUES (?1, ?2)";
         let id = row.cast_signed();
         connection.prepare_cached(sql)?.execute(params![id, bytes(&data.row(row))])?;

@@ -1,4 +1,4 @@
-//! Addresses of stores: a file, or the URL of a server. Nothing here connects.
+//! Addresses of stores: a file, or the URL of a server. This module only parses them.
 
 use crate::error::{Error, Result};
 use crate::rows;
@@ -73,19 +73,19 @@ pub struct UrlParts {
     pub password: Option<String>,
     /// Host and port, as written.
     pub host: String,
-    /// Without slashes at its ends.
+    /// Path, without slashes at its ends.
     pub path: String,
 }
 
 impl UrlParts {
-    /// Host and port: `port`, unless the address has one.
+    /// Host and port, which is `port` unless the address has one.
     pub fn host_and_port(&self, port: u16) -> String {
         let has_port = self.host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
         if has_port { self.host.clone() } else { format!("{}:{port}", self.host) }
     }
 
-    /// The base of HTTP requests, `http` or `https` with host and port. Without a port in the
-    /// address, it is `port`, or the default of `https`.
+    /// The base URL of HTTP requests: `http` or `https` with host and port. Without a port in the
+    /// address, `http` uses `port` and `https` its default.
     pub fn base(&self, port: u16) -> String {
         if self.tls {
             format!("https://{}", self.host)
@@ -118,26 +118,26 @@ impl Address {
 }
 
 impl Url {
-    /// The error of an address with a mistake in it.
+    /// The error of a malformed address.
     pub fn invalid(&self, reason: &str) -> Error {
-        Error::Address { address: self.to_string(), reason: reason.to_owned() }
+        Error::InvalidAddress { address: self.to_string(), reason: reason.to_owned() }
     }
 
-    /// The address with its password, which must not be displayed.
+    /// The address including its password: do not display it.
     pub fn with_password(&self) -> &str {
         &self.text
     }
 
-    /// The database that the scheme names, and whether it says `+https`.
+    /// The database that the scheme names, and whether the scheme ends in `+https`.
     fn engine(&self, scheme: &str) -> Result<(Engine, bool)> {
         let (name, tls) = match scheme.split_once('+') {
             None => (scheme, false),
             Some((name, "http")) => (name, false),
             Some((name, "https")) => (name, true),
-            Some(_) => return Err(self.invalid("after `+`, only `http` and `https` are known")),
+            Some(_) => return Err(self.invalid("after `+`, only `http` and `https` are supported")),
         };
         let name = name.to_ascii_lowercase();
-        let unknown = || self.invalid(&format!("`{name}` is not a database that kokeshi knows"));
+        let unknown = || self.invalid(&format!("`{name}` is not a database that kokeshi supports"));
         Ok((Engine::from_scheme(&name).ok_or_else(unknown)?, tls))
     }
 
@@ -145,7 +145,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if a part is missing or malformed, or the scheme is unknown.
+    /// [`Error::InvalidAddress`] if a part is missing or malformed, or the scheme is unknown.
     pub fn parts(&self) -> Result<UrlParts> {
         let (scheme, rest) =
             self.text.split_once("://").ok_or_else(|| self.invalid("it has no scheme"))?;
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn no_password_is_displayed_wherever_it_is() {
+    fn no_password_is_displayed_wherever_it_occurs() {
         for text in [
             "postgres://me:secret@host/db",
             "postgres://me:se/secret@host/db",
@@ -294,10 +294,10 @@ mod tests {
         let parts = url("qdrant://[::1]:6333").parts().expect("parts");
         assert_eq!((parts.host.as_str(), parts.user, parts.password), ("[::1]:6333", None, None));
         for text in ["qdrant+ftp://host", "qdrant://a:%zz@host", "qdrant://%4@host"] {
-            assert!(matches!(url(text).parts(), Err(Error::Address { .. })), "{text}");
+            assert!(matches!(url(text).parts(), Err(Error::InvalidAddress { .. })), "{text}");
         }
         let error = url("mysql://me:secret@host").parts().err().expect("an unknown scheme");
-        assert!(matches!(error, Error::Address { .. }), "{error}");
+        assert!(matches!(error, Error::InvalidAddress { .. }), "{error}");
         assert!(error.to_string().contains("mysql://me:***@host"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is known about an ANN index: an index for approximate nearest-neighbour search.
+//! The description of an ANN index: an index for approximate nearest-neighbour search.
 
 /// An ANN index of a collection. It is derived data that can be built again.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +22,11 @@ pub struct AnnIndex {
 pub enum UnusedReason {
     /// So many vectors are newer that a scan of all is as fast.
     Outgrown,
-    /// It cannot be read, or is not what it should be: a sentence for people.
+    /// It cannot be read or does not match the collection; the reason is a sentence for people.
     Unfit(String),
 }
 
-/// What building an ANN index took, and how good it is.
+/// What building an ANN index cost, and how good it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AnnBuild {
     /// Number of vectors in it.
@@ -50,7 +50,7 @@ pub struct AnnBuild {
 /// The progress of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuildStep {
-    /// What is being done.
+    /// Its name: what is being done.
     pub name: &'static str,
     /// How much of it is done.
     pub done: usize,

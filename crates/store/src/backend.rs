@@ -1,5 +1,4 @@
-//! What implementations of [`Source`](crate::Source) and [`Store`](crate::Store) share, in this
-//! crate and in others.
+//! Building blocks for implementations of [`Source`](crate::Source) and [`Store`](crate::Store).
 
 pub use crate::fields::Field;
 pub use crate::record::{latest, merged, now};

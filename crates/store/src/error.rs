@@ -17,18 +17,18 @@ pub enum Error {
     },
     /// The file is not a store.
     #[error("{path} is not an index of kokeshi: {reason}")]
-    Foreign {
+    NotAStore {
         /// The file.
         path: PathBuf,
-        /// How that is known.
+        /// Why it is not one.
         reason: String,
     },
     /// The file was written by a newer version.
     #[error(
-        "{path} has schema {found}, written by kokeshi {version}; this is kokeshi {ours}, which \
-         knows schemas up to {known}"
+        "{path} has schema {found}, written by kokeshi {version}; this is kokeshi {current}, which \
+         supports schemas up to {supported}"
     )]
-    Newer {
+    NewerSchema {
         /// The file.
         path: PathBuf,
         /// Its schema version.
@@ -36,9 +36,9 @@ pub enum Error {
         /// The version of kokeshi that wrote it.
         version: String,
         /// This version of kokeshi.
-        ours: &'static str,
-        /// The newest schema version that this build knows.
-        known: i32,
+        current: &'static str,
+        /// The newest schema version that this build supports.
+        supported: i32,
     },
     /// Another process is writing.
     #[error("another kokeshi process is writing to {store}; nothing was changed")]
@@ -46,34 +46,34 @@ pub enum Error {
         /// The store.
         store: String,
     },
-    /// The caller asked to stop.
+    /// The caller stopped the call.
     #[error("stopped; nothing was changed")]
     Stopped,
-    /// The disk is full; earlier batches are kept.
+    /// The disk became full while a batch was written; earlier batches are kept.
     #[error("no space is left for {path}; everything written before this batch is kept")]
-    Full {
+    DiskFull {
         /// The file.
         path: PathBuf,
     },
-    /// The disk is full; nothing was changed.
+    /// The disk has no space for a new ANN index; nothing was changed.
     #[error("no space is left for {path}; nothing was changed")]
-    NoRoom {
+    NoSpaceForAnnIndex {
         /// The file.
         path: PathBuf,
     },
     /// There is no collection of that name.
     #[error("no collection `{name}` in {store}; it has {known}")]
     UnknownCollection {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The store.
         store: String,
-        /// The names that exist, as people read them.
+        /// The names that exist, as a list for people.
         known: String,
     },
     /// The name is taken.
     #[error("`{name}` is already a {kind} in {store}")]
-    Taken {
+    NameTaken {
         /// The name.
         name: String,
         /// `collection` or `alias`.
@@ -83,23 +83,23 @@ pub enum Error {
     },
     /// Vectors of two provenances would be mixed.
     #[error("collection `{collection}` cannot hold vectors of another provenance: {differences}")]
-    Mixed {
+    ProvenanceMismatch {
         /// The collection.
         collection: String,
         /// Every property that differs, with both values.
         differences: String,
     },
-    /// A vector has another width than the collection's.
-    #[error("a vector has {found} dimensions, the collection has {wanted}")]
-    Width {
+    /// A vector does not have the width of the collection's vectors.
+    #[error("a vector has {found} dimensions; the collection has {wanted}")]
+    WidthMismatch {
         /// Dimensions of the vector.
         found: usize,
         /// Dimensions of the collection.
         wanted: usize,
     },
-    /// The address is not one of a store.
+    /// The address is not that of a store.
     #[error("{address} is not the address of a store: {reason}")]
-    Address {
+    InvalidAddress {
         /// The address, without its password.
         address: String,
         /// What is wrong with it.
@@ -115,7 +115,7 @@ pub enum Error {
     },
     /// The server refuses the user or the password.
     #[error("{store} refuses the user or the password: {reason}")]
-    Refused {
+    LoginRefused {
         /// The store.
         store: String,
         /// The server's message.
@@ -123,21 +123,31 @@ pub enum Error {
     },
     /// The server lacks what vectors need.
     #[error("{store} cannot hold vectors: {reason}")]
-    Unprepared {
+    NoVectorSupport {
         /// The store.
         store: String,
         /// What is missing.
         reason: String,
     },
-    /// The store does not support what was asked for.
+    /// The store does not support what was requested.
     #[error("{store} has no {wanted}; it has {known}")]
     Unsupported {
         /// The store.
         store: String,
-        /// What was asked for.
+        /// What was requested.
         wanted: String,
         /// What it supports instead.
         known: String,
+    },
+    /// The collection cannot have an ANN index.
+    #[error("cannot build an ANN index of `{collection}` in {store}: {reason}")]
+    NotIndexable {
+        /// The store.
+        store: String,
+        /// The collection.
+        collection: String,
+        /// Why not.
+        reason: &'static str,
     },
     /// The store cannot search by words.
     #[error("{store} cannot search by words: it supports search by meaning only")]
@@ -152,7 +162,7 @@ pub enum Error {
         store: String,
         /// The document.
         path: String,
-        /// How much of it the document has.
+        /// The document's count.
         count: usize,
         /// What is limited.
         what: &'static str,
@@ -167,13 +177,13 @@ pub enum Error {
         /// The Cargo feature.
         feature: &'static str,
     },
-    /// Nothing says which table of a database is meant.
-    #[error("{store} has tables, and none is named")]
+    /// The address is a database, and no table of it is named.
+    #[error("no table of {store} is named")]
     NoTable {
         /// The store.
         store: String,
     },
-    /// Rows of another program's table have a text but belong to no document.
+    /// Rows of a foreign table have a text but belong to no document.
     #[error("{store}: rows have a text but no value in `{column}`")]
     NoDocument {
         /// The store.
@@ -181,8 +191,7 @@ pub enum Error {
         /// The column of documents.
         column: String,
     },
-    /// Points of another program's collection have several vectors, and nothing says which is
-    /// meant.
+    /// Points of a foreign collection have several vectors, and none or an unknown one is named.
     #[error("{store}: {problem} in {collection}; it has {known}")]
     AmbiguousVector {
         /// The store.
@@ -191,15 +200,15 @@ pub enum Error {
         collection: String,
         /// What is unclear.
         problem: String,
-        /// The names of its vectors, as people read them.
+        /// The names of its vectors, as a list for people.
         known: String,
     },
-    /// Another program's collection has something that a shadow copy of it cannot have.
+    /// A foreign collection has a property that a shadow copy cannot have.
     #[error("{store}: {reason}")]
     NotCopyable {
         /// The store.
         store: String,
-        /// What cannot be copied.
+        /// The property.
         reason: String,
     },
     /// The server refused the call for another reason.
@@ -210,10 +219,10 @@ pub enum Error {
         /// What was tried, and the server's message.
         reason: String,
     },
-    /// A pattern, filter or storage that cannot be parsed.
+    /// A pattern, condition, storage or kind of codes that cannot be parsed.
     #[error("{0}")]
-    Filter(String),
-    /// The file contains what no version of kokeshi writes.
+    Parse(String),
+    /// The file has contents that no version of kokeshi writes.
     #[error("{path} is damaged: {reason}")]
     Damaged {
         /// The file.
@@ -226,7 +235,7 @@ pub enum Error {
     Row {
         /// The file.
         path: PathBuf,
-        /// Its number, from 1; in a JSONL file, the line number.
+        /// The number of the row, from 1; in a JSONL file, the line number.
         number: usize,
         /// What is wrong with it.
         reason: String,
@@ -270,12 +279,12 @@ impl Error {
         move |source| {
             let path = path.to_owned();
             match source.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => Self::Full { path },
+                Some(ErrorCode::DiskFull) => Self::DiskFull { path },
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                     Self::Busy { store: path.display().to_string() }
                 }
                 Some(ErrorCode::NotADatabase) => {
-                    Self::Foreign { path, reason: "it is not an SQLite file".to_owned() }
+                    Self::NotAStore { path, reason: "it is not an SQLite file".to_owned() }
                 }
                 Some(ErrorCode::DatabaseCorrupt) => {
                     Self::Damaged { path, reason: source.to_string() }

@@ -1,4 +1,4 @@
-//! Names of the fields in data that another program made.
+//! Names of the fields in foreign data.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ const TEXTS: [&str; 9] = [
 /// Usual names of the field that rows of one document share.
 const DOCUMENTS: [&str; 5] = ["doc_id", "document_id", "docid", "parent_id", "source_id"];
 
-/// A field of a row that another program made, and what it could be used for.
+/// A field of a foreign row, and what it could be used for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Field {
     /// Its name.
@@ -28,15 +28,15 @@ pub struct Field {
     pub is_key: bool,
 }
 
-/// Names of the columns or fields in which another program keeps its texts. A foreign collection is
-/// what has the vectors: a column of a table or file, or a whole collection of a vector database.
+/// Names of the columns or fields of a foreign collection, which is a column of vectors in a table
+/// or file, or a whole collection of a vector database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fields {
     /// The table, for PostgreSQL: `TABLE` or `SCHEMA.TABLE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// The field that identifies a row; points of a vector database have ids of their own.
+    /// The field that identifies a row; points of a vector database have their own ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The text that was embedded.
@@ -60,9 +60,8 @@ impl Fields {
         self.id.as_deref().unwrap_or("id")
     }
 
-    /// These names, with the fields of texts and documents, unless they are given, detected among
-    /// the fields of a row: by their usual names, or for texts, because it is the only field with
-    /// one.
+    /// These names, completed from the fields of a row: if the field of texts or documents is not
+    /// named, it is detected by its usual names, or for texts, as the only field with a text.
     #[must_use]
     pub fn detect(mut self, row: &[Field]) -> Self {
         let known = |names: &[&str], fits: fn(&Field) -> bool| {

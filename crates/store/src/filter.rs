@@ -10,9 +10,9 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Paths to include; `None` is all.
-    only: Option<GlobSet>,
+    include: Option<GlobSet>,
     /// Paths to exclude.
-    never: Option<GlobSet>,
+    exclude: Option<GlobSet>,
     /// The path must be one of these or below one; empty is all.
     below: Vec<String>,
     conditions: Vec<Condition>,
@@ -25,12 +25,17 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// [`Error::Filter`] for a pattern that is not a valid glob.
+    /// [`Error::Parse`] for a pattern that is not a valid glob.
     pub fn new(paths: &[String], conditions: Vec<Condition>) -> Result<Self> {
-        let (never, only): (Vec<&str>, Vec<&str>) =
+        let (exclude, include): (Vec<&str>, Vec<&str>) =
             paths.iter().map(String::as_str).partition(|path| path.starts_with('!'));
-        let never: Vec<&str> = never.into_iter().map(|path| &path[1..]).collect();
-        Ok(Self { only: globs(&only)?, never: globs(&never)?, below: Vec::new(), conditions })
+        let exclude: Vec<&str> = exclude.into_iter().map(|path| &path[1..]).collect();
+        Ok(Self {
+            include: globs(&include)?,
+            exclude: globs(&exclude)?,
+            below: Vec::new(),
+            conditions,
+        })
     }
 
     /// Also requires that the path is one of `paths` or below one, unless `paths` is empty. These
@@ -42,7 +47,7 @@ impl Filter {
 
     /// Whether every chunk matches.
     pub fn is_empty(&self) -> bool {
-        let paths = self.only.is_none() && self.never.is_none() && self.below.is_empty();
+        let paths = self.include.is_none() && self.exclude.is_none() && self.below.is_empty();
         paths && self.conditions.is_empty()
     }
 
@@ -53,27 +58,28 @@ impl Filter {
 
     /// Whether the filter has conditions on paths.
     pub fn reads_paths(&self) -> bool {
-        self.only.is_some() || self.never.is_some() || !self.below.is_empty()
+        self.include.is_some() || self.exclude.is_some() || !self.below.is_empty()
     }
 
     /// Terms that every matching chunk has; `None` if no chunk can match.
     pub fn terms(&self) -> Option<Vec<String>> {
-        let equal = self.conditions.iter().filter(|one| one.relation == Relation::Equal);
+        let equal =
+            self.conditions.iter().filter(|condition| condition.relation == Relation::Equal);
         equal.map(|condition| terms::term(&condition.key, &condition.value)).collect()
     }
 
     /// Whether the path of a document matches.
     pub fn matches_path(&self, path: &str) -> bool {
-        let below = |above: &String| {
-            let rest = path.strip_prefix(above.as_str());
+        let is_below = |folder: &String| {
+            let rest = path.strip_prefix(folder.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        (self.below.is_empty() || self.below.iter().any(below))
-            && self.only.as_ref().is_none_or(|globs| globs.is_match(path))
-            && self.never.as_ref().is_none_or(|globs| !globs.is_match(path))
+        (self.below.is_empty() || self.below.iter().any(is_below))
+            && self.include.as_ref().is_none_or(|globs| globs.is_match(path))
+            && self.exclude.as_ref().is_none_or(|globs| !globs.is_match(path))
     }
 
-    /// Whether the metadata meet the conditions: those of the chunk, or else those of its document.
+    /// Whether the metadata meet the conditions. A chunk's fields override those of its document.
     pub fn matches_metadata(
         &self,
         chunk: &Map<String, Value>,
@@ -97,11 +103,11 @@ fn globs(patterns: &[&str]) -> Result<Option<GlobSet>> {
         for glob in [format!("{anchored}/**"), anchored] {
             let glob = GlobBuilder::new(&glob).literal_separator(true).build();
             set.add(glob.map_err(|error| {
-                Error::Filter(format!("`{pattern}` is not a valid path glob: {error}"))
+                Error::Parse(format!("`{pattern}` is not a valid path glob: {error}"))
             })?);
         }
     }
-    let set = set.build().map_err(|error| Error::Filter(error.to_string()))?;
+    let set = set.build().map_err(|error| Error::Parse(error.to_string()))?;
     Ok(Some(set))
 }
 
@@ -139,15 +145,15 @@ impl FromStr for Condition {
     fn from_str(text: &str) -> Result<Self> {
         let at = text.find(['!', '=', '<', '>']).unwrap_or(text.len());
         let (key, rest) = text.split_at(at);
-        let sign = RELATIONS.into_iter().find(|(sign, _)| rest.starts_with(sign));
-        match sign {
-            Some((sign, relation)) if !key.trim().is_empty() => Ok(Self {
+        let operator = RELATIONS.into_iter().find(|(operator, _)| rest.starts_with(operator));
+        match operator {
+            Some((operator, relation)) if !key.trim().is_empty() => Ok(Self {
                 key: key.trim().to_owned(),
                 relation,
-                value: rest[sign.len()..].trim().to_owned(),
+                value: rest[operator.len()..].trim().to_owned(),
             }),
-            _ => Err(Error::Filter(format!(
-                "`{text}` is not a condition; write `key=value`, or `!=`, `<`, `<=`, `>`, `>=` for `=`"
+            _ => Err(Error::Parse(format!(
+                "`{text}` is not a condition; write `key=value`, with `=`, `!=`, `<`, `<=`, `>` or `>=`"
             ))),
         }
     }
@@ -167,7 +173,7 @@ impl Condition {
         }
     }
 
-    /// Numbers compare as numbers if both sides are; all else by its letters.
+    /// Compares numbers if both sides are numbers, or else texts.
     fn compare(&self, value: &Value, relation: Relation) -> bool {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let order = match (text.parse::<f64>(), self.value.parse::<f64>()) {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Keeps the first ranks from outweighing all others; the value of the paper.
+/// Keeps the first ranks from outweighing all others; the value is that of the paper.
 const RANK_OFFSET: f32 = 60.0;
 
-/// What the rank `rank`, from 1, contributes to the score of a hybrid search: 1 / (60 + rank).
+/// What rank `rank`, from 1, contributes to the score of a hybrid search: 1 / (60 + rank).
 pub fn reciprocal_rank(rank: usize) -> f32 {
     1.0 / (RANK_OFFSET + rank as f32)
 }

@@ -1,9 +1,10 @@
 //! Collections of documents, their chunks and the chunks' vectors, and search in them.
 //!
-//! [`Source`], [`Store`] and [`IndexedFolders`] are what a command needs of any store. [`Sqlite`]
-//! is the one that every build has: one file, one transaction for everything that belongs together.
-//! Other crates implement the traits with the help of [`backend`]. A collection records where its
-//! vectors come from ([`Provenance`]) and accepts no others.
+//! Every store implements [`Source`] and [`Store`], and [`IndexedFolders`] if files can be indexed
+//! into it. [`Sqlite`] is the one that every build has: one file, in which one transaction changes
+//! everything that belongs together. Other crates implement the traits with the help of
+//! [`backend`]. A collection records where its vectors come from ([`Provenance`]) and accepts no
+//! others.
 //!
 //! Search scans every vector with the kernels of `kokeshi_kernels::scan`; with [`Codes`], it scans
 //! those instead and computes the exact score of a short list. For very large collections, an ANN

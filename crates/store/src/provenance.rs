@@ -33,10 +33,10 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Stands for a model that was not recorded.
+    /// The name and revision of a model that was not recorded.
     pub const UNKNOWN: &str = "unknown";
 
-    /// The provenance of vectors that another program made.
+    /// The provenance of foreign vectors.
     pub fn unknown(dimensions: usize, storage: Storage) -> Self {
         Self {
             model: Self::UNKNOWN.to_owned(),
@@ -57,8 +57,7 @@ impl Provenance {
         self.revision == Self::UNKNOWN
     }
 
-    /// Every property with its value, for people. The model's name does not count: the same weights
-    /// may be in several locations.
+    /// Every property with its value, for people.
     fn properties(&self) -> [(&'static str, String); 9] {
         let task = |task: &Option<String>| task.clone().unwrap_or_else(|| "none".to_owned());
         let codes = self.codes.map_or_else(|| "none".to_owned(), |codes| codes.to_string());
@@ -75,15 +74,21 @@ impl Provenance {
         ]
     }
 
+    /// Checks the width of a vector.
+    ///
     /// # Errors
     ///
-    /// [`Error::Width`] if a vector does not have the dimensions of the collection.
+    /// [`Error::WidthMismatch`] if a vector does not have the dimensions of the collection.
     pub fn check_width(&self, found: usize) -> Result<()> {
         let wanted = self.dimensions;
-        if found == wanted { Ok(()) } else { Err(Error::Width { found, wanted }) }
+        if found == wanted { Ok(()) } else { Err(Error::WidthMismatch { found, wanted }) }
     }
 
-    /// As [`Self::check_width`], for every chunk.
+    /// Checks the width of every chunk's vector.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check_width`].
     pub fn check_widths(&self, documents: &[Document]) -> Result<()> {
         let mut chunks = documents.iter().flat_map(|document| &document.chunks);
         chunks.try_for_each(|chunk| self.check_width(chunk.vector.len()))
@@ -122,10 +127,12 @@ impl Provenance {
         })
     }
 
+    /// Checks that a store can keep such vectors.
+    ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the storage is not one of `storages`, or the codes are not of
-    /// `codes`: all that the store `store` supports.
+    /// [`Error::Unsupported`] if the storage or the codes are not among `storages` and `codes`,
+    /// which the store `store` supports.
     pub fn check_storable(
         &self,
         store: &str,
@@ -143,30 +150,42 @@ impl Provenance {
             return refused(format!("vectors stored as `{}`", self.storage), names(storages));
         }
         match self.codes {
-            Some(made) if !codes.contains(&made.storage) || made.dimensions.is_some() => {
-                refused(format!("short lists by `{made}`"), names(codes))
+            Some(own) if !codes.contains(&own.storage) || own.dimensions.is_some() => {
+                refused(format!("short lists by `{own}`"), names(codes))
             }
             _ => Ok(()),
         }
     }
 
+    /// Checks that vectors of two provenances are comparable.
+    ///
     /// # Errors
     ///
-    /// [`Error::Mixed`] if vectors of `other` must not be added to `collection`, whose provenance
-    /// is `self`.
+    /// [`Error::ProvenanceMismatch`] if vectors of `other` must not be added to `collection`, whose
+    /// provenance is `self`.
     pub fn check_same(&self, collection: &str, other: &Self) -> Result<()> {
-        let differs = |side: &Self| Self { model: String::new(), ..side.clone() };
-        if differs(self) == differs(other) {
+        // The model's name does not count: the same weights may be in several locations.
+        let unnamed = |side: &Self| Self { model: String::new(), ..side.clone() };
+        if unnamed(self) == unnamed(other) {
             return Ok(());
         }
         let pairs = self.properties().into_iter().zip(other.properties());
         let differences: Vec<String> = pairs
-            .filter(|((name, ours), (_, theirs))| {
-                if *name == "weights" { self.revision != other.revision } else { ours != theirs }
+            .filter(|((name, own), (_, other_value))| {
+                if *name == "weights" {
+                    self.revision != other.revision
+                } else {
+                    own != other_value
+                }
             })
-            .map(|((name, ours), (_, theirs))| format!("its {name} is {ours}, not {theirs}"))
+            .map(|((name, own), (_, other_value))| {
+                format!("its {name} is {own}, not {other_value}")
+            })
             .collect();
-        Err(Error::Mixed { collection: collection.to_owned(), differences: differences.join("; ") })
+        Err(Error::ProvenanceMismatch {
+            collection: collection.to_owned(),
+            differences: differences.join("; "),
+        })
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Document {
     pub modified: i64,
     /// Size of its file, in bytes.
     pub size: u64,
-    /// The format it was read as, such as `markdown`.
+    /// The format that it was read as, such as `markdown`.
     pub format: String,
     /// Fields to filter by.
     pub metadata: Map<String, Value>,
@@ -106,9 +106,11 @@ pub struct Query<'a> {
 }
 
 impl Query<'_> {
+    /// Refuses a query with words, for a store that cannot search by them.
+    ///
     /// # Errors
     ///
-    /// [`Error::NoHybridSearch`] if the query has words: the store `store` cannot search by them.
+    /// [`Error::NoHybridSearch`] if the query has words.
     pub fn refuse_words(&self, store: &str) -> Result<()> {
         match self.words {
             None => Ok(()),

@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub enum Storage {
     /// Single precision, as the model computed them.
     F32,
-    /// Half precision: half the size, cosines move by less than 0.001.
+    /// Half precision: half the size, and cosines change by less than 0.001.
     #[default]
     F16,
     /// Signed bytes, with a scale for each vector.
@@ -20,7 +20,7 @@ pub enum Storage {
     Bits,
 }
 
-/// The zero of bytes: the kernels need them unsigned.
+/// The unsigned byte that stands for zero: the kernels need unsigned bytes.
 const BYTE_ZERO: u8 = 128;
 
 /// Largest block, in bytes: small enough that reading one row of a block is cheap, large enough
@@ -43,7 +43,8 @@ impl Storage {
 }
 
 impl Storage {
-    /// `vector` as it is read back: rounded; with bits, only its signs, scaled to unit length.
+    /// `vector` as it is read back: rounded, or for [`Self::Bits`] its signs, scaled to unit
+    /// length.
     #[must_use]
     pub fn rounded(self, vector: &[f32]) -> Vec<f32> {
         let layout = Layout::new(self, vector.len());
@@ -70,7 +71,7 @@ impl FromStr for Storage {
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|storage| storage.name() == name).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            Error::Filter(format!("`{name}` is not a storage; there are {names}"))
+            Error::Parse(format!("`{name}` is not a vector store dtype; use one of {names}"))
         })
     }
 }
@@ -80,7 +81,7 @@ impl FromStr for Storage {
 pub struct Codes {
     /// How they are stored.
     pub storage: Storage,
-    /// Number of leading dimensions that they are made from; `None` is all.
+    /// Number of leading dimensions that they encode; `None` is all.
     pub dimensions: Option<usize>,
 }
 
@@ -106,8 +107,8 @@ impl FromStr for Codes {
         match (storage, dimensions) {
             ("bits", Some(dimensions)) => Ok(Self { storage: Storage::Bits, dimensions }),
             ("int8", Some(dimensions)) => Ok(Self { storage: Storage::Int8, dimensions }),
-            _ => Err(Error::Filter(format!(
-                "`{text}` is not a kind of codes; use `bits`, `int8` or, of leading dimensions, `int8:256`"
+            _ => Err(Error::Parse(format!(
+                "`{text}` is not a kind of codes; use `bits` or `int8`, or `int8:256` for leading dimensions"
             ))),
         }
     }
@@ -119,9 +120,9 @@ pub(crate) struct Layout {
     pub(crate) storage: Storage,
     /// Number of leading dimensions in a row.
     pub(crate) dimensions: usize,
-    /// Bytes of a row, a multiple of 64.
+    /// Bytes per row, a multiple of 64.
     pub(crate) row: usize,
-    /// Rows of a block.
+    /// Rows per block.
     pub(crate) rows: usize,
 }
 
@@ -205,7 +206,7 @@ fn signs(vector: &[f32]) -> Vec<u64> {
     vector.chunks(64).map(word).collect()
 }
 
-/// A query as the kernel of a layout needs it.
+/// A query in the form that the kernel of a layout needs.
 #[derive(Debug)]
 pub(crate) enum EncodedQuery {
     Floats(Vec<f32>),
@@ -213,14 +214,14 @@ pub(crate) enum EncodedQuery {
         /// Four signed bytes per word.
         words: Vec<u32>,
         scale: f32,
-        /// What [`BYTE_ZERO`] adds to every product.
+        /// What [`BYTE_ZERO`] adds to every dot product.
         excess: i32,
     },
     Bits(Vec<u64>),
 }
 
 impl EncodedQuery {
-    /// `query` has at least the layout's dimensions.
+    /// Encodes `query`, which has at least the layout's dimensions.
     pub(crate) fn new(layout: Layout, query: &[f32]) -> Self {
         let query = &query[..layout.dimensions];
         match layout.storage {
@@ -265,12 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_read_back_as_exactly_as_their_storage_allows() {
+    fn vectors_are_read_back_with_the_accuracy_of_their_storage() {
         let vector: Vec<f32> = (0..100_u8).map(|n| (f32::from(n) - 40.3) / 577.0).collect();
         assert_eq!(Storage::F32.rounded(&vector), vector);
-        for (storage, off) in [(Storage::F16, 1e-4), (Storage::Int8, 5e-4)] {
+        for (storage, tolerance) in [(Storage::F16, 1e-4), (Storage::Int8, 5e-4)] {
             let back = storage.rounded(&vector);
-            assert!(back.iter().zip(&vector).all(|(a, b)| (a - b).abs() <= off), "{storage}");
+            assert!(back.iter().zip(&vector).all(|(a, b)| (a - b).abs() <= tolerance), "{storage}");
             assert_eq!(storage.rounded(&back), back, "{storage}");
         }
         let signs = Storage::Bits.rounded(&vector);

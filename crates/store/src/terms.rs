@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 /// they index.
 const MAX_LEN: usize = 120;
 
-/// The terms of a chunk: of its own metadata, and of its document's where they do not override
-/// them.
+/// The terms of a chunk: of its own metadata, and of its document's metadata that they do not
+/// override.
 pub fn of(chunk: &Map<String, Value>, document: &Map<String, Value>) -> Vec<String> {
     let mut terms = BTreeSet::new();
     let inherited = document.iter().filter(|(key, _)| !chunk.contains_key(*key));

@@ -9,7 +9,7 @@ use std::any::Any;
 use std::collections::HashSet;
 
 /// The right to write to a store for longer than one call. It ends when this is dropped, or when
-/// the process ends for whatever reason.
+/// the process ends for any reason.
 #[derive(Debug)]
 pub struct Lock {
     _guard: Box<dyn Any>,
@@ -26,7 +26,7 @@ impl Lock {
 ///
 /// Documents have an order: by path, unless the source has another one that is faster.
 pub trait Source: Send {
-    /// What it is and where it is, for people: without a password.
+    /// Its name or address for people, without a password.
     fn name(&self) -> String;
 
     /// The collection that `name` resolves to, if there is one.
@@ -36,8 +36,8 @@ pub trait Source: Send {
     /// If the store fails; here and below.
     fn collection(&self, name: &str) -> Result<Option<Collection>>;
 
-    /// Up to `limit` documents in order, from the first one after the path `after`; from the very
-    /// first if that is empty.
+    /// Up to `limit` documents in order, after the path `after`; from the first one if that is
+    /// empty.
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>>;
 
     /// Those of the documents at `paths` that exist, in any order.
@@ -51,17 +51,17 @@ pub trait Source: Send {
     fn count(&self, collection: &str) -> Result<Counts>;
 }
 
-/// A place where collections are kept, written and searched.
+/// A store: it keeps collections, which can be written and searched.
 ///
 /// When a call returns, its changes are durable, and repeating the call changes nothing: documents
 /// are identified by their paths, and chunks by their document and index. Calls that fail for a
-/// reason that may pass, such as a server that restarts, are retried a few times.
+/// transient reason, such as a restarting server, are retried a few times.
 pub trait Store: Source {
     /// The storages that it supports, its default first.
     fn storages(&self) -> &'static [Storage];
 
     /// Keeps other processes that ask for the lock from writing. A store without locks grants one
-    /// to everybody.
+    /// to every process.
     ///
     /// # Errors
     ///
@@ -118,23 +118,25 @@ pub trait Store: Source {
         Ok(new.len())
     }
 
-    /// Lets `name` resolve to `collection`, in one step for all readers. A collection whose own
-    /// name that was is called `kept` afterwards.
+    /// Lets `name` resolve to `collection`, in one step for all readers. If `name` is a
+    /// collection's own name, that collection is renamed to `kept`.
     fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
         match self.collection(name)? {
             Some(found) if found.name == name => Err(Error::Unsupported {
                 store: self.name(),
-                wanted: format!("way to rename the collection `{name}` while it is read ({kept})"),
+                wanted: format!(
+                    "way to rename the collection `{name}` to `{kept}` while it is read"
+                ),
                 known: "aliases: let readers use one, and switch that".to_owned(),
             }),
             _ => self.set_alias(name, collection),
         }
     }
 
-    /// The calls or statements that [`Self::switch`] makes, for people.
+    /// The calls or statements of [`Self::switch`], for people.
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>>;
 
-    /// Ends a series of changes: the store may now put its files and indexes in order.
+    /// Ends a series of changes: the store may now compact its files and update its indexes.
     fn finish(&mut self, _collection: &str) -> Result<()> {
         Ok(())
     }
@@ -151,31 +153,31 @@ pub trait Store: Source {
     /// # Errors
     ///
     /// [`Error::Unsupported`] if the store has an index of its own, [`Error::Busy`] if another
-    /// process builds one, [`Error::Stopped`] if `on_step` says so, [`Error::MissingFeature`] in a
-    /// build without the feature `ann`.
+    /// process builds one, [`Error::Stopped`] if `on_step` returns false, [`Error::MissingFeature`]
+    /// in a build without the feature `ann`.
     fn build_ann(&mut self, _collection: &str, _on_step: &OnBuildStep<'_>) -> Result<AnnBuild> {
         Err(Error::Unsupported {
             store: self.name(),
-            wanted: "ANN index of kokeshi's".to_owned(),
-            known: "one of its own, which its server maintains and search uses".to_owned(),
+            wanted: "ANN index that kokeshi builds".to_owned(),
+            known: "an index that its server maintains and search uses".to_owned(),
         })
     }
 
-    /// The record of indexed folders, if this is a store that files can be indexed into: not one
-    /// where another program writes the documents.
+    /// The record of indexed folders; `None` if another program writes the documents, so that files
+    /// cannot be indexed into this store.
     fn folders(&self) -> Option<&dyn IndexedFolders> {
         None
     }
 
-    /// As [`Self::folders`], to be changed.
+    /// As [`Self::folders`], mutable.
     fn folders_mut(&mut self) -> Option<&mut dyn IndexedFolders> {
         None
     }
 }
 
-/// What an indexer of files records in a store, so that the next run knows what to index again.
+/// The record of an indexer of files in a store, from which the next run knows what to index again.
 pub trait IndexedFolders {
-    /// Records when the files of documents were last seen unchanged: path, time of change, size.
+    /// Records the path, modification time and size of files whose contents are unchanged.
     ///
     /// # Errors
     ///
@@ -196,7 +198,7 @@ pub trait IndexedFolders {
         Ok(None)
     }
 
-    /// Writes `value` under `key`, a sentence that says what it is.
+    /// Writes the note `value` under `key`, which describes it in a sentence.
     fn set_note(&self, _key: &str, _value: &str) -> Result<()> {
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Texts and queries for the full-text index.
 
 /// `text` with spaces around every character of scripts that are written without them, so that the
-/// index finds words of Chinese and Japanese as consecutive characters.
+/// index finds Chinese and Japanese words as consecutive characters.
 pub(crate) fn separated(text: &str) -> String {
     let mut separated = String::with_capacity(text.len());
     for c in text.chars() {

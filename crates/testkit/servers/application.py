@@ -18,8 +18,8 @@ class Qdrant:
         request = urllib.request.Request(
             self.base + path, method=method, data=json.dumps(body).encode() if body else None,
             headers={"content-type": "application/json"})
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)["result"]
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)["result"]
 
     def make(self, name, width, alias):
         self.call("PUT", f"/collections/{name}", {
@@ -55,11 +55,11 @@ class Qdrant:
         } for point in points]
 
     def shape(self, name):
-        told = self.call("GET", f"/collections/{name}")
-        params = told["config"]["params"]
+        info = self.call("GET", f"/collections/{name}")
+        params = info["config"]["params"]
         del params["vectors"]["text"]["datatype"]
-        return {"params": params, "index": told["config"]["hnsw_config"]["m"],
-                "fields": {name: kind["params"] or kind["data_type"] for name, kind in told["payload_schema"].items()}}
+        return {"params": params, "index": info["config"]["hnsw_config"]["m"],
+                "fields": {name: kind["params"] or kind["data_type"] for name, kind in info["payload_schema"].items()}}
 
 
 class Chroma:
@@ -70,8 +70,8 @@ class Chroma:
         request = urllib.request.Request(
             self.base + path, method=method, data=json.dumps(body).encode() if body else None,
             headers={"content-type": "application/json"})
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)
 
     def id(self, name):
         return self.call("GET", f"/{name}")["id"]
@@ -90,18 +90,18 @@ class Chroma:
         })
 
     def delete(self, name, ids):
-        self.call("POST", f"/{self.id(name)}/delete", {"ids": [f"id-{each}" for each in ids]})
+        self.call("POST", f"/{self.id(name)}/delete", {"ids": [f"id-{id}" for id in ids]})
 
     def all(self, name):
         body = {"limit": 1000, "include": ["documents", "metadatas", "embeddings"]}
-        told = self.call("POST", f"/{self.id(name)}/get", body)
-        rows = zip(told["ids"], told["documents"], told["metadatas"], told["embeddings"])
-        return [{"id": int(each[3:]), "body": body, **fields, "vector": vector} for each, body, fields, vector in rows]
+        info = self.call("POST", f"/{self.id(name)}/get", body)
+        rows = zip(info["ids"], info["documents"], info["metadatas"], info["embeddings"])
+        return [{"id": int(id[3:]), "body": body, **fields, "vector": vector} for id, body, fields, vector in rows]
 
     def shape(self, name):
-        told = self.call("GET", f"/{name}")
-        index = told["configuration_json"]["hnsw"]
-        return {"metadata": told["metadata"], "space": index["space"], "index": index["max_neighbors"]}
+        info = self.call("GET", f"/{name}")
+        index = info["configuration_json"]["hnsw"]
+        return {"metadata": info["metadata"], "space": index["space"], "index": index["max_neighbors"]}
 
 
 class Milvus:
@@ -145,11 +145,11 @@ class Milvus:
         } for row in rows]
 
     def shape(self, name):
-        told = self.client.describe_collection(name)
-        fields = [(field["name"], str(field["type"]), field.get("nullable")) for field in told["fields"]]
+        info = self.client.describe_collection(name)
+        fields = [(field["name"], str(field["type"]), field.get("nullable")) for field in info["fields"]]
         indexes = [self.client.describe_index(name, index) for index in self.client.list_indexes(name)]
         kinds = sorted((index["field_name"], index["index_type"], index["metric_type"]) for index in indexes)
-        return {"fields": fields, "dynamic": told["enable_dynamic_field"], "indexes": kinds}
+        return {"fields": fields, "dynamic": info["enable_dynamic_field"], "indexes": kinds}
 
 
 def main():

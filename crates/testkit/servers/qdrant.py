@@ -1,9 +1,9 @@
-"""A stand-in for Qdrant's server, which is in no package registry: qdrant.py FOLDER PORT.
+"""A stand-in for Qdrant's server, which is not in the package registries: qdrant.py DIRECTORY PORT.
 
-Implements the parts of the published HTTP interface that are used. Bodies are checked by the models that
-Qdrant generates from its description of that interface, which reject unknown fields; the answers are those
-of the local mode of Qdrant's own client. It does not show how the real server behaves under load, with its
-indexes and with its quantization.
+Implements the parts of the published HTTP interface that kokeshi uses. Request bodies are checked by the models
+that Qdrant generates from its specification of that interface, which reject unknown fields; the responses are
+those of the local mode of Qdrant's own client. It does not show how the real server behaves under load, with its
+indexes or with its quantization.
 """
 
 import json
@@ -25,7 +25,7 @@ def route(method, path, body=None):
 
 
 NAME = r"/collections/([^/?]+)"
-# Indexes of fields, which the local mode does not store.
+# Payload indexes, which the local mode does not store.
 INDEXES = {}
 
 
@@ -36,8 +36,8 @@ def collections(client):
 
 @route("GET", NAME)
 def collection(client, name):
-    told = client.get_collection(name)
-    return told.model_copy(update={"payload_schema": INDEXES.get(name, {})})
+    info = client.get_collection(name)
+    return info.model_copy(update={"payload_schema": INDEXES.get(name, {})})
 
 
 @route("PUT", NAME, models.CreateCollection)
@@ -56,9 +56,9 @@ def delete(client, name):
 @route("PUT", NAME + r"/index\?wait=true", models.CreateFieldIndex)
 def index(client, name, body):
     kind = body.field_schema
-    described = isinstance(kind, str)
+    is_name = isinstance(kind, str)
     INDEXES.setdefault(name, {})[body.field_name] = models.PayloadIndexInfo(
-        data_type=kind if described else kind.type, params=None if described else kind, points=0)
+        data_type=kind if is_name else kind.type, params=None if is_name else kind, points=0)
     return client.create_payload_index(name, body.field_name, kind)
 
 
@@ -110,11 +110,11 @@ class Handler(BaseHTTPRequestHandler):
             found = path.match(self.path)
             if method == self.command and found:
                 return self.run(found.groups(), model, handler, text)
-        self.send(405, {"status": {"error": f"{self.command} {self.path} is no request of the interface"}})
+        self.send(405, {"status": {"error": f"{self.command} {self.path} is not a request of the interface"}})
 
     def run(self, names, model, handler, text):
-        known = [each.name for each in client.get_collections().collections]
-        known += [each.alias_name for each in client.get_aliases().aliases]
+        known = [collection.name for collection in client.get_collections().collections]
+        known += [alias.alias_name for alias in client.get_aliases().aliases]
         if names and handler not in (create, delete) and names[0] not in known:
             return self.send(404, {"status": {"error": f"Not found: Collection `{names[0]}`"}})
         try:

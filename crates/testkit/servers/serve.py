@@ -1,4 +1,4 @@
-"""Runs a server of a store on loopback: serve.py KIND FOLDER PORT.
+"""Runs a server of a store on loopback: serve.py KIND DIRECTORY PORT.
 
 Prints `ready` once it accepts connections. A line on standard input is a command: `restart` stops the
 server and starts it again on the same folder, `crash` kills it first. End of input stops the server.
@@ -67,7 +67,7 @@ def qdrant(folder, port):
 def start(make, folder, port):
     command, options = make(folder, port)
     log = open(folder.parent / "log", "a")
-    # The servers must not look further than the folder: no settings, no reports of use.
+    # The servers must not read settings from outside the folder or send telemetry.
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "ANONYMIZED_TELEMETRY": "False"}
 
     def launch():
@@ -80,14 +80,14 @@ def start(make, folder, port):
     while True:
         late = time.monotonic() > deadline
         if server.poll() is not None or late:
-            said = pathlib.Path(log.name).read_text()
+            output = pathlib.Path(log.name).read_text()
             # A killed PostgreSQL leaves children, which see its death a moment later.
-            if "still in use" in said and not late:
+            if "still in use" in output and not late:
                 time.sleep(0.1)
                 server = launch()
                 continue
             server.kill()
-            sys.exit(f"{make.__name__} did not start:\n" + said[-2000:])
+            sys.exit(f"{make.__name__} did not start:\n" + output[-2000:])
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return server

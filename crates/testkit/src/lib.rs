@@ -1,11 +1,15 @@
-//! Fixtures, goldens, tolerances and seeded random numbers for the tests of this workspace.
+//! Fixtures, goldens, tolerances, seeded random numbers, replies of servers and real servers for
+//! the tests of this workspace.
 //!
-//! Development only: a missing or malformed fixture is a panic that names it.
+//! This crate is for tests only: a missing or malformed fixture causes a panic that names it.
 
-#[expect(clippy::print_stderr, reason = "tests say why they skip")]
+pub mod reply;
+#[expect(clippy::print_stderr, reason = "tests print why they are skipped")]
 pub mod servers;
 
 pub use kokeshi_kernels::random::Random;
+#[cfg(feature = "postgres")]
+pub use {pgvector, postgres};
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;

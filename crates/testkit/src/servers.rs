@@ -1,6 +1,6 @@
-//! Real servers of stores, each for one test process, with its own folder and on loopback.
+//! Real servers of stores. Each serves one test process, on loopback and with its own folder.
 //!
-//! `crates/testkit/servers/install` installs them; without them, tests print that and skip.
+//! `crates/testkit/servers/install` installs them; without them, tests are skipped with a message.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
-/// User and password of servers that have them, as in `serve.py`.
+/// User and password of the servers that need them, as in `serve.py`.
 const LOGIN: (&str, &str) = ("kokeshi", "kokeshi-test");
 
-/// A running server, which stops when this is dropped or the process ends.
+/// A running server, which stops when it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Server {
     kind: &'static str,
@@ -55,7 +55,7 @@ impl Server {
         Some(server)
     }
 
-    /// Its address for `--store`, with user and password where it has them.
+    /// Its address for `--store`, with the user and password if it needs them.
     pub fn address(&self) -> String {
         self.address_with(LOGIN.1)
     }
@@ -97,8 +97,8 @@ impl Server {
     }
 }
 
-/// Another program that keeps points in a server, through the server's own client:
-/// `application.py`.
+/// Another program, `application.py`, which keeps points in a server through the server's own
+/// client.
 #[derive(Debug)]
 pub struct Application {
     child: Child,
@@ -107,7 +107,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Starts it with `server`.
+    /// Starts it with the server `server`.
     ///
     /// # Panics
     ///
@@ -127,11 +127,11 @@ impl Application {
         Self { child, commands, answers }
     }
 
-    /// Its answer to a command; both are JSON.
+    /// Sends a command and returns the answer; both are JSON.
     ///
     /// # Panics
     ///
-    /// If the command fails; its standard error says why.
+    /// If the command fails; the program's standard error has the reason.
     pub fn ask(&mut self, command: &str) -> String {
         let commands = self.commands.as_mut().expect("an open pipe");
         writeln!(commands, "{command}").expect("a running script");

@@ -3,7 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-/// Leaders that a vector is compared with together.
+/// Leaders that are close to each other; a vector is compared with all of them.
 #[derive(Debug, Default)]
 pub(super) struct Cell {
     /// The caller's names of the leaders.

@@ -1,8 +1,9 @@
 //! Near duplicates: each vector is a leader, or so close to one that it is left out.
 //!
-//! Leaders (Hartigan 1975) instead of connected components: the ends of a chain of small changes
-//! may have nothing in common, while a vector is never farther from its leader than the threshold.
-//! Only leaders are kept and compared with, in half precision.
+//! Near duplicates are found by leaders (Hartigan 1975), not as connected components: the ends of a
+//! chain of small changes may have nothing in common, but a vector is never farther from its leader
+//! than the threshold. Only leaders are kept, in half precision, and vectors are compared with
+//! them.
 //!
 //! A vector is compared with all leaders while these are few. When there are many, they are divided
 //! into cells around centres of k-means, and a vector is compared with the leaders of the nearest
@@ -17,24 +18,24 @@ use crate::matrix::Matrix;
 use cell::{Cell, to_f16, to_f32};
 use kokeshi_kernels::scan::{F16_ROW, dot_f16};
 
-/// Number of leaders up to which a vector is compared with all of them. Beyond it there are cells.
-const EXACT: usize = 1 << 15;
-/// Growth in the number of leaders after which they are divided into cells anew.
+/// Maximum number of leaders without cells: a vector is compared with all of them.
+const MAX_EXACT: usize = 1 << 15;
+/// Factor by which the number of leaders grows before they are divided into cells again.
 const GROWTH: usize = 4;
 /// Number of cells per square root of the number of leaders.
 const CELLS: f64 = 4.0;
 /// Number of cells that a vector is compared with.
 const PROBES: usize = 16;
-/// Leaders per centre that the centres are computed from.
+/// Number of sampled leaders per centre, from which the centres are computed.
 const PER_CENTRE: usize = 20;
 /// Rounds of k-means.
 const ROUNDS: usize = 6;
-/// Rows of a cell without a centre.
+/// Number of rows of a cell without a centre.
 const PLAIN_CELL: usize = 1024;
-/// Rows of a task.
+/// Number of rows per task.
 const BLOCK: usize = 64;
-/// Queries of a task that compares them with a cell.
-const VISITORS: usize = 256;
+/// Maximum number of queries that one task compares with a cell.
+const QUERIES_PER_TASK: usize = 256;
 
 /// The leader of a vector that is not a leader itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,14 +47,16 @@ pub struct Match {
 }
 
 impl Match {
-    /// The nearer of both; of equals the one with the smaller name, whatever its cell.
+    /// The nearer of both; of equally near ones, the leader with the smaller name, whatever its
+    /// cell.
     fn nearer(self, other: Self) -> Self {
         let other_wins = (other.cosine, self.leader) > (self.cosine, other.leader);
         if other_wins { other } else { self }
     }
 }
 
-/// How many leaders should not be leaders, because the cells hid an earlier leader from them.
+/// How many leaders should not be leaders, because an earlier leader was in a cell that they were
+/// not compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// Leaders that were compared with all leaders before them.
@@ -76,14 +79,14 @@ pub struct Leaders {
     /// The centre of each cell; `None` for cells without centres.
     centres: Option<Matrix>,
     count: usize,
-    /// Number of leaders at which they are divided into cells anew.
+    /// Number of leaders at which they are divided into cells again.
     next_division: usize,
 }
 
 impl Leaders {
-    /// No leaders yet. A vector of `dimensions` becomes a leader unless its cosine to one is
-    /// `threshold` or more. The leaders may take `limit` bytes. `exact` always compares with all of
-    /// them.
+    /// An empty set of leaders. A vector of `dimensions` becomes a leader unless its cosine to one
+    /// is at least `threshold`. The leaders may take `limit` bytes. With `exact`, vectors are
+    /// always compared with all leaders.
     pub fn new(
         compute: &Compute,
         dimensions: usize,
@@ -102,7 +105,7 @@ impl Leaders {
             cells,
             centres,
             count: 0,
-            next_division: EXACT,
+            next_division: MAX_EXACT,
         }
     }
 
@@ -144,7 +147,7 @@ impl Leaders {
         let homes = self.homes(rows);
         let mut best = self.among_leaders(&queries, &homes, |_, _| true);
         let open: Vec<usize> = (0..rows.len()).filter(|&row| best[row].is_none()).collect();
-        let near = self.among(&queries, &open);
+        let near = self.among_rows(&queries, &open);
         let mut is_leader = vec![false; rows.len()];
         for (row, near) in near.into_iter().enumerate() {
             for (other, cosine) in near.into_iter().filter(|(other, _)| is_leader[*other]) {
@@ -183,8 +186,8 @@ impl Leaders {
         self.dimensions.next_multiple_of(F16_ROW)
     }
 
-    /// Rows as the kernel compares them with leaders: padded and rounded like leaders, so that a
-    /// pair has the same cosine whichever of the two is the leader.
+    /// Rows in the form that the kernel compares with leaders: padded and rounded like leaders, so
+    /// that a pair has the same cosine whichever of the two is the leader.
     fn queries(&self, rows: &Matrix) -> Vec<Vec<f32>> {
         let width = self.width();
         let query = |row: usize| {
@@ -195,7 +198,8 @@ impl Leaders {
         (0..rows.len()).map(query).collect()
     }
 
-    /// The cells that each row is compared with, the nearest first; an empty list if all are.
+    /// The cells that each row is compared with, the nearest first; an empty list if each row is
+    /// compared with all cells.
     fn homes(&self, rows: &Matrix) -> Vec<Vec<usize>> {
         let Some(centres) = &self.centres else { return Vec::new() };
         let probes = PROBES.min(centres.len());
@@ -215,8 +219,9 @@ impl Leaders {
     }
 
     /// The nearest leader of each query within the threshold, among the leaders of the query's
-    /// cells for which `eligible(query, leader)` is true. A task is a cell with up to [`VISITORS`]
-    /// of its queries, so that the cell's rows are read from memory once for all of them.
+    /// cells for which `eligible(query, leader)` is true. A task is a cell with up to
+    /// [`QUERIES_PER_TASK`] of its queries, so that the cell's rows are read from memory once for
+    /// all of them.
     fn among_leaders(
         &self,
         queries: &[Vec<f32>],
@@ -231,7 +236,9 @@ impl Leaders {
             }
         }
         let tasks: Vec<(&Cell, &[usize])> = (self.cells.iter().zip(&visitors))
-            .flat_map(|(cell, visitors)| visitors.chunks(VISITORS).map(move |part| (cell, part)))
+            .flat_map(|(cell, visitors)| {
+                visitors.chunks(QUERIES_PER_TASK).map(move |part| (cell, part))
+            })
             .collect();
         let matches = self.compute.each(tasks, |(cell, visitors)| {
             let mut scores = vec![0.0; cell.names.len()];
@@ -253,8 +260,9 @@ impl Leaders {
         best
     }
 
-    /// For each query the rows of `open` before it within the threshold, with their cosines.
-    fn among(&self, queries: &[Vec<f32>], open: &[usize]) -> Vec<Vec<(usize, f32)>> {
+    /// For each query, the rows of `open` before it that are within the threshold, with their
+    /// cosines.
+    fn among_rows(&self, queries: &[Vec<f32>], open: &[usize]) -> Vec<Vec<(usize, f32)>> {
         let rows: Vec<u16> = open.iter().flat_map(|&row| to_f16(&queries[row])).collect();
         let blocks = self.compute.blocks(queries.len(), BLOCK, |range| {
             let mut scores = vec![0.0; open.len()];
@@ -299,7 +307,7 @@ impl Leaders {
         let rows = self.cells.iter().flat_map(|cell| cell.rows.chunks_exact(width));
         let mut sample = Matrix::new(self.dimensions);
         for row in rows.step_by(step) {
-            // Cannot fail, here and below: all leaders have the same width.
+            // This cannot fail, here and below: all leaders have the same width.
             let _ = sample.push(&to_f32(row)[..self.dimensions]);
         }
         let centres = coarse_centres(&self.compute, &sample, count, ROUNDS);

@@ -1,4 +1,4 @@
-//! The leaders against their definition.
+//! Comparison of the leaders with their definition.
 
 use super::*;
 use kokeshi_kernels::random::Random;
@@ -24,7 +24,7 @@ fn vectors(count: usize, centres: usize, noise: f32) -> Vec<Vec<f32>> {
 }
 
 /// The definition, pair by pair.
-fn plain(rows: &Matrix, threshold: f32) -> Vec<Option<Match>> {
+fn by_definition(rows: &Matrix, threshold: f32) -> Vec<Option<Match>> {
     let round = |row: usize| to_f32(&to_f16(rows.row(row)));
     let mut results: Vec<Option<Match>> = Vec::new();
     for row in 0..rows.len() {
@@ -42,7 +42,7 @@ fn offered(leaders: &mut Leaders, rows: &Matrix, block: usize) -> Vec<Option<Mat
     let mut results = Vec::new();
     for start in (0..rows.len()).step_by(block) {
         let names: Vec<usize> = (start..rows.len().min(start + block)).collect();
-        results.extend(leaders.offer(&names, &rows.gather(&names)).expect("room"));
+        results.extend(leaders.offer(&names, &rows.gather(&names)).expect("matches"));
     }
     results
 }
@@ -50,7 +50,7 @@ fn offered(leaders: &mut Leaders, rows: &Matrix, block: usize) -> Vec<Option<Mat
 #[test]
 fn blocks_of_any_size_match_the_definition() {
     let rows = Matrix::of(&vectors(300, 40, 0.35)).expect("rows");
-    let expected = plain(&rows, 0.9);
+    let expected = by_definition(&rows, 0.9);
     let kept = expected.iter().filter(|found| found.is_none()).count();
     assert!((50..250).contains(&kept), "{kept}");
     for (block, threads) in [(1, 1), (7, 2), (300, 2), (300, 3)] {
@@ -60,14 +60,14 @@ fn blocks_of_any_size_match_the_definition() {
         for (got, want) in got.iter().zip(&expected) {
             assert_eq!(got.map(|found| found.leader), want.map(|found| found.leader), "{block}");
             let cosines = got.zip(*want).map(|(a, b)| (a.cosine - b.cosine).abs());
-            assert!(cosines.is_none_or(|away| away < 1e-5));
+            assert!(cosines.is_none_or(|difference| difference < 1e-5));
         }
         assert_eq!(leaders.audit(usize::MAX), Audit { checked: kept, missed: 0 });
     }
 }
 
 #[test]
-fn a_chain_is_cut_where_its_end_is_too_far_from_the_leader() {
+fn a_chain_ends_where_a_vector_is_too_far_from_the_leader() {
     let angle = |degrees: f32| {
         let angle = degrees.to_radians();
         [angle.cos(), angle.sin()]

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArguments {
-    /// Known name, hub id or folder of the model; token ids are random, so that no tokenizer is
-    /// needed
+    /// Known name, hub id or folder of the model; token ids are random, so no tokenizer is needed
     #[arg(long, value_name = "MODEL", default_value = "starter")]
     pub(crate) model: String,
     #[command(flatten)]
@@ -18,11 +17,12 @@ pub(crate) struct BenchArguments {
     /// Print JSON, including the time of every run
     #[arg(long)]
     pub(crate) json: bool,
-    /// Also write the shares of the floor as an SVG chart
+    /// Also write an SVG chart of each batch's share of the floor: its least possible time, divided
+    /// by its time
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Measure memory instead of time: resident memory without pages of mapped files after loading,
-    /// with a batch of 8×512 tokens, and after BATCHES of 1 to 8 texts of 8 to 512 tokens
+    /// Measure memory instead of time (resident, without mapped files): after loading, during a
+    /// batch of 8×512 tokens, and over BATCHES of 1 to 8 texts of 8 to 512 tokens
     #[arg(
         long,
         value_name = "BATCHES",
@@ -32,15 +32,15 @@ pub(crate) struct BenchArguments {
         conflicts_with_all = ["quick", "svg"]
     )]
     pub(crate) memory: Option<u32>,
-    /// Print the batches instead of timing them, for timing other programs on the same tokens: one
-    /// line of JSON per batch, with the token ids and the task of every text
+    /// Print the batches instead of timing them, so that other programs can be timed on the same
+    /// tokens: one JSON object per line, with the token ids and the task of every text
     #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory"])]
     pub(crate) print_batches: bool,
-    /// Run each batch from standard input once, as soon as it arrives, in the format of
-    /// --print-batches.
+    /// Read batches from standard input, in the format of --print-batches, and run each once as
+    /// soon as it arrives.
     ///
-    /// The answers are lines of JSON: first the program and its device, then for each batch the
-    /// seconds of its pass and the mean state of each text.
+    /// The output is one JSON object per line: first the program and its device, then, for each
+    /// batch, the seconds that its pass took and the mean state of each text.
     #[arg(long, conflicts_with_all = ["quick", "json", "svg", "memory", "print_batches"])]
     pub(crate) read_batches: bool,
 }

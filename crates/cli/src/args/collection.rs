@@ -9,37 +9,38 @@ use std::path::PathBuf;
 /// A collection of a store.
 #[derive(Args, Debug)]
 pub(crate) struct CollectionArguments {
-    /// The store: a file, or a server (`postgres://…`, `qdrant://…`, `milvus://…`, `chroma://…`);
-    /// by default `.kokeshi/index.db` in the indexed folder or one above
+    /// Store: a file, or a server (`postgres://…`, `qdrant://…`, `milvus://…`, `chroma://…`)
+    /// [default: `.kokeshi/index.db` in the indexed folder or one above]
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
-    /// A collection of the store, or an alias; a store can have several, each with its own model
+    /// Collection in the store, or an alias; each collection has its own model
     #[arg(long, value_name = "NAME", default_value = DEFAULT_COLLECTION)]
     pub(crate) collection: String,
 }
 
-/// The vectors of a collection. An existing collection keeps its options: other values are refused.
+/// How vectors are produced and stored. An existing collection keeps its options: other values are
+/// refused.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct VectorArguments {
-    /// A known name (see `kokeshi models list`), a hub id or a folder; `starter` by default
+    /// Known name (see `kokeshi models list`), hub id or folder of the model [default: `starter`]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// Keep only the first N dimensions of each vector
     #[arg(long, value_name = "N")]
     pub(crate) dimensions: Option<usize>,
-    /// How vectors are stored: `f32`, `f16` (the default), `int8` or `bits`
+    /// How vectors are stored: `f32`, `f16`, `int8` or `bits` [default: `f16`]
     #[arg(long, value_name = "TYPE")]
     pub(crate) storage: Option<Storage>,
-    /// Also store codes that pick a short list quickly, for large collections: `bits`, `int8`, or
-    /// `int8:256` of the first 256 dimensions. Scores are computed from the vectors
+    /// Also store compressed codes that pick a short list, for large collections: `bits`, `int8`,
+    /// or `int8:256` (the first 256 dimensions). Scores are computed from the vectors
     #[arg(long, value_name = "CODES")]
     pub(crate) shortlist: Option<Codes>,
-    /// Cut documents: `structure:256` (the default) at headings, items, paragraphs and sentences
-    /// into chunks of about 256 tokens; or as `kokeshi embed --chunk` does
+    /// How documents are cut into chunks: `structure:256` (at headings, list items, paragraphs and
+    /// sentences, about 256 tokens each), or as in `kokeshi embed` [default: `structure:256`]
     #[arg(long, value_name = "HOW")]
     pub(crate) chunk: Option<DocumentChunking>,
-    /// Pool the vectors of a document's chunks from one pass over the whole document, so that they
-    /// reflect their context; the default
+    /// Pool each chunk's vector from one pass over the whole document, so that it reflects its
+    /// context [default: true; `kokeshi eval` compares both]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) late_chunking: Option<bool>,
 }
@@ -53,14 +54,14 @@ pub(crate) struct WalkArguments {
     /// Also index files that `.gitignore`, `.ignore` and the like exclude
     #[arg(long)]
     pub(crate) no_ignore: bool,
-    /// Index only files that match, or with `!` before the pattern, that do not match; repeatable
+    /// Index only files that match the glob, or with a leading `!`, that do not match; repeatable
     #[arg(long, short, value_name = "GLOB")]
     pub(crate) glob: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct IndexArguments {
-    /// Files and folders; by default, everything that was indexed into the collection before
+    /// Files and folders to index [default: those that were indexed into the collection before]
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -75,9 +76,9 @@ pub(crate) struct IndexArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct SearchArguments {
-    /// The text to search for, in any language of the model
+    /// Text to search for, in any language that the model supports
     pub(crate) query: String,
-    /// Search only at and below these paths
+    /// Search only these files and folders
     #[arg(value_name = "PATH")]
     pub(crate) within: Vec<PathBuf>,
     #[command(flatten)]
@@ -88,12 +89,12 @@ pub(crate) struct SearchArguments {
     /// Minimum cosine of a result
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub(crate) min_score: Option<f32>,
-    /// Search only documents whose path matches this glob, or with `!` before it, does not match;
+    /// Search only documents whose path matches the glob, or with a leading `!`, does not match;
     /// repeatable
     #[arg(long, value_name = "GLOB")]
     pub(crate) path: Vec<String>,
-    /// Search only chunks with this metadata: `key=value`, or with `!=`, `<`, `<=`, `>`, `>=`;
-    /// repeatable, and all must hold
+    /// Search only chunks whose metadata meets the condition: `key=value`, or with `!=`, `<`, `<=`,
+    /// `>`, `>=`; repeatable, and all conditions must hold
     #[arg(long = "where", value_name = "CONDITION")]
     pub(crate) conditions: Vec<Condition>,
     /// Also search by words (BM25), and fuse both rankings
@@ -105,7 +106,7 @@ pub(crate) struct SearchArguments {
     /// Number of sentences to show on either side of the best one
     #[arg(long, short = 'C', value_name = "N", default_value_t = 1)]
     pub(crate) context: usize,
-    /// Show the parts of each result's score
+    /// Show how each result's score is composed
     #[arg(long)]
     pub(crate) why: bool,
     /// Print JSON
@@ -120,7 +121,7 @@ pub(crate) struct SearchArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArguments {
-    /// The store's file or server. Without it: `.kokeshi/index.db` in this folder or in one above
+    /// Store: a file or a server [default: `.kokeshi/index.db` in the current folder or one above]
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
     /// Print JSON
@@ -145,19 +146,19 @@ pub(crate) struct AnnArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct ForgetArguments {
-    /// Files and folders, which may no longer exist
+    /// Files and folders to forget; they need not exist any more
     #[arg(value_name = "PATH", required_unless_present = "all")]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) collection: CollectionArguments,
-    /// Remove the whole collection with its settings
+    /// Remove the whole collection, including its settings
     #[arg(long, conflicts_with = "paths")]
     pub(crate) all: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct EvalArguments {
-    /// Folders in the layout of BEIR: `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl`
+    /// Folders in BEIR's layout: `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl`
     /// (`_id`, `text`), and `qrels.tsv` or `qrels/test.tsv` (`query-id`, `corpus-id`, `score`)
     #[arg(value_name = "FOLDER", required = true)]
     pub(crate) folders: Vec<PathBuf>,

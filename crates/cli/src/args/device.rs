@@ -22,8 +22,8 @@ pub(crate) struct ModelArguments {
 pub(crate) struct DeviceArguments {
     #[command(flatten)]
     pub(crate) arithmetic: ArithmeticArguments,
-    /// Limit of memory for all loaded models, such as `4GB` or `1.5GiB`; models that were used
-    /// least recently are unloaded to make room [default: no limit]
+    /// Memory limit for all loaded models, such as `4GB` or `1.5GiB`; the least recently used are
+    /// unloaded to make room [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = bytes::parse, env = "KOKESHI_MEMORY_BUDGET")]
     pub(crate) memory_budget: Option<usize>,
 }
@@ -49,11 +49,11 @@ pub(crate) struct ArithmeticArguments {
         env = "KOKESHI_THREADS"
     )]
     pub(crate) threads: Option<u16>,
-    /// Instruction set [default: the fastest that this processor has]
+    /// Instruction set [default: the fastest that this processor supports]
     #[arg(long, value_name = "LEVEL", value_parser = level, env = "KOKESHI_SIMD_LEVEL")]
     pub(crate) simd_level: Option<Level>,
-    /// Precision of products [default: `bf16` if the model is stored in bf16 and the processor
-    /// multiplies it, else `f32`; on a card `bf16`, or `f16` on older ones]
+    /// Precision of products [default: `bf16` if the model is stored in bf16 and the processor can
+    /// multiply it, otherwise `f32`; on a card `bf16`, or `f16` on older ones]
     #[arg(
         long,
         value_name = "PRECISION",
@@ -69,11 +69,11 @@ fn precisions() -> impl TypedValueParser<Value = Precision> {
         PossibleValue::new(precision.name()).help(match precision {
             Precision::F32 => "As exact as the published implementation in f32",
             Precision::Bf16 => {
-                "Factors are rounded to bf16: vectors move by less than 0.0002 in cosine"
+                "Factors rounded to bf16: vectors move by less than 0.0002 in cosine"
             }
             Precision::F16 => "States and weights in f16, on a card only",
             Precision::Int8 => {
-                "Linear layers in eight bits, on the processor only: half the memory of bf16; \
+                "Linear layers in eight bits, on the processor only: half the memory of bf16, and \
                  vectors move by less than 0.005 in cosine"
             }
         })
@@ -98,8 +98,9 @@ impl DeviceKind {
             "reference" => Ok(Self::Reference),
             _ => {
                 let ordinal = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
-                let known = "expected auto, cpu, cuda, cuda:N (N is the number of a card, from 0) or reference";
-                ordinal.map(Self::Cuda).ok_or_else(|| known.to_owned())
+                let expected = "expected `auto`, `cpu`, `cuda`, `cuda:N` (the number of a card, \
+                                from 0) or `reference`";
+                ordinal.map(Self::Cuda).ok_or_else(|| expected.to_owned())
             }
         }
     }

@@ -8,17 +8,17 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateCommand {
-    /// Examine a collection, report what a move to another model changes, and write a plan to
+    /// Examine a collection, report what moving it to another model changes, and write a plan to
     /// review
     Plan(Box<MigratePlanArguments>),
-    /// Fill the new collection; documents that it already has are left alone, so that a run can be
+    /// Fill the new collection; documents that it already has are left alone, so a run can be
     /// stopped and repeated at any time
     Run(MigrateRunArguments),
     /// Compare both collections, embed a sample again, and report whether a switch is safe
     Verify(MigrateVerifyArguments),
-    /// Switch readers to the new collection, in one step
+    /// Switch readers to the new collection in one step
     Switch(MigrateSwitchArguments),
-    /// Switch readers back to the old collection, in one step
+    /// Switch readers back to the old collection in one step
     Rollback(MigrateSwitchArguments),
     /// Remove the old collection after a switch
     Clean(MigrateCleanArguments),
@@ -28,57 +28,63 @@ pub(crate) enum MigrateCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct MigratePlanArguments {
-    /// The collection to move, or its alias; for a table or a file of rows, the column of vectors.
-    /// The default is `default`, for a table `embedding`, and for a file `vector`
+    /// Collection to move, or its alias; for a table or a file of rows, the column of vectors
+    /// [default: `default`; for a table `embedding`, for a file `vector`]
     #[arg(long, value_name = "NAME")]
     from: Option<String>,
-    /// The collection to create
+    /// Collection to create
     #[arg(long, value_name = "NAME")]
     pub(crate) to: String,
-    /// The store of both, or of the new one. Without it: `.kokeshi/index.db` in this folder or in
-    /// one above
+    /// Store of both collections, or with --source, of the new one [default: `.kokeshi/index.db` in
+    /// the current folder or one above]
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
-    /// Where the old one is, if elsewhere: another store, or a JSONL or Parquet file of rows
+    /// Where the old collection is, if not in --store: another store, or a JSONL or Parquet file of
+    /// rows
     #[arg(long, value_name = "SOURCE", env = "KOKESHI_SOURCE", hide_env_values = true)]
     pub(crate) source: Option<Address>,
-    #[command(flatten)]
-    pub(crate) fields: FieldsArguments,
-    /// The new model: a known name (see `kokeshi models list`), a hub id or a folder
+    /// Known name (see `kokeshi models list`), hub id or folder of the new model [default:
+    /// `jina-embeddings-v3`]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
-    /// Use the task `text-matching` on both sides, as jina-embeddings-v2 behaves, instead of
-    /// `retrieval.passage` and `retrieval.query`
+    /// Use the task `text-matching` for documents and queries alike, as with jina-embeddings-v2,
+    /// instead of `retrieval.passage` and `retrieval.query`
     #[arg(long)]
     pub(crate) like_v2: bool,
-    /// Keep only the first N dimensions of each vector; 768 keeps the width of v2
+    /// Keep only the first N dimensions of each vector; 768 is the width of the v2 base models
     #[arg(long, value_name = "N")]
     pub(crate) dimensions: Option<usize>,
-    /// How vectors are stored: `f32`, `f16`, `int8` or `bits`; by default as before
+    /// How vectors are stored: `f32`, `f16`, `int8` or `bits` [default: as in the old collection;
+    /// with --source, the store's own default]
     #[arg(long, value_name = "TYPE")]
     pub(crate) storage: Option<Storage>,
-    /// Codes that pick a short list; by default as before
+    /// Compressed codes that pick a short list: see `kokeshi index` [default: as in the old
+    /// collection]
     #[arg(long, value_name = "CODES")]
     pub(crate) shortlist: Option<Codes>,
-    /// Pool the vectors of a document's chunks from one pass over it; the default
+    /// Pool each chunk's vector from one pass over the whole document, so that it reflects its
+    /// context
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
     pub(crate) late_chunking: bool,
-    /// Queries to compare both models on: one JSON object per line, with `query` and, if known,
-    /// `relevant`, the paths of documents that answer it
+    /// Queries to compare both models on: one JSON object per line with `query` and, if known,
+    /// `relevant`, the paths of the documents that answer it
     #[arg(long, value_name = "FILE")]
     pub(crate) queries: Option<PathBuf>,
-    /// Models that may have made the old vectors, besides the recorded one and every
+    /// Model that may have produced the old vectors, besides the recorded one and every
     /// jina-embeddings-v2 on this machine; repeatable
     #[arg(long, value_name = "MODEL")]
     pub(crate) candidate: Vec<String>,
     /// Number of documents to examine now, and again in `verify`
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) sample: u32,
-    /// The file of the plan; by default the new collection's name with `.plan.toml`
+    /// File of the plan [default: the new collection's name with `.plan.toml`]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
+    // Last, because its heading also applies to the options after it.
+    #[command(flatten)]
+    pub(crate) fields: FieldsArguments,
 }
 
 impl MigratePlanArguments {
@@ -92,29 +98,29 @@ impl MigratePlanArguments {
     }
 }
 
-/// The layout of data that another program made.
+/// The layout of foreign data.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Data of other programs")]
 pub(crate) struct FieldsArguments {
-    /// The table, in PostgreSQL: `TABLE` or `SCHEMA.TABLE`
+    /// Table in PostgreSQL: `TABLE` or `SCHEMA.TABLE`
     #[arg(long, value_name = "TABLE")]
     pub(crate) table: Option<String>,
-    /// The column or field that identifies rows; `id` by default
+    /// Column or field that identifies a row [default: `id`]
     #[arg(long, value_name = "FIELD")]
     pub(crate) id: Option<String>,
-    /// The column or field of texts; by default the first of `text`, `content`, `body` and other
-    /// usual names, or the only one with texts
+    /// Column or field of the text [default: the first of `text`, `content`, `body` and other usual
+    /// names, or the only one that contains texts]
     #[arg(long, value_name = "FIELD")]
     pub(crate) text: Option<String>,
-    /// The column or field that rows of one document have in common, so that they are embedded in
-    /// one pass; by default `doc_id` or the like, and without any, each row is a document
+    /// Column or field that the rows of a document share, so that they are embedded in one pass
+    /// [default: `doc_id` or similar; without one, each row is a document]
     #[arg(long, value_name = "FIELD")]
     pub(crate) document: Option<String>,
-    /// The column or field that orders the rows of a document; by default their ids in a table, and
-    /// their order in a file
+    /// Column or field that orders the rows of a document [default: their ids in a table, their
+    /// order in a file]
     #[arg(long, value_name = "FIELD")]
     pub(crate) order: Option<String>,
-    /// Which of the vectors, if points have several
+    /// Name of the vector, if points have several
     #[arg(long, value_name = "NAME")]
     pub(crate) vector: Option<String>,
 }
@@ -133,13 +139,13 @@ impl FieldsArguments {
 /// A plan, and the addresses of both sides if they have passwords.
 #[derive(Args, Debug)]
 pub(crate) struct PlanArguments {
-    /// The plan's file
+    /// Plan file
     #[arg(value_name = "PLAN")]
     pub(crate) plan: PathBuf,
-    /// The store, if its address has a password, which plans do not contain
+    /// Address of the store, if it has a password: plans do not contain passwords
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
-    /// The source, for the same reason
+    /// Address of the source, if it has a password
     #[arg(long, value_name = "SOURCE", env = "KOKESHI_SOURCE", hide_env_values = true)]
     pub(crate) source: Option<Address>,
 }
@@ -151,8 +157,8 @@ pub(crate) struct MigrateRunArguments {
     /// Maximum number of chunks per second to read from the old collection
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) rate: Option<f64>,
-    /// Afterwards, remove documents of the new collection that the old one does not have: those
-    /// that were deleted there, but also those that others have written only to the new one
+    /// Afterwards, remove documents that only the new collection has: those that were deleted from
+    /// the old one, but also those that others have written only to the new one
     #[arg(long)]
     pub(crate) prune: bool,
     /// Print progress as JSON, one object per line
@@ -185,7 +191,7 @@ pub(crate) struct MigrateVerifyArguments {
 pub(crate) struct MigrateSwitchArguments {
     #[command(flatten)]
     pub(crate) plan: PlanArguments,
-    /// Only print the calls or statements
+    /// Only print the calls or SQL statements
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -204,10 +210,10 @@ pub(crate) struct MigrateCleanArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct MigrateStatusArguments {
-    /// A plan; without one, all migrations of the store
+    /// Plan file [default: all migrations of the store]
     #[arg(value_name = "PLAN")]
     pub(crate) plan: Option<PathBuf>,
-    /// The store. Without it: the plan's, or `.kokeshi/index.db` in this folder or in one above
+    /// Store [default: the plan's, or `.kokeshi/index.db` in the current folder or one above]
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
     /// Print JSON

@@ -49,29 +49,29 @@ pub(crate) enum Command {
     Similarity(SimilarityArguments),
     /// Group texts by topic, and name the groups
     Cluster(ClusterArguments),
-    /// Assign labels to texts, by meaning or by labelled examples
+    /// Assign labels to texts, by their meaning or by labelled examples
     Classify(Box<ClassifyArguments>),
-    /// Drop texts that mean the same as another, also across languages
+    /// Drop texts that mean the same as another, even across languages
     Dedupe(DedupeArguments),
     /// Serve models over HTTP (APIs of Jina, OpenAI, TEI, Ollama, Cohere)
     Serve(Box<ServeArguments>),
     /// Index files for search, or bring their index up to date
     Index(IndexArguments),
-    /// Search indexed files by meaning, with --hybrid also by words
+    /// Search indexed files by meaning, and with --hybrid also by words
     Search(SearchArguments),
     /// Show what is indexed, how, and whether it is up to date
     Status(StatusArguments),
-    /// Index files, and again whenever one changes, until Ctrl-C
+    /// Index files now and whenever one changes, until Ctrl-C
     Watch(WatchArguments),
-    /// Build an ANN index of a large collection, and measure its recall
+    /// Build an ANN index for a large collection, and measure its recall
     #[command(alias = "near")]
     Ann(AnnArguments),
-    /// Remove files or a whole collection from a store; the files stay
+    /// Remove documents or a whole collection from a store; the files stay
     Forget(ForgetArguments),
     /// Migrate a collection to another model, verified and reversible
     #[command(subcommand)]
     Migrate(MigrateCommand),
-    /// Measure the quality of search with questions and known answers
+    /// Measure the quality of search on queries with known answers
     Eval(EvalArguments),
     /// Measure a model's speed against the limit of this machine
     Bench(BenchArguments),

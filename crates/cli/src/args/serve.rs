@@ -30,7 +30,7 @@ pub(crate) struct ServeArguments {
     pub(crate) limits: LimitArguments,
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArguments,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Device")]
     pub(crate) device: DeviceArguments,
 }
 
@@ -43,10 +43,10 @@ pub(crate) struct AddressArguments {
     /// Port; 0 selects a free one, which is printed
     #[arg(long, default_value_t = 8080, env = "KOKESHI_PORT")]
     pub(crate) port: u16,
-    /// Certificate chain for TLS, PEM
+    /// Certificate chain for TLS, in PEM format
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "KOKESHI_TLS_CERT")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// Private key for TLS, PEM
+    /// Private key for TLS, in PEM format
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "KOKESHI_TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Origin that browsers may send requests from, or `*`; repeatable. Without it, CORS is off
@@ -57,7 +57,7 @@ pub(crate) struct AddressArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Models")]
 pub(crate) struct ModelsArguments {
-    /// Model to serve: a known name, a hub id or a folder, optionally with the NAME that clients use;
+    /// Known name, hub id or folder of a model to serve, optionally with the NAME that clients use;
     /// repeatable. The first serves requests that do not name a model
     #[arg(
         long = "model",
@@ -82,8 +82,8 @@ pub(crate) struct ModelsArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Collections")]
 pub(crate) struct CollectionsArguments {
-    /// Collection or alias whose model is served under its name or NAME, also after `kokeshi migrate
-    /// switch` has changed the model; repeatable
+    /// Collection or alias; its name, or NAME, stands for the model of its vectors, also after
+    /// `kokeshi migrate switch` has changed that model; repeatable
     #[arg(
         long = "collection",
         value_name = "[NAME=]COLLECTION",
@@ -91,8 +91,8 @@ pub(crate) struct CollectionsArguments {
         env = "KOKESHI_COLLECTION"
     )]
     pub(crate) collections: Vec<String>,
-    /// Plan of `kokeshi migrate` whose `switch`, or NAME, is the old model before the switch and the new
-    /// one after it; repeatable. Works for foreign collections; needs the plan's ledger
+    /// Plan of `kokeshi migrate`; the name in its `switch`, or NAME, stands for the old model until
+    /// the switch and for the new one after it, also for foreign collections; repeatable
     #[arg(
         long = "migration",
         value_name = "[NAME=]PLAN",
@@ -100,7 +100,7 @@ pub(crate) struct CollectionsArguments {
         env = "KOKESHI_MIGRATION"
     )]
     pub(crate) migrations: Vec<String>,
-    /// Store of the collections; by default `.kokeshi/index.db` in this folder or one above
+    /// Store of --collection [default: `.kokeshi/index.db` in the current folder or one above]
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
 }
@@ -111,7 +111,7 @@ pub(crate) struct AccessArguments {
     /// TOML file of hashed API keys and their limits
     #[arg(long, value_name = "FILE", env = "KOKESHI_API_KEY_FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
-    /// Plain-text API key; repeatable. Prefer the variable: other users of the machine can see flags
+    /// Plain-text API key; repeatable. Prefer the variable: other users of the machine see flags
     #[arg(
         long,
         value_name = "KEY",
@@ -131,7 +131,7 @@ pub(crate) struct AccessArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArguments {
-    /// Maximum size of a body
+    /// Maximum size of a request's body
     #[arg(
         long,
         value_name = "SIZE",
@@ -140,16 +140,16 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_MAX_BODY"
     )]
     pub(crate) max_body: usize,
-    /// Maximum number of items of `input`
+    /// Maximum number of items in `input`
     #[arg(long, value_name = "N", default_value_t = 2048, env = "KOKESHI_MAX_ITEMS")]
     pub(crate) max_items: usize,
-    /// Maximum number of tokens of a request
+    /// Maximum number of tokens in a request
     #[arg(long, value_name = "N", default_value_t = 1 << 20, env = "KOKESHI_MAX_REQUEST_TOKENS")]
     pub(crate) max_request_tokens: usize,
-    /// Maximum number of waiting and running tokens of a model; further requests are refused with 429
+    /// Maximum number of waiting and running tokens per model; more requests are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1 << 18, env = "KOKESHI_QUEUE_TOKENS")]
     pub(crate) queue_tokens: usize,
-    /// Maximum number of open connections; requests on further ones are refused with 429
+    /// Maximum number of open connections; requests on others are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1024, env = "KOKESHI_MAX_CONNECTIONS")]
     pub(crate) max_connections: usize,
     /// Maximum seconds for a request's headers, and between the requests of a connection
@@ -161,7 +161,7 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_HEADER_TIMEOUT"
     )]
     pub(crate) header_timeout: Duration,
-    /// Maximum seconds for a body
+    /// Maximum seconds for a request's body
     #[arg(
         long,
         value_name = "SECONDS",
@@ -170,7 +170,7 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_BODY_TIMEOUT"
     )]
     pub(crate) body_timeout: Duration,
-    /// Maximum seconds for an answer, including the time in the queue
+    /// Maximum seconds for a response, including the time in the queue
     #[arg(
         long,
         value_name = "SECONDS",
@@ -211,7 +211,7 @@ pub(crate) struct TelemetryArguments {
     /// Also log the texts of inputs
     #[arg(long, action = ArgAction::SetTrue, env = "KOKESHI_LOG_INPUTS")]
     pub(crate) log_inputs: bool,
-    /// OpenTelemetry collector for one span per request, OTLP over HTTP, such as
+    /// OpenTelemetry collector that receives one span per request (OTLP over HTTP), such as
     /// `http://localhost:4318`
     #[arg(long, value_name = "URL", env = "KOKESHI_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,

@@ -13,7 +13,7 @@ pub(crate) struct ClusterArguments {
     /// Group the documents of this collection (see `kokeshi index`) instead of texts
     #[arg(long, value_name = "NAME", conflicts_with_all = ["texts", "input", "input_format"])]
     pub(crate) collection: Option<String>,
-    /// Store of --collection [default: `.kokeshi/index.db` in this folder or one above]
+    /// Store of --collection [default: `.kokeshi/index.db` in the current folder or one above]
     #[arg(long, value_name = "STORE", requires = "collection")]
     pub(crate) store: Option<Address>,
     /// Number of groups [default: the number from 2 to 40 with the largest silhouette]
@@ -24,7 +24,7 @@ pub(crate) struct ClusterArguments {
     pub(crate) task: Option<String>,
     #[command(flatten)]
     pub(crate) encoding: EncodingArguments,
-    /// Number of texts to show per group, those nearest to its centre
+    /// Number of texts to show per group, the nearest to its centre first
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) examples: usize,
     /// Print JSON
@@ -91,7 +91,7 @@ pub(crate) struct ClassifyArguments {
     pub(crate) task: Option<String>,
     #[command(flatten)]
     pub(crate) encoding: EncodingArguments,
-    /// Number of labels to show per text, the likeliest first
+    /// Number of labels to show per text, the most likely first
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) top: usize,
     /// Print JSON
@@ -121,10 +121,10 @@ pub(crate) struct DedupeArguments {
     /// Print JSON, with both kept and dropped texts
     #[arg(long)]
     pub(crate) json: bool,
-    /// Compare each text with all kept texts, however many they are
+    /// Compare each text with all kept texts, however many there are
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Limit of memory for the vectors of kept texts
+    /// Memory limit for the vectors of kept texts
     #[arg(long, value_name = "SIZE", value_parser = bytes::parse, default_value = "4GB")]
     pub(crate) vector_memory: usize,
     /// Task for all texts [default: `text-matching` if the model has it]

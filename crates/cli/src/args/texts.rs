@@ -26,9 +26,9 @@ pub(crate) struct InputArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InputFormat {
-    /// One text per line, also where the line is blank: vector n belongs to line n
+    /// One text per line, blank lines included: vector n belongs to line n
     Lines,
-    /// One JSON string, or object with a `text` field, per line
+    /// One JSON string or object with a `text` field per line
     Jsonl,
     /// One text per file
     Document,
@@ -37,7 +37,8 @@ pub(crate) enum InputFormat {
 /// How texts are encoded. Names and defaults are those of the Jina embeddings API.
 #[derive(Args, Debug)]
 pub(crate) struct EncodingArguments {
-    /// Keep only the first N dimensions of each vector; jina-embeddings-v2 was not trained for it
+    /// Keep only the first N dimensions of each vector; not for jina-embeddings-v2, which was not
+    /// trained for it
     #[arg(long, value_name = "N")]
     pub(crate) dimensions: Option<usize>,
     /// Truncate texts that are over the model's limit, with a warning, instead of failing
@@ -64,7 +65,8 @@ pub(crate) struct EmbedArguments {
     /// `lines`, `paragraphs`, or `semantic:512` (the largest units of at most 512 tokens)
     #[arg(long, value_name = "HOW")]
     pub(crate) chunk: Option<Chunking>,
-    /// Pool each chunk's vector from one pass over the whole document, so that it has its context.
+    /// Pool each chunk's vector from one pass over the whole document, so that it reflects its
+    /// context.
     ///
     /// Without --chunk, the texts of one source (the command line, standard input, a file) are the
     /// parts of one document, joined by spaces. The hosted API offers late chunking with
@@ -122,7 +124,7 @@ pub(crate) struct SimilarityArguments {
     /// Also write the picture to a web page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Known name, hub id or folder of the model; give it twice to compare two models side by side.
+    /// Known name, hub id or folder of the model; repeat to compare two models side by side.
     ///
     /// The comparison shows what a migration from the first model to the second changes for these
     /// texts. Ranks can be compared between models; scores cannot, because each model has its own

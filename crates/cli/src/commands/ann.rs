@@ -44,9 +44,9 @@ fn text_of(collection: &str, store: &str, built: &AnnBuild) -> String {
     let bytes = bytes::format(*bytes);
     format!(
         "{store}: ANN index of {vectors} vectors of `{collection}` built in {seconds:.1} s, {bytes}\n  \
-         recall@10  {recall:.4}, of {queries} vectors of the collection as queries, each without \
-         itself\n  \
-         search     {ann_ms:.2} ms in the median, {exact_ms:.2} ms exact\n"
+         recall@10  {recall:.4}, with {queries} vectors of the collection as queries, not \
+         counting themselves\n  \
+         search     {ann_ms:.2} ms (median), {exact_ms:.2} ms exact\n"
     )
 }
 

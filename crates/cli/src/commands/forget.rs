@@ -64,8 +64,8 @@ fn remove_paths(
         removed += store.remove(collection, &below)?;
         if roots.iter().any(|(root, _)| root != &name && is_below(&name, root)) && path.exists() {
             printer.warning(&format!(
-                "{} is in a folder that is indexed, and comes back with the next `kokeshi index`; \
-                 a line in a file `.ignore` excludes it",
+                "{} is in an indexed folder and comes back with the next `kokeshi index`; a line \
+                 in an `.ignore` file excludes it",
                 path.display()
             ));
         }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// The exit status that shells report for a process that Ctrl-C has ended.
 pub(super) const STOPPED: u8 = 130;
-/// Number of files left out whose reasons are printed.
+/// Maximum number of left-out files whose reasons are printed.
 const REASONS: usize = 10;
 
 pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Result<ExitCode> {

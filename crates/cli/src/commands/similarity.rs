@@ -54,7 +54,7 @@ impl<'a> Pair<&'a str> {
         match models {
             [model] => Ok(Self(model, None)),
             [first, second] => Ok(Self(first, Some(second))),
-            _ => Err(usage("--model can be given once or twice, to compare two models")),
+            _ => Err(usage("--model can be given once or twice; two models are compared")),
         }
     }
 

@@ -64,37 +64,41 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
         text.push_str("no collection yet\n");
     }
     for CollectionState { collection, counts, ann, roots, changed, gone } in states {
-        let made = &collection.provenance;
+        let provenance = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  {name:<11}{value}");
         };
         let mut title = vec![collection.name.clone()];
         title.extend(collection.aliases.iter().map(|alias| format!("alias {alias}")));
-        let held = [counted(counts.documents, "document"), counted(counts.chunks, "chunk")];
+        let contents = [counted(counts.documents, "document"), counted(counts.chunks, "chunk")];
         line("", "");
         line("collection", &title.join(", "));
-        line("holds", &held.join(", "));
-        line("of", &roots.join(", "));
-        line("model", &format!("{} ({})", made.model, made.revision));
-        let tasks =
-            [&made.passage_task, &made.query_task].map(|task| task.as_deref().unwrap_or("none"));
+        line("contents", &contents.join(", "));
+        line("paths", &roots.join(", "));
+        line("model", &format!("{} ({})", provenance.model, provenance.revision));
+        let tasks = [&provenance.passage_task, &provenance.query_task]
+            .map(|task| task.as_deref().unwrap_or("none"));
         line("tasks", &format!("{} for documents, {} for queries", tasks[0], tasks[1]));
-        let codes = made.codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
-        let length = if made.normalized { "unit length" } else { "any length" };
+        let codes =
+            provenance.codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
+        let length = if provenance.normalized { "unit length" } else { "any length" };
         line(
             "vectors",
-            &format!("{} dimensions, {length}, {}{codes}", made.dimensions, made.storage),
+            &format!(
+                "{} dimensions, {length}, {}{codes}",
+                provenance.dimensions, provenance.storage
+            ),
         );
-        let late = if made.late { "late chunking" } else { "each chunk alone" };
-        line("chunks", &format!("{}, {late}", made.chunking));
+        let late = if provenance.late { "late chunking" } else { "each chunk alone" };
+        line("chunks", &format!("{}, {late}", provenance.chunking));
         if let Some(index) = ann {
-            line("ANN index", &described_index(index));
+            line("ANN index", &describe_index(index));
         }
         let state = match (changed, gone) {
             (0, 0) => "up to date".to_owned(),
             _ => format!(
-                "{} to look at, {gone} gone: `kokeshi index` updates",
+                "{} to look at, {gone} gone: `kokeshi index` updates the collection",
                 counted(*changed, "file")
             ),
         };
@@ -104,7 +108,7 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
 }
 
 /// An ANN index in one line.
-fn described_index(index: &AnnIndex) -> String {
+fn describe_index(index: &AnnIndex) -> String {
     let AnnIndex { vectors, newer, bytes, recall, unused, .. } = index;
     let index = format!("{vectors} vectors, recall@10 {recall:.4}, {}", bytes::format(*bytes));
     match (unused, newer) {
@@ -128,7 +132,7 @@ fn json_of(
 ) -> anyhow::Result<String> {
     let collections =
         states.iter().map(|CollectionState { collection, counts, ann, roots, changed, gone }| {
-            let made = &collection.provenance;
+            let provenance = &collection.provenance;
             json!({
                 "name": collection.name,
                 "aliases": collection.aliases,
@@ -136,16 +140,16 @@ fn json_of(
                 "documents": counts.documents,
                 "chunks": counts.chunks,
                 "paths": roots,
-                "model": made.model,
-                "revision": made.revision,
-                "passage_task": made.passage_task,
-                "query_task": made.query_task,
-                "dimensions": made.dimensions,
-                "normalised": made.normalized,
-                "chunking": made.chunking,
-                "late_chunking": made.late,
-                "storage": made.storage.name(),
-                "shortlist": made.codes.map(|codes| codes.to_string()),
+                "model": provenance.model,
+                "revision": provenance.revision,
+                "passage_task": provenance.passage_task,
+                "query_task": provenance.query_task,
+                "dimensions": provenance.dimensions,
+                "normalised": provenance.normalized,
+                "chunking": provenance.chunking,
+                "late_chunking": provenance.late,
+                "storage": provenance.storage.name(),
+                "shortlist": provenance.codes.map(|codes| codes.to_string()),
                 "near": ann.as_ref().map(|index| json!({
                     "made": index.built_at,
                     "vectors": index.vectors,

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Time without events after which a change counts as complete.
 const QUIET: Duration = Duration::from_millis(300);
-/// How often Ctrl-C is checked.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Time between two checks for Ctrl-C.
+const TICK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
@@ -37,8 +37,8 @@ pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for a change that is complete; `false` when it is time to stop. Events that do not count
-/// must not delay one that does: our own file causes them during a search.
+/// Waits for a change that is complete; `false` when it is time to stop. Other events must not
+/// delay it: a search causes them in the store's own file.
 fn wait_for_change(
     changes: &Receiver<notify::Result<Event>>,
     stop: &AtomicBool,
@@ -48,9 +48,9 @@ fn wait_for_change(
         if changed.is_some_and(|last| last.elapsed() >= QUIET) {
             return Ok(true);
         }
-        match changes.recv_timeout(PATIENCE) {
+        match changes.recv_timeout(TICK) {
             Ok(event) => {
-                if counts(&event.context("watching files failed")?) {
+                if is_change(&event.context("watching files failed")?) {
                     changed = Some(Instant::now());
                 }
             }
@@ -61,8 +61,8 @@ fn wait_for_change(
     Ok(false)
 }
 
-/// Whether an event is a change of the user's files: not of our own, and not a read.
-fn counts(event: &Event) -> bool {
+/// Whether an event changes the user's files: not a store's own, and not by reading.
+fn is_change(event: &Event) -> bool {
     let own =
         |path: &std::path::PathBuf| path.components().any(|part| part.as_os_str() == ".kokeshi");
     !event.kind.is_access() && !event.paths.iter().all(own)

@@ -24,7 +24,7 @@ pub(crate) struct LabelledText {
 }
 
 /// Reads all texts of a file: a table if its name ends in `.csv` or `.tsv`, otherwise JSONL.
-/// `first` is the number of the first one among all texts of the call.
+/// `first` is the number of its first text among all texts of the command.
 pub(crate) fn read_labelled(
     path: &Path,
     fields: FieldNames<'_>,

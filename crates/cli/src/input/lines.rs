@@ -17,7 +17,7 @@ struct Line {
     number: usize,
 }
 
-/// The lines of `from`, a text each.
+/// The lines of `from`, each as a text.
 pub(super) fn texts(
     from: impl BufRead,
     source: Source,

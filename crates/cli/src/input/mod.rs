@@ -30,7 +30,7 @@ pub(crate) struct SourceText {
 /// Where a text comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    /// Number among all texts of the call, from 0.
+    /// Number among all texts of the command, from 0.
     pub(crate) number: usize,
     pub(crate) source: Source,
     /// Line, from 1, in a source of lines.
@@ -75,7 +75,7 @@ pub(crate) enum Purpose {
     Parts,
 }
 
-/// All texts of a call.
+/// All texts of a command.
 pub(crate) struct Texts {
     /// Size of all sources, if it is known in advance.
     pub(crate) bytes: Option<u64>,
@@ -124,7 +124,7 @@ pub(crate) fn stdin_lines() -> impl Iterator<Item = anyhow::Result<SourceText>> 
     lines::texts(BufReader::new(io::stdin()), Source::Stdin)
 }
 
-/// The error of a call whose sources contain no text.
+/// The error if no source contains a text.
 pub(crate) fn no_texts() -> anyhow::Error {
     hinted(
         "no text to embed: the input is empty",
@@ -155,8 +155,8 @@ pub(crate) fn files(patterns: &[String]) -> anyhow::Result<Vec<PathBuf>> {
                 Source::File(path) => files.push(path.to_path_buf()),
                 _ => {
                     return Err(hinted(
-                        "labels are read from files only",
-                        "pass the name of a file",
+                        "labels can be read from files only",
+                        "name a file with --input",
                     ));
                 }
             }
@@ -214,7 +214,7 @@ fn default_format(source: &Source, purpose: Purpose) -> InputFormat {
 
 type TextIterator = Box<dyn Iterator<Item = anyhow::Result<SourceText>>>;
 
-/// The texts of `source`, taken from `arguments` if that is the source.
+/// The texts of `source`, moved out of `arguments` if that is the source.
 fn documents(source: Source, format: InputFormat, arguments: &mut Vec<String>) -> TextIterator {
     match source {
         Source::Arguments => Box::new(take(arguments).into_iter().map(|text| {

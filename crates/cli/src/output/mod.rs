@@ -19,7 +19,7 @@ use std::io::{self, Write};
 
 /// A vector and its text.
 pub(crate) struct Row<'a> {
-    /// Number among all vectors of the call, from 0.
+    /// Number among all vectors of the command, from 0.
     pub(crate) index: usize,
     /// The text: the chunk or part, if the document was cut.
     pub(crate) text: &'a str,
@@ -29,7 +29,7 @@ pub(crate) struct Row<'a> {
     pub(crate) vector: &'a [f32],
 }
 
-/// Totals of a call.
+/// Totals of a command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) vectors: usize,
@@ -77,7 +77,7 @@ impl<'a> Output<'a> {
         written.map_err(|error| self.destination.failure(error))
     }
 
-    /// Makes the rows so far visible to the reader of the output.
+    /// Flushes, so that readers see the rows so far.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         let flushed = self.destination.writer().flush();
         flushed.map_err(|error| self.destination.failure(error))
@@ -113,9 +113,9 @@ fn only_type(kinds: &[EmbeddingType], format: &str) -> anyhow::Result<EmbeddingT
 
 fn array_type(kinds: &[EmbeddingType], format: &str) -> anyhow::Result<EmbeddingType> {
     match only_type(kinds, format)? {
-        EmbeddingType::Base64 => {
-            Err(usage("`--format npy` holds numbers; `--embedding-type base64` needs JSON or CSV"))
-        }
+        EmbeddingType::Base64 => Err(usage(
+            "`--embedding-type base64` needs `--format json`, `jsonl` or `csv`, not `npy`",
+        )),
         kind => Ok(kind),
     }
 }

@@ -5,8 +5,8 @@ use crate::input::{Origin, Source};
 use kokeshi::{Chunk, EmbeddingType, Encoded, encode};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// An entry of `data`, as in the Jina API; `source`, `line` and `chunk` are ours. `source` is
-/// absent if the texts are arguments.
+/// An entry of `data`, as in the Jina API; `source`, `line` and `chunk` are kokeshi's own. `source`
+/// is absent if the texts are arguments.
 #[derive(serde::Serialize)]
 pub(super) struct Entry<'a> {
     object: &'static str,

@@ -58,7 +58,7 @@ pub(super) fn rankings(
     let (moves, count) = (rankings.moves(), rankings.results.len());
     writeln!(
         to,
-        "\n{moves} of {count} texts change their rank; compare ranks, not scores: each model has its own \
+        "\n{moves} of {count} texts change rank; compare ranks, not scores: each model has its own \
          scale"
     )
 }
@@ -89,17 +89,17 @@ pub(super) fn matrices(
 /// Writes a shaded grid, with its values if they fit, and the texts next to it.
 pub(super) fn grid(grid: &Grid<'_>, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
     let count = grid.texts.len();
-    let numbers = LABEL_WIDTH + count * CELL_WIDTH + 12 <= printer.width;
-    let cell_width = if numbers { CELL_WIDTH } else { 2 };
+    let has_numbers = LABEL_WIDTH + count * CELL_WIDTH + 12 <= printer.width;
+    let cell_width = if has_numbers { CELL_WIDTH } else { 2 };
     let text_width = printer.width.saturating_sub(LABEL_WIDTH + count * cell_width + 2).max(10);
-    if numbers {
-        let heads: String = (0..count).map(|i| format!("{i:^CELL_WIDTH$}")).collect();
-        writeln!(to, "{:LABEL_WIDTH$}{}", "", heads.trim_end())?;
+    if has_numbers {
+        let headings: String = (0..count).map(|i| format!("{i:^CELL_WIDTH$}")).collect();
+        writeln!(to, "{:LABEL_WIDTH$}{}", "", headings.trim_end())?;
     }
     for (index, (values, text)) in grid.values.iter().zip(grid.texts).enumerate() {
         write!(to, "{index:>4} ")?;
         for &value in values {
-            let number = if numbers { grid.number(value, 2) } else { String::new() };
+            let number = if has_numbers { grid.number(value, 2) } else { String::new() };
             write!(to, "{}", cell(&number, cell_width, grid.share(value), printer))?;
         }
         writeln!(to, "  {}", fitted(text, text_width).trim_end())?;

@@ -114,7 +114,7 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
-fn missing_models_are_named_with_the_way_to_get_them() {
+fn missing_models_are_named_with_the_command_that_downloads_them() {
     let embed = |model: &str| messages(&["embed", "a", "--model", model], b"", 1);
     insta::assert_snapshot!(embed("jina-embeddings-v3"), @r##"
     error: model `jina-embeddings-v3` is not on this machine

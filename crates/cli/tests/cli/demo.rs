@@ -33,9 +33,9 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_first_results_are_those_of_the_page() {
-    let place = Sandbox::new();
-    copy(&corpus(), &place.path("demo"));
-    let run = place.run(["index", "demo"]);
+    let sandbox = Sandbox::new();
+    copy(&corpus(), &sandbox.path("demo"));
+    let run = sandbox.run(["index", "demo"]);
     assert_eq!(run.status, Some(0), "{}", run.stderr);
     let page = fs::read_to_string(corpus().join("README.md")).expect("the page");
     let queries = table(&page, "What the bundled model finds");
@@ -46,17 +46,17 @@ fn the_first_results_are_those_of_the_page() {
         if let Some((file, _)) = row[1].trim_start_matches('[').split_once(']') {
             file.clone_into(&mut wanted);
         }
-        let found = place.run(["search", query, "demo", "-l", "-n", "1"]);
+        let found = sandbox.run(["search", query, "demo", "-l", "-n", "1"]);
         assert_eq!(found.quiet(), format!("demo/{wanted}\n"), "{query}");
     }
 }
 
 #[test]
 fn every_text_is_on_the_page_and_the_page_is_not_a_text() {
-    let place = Sandbox::new();
-    copy(&corpus(), &place.path("demo"));
-    place.run(["index", "demo"]);
-    let listed = place.run(["search", "x", "demo", "-l", "-n", "1000"]);
+    let sandbox = Sandbox::new();
+    copy(&corpus(), &sandbox.path("demo"));
+    sandbox.run(["index", "demo"]);
+    let listed = sandbox.run(["search", "x", "demo", "-l", "-n", "1000"]);
     let mut listed: Vec<&str> = listed.quiet().lines().collect();
     listed.sort_unstable();
     let page = fs::read_to_string(corpus().join("README.md")).expect("the page");

@@ -13,21 +13,22 @@ const DOCUMENTS: [(&str, &str); 4] = [
 
 /// A set `set` of [`DOCUMENTS`], whose queries are parts of them.
 fn set(qrels: &str) -> Sandbox {
-    let place = Sandbox::new();
-    fs::create_dir_all(place.path("set/qrels")).expect("a folder");
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("set/qrels")).expect("a folder");
     let rows = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
     let corpus = DOCUMENTS.map(|(id, text)| json!({"_id": id, "title": "", "text": text, "x": 1}));
-    place.write("set/corpus.jsonl", rows(corpus.to_vec()));
+    sandbox.write("set/corpus.jsonl", rows(corpus.to_vec()));
     let query = |(id, text): (&str, &str)| json!({"_id": format!("q-{id}"), "text": &text[..20]});
-    place.write("set/queries.jsonl", rows(DOCUMENTS.map(query).to_vec()));
-    place.write("set/qrels.tsv", qrels);
-    place
+    sandbox.write("set/queries.jsonl", rows(DOCUMENTS.map(query).to_vec()));
+    sandbox.write("set/qrels.tsv", qrels);
+    sandbox
 }
 
 #[test]
 fn queries_in_the_words_of_their_answers_rank_them_first() {
-    let place = set("query-id\tcorpus-id\tscore\nq-lamp\tlamp\t1\nq-tea\ttea\t2\nq-ship\ttea\t0\n");
-    let answer = place.run(["eval", "set", "--json"]).json();
+    let sandbox =
+        set("query-id\tcorpus-id\tscore\nq-lamp\tlamp\t1\nq-tea\ttea\t2\nq-ship\ttea\t0\n");
+    let answer = sandbox.run(["eval", "set", "--json"]).json();
     let found = &answer["sets"][0];
     assert_eq!(
         (&found["name"], &found["documents"], &found["queries"]),
@@ -40,7 +41,7 @@ fn queries_in_the_words_of_their_answers_rank_them_first() {
         assert_eq!(way["chunks"], 4);
     }
     assert_eq!(answer["means"], json!([]));
-    let two = place.run(["eval", "set", "set", "--late-chunking", "true"]);
+    let two = sandbox.run(["eval", "set", "set", "--late-chunking", "true"]);
     let lines: Vec<&str> = two.quiet().lines().collect();
     assert!(
         lines[0].starts_with("starter, 256 dimensions, f16; chunks: structure:256"),
@@ -55,8 +56,8 @@ fn queries_in_the_words_of_their_answers_rank_them_first() {
 fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_a_warning() {
     // The only answer to the question about the lamp is not there; the other has grade 1 where 3 is
     // best.
-    let place = set("q-lamp\tnowhere\t1\nq-tea\ttea\t1\nq-tea\tgone\t3\n");
-    let run = place.run(["eval", "set", "--json", "--late-chunking", "false"]);
+    let sandbox = set("q-lamp\tnowhere\t1\nq-tea\ttea\t1\nq-tea\tgone\t3\n");
+    let run = sandbox.run(["eval", "set", "--json", "--late-chunking", "false"]);
     assert!(run.stderr.contains("2 of the answers are not in the corpus"), "{}", run.stderr);
     let answer: Value = serde_json::from_slice(&run.stdout).expect("JSON");
     let way = &answer["sets"][0]["ways"][0];
@@ -68,27 +69,27 @@ fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_a_warning() {
 
 #[test]
 fn a_set_that_cannot_be_read_is_refused_with_the_line() {
-    let error = |place: &Sandbox| place.run(["eval", "set"]).failure(1).to_owned();
+    let error = |sandbox: &Sandbox| sandbox.run(["eval", "set"]).failure(1).to_owned();
     assert!(error(&Sandbox::new()).contains("corpus.jsonl"));
-    let place = set("q-lamp\tlamp\t1\n");
+    let sandbox = set("q-lamp\tlamp\t1\n");
     for (qrels, part) in [
         ("q-lamp\tlamp\t1\nq-lamp lamp 1\n", "line 2 of "),
         ("q-lamp\tlamp\t0\n", "no query has an answer"),
         ("q-none\tlamp\t1\n", "query `q-none`"),
     ] {
-        place.write("set/qrels.tsv", qrels);
-        assert!(error(&place).contains(part), "{part}: {}", error(&place));
+        sandbox.write("set/qrels.tsv", qrels);
+        assert!(error(&sandbox).contains(part), "{part}: {}", error(&sandbox));
     }
-    fs::remove_file(place.path("set/qrels.tsv")).expect("a removed file");
-    assert!(error(&place).contains("hint: a set has `corpus.jsonl`"), "{}", error(&place));
-    place.write("set/qrels/test.tsv", "q-lamp\tlamp\t1\n");
+    fs::remove_file(sandbox.path("set/qrels.tsv")).expect("a removed file");
+    assert!(error(&sandbox).contains("hint: a set has `corpus.jsonl`"), "{}", error(&sandbox));
+    sandbox.write("set/qrels/test.tsv", "q-lamp\tlamp\t1\n");
     for (corpus, part) in [
         ("{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"a\"}\n", "`_id` \"a\" occurs twice"),
         ("{\"text\": \"x\"}\n", "has no `_id`"),
         ("{\"_id\": \"a\", \"text\": \"\"}\n", "has a text"),
         ("{\n", "line 1 of "),
     ] {
-        place.write("set/corpus.jsonl", corpus);
-        assert!(error(&place).contains(part), "{part}: {}", error(&place));
+        sandbox.write("set/corpus.jsonl", corpus);
+        assert!(error(&sandbox).contains(part), "{part}: {}", error(&sandbox));
     }
 }

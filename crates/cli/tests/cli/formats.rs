@@ -24,7 +24,7 @@ fn signs(vector: &[f32]) -> Vec<u8> {
 }
 
 #[test]
-fn json_has_the_fields_of_the_api_s_response() {
+fn json_has_the_fields_of_a_response_of_the_api() {
     let response = embed(&["--format", "json"]).json();
     let shape = |index: usize| {
         let embedding = &response["data"][index]["embedding"];
@@ -58,7 +58,7 @@ fn several_types_make_each_embedding_an_object_and_agree_with_the_floats() {
 }
 
 #[test]
-fn one_type_stands_for_itself() {
+fn a_single_type_is_written_without_an_object() {
     let entry = &embed(&["--embedding-type", "base64"]).jsonl()[0];
     assert!(entry["embedding"].is_string());
     let entry = &embed(&["--embedding-type", "binary"]).jsonl()[0];
@@ -66,7 +66,7 @@ fn one_type_stands_for_itself() {
 }
 
 #[test]
-fn npy_states_type_and_shape_and_holds_the_vectors() {
+fn npy_records_type_and_shape_and_contains_the_vectors() {
     let run = embed(&["--format", "npy"]);
     assert_eq!(&run.stdout[..8], b"\x93NUMPY\x01\x00");
     let header_end = 10 + usize::from(u16::from_le_bytes([run.stdout[8], run.stdout[9]]));
@@ -87,15 +87,15 @@ fn npy_states_type_and_shape_and_holds_the_vectors() {
 
 #[test]
 fn csv_has_a_column_per_dimension_and_quotes_where_needed() {
-    let place = Sandbox::new();
-    place.write("a, \"b\".txt", "one\ntwo\n");
+    let sandbox = Sandbox::new();
+    sandbox.write("a, \"b\".txt", "one\ntwo\n");
     let options = ["--chunk", "lines", "--dimensions", "20", "--format", "csv"];
-    let run = place.run(["embed", "--input", "a, \"b\".txt"].iter().chain(&options));
+    let run = sandbox.run(["embed", "--input", "a, \"b\".txt"].iter().chain(&options));
     let mut reader = csv::Reader::from_reader(run.quiet().as_bytes());
     let header: Vec<_> = reader.headers().expect("a header").iter().map(str::to_owned).collect();
-    let places = ["index", "source", "line", "document"];
+    let origin = ["index", "source", "line", "document"];
     let ranges = ["byte_start", "byte_end", "char_start", "char_end"];
-    assert_eq!(header[..8], [places, ranges].concat());
+    assert_eq!(header[..8], [origin, ranges].concat());
     assert_eq!(header[8..], (0..20).map(|i| i.to_string()).collect::<Vec<_>>());
     let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
     assert_eq!(rows.len(), 2);
@@ -117,21 +117,21 @@ fn the_table_shows_texts_on_one_line_each_and_no_control_characters() {
 
 #[test]
 fn an_output_file_appears_when_it_is_complete() {
-    let place = Sandbox::new();
-    place.write("out.jsonl", "old");
-    let run = place.run(["embed", "a", "--dimensions", "0", "--output", "out.jsonl"]);
+    let sandbox = Sandbox::new();
+    sandbox.write("out.jsonl", "old");
+    let run = sandbox.run(["embed", "a", "--dimensions", "0", "--output", "out.jsonl"]);
     assert_eq!(run.status, Some(1));
-    assert_eq!(fs::read_to_string(place.path("out.jsonl")).expect("the old file"), "old");
-    assert_eq!(place.run(["embed", "a", "--output", "out.jsonl"]).quiet(), "");
-    let written = fs::read_to_string(place.path("out.jsonl")).expect("a new file");
-    assert_eq!(written, place.run(["embed", "a"]).text());
-    let names = fs::read_dir(place.path("")).expect("a folder");
+    assert_eq!(fs::read_to_string(sandbox.path("out.jsonl")).expect("the old file"), "old");
+    assert_eq!(sandbox.run(["embed", "a", "--output", "out.jsonl"]).quiet(), "");
+    let written = fs::read_to_string(sandbox.path("out.jsonl")).expect("a new file");
+    assert_eq!(written, sandbox.run(["embed", "a"]).text());
+    let names = fs::read_dir(sandbox.path("")).expect("a folder");
     assert_eq!(names.count(), 1, "nothing unfinished is left");
 }
 
 #[test]
 fn the_name_of_the_output_file_chooses_the_format() {
-    let place = Sandbox::new();
+    let sandbox = Sandbox::new();
     let starts: [(&str, &[u8]); 4] = [
         ("a.json", b"{\"model\""),
         ("a.jsonl", b"{\"object\""),
@@ -139,7 +139,7 @@ fn the_name_of_the_output_file_chooses_the_format() {
         ("a.csv", b"index"),
     ];
     for (name, start) in starts {
-        assert_eq!(place.run(["embed", "a", "--output", name]).quiet(), "");
-        assert!(fs::read(place.path(name)).expect("a file").starts_with(start), "{name}");
+        assert_eq!(sandbox.run(["embed", "a", "--output", name]).quiet(), "");
+        assert!(fs::read(sandbox.path(name)).expect("a file").starts_with(start), "{name}");
     }
 }

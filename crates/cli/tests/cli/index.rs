@@ -14,32 +14,32 @@ pub(crate) const SHIP: &str =
 
 /// A folder `notes` with two documents.
 pub(crate) fn notes() -> Sandbox {
-    let place = Sandbox::new();
-    fs::create_dir(place.path("notes")).expect("a folder");
-    place.write("notes/lamp.md", LAMP);
-    place.write("notes/ship.txt", SHIP);
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("notes")).expect("a folder");
+    sandbox.write("notes/lamp.md", LAMP);
+    sandbox.write("notes/ship.txt", SHIP);
     // As if written a while ago: the times of new files are not reliable.
-    age(&place, "notes/lamp.md");
-    age(&place, "notes/ship.txt");
-    place
+    age(&sandbox, "notes/lamp.md");
+    age(&sandbox, "notes/ship.txt");
+    sandbox
 }
 
 /// Sets the time of change an hour back.
-fn age(place: &Sandbox, name: &str) {
-    let file = fs::File::options().write(true).open(place.path(name)).expect("a file");
+fn age(sandbox: &Sandbox, name: &str) {
+    let file = fs::File::options().write(true).open(sandbox.path(name)).expect("a file");
     let hour = Duration::from_secs(3600);
     file.set_modified(std::time::SystemTime::now() - hour).expect("a time");
 }
 
 /// The messages of a successful run.
 #[track_caller]
-pub(crate) fn said(run: &Run) -> &str {
+pub(crate) fn success(run: &Run) -> &str {
     assert_eq!((run.status, run.text()), (Some(0), ""), "{}", run.stderr);
     &run.stderr
 }
 
-pub(crate) fn store(place: &Sandbox, file: &str) -> Sqlite {
-    Sqlite::open(&place.path(file)).expect("a store")
+pub(crate) fn store(sandbox: &Sandbox, file: &str) -> Sqlite {
+    Sqlite::open(&sandbox.path(file)).expect("a store")
 }
 
 /// Documents by path: their hash, and the texts of their chunks in order.
@@ -68,33 +68,41 @@ pub(crate) fn content(
 
 #[test]
 fn a_folder_becomes_searchable_and_a_second_run_embeds_only_what_changed() {
-    let place = notes();
-    assert!(said(&place.run(["index", "notes"])).contains("indexed 2 documents (2 chunks, "));
-    let again = place.run(["index", "notes"]);
-    assert!(said(&again).contains("indexed 0 documents (0 chunks, 0 tokens)"), "{}", again.stderr);
-    assert!(said(&again).contains("2 unchanged"), "{}", again.stderr);
-    // A new time but the same content: read, but not embedded.
-    place.write("notes/ship.txt", SHIP);
-    let touched = place.run(["index", "notes"]);
+    let sandbox = notes();
+    assert!(success(&sandbox.run(["index", "notes"])).contains("indexed 2 documents (2 chunks, "));
+    let again = sandbox.run(["index", "notes"]);
     assert!(
-        said(&touched).contains("indexed 0 documents") && said(&touched).contains("2 unchanged")
+        success(&again).contains("indexed 0 documents (0 chunks, 0 tokens)"),
+        "{}",
+        again.stderr
+    );
+    assert!(success(&again).contains("2 unchanged"), "{}", again.stderr);
+    // A new time but the same content: read, but not embedded.
+    sandbox.write("notes/ship.txt", SHIP);
+    let touched = sandbox.run(["index", "notes"]);
+    assert!(
+        success(&touched).contains("indexed 0 documents")
+            && success(&touched).contains("2 unchanged")
     );
     // The same time and size would hide a change, but the time of a new file is never reliable.
-    place.write("notes/ship.txt", SHIP.replace("three", "seven"));
-    place.write("notes/new.txt", "A third text.\n");
-    fs::remove_file(place.path("notes/lamp.md")).expect("a removed file");
-    let changed = place.run(["index", "notes"]);
-    assert!(said(&changed).contains("indexed 2 documents") && said(&changed).contains("1 removed"));
-    let content = content(&store(&place, "notes/.kokeshi/index.db"), "default");
+    sandbox.write("notes/ship.txt", SHIP.replace("three", "seven"));
+    sandbox.write("notes/new.txt", "A third text.\n");
+    fs::remove_file(sandbox.path("notes/lamp.md")).expect("a removed file");
+    let changed = sandbox.run(["index", "notes"]);
+    assert!(
+        success(&changed).contains("indexed 2 documents")
+            && success(&changed).contains("1 removed")
+    );
+    let content = content(&store(&sandbox, "notes/.kokeshi/index.db"), "default");
     assert_eq!(content.keys().collect::<Vec<_>>(), ["new.txt", "ship.txt"]);
     assert!(content["ship.txt"].1[0].contains("seven days"));
-    assert!(store(&place, "notes/.kokeshi/index.db").check().expect("a check").is_empty());
+    assert!(store(&sandbox, "notes/.kokeshi/index.db").check().expect("a check").is_empty());
 }
 
 #[test]
 fn a_changed_model_or_option_is_refused_with_both_sides_and_a_hint() {
-    let place = notes();
-    said(&place.run(["index", "notes"]));
+    let sandbox = notes();
+    success(&sandbox.run(["index", "notes"]));
     let model = tiny_v3().display().to_string();
     for (options, parts) in [
         (vec!["--model", &model], vec!["weights is starter (sha256:", "not ", "v3-tiny"]),
@@ -103,16 +111,18 @@ fn a_changed_model_or_option_is_refused_with_both_sides_and_a_hint() {
         (vec!["--chunk", "sentences"], vec!["its chunking is structure:256, not sentences"]),
         (vec!["--late-chunking", "false"], vec!["its late chunking is true, not false"]),
     ] {
-        let run = place.run(["index", "notes"].iter().chain(&options));
+        let run = sandbox.run(["index", "notes"].iter().chain(&options));
         let error = run.failure(1);
         assert!(parts.iter().all(|part| error.contains(part)), "{options:?}: {error}");
         assert!(error.contains("hint: index into another collection with --collection"), "{error}");
     }
     let other = ["index", "notes", "--collection", "small", "--model", &model, "--storage", "int8"];
-    said(&place.run(other));
+    success(&sandbox.run(other));
     // Options that are left out keep their values.
-    assert!(said(&place.run(["index", "notes", "--collection", "small"])).contains("2 unchanged"));
-    let status = place.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
+    assert!(
+        success(&sandbox.run(["index", "notes", "--collection", "small"])).contains("2 unchanged")
+    );
+    let status = sandbox.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
     let names = status["collections"].as_array().expect("collections").iter();
     let models: Vec<_> = names.map(|c| (c["name"].clone(), c["storage"].clone())).collect();
     assert_eq!(models, [("default".into(), "f16".into()), ("small".into(), "int8".into())]);
@@ -120,19 +130,19 @@ fn a_changed_model_or_option_is_refused_with_both_sides_and_a_hint() {
 
 #[test]
 fn weights_that_changed_under_the_same_name_are_noticed() {
-    let place = notes();
-    fs::create_dir(place.path("model")).expect("a folder");
+    let sandbox = notes();
+    fs::create_dir(sandbox.path("model")).expect("a folder");
     for file in fs::read_dir(tiny_v3()).expect("a checkpoint") {
         let file = file.expect("a file");
         if file.path().is_file() {
-            fs::copy(file.path(), place.path("model").join(file.file_name())).expect("a copy");
+            fs::copy(file.path(), sandbox.path("model").join(file.file_name())).expect("a copy");
         }
     }
-    said(&place.run(["index", "notes", "--model", "./model"]));
-    assert_eq!(place.run(["search", "lamp", "notes"]).status, Some(0));
-    let config = fs::read_to_string(place.path("model/config.json")).expect("a configuration");
-    place.write("model/config.json", config + "\n");
-    let run = place.run(["search", "lamp", "notes"]);
+    success(&sandbox.run(["index", "notes", "--model", "./model"]));
+    assert_eq!(sandbox.run(["search", "lamp", "notes"]).status, Some(0));
+    let config = fs::read_to_string(sandbox.path("model/config.json")).expect("a configuration");
+    sandbox.write("model/config.json", config + "\n");
+    let run = sandbox.run(["search", "lamp", "notes"]);
     let error = run.failure(1);
     assert!(
         error.contains("are now sha256:") && error.contains("was made with sha256:"),
@@ -142,101 +152,105 @@ fn weights_that_changed_under_the_same_name_are_noticed() {
 
 #[test]
 fn a_second_writer_is_refused() {
-    let place = notes();
-    said(&place.run(["index", "notes"]));
-    let lock = store(&place, "notes/.kokeshi/index.db").lock().expect("a lock");
+    let sandbox = notes();
+    success(&sandbox.run(["index", "notes"]));
+    let lock = store(&sandbox, "notes/.kokeshi/index.db").lock().expect("a lock");
     for command in [&["index", "notes"][..], &["forget", "notes/ship.txt"]] {
-        let run = place.run(command);
+        let run = sandbox.run(command);
         let error = run.failure(1);
         assert!(error.contains("another kokeshi process is writing to "), "{error}");
         assert!(error.contains("hint: wait until it is done"), "{error}");
     }
-    assert_eq!(place.run(["search", "lamp", "notes"]).status, Some(0), "readers need no lock");
+    assert_eq!(sandbox.run(["search", "lamp", "notes"]).status, Some(0), "readers need no lock");
     drop(lock);
-    said(&place.run(["index", "notes"]));
+    success(&sandbox.run(["index", "notes"]));
 }
 
 #[test]
 fn a_missing_or_foreign_store_is_refused() {
-    let place = notes();
-    let error = place.run(["search", "lamp"]);
+    let sandbox = notes();
+    let error = sandbox.run(["search", "lamp"]);
     assert!(error.failure(1).contains("no index at "), "{}", error.stderr);
-    place.write("text.db", "this is a text, and longer than the header of a database file");
-    let error = place.run(["search", "lamp", "--store", "text.db"]);
+    sandbox.write("text.db", "this is a text, and longer than the header of a database file");
+    let error = sandbox.run(["search", "lamp", "--store", "text.db"]);
     assert!(error.failure(1).contains("is not an index of kokeshi"), "{}", error.stderr);
-    let error = place.run(["index", "absent"]);
+    let error = sandbox.run(["index", "absent"]);
     assert!(error.failure(1).contains("cannot read absent"), "{}", error.stderr);
-    assert!(!place.path(".kokeshi").exists());
+    assert!(!sandbox.path(".kokeshi").exists());
 }
 
 #[test]
 fn files_that_no_longer_exist_can_be_forgotten() {
-    let place = notes();
-    said(&place.run(["index", "notes"]));
-    fs::remove_file(place.path("notes/ship.txt")).expect("a removed file");
-    assert!(said(&place.run(["forget", "notes/ship.txt"])).contains("removed 1 document"));
-    let run = place.run(["forget", "notes/ship.txt"]);
+    let sandbox = notes();
+    success(&sandbox.run(["index", "notes"]));
+    fs::remove_file(sandbox.path("notes/ship.txt")).expect("a removed file");
+    assert!(success(&sandbox.run(["forget", "notes/ship.txt"])).contains("removed 1 document"));
+    let run = sandbox.run(["forget", "notes/ship.txt"]);
     assert!(run.failure(1).contains("nothing at notes/ship.txt"), "{}", run.stderr);
-    let warned = place.run(["forget", "notes/lamp.md"]);
-    assert!(said(&warned).contains("comes back with the next"), "{}", warned.stderr);
-    said(&place.run(["index", "notes"]));
-    said(&place.run(["forget", "notes"]));
-    let status = place.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
+    let warned = sandbox.run(["forget", "notes/lamp.md"]);
+    assert!(success(&warned).contains("comes back with the next"), "{}", warned.stderr);
+    success(&sandbox.run(["index", "notes"]));
+    success(&sandbox.run(["forget", "notes"]));
+    let status = sandbox.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
     assert_eq!(status["collections"][0]["documents"], 0);
     assert_eq!(status["collections"][0]["paths"], serde_json::json!([]));
-    said(&place.run(["forget", "--all", "--store", "notes/.kokeshi/index.db"]));
-    let status = place.run(["status", "--store", "notes/.kokeshi/index.db"]);
+    success(&sandbox.run(["forget", "--all", "--store", "notes/.kokeshi/index.db"]));
+    let status = sandbox.run(["status", "--store", "notes/.kokeshi/index.db"]);
     assert!(status.quiet().contains("no collection yet"));
 }
 
 #[test]
-fn status_counts_what_has_changed_since() {
-    let place = notes();
-    said(&place.run(["index", "notes"]));
-    let status = || place.run(["status", "--store", "notes/.kokeshi/index.db"]).quiet().to_owned();
+fn status_counts_the_files_that_have_changed_since() {
+    let sandbox = notes();
+    success(&sandbox.run(["index", "notes"]));
+    let status =
+        || sandbox.run(["status", "--store", "notes/.kokeshi/index.db"]).quiet().to_owned();
     let fresh = status();
     for part in ["2 documents, 2 chunks", "starter (sha256:", "256 dimensions", "up to date", "f16"]
     {
         assert!(fresh.contains(part), "{part}: {fresh}");
     }
-    place.write("notes/new.txt", "new");
-    fs::remove_file(place.path("notes/lamp.md")).expect("a removed file");
+    sandbox.write("notes/new.txt", "new");
+    fs::remove_file(sandbox.path("notes/lamp.md")).expect("a removed file");
     assert!(status().contains("1 file to look at, 1 gone"), "{}", status());
 }
 
 #[test]
 fn unreadable_files_are_left_out_with_a_reason_and_the_rest_is_indexed() {
-    let place = notes();
-    place.write("notes/latin.txt", b"caf\xe9");
-    place.write("notes/rows.jsonl", "{\"text\": \"a row\"}\n{broken\n");
-    place.write("notes/broken.pdf", "%PDF-1.4 and nothing else");
-    place.write("notes/program", b"\x7fELF\0\0");
-    let run = place.run(["index", "notes"]);
-    let told = said(&run);
+    let sandbox = notes();
+    sandbox.write("notes/latin.txt", b"caf\xe9");
+    sandbox.write("notes/rows.jsonl", "{\"text\": \"a row\"}\n{broken\n");
+    sandbox.write("notes/broken.pdf", "%PDF-1.4 and nothing else");
+    sandbox.write("notes/program", b"\x7fELF\0\0");
+    let run = sandbox.run(["index", "notes"]);
+    let warnings = success(&run);
     for part in
         ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is not JSON", "broken.pdf: "]
     {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(warnings.contains(part), "{part}: {warnings}");
     }
-    assert!(told.contains("indexed 2 documents") && told.contains("3 left out"), "{told}");
-    assert!(!told.contains("program"), "binary files are skipped silently: {told}");
-    let lacks = told.contains("broken.pdf: this build lacks the feature `pdf`");
-    assert_eq!(lacks, cfg!(not(feature = "pdf")), "{told}");
+    assert!(
+        warnings.contains("indexed 2 documents") && warnings.contains("3 left out"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("program"), "binary files are skipped silently: {warnings}");
+    let lacks = warnings.contains("broken.pdf: this build lacks the feature `pdf`");
+    assert_eq!(lacks, cfg!(not(feature = "pdf")), "{warnings}");
 }
 
 #[test]
 fn web_pages_tables_and_code_are_read_in_their_formats() {
-    let place = Sandbox::new();
-    fs::create_dir(place.path("d")).expect("a folder");
-    place.write(
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).expect("a folder");
+    sandbox.write(
         "d/page.html",
         "<html><head><style>p{}</style></head><body><h1>Tea</h1><p>Boil <b>water</b>.</p>",
     );
-    place.write("d/faq.csv", "question,answer\nWhere?,Here\nWhen?,Now\n");
-    place.write("d/rows.jsonl", "{\"title\":\"T\",\"text\":\"caf\\u00e9\",\"lang\":\"fr\"}\n");
-    place.write("d/code.rs", "fn one() {}\n\nfn two() {}\n");
-    said(&place.run(["index", "d"]));
-    let content = content(&store(&place, "d/.kokeshi/index.db"), "default");
+    sandbox.write("d/faq.csv", "question,answer\nWhere?,Here\nWhen?,Now\n");
+    sandbox.write("d/rows.jsonl", "{\"title\":\"T\",\"text\":\"caf\\u00e9\",\"lang\":\"fr\"}\n");
+    sandbox.write("d/code.rs", "fn one() {}\n\nfn two() {}\n");
+    success(&sandbox.run(["index", "d"]));
+    let content = content(&store(&sandbox, "d/.kokeshi/index.db"), "default");
     assert_eq!(content["page.html"].1, ["# Tea\n\nBoil **water**."]);
     assert_eq!(
         content["faq.csv"].1,
@@ -245,15 +259,15 @@ fn web_pages_tables_and_code_are_read_in_their_formats() {
     assert_eq!(content["rows.jsonl"].1, ["T\ncafé"]);
     assert_eq!(content["code.rs"].1, ["fn one() {}\n\nfn two() {}"]);
     let rows = ["search", "x", "d", "--where", "lang=fr", "--json"];
-    let hits = place.run(rows).json();
+    let hits = sandbox.run(rows).json();
     assert_eq!(hits["hits"].as_array().map(Vec::len), Some(1));
     assert_eq!(hits["hits"][0]["metadata"]["lang"], "fr");
 }
 
-pub(crate) fn start(place: &Sandbox, arguments: &[&str]) -> Child {
+pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_kokeshi"))
         .args(arguments)
-        .current_dir(place.folder.path())
+        .current_dir(sandbox.folder.path())
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -272,13 +286,13 @@ pub(crate) fn essay(seed: u64) -> String {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_was_indexed() {
-    let place = Sandbox::new();
-    fs::create_dir(place.path("d")).expect("a folder");
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).expect("a folder");
     for file in 0..400 {
-        place.write(&format!("d/{file}.md"), essay(file));
+        sandbox.write(&format!("d/{file}.md"), essay(file));
     }
-    let mut child = start(&place, &["index", "d", "--threads", "1"]);
-    let path = place.path("d/.kokeshi/index.db");
+    let mut child = start(&sandbox, &["index", "d", "--threads", "1"]);
+    let path = sandbox.path("d/.kokeshi/index.db");
     let deadline = Instant::now() + Duration::from_secs(60);
     let count = || {
         let store = Sqlite::open(&path).ok()?;
@@ -293,15 +307,15 @@ fn ctrl_c_keeps_what_was_indexed() {
     assert_eq!(child.wait().expect("an end").code(), Some(130));
     let kept = count().expect("a store");
     assert!((1..400).contains(&kept), "{kept}");
-    let run = place.run(["index", "d"]);
-    assert!(said(&run).contains(&format!("indexed {} documents", 400 - kept)), "{}", run.stderr);
+    let run = sandbox.run(["index", "d"]);
+    assert!(success(&run).contains(&format!("indexed {} documents", 400 - kept)), "{}", run.stderr);
 }
 
 #[test]
 fn watch_indexes_changes() {
-    let place = notes();
-    let mut child = start(&place, &["watch", "notes"]);
-    let path = place.path("notes/.kokeshi/index.db");
+    let sandbox = notes();
+    let mut child = start(&sandbox, &["watch", "notes"]);
+    let path = sandbox.path("notes/.kokeshi/index.db");
     let wait_for = |wanted: usize| {
         let deadline = Instant::now() + Duration::from_secs(60);
         let count = || Sqlite::open(&path).and_then(|store| store.count("default")).ok();
@@ -311,9 +325,9 @@ fn watch_indexes_changes() {
         }
     };
     wait_for(2);
-    place.write("notes/new.txt", "Something new.");
+    sandbox.write("notes/new.txt", "Something new.");
     wait_for(3);
-    fs::remove_file(place.path("notes/ship.txt")).expect("a removed file");
+    fs::remove_file(sandbox.path("notes/ship.txt")).expect("a removed file");
     wait_for(2);
     child.kill().expect("a kill");
     child.wait().expect("an end");

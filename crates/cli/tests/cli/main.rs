@@ -9,6 +9,8 @@ mod durable;
 mod embed;
 mod eval;
 mod foreign;
+#[cfg(feature = "postgres")]
+mod foreign_table;
 mod formats;
 mod index;
 mod migrate;
@@ -45,8 +47,8 @@ const ENGINES: &[&str] = &[
     "qdrant",
 ];
 
-/// A server of `engine`; `None`, with a printed reason, if the program lacks the feature or the server
-/// is not installed.
+/// A server of `engine`; `None`, with a printed reason, if the program lacks the feature or the
+/// server is not installed.
 fn server(engine: &'static str) -> Option<Server> {
     if !ENGINES.contains(&engine) {
         skip(&format!("this build lacks the feature `{engine}`"));

@@ -1,6 +1,6 @@
 //! `kokeshi migrate switch`: readers never see half of a collection.
 
-use crate::index::{notes, said};
+use crate::index::{notes, success};
 use crate::migrate::{V2, open, plan, planned, step, v2};
 use kokeshi_store::{Filter, Query};
 use std::collections::BTreeMap;
@@ -9,20 +9,20 @@ use std::time::Duration;
 
 /// Readers use an alias from the start, which every store can switch.
 fn an_alias_switches(store: &str) {
-    let place = notes();
-    said(&place.run(["index", "notes", "--model", &v2(V2[0]), "--store", store]));
-    open(store, &place).set_alias("live", "default").expect("an alias");
-    assert_eq!(plan(&place, store, &["--from", "live"]).status, Some(0));
-    assert_eq!(step(&place, store, "run").status, Some(0));
-    assert_eq!(step(&place, store, "verify").status, Some(0));
+    let sandbox = notes();
+    success(&sandbox.run(["index", "notes", "--model", &v2(V2[0]), "--store", store]));
+    open(store, &sandbox).set_alias("live", "default").expect("an alias");
+    assert_eq!(plan(&sandbox, store, &["--from", "live"]).status, Some(0));
+    assert_eq!(step(&sandbox, store, "run").status, Some(0));
+    assert_eq!(step(&sandbox, store, "verify").status, Some(0));
     let mixed = AtomicBool::new(false);
     let done = AtomicBool::new(false);
     let widths: BTreeMap<usize, Vec<f32>> = [48, 256].map(|n| (n, vec![0.1; n])).into();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let (store, mut searches) = (open(store, &place), [0; 2]);
+            let (store, mut searches) = (open(store, &sandbox), [0; 2]);
             while !done.load(Ordering::Relaxed) {
-                // A reader that asks which model it needs, and then asks with it.
+                // A reader looks up which model it needs, and then searches with it.
                 let found = store.collection("live").expect("no error").expect("always there");
                 let vector = &widths[&found.provenance.dimensions];
                 let filter = Filter::default();
@@ -34,7 +34,7 @@ fn an_alias_switches(store: &str) {
             searches
         });
         for round in ["switch", "rollback", "run", "verify", "switch"] {
-            let run = step(&place, store, round);
+            let run = step(&sandbox, store, round);
             assert_eq!(run.status, Some(0), "{round}: {}", run.stderr);
         }
         std::thread::sleep(Duration::from_millis(200));
@@ -47,22 +47,22 @@ fn an_alias_switches(store: &str) {
 
 /// Readers use the collection's own name, which is renamed while they read.
 fn a_name_switches(store: &str) {
-    let place = planned(store);
-    assert_eq!(step(&place, store, "run").status, Some(0));
-    assert_eq!(step(&place, store, "verify").status, Some(0));
+    let sandbox = planned(store);
+    assert_eq!(step(&sandbox, store, "run").status, Some(0));
+    assert_eq!(step(&sandbox, store, "verify").status, Some(0));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut searches = [0; 2];
             while !done.load(Ordering::Relaxed) {
-                let found = place.run(["search", "lamp", "--store", store, "--json"]).json();
+                let found = sandbox.run(["search", "lamp", "--store", store, "--json"]).json();
                 assert_eq!(found["hits"].as_array().map(Vec::len), Some(2), "{found}");
                 searches[usize::from(found["model"] == "starter")] += 1;
             }
             searches
         });
         for round in ["switch", "rollback", "run", "verify", "switch", "rollback"] {
-            let run = step(&place, store, round);
+            let run = step(&sandbox, store, round);
             assert_eq!(run.status, Some(0), "{round}: {}", run.stderr);
             std::thread::sleep(Duration::from_millis(100));
         }

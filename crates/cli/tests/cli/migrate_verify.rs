@@ -1,19 +1,19 @@
 //! `kokeshi migrate verify`: the faults that it notices.
 
 use crate::Sandbox;
-use crate::index::{notes, said};
+use crate::index::{notes, success};
 use crate::migrate::{V2, documents, open, planned, step, v2};
 use kokeshi_store::{Document, Store};
 
 /// The checks that fail after `fault` has changed the new collection of a verified migration.
 fn noticed(fault: impl FnOnce(&mut dyn Store, &Sandbox)) -> String {
-    let place = planned("index.db");
-    assert_eq!(step(&place, "index.db", "run").status, Some(0));
-    assert_eq!(step(&place, "index.db", "verify").status, Some(0));
-    fault(&mut *open("index.db", &place), &place);
-    let verified = step(&place, "index.db", "verify");
+    let sandbox = planned("index.db");
+    assert_eq!(step(&sandbox, "index.db", "run").status, Some(0));
+    assert_eq!(step(&sandbox, "index.db", "verify").status, Some(0));
+    fault(&mut *open("index.db", &sandbox), &sandbox);
+    let verified = step(&sandbox, "index.db", "verify");
     assert_eq!(verified.status, Some(1), "{}", verified.text());
-    let switch = step(&place, "index.db", "switch");
+    let switch = step(&sandbox, "index.db", "switch");
     assert!(switch.failure(1).contains("cannot be switched"), "{}", switch.stderr);
     let failed = verified.text().lines().filter(|line| line.starts_with("FAILED"));
     failed.collect::<Vec<_>>().join("\n")
@@ -28,62 +28,62 @@ fn change(store: &mut dyn Store, change: impl Fn(&mut Document)) {
 
 #[test]
 fn missing_documents_are_noticed() {
-    let said = noticed(|store, _| {
+    let failed = noticed(|store, _| {
         let path = store.list("new").expect("a list").remove(0).path;
         store.remove("new", &[path]).expect("removed");
     });
     assert!(
-        said.contains("no document is missing: 1 missing: ") && said.contains("lamp.md"),
-        "{said}"
+        failed.contains("no document is missing: 1 missing: ") && failed.contains("lamp.md"),
+        "{failed}"
     );
 }
 
 #[test]
 fn duplicated_chunks_are_noticed() {
-    let said = noticed(|store, _| {
+    let failed = noticed(|store, _| {
         change(store, |document| document.chunks.extend_from_within(..));
     });
-    assert!(said.contains("no chunk is duplicated: 2 documents"), "{said}");
+    assert!(failed.contains("no chunk is duplicated: 2 documents"), "{failed}");
 }
 
 #[test]
 fn truncated_texts_are_noticed() {
-    let said = noticed(|store, _| {
+    let failed = noticed(|store, _| {
         change(store, |document| {
             let text = &mut document.chunks[0].text;
             text.truncate(text.len() / 2);
         });
     });
-    assert!(said.contains("no text is cut: 2 documents"), "{said}");
+    assert!(failed.contains("no text is cut: 2 documents"), "{failed}");
 }
 
 #[test]
 fn vectors_of_any_length_are_noticed() {
-    let said = noticed(|store, _| {
+    let failed = noticed(|store, _| {
         change(store, |document| {
             document.chunks.iter_mut().flat_map(|c| &mut c.vector).for_each(|x| *x *= 3.0);
         });
     });
-    assert!(said.contains("vectors have unit length: 2 documents"), "{said}");
+    assert!(failed.contains("vectors have unit length: 2 documents"), "{failed}");
 }
 
 /// The vector that `kokeshi embed` computes of a text.
-fn embedded(place: &Sandbox, text: &str, options: &[&str]) -> Vec<f32> {
-    let run = place.run(["embed", text].iter().chain(options));
+fn embedded(sandbox: &Sandbox, text: &str, options: &[&str]) -> Vec<f32> {
+    let run = sandbox.run(["embed", text].iter().chain(options));
     crate::vector(&run.jsonl()[0])
 }
 
 #[test]
 fn the_wrong_task_is_noticed_and_named() {
-    let said = noticed(|store, place| {
+    let failed = noticed(|store, sandbox| {
         change(store, |document| {
             for chunk in &mut document.chunks {
-                chunk.vector = embedded(place, &chunk.text, &["--task", "retrieval.query"]);
+                chunk.vector = embedded(sandbox, &chunk.text, &["--task", "retrieval.query"]);
             }
         });
     });
-    assert!(said.contains("0 of 2 chunks"), "{said}");
-    assert!(said.contains("they are those of the task `retrieval.query`"), "{said}");
+    assert!(failed.contains("0 of 2 chunks"), "{failed}");
+    assert!(failed.contains("they are those of the task `retrieval.query`"), "{failed}");
 }
 
 #[test]
@@ -95,23 +95,31 @@ fn vectors_of_another_model_are_noticed() {
             }
         });
     });
-    // Vectors of another model of the same width, as by mistake of a program.
-    let place = notes();
-    let of = |at: usize| v2(V2[at]);
-    said(&place.run(["index", "notes", "--model", &of(0), "--store", "index.db"]));
-    let planned =
-        place.run(["migrate", "plan", "--to", "new", "--model", &of(2), "--store", "index.db"]);
+    // Vectors of another model of the same width, as a program might write them by mistake.
+    let sandbox = notes();
+    let model = |at: usize| v2(V2[at]);
+    success(&sandbox.run(["index", "notes", "--model", &model(0), "--store", "index.db"]));
+    let planned = sandbox.run([
+        "migrate",
+        "plan",
+        "--to",
+        "new",
+        "--model",
+        &model(2),
+        "--store",
+        "index.db",
+    ]);
     assert_eq!(planned.status, Some(0), "{}", planned.stderr);
-    assert_eq!(step(&place, "index.db", "run").status, Some(0));
-    assert_eq!(step(&place, "index.db", "verify").status, Some(0));
-    change(&mut *open("index.db", &place), |document| {
+    assert_eq!(step(&sandbox, "index.db", "run").status, Some(0));
+    assert_eq!(step(&sandbox, "index.db", "verify").status, Some(0));
+    change(&mut *open("index.db", &sandbox), |document| {
         for chunk in &mut document.chunks {
-            chunk.vector = embedded(&place, &chunk.text, &["--model", &of(0)]);
+            chunk.vector = embedded(&sandbox, &chunk.text, &["--model", &model(0)]);
         }
     });
-    let verified = step(&place, "index.db", "verify");
+    let verified = step(&sandbox, "index.db", "verify");
     assert_eq!(verified.status, Some(1), "{}", verified.text());
-    for said in [&rotated, verified.text()] {
-        assert!(said.contains("0 of 2 chunks of 2 documents; the lowest cosine is"), "{said}");
+    for failed in [&rotated, verified.text()] {
+        assert!(failed.contains("0 of 2 chunks of 2 documents; the lowest cosine is"), "{failed}");
     }
 }

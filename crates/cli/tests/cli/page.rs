@@ -25,17 +25,17 @@ const at = (kind, [offsetX, offsetY]) => {
 };
 {
   const seen = { title: document.title, rows: byId("legend").children.length, legend: byId("legend").innerText };
-  seen.drawn = points.filter(point => String(pixel(sandbox(point))) !== String(paper)).length;
+  seen.drawn = points.filter(point => String(pixel(toCanvas(point))) !== String(paper)).length;
   seen.inside = points.every(point => {
-    const [x, y] = sandbox(point);
+    const [x, y] = toCanvas(point);
     return x > 0 && y > 0 && x < canvas.clientWidth && y < canvas.clientHeight;
   });
-  seen.tips = points.map(point => { at("pointermove", sandbox(point)); return tip.hidden ? null : tip.innerText; });
+  seen.tips = points.map(point => { at("pointermove", toCanvas(point)); return tip.hidden ? null : tip.innerText; });
   at("pointermove", [1, 1]);
   seen.away = tip.hidden;
   const colours = groups.map((_, group) => byId("legend").children[group].querySelector("i").style.background);
   seen.colours = new Set(colours).size;
-  const faint = () => points.filter(point => pixel(sandbox(point))[3] < 128).length;
+  const faint = () => points.filter(point => pixel(toCanvas(point))[3] < 128).length;
   seen.faint = [faint()];
   byId("legend").children[0].click();
   seen.faint.push(faint());
@@ -44,11 +44,11 @@ const at = (kind, [offsetX, offsetY]) => {
   search.value = "BATTERY";
   search.dispatchEvent(new Event("input"));
   seen.faint.push(faint());
-  const before = sandbox(points[0]).join();
+  const before = toCanvas(points[0]).join();
   canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: -400, clientX: 300, clientY: 300, cancelable: true }));
-  seen.zoomed = sandbox(points[0]).join() !== before;
+  seen.zoomed = toCanvas(points[0]).join() !== before;
   at("dblclick", [1, 1]);
-  seen.restored = sandbox(points[0]).join() === before;
+  seen.restored = toCanvas(points[0]).join() === before;
   seen.loaded = performance.getEntriesByType("resource").length;
   byId("seen").textContent = btoa(unescape(encodeURIComponent(JSON.stringify(seen))));
 }

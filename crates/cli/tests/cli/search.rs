@@ -5,23 +5,23 @@ use crate::index::notes;
 
 /// `notes`, indexed.
 fn indexed(options: &[&str]) -> Sandbox {
-    let place = notes();
-    let run = place.run(["index", "notes"].iter().chain(options));
+    let sandbox = notes();
+    let run = sandbox.run(["index", "notes"].iter().chain(options));
     assert_eq!(run.status, Some(0), "{}", run.stderr);
-    place
+    sandbox
 }
 
 const QUERY: &str = "Is the lamp in the hall too dark?";
 
 #[test]
 fn a_result_has_its_file_lines_score_and_best_sentence() {
-    let place = indexed(&[]);
-    let run = place.run(["search", QUERY, "notes"]);
+    let sandbox = indexed(&[]);
+    let run = sandbox.run(["search", QUERY, "notes"]);
     let lines: Vec<&str> = run.quiet().lines().collect();
     assert!(lines[0].starts_with("notes/lamp.md:1-7  0."), "{lines:?}");
     assert!(lines[1].contains("The lamp in the hall is too dark."), "{lines:?}");
     assert!(run.text().contains("notes/ship.txt:1  "), "{lines:?}");
-    let answer = place.run(["search", QUERY, "notes", "--json"]).json();
+    let answer = sandbox.run(["search", QUERY, "notes", "--json"]).json();
     let hits = answer["hits"].as_array().expect("hits");
     assert_eq!((&answer["query"], &answer["model"]), (&QUERY.into(), &"starter".into()));
     assert_eq!(hits[0]["path"], "notes/lamp.md");
@@ -36,12 +36,12 @@ fn a_result_has_its_file_lines_score_and_best_sentence() {
 
 #[test]
 fn scores_are_the_cosines_of_the_two_tasks() {
-    let place = indexed(&["--storage", "f32", "--late-chunking", "false"]);
-    let hits = place.run(["search", QUERY, "notes", "--json"]).json();
+    let sandbox = indexed(&["--storage", "f32", "--late-chunking", "false"]);
+    let hits = sandbox.run(["search", QUERY, "notes", "--json"]).json();
     let hit =
         hits["hits"].as_array().expect("hits").iter().find(|hit| hit["path"] == "notes/ship.txt");
     let vector = |task: &str, text: &str| {
-        crate::vector(&place.run(["embed", "--task", task, text]).jsonl()[0])
+        crate::vector(&sandbox.run(["embed", "--task", task, text]).jsonl()[0])
     };
     let query = vector("retrieval.query", QUERY);
     let passage = vector("retrieval.passage", crate::index::SHIP.trim());
@@ -52,9 +52,9 @@ fn scores_are_the_cosines_of_the_two_tasks() {
 
 #[test]
 fn results_can_be_limited_in_every_way_and_no_result_is_status_1() {
-    let place = indexed(&[]);
+    let sandbox = indexed(&[]);
     let count = |options: &[&str]| {
-        let run = place.run(["search", QUERY, "notes", "--json"].iter().chain(options));
+        let run = sandbox.run(["search", QUERY, "notes", "--json"].iter().chain(options));
         let json: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
         let count = json["hits"].as_array().expect("hits").len();
         assert_eq!(run.status, Some(i32::from(count == 0)), "{options:?}");
@@ -69,40 +69,40 @@ fn results_can_be_limited_in_every_way_and_no_result_is_status_1() {
     assert_eq!(count(&["--min-score", "1.1"]), 0);
     assert_eq!(count(&["--min-score", "-1"]), 2);
     assert_eq!(count(&["--hybrid"]), 2);
-    let within = place.run(["search", QUERY, "notes/ship.txt", "-l"]);
+    let within = sandbox.run(["search", QUERY, "notes/ship.txt", "-l"]);
     assert_eq!(within.quiet(), "notes/ship.txt\n");
-    let none = place.run(["search", QUERY, "notes", "--path", "*.rs"]);
+    let none = sandbox.run(["search", QUERY, "notes", "--path", "*.rs"]);
     assert!(none.failure(1).contains("nothing found"), "{}", none.stderr);
 }
 
 #[test]
 fn each_path_is_printed_once() {
-    let place = indexed(&["--chunk", "sentences"]);
-    let run = place.run(["search", QUERY, "notes", "--files-with-matches"]);
+    let sandbox = indexed(&["--chunk", "sentences"]);
+    let run = sandbox.run(["search", QUERY, "notes", "--files-with-matches"]);
     assert_eq!(run.quiet(), "notes/lamp.md\nnotes/ship.txt\n");
-    let run = place.run(["search", QUERY, "notes", "-l", "-n", "1"]);
+    let run = sandbox.run(["search", QUERY, "notes", "-l", "-n", "1"]);
     assert_eq!(run.quiet(), "notes/lamp.md\n");
 }
 
 #[test]
 fn a_fused_score_is_the_sum_of_its_shares() {
-    let place = indexed(&[]);
-    let run = place.run(["search", "islands parcels", "notes", "--hybrid", "--json"]);
+    let sandbox = indexed(&[]);
+    let run = sandbox.run(["search", "islands parcels", "notes", "--hybrid", "--json"]);
     let hit = run.json()["hits"][0].clone();
     assert_eq!(hit["path"], "notes/ship.txt");
     let rank = |part: &str| hit["why"][part]["rank"].as_f64().expect("a rank");
     let sum = 1.0 / (60.0 + rank("meaning")) + 1.0 / (60.0 + rank("words"));
     assert!((hit["score"].as_f64().expect("a score") - sum).abs() < 1e-6);
-    let run = place.run(["search", "islands parcels", "notes", "--hybrid", "--why"]);
+    let run = sandbox.run(["search", "islands parcels", "notes", "--hybrid", "--why"]);
     assert!(run.quiet().contains("words: rank 1, BM25 "), "{}", run.text());
     assert!(run.text().contains(" adds 0.0164 ("), "{}", run.text());
 }
 
 #[test]
 fn a_short_list_finds_what_the_full_scan_finds() {
-    let place = indexed(&["--shortlist", "bits", "--chunk", "sentences"]);
+    let sandbox = indexed(&["--shortlist", "bits", "--chunk", "sentences"]);
     let hits = |options: &[&str]| {
-        let run = place.run(["search", QUERY, "notes", "--json"].iter().chain(options));
+        let run = sandbox.run(["search", QUERY, "notes", "--json"].iter().chain(options));
         run.json()["hits"].clone()
     };
     assert_eq!(hits(&[]), hits(&["--exact"]));
@@ -110,9 +110,9 @@ fn a_short_list_finds_what_the_full_scan_finds() {
 
 #[test]
 fn bad_arguments_are_refused_with_a_hint() {
-    let place = indexed(&[]);
+    let sandbox = indexed(&[]);
     let error = |arguments: &[&str], status: i32| {
-        let run = place.run(["search"].iter().chain(arguments));
+        let run = sandbox.run(["search"].iter().chain(arguments));
         run.failure(status).to_owned()
     };
     assert!(error(&[" ", "notes"], 1).contains("the query is empty"));

@@ -1,7 +1,7 @@
-//! `kokeshi migrate` of foreign collections in vector databases, which their program keeps using.
+//! `kokeshi migrate` of foreign collections in vector databases, which an application keeps using.
 
 use crate::foreign::{passed, step, texts, v2, vectors};
-use crate::index::said;
+use crate::index::success;
 use crate::{Run, Sandbox};
 use kokeshi_testkit::servers::{Application, Server};
 use serde_json::{Value, json};
@@ -10,17 +10,20 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// An application that has 30 points with vectors of v2 in the collection `theirs`.
-pub(crate) fn application(server: &Server, place: &Sandbox, alias: Option<&str>) -> Application {
+/// An application that has 30 points with vectors of v2 in the collection `articles`.
+pub(crate) fn application(server: &Server, sandbox: &Sandbox, alias: Option<&str>) -> Application {
     let mut application = Application::start(server);
-    ask(&mut application, &json!({ "do": "make", "name": "theirs", "width": 48, "alias": alias }));
+    ask(
+        &mut application,
+        &json!({ "do": "make", "name": "articles", "width": 48, "alias": alias }),
+    );
     let texts = texts();
-    let alone: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
-    let vectors = vectors(place, &v2(), &[], &alone);
+    let bodies: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
+    let vectors = vectors(sandbox, &v2(), &[], &bodies);
     let points: Vec<Value> = (texts.iter().zip(vectors).enumerate())
         .map(|(at, ((text, book), vector))| point(at, text, book, &vector))
         .collect();
-    put(&mut application, "theirs", &points);
+    put(&mut application, "articles", &points);
     application
 }
 
@@ -42,9 +45,9 @@ fn all(
     application: &mut Application,
     name: &str,
 ) -> (BTreeMap<u64, Value>, BTreeMap<u64, Vec<f32>>) {
-    let told = ask(application, &json!({ "do": "all", "name": name }));
+    let reply = ask(application, &json!({ "do": "all", "name": name }));
     let (mut fields, mut vectors) = (BTreeMap::new(), BTreeMap::new());
-    for mut point in told.as_array().expect("points").clone() {
+    for mut point in reply.as_array().expect("points").clone() {
         let id = point["id"].as_u64().expect("an id");
         let vector = serde_json::from_value(point["vector"].take()).expect("a vector");
         assert!(fields.insert(id, point).is_none(), "{id} is there twice");
@@ -53,15 +56,15 @@ fn all(
     (fields, vectors)
 }
 
-fn plan(place: &Sandbox, server: &Server, from: &str, more: &[&str]) -> Run {
+fn plan(sandbox: &Sandbox, server: &Server, from: &str, more: &[&str]) -> Run {
     let (model, store) = (v2(), server.address());
     let plan = ["migrate", "plan", "--store", &store, "--from", from, "--to", "new"];
-    let made = ["--model", "starter", "--candidate", &model];
-    place.run(plan.iter().chain(&made).chain(more))
+    let models = ["--model", "starter", "--candidate", &model];
+    sandbox.run(plan.iter().chain(&models).chain(more))
 }
 
 /// The vectors of the texts of each book, from one pass over it, in the order of their positions.
-fn expected(place: &Sandbox, points: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec<f32>> {
+fn expected(sandbox: &Sandbox, points: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec<f32>> {
     let mut books: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for (id, point) in points {
         books.entry(point["book"].as_str().expect("a book")).or_default().push(*id);
@@ -72,12 +75,12 @@ fn expected(place: &Sandbox, points: &BTreeMap<u64, Value>) -> BTreeMap<u64, Vec
         let text = |id: &u64| points[id]["body"].as_str().expect("a text").to_owned();
         let texts: Vec<String> = ids.iter().map(text).collect();
         let more = ["--task", "retrieval.passage", "--late-chunking"];
-        expected.extend(ids.into_iter().zip(vectors(place, "starter", &more, &texts)));
+        expected.extend(ids.into_iter().zip(vectors(sandbox, "starter", &more, &texts)));
     }
     expected
 }
 
-fn near(a: &BTreeMap<u64, Vec<f32>>, b: &BTreeMap<u64, Vec<f32>>) {
+fn assert_near(a: &BTreeMap<u64, Vec<f32>>, b: &BTreeMap<u64, Vec<f32>>) {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     for (id, a) in a {
         let off = a.iter().zip(&b[id]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -86,9 +89,9 @@ fn near(a: &BTreeMap<u64, Vec<f32>>, b: &BTreeMap<u64, Vec<f32>>) {
 }
 
 /// Both collections are alike, except for the width of their vectors and an index of kokeshi's.
-fn check_alike(theirs: &mut Application) {
-    let [old, new] = ["theirs", "new"].map(|name| {
-        let shape = ask(theirs, &json!({ "do": "shape", "name": name })).to_string();
+fn assert_alike(application: &mut Application) {
+    let [old, new] = ["articles", "new"].map(|name| {
+        let shape = ask(application, &json!({ "do": "shape", "name": name })).to_string();
         shape.replace("256", "48").replace(r#","book":"keyword""#, "")
     });
     assert_eq!(new, old);
@@ -98,73 +101,74 @@ fn check_alike(theirs: &mut Application) {
 fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
     let Some(server) = crate::server(kind) else { return };
     let has_aliases = kind != "chroma";
-    let (place, from) = (Sandbox::new(), if has_aliases { "docs" } else { "theirs" });
-    let mut theirs = application(&server, &place, has_aliases.then_some("docs"));
+    let (sandbox, from) = (Sandbox::new(), if has_aliases { "docs" } else { "articles" });
+    let mut application = application(&server, &sandbox, has_aliases.then_some("docs"));
     let fields = ["--text", text, "--document", "book", "--order", "number"];
     let all_fields = [&fields[..], more].concat();
-    let refused = plan(&place, &server, "nothing", &all_fields);
+    let refused = plan(&sandbox, &server, "nothing", &all_fields);
     assert!(refused.failure(1).contains("no collection `nothing`"), "{}", refused.stderr);
     if !more.is_empty() {
-        let refused = plan(&place, &server, from, &fields);
+        let refused = plan(&sandbox, &server, from, &fields);
         assert!(refused.failure(1).contains("--vector NAME"), "{}", refused.stderr);
     }
     // Texts are found by their field's name, or in what the engine calls a text.
-    let found = plan(&place, &server, from, &[more, &["-o", "found.toml"]].concat());
+    let found = plan(&sandbox, &server, from, &[more, &["-o", "found.toml"]].concat());
     passed(&found);
     let wanted = format!("in `{text}`; each row is a document");
     assert!(found.text().contains(&wanted), "{}", found.text());
-    let planned = plan(&place, &server, from, &all_fields);
+    let planned = plan(&sandbox, &server, from, &all_fields);
     passed(&planned);
     for part in ["each chunk alone: cosine", "so it was this one", "2 documents, 30 chunks"] {
         assert!(planned.text().contains(part), "{part}: {}", planned.text());
     }
-    let before = all(&mut theirs, "theirs");
-    let run = step(&place, "run", &[]);
-    assert!(said(&run).contains("wrote 2 documents with 30 chunks"), "{}", run.stderr);
-    let made = all(&mut theirs, "new");
-    assert!(made.0 == before.0, "{:?}", made.0);
-    near(&made.1, &expected(&place, &before.0));
-    assert!(all(&mut theirs, "theirs") == before, "the old points have changed");
-    check_alike(&mut theirs);
+    let before = all(&mut application, "articles");
+    let run = step(&sandbox, "run", &[]);
+    assert!(success(&run).contains("wrote 2 documents with 30 chunks"), "{}", run.stderr);
+    let new = all(&mut application, "new");
+    assert!(new.0 == before.0, "{:?}", new.0);
+    assert_near(&new.1, &expected(&sandbox, &before.0));
+    assert!(all(&mut application, "articles") == before, "the old points have changed");
+    assert_alike(&mut application);
     // Meanwhile, the application changes a text, adds one and removes one.
     let vector = &before.1[&3];
     let points = [point(3, "Changed.", "first", vector), point(40, "Added.", "first", vector)];
-    put(&mut theirs, "theirs", &points);
-    ask(&mut theirs, &json!({ "do": "delete", "name": "theirs", "ids": [6] }));
-    let refused = step(&place, "verify", &[]);
+    put(&mut application, "articles", &points);
+    ask(&mut application, &json!({ "do": "delete", "name": "articles", "ids": [6] }));
+    let refused = step(&sandbox, "verify", &[]);
     assert!(
         refused.text().contains("1 changed in the old collection since: first"),
         "{}",
         refused.text()
     );
-    let refused = step(&place, "switch", &[]);
+    let refused = step(&sandbox, "switch", &[]);
     assert!(refused.failure(1).contains("`run` and `verify` come first"), "{}", refused.stderr);
-    let run = step(&place, "run", &[]);
-    assert!(said(&run).contains("wrote 1 document with 10 chunks"), "{}", run.stderr);
-    let verified = step(&place, "verify", &[]);
+    let run = step(&sandbox, "run", &[]);
+    assert!(success(&run).contains("wrote 1 document with 10 chunks"), "{}", run.stderr);
+    let verified = step(&sandbox, "verify", &[]);
     passed(&verified);
     assert!(verified.text().contains("30 chunks of 2 documents"), "{}", verified.text());
-    let before = all(&mut theirs, "theirs");
-    let made = all(&mut theirs, "new");
-    assert!(made.0 == before.0, "{:?}", made.0);
-    near(&made.1, &expected(&place, &before.0));
+    let before = all(&mut application, "articles");
+    let new = all(&mut application, "new");
+    assert!(new.0 == before.0, "{:?}", new.0);
+    assert_near(&new.1, &expected(&sandbox, &before.0));
     if has_aliases {
-        switched_under_a_reader(&place, &server, &mut theirs);
+        switched_under_a_reader(&sandbox, &server, &mut application);
     } else {
-        let calls = step(&place, "switch", &["--dry-run"]);
+        let calls = step(&sandbox, "switch", &["--dry-run"]);
         assert!(calls.quiet().contains("nothing: readers open `new`"), "{}", calls.text());
         for one in ["switch", "rollback", "run", "verify", "switch"] {
-            passed(&step(&place, one, &[]));
+            passed(&step(&sandbox, one, &[]));
         }
     }
-    passed(&step(&place, "clean", &["--yes"]));
-    assert!(all(&mut theirs, if has_aliases { "docs" } else { "new" }) == made);
-    let again = plan(&place, &server, "theirs", &[&all_fields[..], &["-o", "again.toml"]].concat());
-    assert!(again.failure(1).contains("no collection `theirs`"), "{}", again.stderr);
+    passed(&step(&sandbox, "clean", &["--yes"]));
+    assert!(all(&mut application, if has_aliases { "docs" } else { "new" }) == new);
+    let again =
+        plan(&sandbox, &server, "articles", &[&all_fields[..], &["-o", "again.toml"]].concat());
+    assert!(again.failure(1).contains("no collection `articles`"), "{}", again.stderr);
 }
 
 /// Switches, rolls back and switches again while a reader uses the alias.
-fn switched_under_a_reader(place: &Sandbox, server: &Server, theirs: &mut Application) {
+fn switched_under_a_reader(sandbox: &Sandbox, server: &Server, application: &mut Application) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -181,7 +185,7 @@ fn switched_under_a_reader(place: &Sandbox, server: &Server, theirs: &mut Applic
             seen
         });
         for round in ["switch", "rollback", "run", "verify", "switch"] {
-            let run = step(place, round, &[]);
+            let run = step(sandbox, round, &[]);
             assert_eq!(run.status, Some(0), "{round}: {}{}", run.text(), run.stderr);
         }
         std::thread::sleep(Duration::from_millis(200));
@@ -189,7 +193,7 @@ fn switched_under_a_reader(place: &Sandbox, server: &Server, theirs: &mut Applic
         let seen = reader.join().expect("a reader without an error");
         assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
     });
-    assert_eq!(all(theirs, "docs").1[&1].len(), 256);
+    assert_eq!(all(application, "docs").1[&1].len(), 256);
 }
 
 #[test]
@@ -210,35 +214,39 @@ fn vectors_in_chroma_are_replaced() {
 /// What others write only to the new collection is kept.
 fn live_writes_win(kind: &'static str, text: &str, more: &[&str]) {
     let Some(server) = crate::server(kind) else { return };
-    let place = Sandbox::new();
-    let mut theirs = application(&server, &place, None);
-    passed(&plan(&place, &server, "theirs", &[&["--text", text][..], more].concat()));
-    let run = step(&place, "run", &[]);
-    assert!(said(&run).contains("wrote 30 documents with 30 chunks"), "{}", run.stderr);
+    let sandbox = Sandbox::new();
+    let mut application = application(&server, &sandbox, None);
+    passed(&plan(&sandbox, &server, "articles", &[&["--text", text][..], more].concat()));
+    let run = step(&sandbox, "run", &[]);
+    assert!(success(&run).contains("wrote 30 documents with 30 chunks"), "{}", run.stderr);
     let own = vectors(
-        &place,
+        &sandbox,
         "starter",
         &["--task", "retrieval.passage"],
-        &["Theirs.".to_owned(), "More.".to_owned()],
+        &["Live.".to_owned(), "More.".to_owned()],
     );
-    let live = [point(5, "Theirs.", "x", &own[0]), point(50, "More.", "x", &own[1])];
-    put(&mut theirs, "new", &live);
+    let live = [point(5, "Live.", "x", &own[0]), point(50, "More.", "x", &own[1])];
+    put(&mut application, "new", &live);
     // A change of the old collection reaches the new one, except where others have written.
     let old = vec![0.5_f32; 48];
-    put(&mut theirs, "theirs", &[point(5, "Other.", "x", &old), point(7, "Changed.", "x", &old)]);
-    let run = step(&place, "run", &[]);
-    assert!(said(&run).contains("wrote 1 document with 1 chunk"), "{}", run.stderr);
-    let verified = step(&place, "verify", &[]);
+    put(
+        &mut application,
+        "articles",
+        &[point(5, "Other.", "x", &old), point(7, "Changed.", "x", &old)],
+    );
+    let run = step(&sandbox, "run", &[]);
+    assert!(success(&run).contains("wrote 1 document with 1 chunk"), "{}", run.stderr);
+    let verified = step(&sandbox, "verify", &[]);
     passed(&verified);
     for part in ["1 of them rewritten by others", "1 more only in the new collection"] {
         assert!(verified.text().contains(part), "{part}: {}", verified.text());
     }
-    let (fields, vectors) = all(&mut theirs, "new");
+    let (fields, vectors) = all(&mut application, "new");
     let texts = [5, 7, 50].map(|id| fields[&id]["body"].as_str().expect("a text"));
-    assert_eq!(texts, ["Theirs.", "Changed.", "More."]);
+    assert_eq!(texts, ["Live.", "Changed.", "More."]);
     assert!(vectors[&5].iter().zip(&own[0]).all(|(a, b)| (a - b).abs() <= 1e-6));
-    passed(&step(&place, "run", &["--prune"]));
-    assert!(!all(&mut theirs, "new").0.contains_key(&50));
+    passed(&step(&sandbox, "run", &["--prune"]));
+    assert!(!all(&mut application, "new").0.contains_key(&50));
 }
 
 #[test]
@@ -257,24 +265,25 @@ fn live_writes_win_in_chroma() {
     live_writes_win("chroma", "document", &[]);
 }
 
-/// Kills at random moments, while the server is stopped or killed.
+/// Kills runs at different moments, some while the server restarts.
 fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
     const ROUNDS: u64 = 10;
     let Some(mut server) = crate::server(kind) else { return };
-    let place = Sandbox::new();
-    let mut theirs = application(&server, &place, None);
-    let (_, old) = all(&mut theirs, "theirs");
+    let sandbox = Sandbox::new();
+    let mut application = application(&server, &sandbox, None);
+    let (_, old) = all(&mut application, "articles");
     for start in (100..900).step_by(100) {
         let text =
             |id| format!("Text number {id} of many, which is a little longer than the others.");
         let points: Vec<Value> =
             (start..start + 100).map(|id| point(id, &text(id), "third", &old[&1])).collect();
-        put(&mut theirs, "theirs", &points);
+        put(&mut application, "articles", &points);
     }
-    drop(theirs);
-    passed(&plan(&place, &server, "theirs", &[&["--text", text][..], more].concat()));
+    drop(application);
+    passed(&plan(&sandbox, &server, "articles", &[&["--text", text][..], more].concat()));
     let run = ["migrate", "run", "new.plan.toml", "--threads", "1"];
-    let start = || place.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a run");
+    let start =
+        || sandbox.command(crate::PROGRAM, run).stderr(Stdio::null()).spawn().expect("a run");
     for round in 0..ROUNDS {
         let mut child = start();
         // Some are killed before they begin, others in the middle.
@@ -286,14 +295,14 @@ fn kills_lose_nothing(kind: &'static str, text: &str, more: &[&str]) {
         let _ = child.kill();
         child.wait().expect("an end");
     }
-    passed(&step(&place, "run", &[]));
-    passed(&step(&place, "run", &[]));
-    let mut theirs = Application::start(&server);
-    let (before, made) = (all(&mut theirs, "theirs"), all(&mut theirs, "new"));
-    check_alike(&mut theirs);
-    assert_eq!(made.0.len(), 830);
-    assert!(made.0 == before.0, "a point is missing or other than before");
-    passed(&step(&place, "verify", &[]));
+    passed(&step(&sandbox, "run", &[]));
+    passed(&step(&sandbox, "run", &[]));
+    let mut application = Application::start(&server);
+    let (before, new) = (all(&mut application, "articles"), all(&mut application, "new"));
+    assert_alike(&mut application);
+    assert_eq!(new.0.len(), 830);
+    assert!(new.0 == before.0, "a point is missing or has changed");
+    passed(&step(&sandbox, "verify", &[]));
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! The commands of collections with real servers: see `kokeshi_testkit::servers`.
 
 use crate::Sandbox;
-use crate::index::{content, essay, notes, said, start};
+use crate::index::{content, essay, notes, start, success};
 use kokeshi_store::{Address, Store};
+use kokeshi_testkit::Random;
 use kokeshi_testkit::servers::Server;
 use std::fs;
 use std::time::{Duration, Instant};
 
 /// Opens the store; a server that was killed may need a while to recover.
 fn opened(server: &Server) -> Box<dyn Store> {
-    let (address, begun) = (Address::from(server.address().as_str()), Instant::now());
+    let (address, started) = (Address::from(server.address().as_str()), Instant::now());
     loop {
         match kokeshi_remote::open(&address) {
             Ok(store) => return store,
-            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "a store: {error}"),
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(60), "a store: {error}"),
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -21,13 +22,13 @@ fn opened(server: &Server) -> Box<dyn Store> {
 
 fn a_folder_becomes_searchable(kind: &'static str) {
     let Some(server) = crate::server(kind) else { return };
-    let (place, store) = (notes(), server.address());
-    let run = |arguments: &[&str]| place.run(arguments.iter().chain(&["--store", &store]));
+    let (sandbox, store) = (notes(), server.address());
+    let run = |arguments: &[&str]| sandbox.run(arguments.iter().chain(&["--store", &store]));
     let first = run(&["index", "notes"]);
-    assert!(said(&first).contains("indexed 2 documents (2 chunks, "), "{}", first.stderr);
+    assert!(success(&first).contains("indexed 2 documents (2 chunks, "), "{}", first.stderr);
     let again = run(&["index"]);
-    assert!(said(&again).contains("indexed 0 documents"), "{}", again.stderr);
-    assert!(said(&again).contains("2 unchanged"), "{}", again.stderr);
+    assert!(success(&again).contains("indexed 0 documents"), "{}", again.stderr);
+    assert!(success(&again).contains("2 unchanged"), "{}", again.stderr);
     let found = run(&["search", "how long does shipping take?", "--json", "-n", "1"]).json();
     let path = found["hits"][0]["path"].as_str().expect("a path").to_owned();
     assert!(path.ends_with("notes/ship.txt"), "{path}");
@@ -44,13 +45,13 @@ fn a_folder_becomes_searchable(kind: &'static str) {
     assert!(hybrid.failure(1).contains("cannot search by words"), "{}", hybrid.stderr);
     let bits = run(&["index", "notes", "--storage", "bits", "--collection", "b"]);
     assert!(bits.failure(1).contains("has no vectors stored as `bits`"), "{}", bits.stderr);
-    assert!(said(&run(&["forget", "notes/ship.txt"])).contains("removed 1 document"));
+    assert!(success(&run(&["forget", "notes/ship.txt"])).contains("removed 1 document"));
     assert_eq!(run(&["search", "shipping", "-l"]).text().lines().count(), 1);
-    assert!(said(&run(&["forget", "--all"])).contains("removed collection `default`"));
+    assert!(success(&run(&["forget", "--all"])).contains("removed collection `default`"));
     let shown = [first, again, mixed, hybrid, bits, run(&["status"]), run(&["search", "x"])];
     for run in shown {
-        let told = run.stderr.clone() + run.text();
-        assert!(!told.contains("kokeshi-test"), "a password is shown: {told}");
+        let output = run.stderr.clone() + run.text();
+        assert!(!output.contains("kokeshi-test"), "a password is shown: {output}");
     }
 }
 
@@ -80,29 +81,25 @@ fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
     const FILES: u64 = 40;
     let Some(mut server) = crate::server(kind) else { return };
     let address = server.address();
-    let place = Sandbox::new();
-    fs::create_dir(place.path("d")).expect("a folder");
-    let write = |file: u64, seed: u64| place.write(&format!("d/{file}.md"), essay(seed));
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).expect("a folder");
+    let write = |file: u64, seed: u64| sandbox.write(&format!("d/{file}.md"), essay(seed));
     (0..FILES).for_each(|file| write(file, file));
     let index = ["index", "d", "--threads", "1", "--store", &address];
-    let mut state = 1_u64;
-    let mut random = |below: u64| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
-    let begun = Instant::now();
-    assert!(start(&place, &index).wait().expect("an end").success());
-    let whole = begun.elapsed().as_millis() as u64;
+    let mut generator = Random::new(1);
+    let mut random = |bound: u64| generator.below(bound as usize) as u64;
+    let started = Instant::now();
+    assert!(start(&sandbox, &index).wait().expect("an end").success());
+    let duration = started.elapsed().as_millis() as u64;
     for round in 0..rounds {
         for _ in 0..FILES / 2 {
             write(random(FILES), 1000 + 100 * round + random(100));
         }
         if round % 3 == 0 {
-            let _ = fs::remove_file(place.path(&format!("d/{}.md", random(FILES))));
+            let _ = fs::remove_file(sandbox.path(&format!("d/{}.md", random(FILES))));
         }
-        let mut child = start(&place, &index);
-        std::thread::sleep(Duration::from_millis(random(whole)));
+        let mut child = start(&sandbox, &index);
+        std::thread::sleep(Duration::from_millis(random(duration)));
         if round % 4 == 3 {
             server.crash();
         }
@@ -112,10 +109,10 @@ fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
     // The lock of a killed process ends once the server notices.
     std::thread::sleep(Duration::from_millis(500));
     drop(opened(&server));
-    assert!(start(&place, &index).wait().expect("an end").success());
+    assert!(start(&sandbox, &index).wait().expect("an end").success());
     let fresh = ["index", "d", "--threads", "1", "--store", "fresh.db"];
-    assert!(start(&place, &fresh).wait().expect("an end").success());
-    let fresh = kokeshi_store::Sqlite::open(&place.path("fresh.db")).expect("a store");
+    assert!(start(&sandbox, &fresh).wait().expect("an end").success());
+    let fresh = kokeshi_store::Sqlite::open(&sandbox.path("fresh.db")).expect("a store");
     assert_eq!(content(&*opened(&server), "default"), content(&fresh, "default"));
 }
 
@@ -136,15 +133,15 @@ fn kills_lose_and_duplicate_nothing_in_milvus() {
 
 #[test]
 fn a_server_that_does_not_answer_is_reported_at_once() {
-    let place = notes();
+    let sandbox = notes();
     for (engine, store) in [
         ("postgres", "postgres://me:sesame@127.0.0.1:1/db"),
         ("chroma", "chroma://:sesame@127.0.0.1:1"),
         ("milvus", "milvus://me:sesame@127.0.0.1:1"),
         ("qdrant", "qdrant://127.0.0.1:1"),
     ] {
-        let begun = Instant::now();
-        let run = place.run(["index", "notes", "--store", store]);
+        let started = Instant::now();
+        let run = sandbox.run(["index", "notes", "--store", store]);
         let error = run.failure(1);
         if crate::ENGINES.contains(&engine) {
             assert!(error.contains(" does not answer: ") && error.contains("hint: "), "{error}");
@@ -158,20 +155,20 @@ fn a_server_that_does_not_answer_is_reported_at_once() {
             );
         }
         assert!(!error.contains("sesame"), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert!(started.elapsed() < Duration::from_secs(20));
     }
-    let run = place.run(["index", "notes", "--store", "mysql://me:sesame@127.0.0.1/db"]);
+    let run = sandbox.run(["index", "notes", "--store", "mysql://me:sesame@127.0.0.1/db"]);
     let error = run.failure(1);
-    assert!(error.contains("`mysql` is not a database that kokeshi knows"), "{error}");
+    assert!(error.contains("`mysql` is not a database that kokeshi supports"), "{error}");
     assert!(!error.contains("sesame"), "{error}");
 }
 
 #[cfg(not(feature = "ann"))]
 #[test]
 fn a_build_without_ann_names_the_feature() {
-    let place = notes();
-    said(&place.run(["index", "notes"]));
-    let run = place.run(["ann", "--store", "notes/.kokeshi/index.db"]);
+    let sandbox = notes();
+    success(&sandbox.run(["index", "notes"]));
+    let run = sandbox.run(["ann", "--store", "notes/.kokeshi/index.db"]);
     let error = run.failure(1);
     assert!(error.contains("cannot build an ANN index: it lacks the feature `ann`"), "{error}");
     assert!(error.contains("--features ann"), "{error}");

@@ -199,7 +199,7 @@ fn two_models_are_compared_in_a_table_and_in_grids() {
            3   0.888            3   0.513  lazy dog jumps
            4   0.863     ↑2     2   0.537  def add(a, b)
 
-        2 of 4 texts change their rank; compare ranks, not scores: each model has its own scale
+        2 of 4 texts change rank; compare ranks, not scores: each model has its own scale
         "##);
         insta::assert_snapshot!(side_by_side(&Sandbox::new(), &[]).quiet(), @r##"
         A  …/v2-tiny/std_wordpiece

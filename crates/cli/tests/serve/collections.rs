@@ -134,13 +134,13 @@ fn a_plan_is_followed_where_no_collection_records_its_model() {
     let text = std::fs::read_to_string(&file).expect("a plan");
     let unknown = folder.join("unknown.toml").display().to_string();
     let from = text.find("[from]").expect("a side");
-    let of_nobody = text[from..].replacen("revision = \"", "revision = \"unknown\" #", 1);
-    std::fs::write(&unknown, text[..from].to_owned() + &of_nobody).expect("a plan");
+    let of_an_unknown_model = text[from..].replacen("revision = \"", "revision = \"unknown\" #", 1);
+    std::fs::write(&unknown, text[..from].to_owned() + &of_an_unknown_model).expect("a plan");
     let refused = kokeshi(folder, &["serve", "--port", "0", "--check", "--migration", &unknown]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        !refused.status.success() && said.contains("the vectors of `vector` is unknown"),
-        "{said}"
+        !refused.status.success() && error.contains("the vectors of `vector` is unknown"),
+        "{error}"
     );
     let named = format!("docs={file}");
     let server = Server::start(&["--migration", &named, "--migration", &file]);

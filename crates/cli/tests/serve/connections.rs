@@ -38,7 +38,7 @@ fn connections_over_the_limit_are_refused_at_once_but_probes_are_not() {
     crate::write_request(&mut idle, "POST", "/v1/embeddings", &[], b"{\"input\":\"x\"}");
     let mut raw = Vec::new();
     idle.read_to_end(&mut raw).expect("an answer");
-    assert_eq!(crate::Reply::read(&raw).status, 200);
+    assert_eq!(crate::Reply::parse(&raw).status, 200);
     drop(idle);
     while server.post("/v1/embeddings", &json!({"input": "x"})).status != 200 {
         assert!(

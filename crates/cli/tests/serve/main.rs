@@ -8,30 +8,23 @@ mod models;
 mod stop;
 
 use kokeshi_testkit::fixture;
+use kokeshi_testkit::reply::{self, Reply};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A running server; it is killed when dropped.
 struct Server {
     child: Child,
     address: String,
-    /// Its standard error so far.
+    /// Its standard error until now.
     log: Arc<Mutex<String>>,
     /// Its working folder; removed when dropped.
     _folder: TempDir,
-}
-
-/// The response to a request.
-#[derive(Clone, Debug)]
-struct Reply {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
 }
 
 impl Server {
@@ -40,7 +33,7 @@ impl Server {
         Self::start_with(args, &[], |_| ())
     }
 
-    /// Starts it in a shell after the command `limit`.
+    /// Starts it in a shell, after the command `limit`.
     #[cfg(unix)]
     fn start_limited(limit: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -58,7 +51,7 @@ impl Server {
         Self::start(&[&["--model", model.as_str()], args].concat())
     }
 
-    /// Starts it in an empty folder, which `fill` may put files into.
+    /// Starts it in a new folder, which `fill` may put files into.
     fn start_with(args: &[&str], env: &[(&str, &str)], fill: impl Fn(&TempDir)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fill(&folder);
@@ -107,7 +100,7 @@ impl Server {
         write_request(&mut stream, method, path, headers, body);
         let mut raw = Vec::new();
         stream.read_to_end(&mut raw).expect("an answer");
-        Reply::read(&raw)
+        Reply::parse(&raw)
     }
 
     #[track_caller]
@@ -120,19 +113,13 @@ impl Server {
     /// The vectors of a successful response of `/v1/embeddings`.
     #[track_caller]
     fn vectors(&self, body: &Value) -> Vec<Vec<f32>> {
-        let reply = self.post("/v1/embeddings", body).success();
-        let data = reply["data"].as_array().expect("data");
-        data.iter().map(|item| vector(&item["embedding"])).collect()
+        self.post("/v1/embeddings", body).vectors()
     }
 
     /// Waits until the metrics contain `text`.
     #[track_caller]
     fn wait_for(&self, text: &str) {
-        let started = Instant::now();
-        while !self.get("/metrics").text().contains(text) {
-            assert!(started.elapsed() < Duration::from_secs(60), "{text} does not happen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        reply::wait_for(text, || self.get("/metrics").text());
     }
 
     #[cfg(unix)]
@@ -172,75 +159,14 @@ fn write_request(
         request += &format!("{name}: {value}\r\n");
     }
     request += "\r\n";
-    // The server may close the connection before it has read a body that it refuses.
+    // The server may close the connection before it has read a refused body.
     let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // This fails if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-impl Reply {
-    #[track_caller]
-    fn read(raw: &[u8]) -> Self {
-        let end = raw.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head");
-        let head = std::str::from_utf8(&raw[..end]).expect("a head in UTF-8");
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status");
-        let header = |line: &str| {
-            let (name, value) = line.split_once(": ").expect("a header");
-            (name.to_ascii_lowercase(), value.to_owned())
-        };
-        Self {
-            status: status.parse().expect("a status"),
-            headers: lines.map(header).collect(),
-            body: raw[end + 4..].to_vec(),
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The JSON of a response with status 200.
-    #[track_caller]
-    fn success(&self) -> Value {
-        assert_eq!(self.status, 200, "{}", self.text());
-        assert_eq!(self.header("content-type"), Some("application/json"));
-        self.json()
-    }
-
-    /// The JSON of a refusal, on which both halves of the error agree.
-    #[track_caller]
-    fn refusal(&self, status: u16, code: &str) -> Value {
-        assert_eq!(self.status, status, "{}", self.text());
-        let body = self.json();
-        assert_eq!(body["code"], code, "{body}");
-        assert!(body["detail"].is_string() && !body["detail"].as_str().expect("text").is_empty());
-        assert_eq!(body["error"]["message"], body["detail"]);
-        assert_eq!(body["error"]["code"], code);
-        assert!(body["error"].get("param").is_some() && body["error"]["type"].is_string());
-        assert_eq!(body["request_id"].as_str(), self.header("x-request-id"));
-        body
-    }
-}
-
-#[track_caller]
-fn vector(value: &Value) -> Vec<f32> {
-    let numbers = value.as_array().unwrap_or_else(|| panic!("not a vector: {value}"));
-    numbers.iter().map(|number| number.as_f64().expect("a number") as f32).collect()
 }

@@ -63,7 +63,7 @@ fn after_a_signal_accepted_requests_are_finished_and_new_ones_refused() {
     for stream in &mut streams {
         let mut raw = Vec::new();
         stream.read_to_end(&mut raw).expect("an answer");
-        assert_eq!(Reply::read(&raw).success()["data"].as_array().map(Vec::len), Some(12));
+        assert_eq!(Reply::parse(&raw).success()["data"].as_array().map(Vec::len), Some(12));
     }
     let status = server.child.wait().expect("an end");
     assert!(status.success(), "{status}");
@@ -82,7 +82,7 @@ fn a_slow_reader_gets_its_whole_response_although_the_server_stops() {
     std::thread::sleep(Duration::from_secs(4));
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).expect("an answer");
-    let reply = Reply::read(&raw).success();
+    let reply = Reply::parse(&raw).success();
     assert!(reply[0].as_array().is_some_and(|states| states.len() >= 6000));
     let status = server.child.wait().expect("an end");
     assert!(status.success(), "{status}");

@@ -1,5 +1,5 @@
-//! Which of cuBLASLt's algorithms computes a product: chosen once for each shape, among those that
-//! give the same bits.
+//! The choice of cuBLASLt's algorithm for a product: once per shape, among algorithms that give the
+//! same bits.
 
 use super::descriptors::{Layouts, Product, ProductShape};
 use crate::error::{Error, Result};
@@ -7,11 +7,11 @@ use crate::gpu::Gpu;
 use crate::memory::{Memory, noise};
 use cudarc::cublaslt::sys;
 
-/// Rows for which the algorithm of a layer's product is chosen, once. All algorithms in use give
-/// the same bits, so that those of a row do not depend on what else is in the batch.
-const MANY: usize = 8192;
-/// Up to this number of rows another algorithm may be faster.
-const FEW: usize = 128;
+/// Number of rows for which the algorithm of a layer's product is chosen. All algorithms in use
+/// give the same bits, so that a row's result does not depend on the rest of the batch.
+const MANY_ROWS: usize = 8192;
+/// Up to this number of rows, another algorithm is chosen, as it may be faster.
+const FEW_ROWS: usize = 128;
 /// Timed runs of each candidate.
 const REPEATS: usize = 5;
 
@@ -26,27 +26,27 @@ pub(crate) struct Algorithms {
 }
 
 impl Algorithms {
-    /// That for products of `rows` rows.
+    /// The algorithm for products of `rows` rows.
     pub(crate) fn for_rows(&self, rows: usize) -> &MatmulAlgo {
-        if rows <= FEW { &self.few } else { &self.many }
+        if rows <= FEW_ROWS { &self.few } else { &self.many }
     }
 
     /// The fastest algorithms for few and for many rows among those that give the bits of the
     /// library's first choice.
     pub(super) fn choose(gpu: &Gpu, shape: ProductShape) -> Result<Self> {
         let trial = Trial::new(gpu, shape)?;
-        let candidates = trial.candidates(MANY)?;
+        let candidates = trial.candidates(MANY_ROWS)?;
         let first = *candidates.first().ok_or(Error::NoAlgorithm)?;
         let want = trial.bits(&first)?;
-        let few = trial.candidates(FEW)?;
+        let candidates_for_few = trial.candidates(FEW_ROWS)?;
         Ok(Self {
-            few: trial.fastest(FEW, &few, &want)?.unwrap_or(first),
-            many: trial.fastest(MANY, &candidates, &want)?.unwrap_or(first),
+            few: trial.fastest(FEW_ROWS, &candidates_for_few, &want)?.unwrap_or(first),
+            many: trial.fastest(MANY_ROWS, &candidates, &want)?.unwrap_or(first),
         })
     }
 }
 
-/// Products of random numbers.
+/// Products of random values.
 struct Trial<'a> {
     gpu: &'a Gpu,
     shape: ProductShape,
@@ -65,8 +65,8 @@ impl<'a> Trial<'a> {
             gpu,
             shape,
             weights: rows(outputs, inputs)?,
-            x: rows(MANY, inputs)?,
-            out: rows(MANY, outputs)?,
+            x: rows(MANY_ROWS, inputs)?,
+            out: rows(MANY_ROWS, outputs)?,
             bias: rows(1, outputs)?,
         })
     }
@@ -86,17 +86,17 @@ impl<'a> Trial<'a> {
     }
 
     fn run(&self, rows: usize, algorithm: &MatmulAlgo) -> Result<()> {
-        assert!(rows <= MANY, "matrices of {MANY} rows");
+        assert!(rows <= MANY_ROWS, "the matrices have {MANY_ROWS} rows");
         let matrices = [&self.weights, &self.x, &self.out].map(|memory| self.gpu.address(memory));
         let (product, layouts) = (self.product()?, self.layouts(rows)?);
         // SAFETY: `new` has uploaded matrices of the shape, with as many rows or more.
         unsafe { self.gpu.blas.run(&self.gpu.stream, &product, &layouts, matrices, algorithm) }
     }
 
-    /// The bits of the first `FEW` rows.
+    /// The bits of the first [`FEW_ROWS`] rows.
     fn bits(&self, algorithm: &MatmulAlgo) -> Result<Vec<u8>> {
-        self.run(FEW, algorithm)?;
-        self.gpu.download(&self.out, FEW * self.shape.outputs * self.gpu.dtype.len_bytes())
+        self.run(FEW_ROWS, algorithm)?;
+        self.gpu.download(&self.out, FEW_ROWS * self.shape.outputs * self.gpu.dtype.len_bytes())
     }
 
     /// The fastest of `candidates` for `rows` rows that gives the bits `want`.
@@ -108,13 +108,13 @@ impl<'a> Trial<'a> {
     ) -> Result<Option<MatmulAlgo>> {
         let mut best = None;
         for algorithm in candidates {
-            // The library may refuse what it has offered.
+            // The library may refuse an algorithm that it has suggested.
             let Ok(bits) = self.bits(algorithm) else { continue };
             if bits != want {
                 continue;
             }
             let ms = self.gpu.time(REPEATS, &mut || self.run(rows, algorithm))?;
-            if best.is_none_or(|(least, _)| ms < least) {
+            if best.is_none_or(|(fastest_ms, _)| ms < fastest_ms) {
                 best = Some((ms, *algorithm));
             }
         }

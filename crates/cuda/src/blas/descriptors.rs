@@ -9,7 +9,7 @@ use cudarc::cublaslt::{result, sys};
 use std::mem::MaybeUninit;
 use std::ptr::from_ref;
 
-/// Algorithms that the library is asked for.
+/// Number of algorithms to request from the library.
 const CANDIDATES: usize = 8;
 /// CUBLAS_OP_T, an enum of cuBLAS.
 const TRANSPOSED: i32 = 1;
@@ -25,7 +25,7 @@ pub(crate) struct ProductShape {
 /// A product with W transposed and f32 sums, with or without a bias.
 pub(crate) struct Product(pub(super) sys::cublasLtMatmulDesc_t);
 
-// SAFETY: a descriptor is plain memory of the library that nothing changes after it is made.
+// SAFETY: a descriptor is plain memory of the library that nothing changes after its creation.
 unsafe impl Send for Product {}
 // SAFETY: as above.
 unsafe impl Sync for Product {}
@@ -58,9 +58,10 @@ impl Product {
     pub(super) fn candidates(&self, blas: &Blas, layouts: &Layouts) -> Result<Vec<MatmulAlgo>> {
         let preference = Preference::new()?;
         let Layouts { w, x, out } = layouts;
-        let mut found = [MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit(); CANDIDATES];
+        let mut suggestions =
+            [MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit(); CANDIDATES];
         let mut count = 0;
-        // SAFETY: all of them are alive, and there is room for as many results as are asked for.
+        // SAFETY: all of them are alive, and there is room for as many results as are requested.
         let status = unsafe {
             sys::cublasLtMatmulAlgoGetHeuristic(
                 blas.handle,
@@ -71,14 +72,16 @@ impl Product {
                 out.0,
                 preference.0,
                 CANDIDATES as i32,
-                found.as_mut_ptr().cast(),
+                suggestions.as_mut_ptr().cast(),
                 &mut count,
             )
         };
         status.result()?;
         // SAFETY: the library has written the first `count`.
-        let found = found.iter().take(count as usize).map(|found| unsafe { found.assume_init() });
-        Ok(found.filter(|found| found.state.result().is_ok()).map(|found| found.algo).collect())
+        let suggestions =
+            suggestions.iter().take(count as usize).map(|one| unsafe { one.assume_init() });
+        let usable = suggestions.filter(|suggestion| suggestion.state.result().is_ok());
+        Ok(usable.map(|suggestion| suggestion.algo).collect())
     }
 }
 
@@ -89,7 +92,7 @@ impl Drop for Product {
     }
 }
 
-/// What algorithms may use: the workspace.
+/// What algorithms may use: a limit for the workspace.
 struct Preference(sys::cublasLtMatmulPreference_t);
 
 impl Preference {

@@ -1,5 +1,5 @@
-//! Matrix products by cuBLASLt. As the library sees it, a matrix is stored by columns, so that each
-//! of our rows is one of its columns, and a product is Wᵀ times x.
+//! Matrix products by cuBLASLt. The library takes matrices as stored by columns, so each of our
+//! rows is one of its columns, and a product is Wᵀ times x.
 
 mod algorithms;
 mod descriptors;
@@ -21,11 +21,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes of the card's memory that the library may use, as it recommends for Hopper.
 const WORKSPACE: usize = 32 << 20;
 
-/// The library, and its memory.
+/// The library and its workspace.
 pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: CudaSlice<u8>,
-    known: Mutex<HashMap<ProductShape, Algorithms>>,
+    /// The algorithms chosen so far.
+    chosen: Mutex<HashMap<ProductShape, Algorithms>>,
 }
 
 // SAFETY: the library allows use of a handle by any thread; the workspace is used in stream order.
@@ -36,21 +37,21 @@ unsafe impl Sync for Blas {}
 impl Blas {
     pub(crate) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
         let workspace = stream.alloc_zeros(WORKSPACE).map_err(Error::allocation(WORKSPACE))?;
-        Ok(Self { handle: result::create_handle()?, workspace, known: Mutex::default() })
+        Ok(Self { handle: result::create_handle()?, workspace, chosen: Mutex::default() })
     }
 
     /// The algorithms of a shape, chosen once.
     pub(crate) fn algorithms(&self, gpu: &Gpu, shape: ProductShape) -> Result<Algorithms> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(algorithms) = known.get(&shape) {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(algorithms) = chosen.get(&shape) {
             return Ok(*algorithms);
         }
         let algorithms = Algorithms::choose(gpu, shape)?;
-        known.insert(shape, algorithms);
+        chosen.insert(shape, algorithms);
         Ok(algorithms)
     }
 
-    /// Starts one product of W, x and its result, which are at these addresses.
+    /// Starts one product, `out = x Wᵀ + bias`, with the matrices at these addresses.
     ///
     /// # Safety
     ///

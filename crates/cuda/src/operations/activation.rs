@@ -9,7 +9,7 @@ use crate::gpu::Gpu;
 use crate::launch::{Address, Launch, arguments};
 use crate::states::States;
 
-/// An activation that multiplies one half of a row with the other, gates first.
+/// An activation that multiplies one half of a row by the other, gates first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// `gelu(gate) · value`

@@ -50,7 +50,7 @@ impl Attention {
         self.heads * self.head_dim
     }
 
-    /// As the kernels' names say it.
+    /// The name in the names of kernels.
     fn position_name(&self) -> &'static str {
         match self.position {
             Position::Rope { .. } => "rope",
@@ -73,7 +73,7 @@ impl Attention {
         }
     }
 
-    /// Scores are powers of two.
+    /// The factor of scores, with log₂ e because the softmax uses powers of two.
     fn scale(&self) -> f32 {
         LOG2_E / (self.head_dim as f32).sqrt()
     }
@@ -97,8 +97,8 @@ impl AttentionKernel {
     /// Every kernel, in the order in which they are started.
     pub(super) const ALL: [Self; 3] = [Self::Hopper, Self::Mma, Self::Plain];
 
-    /// The kernel of a sequence of `len` tokens. It follows from that length alone, so that the
-    /// bits of a sequence do not depend on the rest of the batch.
+    /// The kernel for a sequence of `len` tokens. With the same model and card it depends on the
+    /// length alone, so that the bits of a sequence do not depend on the rest of the batch.
     pub(super) fn choose(code: Code, dtype: DType, head_dim: usize, len: usize) -> Self {
         let tensor_cores = dtype != DType::F32;
         if code.has_hopper() && tensor_cores && head_dim == HOPPER_DIM && len >= HOPPER_FROM {
@@ -144,7 +144,7 @@ impl AttentionKernel {
     /// Bytes of shared memory of a block, for heads of `dim`.
     fn shared_bytes(self, dim: usize) -> usize {
         match self {
-            // 1024 to start at a multiple of it, and 128 for the barriers.
+            // 1024 to align the start to as many bytes, and 128 for the barriers.
             Self::Hopper => {
                 let rows = self.queries() + 2 * HOPPER_STAGES * HOPPER_KEYS;
                 1024 + 2 * rows * dim + 128
@@ -222,8 +222,8 @@ impl Gpu {
             assert!(slopes.len() >= 4 * attention.heads, "a slope for each head");
         }
         self.rotate(qkv, batch, attention)?;
-        for (kernel, numbers) in batch.tiles() {
-            let tiles = batch.tiles_in(self, numbers);
+        for (kernel, range) in batch.tiles() {
+            let tiles = batch.tiles_in(self, range);
             // SAFETY: the shapes were checked above; the tiles of a batch are inside its rows, and
             // `rotate` has checked the tables.
             unsafe { self.attend_tiles(kernel, qkv, tiles, attention, out) }?;
@@ -231,7 +231,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Attention of the sequences whose tiles these are.
+    /// Attention inside the sequences that `tiles` belong to.
     ///
     /// # Safety
     ///
@@ -328,7 +328,7 @@ impl Gpu {
 /// A description of a tensor, passed by value.
 pub(super) struct TensorMap(sys::CUtensorMap);
 
-// SAFETY: it is plain bytes, made by the driver for kernels.
+// SAFETY: it is plain bytes, created by the driver for kernels.
 unsafe impl DeviceRepr for TensorMap {}
 
 #[cfg(test)]

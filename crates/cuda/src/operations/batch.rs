@@ -11,8 +11,8 @@ use std::ops::Range;
 /// A batch on the card.
 #[derive(Debug)]
 pub struct PackedBatch {
-    /// i32: ids, tasks (-1 for none) and positions of all tokens, then three numbers a tile: where
-    /// its sequence starts, how long it is, and the tile's first query.
+    /// i32: ids, tasks (-1 for none) and positions of all tokens, then three integers per tile:
+    /// where its sequence starts, how long it is, and the tile's first query.
     memory: Memory,
     rows: usize,
     /// One more than the largest id.
@@ -22,7 +22,7 @@ pub struct PackedBatch {
     /// Tokens of the longest sequence.
     pub(super) longest: usize,
     pub(super) head_dim: usize,
-    /// The tiles of each attention kernel, as a range of `memory` in numbers.
+    /// The tiles of each attention kernel, as a range of `memory`, in integers.
     tiles: Vec<(AttentionKernel, Range<usize>)>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Tiles {
     pub(super) count: usize,
 }
 
-/// Numbers of a tile (`Tile` in the kernels).
+/// Integers per tile (`Tile` in the kernels).
 const TILE: usize = 3;
 
 impl PackedBatch {
@@ -55,19 +55,19 @@ impl PackedBatch {
         self.at(gpu, 2 * self.rows)
     }
 
-    /// The attention kernels that the batch needs, each with where its tiles are.
+    /// The attention kernels that the batch needs, each with the range of its tiles.
     pub(super) fn tiles(&self) -> impl Iterator<Item = (AttentionKernel, &Range<usize>)> {
-        let tiles = self.tiles.iter().filter(|(_, numbers)| !numbers.is_empty());
-        tiles.map(|(kernel, numbers)| (*kernel, numbers))
+        let tiles = self.tiles.iter().filter(|(_, range)| !range.is_empty());
+        tiles.map(|(kernel, range)| (*kernel, range))
     }
 
     /// The tiles in a range of [`PackedBatch::tiles`].
-    pub(super) fn tiles_in(&self, gpu: &Gpu, numbers: &Range<usize>) -> Tiles {
-        Tiles { address: self.at(gpu, numbers.start), count: numbers.len() / TILE }
+    pub(super) fn tiles_in(&self, gpu: &Gpu, range: &Range<usize>) -> Tiles {
+        Tiles { address: self.at(gpu, range.start), count: range.len() / TILE }
     }
 
-    fn at(&self, gpu: &Gpu, number: usize) -> Address {
-        gpu.address(&self.memory).offset(number * size_of::<i32>())
+    fn at(&self, gpu: &Gpu, index: usize) -> Address {
+        gpu.address(&self.memory).offset(index * size_of::<i32>())
     }
 }
 
@@ -97,21 +97,21 @@ impl Gpu {
         });
         assert_eq!(end, rows, "sequences of all tokens");
         let kernel = |len| AttentionKernel::choose(self.code, self.dtype, head_dim, len);
-        let mut numbers: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        numbers.extend(adapters.iter().map(|adapter| adapter.map_or(-1, |task| task as i32)));
+        let mut integers: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        integers.extend(adapters.iter().map(|adapter| adapter.map_or(-1, |task| task as i32)));
         for sequence in sequences {
             let rotates = kernel(sequence.len()).rotates();
             let positions = 0..sequence.len() as i32;
-            numbers.extend(positions.map(|position| if rotates { -1 } else { position }));
+            integers.extend(positions.map(|position| if rotates { -1 } else { position }));
         }
-        let tiles = AttentionKernel::ALL.map(|kernel_of_tiles| {
-            let start = numbers.len();
-            let own = sequences.iter().filter(|sequence| kernel(sequence.len()) == kernel_of_tiles);
-            push_tiles(&mut numbers, own.collect(), kernel_of_tiles.queries());
-            (kernel_of_tiles, start..numbers.len())
+        let tiles = AttentionKernel::ALL.map(|tile_kernel| {
+            let start = integers.len();
+            let own = sequences.iter().filter(|sequence| kernel(sequence.len()) == tile_kernel);
+            push_tiles(&mut integers, own.collect(), tile_kernel.queries());
+            (tile_kernel, start..integers.len())
         });
         Ok(PackedBatch {
-            memory: self.upload(&numbers)?,
+            memory: self.upload(&integers)?,
             rows,
             vocab: ids.iter().max().map_or(0, |&id| id as usize + 1),
             tasks: adapters.iter().flatten().max().map_or(0, |task| task + 1),
@@ -122,14 +122,14 @@ impl Gpu {
     }
 }
 
-/// Appends the tiles of `queries` queries of the sequences, the longest first, so that the card
-/// does not end with one of them alone.
-fn push_tiles(numbers: &mut Vec<i32>, mut sequences: Vec<&Range<usize>>, queries: usize) {
+/// Appends the tiles of `queries` queries of the sequences, the longest first, so that no long
+/// sequence is left to run alone at the end.
+fn push_tiles(integers: &mut Vec<i32>, mut sequences: Vec<&Range<usize>>, queries: usize) {
     sequences.sort_by_key(|sequence| Reverse(sequence.len()));
     for sequence in sequences {
         for query in (0..sequence.len()).step_by(queries) {
             let tile: [usize; TILE] = [sequence.start, sequence.len(), query];
-            numbers.extend(tile.map(|number| number as i32));
+            integers.extend(tile.map(|value| value as i32));
         }
     }
 }

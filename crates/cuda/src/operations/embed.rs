@@ -19,18 +19,18 @@ pub struct Embedding {
     pub b: Memory,
     /// The summand of every token in f32, `[shifts, hidden]`: without a task first, then with each.
     pub shift: Memory,
-    /// Rows.
+    /// Number of rows.
     pub vocab: usize,
     /// Rank of the updates; 0 if there are none.
     pub rank: usize,
-    /// 0, 1, or the number of tasks and one more.
+    /// Rows of `shift`: 0, 1, or one more than there are tasks.
     pub shifts: usize,
     /// Width of a row.
     pub hidden: usize,
 }
 
 impl Embedding {
-    /// Whether it has all that the batch reads.
+    /// Whether it has every row and update that the batch reads.
     fn covers(&self, gpu: &Gpu, batch: &PackedBatch) -> bool {
         let Self { vocab, rank, shifts, hidden, .. } = *self;
         let words = vocab * hidden * gpu.dtype.len_bytes();
@@ -61,7 +61,7 @@ arguments! {
 }
 
 impl Gpu {
-    /// The embeddings of a batch.
+    /// Writes the embeddings of a batch to `out`, `[tokens, hidden]`.
     ///
     /// # Errors
     ///

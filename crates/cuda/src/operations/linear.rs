@@ -19,7 +19,8 @@ pub struct Linear {
     algorithms: Algorithms,
 }
 
-/// The first half of low-rank updates: A of all tasks. The second is in the last columns of W.
+/// The first half of the low-rank updates: A of all tasks. The second half, B, is in the last
+/// columns of W.
 pub(super) struct Lora {
     pub(super) a: Memory, // [tasks, rank, inputs]
     pub(super) tasks: usize,
@@ -28,7 +29,7 @@ pub(super) struct Lora {
     pub(super) tail: usize,
 }
 
-/// What a layer is uploaded from, in host memory.
+/// A layer in host memory, from which it is uploaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
     /// Rows of W.
@@ -70,7 +71,7 @@ impl Linear {
         self.weights.len() + optional.into_iter().flatten().map(Memory::len).sum::<usize>()
     }
 
-    /// Elements that the layer reads behind each row of its input.
+    /// Elements that the layer reads after each row of its input.
     fn tail(&self) -> usize {
         self.lora.as_ref().map_or(0, |lora| lora.tail)
     }
@@ -104,7 +105,7 @@ impl Gpu {
     ) -> Result<Linear> {
         let Layer { outputs, inputs, bias, down, up, rank } = *layer;
         let (slots, tail) = (layer.slots(), layer.tail());
-        assert_eq!(down.len() * outputs, up.len() * inputs, "updates down and up");
+        assert_eq!(down.len() * outputs, up.len() * inputs, "A and B of the updates");
         assert!(
             slots == 0 || rank > 0 && slots.is_multiple_of(rank),
             "{slots} slots of rank {rank}"

@@ -1,4 +1,4 @@
-//! The low-rank tail behind each row of states: x · A of the row's own task in that task's slots,
+//! The low-rank tail after each row of states: x · A of the row's own task in that task's slots,
 //! and zeros in the slots of all others.
 
 use super::PackedBatch;
@@ -9,7 +9,7 @@ use crate::gpu::Gpu;
 use crate::launch::{Address, Launch, arguments};
 use crate::states::States;
 
-/// A tail that an operation computes on the way, as its kernel takes it.
+/// A tail that an operation computes along with its result, as arguments of its kernel.
 pub(super) struct Tail {
     pub(super) a: Address,
     pub(super) adapters: Address,
@@ -21,8 +21,8 @@ pub(super) struct Tail {
 impl Tail {
     const NONE: Self = Self { a: Address::NULL, adapters: Address::NULL, rank: 0, len: 0 };
 
-    /// That of `next`, the layer that reads `x`; none if it has no updates, or a rank for which
-    /// kernels do not compute one on the way.
+    /// The tail of `next`, the layer that reads `x`; none if the layer has no updates, or a rank
+    /// for which kernels do not compute a tail along with their result.
     pub(super) fn new(gpu: &Gpu, x: &States, next: Option<(&Linear, &PackedBatch)>) -> Self {
         let lora = next.and_then(|(linear, batch)| Some((linear, linear.lora.as_ref()?, batch)));
         let Some((linear, lora, batch)) = lora.filter(|(_, lora, _)| lora.rank <= GROUP) else {
@@ -45,8 +45,13 @@ impl Tail {
 /// Fails unless `x` has room for the layer's tail, and the layer has the tasks of the batch.
 fn check(x: &States, linear: &Linear, lora: &Lora, batch: &PackedBatch) {
     let fits = x.width == linear.inputs && x.width + lora.tail <= x.ld && x.rows == batch.rows();
-    assert!(fits, "no room for the tail of {linear:?} behind {x:?}");
-    assert!(batch.tasks <= lora.tasks, "{} of {} tasks", batch.tasks, lora.tasks);
+    assert!(fits, "no room for the tail of {linear:?} in the rows of {x:?}");
+    assert!(
+        batch.tasks <= lora.tasks,
+        "a batch of {} tasks, a layer of {}",
+        batch.tasks,
+        lora.tasks
+    );
 }
 
 arguments! {
@@ -63,7 +68,7 @@ arguments! {
 }
 
 impl Gpu {
-    /// Writes the tail of `linear` behind each row of `x`.
+    /// Writes the tail of `linear` after each row of `x`.
     pub(super) fn lora_down(&self, x: &States, batch: &PackedBatch, linear: &Linear) -> Result<()> {
         let Some(lora) = &linear.lora else { return Ok(()) };
         check(x, linear, lora, batch);

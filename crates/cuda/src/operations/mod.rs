@@ -1,5 +1,5 @@
-//! The operations, one a file: a safe method of [`Gpu`](crate::Gpu) each, which checks every shape
-//! and index before it starts a kernel.
+//! The operations, one per file: safe methods of [`Gpu`](crate::Gpu), which check every shape and
+//! index before they start a kernel.
 
 mod activation;
 mod attention;
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 
 impl Gpu {
-    /// Whether this card's kernels run a model of these sizes.
+    /// Checks that the kernels support a model of these sizes.
     ///
     /// # Errors
     ///
@@ -37,8 +37,8 @@ impl Gpu {
             if fits { Ok(()) } else { Err(Error::Shape { what, found, needed }) }
         };
         let octets = |x: usize| x.is_multiple_of(OCTET);
-        let narrow = hidden <= WIDE_ROW;
-        check("hidden size", hidden, octets(hidden) && narrow, "a multiple of 8, up to 2048")?;
+        let fits = octets(hidden) && hidden <= WIDE_ROW;
+        check("hidden size", hidden, fits, "a multiple of 8, up to 2048")?;
         check("feed-forward size", ffn_hidden, octets(ffn_hidden), "a multiple of 8")?;
         let whole = !rotary || head_dim.is_multiple_of(2 * OCTET);
         let fits = whole && head_dim <= PLAIN_PARTS * WARP;

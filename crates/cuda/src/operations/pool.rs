@@ -20,19 +20,19 @@ arguments! {
 }
 
 impl Gpu {
-    /// Sums of the first `width` elements of states over token ranges, `[spans, width]`, when the
-    /// operations before are done.
+    /// Sums of the first `width` elements of states over token ranges, `[spans, width]`, after all
+    /// earlier operations.
     ///
     /// # Errors
     ///
-    /// If the card failed, in this or in an operation before.
+    /// If the card failed, in this or an earlier operation.
     ///
     /// # Panics
     ///
     /// If a span is outside the states.
     pub fn pool(&self, x: &States, width: usize, spans: &[Range<usize>]) -> Result<Vec<f32>> {
         let inside = spans.iter().all(|span| span.end <= x.rows) && width <= x.width;
-        assert!(inside, "spans of {width} columns outside {x:?}");
+        assert!(inside, "spans or {width} columns are outside {x:?}");
         if spans.is_empty() || width == 0 {
             return Ok(Vec::new());
         }

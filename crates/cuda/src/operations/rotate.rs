@@ -22,7 +22,7 @@ arguments! {
 }
 
 impl Gpu {
-    /// Rotates q and k in place, of those sequences whose attention kernel does not.
+    /// Rotates q and k in place, in the sequences whose attention kernel does not.
     ///
     /// # Panics
     ///

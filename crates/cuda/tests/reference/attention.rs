@@ -4,7 +4,7 @@ use kokeshi_testkit::Random;
 use std::ops::Range;
 
 /// softmax(q kᵀ / √dim - slope |distance|) v of one head of one sequence, in f64, on q and k that
-/// were rotated and rounded as the card does it.
+/// were rotated and rounded as on the card.
 fn attend(
     dtype: DType,
     qkv: &[f32],
@@ -15,20 +15,20 @@ fn attend(
     out: &mut [f64],
 ) {
     let hidden = heads * dim;
-    let of = |which: usize, token: usize| -> Vec<f32> {
+    let vector = |which: usize, token: usize| -> Vec<f32> {
         let x = &qkv[(token * 3 + which) * hidden + head * dim..][..dim];
         let (Some((cos, sin)), true) = (angles, which < 2) else { return x.to_vec() };
         let (half, at) = (dim / 2, (token - sequence.start) * dim / 2);
-        let turn = |j: usize| {
+        let rotated = |j: usize| {
             let (c, s, i) = (cos[at + j % half], sin[at + j % half], j % half);
             if j < half { x[i] * c - x[i + half] * s } else { x[i + half] * c + x[i] * s }
         };
-        (0..dim).map(|j| round(dtype, turn(j))).collect()
+        (0..dim).map(|j| round(dtype, rotated(j))).collect()
     };
-    let keys: Vec<_> = sequence.clone().map(|token| of(1, token)).collect();
-    let values: Vec<_> = sequence.clone().map(|token| of(2, token)).collect();
+    let keys: Vec<_> = sequence.clone().map(|token| vector(1, token)).collect();
+    let values: Vec<_> = sequence.clone().map(|token| vector(2, token)).collect();
     for token in sequence.clone() {
-        let query = of(0, token);
+        let query = vector(0, token);
         let score = |(at, key): (usize, &Vec<f32>)| {
             let product: f64 =
                 query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
@@ -53,7 +53,7 @@ fn attention_follows_its_definition_for_every_length_and_head() {
                 attention(&gpu, heads, dim, alibi, &[1, 63, 64, 65, 128, 130, 200, 31]);
             }
         }
-        // Lengths of Hopper's kernel, about its blocks of 128 keys and 192 queries.
+        // Lengths for Hopper's kernel, around its blocks of 128 keys and 192 queries.
         for alibi in [false, true] {
             attention(&gpu, 2, 64, alibi, &[512, 5, 513, 640, 700, 767]);
         }
@@ -85,9 +85,10 @@ fn attention(gpu: &Gpu, heads: usize, dim: usize, alibi: bool, lens: &[usize]) {
         Position::Rope { cos, sin, positions }
     };
     let attention = Attention { heads, head_dim: dim, position };
-    let tiles = gpu.pack_batch(&vec![0; rows], &vec![None; rows], &sequences, dim).expect("tiles");
+    let batch =
+        gpu.pack_batch(&vec![0; rows], &vec![None; rows], &sequences, dim).expect("a batch");
     let (states, mut out) = (write(gpu, &qkv, 3 * hidden, 0), take(gpu, rows, hidden, 32));
-    gpu.attend(&states, &tiles, &attention, &mut out).expect("attention");
+    gpu.attend(&states, &batch, &attention, &mut out).expect("attention");
     let mut want = vec![0.0; rows * hidden];
     for sequence in &sequences {
         for (head, slope) in slopes.iter().enumerate() {

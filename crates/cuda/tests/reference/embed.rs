@@ -13,7 +13,7 @@ fn embeddings_have_the_update_and_the_summand_of_their_task() {
         let shift = values(&mut random, DType::F32, (tasks + 1) * hidden);
         let ids: Vec<u32> = (0..30).map(|i| i * 7 % vocab as u32).collect();
         let adapters: Vec<_> = (0..30_usize).map(|i| (i % 4).checked_sub(1)).collect();
-        let tiles = gpu.pack_batch(&ids, &adapters, &[0..12, 12..30], 64).expect("tiles");
+        let batch = gpu.pack_batch(&ids, &adapters, &[0..12, 12..30], 64).expect("a batch");
         let mut read =
             |i: usize, row: &mut [f32]| row.copy_from_slice(&word[i * hidden..][..hidden]);
         let table = Embedding {
@@ -27,7 +27,7 @@ fn embeddings_have_the_update_and_the_summand_of_their_task() {
             hidden,
         };
         let mut x = take(&gpu, 30, hidden, 16);
-        gpu.embed(&tiles, &table, &mut x).expect("embeddings");
+        gpu.embed(&batch, &table, &mut x).expect("embeddings");
         let mut want = Vec::new();
         for (&id, adapter) in ids.iter().zip(&adapters) {
             let (id, shifted) = (id as usize, adapter.map_or(0, |task| task + 1));

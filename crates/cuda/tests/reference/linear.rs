@@ -13,9 +13,9 @@ fn a_linear_layer_adds_each_rows_own_low_rank_update() {
         let a = values(&mut random, gpu.dtype(), tasks * rank * inputs);
         let b = values(&mut random, gpu.dtype(), tasks * rank * outputs);
         let adapters: Vec<_> = (0..rows).map(|i| (i / 4 % 6).checked_sub(1)).collect();
-        let tiles = gpu
+        let batch = gpu
             .pack_batch(&vec![0; rows], &adapters, std::slice::from_ref(&(0..rows)), 64)
-            .expect("tiles");
+            .expect("a batch");
         let layer = Layer { outputs, inputs, bias: &bias, down: &a, up: &b, rank };
         assert_eq!(layer.tail(), tail);
         let mut read =
@@ -23,7 +23,7 @@ fn a_linear_layer_adds_each_rows_own_low_rank_update() {
         let linear = gpu.linear(&layer, &mut read).expect("a layer");
         let states = write(&gpu, &x, inputs, tail);
         let mut out = take(&gpu, rows, outputs, 8);
-        gpu.project(&states, &tiles, &linear, &mut out).expect("a product");
+        gpu.project(&states, &batch, &linear, &mut out).expect("a product");
         let dot = |x: &[f32], y: &[f32]| -> f64 {
             x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
         };
@@ -66,9 +66,9 @@ fn a_row_has_the_same_bits_in_a_batch_of_any_size() {
     }
 }
 
-/// Tails that operations make on the way have the bits of those that are made alone.
+/// Tails that operations compute along with their results, against those of a kernel of their own.
 #[test]
-fn a_tail_made_on_the_way_is_that_made_alone() {
+fn a_fused_tail_agrees_with_a_separate_one() {
     for gpu in gpus() {
         let mut random = Random::new(8);
         let (rows, width, outputs, rank, tasks) = (203, 1024, 64, 4, 5);
@@ -78,30 +78,30 @@ fn a_tail_made_on_the_way_is_that_made_alone() {
         let layer = Layer { outputs, inputs: width, bias: &[], down: &down, up: &up, rank };
         let linear = gpu.linear(&layer, &mut |_, row| row.fill(0.0)).expect("a layer");
         let adapters: Vec<_> = (0..rows).map(|i| (i / 7 % 6).checked_sub(1)).collect();
-        let tiles = gpu
+        let batch = gpu
             .pack_batch(&vec![0; rows], &adapters, std::slice::from_ref(&(0..rows)), 64)
-            .expect("tiles");
+            .expect("a batch");
         let ones = gpu.upload(&vec![1.0_f32; width]).expect("ones");
         let norm =
             Norm { gain: ones, bias: gpu.zeros(width * 4).expect("zeros"), eps: 1e-5, width };
         let result = |norms: bool, fused: bool| {
             let mut x = write(&gpu, &x, width, layer.tail());
-            let next = fused.then_some((&linear, &tiles));
+            let next = fused.then_some((&linear, &batch));
             if norms {
                 gpu.add_norm(&mut x, 0, None, &norm, next).expect("a norm");
             } else {
                 gpu.gelu(&mut x, next).expect("gelu");
             }
             let mut out = take(&gpu, rows, outputs, 0);
-            gpu.project(&x, &tiles, &linear, &mut out).expect("a product");
+            gpu.project(&x, &batch, &linear, &mut out).expect("a product");
             let want: Vec<f64> =
                 gpu.read(&out).expect("states").into_iter().map(f64::from).collect();
             (gpu.read(&out).expect("states"), want)
         };
         for norms in [true, false] {
             let ((alone, want), (fused, _)) = (result(norms, false), result(norms, true));
-            assert!(alone.iter().any(|x| x.abs() > 1.0), "updates that show");
-            check(&gpu, "a tail on the way", &fused, &want, 4.0);
+            assert!(alone.iter().any(|x| x.abs() > 1.0), "the updates have an effect");
+            check(&gpu, "a fused tail", &fused, &want, 4.0);
         }
     }
 }

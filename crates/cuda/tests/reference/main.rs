@@ -25,7 +25,7 @@ fn round(dtype: DType, x: f32) -> f32 {
     }
 }
 
-/// Largest error of a result of size 1 that is rounded once to the dtype.
+/// Largest error of a result of magnitude 1 that is rounded once to the dtype.
 fn ulp(dtype: DType) -> f64 {
     match dtype {
         DType::F32 => 3e-6,

@@ -15,18 +15,18 @@ use std::time::Instant;
 
 /// Runs a lane until the queue ends, then refuses the remaining requests.
 pub(super) fn drive(shared: &Shared, lane: usize) {
-    let lane = Driver { shared, lane };
-    while shared.wait_for_work(lane.lane) {
-        // The batch is formed when it may run, so that it includes jobs that arrived meanwhile.
-        lane.run_batch(shared.model.forward().turn(LANES[lane.lane].priority));
+    let driver = Driver { shared, lane };
+    while shared.wait_for_work(lane) {
+        // The batch is formed when it may run, so that it includes jobs that arrived by then.
+        driver.run_batch(shared.model.forward().turn(LANES[lane].priority));
     }
     loop {
-        let jobs = shared.take_batch(lane.lane);
-        shared.end_batch(lane.lane, jobs.iter().map(Job::tokens).sum(), 0);
+        let jobs = shared.take_batch(lane);
+        shared.end_batch(lane, jobs.iter().map(Job::tokens).sum(), 0);
         if jobs.is_empty() {
             break;
         }
-        jobs.iter().for_each(|job| lane.answer(&job.pending, Err(Error::QueueClosed)));
+        jobs.iter().for_each(|job| driver.answer(&job.pending, Err(Error::QueueClosed)));
     }
 }
 

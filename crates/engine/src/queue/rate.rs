@@ -12,7 +12,7 @@ pub(super) struct Rate {
 /// Age at which work counts half.
 const HALF_LIFE_SECONDS: f64 = 15.0;
 
-/// Shortest wait that clients are given, also while nothing has been measured.
+/// Shortest wait that clients are given, even while nothing has been measured.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Longest wait that clients are given.

@@ -32,7 +32,7 @@ struct State {
     batches: u64,
     /// Throughput, and the time up to which it has been measured.
     rate: Rate,
-    rated: Instant,
+    measured_until: Instant,
     /// New requests are refused.
     closed: bool,
     /// The threads end and waiting requests are refused.
@@ -63,7 +63,7 @@ impl Shared {
             running_tokens: 0,
             batches: 0,
             rate: Rate::default(),
-            rated: now,
+            measured_until: now,
             closed: false,
             ending: false,
         };
@@ -119,7 +119,7 @@ impl Shared {
         let jobs = state.lanes[lane].waiting.next_batch();
         let now = Instant::now();
         if state.running == 0 {
-            state.rated = now;
+            state.measured_until = now;
         }
         state.lanes[lane].progress = now;
         state.running += 1;
@@ -132,9 +132,9 @@ impl Shared {
     pub(super) fn end_batch(&self, lane: usize, tokens: usize, done: usize) {
         let mut state = self.lock();
         let now = Instant::now();
-        let time = now - state.rated;
+        let time = now - state.measured_until;
         state.rate.add(done, time);
-        state.rated = now;
+        state.measured_until = now;
         state.lanes[lane].progress = now;
         state.running -= 1;
         state.running_tokens -= tokens;
@@ -212,7 +212,8 @@ impl Shared {
 
 impl State {
     /// Checks whether `tokens` more of `client` may wait under a total limit of `limit`. One client
-    /// cannot keep others out: a client below an even share of the limit may exceed the total.
+    /// cannot keep others out: the total may be exceeded by a client below an even share of the
+    /// limit.
     fn check_room(&self, client: &str, tokens: usize, limit: usize) -> Result<()> {
         if self.closed {
             return Err(Error::QueueClosed);

@@ -277,7 +277,7 @@ fn a_full_queue_refuses_a_text_and_a_list_alike_and_at_once() {
 }
 
 #[test]
-fn a_client_that_fills_the_queue_keeps_no_other_out() {
+fn a_client_that_fills_the_queue_does_not_keep_others_out() {
     let setup = Setup::new(tight(100));
     let hog: Vec<_> = (0..5).map(|_| setup.submit(&[20], "hog").expect("room")).collect();
     assert!(matches!(setup.submit(&[3], "hog"), Err(Error::QueueFull { .. })));

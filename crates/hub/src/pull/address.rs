@@ -7,8 +7,8 @@ use ureq::http::uri::{Scheme, Uri};
 /// An absolute address with a host, over HTTP or HTTPS.
 pub(crate) fn web_address(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
-    let web = uri.scheme() == Some(&Scheme::HTTP) || uri.scheme() == Some(&Scheme::HTTPS);
-    (web && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
+    let is_web = uri.scheme() == Some(&Scheme::HTTP) || uri.scheme() == Some(&Scheme::HTTPS);
+    (is_web && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
 }
 
 /// Whether the host is this machine.
@@ -29,8 +29,11 @@ pub(crate) fn is_same_origin(a: &Uri, b: &Uri) -> bool {
     a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
 }
 
-/// The target of a redirect: a path of the same host, or another host without leaving HTTPS.
-pub(crate) fn redirected(from: &Uri, response: &Response<ureq::Body>) -> Result<Uri, &'static str> {
+/// The target of a redirect: a path of the same host, or a URL that does not leave HTTPS.
+pub(crate) fn redirect_target(
+    from: &Uri,
+    response: &Response<ureq::Body>,
+) -> Result<Uri, &'static str> {
     let location = response.headers().get(LOCATION).ok_or("it has no address")?;
     let location = location.to_str().map_err(|_| "its address is not ASCII")?;
     let base = Uri::builder().scheme(from.scheme_str().unwrap_or("https"));
@@ -65,7 +68,7 @@ mod tests {
     fn redirect(from: &str, to: &str) -> Result<String, &'static str> {
         let body = ureq::Body::builder().data(Vec::new());
         let response = Response::builder().header(LOCATION, to).body(body).unwrap();
-        redirected(&from.parse().unwrap(), &response).map(|uri| uri.to_string())
+        redirect_target(&from.parse().unwrap(), &response).map(|uri| uri.to_string())
     }
 
     #[test]

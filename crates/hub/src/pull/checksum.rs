@@ -1,4 +1,4 @@
-//! The two digests that the hub identifies contents by.
+//! The two digests by which the hub identifies contents.
 
 use crate::id::is_digest;
 use sha1::Sha1;
@@ -6,20 +6,20 @@ use sha2::digest::Output;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
 
-/// Bytes read at a time: large enough that system calls cost nothing compared to hashing.
+/// Number of bytes read at a time, so that system calls cost little compared to hashing.
 const BLOCK: usize = 1 << 20;
 
 /// The digest of a file's content, in lower-case hexadecimal. It is also the name of the blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Digest {
-    /// SHA-256 of the content, for large files, of which git stores pointers.
+    /// SHA-256 of the content, for large files, which git replaces by pointers.
     Sha256(String),
     /// SHA-1 of `blob <length>\0` and the content: git's name of a small file.
     Git(String),
 }
 
 impl Digest {
-    /// The kind follows from the length; `None` if `hex` is neither.
+    /// The digest `hex`, whose length gives the kind; `None` if it is not a digest.
     pub(crate) fn from_hex(hex: &str) -> Option<Self> {
         is_digest(hex).then(|| match hex.len() {
             64 => Self::Sha256(hex.to_owned()),

@@ -14,7 +14,7 @@ use ureq::http::header::CONTENT_RANGE;
 use ureq::http::{Response, StatusCode};
 use ureq::{Body, BodyReader};
 
-/// Bytes that are received, written and reported at a time.
+/// Number of bytes that are received, written and reported at a time.
 const BLOCK: usize = 128 << 10;
 
 /// The download of one file.
@@ -26,13 +26,14 @@ pub(crate) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the file unless the cache has it, now or after another process downloaded it.
+    /// Downloads the file unless the cache has it, possibly after another process has downloaded
+    /// it.
     pub(crate) fn run(&self, events: &mut Events<'_>) -> Result<()> {
         let file = self.file.path.as_str();
         let mut cached = self.is_cached();
         if !cached {
             let lock = self.cache.lock(self.file.digest.hex());
-            let _lock = Lock::take(&lock, || events(PullEvent::Waiting { file }))?;
+            let _lock = Lock::acquire(&lock, || events(PullEvent::Waiting { file }))?;
             cached = self.is_cached();
             if !cached {
                 with_retries(self.remote.limits, file, events, |events| self.attempt(events))?;
@@ -65,7 +66,8 @@ impl Download<'_> {
         PullEvent::Start { file: &self.file.path, bytes: self.file.bytes, resumed }
     }
 
-    /// Bytes that an earlier attempt left. A file larger than expected is garbage and is removed.
+    /// Number of bytes that an earlier attempt left. A file that is larger than expected is
+    /// removed.
     fn kept(&self, partial: &Path) -> Result<u64> {
         match fs::metadata(partial).map(|metadata| metadata.len()) {
             Ok(kept) if kept > self.file.bytes => remove(partial).map(|()| 0),

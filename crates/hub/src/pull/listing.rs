@@ -9,9 +9,10 @@ use crate::error::{Error, Result};
 use crate::id::{is_digest, is_safe_path};
 use std::collections::HashSet;
 
-/// A thousand times the size of a usual list.
+/// Maximum size of a list: a thousand times the usual size.
 const MAX_BYTES: u64 = 16 << 20;
-/// A terabyte: far more than any model, and sums of such sizes cannot overflow.
+/// Maximum size of a file: a terabyte is far more than any model, and sums of such sizes cannot
+/// overflow.
 const MAX_FILE_BYTES: u64 = 1 << 40;
 
 /// The files of a model at one commit.
@@ -19,7 +20,7 @@ const MAX_FILE_BYTES: u64 = 1 << 40;
 pub(crate) struct Listing {
     /// The commit that the revision points to now.
     pub(crate) commit: String,
-    /// The files to download, the smallest first, so that problems show before the long download.
+    /// The files to download, the smallest first, so that problems appear before the long download.
     pub(crate) files: Vec<RemoteFile>,
 }
 
@@ -38,7 +39,7 @@ impl RemoteFile {
         cache.has_file(commit, &self.path, self.digest.hex(), self.bytes)
     }
 
-    /// Requests the size and digest of one file: some mirrors list only names.
+    /// Requests the size and digest of one file, because some mirrors list only names.
     fn request(
         remote: &Remote<'_>,
         commit: &str,
@@ -125,7 +126,7 @@ impl Listing {
 }
 
 impl Sibling {
-    /// `None` without a size or a valid digest.
+    /// The file; `None` without a size or a valid digest.
     fn file(&self) -> Option<RemoteFile> {
         let (bytes, hex) = match &self.lfs {
             Some(lfs) => (lfs.size, &lfs.sha256),

@@ -1,4 +1,4 @@
-//! Locks that allow one download of a blob at a time among all processes that share the cache.
+//! Locks that let only one process at a time download a blob of a shared cache.
 
 use crate::cache::create_folder;
 use crate::error::{Error, Result};
@@ -9,15 +9,15 @@ use std::path::Path;
 /// An advisory lock, released when it is dropped or when the process ends.
 ///
 /// `huggingface_hub` takes the same `flock` on the same file, so both respect each other's locks.
-/// The file is never removed: a process could then lock a file that others no longer see.
+/// The file is never removed, because a process could then lock a file that others no longer see.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock. Calls `waiting` once if another process has it.
-    pub(crate) fn take(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
+    /// Acquires the lock. Calls `waiting` once if another process holds it.
+    pub(crate) fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
         create_folder(path.parent().unwrap_or(Path::new(".")))?;
         let failed = Error::io("lock", path);
         let mut options = OpenOptions::new();

@@ -46,7 +46,7 @@ pub enum PullEvent<'a> {
         /// Bytes kept from an earlier attempt.
         resumed: u64,
     },
-    /// Further bytes of the most recently started file have arrived.
+    /// More bytes of the most recently started file have arrived.
     Advance {
         /// Number of bytes.
         bytes: u64,
@@ -79,7 +79,7 @@ type Events<'a> = dyn FnMut(PullEvent<'_>) + 'a;
 ///
 /// Every file is verified against the hub's checksum, and [`locate`] finds the snapshot only when
 /// it is complete. The next pull resumes an interrupted one. Offline, a complete snapshot in the
-/// cache is returned as it is.
+/// cache is returned unchanged.
 ///
 /// # Errors
 /// A malformed name; no access; no such repository or revision; a network failure after the last
@@ -111,7 +111,7 @@ fn pull_within(
     }
     let remote = Remote::new(config, limits, repo, revision)?;
     let listing = Listing::fetch(&remote, events)?;
-    let (files, bytes) = (listing.files.len(), absent_bytes(&cache, &listing));
+    let (files, bytes) = (listing.files.len(), missing_bytes(&cache, &listing));
     events(PullEvent::Plan { files, bytes });
     for file in &listing.files {
         Download { remote: &remote, cache: &cache, commit: &listing.commit, file }.run(events)?;
@@ -120,7 +120,7 @@ fn pull_within(
 }
 
 /// Bytes of the files that the cache lacks.
-fn absent_bytes(cache: &RepoCache, listing: &Listing) -> u64 {
+fn missing_bytes(cache: &RepoCache, listing: &Listing) -> u64 {
     let absent = |file: &&RemoteFile| !file.is_cached(cache, &listing.commit);
     listing.files.iter().filter(absent).map(|file| file.bytes).sum()
 }

@@ -1,6 +1,6 @@
 //! HTTP requests for one revision of a repository.
 
-use super::address::{is_loopback, is_same_origin, percent_encode, redirected, web_address};
+use super::address::{is_loopback, is_same_origin, percent_encode, redirect_target, web_address};
 use super::retry::{Failure, Limits};
 use crate::catalog;
 use crate::config::HubConfig;
@@ -51,8 +51,8 @@ impl<'a> Remote<'a> {
         let origin = web_address(endpoint).filter(|uri| uri.query().is_none());
         let origin = origin.ok_or_else(bad_endpoint)?;
         let authorization = config.token.as_deref().map(authorization).transpose()?;
-        let trusted = config.certificates.as_deref().map_or(Ok(RootCerts::WebPki), trusted)?;
-        let agent = agent(limits, trusted, is_loopback(&origin));
+        let roots = config.certificates.as_deref().map_or(Ok(RootCerts::WebPki), read_roots)?;
+        let agent = agent(limits, roots, is_loopback(&origin));
         Ok(Self { limits, repo, revision, endpoint, origin, authorization, agent })
     }
 
@@ -85,11 +85,11 @@ impl<'a> Remote<'a> {
         let refused = |reason| Error::Redirect { url: url.to_owned(), reason };
         let mut target = web_address(url).ok_or_else(|| refused("it is not a web address"))?;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&target, part).map_err(|e| connection(url, e))?;
+            let response = self.send(&target, part).map_err(|e| connection_failure(url, e))?;
             if !response.status().is_redirection() {
                 return self.classify(response, url, self.is_hub(&target));
             }
-            target = redirected(&target, &response).map_err(refused)?;
+            target = redirect_target(&target, &response).map_err(refused)?;
             if part == Part::Head && !self.is_hub(&target) {
                 return Ok(response);
             }
@@ -97,7 +97,7 @@ impl<'a> Remote<'a> {
         Err(refused("there are too many redirects").into())
     }
 
-    /// Sends one request. Only the endpoint gets the token: storage hosts have signed addresses.
+    /// Sends one request. Only the endpoint gets the token; storage hosts use signed addresses.
     fn send(&self, target: &Uri, part: Part) -> Result<Response<Body>, ureq::Error> {
         let mut request = match part {
             Part::Head => self.agent.head(target),
@@ -115,7 +115,7 @@ impl<'a> Remote<'a> {
         is_same_origin(&self.origin, target)
     }
 
-    /// Sorts a final response into success, temporary failure and refusal.
+    /// Classifies a final response as a success, a temporary failure or a refusal.
     fn classify(
         &self,
         response: Response<Body>,
@@ -168,7 +168,7 @@ impl<'a> Remote<'a> {
 
 /// The HTTP client. It uses the proxies of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, but connects
 /// directly to a hub on this machine.
-fn agent(limits: &Limits, trusted: RootCerts, local: bool) -> Agent {
+fn agent(limits: &Limits, roots: RootCerts, is_local: bool) -> Agent {
     Agent::config_builder()
         .user_agent(concat!("kokeshi/", env!("CARGO_PKG_VERSION")))
         .http_status_as_error(false)
@@ -177,24 +177,24 @@ fn agent(limits: &Limits, trusted: RootCerts, local: bool) -> Agent {
         .timeout_resolve(Some(limits.connect))
         .timeout_per_read(Some(limits.idle))
         .timeout_per_write(Some(limits.idle))
-        .tls_config(TlsConfig::builder().root_certs(trusted).build())
-        .proxy(if local { None } else { Proxy::try_from_env() })
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .proxy(if is_local { None } else { Proxy::try_from_env() })
         .build()
         .into()
 }
 
 /// The certificate authorities of a PEM file, instead of the built-in ones.
-fn trusted(file: &Path) -> Result<RootCerts> {
-    let bad = |reason: String| Error::Certificates { path: file.to_owned(), reason };
-    let pem = fs::read(file).map_err(|e| bad(e.to_string()))?;
+fn read_roots(file: &Path) -> Result<RootCerts> {
+    let invalid = |reason: String| Error::Certificates { path: file.to_owned(), reason };
+    let pem = fs::read(file).map_err(|e| invalid(e.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|e| bad(e.to_string()))? {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| invalid(e.to_string()))? {
             certificates.push(certificate);
         }
     }
     if certificates.is_empty() {
-        return Err(bad("it has no certificate".to_owned()));
+        return Err(invalid("it has no certificate".to_owned()));
     }
     Ok(certificates.into())
 }
@@ -214,14 +214,14 @@ fn is_temporary(status: StatusCode, from_hub: bool) -> bool {
         || (status == StatusCode::FORBIDDEN && !from_hub)
 }
 
-/// The wait that a server asks for, in seconds; dates are ignored.
+/// The wait that a server requests, in seconds; dates are ignored.
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// Sorts connection failures into temporary and permanent ones, such as an invalid certificate.
-fn connection(url: &str, error: ureq::Error) -> Failure {
+/// Classifies a connection failure as temporary or, as with an invalid certificate, permanent.
+fn connection_failure(url: &str, error: ureq::Error) -> Failure {
     use ureq::Error as E;
     match error {
         E::Io(e) if e.kind() != ErrorKind::InvalidData => Failure::transient(e),

@@ -15,8 +15,8 @@ pub(crate) struct Limits {
     pub(crate) attempts: u32,
     /// Wait after the first failed attempt; doubles with each further one.
     pub(crate) backoff: Duration,
-    /// Maximum wait, whatever the server asks for.
-    pub(crate) longest_wait: Duration,
+    /// Maximum wait, even if the server requests a longer one.
+    pub(crate) max_wait: Duration,
 }
 
 impl Default for Limits {
@@ -26,16 +26,16 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             attempts: 5,
             backoff: Duration::from_secs(1),
-            longest_wait: Duration::from_secs(60),
+            max_wait: Duration::from_secs(60),
         }
     }
 }
 
 impl Limits {
-    /// The wait after failed attempt number `attempt` (from 1); `asked` is the server's wish.
-    fn wait(&self, attempt: u32, asked: Option<Duration>) -> Duration {
+    /// The wait after failed attempt number `attempt` (from 1); the server may have requested one.
+    fn wait(&self, attempt: u32, requested: Option<Duration>) -> Duration {
         let doubled = self.backoff.saturating_mul(1 << (attempt - 1).min(16));
-        asked.unwrap_or(doubled).min(self.longest_wait)
+        requested.unwrap_or(doubled).min(self.max_wait)
     }
 }
 
@@ -45,10 +45,10 @@ pub(crate) enum Failure {
     /// The next attempt may succeed.
     Transient {
         reason: String,
-        /// The wait that the server asked for.
+        /// The wait that the server requested.
         wait: Option<Duration>,
     },
-    /// The content was wrong: one more attempt, from the beginning.
+    /// The content was wrong. One more attempt is made, from the beginning.
     Damaged(Error),
     /// A further attempt would fail as well.
     Final(Error),
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn waits_double_or_follow_the_server_up_to_the_maximum() {
         let limits = Limits::default();
-        let seconds = |attempt, asked: Option<u64>| {
-            limits.wait(attempt, asked.map(Duration::from_secs)).as_secs()
+        let seconds = |attempt, requested: Option<u64>| {
+            limits.wait(attempt, requested.map(Duration::from_secs)).as_secs()
         };
         assert_eq!([1, 2, 3, 4].map(|attempt| seconds(attempt, None)), [1, 2, 4, 8]);
         assert_eq!(seconds(1, Some(7)), 7);

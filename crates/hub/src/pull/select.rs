@@ -26,12 +26,12 @@ pub(crate) fn model_files<'a>(paths: &[&'a str]) -> Result<Vec<&'a str>, String>
     if let Some(missing) = REQUIRED.into_iter().find(|required| !paths.contains(required)) {
         return Err(format!("`{missing}`"));
     }
-    let split = !paths.contains(&WEIGHTS);
-    if split && !paths.contains(&WEIGHTS_INDEX) {
+    let is_split = !paths.contains(&WEIGHTS);
+    if is_split && !paths.contains(&WEIGHTS_INDEX) {
         return Err(format!("weights in safetensors form (`{WEIGHTS}` or `{WEIGHTS_INDEX}`)"));
     }
     let selected =
-        |path: &&str| is_description(path) || is_adapter(path) || is_weights(path, split);
+        |path: &&str| is_description(path) || is_adapter(path) || is_weights(path, is_split);
     Ok(paths.iter().copied().filter(selected).collect())
 }
 
@@ -43,11 +43,11 @@ fn is_adapter(path: &str) -> bool {
     path.split_once('/').is_some_and(|(_, file)| ADAPTER.contains(&file))
 }
 
-/// Weights are one file, or the index and every safetensors file next to it: only the index knows
-/// their names.
-fn is_weights(path: &str, split: bool) -> bool {
-    let part = !path.contains('/') && path.ends_with(".safetensors");
-    if split { path == WEIGHTS_INDEX || part } else { path == WEIGHTS }
+/// Weights are one file, or the index and every safetensors file next to it, because their names
+/// are known only from the index.
+fn is_weights(path: &str, is_split: bool) -> bool {
+    let is_part = !path.contains('/') && path.ends_with(".safetensors");
+    if is_split { path == WEIGHTS_INDEX || is_part } else { path == WEIGHTS }
 }
 
 #[cfg(test)]

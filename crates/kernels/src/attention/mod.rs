@@ -21,7 +21,7 @@ use softmax::{Bias, KEY_BLOCK, Packed, attend};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Queries of one task. Keys and values are packed again for each task: enough queries to outweigh
+/// Queries per task. Keys and values are packed again for each task: enough queries to outweigh
 /// that work, and few enough that a text of 8192 tokens is eight tasks per head. A multiple of
 /// every level's lane count, so that cutting here changes no result.
 const QUERY_BAND: usize = 1024;
@@ -42,11 +42,11 @@ pub struct Heads<'a> {
 /// How positions enter the scores.
 #[derive(Clone, Copy, Debug)]
 pub enum Position<'a> {
-    /// q and k are rotated by angles that grow with the position. The table holds at least as many
-    /// positions as the longest sequence has tokens.
+    /// q and k are rotated by angles that grow with the position. The table must have at least as
+    /// many positions as the longest sequence has tokens.
     Rope(&'a RopeTable),
-    /// `−slope · |i − j|` is added to the score of query i and key j, with a slope for each head
-    /// (symmetric ALiBi). It is generated in the register tile and never stored.
+    /// `−slope · |i − j|` is added to the score of query i and key j, with one slope per head,
+    /// `[heads]` (symmetric ALiBi). The bias is generated in the register tile and never stored.
     Alibi(&'a [f32]),
 }
 

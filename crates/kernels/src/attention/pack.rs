@@ -28,7 +28,7 @@ impl Source<'_> {
 
     /// The head's q (0), k (1) or v (2) of a token.
     #[inline(always)]
-    fn part(&self, which: usize, token: usize) -> &[f32] {
+    fn vector(&self, which: usize, token: usize) -> &[f32] {
         let hidden = self.heads.heads * self.heads.head_dim;
         &self.qkv[(3 * token + which) * hidden + self.col..][..self.heads.head_dim]
     }
@@ -36,7 +36,7 @@ impl Source<'_> {
     /// Writes the vector of a token to `to`, rotated where positions rotate and times `scale`.
     #[inline(always)]
     fn rotate(&self, which: usize, token: usize, scale: f32, to: &mut [f32]) {
-        let from = self.part(which, token);
+        let from = self.vector(which, token);
         let Position::Rope(table) = self.heads.position else {
             to.iter_mut().zip(from).for_each(|(to, x)| *to = x * scale);
             return;
@@ -53,8 +53,8 @@ impl Source<'_> {
         }
     }
 
-    /// Packs strips of keys; those past the end are left as they are. `rotated` has room for a
-    /// head's vector.
+    /// Packs strips of keys; the rest of the last strip is left as it is. `rotated` has room for
+    /// one vector of the head.
     #[inline(always)]
     pub(super) fn pack_keys<I: Isa, E: Operand>(
         &self,
@@ -80,7 +80,7 @@ impl Source<'_> {
         strip: usize,
         values: &mut [E::Step],
     ) {
-        /// The most keys in a block of either element.
+        /// Maximum number of keys in a block, whichever the element.
         const KEYS: usize = 2 * BLOCK;
         let (dim, steps) = (self.heads.head_dim, E::steps(self.sequence.len()));
         let mut columns = [[0.0; KEYS]; MAX_LANES];
@@ -110,14 +110,14 @@ impl Source<'_> {
     fn values<I: Isa>(&self, v: I, first: usize, columns: Range<usize>) -> Square<I> {
         let mut square = [v.splat(0.0); MAX_LANES];
         for (token, row) in (first..self.sequence.end).zip(&mut square[..I::LANES]) {
-            *row = v.load_partial(&self.part(2, token)[columns.clone()]);
+            *row = v.load_partial(&self.vector(2, token)[columns.clone()]);
         }
         square
     }
 
     /// Packs a panel of queries, scaled by log₂ e / √head_dim, so that the softmax uses powers of
-    /// two; those past the end are left as they are. `rotated` has room for a vector of queries,
-    /// each as long as the panel is deep.
+    /// two; columns past the last query are left as they are. `rotated` has room for as many
+    /// queries as a vector has lanes, each as long as the panel is deep.
     #[inline(always)]
     pub(super) fn pack_queries<I: Isa, E: Operand>(
         &self,
@@ -153,8 +153,8 @@ impl Source<'_> {
     }
 }
 
-/// Writes the context of `queries`, `[head_dim, nr]` in columns, times the scale of each query, to
-/// rows of `out`.
+/// Transposes the context of `queries`, `[head_dim, nr]`, multiplies it by the scale of each query
+/// and writes it to rows of `out`.
 #[inline(always)]
 pub(super) fn unpack_context<I: Isa>(
     v: I,

@@ -1,4 +1,4 @@
-//! Softmax over blocks of keys, for one vector row of queries.
+//! Softmax over blocks of keys, for one panel of queries.
 
 use crate::gemm::element::{Operand, Scales};
 use crate::gemm::tile::{Epilogue, NV, Sums, WHOLE_STRIPS, multiply, nr};
@@ -9,7 +9,7 @@ use crate::math::exp2;
 /// cache.
 pub(super) const KEY_BLOCK: usize = WHOLE_STRIPS;
 
-/// Operands of one vector row of queries.
+/// Operands of one panel of queries.
 pub(super) struct Packed<'a, T> {
     /// A panel, with head_dim as its depth.
     pub(super) queries: &'a [T],
@@ -19,13 +19,13 @@ pub(super) struct Packed<'a, T> {
     pub(super) values: &'a [T],
     /// Number of keys.
     pub(super) len: usize,
-    /// Keys of a strip.
+    /// Keys per strip.
     pub(super) key_strip: usize,
-    /// Columns of v of a strip.
+    /// Columns of v per strip.
     pub(super) value_strip: usize,
 }
 
-/// `−slope · |i − j|` for a vector row of queries, times log₂ e like all scores.
+/// `−slope · |i − j|` for a panel of queries, times log₂ e like all scores.
 #[derive(Clone, Copy)]
 pub(super) struct Bias<I: Isa> {
     /// −slope · log₂ e in every lane.
@@ -35,7 +35,7 @@ pub(super) struct Bias<I: Isa> {
 }
 
 impl<I: Isa> Bias<I> {
-    /// For queries at `first` and after it.
+    /// For the queries from `first` on.
     #[inline(always)]
     pub(super) fn new(v: I, slope: f32, first: usize) -> Self {
         let lanes: [f32; 2 * MAX_LANES] = std::array::from_fn(|i| (first + i) as f32);
@@ -69,19 +69,19 @@ pub(super) fn attend<I: Isa, E: Operand>(
     context: &mut [f32],
 ) -> [I::F32; NV] {
     context.fill(0.0);
-    let mut peaks = [v.splat(f32::MIN); NV];
+    let mut maxima = [v.splat(f32::MIN); NV];
     let mut totals = [v.splat(0.0); NV];
     for start in (0..packed.len).step_by(KEY_BLOCK) {
         let keys = KEY_BLOCK.min(packed.len - start);
         let scores = &mut scores[..keys * nr::<I>()];
-        let block_peaks = score::<I, E>(v, packed, start, bias, sums, scores);
-        let new_peaks = [v.max(peaks[0], block_peaks[0]), v.max(peaks[1], block_peaks[1])];
+        let block_maxima = score::<I, E>(v, packed, start, bias, sums, scores);
+        let new_maxima = [v.max(maxima[0], block_maxima[0]), v.max(maxima[1], block_maxima[1])];
         let decay =
-            [exp2(v, v.sub(peaks[0], new_peaks[0])), exp2(v, v.sub(peaks[1], new_peaks[1]))];
-        peaks = new_peaks;
+            [exp2(v, v.sub(maxima[0], new_maxima[0])), exp2(v, v.sub(maxima[1], new_maxima[1]))];
+        maxima = new_maxima;
         totals = [v.mul(totals[0], decay[0]), v.mul(totals[1], decay[1])];
         let probabilities = &mut probabilities[..E::steps(keys) * nr::<I>()];
-        exponentiate::<I, E>(v, scores, peaks, &mut totals, probabilities);
+        exponentiate::<I, E>(v, scores, maxima, &mut totals, probabilities);
         accumulate::<I, E>(v, packed, start, probabilities, decay, sums, context);
     }
     totals
@@ -100,16 +100,16 @@ fn score<I: Isa, E: Operand>(
 ) -> [I::F32; NV] {
     let (nr, strip) = (nr::<I>(), packed.key_strip);
     let steps = packed.queries.len() / nr;
-    let mut peaks = [v.splat(f32::MIN); NV];
+    let mut maxima = [v.splat(f32::MIN); NV];
     let keys = packed.keys[start * steps..].chunks_exact(strip * steps);
     for ((keys, scores), first) in
         keys.zip(scores.chunks_mut(strip * nr)).zip((start..).step_by(strip))
     {
-        let mut epilogue = Scores { bias, first, scores, peaks };
+        let mut epilogue = Scores { bias, first, scores, maxima };
         multiply::<I, E>(v, keys, packed.queries, &[], sums, &mut epilogue);
-        peaks = epilogue.peaks;
+        maxima = epilogue.maxima;
     }
-    peaks
+    maxima
 }
 
 /// Writes the scores of a strip of keys and keeps the largest.
@@ -119,7 +119,7 @@ struct Scores<'a, I: Isa> {
     first: usize,
     /// Scores of the strip; it ends with the last key.
     scores: &'a mut [f32],
-    peaks: [I::F32; NV],
+    maxima: [I::F32; NV],
 }
 
 impl<I: Isa, E: Operand> Epilogue<I, E> for Scores<'_, I> {
@@ -131,19 +131,19 @@ impl<I: Isa, E: Operand> Epilogue<I, E> for Scores<'_, I> {
             scores = bias.add(v, self.first + m, scores);
         }
         for n in 0..NV {
-            self.peaks[n] = v.max(self.peaks[n], scores[n]);
+            self.maxima[n] = v.max(self.maxima[n], scores[n]);
             v.store(scores[n], &mut to[n * I::LANES..]);
         }
     }
 }
 
-/// `2^(score − peak)` of a block, added to `totals` and packed as a panel, with the keys as its
+/// `2^(score − maximum)` of a block, added to `totals` and packed as a panel, with the keys as its
 /// depth; zero past the last key.
 #[inline(always)]
 fn exponentiate<I: Isa, E: Operand>(
     v: I,
     scores: &[f32],
-    peaks: [I::F32; NV],
+    maxima: [I::F32; NV],
     totals: &mut [I::F32; NV],
     probabilities: &mut [E::Step],
 ) {
@@ -153,11 +153,11 @@ fn exponentiate<I: Isa, E: Operand>(
     let (full, empty) = probabilities.split_at_mut(whole * nr);
     for (rows, to) in steps.zip(full.chunks_exact_mut(nr)) {
         for n in 0..NV {
-            let first = E::exp2(v, v.sub(v.load(&rows[n * I::LANES..]), peaks[n]));
+            let first = E::exp2(v, v.sub(v.load(&rows[n * I::LANES..]), maxima[n]));
             totals[n] = v.add(totals[n], first);
             let mut second = first;
             if E::DEPTH > 1 {
-                second = E::exp2(v, v.sub(v.load(&rows[nr + n * I::LANES..]), peaks[n]));
+                second = E::exp2(v, v.sub(v.load(&rows[nr + n * I::LANES..]), maxima[n]));
                 totals[n] = v.add(totals[n], second);
             }
             E::store(v, [first, second], &mut to[n * I::LANES..]);
@@ -166,7 +166,7 @@ fn exponentiate<I: Isa, E: Operand>(
     empty.fill(E::Step::default());
     if !rest.is_empty() {
         for n in 0..NV {
-            let last = E::exp2(v, v.sub(v.load(&rest[n * I::LANES..]), peaks[n]));
+            let last = E::exp2(v, v.sub(v.load(&rest[n * I::LANES..]), maxima[n]));
             totals[n] = v.add(totals[n], last);
             E::store(v, [last, v.splat(0.0)], &mut empty[n * I::LANES..]);
         }
@@ -193,7 +193,7 @@ fn accumulate<I: Isa, E: Operand>(
     }
 }
 
-/// Adds to rows of the context.
+/// Rescales rows of the context and adds to them.
 struct Context<'a, I: Isa> {
     context: &'a mut [f32],
     decay: [I::F32; NV],
@@ -205,8 +205,8 @@ impl<I: Isa, E: Operand> Epilogue<I, E> for Context<'_, I> {
         let decay = self.decay;
         for n in 0..NV {
             let x = E::value(v, sums[n], Scales::NONE);
-            let at = &mut self.context[m * nr::<I>() + n * I::LANES..];
-            v.store(v.mul_add(v.load(at), decay[n], x), at);
+            let context = &mut self.context[m * nr::<I>() + n * I::LANES..];
+            v.store(v.mul_add(v.load(context), decay[n], x), context);
         }
     }
 }

@@ -37,8 +37,8 @@ fn definition(qkv: &[f32], heads: &Heads<'_>, out: &mut [f64]) {
                     .zip(&keys)
                     .map(|(key, k)| product(k) / (dim as f64).sqrt() + bias(key))
                     .collect();
-                let peak = scores.iter().copied().fold(f64::MIN, f64::max);
-                let weights: Vec<f64> = scores.iter().map(|s| (s - peak).exp()).collect();
+                let largest = scores.iter().copied().fold(f64::MIN, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
                 let total: f64 = weights.iter().sum();
                 for c in 0..dim {
                     let value = |t: usize| f64::from(qkv[(3 * t + 2) * hidden + head * dim + c]);
@@ -89,7 +89,7 @@ fn compare(
 /// Lengths around the tile, the vectors of all levels, and a block of keys.
 const LENS: [usize; 12] = [1, 2, 5, 6, 7, 15, 16, 17, 119, 120, 121, 300];
 
-/// q, k and v of all tokens, changed by `change`.
+/// Random q, k and v of all tokens, each value passed through `change`.
 fn random_qkv(random: &mut Random, hidden: usize, change: impl Fn(f32) -> f32) -> Vec<f32> {
     let count = LENS.iter().sum::<usize>() * 3 * hidden;
     random.normal(count).into_iter().map(change).collect()
@@ -107,7 +107,7 @@ fn every_level_follows_the_definition_on_ragged_batches() {
         let qkv = random_qkv(&mut random, heads * head_dim, |x| x * 2.5);
         let (rope, slopes) = (RopeTable::new(300, head_dim, 20000.0), slopes(heads));
         for position in [Position::Rope(&rope), Position::Alibi(&slopes)] {
-            // Scores near 60 carry 60 · 2⁻²³ ≈ 7e-6 of rounding into each weight, values reach 10.
+            // Scores near 60 carry 60 · 2⁻²³ ≈ 7e-6 of rounding into each weight; values reach 10.
             compare(&qkv, heads, position, Precision::F32, |worst| {
                 assert!(worst < 5e-5, "{worst:e}");
             });
@@ -121,9 +121,10 @@ fn bf16_products_are_off_by_no_more_than_the_rounding_of_their_factors() {
     for (heads, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10)] {
         let qkv = random_qkv(&mut random, heads * head_dim, |x| x.clamp(-1.0, 1.0));
         let (rope, slopes) = (RopeTable::new(300, head_dim, 20000.0), slopes(heads));
-        // Factors round by 2⁻⁸ of their size. A score sums head_dim products of two factors of at
-        // most √2 (rotated) and is divided by √head_dim; a weight is off by as much as two scores
-        // are (its own and the peak) and its own rounding, a value by its rounding.
+        // Rounding changes a factor by up to 2⁻⁸ of its magnitude. A score sums head_dim products
+        // of two factors of at most √2 (rotated) and is divided by √head_dim; a weight is off by
+        // the errors of two scores (its own and the largest) and its own rounding, a value by its
+        // rounding.
         let score = 2.0 * 2.0 / 256.0 * (head_dim as f64).sqrt();
         let bound = 2.0 * score.exp_m1() + 2.0 / 256.0;
         for position in [Position::Rope(&rope), Position::Alibi(&slopes)] {

@@ -2,7 +2,7 @@
 
 use crate::isa::{BLOCK, Isa, Product, pair_of};
 use crate::math::{exp2, exp2_for_bf16};
-use crate::memory::Lent;
+use crate::memory::ScratchElement;
 use crate::rows::largest_magnitude;
 use bytemuck::Pod;
 
@@ -11,7 +11,7 @@ pub(crate) trait Element: 'static {
     /// One step of the depth of a column.
     type Column: Pod + Send + Sync;
     /// One step of the depth of a row.
-    type Row: Lent + Send + Sync;
+    type Row: ScratchElement + Send + Sync;
     /// A vector of either, in registers.
     type Factor<I: Isa>: Copy;
     /// A vector of sums.
@@ -19,13 +19,14 @@ pub(crate) trait Element: 'static {
     /// Values in one step of the depth.
     const DEPTH: usize;
     /// Whether matrix hardware multiplies it.
-    const IN_MATRIX: bool;
+    const USES_MATRIX: bool;
 
     /// Divides a column of weights by its scale, if it has one.
     fn scale_column(_weights: &mut [f32]) -> ColumnScale {
         ColumnScale::default()
     }
-    /// A step of a column of weights that were divided by their column's scale; missing ones are 0.
+    /// One step of a column of weights, already divided by the column's scale; missing weights are
+    /// 0.
     fn column(weights: &[f32]) -> Self::Column;
     /// The divisor of the values of `row` when they are packed.
     fn scale<I: Isa>(_: I, _row: &[f32]) -> f32 {
@@ -36,7 +37,7 @@ pub(crate) trait Element: 'static {
 
     /// Loads a step of a vector of columns.
     fn load<I: Isa>(isa: I, columns: &[Self::Column]) -> Self::Factor<I>;
-    /// Spreads a step of a row over a vector.
+    /// Broadcasts a step of a row to all lanes.
     fn splat<I: Isa>(isa: I, row: Self::Row) -> Self::Factor<I>;
     /// The empty sum.
     fn zero<I: Isa>(isa: I) -> Self::Sum<I>;
@@ -47,11 +48,17 @@ pub(crate) trait Element: 'static {
         columns: Self::Factor<I>,
         sum: Self::Sum<I>,
     ) -> Self::Sum<I>;
-    /// The product of a strip and a panel in matrix hardware, if [`Element::IN_MATRIX`].
-    fn in_matrix<I: Isa>(_: I, _rows: &[Self::Row], _panel: &[Self::Column], _to: &mut Product) {}
-    /// Loads a vector of such a product.
+    /// The product of a strip and a panel in matrix hardware, if [`Element::USES_MATRIX`].
+    fn multiply_matrix<I: Isa>(
+        _: I,
+        _rows: &[Self::Row],
+        _panel: &[Self::Column],
+        _to: &mut Product,
+    ) {
+    }
+    /// Loads a vector of sums from such a product.
     fn load_sum<I: Isa>(isa: I, sums: &[u32]) -> Self::Sum<I>;
-    /// A sum as f32 values. Offset and scales of integers are removed.
+    /// A sum as f32 values. Sums of integers get their offset and scales.
     fn value<I: Isa>(isa: I, sum: Self::Sum<I>, scales: Scales<'_>) -> I::F32;
 
     /// Steps of a depth, in whole blocks.
@@ -65,16 +72,16 @@ pub(crate) trait Element: 'static {
 pub(crate) struct ColumnScale {
     /// The divisor of its weights.
     pub(crate) scale: f32,
-    /// The offset of its sums: that of the rows' bytes times the sum of its weights.
+    /// Added to its sums: minus the offset of the rows' bytes times the sum of its weights.
     pub(crate) offset: u32,
 }
 
 /// Scales and offsets of sums of integers; empty where sums are floats.
 #[derive(Clone, Copy)]
 pub(crate) struct Scales<'a> {
-    /// The row's.
+    /// Scale of the row.
     pub(crate) row: f32,
-    /// Those of a vector of columns.
+    /// Scales of a vector of columns.
     pub(crate) columns: &'a [f32],
     /// Added to the sums of a vector of columns beforehand.
     pub(crate) offsets: &'a [u32],
@@ -85,8 +92,8 @@ impl Scales<'_> {
     pub(crate) const NONE: Scales<'static> = Scales { row: 1.0, columns: &[], offsets: &[] };
 }
 
-/// Packs a row: its first block to the front of `to`, the others `stride` steps after each other.
-/// Steps past the row are zero up to the end of their block.
+/// Packs a row into blocks that start `stride` steps apart, the first at the front of `to`. Steps
+/// past the row are zero up to the end of their block.
 #[inline(always)]
 pub(crate) fn pack_row<I: Isa, E: Element>(
     v: I,
@@ -95,14 +102,14 @@ pub(crate) fn pack_row<I: Isa, E: Element>(
     to: &mut [E::Row],
     stride: usize,
 ) {
-    /// The most values of a block: four per step.
-    const LONGEST: usize = 4 * BLOCK;
+    /// Maximum number of values in a block: four per step.
+    const MAX_VALUES: usize = 4 * BLOCK;
     let len = BLOCK * E::DEPTH;
     for (values, to) in row.chunks(len).zip(to.chunks_mut(stride)) {
         if values.len() == len {
             E::pack(v, values, scale, &mut to[..BLOCK]);
         } else {
-            let mut padded = [0.0; LONGEST];
+            let mut padded = [0.0; MAX_VALUES];
             padded[..values.len()].copy_from_slice(values);
             E::pack(v, &padded[..len], scale, &mut to[..BLOCK]);
         }
@@ -144,7 +151,7 @@ macro_rules! float_rows {
         type Row = f32;
         type Factor<I: Isa> = I::F32;
         const DEPTH: usize = 1;
-        const IN_MATRIX: bool = false;
+        const USES_MATRIX: bool = false;
 
         #[inline(always)]
         fn pack<I: Isa>(_: I, values: &[f32], _: f32, to: &mut [f32]) {
@@ -194,7 +201,7 @@ impl Element for Pairs {
     type Row = u32;
     type Factor<I: Isa> = I::Words;
     const DEPTH: usize = 2;
-    const IN_MATRIX: bool = true;
+    const USES_MATRIX: bool = true;
     float_sums!();
 
     fn column(weights: &[f32]) -> u32 {
@@ -219,12 +226,12 @@ impl Element for Pairs {
         v.dot_bf16(row, columns, sum)
     }
     #[inline(always)]
-    fn in_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
+    fn multiply_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
         v.matrix_bf16(rows, panel, to);
     }
 }
 
-/// Largest magnitude of a signed byte that has a negative.
+/// Largest magnitude of a value as a signed byte; −128 is not used, so that the range is symmetric.
 const LARGEST_BYTE: f32 = 127.0;
 /// The offset of a row's bytes, which makes them unsigned.
 const BYTE_OFFSET: i32 = 128;
@@ -235,7 +242,7 @@ impl Element for Quads {
     type Factor<I: Isa> = I::Words;
     type Sum<I: Isa> = I::Words;
     const DEPTH: usize = 4;
-    const IN_MATRIX: bool = true;
+    const USES_MATRIX: bool = true;
 
     fn scale_column(weights: &mut [f32]) -> ColumnScale {
         let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs()));
@@ -286,7 +293,7 @@ impl Element for Quads {
         v.dot_u8i8(row, columns, sum)
     }
     #[inline(always)]
-    fn in_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
+    fn multiply_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
         v.matrix_u8i8(rows, panel, to);
     }
     #[inline(always)]
@@ -301,24 +308,24 @@ impl Element for Quads {
 }
 
 /// An element whose columns and rows have the same type.
-pub(crate) trait Alike {
+pub(crate) trait Symmetric {
     /// One step of the depth on either side.
-    type Step: Lent + Send + Sync;
+    type Step: ScratchElement + Send + Sync;
 }
 
-impl Alike for Float {
+impl Symmetric for Float {
     type Step = f32;
 }
 
-impl Alike for Pairs {
+impl Symmetric for Pairs {
     type Step = u32;
 }
 
-/// An element neither side of which has to be weights: what attention multiplies.
+/// An element whose columns need not be weights, as in attention.
 pub(crate) trait Operand:
-    Alike + Element<Row = <Self as Alike>::Step, Column = <Self as Alike>::Step>
+    Symmetric + Element<Row = <Self as Symmetric>::Step, Column = <Self as Symmetric>::Step>
 {
-    /// `2^x` for x ≤ 0, as exact as the elements are.
+    /// `2^x` for x ≤ 0, as exact as the elements need.
     fn exp2<I: Isa>(isa: I, x: I::F32) -> I::F32;
     /// Writes a vector of elements, each of [`Element::DEPTH`] values.
     fn store<I: Isa>(isa: I, values: [I::F32; 2], to: &mut [Self::Step]);

@@ -124,7 +124,7 @@ impl Call<'_> {
         threads.run(rects, |rect, _| weights.level.run(Block { product: &product, rect }));
     }
 
-    /// Packs the rows of `x` and computes their projections on A of their adapter.
+    /// Packs the rows of `x` and computes the first half of each row's low-rank update.
     fn prepare_rows<E: Element>(
         &self,
         strip: usize,
@@ -133,7 +133,7 @@ impl Call<'_> {
         scales: &mut [f32],
         down: &mut [f32],
     ) {
-        /// Rows of a task: enough to outweigh the cost of scheduling it.
+        /// Rows per task: enough to outweigh the cost of scheduling it.
         const ROWS: usize = 32;
         let weights = self.weights;
         let share = self.adapters.len().div_ceil(self.threads.count());
@@ -224,7 +224,7 @@ impl<E: Element> Kernel for Block<'_, E> {
         for first in cols.clone().step_by(outputs) {
             let col = first / outputs * nr::<I>();
             let (panel, rest) = product.panels[col * steps..].split_at(nr::<I>() * steps);
-            // The next panel is prefetched from memory meanwhile, a part of it with each strip.
+            // Meanwhile the next panel is prefetched from memory, a part of it with each strip.
             let ahead = &rest[..panel.len().min(rest.len())];
             let mut ahead = ahead.chunks(panel.len().div_ceil(rect.rows().len().div_ceil(strip)));
             for start in rect.rows().step_by(strip) {
@@ -237,11 +237,11 @@ impl<E: Element> Kernel for Block<'_, E> {
     }
 }
 
-/// Writes a tile to the output: bias, low-rank update and activation.
+/// Adds bias and low-rank update to a tile, applies the activation, and writes it to the output.
 struct Epilogue<'a, 'b, E: Element> {
     product: &'a Product<'a, E>,
     rect: &'a mut Rect<'b>,
-    /// Row of the tile's first row.
+    /// The tile's first row.
     start: usize,
     /// The tile's first packed column.
     col: usize,
@@ -289,7 +289,7 @@ impl<E: Element> Product<'_, E> {
     }
 }
 
-/// Writes the activated tile row to the front of `to`, as far as it reaches.
+/// Writes the activated tile row to the front of `to`, cut to its length.
 #[inline(always)]
 fn activate<I: Isa>(v: I, activation: Option<Activation>, [a, b]: [I::F32; NV], to: &mut [f32]) {
     match activation {

@@ -49,8 +49,8 @@ pub struct Weights {
     pub(super) panels: Panels,
     /// Scales of packed columns of integers, `[panels * nr]`, or empty.
     scales: Aligned<f32>,
-    /// Offsets of the sums of packed columns of integers: the offset of the rows' bytes times the
-    /// sum of the column's.
+    /// Offsets of the sums of packed columns of integers, `[panels * nr]`, or empty; see
+    /// [`ColumnScale::offset`].
     offsets: Aligned<u32>,
     /// `[panels * nr]`, zero where there is no row of W.
     pub(super) bias: Aligned<f32>,
@@ -126,8 +126,8 @@ impl Columns {
         let tasks = panels.chunks_mut(nr * steps).zip(scales.chunks_mut(nr));
         threads.run(tasks.enumerate().collect(), |(i, (panel, scales)), [scratch, ..]| {
             let columns = scratch.take(nr * inputs);
-            let each = columns.chunks_exact_mut(inputs).zip(scales);
-            for (col, (column, scale)) in (i * nr..).zip(each) {
+            let scaled = columns.chunks_exact_mut(inputs).zip(scales);
+            for (col, (column, scale)) in (i * nr..).zip(scaled) {
                 match self.row(col) {
                     Some(row) => read_row(row, column),
                     None => column.fill(0.0),
@@ -139,7 +139,7 @@ impl Columns {
         panels
     }
 
-    /// Copies `from`, with one value per row of W, to the order of packed columns.
+    /// Copies `from`, one value per row of W, to `to` in the order of packed columns.
     fn spread(self, from: &[f32], to: &mut [f32]) {
         for (col, to) in to.iter_mut().enumerate() {
             *to = self.row(col).map_or(0.0, |row| from[row]);

@@ -26,7 +26,7 @@ impl Case {
             down: random.normal(TASKS * rank * inputs),
             up: random.normal(TASKS * rank * outputs),
         });
-        // Values that bf16 represents exactly, so that both storages must agree with the
+        // Values that bf16 represents exactly, so that f32 and bf16 storage must agree with the
         // definition.
         let weight = random.normal(outputs * inputs);
         let weight = weight.iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect();
@@ -108,9 +108,9 @@ fn every_level_and_storage_follows_the_definition_at_every_edge() {
                     for output in 0..outputs {
                         let (want, magnitude) = case.definition(row, output);
                         let error = (f64::from(got[row * outputs + output]) - want).abs();
-                        // Summing n terms in f32 loses at most n · 2⁻²⁴ of their magnitude; the
-                        // observed loss is far below the root of that. Inputs rounded to bf16
-                        // (8 bits) are off by at most 2⁻⁸ each, and LoRA is in f32 always.
+                        // Summing n terms in f32 loses at most n · 2⁻²⁴ of their magnitude; most
+                        // errors cancel, and the observed loss is far smaller. Inputs rounded to
+                        // bf16 (8 bits) are off by at most 2⁻⁸ each, and LoRA is always in f32.
                         let rounding = if storage == Storage::Bf16Dot { 1.0 / 256.0 } else { 0.0 };
                         let bound = 1e-6 + rounding;
                         assert!(
@@ -170,11 +170,11 @@ fn inputs_that_are_exact_in_bf16_are_multiplied_exactly() {
 }
 
 /// Values as bytes in -127..=127, and their scale.
-fn quantized(numbers: &[f32]) -> (Vec<i64>, f64) {
-    let largest = numbers.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
+fn quantized(values: &[f32]) -> (Vec<i64>, f64) {
+    let largest = values.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
     let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
     let byte = |x: &f32| (x * (1.0 / scale)).round_ties_even() as i64;
-    (numbers.iter().map(byte).collect(), f64::from(scale))
+    (values.iter().map(byte).collect(), f64::from(scale))
 }
 
 #[test]

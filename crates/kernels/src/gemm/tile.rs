@@ -1,8 +1,8 @@
 //! The inner loop of every matrix product: a strip of packed rows meets a panel of packed columns.
 //!
 //! Both are in blocks of [`BLOCK`] steps of the depth: a strip is `[blocks, rows, BLOCK]`, a panel
-//! `[blocks, BLOCK, nr]`. Where a level has matrix hardware, a strip is what that multiplies at
-//! once; elsewhere it is what fits the registers.
+//! `[blocks, BLOCK, nr]`. Where a level has matrix hardware, a strip has as many rows as that
+//! multiplies at once; elsewhere, as many as fit the registers.
 
 use super::element::Element;
 use crate::isa::{BLOCK, Isa, MATRIX, MAX_LANES, Product};
@@ -16,7 +16,7 @@ const MR: usize = 6;
 /// The same in the 32 registers of AVX-512: 24 sums, so that 14 loads and broadcasts serve 24
 /// multiplications.
 const TALL_MR: usize = 12;
-/// The same for the rows that would fill tall tiles badly, as 16 do, or 64: 10 loads serve 16.
+/// The same for numbers of rows that fill tall tiles badly, such as 16 or 64: 10 loads serve 16.
 const SHORT_MR: usize = 8;
 /// A number of rows that is whole strips at every level, and whole blocks of every element.
 pub(crate) const WHOLE_STRIPS: usize = 96;
@@ -26,10 +26,10 @@ pub(crate) const fn nr<I: Isa>() -> usize {
     NV * I::LANES
 }
 
-/// Rows of a strip, where there are `rows` in all, at a level with vectors of `lanes` and with
-/// matrix hardware or without.
+/// Rows of a strip if there are `rows` in all, at a level with vectors of `lanes` lanes, with or
+/// without matrix hardware.
 pub(crate) const fn strip_rows<E: Element>(lanes: usize, has_matrix: bool, rows: usize) -> usize {
-    if has_matrix && E::IN_MATRIX {
+    if has_matrix && E::USES_MATRIX {
         MATRIX
     } else if lanes < MAX_LANES {
         MR
@@ -74,8 +74,8 @@ pub(crate) fn multiply<I: Isa, E: Element>(
     sums: &mut Sums,
     epilogue: &mut impl Epilogue<I, E>,
 ) {
-    if I::HAS_MATRIX && E::IN_MATRIX {
-        E::in_matrix(v, rows, panel, &mut sums.0);
+    if I::HAS_MATRIX && E::USES_MATRIX {
+        E::multiply_matrix(v, rows, panel, &mut sums.0);
         for (m, sums) in sums.0.chunks_exact(nr::<I>()).enumerate() {
             epilogue.row(v, m, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
         }

@@ -36,7 +36,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Whether it has hardware for products of whole matrices.
     const HAS_MATRIX: bool = false;
 
-    /// All lanes `x`.
+    /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::F32;
     /// The first `LANES` values of `src`.
     fn load(self, src: &[f32]) -> Self::F32;
@@ -68,13 +68,13 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn zip(self, a: Self::F32, b: Self::F32) -> [Self::F32; 2];
     /// The first `LANES` words of `src`.
     fn load_words(self, src: &[u32]) -> Self::Words;
-    /// All lanes `word`.
+    /// `word` in all lanes.
     fn splat_word(self, word: u32) -> Self::Words;
     /// Writes all lanes to the front of `dst`.
     fn store_words(self, x: Self::Words, dst: &mut [u32]);
     /// `a + b` of 32-bit integers, modulo 2³².
     fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
-    /// The f32 whose bits each word is.
+    /// Reinterprets each word as the bits of an f32.
     fn bits_to_f32(self, x: Self::Words) -> Self::F32;
     /// The f32 nearest to each signed integer.
     fn ints_to_f32(self, x: Self::Words) -> Self::F32;
@@ -117,7 +117,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
         define_product(a, b, sums, dot_of_bytes);
     }
 
-    /// Prefetches the cache line of the first of `line` into the level-2 cache.
+    /// Prefetches the cache line at the start of `line` into the level-2 cache.
     #[inline(always)]
     fn prefetch<T>(self, _line: &[T]) {}
 
@@ -160,7 +160,7 @@ fn define_product(a: &[u32], b: &[u32], sums: &mut Product, add: impl Fn(u32, u3
     }
 }
 
-/// `sum + a₀ b₀ + a₁ b₁` of bf16 pairs, for and as the bits of an f32.
+/// `sum + a₀ b₀ + a₁ b₁` of bf16 pairs; `sum` and the result are the bits of an f32.
 #[inline(always)]
 fn dot_of_pairs(sum: u32, a: u32, b: u32) -> u32 {
     let [a, b] = [a, b].map(|x| [x << 16, x & 0xffff_0000].map(f32::from_bits));
@@ -203,8 +203,8 @@ fn bf16(x: f32) -> u32 {
 pub trait Kernel {
     /// What it computes.
     type Output;
-    /// Runs it. Implementations are `#[inline(always)]`, as is all they call, so that the code is
-    /// compiled with the features of `isa`.
+    /// Runs it. Implementations are `#[inline(always)]`, as is everything they call, so that the
+    /// code is compiled with the features of `isa`.
     fn run<I: Isa>(self, isa: I) -> Self::Output;
 }
 
@@ -219,7 +219,8 @@ pub enum Level {
     Avx512,
     /// AVX-512 with the dot products of BF16 and VNNI.
     Avx512Dot,
-    /// As before, and the tile registers of AMX for products of bf16 and of eight bits.
+    /// As [`Level::Avx512Dot`], with the tile registers of AMX for products of bf16 and of eight
+    /// bits.
     Amx,
 }
 
@@ -238,7 +239,7 @@ impl Level {
         Level::available().last().unwrap_or(Level::Portable)
     }
 
-    /// The name used on the command line.
+    /// The name that [`Level::from_str`](std::str::FromStr::from_str) accepts.
     pub fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
@@ -276,7 +277,7 @@ impl Level {
         self == Level::Amx
     }
 
-    /// Vectors of this level, in lanes.
+    /// Number of `f32` lanes in a vector of this level.
     pub fn lanes(self) -> usize {
         match self {
             Level::Portable => Portable::LANES,

@@ -10,7 +10,7 @@ fn halves(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
 }
 
-/// Bytes up to 255, whose signed readings in lane 1 are the smallest and the largest too.
+/// Bytes up to 255; read as signed, those of lane 1 include the smallest and the largest.
 fn bytes(lane: usize) -> u32 {
     if lane == 1 { 0x807f_ff80 } else { 0xffff_ffff - 0x0307_0b0d * lane as u32 }
 }
@@ -113,7 +113,7 @@ fn every_level_agrees_with_the_definition_lane_by_lane() {
     }
 }
 
-/// Every half-precision number, widened.
+/// Widens every half-precision value.
 struct Halves;
 
 impl Kernel for Halves {
@@ -130,7 +130,7 @@ impl Kernel for Halves {
     }
 }
 
-/// The definition of half precision, by its parts.
+/// The definition of half precision: sign, exponent and fraction.
 fn half(bits: u16) -> f64 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 0x3ff));
     let magnitude = match exponent {
@@ -186,8 +186,8 @@ impl Kernel for StorePairs {
         let pairs = low.iter().zip(&high).map(|(l, h)| pair_of(*l, *h)).take(I::LANES);
         let mut in_order = vec![0; I::LANES];
         v.store_bf16(v.load(&low), v.load(&high), &mut in_order);
-        let numbers = [&low[..I::LANES], &high[..I::LANES]].concat();
-        let ordered = numbers.chunks_exact(2).map(|x| pair_of(x[0], x[1])).collect();
+        let values = [&low[..I::LANES], &high[..I::LANES]].concat();
+        let ordered = values.chunks_exact(2).map(|x| pair_of(x[0], x[1])).collect();
         [stored, pairs.collect(), in_order, ordered]
     }
 }
@@ -201,7 +201,7 @@ fn every_level_rounds_pairs_as_the_definition_does() {
     }
 }
 
-/// A product of small integers, which every order of sums holds exactly.
+/// A product of small integers, which is exact in any order of summation.
 struct MatrixProduct(usize);
 
 impl Kernel for MatrixProduct {

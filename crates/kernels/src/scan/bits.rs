@@ -1,4 +1,4 @@
-//! Rows of bits against a query of bits: signs of vectors.
+//! Rows of bits against a query of bits: the signs of vectors.
 
 use super::check;
 use crate::isa::{Isa, Kernel, Level};

@@ -6,9 +6,9 @@ use crate::isa::{Isa, Kernel, Level, MAX_LANES};
 /// The length of a row of bytes is a multiple of this, in words of four bytes.
 pub const BYTES_ROW: usize = 16;
 
-/// Writes the product of `query` with each row of `rows` (`[sums.len(), query.len()]`) to `sums`.
-/// Every word holds four bytes in little-endian order: unsigned ones in rows, signed ones in the
-/// query.
+/// Writes the dot product of `query` with each row of `rows` (`[sums.len(), query.len()]`) to
+/// `sums`. Every word holds four bytes in little-endian order: unsigned ones in rows, signed ones
+/// in the query.
 ///
 /// Rows are unsigned because the dot product of VNNI has one unsigned operand; a signed value x is
 /// stored as x + 128, which adds 128 times the sum of the query to every result.
@@ -45,7 +45,7 @@ impl Kernel for Dot<'_> {
     }
 }
 
-/// The products of `N` rows.
+/// The dot products of `N` rows.
 #[inline(always)]
 fn dots<I: Isa, const N: usize>(v: I, query: &[u32], rows: &[u32]) -> [i32; N] {
     let width = query.len();

@@ -8,7 +8,7 @@ pub const F32_ROW: usize = 16;
 /// The length of an f16 row is a multiple of this, in values.
 pub const F16_ROW: usize = 32;
 
-/// Writes the product of `query` with each row of `rows` (`[scores.len(), query.len()]`) to
+/// Writes the dot product of `query` with each row of `rows` (`[scores.len(), query.len()]`) to
 /// `scores`.
 ///
 /// # Panics
@@ -73,7 +73,7 @@ impl<T: Value> Kernel for Dot<'_, T> {
     }
 }
 
-/// The products of `N` rows.
+/// The dot products of `N` rows.
 #[inline(always)]
 fn dots<I: Isa, T: Value, const N: usize>(v: I, query: &[f32], rows: &[T]) -> [f32; N] {
     let width = query.len();

@@ -1,4 +1,4 @@
-//! Products of one query with every row of a block: the inner loop of an exact search.
+//! Dot products of one query with every row of a block: the inner loop of an exact search.
 //!
 //! Rows are end to end, each padded with zeros to a multiple of 64 bytes, so no kernel has a tail.
 //! A row's result does not depend on the other rows.

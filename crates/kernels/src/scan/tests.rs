@@ -13,7 +13,7 @@ fn products_of_floats_are_those_of_f64() {
         let query = random.normal(width);
         for count in COUNTS {
             let rows = random.normal(count * width);
-            // Halves of any exponent that a sum of f32 can hold together with the others.
+            // Halves of random sign and fraction with one exponent, so that none dominates a sum.
             let halves: Vec<u16> =
                 rows.iter().map(|x| ((x.to_bits() >> 13) as u16 & 0x83ff) | 0x3000).collect();
             let wide: Vec<f32> = halves.iter().map(|half| f16_to_f32(*half)).collect();
@@ -37,13 +37,13 @@ fn products_of_floats_are_those_of_f64() {
     }
 }
 
-/// Four bytes a word.
+/// Packs four bytes per word.
 fn words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)).collect()
 }
 
 #[test]
-fn products_of_bytes_are_exact_also_at_the_largest_values() {
+fn products_of_bytes_are_exact_even_at_the_largest_values() {
     let mut random = Random::new(2);
     for width in [64, 128, 1024] {
         for count in COUNTS {

@@ -14,7 +14,7 @@ impl Buffers {
     /// A buffer of `len` values of unspecified content.
     pub(crate) fn take(&self, len: usize) -> Buffer {
         let values = self.smallest_fit(len).unwrap_or_else(|| vec![0.0; len]);
-        Buffer { values, len, home: self.clone() }
+        Buffer { values, len, pool: self.clone() }
     }
 
     fn smallest_fit(&self, len: usize) -> Option<Vec<f32>> {
@@ -38,13 +38,13 @@ impl Buffers {
 pub(crate) struct Buffer {
     values: Vec<f32>,
     len: usize,
-    home: Buffers,
+    pool: Buffers,
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.values);
-        self.home.free().push(values);
+        self.pool.free().push(values);
     }
 }
 

@@ -98,7 +98,8 @@ impl Backend for Cpu {
 
     fn describe(&self) -> String {
         let (level, threads) = (self.level.name(), self.threads.count());
-        format!("cpu ({level}, {}, {threads} threads)", self.precision)
+        let noun = if threads == 1 { "thread" } else { "threads" };
+        format!("cpu ({level}, {}, {threads} {noun})", self.precision)
     }
 
     fn turn(&self, priority: Priority) -> Option<Turn> {

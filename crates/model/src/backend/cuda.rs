@@ -22,7 +22,7 @@ pub(crate) struct Cuda {
     gpu: Gpu,
     arena: Arena,
     attention: Attention,
-    /// Elements behind each row of states: the most that a layer reads for its low-rank updates.
+    /// Elements after each row of states: as many as the widest low-rank tail of a layer has.
     tail: AtomicUsize,
     turn: Mutex<()>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Pass<'a> {
     batch: PackedBatch,
     tail: usize,
     /// The first error. No operation runs after it.
-    failed: RefCell<Option<kokeshi_cuda::Error>>,
+    error: RefCell<Option<kokeshi_cuda::Error>>,
     _turn: MutexGuard<'a, ()>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Pass<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::Precision`] if cards do not.
+/// [`Error::Precision`] if cards do not compute in it.
 pub fn card_dtype(precision: Precision) -> Result<DType> {
     match precision {
         Precision::F32 => Ok(DType::F32),
@@ -60,8 +60,8 @@ pub fn card_dtype(precision: Precision) -> Result<DType> {
     }
 }
 
-/// What card `ordinal` computes in if nothing else is asked for: bf16 if its tensor cores multiply
-/// it, else f16.
+/// The precision of card `ordinal` if none is requested: bf16 if its tensor cores multiply it, else
+/// f16.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn default_card_precision(ordinal: usize) -> Result<Precision> {
     })
 }
 
-/// The tables of positions that attention reads.
+/// Uploads the tables of positions that attention reads.
 fn upload_position(config: &EncoderConfig, gpu: &Gpu) -> Result<kokeshi_cuda::Position> {
     match config.position {
         Position::Rope { theta } => {
@@ -131,10 +131,10 @@ impl Cuda {
         out
     }
 
-    /// Starts an operation, unless one before has failed or the batch is empty.
+    /// Starts an operation, unless an earlier one has failed or the batch is empty.
     fn run(&self, pass: &Pass<'_>, work: impl FnOnce() -> kokeshi_cuda::Result<()>) {
-        if pass.failed.borrow().is_none() && pass.batch.rows() > 0 {
-            *pass.failed.borrow_mut() = work().err();
+        if pass.error.borrow().is_none() && pass.batch.rows() > 0 {
+            *pass.error.borrow_mut() = work().err();
         }
     }
 }
@@ -194,14 +194,14 @@ impl Backend for Cuda {
         let BatchLayout { config, ids, sequences, adapters } = batch;
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (tail, element) = (self.tail.load(Ordering::Relaxed), self.gpu.dtype().len_bytes());
-        let row = |width: usize| ids.len() * (width + tail) * element;
+        let len_bytes = |width: usize| ids.len() * (width + tail) * element;
         let gated = config.activation.is_gated();
         let wide = if gated { 2 * config.ffn_hidden } else { config.ffn_hidden };
-        // The layer's input, its attention's result and one more; the widest rows; gated
-        // activations.
-        let narrow = [row(config.hidden); 3];
-        let wide = [row(wide.max(3 * config.hidden))];
-        let gates = gated.then_some(row(config.ffn_hidden));
+        // Three of width `hidden` (the layer's input, the attention's result and one more), one of
+        // the widest rows, and one of gated activations.
+        let narrow = [len_bytes(config.hidden); 3];
+        let wide = [len_bytes(wide.max(3 * config.hidden))];
+        let gates = gated.then_some(len_bytes(config.ffn_hidden));
         let sizes: Vec<usize> = narrow.into_iter().chain(wide).chain(gates).collect();
         let packed = self
             .arena
@@ -213,7 +213,7 @@ impl Backend for Cuda {
             }
             other => other.into(),
         })?;
-        Ok(Pass { config, batch: packed, tail, failed: RefCell::default(), _turn: turn })
+        Ok(Pass { config, batch: packed, tail, error: RefCell::default(), _turn: turn })
     }
 
     fn embed(&self, pass: &Pass<'_>, table: &Embedding) -> States {
@@ -274,7 +274,7 @@ impl Backend for Cuda {
         spans: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>> {
-        match pass.failed.take() {
+        match pass.error.take() {
             Some(error) => Err(error.into()),
             None if pass.batch.rows() == 0 => Ok(vec![0.0; spans.len() * width]),
             None => Ok(self.gpu.pool(x, width, spans)?),
@@ -282,7 +282,7 @@ impl Backend for Cuda {
     }
 
     fn download(&self, pass: &Pass<'_>, x: &States) -> Result<Vec<f32>> {
-        match pass.failed.take() {
+        match pass.error.take() {
             Some(error) => Err(error.into()),
             None if pass.batch.rows() == 0 => Ok(Vec::new()),
             None => Ok(self.gpu.read(x)?),

@@ -35,16 +35,16 @@ pub(crate) trait Backend: Debug + Send + Sync {
     type Norm: Debug + Send + Sync;
     /// The embedding table in the device's form.
     type Table: Debug + Send + Sync;
-    /// Token states.
+    /// Token states, `[tokens, width]`.
     type States;
     /// One forward pass.
     type Pass<'a>
     where
         Self: 'a;
 
-    /// A description of the device and of how it computes, for people.
+    /// A description of the device and its precision, for people.
     fn describe(&self) -> String;
-    /// Waits until the calling thread may run passes with `priority`, if the device has turns.
+    /// Waits for the right to run passes with `priority`; `None` if the device has no priorities.
     fn turn(&self, _priority: Priority) -> Option<Turn> {
         None
     }
@@ -69,8 +69,8 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// Gathers the rows of the batch's ids, `[tokens, hidden]`.
     fn embed(&self, pass: &Self::Pass<'_>, table: &Self::Table) -> Self::States;
     /// `activation(x Wᵀ + bias + LoRA of each token's task)`. Here and below, `next` is the layer
-    /// that reads the result: a device can compute the first half of its low-rank update on the
-    /// way.
+    /// that reads the result: a device can compute the first half of that layer's low-rank update
+    /// along with the result.
     fn project(
         &self,
         pass: &Self::Pass<'_>,
@@ -100,7 +100,7 @@ pub(crate) trait Backend: Debug + Send + Sync {
         spans: &[Range<usize>],
         width: usize,
     ) -> Result<Vec<f32>>;
-    /// All states.
+    /// All states, `[tokens, width]`.
     fn download(&self, pass: &Self::Pass<'_>, x: &Self::States) -> Result<Vec<f32>>;
 }
 

@@ -11,7 +11,7 @@ use kokeshi_kernels::gemm::{Activation, LoraBank};
 use kokeshi_kernels::layer_norm::Norm;
 use std::ops::Range;
 
-/// The plain backend.
+/// The reference backend.
 #[derive(Debug)]
 pub(crate) struct Reference;
 
@@ -196,11 +196,11 @@ fn attend_head(
     out: &mut [f64],
 ) {
     let (hidden, dim) = (batch.config.hidden, batch.config.head_dim());
-    let part =
+    let vector =
         |which: usize, token: usize| &qkv[(3 * token + which) * hidden + head * dim..][..dim];
     let at_position = |which: usize, token: usize| match batch.config.position {
-        Position::Rope { theta } => rotate(part(which, token), token - sequence.start, theta),
-        Position::Alibi => part(which, token).to_vec(),
+        Position::Rope { theta } => rotate(vector(which, token), token - sequence.start, theta),
+        Position::Alibi => vector(which, token).to_vec(),
     };
     let slope = match batch.config.position {
         Position::Rope { .. } => 0.0,
@@ -209,9 +209,9 @@ fn attend_head(
     let keys: Vec<Vec<f64>> = sequence.clone().map(|token| at_position(1, token)).collect();
     for token in sequence.clone() {
         let query = at_position(0, token);
-        let score = |(at, key): (usize, &Vec<f64>)| {
+        let score = |(position, key): (usize, &Vec<f64>)| {
             let product = query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>();
-            product / (dim as f64).sqrt() - slope * token.abs_diff(at) as f64
+            product / (dim as f64).sqrt() - slope * token.abs_diff(position) as f64
         };
         let scores: Vec<f64> = sequence.clone().zip(&keys).map(score).collect();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -219,13 +219,13 @@ fn attend_head(
         let total: f64 = weights.iter().sum();
         let to = &mut out[token * hidden + head * dim..][..dim];
         for (weight, token) in weights.iter().zip(sequence.clone()) {
-            to.iter_mut().zip(part(2, token)).for_each(|(to, v)| *to += weight / total * v);
+            to.iter_mut().zip(vector(2, token)).for_each(|(to, v)| *to += weight / total * v);
         }
     }
 }
 
 /// Rotates component `j` with `j + dim/2` by `position · theta^(−2j / dim)`. The angle is rounded
-/// to f32 in the same places as in the published implementation, because that is part of its
+/// to f32 at the same points as in the published implementation, because that is part of its
 /// result.
 fn rotate(x: &[f64], position: usize, theta: f32) -> Vec<f64> {
     let half = x.len() / 2;

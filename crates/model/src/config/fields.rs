@@ -44,19 +44,21 @@ impl Fields<'_> {
 
     pub(super) fn number(&self, key: &'static str) -> Result<f64> {
         let number = self.get(key).and_then(Value::as_f64).filter(|x| x.is_finite() && *x >= 0.0);
-        number.ok_or_else(|| self.unsupported(key, "a number, zero or more"))
+        number.ok_or_else(|| self.unsupported(key, "a number of 0 or more"))
     }
 
     pub(super) fn number_or(&self, key: &'static str, default: f64) -> Result<f64> {
         if self.get(key).is_some() { self.number(key) } else { Ok(default) }
     }
 
-    /// Accepts a key only if it is absent or one of `accepted`.
+    /// Accepts a key only if it is absent, null, or one of `accepted`.
     pub(super) fn only(&self, key: &'static str, accepted: &[Value]) -> Result<()> {
         match self.get(key) {
             Some(value) if !accepted.contains(value) => {
                 let accepted: Vec<_> = accepted.iter().map(Value::to_string).collect();
-                Err(self.unsupported(key, &accepted.join(" or ")))
+                let expected =
+                    if accepted.is_empty() { "only null" } else { &accepted.join(" or ") };
+                Err(self.unsupported(key, expected))
             }
             _ => Ok(()),
         }
@@ -67,7 +69,8 @@ impl Fields<'_> {
         let hidden = self.size("hidden_size")?;
         let heads = self.size("num_attention_heads")?;
         if hidden % heads != 0 || (hidden / heads) % 2 != 0 {
-            return Err(self.unsupported("num_attention_heads", "an even head width"));
+            let expected = "a divisor of hidden_size with an even quotient";
+            return Err(self.unsupported("num_attention_heads", expected));
         }
         Ok((hidden, heads))
     }

@@ -42,9 +42,10 @@ pub struct EncoderConfig {
     pub lora_rank: usize,
     /// Multiplier of the low-rank product in the original layout: alpha / rank.
     pub lora_scale: f32,
-    /// Numbers of leading dimensions that the model was trained for; empty if unknown.
+    /// Numbers of leading dimensions that the model was trained for, such as 256; empty if unknown.
     pub matryoshka: Vec<usize>,
-    /// Whether the leading dimensions of an embedding are an embedding (Matryoshka training).
+    /// Whether the leading dimensions of an embedding are an embedding themselves (Matryoshka
+    /// training).
     pub truncatable: bool,
 }
 
@@ -56,7 +57,7 @@ pub enum Position {
         /// Base of the frequencies.
         theta: f32,
     },
-    /// A bias of the scores that grows with the distance.
+    /// A penalty on the scores that grows with the distance.
     Alibi,
 }
 
@@ -77,7 +78,7 @@ impl EncoderConfig {
 }
 
 /// Tasks and instructions of the released jina-embeddings-v3, for layouts that do not store them
-/// (specification of the official `encode`; the trailing spaces are part of them).
+/// (as in the official `encode`; the trailing spaces are part of the instructions).
 const RELEASED_TASKS: [(&str, &str); 5] = [
     ("retrieval.query", "Represent the query for retrieving evidence documents: "),
     ("retrieval.passage", "Represent the document for retrieval: "),
@@ -93,9 +94,9 @@ pub fn released_tasks() -> impl Iterator<Item = &'static str> {
 
 /// The instruction of a task: the one stored with the weights, or the released one.
 fn instruction(prompts: Option<&Value>, task: &str) -> String {
-    let written = prompts.and_then(|prompts| prompts.get(task)).and_then(Value::as_str);
+    let stored = prompts.and_then(|prompts| prompts.get(task)).and_then(Value::as_str);
     let released = RELEASED_TASKS.iter().find(|(name, _)| *name == task).map(|(_, text)| *text);
-    written.or(released).unwrap_or_default().to_owned()
+    stored.or(released).unwrap_or_default().to_owned()
 }
 
 /// Reads `config.json`. `sentence_transformers` is the content of
@@ -112,8 +113,8 @@ pub(crate) fn parse(
     match fields.text(key) {
         Some("alibi") => v2::parse(&fields),
         position if native || position == Some("rotary") => {
-            let side = sentence_transformers.map(|json| object(path, json)).transpose()?;
-            v3::parse(&fields, side.as_ref().and_then(|side| side.get("prompts")))
+            let extra = sentence_transformers.map(|json| object(path, json)).transpose()?;
+            v3::parse(&fields, extra.as_ref().and_then(|extra| extra.get("prompts")))
         }
         _ => Err(fields.unsupported(key, "\"rotary\" (jina-embeddings-v3) or \"alibi\" (v2)")),
     }
@@ -125,8 +126,8 @@ pub(crate) fn tasks_named<'a>(
     names: impl Iterator<Item = &'a str>,
     sentence_transformers: Option<&[u8]>,
 ) -> Result<Vec<TaskConfig>> {
-    let side = sentence_transformers.map(|json| object(path, json)).transpose()?;
-    let prompts = side.as_ref().and_then(|side| side.get("prompts"));
+    let extra = sentence_transformers.map(|json| object(path, json)).transpose()?;
+    let prompts = extra.as_ref().and_then(|extra| extra.get("prompts"));
     let task =
         |name: &str| TaskConfig { name: name.to_owned(), instruction: instruction(prompts, name) };
     Ok(names.map(task).collect())
@@ -170,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn instructions_come_from_the_config_then_the_prompts_then_the_release() {
-        let side = json!({"prompts": {"text-matching": "side: "}}).to_string();
+    fn instructions_come_from_the_config_else_the_prompts_else_the_release() {
+        let extra = json!({"prompts": {"text-matching": "extra: "}}).to_string();
         let parse = |config: &Value| {
-            parse(Path::new("c"), config.to_string().as_bytes(), Some(side.as_bytes()))
+            parse(Path::new("c"), config.to_string().as_bytes(), Some(extra.as_bytes()))
                 .expect("a valid config")
                 .tasks
         };
-        assert_eq!(parse(&released())[1].instruction, "side: ");
+        assert_eq!(parse(&released())[1].instruction, "extra: ");
         let own = with("task_instructions", json!({"text-matching": "own: "}));
         assert_eq!(parse(&own)[1].instruction, "own: ");
     }

@@ -5,8 +5,8 @@ use super::{EncoderConfig, Position, TaskConfig};
 use crate::error::Result;
 use kokeshi_kernels::gemm::Activation;
 
-/// The limit of every model of the family, even if another file has a smaller one: ALiBi has no
-/// table that could be too short.
+/// The limit of every model of the family, even if its files name a smaller one: ALiBi has no table
+/// that could be too short.
 const MAX_TOKENS: usize = 8192;
 
 pub(super) fn parse(fields: &Fields<'_>) -> Result<EncoderConfig> {
@@ -36,8 +36,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<EncoderConfig> {
 /// qk-post-norm models implies `geglu`, and that of the others a layer without a gate.
 fn activation(fields: &Fields<'_>) -> Result<Activation> {
     let key = "feed_forward_type";
-    let named = fields.text("_name_or_path").unwrap_or_default();
-    let default = if named.contains("qk-post-norm") { "geglu" } else { "original" };
+    let name = fields.text("_name_or_path").unwrap_or_default();
+    let default = if name.contains("qk-post-norm") { "geglu" } else { "original" };
     let kind = if fields.get(key).is_some() { fields.text(key) } else { Some(default) };
     match kind {
         Some("geglu") => Ok(Activation::GeGlu),

@@ -7,8 +7,8 @@ use crate::error::Result;
 use kokeshi_kernels::gemm::Activation;
 use serde_json::Value;
 
-/// The cosines and sines of this many positions take 32 MiB at a head width of 64.
-const MOST_POSITIONS: usize = 1 << 17;
+/// Maximum number of positions: their cosines and sines take 32 MiB at a head width of 64.
+const MAX_POSITIONS: usize = 1 << 17;
 
 pub(super) fn parse(fields: &Fields<'_>, prompts: Option<&Value>) -> Result<EncoderConfig> {
     fields.only("hidden_act", &["gelu".into()])?;
@@ -39,10 +39,10 @@ pub(super) fn parse(fields: &Fields<'_>, prompts: Option<&Value>) -> Result<Enco
     })
 }
 
-/// Two positions are left over from a position table that rotary models no longer have.
+/// Two of the positions are left over from a position table that rotary models no longer have.
 fn max_tokens(fields: &Fields<'_>) -> Result<usize> {
     let positions = fields.size("max_position_embeddings")?;
-    if !(3..=MOST_POSITIONS).contains(&positions) {
+    if !(3..=MAX_POSITIONS).contains(&positions) {
         return Err(fields.unsupported("max_position_embeddings", "an integer from 3 to 131072"));
     }
     Ok(positions - 2)

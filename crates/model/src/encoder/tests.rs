@@ -1,5 +1,5 @@
 //! Every step of the forward pass against the intermediate results of the published implementation:
-//! when a golden of the whole pass fails, these show where.
+//! when a golden of the whole pass fails, these tests show which step is wrong.
 
 use super::*;
 use crate::backend::{Cpu, Reference};
@@ -53,9 +53,9 @@ fn check<B: Backend>(checkpoint: &Checkpoint, backend: B) {
         let pass = encoder.pass(&batch).expect("memory");
         let states = encoder.forward(&pass, &mut || true, &mut |layer, point, x| {
             let want = golden(&goldens, task, layer, point);
-            let at = format!("{:?}, {task}, layer {layer}, {point:?}", encoder.backend);
+            let case = format!("{:?}, {task}, layer {layer}, {point:?}", encoder.backend);
             let got = encoder.backend.download(&pass, x).expect("states");
-            assert_close(&at, &got, &want.values, TOLERANCE);
+            assert_close(&case, &got, &want.values, TOLERANCE);
             points += 1;
         });
         assert!(states.is_some());
@@ -75,7 +75,7 @@ fn every_step_follows_the_published_implementation() {
     }
 }
 
-/// The reference with memory for `tokens` tokens, and a pooling that can fail.
+/// The reference backend with memory for `tokens` tokens, and pooling that can fail.
 #[derive(Debug)]
 struct Small {
     tokens: usize,

@@ -10,7 +10,7 @@ fn the_released_shape_has_the_released_tensors() {
     let listed = kokeshi_testkit::bytes("v3-tiny/real_tensor_list.txt");
     let listed = String::from_utf8(listed).expect("text");
     let tensors = original_tensors(&config, 5, 4);
-    let written: Vec<String> =
+    let named: Vec<String> =
         tensors.iter().map(|(name, shape)| format!("{name} {shape:?}").replace(' ', "")).collect();
     let mut listed: Vec<String> = listed
         .lines()
@@ -18,8 +18,8 @@ fn the_released_shape_has_the_released_tensors() {
         .map(|line| line.replace(char::is_whitespace, ""))
         .collect();
     listed.sort();
-    assert_eq!(written.len(), 492);
-    assert_eq!(written.iter().collect::<BTreeSet<_>>(), listed.iter().collect());
+    assert_eq!(named.len(), 492);
+    assert_eq!(named.iter().collect::<BTreeSet<_>>(), listed.iter().collect());
     assert_eq!(tensors.values().map(|s| s.iter().product::<usize>()).sum::<usize>(), 572_310_396);
 }
 

@@ -10,13 +10,13 @@ use ureq::http::{HeaderValue, Method, Request, StatusCode};
 use ureq::{Agent, Proxy};
 
 /// Time limit for connecting.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for each read or write.
-const SILENCE: Duration = Duration::from_secs(120);
+const IO_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum size of an answer, in bytes.
 const MAX_ANSWER: u64 = 1 << 30;
-/// Maximum number of characters of an answer in a message.
-const QUOTED: usize = 400;
+/// Maximum number of characters of an answer that a message quotes.
+const MAX_QUOTED: usize = 400;
 
 /// `name` as a segment of a path.
 pub(super) fn segment(name: &str) -> String {
@@ -32,7 +32,7 @@ pub(super) fn segment(name: &str) -> String {
     segment
 }
 
-/// A server that is spoken to over HTTP.
+/// A server with an HTTP API.
 pub(super) struct Http {
     store: String,
     base: String,
@@ -41,14 +41,14 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// A client of the server at `url`, by default on `port`. Does not connect yet. `login` is the
-    /// header with the secret.
+    /// A client of the server at `url`, by default on `port`. It does not connect yet. `login` is
+    /// the header with the secret.
     pub(super) fn new(url: &Url, port: u16, login: Option<(&'static str, String)>) -> Result<Self> {
         let parts = url.parts()?;
         let base = parts.base(port);
-        let whole: Result<ureq::http::Uri, _> = base.parse();
-        if parts.host.is_empty() || whole.is_err() {
-            return Err(url.invalid("it names no host"));
+        let uri: Result<ureq::http::Uri, _> = base.parse();
+        if parts.host.is_empty() || uri.is_err() {
+            return Err(url.invalid("it has no host"));
         }
         let sensitive = |(name, value): (&'static str, String)| {
             let mut value = HeaderValue::try_from(value).map_err(|_| {
@@ -57,16 +57,17 @@ impl Http {
             value.set_sensitive(true);
             Ok((name, value))
         };
-        let local = ["127.", "localhost", "[::1]"].iter().any(|host| parts.host.starts_with(host));
+        let is_local =
+            ["127.", "localhost", "[::1]"].iter().any(|host| parts.host.starts_with(host));
         let agent = Agent::config_builder()
             .user_agent(concat!("kokeshi/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_connect(Some(CONNECT))
-            .timeout_resolve(Some(CONNECT))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
-            .proxy(if local { None } else { Proxy::try_from_env() })
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(IO_TIMEOUT))
+            .timeout_per_write(Some(IO_TIMEOUT))
+            .proxy(if is_local { None } else { Proxy::try_from_env() })
             .build();
         let login = login.map(sensitive).transpose()?;
         Ok(Self { store: url.to_string(), base, login, agent: agent.into() })
@@ -76,7 +77,7 @@ impl Http {
         &self.store
     }
 
-    /// The server's answer; `None` if it does not know what was asked for.
+    /// Calls the server; `None` for an answer with status 404.
     pub(super) fn call(
         &self,
         method: Method,
@@ -92,11 +93,13 @@ impl Http {
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
-        let request = request.body(text).map_err(|error| self.failed(&what, &error.to_string()))?;
-        let mut response = self.agent.run(request).map_err(|error| self.broken(&what, &error))?;
+        let request =
+            request.body(text).map_err(|error| self.failure(&what, &error.to_string()))?;
+        let mut response =
+            self.agent.run(request).map_err(|error| self.transport_error(&what, &error))?;
         let status = response.status();
         let read = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-        let bytes = read.map_err(|error| self.broken(&what, &error))?;
+        let bytes = read.map_err(|error| self.transport_error(&what, &error))?;
         self.interpret(status, &what, &bytes)
     }
 
@@ -109,16 +112,16 @@ impl Http {
         if status.is_success() {
             let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
             let value = if is_empty { Ok(Value::Null) } else { serde_json::from_slice(bytes) };
-            let value = value.map_err(|error| self.failed(what, &format!("not JSON: {error}")))?;
+            let value = value.map_err(|error| self.failure(what, &format!("not JSON: {error}")))?;
             return Ok(Some(value));
         }
-        let quoted: String = String::from_utf8_lossy(bytes).chars().take(QUOTED).collect();
+        let quoted: String = String::from_utf8_lossy(bytes).chars().take(MAX_QUOTED).collect();
         let reason = format!("{what}: HTTP {status}: {}", quoted.trim());
         let store = self.store.clone();
         Err(match status {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Error::Refused { store, reason }.into()
+                Error::LoginRefused { store, reason }.into()
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 CallError::Transient(reason)
@@ -128,25 +131,25 @@ impl Http {
         })
     }
 
-    fn failed(&self, what: &str, reason: &str) -> CallError {
+    fn failure(&self, what: &str, reason: &str) -> CallError {
         Error::Server { store: self.store.clone(), reason: format!("{what}: {reason}") }.into()
     }
 
     /// The error of a connection that failed or broke. An untrusted certificate is permanent.
-    fn broken(&self, what: &str, error: &ureq::Error) -> CallError {
+    fn transport_error(&self, what: &str, error: &ureq::Error) -> CallError {
         use ureq::Error as E;
         let reason = format!("{what}: {error}");
         match error {
-            E::Io(cause) if cause.kind() == ErrorKind::InvalidData => self.failed(what, &reason),
+            E::Io(cause) if cause.kind() == ErrorKind::InvalidData => self.failure(what, &reason),
             E::Io(_) | E::Timeout(_) | E::HostNotFound | E::ConnectionFailed | E::Protocol(_) => {
                 CallError::Transient(reason)
             }
-            _ => self.failed(what, &error.to_string()),
+            _ => self.failure(what, &error.to_string()),
         }
     }
 
-    /// A first request, which is not retried: there is no point in waiting for a server that does
-    /// not exist.
+    /// Makes a first request, which is not retried: there is no point in waiting for a server that
+    /// does not exist.
     pub(super) fn greet(&self, path: &str) -> Result<Value> {
         match self.call(Method::GET, path, None) {
             Ok(Some(value)) => Ok(value),

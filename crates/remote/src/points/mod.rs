@@ -4,7 +4,7 @@
 //! A collection is two tables of points: its chunks, and records of the collection, its roots and
 //! its documents. A document's record is written twice: before its chunks, without a hash, and
 //! after them. So a process that is killed in between leaves a document that looks changed, and the
-//! next run writes it again, to the same ids.
+//! next run writes it again with the same ids.
 
 #[cfg(feature = "chroma")]
 mod chroma;
@@ -40,7 +40,7 @@ const BATCH: usize = 256;
 /// Maximum number of paths in one condition.
 const PATHS: usize = 200;
 
-/// Opens servers of an engine, given the function that connects to one.
+/// Opens servers of one engine, with the function that connects to a server.
 pub(crate) struct PointsOpener<E>(pub(crate) fn(&Url) -> Result<E>);
 
 impl<E: Foreign + 'static> Opener for PointsOpener<E> {
@@ -91,7 +91,7 @@ impl PointFilter {
 enum TableKind<'a> {
     /// Chunks, with vectors of this provenance.
     Chunks(&'a Provenance),
-    /// Records, with vectors that mean nothing.
+    /// Records, with placeholder vectors.
     Records,
 }
 
@@ -99,7 +99,7 @@ enum TableKind<'a> {
 struct NearestQuery<'a> {
     vector: &'a [f32],
     limit: usize,
-    /// Compute all cosines, if the engine supports that.
+    /// Whether to compute all cosines, if the engine supports that.
     exact: bool,
     /// The provenance that the table was created with.
     provenance: &'a Provenance,
@@ -116,7 +116,7 @@ trait PointEngine: Send {
     /// Its address, without a password.
     fn address(&self) -> String;
 
-    /// The storages that it supports for vectors, and those for short lists.
+    /// The storages that it supports for vectors, and for codes of short lists.
     fn storages(&self) -> (&'static [Storage], &'static [Storage]);
 
     /// Names of all tables.
@@ -137,7 +137,7 @@ trait PointEngine: Send {
     /// Number of points.
     fn count(&self, table: &str) -> Result<usize, CallError>;
 
-    /// Up to [`BATCH`] points from `after` on, with their vectors if `vectors` says so.
+    /// Up to [`BATCH`] points from `after` on, with their vectors if `vectors` is true.
     fn page(
         &self,
         table: &str,

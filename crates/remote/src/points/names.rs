@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-/// The prefix of all tables of kokeshi.
+/// The prefix of all tables that kokeshi creates.
 const PREFIX: &str = "kokeshi_";
-/// The suffix of tables of records. No encoded name ends with it: there, two digits follow each
-/// `_`.
+/// The suffix of tables of records. No encoded name ends with it, because two digits follow each
+/// `_` in an encoded name.
 const RECORDS: &str = "_records";
 
 /// The suffix of the table with the provenance of a shadow copy.
@@ -35,7 +35,7 @@ pub(super) fn shadow(collection: &str) -> String {
     chunks(collection) + SHADOW
 }
 
-/// Whether a table belongs to kokeshi.
+/// Whether kokeshi created the table.
 pub(super) fn is_own(table: &str) -> bool {
     table.starts_with(PREFIX)
 }

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-/// A point.
+/// A point of a table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Point {
-    /// A UUID derived from what the point is.
+    /// A UUID derived from the point's kind and path.
     pub(super) id: String,
     pub(super) path: String,
     pub(super) terms: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Point {
     pub(super) vector: Vec<f32>,
 }
 
-/// The vector of records, which engines require.
+/// The vector of records, because engines require one.
 pub(super) const RECORD_VECTOR: [f32; 2] = [1.0, 0.0];
 
 /// A UUID of version 8 from a hash of `parts`.
@@ -148,7 +148,7 @@ impl ScoredChunk {
     }
 }
 
-/// What a collection contains besides its chunks.
+/// A record of a collection, which is anything but a chunk.
 #[derive(Clone, Debug)]
 pub(super) enum Record {
     Collection { provenance: Provenance, created: i64 },
@@ -171,7 +171,8 @@ impl Record {
         format!("root:{path}")
     }
 
-    /// The record of a document; before its chunks are written, one that looks changed.
+    /// The record of a document. Before its chunks are written, the record looks like that of a
+    /// changed document.
     pub(super) fn of_document(document: &Document, written: bool) -> Self {
         Self::Document(Entry {
             path: document.path.clone(),
@@ -215,7 +216,7 @@ impl Record {
         }
     }
 
-    /// The record in a point; `None` if it has none.
+    /// The record in a point; `None` if the point has none.
     pub(super) fn of(point: &Point) -> Option<Self> {
         let body: Value = serde_json::from_str(&point.body).ok()?;
         let text = |key: &str| body[key].as_str().map(str::to_owned);
@@ -251,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_uuids_derived_from_what_they_name() {
+    fn ids_are_uuids_derived_from_their_parts() {
         let one = id(&["a", "b"]);
         assert_eq!(one, id(&["a", "b"]));
         assert_ne!(one, id(&["ab", ""]));

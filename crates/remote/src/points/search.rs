@@ -1,4 +1,4 @@
-//! Search: by the engine's index, and by all matching points if that finds too few.
+//! Search: with the engine's index, and over all matching points if that finds too few.
 
 use super::point::ScoredChunk;
 use super::store::PointStore;
@@ -6,9 +6,9 @@ use super::{NearestQuery, PATHS, PointFilter, names};
 use kokeshi_kernels::cosine;
 use kokeshi_store::{Collection, Hit, Query, Result, Store as _};
 
-/// Points requested per hit wanted, if some conditions must be checked here.
+/// Points requested per hit, if some conditions must be checked here.
 pub(super) const POINTS_PER_HIT: usize = 8;
-/// Maximum number of points in one answer: engines limit it.
+/// Maximum number of points requested from an engine, which limits them.
 const MAX_POINTS: usize = 4096;
 
 impl PointStore {
@@ -28,12 +28,12 @@ impl PointStore {
                 query.limit.saturating_mul(if is_checked_here { POINTS_PER_HIT } else { 1 });
             while limit <= MAX_POINTS {
                 let found = self.nearest(collection, query, &filter, limit)?;
-                let answered = found.len();
+                let returned = found.len();
                 let hits = best(found, query);
                 if hits.len() == query.limit {
                     return Ok(hits);
                 }
-                if answered < limit {
+                if returned < limit {
                     break;
                 }
                 limit = limit.saturating_mul(POINTS_PER_HIT);
@@ -66,7 +66,7 @@ impl PointStore {
         Ok(points.into_iter().map(|(score, point)| ScoredChunk::new(score, point)).collect())
     }
 
-    /// The best of all matching points, with their cosines computed here.
+    /// The best hits among all matching points, with their cosines computed here.
     fn search_all(
         &self,
         collection: &str,
@@ -93,7 +93,7 @@ fn matches(chunk: &ScoredChunk, query: &Query<'_>) -> bool {
     query.filter.matches_path(&chunk.point.path) && query.filter.matches_metadata(&own, &document)
 }
 
-/// Best first; equal scores by path and index.
+/// Sorts by score, best first; equal scores by path and index.
 fn sort(chunks: &mut [ScoredChunk]) {
     chunks.sort_by(|a, b| {
         let scores = b.score.total_cmp(&a.score);
@@ -101,7 +101,7 @@ fn sort(chunks: &mut [ScoredChunk]) {
     });
 }
 
-/// The best of those that meet all conditions, as hits.
+/// The best chunks that meet all conditions, as hits.
 fn best(mut chunks: Vec<ScoredChunk>, query: &Query<'_>) -> Vec<Hit> {
     chunks.retain(|chunk| matches(chunk, query));
     sort(&mut chunks);

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 /// A store in a vector database.
 pub(super) struct PointStore {
     pub(super) engine: Box<dyn PointEngine>,
-    /// The collection that is being listed page by page, with its documents by path: engines have
-    /// an order of their own, and cannot return the points after a path.
+    /// The collection that is being listed page by page, with its documents by path: engines order
+    /// points differently, and cannot return those after a path.
     listed: RefCell<Option<(String, Vec<Entry>)>>,
 }
 
@@ -81,7 +81,7 @@ impl PointStore {
         Ok(found.into_iter().filter_map(Record::entry).collect())
     }
 
-    /// The collection of exactly this name, without its aliases.
+    /// The collection whose own name this is, without its aliases.
     fn own(&self, name: &str) -> Result<Option<Collection>> {
         let records = self.records(name, &PointFilter::path(Record::COLLECTION.to_owned()))?;
         Ok(records.into_iter().find_map(|record| match record {
@@ -92,7 +92,7 @@ impl PointStore {
         }))
     }
 
-    /// Aliases by the collections that they point to.
+    /// Aliases, by the collections that they point to.
     fn aliases(&self) -> Result<HashMap<String, Vec<String>>> {
         let mut aliases: HashMap<String, Vec<String>> = HashMap::new();
         for (alias, table) in self.call(|engine| engine.aliases())? {
@@ -141,7 +141,7 @@ impl Source for PointStore {
         self.find(name)
     }
 
-    /// Writes between two pages are seen when the first page is read again.
+    /// Changes made between two pages become visible when the first page is read again.
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
         let mut listed = self.listed.borrow_mut();
         let entries = match listed.take() {
@@ -208,10 +208,10 @@ impl Store for PointStore {
         provenance.check_storable(&self.name(), storages, codes)?;
         if let Some(found) = self.find(name)? {
             let kind = if found.name == name { "collection" } else { "alias" };
-            return Err(Error::Taken { name: name.to_owned(), kind, store: self.name() });
+            return Err(Error::NameTaken { name: name.to_owned(), kind, store: self.name() });
         }
         let (chunks, records) = (names::chunks(name), names::records(name));
-        // What a killed process left here belongs to no collection.
+        // Tables that a killed process left behind belong to no collection.
         for table in [&chunks, &records] {
             self.call(|engine| engine.remove(table))?;
         }
@@ -235,7 +235,7 @@ impl Store for PointStore {
         let target = self.require(collection)?.name;
         if self.own(alias)?.is_some() {
             let (name, store) = (alias.to_owned(), self.name());
-            return Err(Error::Taken { name, kind: "collection", store });
+            return Err(Error::NameTaken { name, kind: "collection", store });
         }
         let (alias, table) = (names::chunks(alias), names::chunks(&target));
         self.call(|engine| engine.set_alias(&alias, &table))

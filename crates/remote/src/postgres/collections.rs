@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 /// The key of the writers' advisory lock: the letters of `kokeshi`.
 const LOCK: i64 = 0x6b_6f6b_6573_6869;
-/// Maximum dimensions of a vector in an index, for each type.
+/// Maximum dimensions of an indexed vector, for each type.
 pub(super) const HALFVEC_DIMENSIONS: usize = 4000;
 pub(super) const VECTOR_DIMENSIONS: usize = 2000;
 
-/// Creates the extension and the schema unless they exist: most users lack the right to.
+/// Creates the extension and the schema unless they exist: most users may not create them.
 pub(super) fn prepare(client: &mut Client) -> Result<(), Error> {
     let exist =
         "SELECT to_regclass('kokeshi.roots') IS NOT NULL AND to_regtype('halfvec') IS NOT NULL";
@@ -20,13 +20,14 @@ pub(super) fn prepare(client: &mut Client) -> Result<(), Error> {
         return Ok(());
     }
     let mut transaction = client.transaction()?;
-    // Two processes may get here at the same time.
+    // Two processes may do this at the same time.
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&(LOCK + 1)])?;
     transaction.batch_execute(include_str!("schema.sql"))?;
     transaction.commit()
 }
 
-/// Takes the writers' lock for as long as `client` is connected; `false` if another process has it.
+/// Takes the writers' lock for as long as `client` is connected; `false` if another process holds
+/// it.
 pub(super) fn lock(client: &mut Client) -> Result<bool, Error> {
     Ok(client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])?.get(0))
 }
@@ -113,7 +114,7 @@ pub(super) fn kind(provenance: &Provenance) -> &'static str {
     if provenance.storage == Storage::F32 { "vector" } else { "halfvec" }
 }
 
-/// The bits that the approximate index of a collection with short lists orders by.
+/// The bits by which the approximate index of a collection with short lists orders.
 pub(super) fn bits(provenance: &Provenance) -> String {
     format!("binary_quantize(embedding)::bit({})", provenance.dimensions)
 }
@@ -126,10 +127,10 @@ pub(super) fn index(
     provenance: &Provenance,
 ) -> Result<(), Error> {
     let kind = kind(provenance);
-    let most = if kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
+    let max_dimensions = if kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
     let by = match provenance.codes {
         Some(_) => format!("({}) bit_hamming_ops", bits(provenance)),
-        None if provenance.dimensions > most => return Ok(()),
+        None if provenance.dimensions > max_dimensions => return Ok(()),
         None => format!("embedding {kind}_cosine_ops"),
     };
     transaction.batch_execute(&format!(

@@ -1,4 +1,4 @@
-//! Connecting, and the meaning of failures.
+//! Connecting, and the classification of errors.
 
 use crate::retry::{CallError, with_retries};
 use kokeshi_store::{Error, Result, Url};
@@ -10,14 +10,13 @@ use std::time::Duration;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Time limit for connecting.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Time limit for a server that has vanished.
-const SILENCE: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time after which an unresponsive server is given up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The first version of pgvector whose index finds all results of a filtered search.
-const VERSION: (u32, u32) = (0, 8);
+const MIN_VERSION: (u32, u32) = (0, 8);
 
-/// Connects. Waits for a server that reports that it is starting, but not for one that does not
-/// answer.
+/// Connects. Retries while the server reports that it is starting, but not if it does not answer.
 ///
 /// # Errors
 ///
@@ -38,7 +37,7 @@ pub(super) fn open_client<'a>(
 ) -> Result<&'a mut Client, CallError> {
     match slot.take() {
         Some(client) if !client.is_closed() => Ok(slot.insert(client)),
-        _ => Ok(slot.insert(attempt(url)?.map_err(|failed| fault(url, &failed))?)),
+        _ => Ok(slot.insert(attempt(url)?.map_err(|failed| call_error(url, &failed))?)),
     }
 }
 
@@ -47,7 +46,7 @@ fn attempt(url: &Url) -> Result<Result<Client, postgres::Error>> {
         .with_password()
         .parse()
         .map_err(|error: postgres::Error| url.invalid(&message(&error)))?;
-    config.connect_timeout(CONNECT).tcp_user_timeout(SILENCE);
+    config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(IDLE_TIMEOUT);
     config.application_name("kokeshi");
     Ok(match config.get_ssl_mode() {
         SslMode::Disable => config.connect(NoTls),
@@ -55,7 +54,7 @@ fn attempt(url: &Url) -> Result<Result<Client, postgres::Error>> {
     })
 }
 
-/// The message with those of its causes, which the client omits.
+/// The error's message with its detail or cause, which the client omits.
 fn message(error: &postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(database), _) => {
@@ -70,11 +69,11 @@ fn message(error: &postgres::Error) -> String {
 /// Whether the same call may succeed later.
 fn is_transient(error: &postgres::Error) -> bool {
     let Some(code) = error.code() else {
-        // No message from the server: the connection broke or was never made.
+        // The server sent no message: the connection broke or was never established.
         return error.is_closed()
             || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     };
-    // UNDEFINED_TABLE: the collection was dropped between two statements.
+    // `UNDEFINED_TABLE`: the collection was dropped between two statements.
     const CODES: [SqlState; 5] = [
         SqlState::LOCK_NOT_AVAILABLE,
         SqlState::T_R_SERIALIZATION_FAILURE,
@@ -82,22 +81,24 @@ fn is_transient(error: &postgres::Error) -> bool {
         SqlState::TOO_MANY_CONNECTIONS,
         SqlState::UNDEFINED_TABLE,
     ];
-    // The classes of connection errors, and of servers that stop or start.
+    // 08 are connection errors; 57P, servers that are stopping or starting.
     ["08", "57P"].iter().any(|class| code.code().starts_with(class)) || CODES.contains(code)
 }
 
-pub(super) fn fault(url: &Url, failed: &postgres::Error) -> CallError {
+/// The error of a failed call: transient if a retry may succeed.
+pub(super) fn call_error(url: &Url, failed: &postgres::Error) -> CallError {
     match is_transient(failed) {
         true => CallError::Transient(message(failed)),
         false => CallError::Permanent(error(url, failed)),
     }
 }
 
+/// The permanent error of a failed call.
 pub(super) fn error(url: &Url, failed: &postgres::Error) -> Error {
     let (store, mut reason) = (url.to_string(), message(failed));
     let code = failed.code().map_or("", SqlState::code);
     if code.starts_with("28") {
-        return Error::Refused { store, reason };
+        return Error::LoginRefused { store, reason };
     }
     if failed.code().is_none() && reason.contains("certificate") {
         reason.push_str("; `?sslmode=disable` connects without encryption");
@@ -110,27 +111,30 @@ pub(super) fn error(url: &Url, failed: &postgres::Error) -> Error {
 }
 
 /// The error of a database in which pgvector cannot be enabled.
-pub(super) fn unprepared(url: &Url, failed: &postgres::Error) -> Error {
+pub(super) fn preparation_error(url: &Url, failed: &postgres::Error) -> Error {
     let reason = message(failed);
-    let lacks = failed.as_db_error().is_some_and(|error| error.message().contains("extension"));
-    let forbidden = failed.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-    match lacks || forbidden {
-        true => Error::Unprepared { store: url.to_string(), reason },
+    let is_missing =
+        failed.as_db_error().is_some_and(|error| error.message().contains("extension"));
+    let is_forbidden = failed.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+    match is_missing || is_forbidden {
+        true => Error::NoVectorSupport { store: url.to_string(), reason },
         false => error(url, failed),
     }
 }
 
+/// Checks the version of pgvector.
+///
 /// # Errors
 ///
-/// [`Error::Unprepared`] if pgvector is too old.
+/// [`Error::NoVectorSupport`] if it is too old.
 pub(super) fn check_version(url: &Url, client: &mut Client) -> Result<()> {
     let sql = "SELECT extversion FROM pg_extension WHERE extname = 'vector'";
     let row = client.query_opt(sql, &[]).map_err(|failed| error(url, &failed))?;
     let found: String = row.map_or_else(|| "none".to_owned(), |row| row.get(0));
     let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= VERSION {
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= MIN_VERSION {
         return Ok(());
     }
-    let reason = format!("its pgvector is {found}; 0.8 or newer is needed");
-    Err(Error::Unprepared { store: url.to_string(), reason })
+    let reason = format!("its version of pgvector is {found}; 0.8 or newer is required");
+    Err(Error::NoVectorSupport { store: url.to_string(), reason })
 }

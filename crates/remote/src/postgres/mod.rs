@@ -1,5 +1,5 @@
-//! PostgreSQL with pgvector: one schema `kokeshi` in a database, two tables for each collection,
-//! and a transaction for everything that belongs together.
+//! PostgreSQL with pgvector: one schema `kokeshi` per database, two tables per collection, and one
+//! transaction for everything that belongs together.
 
 mod collections;
 mod connect;
@@ -27,8 +27,8 @@ use std::ops::Deref;
 const STORAGES: [Storage; 2] = [Storage::F16, Storage::F32];
 /// The supported codes of short lists: `bit`.
 const CODES: [Storage; 1] = [Storage::Bits];
-/// Minimum number of chunks for an approximate index: fewer are all compared in a few milliseconds.
-const INDEX_FROM: usize = 10_000;
+/// Minimum number of chunks for an approximate index: with fewer, a scan takes a few milliseconds.
+const MIN_INDEXED_CHUNKS: usize = 10_000;
 
 /// Opens databases and foreign tables.
 pub(crate) struct PostgresOpener;
@@ -76,7 +76,7 @@ impl Deref for Postgres {
 }
 
 impl Postgres {
-    /// Connects, and creates what collections need unless it exists.
+    /// Connects, and creates the extension and the schema unless they exist.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Postgres {
     fn open(url: &Url) -> Result<Self> {
         let mut client = connect::connect(url)?;
         let prepared = collections::prepare(&mut client);
-        prepared.map_err(|error| connect::unprepared(url, &error))?;
+        prepared.map_err(|error| connect::preparation_error(url, &error))?;
         connect::check_version(url, &mut client)?;
         Ok(Self(Session::new(url, client)))
     }
@@ -108,7 +108,7 @@ impl Postgres {
         let found = collections::find(transaction, name).map_err(self.fail())?;
         found.map_or(Ok(()), |(_, found)| {
             let kind = if found.name == name { "collection" } else { "alias" };
-            Err(Error::Taken { name: name.to_owned(), kind, store: self.name() }.into())
+            Err(Error::NameTaken { name: name.to_owned(), kind, store: self.name() }.into())
         })
     }
 }
@@ -167,8 +167,8 @@ impl Store for Postgres {
 
     fn lock(&self) -> Result<Lock> {
         let mut client = self.connect()?;
-        let taken = collections::lock(&mut client);
-        match taken.map_err(|error| self.error(&error))? {
+        let is_locked = collections::lock(&mut client);
+        match is_locked.map_err(|error| self.error(&error))? {
             true => Ok(Lock::holding(client)),
             false => Err(Error::Busy { store: self.name() }),
         }
@@ -202,7 +202,7 @@ impl Store for Postgres {
             match collections::find(transaction, alias).map_err(self.fail())? {
                 Some((_, found)) if found.name == alias => {
                     let (name, store) = (alias.to_owned(), self.name());
-                    Err(Error::Taken { name, kind: "collection", store }.into())
+                    Err(Error::NameTaken { name, kind: "collection", store }.into())
                 }
                 _ => collections::set_alias(transaction, alias, id).map_err(self.fail()),
             }
@@ -264,7 +264,7 @@ impl Store for Postgres {
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
-        let own = self.collection(name)?.is_some_and(|found| found.name == name);
+        let is_own_name = self.collection(name)?.is_some_and(|found| found.name == name);
         let [name, collection, kept] =
             [name, collection, kept].map(|text| text.replace('\'', "''"));
         let rename =
@@ -275,13 +275,13 @@ impl Store for Postgres {
              SET collection = excluded.collection"
         );
         let mut calls = vec!["BEGIN".to_owned()];
-        calls.extend(own.then_some(rename));
+        calls.extend(is_own_name.then_some(rename));
         calls.extend([alias, "COMMIT".to_owned()]);
         Ok(calls)
     }
 
     fn finish(&mut self, collection: &str) -> Result<()> {
-        if self.count(collection)?.chunks < INDEX_FROM {
+        if self.count(collection)?.chunks < MIN_INDEXED_CHUNKS {
             return Ok(());
         }
         self.write(|transaction| {

@@ -1,4 +1,4 @@
-//! Search: by the approximate index if there is one, and by all vectors if that finds too few.
+//! Search: with the approximate index if there is one, and over all vectors if that finds too few.
 
 use super::collections::{bits, kind};
 use kokeshi_store::backend::merged;
@@ -8,13 +8,13 @@ use postgres::types::ToSql;
 use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 
-/// Candidates of a short list of bits per hit wanted, and the minimum.
+/// Candidates of a short list of bits per requested hit, and their minimum number.
 const CANDIDATES_PER_HIT: usize = 20;
-const CANDIDATES: usize = 1000;
+const MIN_CANDIDATES: usize = 1000;
 /// Minimum and maximum number of candidates that the index keeps while it searches; the maximum is
 /// pgvector's.
-const BREADTH: (usize, usize) = (200, 1000);
-/// Rows requested per hit wanted, if some conditions must be checked by [`Filter`].
+const EF_SEARCH: (usize, usize) = (200, 1000);
+/// Rows requested per hit, if [`Filter`] must check some conditions.
 const ROWS_PER_HIT: usize = 8;
 
 pub(super) fn search(
@@ -33,16 +33,16 @@ pub(super) fn search(
         _ => Box::new(HalfVector::from_f32_slice(query.vector)),
     };
     let row_query = RowQuery { collection, provenance, vector, documents, terms };
-    let spread = if query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
+    let rows_per_hit = if query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
     if !query.exact {
-        let rows = row_query.rows(transaction, query.limit.saturating_mul(spread), false)?;
+        let rows = row_query.rows(transaction, query.limit.saturating_mul(rows_per_hit), false)?;
         let hits = matching_hits(&rows, query);
         if hits.len() == query.limit {
             return Ok(hits);
         }
     }
-    // The index may have missed some, or the conditions excluded too many.
-    let mut limit = query.limit.saturating_mul(spread);
+    // The index may have missed some rows, or conditions may have excluded too many.
+    let mut limit = query.limit.saturating_mul(rows_per_hit);
     loop {
         let rows = row_query.rows(transaction, limit, true)?;
         let hits = matching_hits(&rows, query);
@@ -84,7 +84,7 @@ impl RowQuery<'_> {
     ) -> Result<Vec<Row>, Error> {
         let (collection, kind) = (self.collection, kind(self.provenance));
         let vector = format!("$1::{kind}");
-        // The index orders by the bare operator only.
+        // PostgreSQL uses the index only to order by the bare operator.
         let cosine = match exact {
             true => format!("(embedding <=> {vector}) + 0"),
             false => format!("embedding <=> {vector}"),
@@ -106,7 +106,7 @@ impl RowQuery<'_> {
         let chunks = format!("kokeshi.chunks_{collection}");
         let source = match self.provenance.codes {
             Some(_) if !exact => {
-                let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(CANDIDATES);
+                let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(MIN_CANDIDATES);
                 let dimensions = self.provenance.dimensions;
                 let query = format!("binary_quantize({vector})::bit({dimensions})");
                 let order = format!("{} <~> {query}", bits(self.provenance));
@@ -124,14 +124,14 @@ impl RowQuery<'_> {
         transaction.query(&sql, &values)
     }
 
-    /// Lets the index search far enough, and further if a filter excludes much.
+    /// Sets how many candidates the index keeps, and lets it continue if a filter excludes them.
     fn prepare(&self, transaction: &mut Transaction<'_>, limit: usize) -> Result<(), Error> {
-        let breadth = match self.provenance.codes {
-            Some(_) => BREADTH.1,
-            None => limit.saturating_mul(2).clamp(BREADTH.0, BREADTH.1),
+        let ef_search = match self.provenance.codes {
+            Some(_) => EF_SEARCH.1,
+            None => limit.saturating_mul(2).clamp(EF_SEARCH.0, EF_SEARCH.1),
         };
         transaction.batch_execute(&format!(
-            "SET LOCAL hnsw.ef_search = {breadth}; SET LOCAL hnsw.iterative_scan = strict_order"
+            "SET LOCAL hnsw.ef_search = {ef_search}; SET LOCAL hnsw.iterative_scan = strict_order"
         ))
     }
 }

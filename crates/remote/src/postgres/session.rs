@@ -1,4 +1,4 @@
-//! A connection that is renewed when it is lost.
+//! A connection that is reopened when it is lost.
 
 use super::connect;
 use crate::retry::{CallError, with_retries};
@@ -28,18 +28,18 @@ impl Session {
         connect::connect(&self.url)
     }
 
-    /// The error of an address that does not fit the database.
+    /// The error of an address that does not match the database.
     pub(super) fn invalid(&self, reason: &str) -> Error {
         self.url.invalid(reason)
     }
 
-    /// The permanent error for a message of the server.
+    /// The permanent error of a failed call.
     pub(super) fn error(&self, error: &postgres::Error) -> Error {
         connect::error(&self.url, error)
     }
 
-    /// Runs `work` in one transaction, and again if the connection is lost. A reader sees one state
-    /// of the database from beginning to end.
+    /// Runs `work` in one transaction, and again after a transient error. A reader sees the same
+    /// state of the database throughout.
     fn run<T>(
         &self,
         is_read_only: bool,
@@ -48,15 +48,15 @@ impl Session {
         with_retries(&self.address(), || {
             let mut slot = self.client.borrow_mut();
             let client = connect::open_client(&self.url, &mut slot)?;
-            let fail = |error| connect::fault(&self.url, &error);
+            let fail = |error| connect::call_error(&self.url, &error);
             let level = if is_read_only {
                 IsolationLevel::RepeatableRead
             } else {
                 IsolationLevel::ReadCommitted
             };
-            let begun =
+            let started =
                 client.build_transaction().isolation_level(level).read_only(is_read_only).start();
-            let mut transaction = begun.map_err(fail)?;
+            let mut transaction = started.map_err(fail)?;
             let value = work(&mut transaction)?;
             transaction.commit().map_err(fail)?;
             Ok(value)
@@ -77,9 +77,9 @@ impl Session {
         self.run(false, work)
     }
 
-    /// The error for a message of the server: transient if a retry may succeed.
+    /// Turns the error of a failed call into one that is transient if a retry may succeed.
     pub(super) fn fail(&self) -> impl Fn(::postgres::Error) -> CallError + Copy + '_ {
-        |error| connect::fault(&self.url, &error)
+        |error| connect::call_error(&self.url, &error)
     }
 
     /// Runs `work` outside of a transaction, for statements that require that.

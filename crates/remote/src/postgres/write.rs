@@ -10,10 +10,11 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+/// Columns of a chunk.
 const CHUNK: &str = "document, ordinal, first_byte, end_byte, first_line, last_line, page, text, \
                      metadata, terms, embedding";
 
-/// PostgreSQL texts cannot contain U+0000; it is replaced by U+FFFD.
+/// `text` with U+FFFD for U+0000, which texts in PostgreSQL cannot contain.
 fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
@@ -48,7 +49,7 @@ pub(super) fn insert(
     provenance: &Provenance,
     documents: &[Document],
 ) -> Result<usize, Error> {
-    // Other writers wait until this is done; readers do not.
+    // Other writers wait until this ends; readers do not.
     transaction.batch_execute(&format!(
         "LOCK TABLE kokeshi.documents_{collection} IN SHARE ROW EXCLUSIVE MODE"
     ))?;
@@ -96,7 +97,8 @@ fn write_documents(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The types of the columns of [`CHUNK`]; that of vectors has another id in every database.
+/// The types of the columns of [`CHUNK`]. They are read because the type of vectors has a different
+/// id in every database.
 fn column_types(transaction: &mut Transaction<'_>, collection: i64) -> Result<Vec<Type>, Error> {
     let sql = format!("SELECT {CHUNK} FROM kokeshi.chunks_{collection}");
     let statement = transaction.prepare(&sql)?;
@@ -111,9 +113,8 @@ fn write_chunks(
 ) -> Result<(), Error> {
     for (ordinal, chunk) in (0_i32..).zip(&document.chunks) {
         let location = &chunk.location;
-        let numbers =
-            [location.bytes.start, location.bytes.end, location.lines.0, location.lines.1];
-        let [first_byte, end_byte, first_line, last_line] = numbers.map(|number| number as i64);
+        let limits = [location.bytes.start, location.bytes.end, location.lines.0, location.lines.1];
+        let [first_byte, end_byte, first_line, last_line] = limits.map(|limit| limit as i64);
         let page = location.page.map(|page| page as i64);
         let (text, metadata) = (storable(&chunk.text), Value::Object(chunk.metadata.clone()));
         let (metadata, terms) =

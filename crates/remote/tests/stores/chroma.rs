@@ -13,9 +13,9 @@ fn with(case: impl FnOnce(&Address)) {
 conforms!(with);
 
 #[test]
-fn a_server_that_restarts_loses_and_doubles_nothing() {
+fn a_restarting_server_loses_and_duplicates_nothing() {
     SERVER.with(|server| {
-        let case = Case { address: &address(server), name: "starts again" };
-        servers::a_server_that_restarts_loses_and_doubles_nothing(&case, server);
+        let case = Case { address: &address(server), name: "restarts" };
+        servers::a_restarting_server_loses_and_duplicates_nothing(&case, server);
     });
 }

@@ -3,6 +3,7 @@
 use kokeshi_store::{
     Address, Chunk, ChunkLocation, Document, Filter, Hit, Provenance, Query, Storage, Store,
 };
+use kokeshi_testkit::{Random, unit_rows};
 use serde_json::{Map, Value};
 
 pub(crate) const WIDTH: usize = 96;
@@ -30,17 +31,9 @@ pub(crate) fn provenance(storage: Storage) -> Provenance {
 
 /// A unit vector that depends on `seed` alone.
 pub(crate) fn vector(seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let values: Vec<f32> = (0..WIDTH)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-        })
-        .collect();
-    let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt();
-    values.iter().map(|x| x / norm).collect()
+    let mut random = Random::new(seed);
+    let values: Vec<f32> = (0..WIDTH).map(|_| random.signed_unit()).collect();
+    unit_rows(&values, WIDTH)
 }
 
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -1,5 +1,5 @@
-//! One suite for all stores: SQLite, and the real servers that are installed (see
-//! `kokeshi_testkit::servers`), as far as features of this crate open them.
+//! One suite for all stores: SQLite, and those real servers that are installed (see
+//! `kokeshi_testkit::servers`) and for which this crate has the feature.
 
 mod fixtures;
 #[cfg(any(feature = "chroma", feature = "milvus", feature = "postgres", feature = "qdrant"))]

@@ -20,16 +20,16 @@ fn with(case: impl FnOnce(&Address)) {
 conforms!(with);
 
 #[test]
-fn a_server_that_restarts_loses_and_doubles_nothing() {
+fn a_restarting_server_loses_and_duplicates_nothing() {
     SERVER.with(|server| {
-        let case = Case { address: &address(server), name: "starts again" };
-        servers::a_server_that_restarts_loses_and_doubles_nothing(&case, server);
+        let case = Case { address: &address(server), name: "restarts" };
+        servers::a_restarting_server_loses_and_duplicates_nothing(&case, server);
     });
 }
 
-/// A table that was loaded is loaded again after the server has restarted.
+/// After the server has restarted, a table must be loaded again.
 #[test]
-fn a_store_that_is_open_outlives_its_server() {
+fn an_open_store_outlives_its_server() {
     SERVER.with(|server| {
         let mut store = open(&address(server)).expect("a store");
         store.create("outlives", &provenance(Storage::F32)).expect("a collection");
@@ -76,7 +76,7 @@ fn texts_longer_than_an_answer_are_read_in_parts() {
 fn a_document_over_a_limit_of_milvus_is_named() {
     with(|address| {
         let mut store = open(address).expect("a store");
-        store.create("room", &provenance(Storage::F32)).expect("a collection");
+        store.create("limits", &provenance(Storage::F32)).expect("a collection");
         let mut long = document("long.md", 0..2);
         long.chunks[1].text = "ä".repeat(MAX_TEXT / 2 + 1);
         let mut tagged = document("tagged.md", 0..1);
@@ -84,12 +84,12 @@ fn a_document_over_a_limit_of_milvus_is_named() {
         tagged.metadata.insert("tags".to_owned(), json!(tags));
         for (document, amount) in [(long, "65536 bytes"), (tagged, "5000 entries")] {
             let path = document.path.clone();
-            let error = store.upsert("room", &[document]).expect_err("no room");
+            let error = store.upsert("limits", &[document]).expect_err("over a limit");
             assert!(matches!(error, Error::OverLimit { .. }), "{error}");
             let message = error.to_string();
             assert!(message.contains(amount) && message.contains(&path), "{message}");
         }
-        store.upsert("room", &[document("next.md", 0..2)]).expect("written");
+        store.upsert("limits", &[document("next.md", 0..2)]).expect("written");
     });
 }
 
@@ -100,7 +100,9 @@ fn a_path_names_a_database() {
             |database: &str| Address::from(format!("{}{database}", server.address()).as_str());
         let mut store = open(&address("/default")).expect("a store");
         store.create("based", &provenance(Storage::F32)).expect("a collection");
-        assert!(open(&address("")).expect("a store").collection("based").expect("known").is_some());
+        assert!(
+            open(&address("")).expect("a store").collection("based").expect("an answer").is_some()
+        );
         let error = open(&address("/nowhere")).and_then(|store| store.collections());
         let error = error.expect_err("no database");
         assert!(matches!(&error, Error::Server { .. }), "{error}");
@@ -114,13 +116,13 @@ fn a_silent_server_is_an_error_after_a_time_limit() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("a port").port();
     thread::spawn(move || {
-        let taken: Vec<_> = silent.incoming().collect();
-        drop(taken);
+        let connections: Vec<_> = silent.incoming().collect();
+        drop(connections);
     });
-    let begun = Instant::now();
+    let start = Instant::now();
     let address = Address::from(format!("milvus://me:sesame@127.0.0.1:{port}").as_str());
     let error = open(&address).err().expect("no store");
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(!error.to_string().contains("sesame"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(start.elapsed() < Duration::from_secs(20));
 }

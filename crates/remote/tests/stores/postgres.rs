@@ -17,11 +17,11 @@ fn with(case: impl FnOnce(&Address)) {
 conforms!(with);
 
 #[test]
-fn a_server_that_restarts_loses_and_doubles_nothing() {
+fn a_restarting_server_loses_and_duplicates_nothing() {
     SERVER.with(|server| {
         let address = address(server);
-        let case = Case { address: &address, name: "starts again" };
-        servers::a_server_that_restarts_loses_and_doubles_nothing(&case, server);
+        let case = Case { address: &address, name: "restarts" };
+        servers::a_restarting_server_loses_and_duplicates_nothing(&case, server);
     });
 }
 
@@ -30,7 +30,7 @@ fn a_wrong_password_and_an_absent_server_are_distinct_and_no_password_is_display
     SERVER.with(|server| {
         let wrong = server.address_with("sesame");
         let error = open(&Address::from(wrong.as_str())).err().expect("refused");
-        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        assert!(matches!(error, Error::LoginRefused { .. }), "{error}");
         let absent = wrong.replace(&format!(":{}", server.port()), ":1");
         let other = open(&Address::from(absent.as_str())).err().expect("unreachable");
         assert!(matches!(other, Error::Unreachable { .. }), "{other}");
@@ -48,7 +48,7 @@ fn one_writer_at_a_time_holds_the_lock() {
         let lock = one.lock().expect("a lock");
         assert!(matches!(other.lock(), Err(Error::Busy { .. })));
         drop(lock);
-        // The server hears of the end of a connection a little later.
+        // The server notices the end of a connection a little later.
         let free = (0..50).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(20));
             other.lock().is_ok()
@@ -63,14 +63,14 @@ fn client(server: &Server) -> Client {
 }
 
 #[test]
-fn many_chunks_get_an_index_that_finds_nearly_what_all_vectors_give() {
+fn many_chunks_get_an_index_that_finds_nearly_what_a_scan_finds() {
     const COUNT: u64 = 11_000;
     SERVER.with(|server| {
         let mut store = open(&address(server)).expect("a store");
         for (name, codes) in [("indexed", None), ("indexed by bits", Some("bits"))] {
             let codes = codes.map(|codes| codes.parse().expect("codes"));
-            let made = Provenance { codes, ..provenance(Storage::F16) };
-            store.create(name, &made).expect("a collection");
+            let provenance = Provenance { codes, ..provenance(Storage::F16) };
+            store.create(name, &provenance).expect("a collection");
             let documents: Vec<_> = (0..COUNT / 100)
                 .map(|at| document(&at.to_string(), 100 * at..100 * at + 100))
                 .collect();
@@ -87,8 +87,8 @@ fn many_chunks_get_an_index_that_finds_nearly_what_all_vectors_give() {
             let common =
                 seeds.map(|seed| found(seed, false).intersection(&found(seed, true)).count());
             let recall = common.sum::<usize>() as f64 / 200.0;
-            eprintln!("{name}: recall@10 of {COUNT} random vectors of {WIDTH} numbers: {recall}");
-            // Random directions are the hardest there are: no neighbour is much nearer than others.
+            eprintln!("{name}: recall@10 of {COUNT} random vectors of width {WIDTH}: {recall}");
+            // Random directions are the hardest case: no neighbour is much nearer than the others.
             assert!(recall > 0.8, "{name}: {recall}");
             let sql = "SELECT count(*) FROM pg_indexes JOIN kokeshi.collections \
                        ON indexname = 'nearest_' || id WHERE name = $1";
@@ -100,7 +100,7 @@ fn many_chunks_get_an_index_that_finds_nearly_what_all_vectors_give() {
 }
 
 #[test]
-fn a_database_without_pgvector_is_an_error_of_its_own() {
+fn a_database_without_pgvector_is_a_distinct_error() {
     SERVER.with(|server| {
         let sql = "CREATE ROLE visitor LOGIN PASSWORD 'visitor-test'; \
                    ALTER ROLE visitor SET search_path = public";
@@ -110,7 +110,7 @@ fn a_database_without_pgvector_is_an_error_of_its_own() {
         let port = server.port();
         let address = format!("postgres://visitor:visitor-test@127.0.0.1:{port}/bare");
         let error = open(&Address::from(address.as_str())).err().expect("no pgvector");
-        assert!(matches!(error, Error::Unprepared { .. }), "{error}");
+        assert!(matches!(error, Error::NoVectorSupport { .. }), "{error}");
     });
 }
 
@@ -119,11 +119,11 @@ fn a_character_that_postgres_lacks_is_replaced() {
     SERVER.with(|server| {
         let mut store = open(&address(server)).expect("a store");
         store.create("zero", &provenance(Storage::F32)).expect("a collection");
-        let mut odd = document("a\0b", 0..1);
-        odd.chunks[0].text = "one\0two".to_owned();
-        odd.metadata.insert("k\0".to_owned(), "v\0".into());
-        store.upsert("zero", &[odd.clone()]).expect("written");
-        store.upsert("zero", &[odd]).expect("written");
+        let mut document = document("a\0b", 0..1);
+        document.chunks[0].text = "one\0two".to_owned();
+        document.metadata.insert("k\0".to_owned(), "v\0".into());
+        store.upsert("zero", &[document.clone()]).expect("written");
+        store.upsert("zero", &[document]).expect("written");
         let case = Case { address: &address(server), name: "zero" };
         assert_eq!(case.texts(&*store), ["one\u{fffd}two"]);
         assert_eq!(store.list("zero").expect("entries")[0].path, "a\u{fffd}b");

@@ -1,5 +1,5 @@
-//! Qdrant's server is not in package registries. Its stand-in is Qdrant's own Python client in its
-//! local mode, behind the published HTTP API: `crates/testkit/servers/qdrant.py`.
+//! Qdrant's server is not in package registries. Qdrant's own Python client stands in for it, in
+//! its local mode behind the published HTTP API: `crates/testkit/servers/qdrant.py`.
 
 use crate::fixtures::{Case, document, provenance, vector};
 use crate::servers::{self, Shared, address};
@@ -15,10 +15,10 @@ fn with(case: impl FnOnce(&Address)) {
 conforms!(with);
 
 #[test]
-fn a_server_that_restarts_loses_and_doubles_nothing() {
+fn a_restarting_server_loses_and_duplicates_nothing() {
     SERVER.with(|server| {
-        let case = Case { address: &address(server), name: "starts again" };
-        servers::a_server_that_restarts_loses_and_doubles_nothing(&case, server);
+        let case = Case { address: &address(server), name: "restarts" };
+        servers::a_restarting_server_loses_and_duplicates_nothing(&case, server);
     });
 }
 
@@ -27,8 +27,8 @@ fn collections_with_short_lists_are_created_and_searched_as_the_api_says() {
     with(|address| {
         let mut store = open(address).expect("a store");
         for codes in ["bits", "int8"] {
-            let made = Provenance { codes: codes.parse().ok(), ..provenance(Storage::F32) };
-            store.create(codes, &made).expect("a collection");
+            let provenance = Provenance { codes: codes.parse().ok(), ..provenance(Storage::F32) };
+            store.create(codes, &provenance).expect("a collection");
             store.upsert(codes, &[document("a", 0..30)]).expect("written");
             for exact in [false, true] {
                 let (near, filter) = (vector(7), Filter::default());

@@ -1,4 +1,4 @@
-//! Real servers, and what a store in one must survive.
+//! Real servers, and the restarts that a store must survive.
 
 use crate::fixtures::{Case, all_texts, document};
 use kokeshi_store::{Address, Counts, Document};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A server that all tests of a module share, one after the other.
+/// A server that all tests of a module share, one at a time.
 pub(crate) struct Shared {
     kind: &'static str,
     server: Mutex<Option<Server>>,
@@ -36,7 +36,7 @@ pub(crate) fn address(server: &Server) -> Address {
 }
 
 /// The server is stopped and killed while documents are written to it.
-pub(crate) fn a_server_that_restarts_loses_and_doubles_nothing(
+pub(crate) fn a_restarting_server_loses_and_duplicates_nothing(
     case: &Case<'_>,
     server: &mut Server,
 ) {

@@ -1,4 +1,4 @@
-//! What every store must do.
+//! The cases that every store must pass.
 
 use crate::fixtures::{Case, all_texts, document, dot, object, provenance, vector};
 use kokeshi_store::{
@@ -13,7 +13,7 @@ pub(crate) fn a_collection_has_the_provenance_it_was_created_with(case: &Case<'_
     let mut store = case.create();
     let wanted = provenance(store.storages()[0]);
     let again = store.create(case.name, &wanted).expect_err("taken");
-    assert!(matches!(again, Error::Taken { kind: "collection", .. }), "{again}");
+    assert!(matches!(again, Error::NameTaken { kind: "collection", .. }), "{again}");
     drop(store);
     let store = case.open();
     let found = store.collection(case.name).expect("an answer").expect("a collection");
@@ -24,8 +24,8 @@ pub(crate) fn a_collection_has_the_provenance_it_was_created_with(case: &Case<'_
     let other = Provenance { revision: "sha256:02".to_owned(), ..wanted };
     let mixed = found.provenance.check_same(&found.name, &other).expect_err("mixed").to_string();
     assert!(mixed.contains("test (sha256:01), not test (sha256:02)"), "{mixed}");
-    assert!(store.collection("nobody").expect("an answer").is_none());
-    let error = store.count("nobody").expect_err("unknown");
+    assert!(store.collection("absent").expect("an answer").is_none());
+    let error = store.count("absent").expect_err("unknown");
     assert!(matches!(error, Error::UnknownCollection { .. }), "{error}");
     assert!(error.to_string().contains(&format!("`{}`", case.name)), "{error}");
 }
@@ -33,25 +33,25 @@ pub(crate) fn a_collection_has_the_provenance_it_was_created_with(case: &Case<'_
 pub(crate) fn documents_are_written_replaced_and_removed(case: &Case<'_>) {
     let mut store = case.create();
     let empty = document("empty.md", []);
-    let odd = document("ü \"quoted\" 'path'/ä\\b.md", 30..33);
-    let first = [document("a.md", 0..20), document("b.md", 20..30), empty.clone(), odd.clone()];
+    let special = document("ü \"quoted\" 'path'/ä\\b.md", 30..33);
+    let first = [document("a.md", 0..20), document("b.md", 20..30), empty.clone(), special.clone()];
     store.upsert(case.name, &first).expect("written");
     assert_eq!(case.texts(&*store), all_texts(&first));
-    // The same again, as after a run that was killed.
+    // Written again, as after a killed run.
     store.upsert(case.name, &first).expect("written");
     assert_eq!(case.texts(&*store), all_texts(&first));
     assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 4, chunks: 33 });
-    let second = [document("a.md", 100..103), document("b.md", 20..30), empty, odd];
+    let second = [document("a.md", 100..103), document("b.md", 20..30), empty, special];
     store.upsert(case.name, &second[..1]).expect("written");
     assert_eq!(case.texts(&*store), all_texts(&second));
     let entries = store.list(case.name).expect("entries");
     let found: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.chunks)).collect();
-    let odd = second[3].path.as_str();
-    assert_eq!(found, [("a.md", 3), ("b.md", 10), ("empty.md", 0), (odd, 3)]);
+    let special = second[3].path.as_str();
+    assert_eq!(found, [("a.md", 3), ("b.md", 10), ("empty.md", 0), (special, 3)]);
     let entry = &entries[0];
     assert_eq!((entry.hash.as_str(), entry.size), ("hash of a.md", 2));
     assert_eq!((entry.modified, entry.format.as_str()), (1_700_000_000_123_456_789, "text"));
-    let names = ["b.md", "absent", odd].map(str::to_owned);
+    let names = ["b.md", "absent", special].map(str::to_owned);
     assert_eq!(store.remove(case.name, &names).expect("removed"), 2);
     assert_eq!(store.remove(case.name, &names).expect("removed"), 0);
     assert_eq!(case.texts(&*store), all_texts(&second[..1]));
@@ -68,14 +68,17 @@ pub(crate) fn vectors_of_another_width_are_refused(case: &Case<'_>) {
     let mut short = document("b", 5..7);
     short.chunks[1].vector.pop();
     let error = store.upsert(case.name, &[document("a", 8..9), short]).expect_err("too short");
-    assert!(matches!(error, Error::Width { found, wanted } if found + 1 == wanted), "{error}");
+    assert!(
+        matches!(error, Error::WidthMismatch { found, wanted } if found + 1 == wanted),
+        "{error}"
+    );
     assert_eq!(store.count(case.name).expect("counts"), Counts::default());
     let filter = Filter::default();
     let query = Query { vector: &[0.0; 3], words: None, limit: 1, filter: &filter, exact: false };
-    assert!(matches!(store.search(case.name, &query), Err(Error::Width { found: 3, .. })));
+    assert!(matches!(store.search(case.name, &query), Err(Error::WidthMismatch { found: 3, .. })));
 }
 
-/// In every way that the engine can store vectors.
+/// For every storage that the engine supports.
 pub(crate) fn search_finds_the_order_of_the_exact_cosines(case: &Case<'_>) {
     const COUNT: u64 = 700;
     let mut store = case.open();
@@ -89,7 +92,7 @@ pub(crate) fn search_finds_the_order_of_the_exact_cosines(case: &Case<'_>) {
         let name = format!("{} {storage}", case.name);
         store.create(&name, &provenance(storage)).expect("a collection");
         store.upsert(&name, &[document("a", 0..COUNT)]).expect("written");
-        store.finish(&name).expect("in order");
+        store.finish(&name).expect("finished");
         for (seed, exact) in [(3, false), (77, true), (10_000, false)] {
             let query = vector(seed);
             let mut wanted: Vec<f32> = (0..COUNT).map(|seed| dot(&vector(seed), &query)).collect();
@@ -161,10 +164,10 @@ pub(crate) fn an_alias_moves_in_one_step(case: &Case<'_>) {
     store.set_alias(&alias, case.name).expect("an alias");
     assert_eq!(store.count(&alias).expect("counts").chunks, 40);
     let error = store.create(&alias, &provenance(store.storages()[0])).expect_err("taken");
-    assert!(matches!(error, Error::Taken { kind: "alias", .. }), "{error}");
+    assert!(matches!(error, Error::NameTaken { kind: "alias", .. }), "{error}");
     let error = store.set_alias(case.name, &other).expect_err("taken");
-    assert!(matches!(error, Error::Taken { kind: "collection", .. }), "{error}");
-    // A reader that asks all the time sees one collection or the other.
+    assert!(matches!(error, Error::NameTaken { kind: "collection", .. }), "{error}");
+    // A reader sees one collection or the other at any time.
     let done = AtomicBool::new(false);
     let reads = thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -229,13 +232,13 @@ pub(crate) fn roots_and_times_are_recorded(case: &Case<'_>) {
 pub(crate) fn an_unsupported_storage_is_refused_with_the_supported_ones(case: &Case<'_>) {
     let mut store = case.open();
     let known = store.storages();
-    for storage in Storage::ALL.into_iter().filter(|way| !known.contains(way)) {
+    for storage in Storage::ALL.into_iter().filter(|storage| !known.contains(storage)) {
         let error = store.create(case.name, &provenance(storage)).expect_err("unsupported");
         assert!(matches!(error, Error::Unsupported { .. }), "{error}");
         let message = error.to_string();
-        let (wanted, had) = message.split_once("; it has ").expect("both sides");
+        let (wanted, supported) = message.split_once("; it has ").expect("both sides");
         assert!(wanted.contains(storage.name()), "{message}");
-        assert!(had.contains(store.storages()[0].name()), "{message}");
+        assert!(supported.contains(store.storages()[0].name()), "{message}");
         assert!(store.collection(case.name).expect("an answer").is_none());
     }
 }
@@ -253,14 +256,14 @@ pub(crate) fn documents_come_back_as_they_were_written(case: &Case<'_>) {
     let mut read = store.documents(case.name, &paths).expect("documents");
     read.sort_by(|a, b| a.hash.cmp(&b.hash));
     written.sort_by(|a, b| a.hash.cmp(&b.hash));
-    // Some engines scale vectors to unit length once more, which may change the last bit.
-    let off = if storage == Storage::F32 { 1e-6 } else { 2e-4 };
+    // Some engines normalize vectors again, which may change the last bit.
+    let tolerance = if storage == Storage::F32 { 1e-6 } else { 2e-4 };
     let pairs = read.iter_mut().zip(&mut written);
     for (read, written) in pairs.flat_map(|(a, b)| a.chunks.iter_mut().zip(&mut b.chunks)) {
         let wanted = storage.rounded(&std::mem::take(&mut written.vector));
         let vector = std::mem::take(&mut read.vector);
         assert_eq!(vector.len(), wanted.len());
-        assert!(vector.iter().zip(&wanted).all(|(a, b)| (a - b).abs() <= off));
+        assert!(vector.iter().zip(&wanted).all(|(a, b)| (a - b).abs() <= tolerance));
     }
     assert_eq!(format!("{read:?}"), format!("{written:?}"));
     let names = |entries: Vec<kokeshi_store::Entry>| -> Vec<String> {
@@ -302,27 +305,32 @@ pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'
     for collection in [&old, &new] {
         store.create(collection, &provenance(storage)).expect("a collection");
     }
-    let leads = |store: &dyn Store, name: &str| {
+    let target = |store: &dyn Store, name: &str| {
         store.collection(name).expect("a store").map(|found| found.name)
     };
     store.set_alias(&name, &old).expect("an alias");
     assert!(!store.switch_calls(&name, &new, &kept).expect("calls").is_empty());
     store.switch(&name, &new, &kept).expect("a switch");
-    assert_eq!(leads(&*store, &name), Some(new.clone()));
+    assert_eq!(target(&*store, &name), Some(new.clone()));
     store.switch(&name, &old, &kept).expect("a switch back");
-    assert_eq!(leads(&*store, &name), Some(old.clone()));
-    // A collection's own name: it is renamed in the same step, or the store says that it cannot.
+    assert_eq!(target(&*store, &name), Some(old.clone()));
+    // If the name is a collection's own, the collection is renamed in the same step, or the store
+    // reports that it cannot do that.
     match store.switch(&old, &new, &kept) {
         Ok(()) => {
-            assert_eq!(leads(&*store, &old), Some(new.clone()));
-            assert_eq!(leads(&*store, &kept), Some(kept.clone()));
-            assert_eq!(leads(&*store, &name), Some(kept.clone()), "an alias stays with its own");
+            assert_eq!(target(&*store, &old), Some(new.clone()));
+            assert_eq!(target(&*store, &kept), Some(kept.clone()));
+            assert_eq!(
+                target(&*store, &name),
+                Some(kept.clone()),
+                "the alias still points to the renamed collection"
+            );
             store.switch(&old, &new, &kept).expect("again");
-            assert_eq!(leads(&*store, &old), Some(new));
+            assert_eq!(target(&*store, &old), Some(new));
         }
         Err(error @ Error::Unsupported { .. }) => {
             assert!(error.to_string().contains("aliases"), "{error}");
-            assert_eq!(leads(&*store, &old), Some(old.clone()));
+            assert_eq!(target(&*store, &old), Some(old.clone()));
         }
         Err(error) => panic!("{error}"),
     }

@@ -29,7 +29,7 @@ const MAX_ITEMS: usize = 512;
 const MAX_GROUPS: usize = 8;
 /// Maximum number of labels in a group.
 const MAX_GROUP_LABELS: usize = 64;
-/// Maximum number of iterations of a training; more make no difference.
+/// Maximum number of iterations of a training; more have no effect.
 const MAX_ITERATIONS: usize = 1000;
 
 /// Labels to choose from, under the name of their question.
@@ -79,7 +79,7 @@ fn flat_texts(texts: RequestTexts) -> ApiResult<Vec<String>> {
     }
 }
 
-/// Embeds inputs and labels in one call. Scores are the softmax of their cosines, which captured
+/// Embeds inputs and labels in one call. Scores are the softmax of their cosines, as captured
 /// answers of the hosted service suggest: its scores sum to 1 and are close to each other.
 async fn by_meaning(
     app: &Arc<App>,
@@ -135,7 +135,7 @@ async fn by_training(
     Ok(axum::Json(response(embedded.tokens, decisions)))
 }
 
-/// Embeds texts as those that a classifier was trained on.
+/// Embeds texts in the same way as those that a classifier was trained on.
 async fn embed_for(
     app: &Arc<App>,
     caller: &Caller,
@@ -144,7 +144,7 @@ async fn embed_for(
 ) -> ApiResult<EmbedResponse> {
     let training = &classifier.training;
     if !training.instruction {
-        let message = "the classifier was trained on texts without their task's instruction, and \
+        let message = "the classifier was trained on texts without their task's instruction, but \
                        this server always adds it; train a new one";
         return Err(Problem::bad_request("INPUT_INVALID", message));
     }
@@ -159,7 +159,7 @@ fn check_dimensions(embedded: &EmbedResponse, dimensions: usize) -> ApiResult<()
         None => Ok(()),
         Some(vector) => {
             let message = format!(
-                "the classifier was trained on vectors of {dimensions} dimensions, and those of \
+                "the classifier was trained on vectors of {dimensions} dimensions, but those of \
                  `{}` have {}; train a new one",
                 embedded.model,
                 vector.len()
@@ -224,7 +224,7 @@ fn decision<'a>(scores: impl Iterator<Item = (&'a String, f32)>) -> Decision {
     let predictions: Vec<Prediction> =
         scores.map(|(label, score)| Prediction { label: label.clone(), score }).collect();
     let best =
-        predictions.iter().reduce(|best, one| if one.score > best.score { one } else { best });
+        predictions.iter().reduce(|best, next| if next.score > best.score { next } else { best });
     let (prediction, score) = best.map(|best| (best.label.clone(), best.score)).unwrap_or_default();
     Decision { prediction, score, predictions }
 }
@@ -258,7 +258,7 @@ pub(crate) async fn train(
     Json(body): Json<TrainBody>,
 ) -> ApiResult<axum::Json<TrainResponse>> {
     let id = body.classifier_id;
-    let known = id.as_deref().map(|id| classifiers(&app)?.get(id)).transpose()?;
+    let existing = id.as_deref().map(|id| classifiers(&app)?.get(id)).transpose()?;
     classifiers(&app)?;
     if body.input.len() < 2 {
         return Err(Problem::invalid("input", "expected at least two examples"));
@@ -266,7 +266,7 @@ pub(crate) async fn train(
     let iterations = body.num_iters.map_or(10, |count| count.0).clamp(1, MAX_ITERATIONS);
     let (texts, labels): (Vec<String>, Vec<String>) =
         body.input.into_iter().map(|example| (example.text, example.label)).unzip();
-    let embedded = match &known {
+    let embedded = match &existing {
         Some(classifier) => embed_for(&app, &caller, classifier, texts).await?,
         None => embed(&app, &caller, body.model, RequestTask::implied(TASK), texts).await?,
     };

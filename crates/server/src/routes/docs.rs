@@ -29,7 +29,7 @@ pub(crate) async fn openapi() -> Response {
     Json(api).into_response()
 }
 
-/// Refusals of any operation that is not public.
+/// Refusals of all operations that are not public.
 const REFUSALS: [(u16, &str); 5] = [
     (401, "The key is missing or unknown"),
     (429, "A limit of the key is reached, or the queue is full"),
@@ -37,16 +37,16 @@ const REFUSALS: [(u16, &str); 5] = [
     (503, "The server is stopping, or lacks the memory for the model"),
     (504, "Not answered in time"),
 ];
-/// Refusals of any operation that has a body.
+/// Refusals of all operations that have a body.
 const BODY_REFUSALS: [(u16, &str); 5] = [
-    (400, "The body is not JSON, or asks for something that is unavailable or over a limit"),
+    (400, "The body is not JSON, or requests something that is unavailable or over a limit"),
     (408, "The body did not arrive in time"),
     (413, "The body is too large"),
     (415, "The body is compressed"),
     (422, "A field has an invalid type or value"),
 ];
 
-/// Adds the refusals that no handler causes, and to every refusal the body of its dialect.
+/// Adds the refusals that do not come from handlers, and the dialect's body to every refusal.
 fn describe_refusals(route: &Route, operation: &mut Operation) {
     let body = operation.request_body.as_ref().map(|_| BODY_REFUSALS);
     let any = (route.access != Access::Public).then_some(REFUSALS);
@@ -71,7 +71,7 @@ fn describe_refusals(route: &Route, operation: &mut Operation) {
     }
 }
 
-/// The OpenAPI document as a page, which loads nothing from elsewhere.
+/// The OpenAPI document as a page, which loads nothing from other servers.
 pub(crate) async fn page() -> Response {
     let policy = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; \
                   script-src 'unsafe-inline'";

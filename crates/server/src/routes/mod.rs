@@ -89,10 +89,10 @@ fn json(body: impl Into<Body>) -> impl IntoResponse {
 }
 
 /// Maximum number of vector elements that are written on an async thread. More would delay other
-/// answers: printing 2¹⁶ floats was measured to take about 3 ms.
+/// answers: formatting 2¹⁶ floats was measured to take about 3 ms.
 const MAX_INLINE_ELEMENTS: usize = 1 << 16;
 
-/// A response with the body that `write` makes of the vectors.
+/// A response whose body `write` creates from the vectors.
 async fn vectors_response(
     app: &App,
     embedded: EmbedResponse,

@@ -1,4 +1,4 @@
-//! Ollama: embeddings, and what its clients request before them.
+//! Ollama: embeddings, and the requests that its clients send before them.
 
 use super::vectors_response;
 use crate::admission::Caller;

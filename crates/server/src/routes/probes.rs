@@ -62,7 +62,7 @@ async fn probe(running: Arc<RunningModel>, limit: Duration) -> ApiResult<()> {
             "a worker has been stuck for {seconds:.0} seconds"
         )));
     }
-    // So few tokens are cheaper to tokenize here than to move to another thread.
+    // Tokenizing so short a text is cheaper than moving it to another thread.
     let request = running.model.prepare(&[Input::new("ready")])?;
     running.embed(request, "probe", limit).await.map(|_| ())
 }

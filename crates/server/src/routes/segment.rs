@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Default maximum number of characters of a chunk, as in the hosted service.
 const DEFAULT_CHUNK_LENGTH: usize = 1000;
-/// Maximum number of texts to compare with each other: the answer grows with their square.
+/// Maximum number of texts to compare with each other; the answer grows with their square.
 const MAX_COMPARED: usize = 512;
 
 /// Cut a text into chunks
@@ -69,13 +69,13 @@ fn segments(app: &App, body: &SegmentBody) -> ApiResult<SegmentResponse> {
     })
 }
 
-/// Chunks of at most `length` characters. The engine limits tokens, so this halves their number
-/// until all chunks are short enough. A single longer token stays whole.
+/// Chunks of at most `length` characters. The engine limits tokens, so this halves that limit until
+/// all chunks are short enough. A longer single token stays whole.
 fn chunks_within(model: &Model, text: &str, length: usize) -> ApiResult<Vec<Chunk>> {
     if length == 0 {
         return Err(Problem::invalid("max_chunk_length", "expected a length of 1 or more"));
     }
-    // A token of prose has at least two characters, so a chunk has about `length`.
+    // A token of prose has at least two characters, so this is close to `length` characters.
     let mut tokens = length.div_ceil(2).min(text.len().max(1));
     loop {
         let chunks = model.chunk(text, Chunking::Semantic(tokens))?;

@@ -1,5 +1,5 @@
 //! The table of routes. The router, the check of keys, the labels of metrics, the dialect of
-//! refusals and the OpenAPI document are made from it.
+//! refusals and the OpenAPI document are derived from it.
 
 use super::{classify, cohere, docs, embeddings, models, ollama, probes, segment, tei};
 use crate::app::App;
@@ -25,11 +25,11 @@ pub enum Dialect {
 /// Who may use a route of a server that has keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody, also while the server is stopping.
+    /// Everyone, even while the server is stopping.
     Public,
     /// Holders of a key.
     Key,
-    /// Holders of a key, or everybody if the server is configured so, also while it is stopping.
+    /// Holders of a key, or everyone if the server is configured so; even while it is stopping.
     Metrics,
 }
 
@@ -72,7 +72,7 @@ impl Route {
     }
 }
 
-/// Refusals of unknown paths with this prefix follow this dialect; those of others follow Jina's.
+/// Refusals of unknown paths with this prefix follow this dialect; all others follow Jina's.
 const PREFIX: (&str, Dialect) = ("/api/", Dialect::Ollama);
 
 /// The dialect of a request to `path`, which has `route` unless it is unknown.
@@ -84,7 +84,7 @@ pub(crate) fn dialect(route: Option<&Route>, path: &str) -> Dialect {
     }
 }
 
-/// Defines `ROUTES`, and `Description` with the OpenAPI document of those that are documented.
+/// Defines `ROUTES`, and `Description` with the OpenAPI document of the documented routes.
 macro_rules! routes {
     (
         documented { $($method:ident $path:literal $dialect:ident $access:ident $handler:path;)+ }

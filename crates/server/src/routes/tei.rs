@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use kokeshi::{Input, Options};
 use std::sync::Arc;
 
-/// Maximum number of tokens of a request for states: in JSON, those of v3 take about 12 KB each.
+/// Maximum number of tokens of a request for states. In JSON, a state of v3 takes about 12 KB.
 const MAX_STATE_TOKENS: usize = 16384;
 
 /// Embed texts
@@ -79,8 +79,8 @@ pub(crate) async fn embed_all(
     Ok(json(body.map_err(|_| Problem::timeout(limit))??).into_response())
 }
 
-/// The states of one text after the other: they take megabytes each, so no queue holds them. If the
-/// client disconnects, this stops after the current text.
+/// The states of all texts, which are computed one text at a time and outside the queue, because
+/// they take megabytes. If the client disconnects, this stops after the current text.
 async fn states_body(
     app: &Arc<App>,
     caller: Caller,
@@ -88,8 +88,9 @@ async fn states_body(
     task: RequestTask,
 ) -> ApiResult<Vec<u8>> {
     let state = Arc::clone(app);
-    let checked =
-        app.compute(move || check_texts(&state, &caller, &texts, &task).map(|ok| (ok, texts)));
+    let checked = app.compute(move || {
+        check_texts(&state, &caller, &texts, &task).map(|checked| (checked, texts))
+    });
     let ((running, options), texts) = checked.await??;
     let mut out = vec![b'['];
     for text in texts {
@@ -109,7 +110,7 @@ async fn states_body(
     Ok(out)
 }
 
-/// Checks all texts, so that any error shows before the first forward pass.
+/// Checks all texts, so that errors appear before the first forward pass.
 fn check_texts(
     app: &App,
     caller: &Caller,

@@ -46,7 +46,7 @@ impl EmbeddingsBody {
     }
 }
 
-/// A number of things, which some clients send as a string.
+/// A count, which some clients send as a string.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(pub(crate) usize);
 
@@ -80,7 +80,7 @@ impl Visitor<'_> for CountVisitor {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Count, E> {
-        // Above 2⁵³ floats skip integers; no valid count is close to that.
+        // Above 2⁵³, floats skip integers, but no valid count is near that.
         let is_count = number.fract() == 0.0 && (0.0..9e15).contains(&number);
         is_count
             .then_some(Count(number as usize))

@@ -69,7 +69,7 @@ pub(crate) struct CohereError<'a> {
     id: &'a str,
 }
 
-/// Adds the body to a refusal; its status and headers stay. Other responses stay as they are.
+/// Adds the body to a refusal, which keeps its status and headers. Other responses are unchanged.
 pub(crate) fn with_body(response: Response, dialect: Dialect, request_id: &str) -> Response {
     let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
     let body = body(&problem, dialect, request_id);

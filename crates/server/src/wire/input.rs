@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// The value of a client, of which only the JSON types have been checked.
+/// A client's value, of which only the JSON types have been checked.
 #[derive(Debug)]
 pub(crate) enum RawInput {
     Text(String),
@@ -124,7 +124,7 @@ impl RawInput {
     }
 }
 
-/// A list of lists of token ids contains texts; one of lists of texts contains documents.
+/// The inner lists are texts if they contain token ids, and documents if they contain texts.
 fn nested_lists(
     items: Vec<RawInput>,
     field: &str,

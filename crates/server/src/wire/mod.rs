@@ -19,7 +19,7 @@ use std::fmt::Display;
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> ApiResult<T> {
     // JSON is UTF-8, which `serde_json` does not check in strings that it skips.
     let body = std::str::from_utf8(body).map_err(|error| invalid_json(&error))?;
-    // Derived deserializers accept a list as an object's fields in order; no client means that.
+    // Derived deserializers accept a list of an object's fields, which no client intends.
     let is_object = body.trim_ascii_start().starts_with('{');
     if !is_object {
         check_syntax(body)?;
@@ -36,7 +36,7 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> ApiResult<T> {
     Ok(value)
 }
 
-/// Refuses invalid JSON. A wrong type may come before the first error of syntax.
+/// Refuses invalid JSON, because a wrong type may be found before the first syntax error.
 fn check_syntax(body: &str) -> ApiResult<()> {
     serde_json::from_str::<IgnoredAny>(body).map(drop).map_err(|error| invalid_json(&error))
 }

@@ -1,4 +1,4 @@
-//! Ollama: `/api/embed` and what its clients request before it.
+//! Ollama: `/api/embed`, and the requests that its clients send before it.
 
 use super::embeddings::Count;
 use super::input::RawInput;

@@ -1,5 +1,5 @@
-//! Vectors as JSON, written directly into the buffer of a body: no tree of values, no copies of
-//! base64.
+//! Vectors as JSON, written directly into the buffer of a body, without a tree of values or copies
+//! of base64.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -48,8 +48,8 @@ fn schema_of(kind: EmbeddingType) -> Schema {
     }
 }
 
-/// Appends the value of `embedding`: for one type the value itself, for several an object keyed by
-/// type. (The hosted service does not document this; its schema allows no other form.)
+/// Appends the value of `embedding`: for one type the value itself, for several types an object
+/// keyed by type. (The hosted service does not document this, but its schema allows no other form.)
 pub(crate) fn write_vector(out: &mut Vec<u8>, vector: &[f32], kinds: &[EmbeddingType]) {
     if let [kind] = kinds {
         return write_as(out, vector, *kind);
@@ -63,7 +63,7 @@ pub(crate) fn write_vector(out: &mut Vec<u8>, vector: &[f32], kinds: &[Embedding
     out.push(b'}');
 }
 
-/// About the maximum number of bytes of a vector of `dimensions`, for reserving the whole body.
+/// The approximate maximum size of a vector of `dimensions`, in bytes, for reserving the body.
 pub(crate) fn size_hint(dimensions: usize, kinds: &[EmbeddingType]) -> usize {
     let size = |kind: &EmbeddingType| match kind {
         EmbeddingType::Float => 14 * dimensions,
@@ -122,7 +122,8 @@ fn write_list<T>(out: &mut Vec<u8>, values: &[T], mut write: impl FnMut(&mut Vec
     out.push(b']');
 }
 
-/// Floats of a base64 block: three of them are 12 bytes, or 16 characters without padding.
+/// Number of floats per base64 block, a multiple of 3: three floats are 12 bytes, or 16 characters
+/// without padding.
 const BLOCK: usize = 48;
 
 fn write_base64(out: &mut Vec<u8>, vector: &[f32]) {

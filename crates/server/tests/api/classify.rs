@@ -109,7 +109,7 @@ fn a_classifier_is_trained_used_stored_listed_and_deleted() {
 }
 
 #[test]
-fn a_classifier_of_the_first_format_is_used_and_trained_further() {
+fn a_classifier_in_the_first_format_is_used_and_trained_further() {
     let folder = tempfile::tempdir().expect("a folder");
     let id = "0123456789abcdef0123456789abcdef";
     let width = 256;

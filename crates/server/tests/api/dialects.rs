@@ -1,4 +1,4 @@
-//! Every dialect embeds a text to the same bits.
+//! Every dialect returns the same bits for a text.
 
 use crate::{Server, starter, v2, vector};
 use kokeshi_server::{Config, ROUTES};
@@ -10,8 +10,8 @@ fn bits(vector: &[f32]) -> Vec<u32> {
     vector.iter().map(|value| value.to_bits()).collect()
 }
 
-/// The requests for a vector of [`TEXT`] that a POST route understands, and where the vector is in
-/// the response; none if the route does not return vectors of texts.
+/// The requests for a vector of [`TEXT`] that a POST route accepts, each with the pointer to the
+/// vector in the response; none if the route does not return vectors of texts.
 fn vector_requests(path: &str) -> Vec<(Value, &'static str)> {
     match path {
         "/v1/embeddings" => vec![
@@ -98,7 +98,7 @@ fn a_response_to_cohere_has_the_fields_that_its_client_reads() {
 }
 
 #[test]
-fn the_routes_that_clients_of_ollama_probe_answer() {
+fn routes_that_ollama_clients_probe_are_answered() {
     let server = Server::start();
     assert_eq!(server.get("/").status, 200);
     assert!(server.get("/api/version").success()["version"].is_string());
@@ -108,9 +108,9 @@ fn the_routes_that_clients_of_ollama_probe_answer() {
     assert_eq!(shown["capabilities"], json!(["embedding"]));
     // Clients pull a model after a 404, and only then.
     for (path, body, status) in [
-        ("/api/show", json!({"name": "nobody"}), 404),
-        ("/api/embed", json!({"model": "nobody", "input": "x"}), 404),
-        ("/api/embeddings", json!({"model": "nobody", "prompt": "x"}), 404),
+        ("/api/show", json!({"name": "absent"}), 404),
+        ("/api/embed", json!({"model": "absent", "input": "x"}), 404),
+        ("/api/embeddings", json!({"model": "absent", "prompt": "x"}), 404),
         ("/api/embed", json!({"model": "starter", "input": "x", "dimensions": 100_000}), 422),
     ] {
         let refusal = server.post(path, &body);

@@ -90,7 +90,7 @@ fn fields_act_like_the_options_of_the_library() {
 }
 
 #[test]
-fn a_task_is_that_of_the_body_the_name_the_path_the_header_or_the_server() {
+fn a_task_comes_from_the_body_the_name_the_path_the_header_or_the_server() {
     let default_task = Some("classification".to_owned());
     let server = Server::v3_with(Config { default_task, ..Config::default() });
     let model = model();
@@ -102,7 +102,7 @@ fn a_task_is_that_of_the_body_the_name_the_path_the_header_or_the_server() {
     let base = "/v1/embeddings";
     let in_path = "/task/separation/v1/embeddings";
     let header = ("X-Jina-Task", "text-matching");
-    for (task, name, path, header, by) in [
+    for (task, name, path, header, expected_task) in [
         (None, name, base, None, "classification"),
         (None, name, base, Some(header), "text-matching"),
         (None, name, in_path, Some(header), "separation"),
@@ -112,7 +112,11 @@ fn a_task_is_that_of_the_body_the_name_the_path_the_header_or_the_server() {
         let body = json!({"model": name, "input": TEXTS[0], "task": task}).to_string();
         let headers: Vec<_> = header.into_iter().collect();
         let reply = server.send("POST", path, &headers, body.as_bytes()).success();
-        assert_eq!(vec![vector(&reply["data"][0]["embedding"])], expected(by), "{path} {name}");
+        assert_eq!(
+            vec![vector(&reply["data"][0]["embedding"])],
+            expected(expected_task),
+            "{path} {name}"
+        );
         assert_eq!(reply["model"], "jina-embeddings-v3");
     }
 }
@@ -144,12 +148,12 @@ fn the_field_for_encodings_has_three_names_in_order_of_precedence() {
     }
     let both = embedding(json!({"embedding_type": ["ubinary", "base64"]}));
     assert_eq!(both, json!({"ubinary": ubinary, "base64": base64}));
-    let wins = json!({"encoding_type": "binary", "encoding_format": "base64"});
-    assert_eq!(embedding(wins), base64);
-    let wins = json!({"encoding_format": "base64", "embedding_type": "ubinary"});
-    assert_eq!(embedding(wins), json!(ubinary));
-    let wins = json!({"embedding_type": null, "encoding_format": "base64"});
-    assert_eq!(embedding(wins), base64);
+    let fields = json!({"encoding_type": "binary", "encoding_format": "base64"});
+    assert_eq!(embedding(fields), base64);
+    let fields = json!({"encoding_format": "base64", "embedding_type": "ubinary"});
+    assert_eq!(embedding(fields), json!(ubinary));
+    let fields = json!({"embedding_type": null, "encoding_format": "base64"});
+    assert_eq!(embedding(fields), base64);
 }
 
 #[test]
@@ -159,8 +163,8 @@ fn a_truncated_text_is_reported() {
     let body = json!({"input": [long, "short"], "truncate": true});
     let reply = server.post("/v1/embeddings", &body);
     reply.success();
-    let cut = reply.header("x-kokeshi-truncated").expect("a report");
-    assert!(cut.starts_with("texts=1, tokens="), "{cut}");
+    let report = reply.header("x-kokeshi-truncated").expect("a report");
+    assert!(report.starts_with("texts=1, tokens="), "{report}");
     let short = server.post("/v1/embeddings", &json!({"input": "short", "truncate": true}));
     assert_eq!(short.header("x-kokeshi-truncated"), None);
 }

@@ -47,9 +47,9 @@ fn each_inner_list_is_a_document_with_one_vector_per_chunk() {
 #[test]
 fn queries_share_no_context_unless_configured() {
     let task = "retrieval.query";
-    let apart = [late(&PARTS[..1], task), late(&PARTS[1..2], task)].concat();
+    let separate = [late(&PARTS[..1], task), late(&PARTS[1..2], task)].concat();
     let server = Server::v3();
-    assert_eq!(server.vectors(&body(&json!(PARTS[..2]), task)), apart);
+    assert_eq!(server.vectors(&body(&json!(PARTS[..2]), task)), separate);
     let server = Server::v3_with(Config { join_queries: true, ..Config::default() });
     assert_eq!(server.vectors(&body(&json!(PARTS[..2]), task)), late(&PARTS[..2], task));
 }

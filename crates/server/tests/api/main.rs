@@ -10,13 +10,13 @@ mod refusals;
 mod routes;
 
 use axum::body::Body;
-use axum::http::{Method, Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use kokeshi::{LoadOptions, Model, Models};
 use kokeshi_server::{ApiService, Config, ModelEntry};
 use kokeshi_testkit::fixture;
+use kokeshi_testkit::reply::{self, Reply, vector};
 use serde_json::Value;
-use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -24,14 +24,6 @@ use tower::ServiceExt;
 struct Server {
     runtime: Runtime,
     service: ApiService,
-}
-
-/// The response to a request.
-#[derive(Clone, Debug)]
-struct Reply {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
 }
 
 impl Server {
@@ -85,75 +77,32 @@ impl Server {
         let service = self.service.clone();
         self.runtime.block_on(async move {
             let response = service.oneshot(request).await.expect("a response");
-            Reply::read(response).await
+            read(response).await
         })
     }
 
     /// The vectors of a successful response of `/v1/embeddings`.
     #[track_caller]
     fn vectors(&self, body: &Value) -> Vec<Vec<f32>> {
-        let reply = self.post("/v1/embeddings", body).success();
-        let data = reply["data"].as_array().expect("data");
-        data.iter().map(|item| vector(&item["embedding"])).collect()
+        self.post("/v1/embeddings", body).vectors()
     }
 
     /// Waits until the metrics contain `text`.
     #[track_caller]
     fn wait_for(&self, text: &str) {
-        let started = Instant::now();
-        while !self.get("/metrics").text().contains(text) {
-            assert!(started.elapsed() < Duration::from_secs(60), "{text} does not happen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        reply::wait_for(text, || self.get("/metrics").text());
     }
 }
 
-impl Reply {
-    async fn read(response: axum::response::Response) -> Self {
-        let (head, body) = response.into_parts();
-        let text = |value: &axum::http::HeaderValue| value.to_str().expect("a header").to_owned();
-        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
-        Self {
-            status: head.status.as_u16(),
-            headers: headers.collect(),
-            body: body.collect().await.expect("a body").to_bytes().to_vec(),
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The JSON of a response with status 200.
-    #[track_caller]
-    fn success(&self) -> Value {
-        assert_eq!(self.status, 200, "{}", self.text());
-        assert_eq!(self.header("content-type"), Some("application/json"));
-        self.json()
-    }
-
-    /// The JSON of a refusal, on which both halves of the error agree.
-    #[track_caller]
-    fn refusal(&self, status: u16, code: &str) -> Value {
-        assert_eq!(self.status, status, "{}", self.text());
-        let body = self.json();
-        assert_eq!(body["code"], code, "{body}");
-        assert!(body["detail"].is_string() && !body["detail"].as_str().expect("text").is_empty());
-        assert_eq!(body["error"]["message"], body["detail"]);
-        assert_eq!(body["error"]["code"], code);
-        assert!(body["error"].get("param").is_some() && body["error"]["type"].is_string());
-        assert_eq!(body["request_id"].as_str(), self.header("x-request-id"));
-        body
+/// The reply in a response of the service.
+async fn read(response: axum::response::Response) -> Reply {
+    let (head, body) = response.into_parts();
+    let text = |value: &HeaderValue| value.to_str().expect("a header").to_owned();
+    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+    Reply {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        body: body.collect().await.expect("a body").to_bytes().to_vec(),
     }
 }
 
@@ -172,10 +121,4 @@ fn folder(name: &str, checkpoint: &str) -> ModelEntry {
 /// A v2 checkpoint under the name of a released one.
 fn v2() -> ModelEntry {
     folder("jina-embeddings-v2-base-en", "v2-tiny/std_wordpiece")
-}
-
-#[track_caller]
-fn vector(value: &Value) -> Vec<f32> {
-    let elements = value.as_array().unwrap_or_else(|| panic!("not a vector: {value}"));
-    elements.iter().map(|element| element.as_f64().expect("a number") as f32).collect()
 }

@@ -1,4 +1,4 @@
-//! Every route against the OpenAPI document, and its refusals in its dialect.
+//! Checks every route against the OpenAPI document, and its refusals against its dialect.
 
 use crate::{Reply, Server};
 use axum::http::Method;
@@ -9,7 +9,7 @@ const TEXT: &str = "The Force will be with you. Always.";
 
 /// The path of a route with values for its parameters.
 fn example(route: &Route) -> String {
-    route.path.replace("{id}", "nobody").replace("{*id}", "nobody")
+    route.path.replace("{id}", "absent").replace("{*id}", "absent")
 }
 
 /// Asserts that a refusal has the body of its dialect.
@@ -45,7 +45,7 @@ fn assert_described(api: &Value, method: &str, path: &str, reply: &Reply) {
     assert!(reply.body.is_empty(), "{path}: {}", reply.text());
 }
 
-/// Whether a value matches a schema, of which only the keywords that the document uses are known.
+/// Whether a value matches a schema. Only the keywords that the document uses are supported.
 fn fits(api: &Value, schema: &Value, value: &Value) -> bool {
     if let Some(reference) = schema["$ref"].as_str() {
         let pointer = reference.trim_start_matches('#');
@@ -150,10 +150,10 @@ fn refusals_of_every_route_match_the_schema_of_their_dialect() {
         assert_dialect(route.dialect, &reply, &path);
     }
     for (method, path, template, status) in [
-        ("GET", "/v1/models/nobody", "/v1/models/{id}", 404),
+        ("GET", "/v1/models/absent", "/v1/models/{id}", 404),
         ("GET", "/v1/models/%ff", "/v1/models/{id}", 400),
         ("GET", "/v1/classifiers", "/v1/classifiers", 404),
-        ("DELETE", "/v1/classifiers/nobody", "/v1/classifiers/{id}", 404),
+        ("DELETE", "/v1/classifiers/absent", "/v1/classifiers/{id}", 404),
         ("DELETE", "/v1/classifiers/%ff", "/v1/classifiers/{id}", 400),
     ] {
         let reply = server.send(method, path, &[], b"");
@@ -184,7 +184,7 @@ fn unknown_paths_need_a_key_and_are_refused_in_the_dialect_of_their_prefix() {
 }
 
 #[test]
-fn metrics_need_no_key_if_configured_so() {
+fn metrics_need_no_key_if_they_are_public() {
     let api_keys = vec!["secret".to_owned()];
     let config = Config { api_keys, public_metrics: true, ..Config::default() };
     assert_eq!(Server::with(config).get("/metrics").status, 200);
@@ -225,7 +225,7 @@ fn metrics_count_requests_texts_tokens_and_passes() {
 }
 
 #[test]
-fn bodies_are_documented_and_the_page_loads_nothing_from_elsewhere() {
+fn bodies_are_documented_and_the_page_loads_nothing_from_other_servers() {
     let server = Server::start();
     let api = server.get("/openapi.json").success();
     for path in [

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Maximum length of a line, in bytes.
-const LONGEST: u64 = 64 << 20;
+const MAX_LINE: u64 = 64 << 20;
 
 /// Calls `each` with the rows of the file at `path`; empty lines are skipped.
 pub(super) fn read(
@@ -23,12 +23,12 @@ pub(super) fn read(
     loop {
         line.clear();
         number += 1;
-        if reader.by_ref().take(LONGEST).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Ok(());
         }
         let invalid = |reason: String| Error::Row { path: path.to_owned(), number, reason };
-        if line.len() as u64 == LONGEST {
-            return Err(invalid(format!("it is over the limit of {} MiB", LONGEST >> 20)));
+        if line.len() as u64 == MAX_LINE {
+            return Err(invalid(format!("it is over the limit of {} MiB", MAX_LINE >> 20)));
         }
         if !line.iter().all(u8::is_ascii_whitespace) {
             each(row(&line, number, names).map_err(invalid)?)?;
@@ -36,10 +36,10 @@ pub(super) fn read(
     }
 }
 
-/// The fields of the first row of the file at `path`; none if that cannot be read.
+/// The fields of the first row of the file at `path`; none if the row cannot be read.
 pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
-    let mut reader = BufReader::new(File::open(path).map_err(failed)?).take(LONGEST);
+    let mut reader = BufReader::new(File::open(path).map_err(failed)?).take(MAX_LINE);
     let mut line = Vec::new();
     while line.iter().all(u8::is_ascii_whitespace) {
         line.clear();
@@ -70,17 +70,17 @@ fn row(line: &[u8], number: usize, names: &FieldNames<'_>) -> Result<SourceRow, 
     };
     let vector = match fields.remove(names.vector) {
         None | Some(Value::Null) => None,
-        Some(Value::Array(numbers)) => {
+        Some(Value::Array(elements)) => {
             let invalid = || format!("`{}` has an element that is not a number", names.vector);
-            let numbers = numbers.iter().map(|x| x.as_f64().map(|x| x as f32));
-            Some(numbers.collect::<Option<Vec<f32>>>().ok_or_else(invalid)?)
+            let elements = elements.iter().map(|x| x.as_f64().map(|x| x as f32));
+            Some(elements.collect::<Option<Vec<f32>>>().ok_or_else(invalid)?)
         }
         Some(_) => return Err(format!("`{}` is not an array of numbers", names.vector)),
     };
     Ok(SourceRow { number, id, document, text, metadata: fields, vector })
 }
 
-/// A text or number as a key.
+/// A text or a number as a key.
 fn key(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),

@@ -1,9 +1,8 @@
-//! Rows with texts, and perhaps vectors, that other programs made and that are only read: JSONL and
-//! Parquet files, and collections of vector databases.
+//! Foreign rows with texts, and perhaps vectors, which are only read: JSONL and Parquet files, and
+//! collections of vector databases.
 //!
-//! They are not ordered by document, and rows of one document need not be next to each other. So
-//! all rows are read once, into a temporary database, which is on disk whatever its size and ends
-//! with the process.
+//! Rows are not ordered by document. So all of them are read once, into a temporary database, which
+//! is on disk whatever its size and is deleted when the process ends.
 
 mod jsonl;
 #[cfg(not(feature = "parquet"))]
@@ -28,7 +27,7 @@ use std::path::{Path, PathBuf};
 /// The field of documents in files, unless another one is named.
 const DOCUMENT: &str = "doc_id";
 /// Extensions of files of rows.
-const ENDINGS: [&str; 3] = ["jsonl", "ndjson", "parquet"];
+const EXTENSIONS: [&str; 3] = ["jsonl", "ndjson", "parquet"];
 
 const CREATE_TABLE: &str = "
 CREATE TABLE rows (
@@ -45,7 +44,7 @@ CREATE TABLE rows (
 ";
 const CREATE_INDEX: &str = "CREATE INDEX by_path ON rows (path, position, number)";
 
-/// A row that another program wrote.
+/// A foreign row.
 #[derive(Clone, Debug)]
 pub struct SourceRow {
     /// Its number, from 1.
@@ -62,7 +61,7 @@ pub struct SourceRow {
     pub vector: Option<Vec<f32>>,
 }
 
-/// The names of the fields that are read.
+/// The names of the fields of a file's rows.
 struct FieldNames<'a> {
     id: &'a str,
     text: &'a str,
@@ -88,15 +87,15 @@ pub struct Rows {
 
 /// Whether the extension of `path` is that of a file of rows.
 pub(crate) fn is_rows(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// The field `name` of a row in which it has this value.
+/// The field called `name`, given its value in one row.
 pub fn field_of(name: &str, value: &Value) -> Field {
     let is_text = value.is_string();
     Field { name: name.to_owned(), is_text, is_key: is_text || value.is_i64() || value.is_u64() }
@@ -136,9 +135,9 @@ impl Rows {
         }
     }
 
-    /// The rows that `fill` passes to its argument, as the collection `vector` of the source that
-    /// messages call `path`. The rows of a document are in the order that `fields` names, or else
-    /// in that of `fill`.
+    /// The rows that `fill` passes to its argument, as the collection `vector` of a source that
+    /// messages call `path`. The rows of a document are ordered by the field that `fields` names,
+    /// or else as `fill` passes them.
     ///
     /// # Errors
     ///
@@ -195,7 +194,7 @@ impl Rows {
         Err(Error::unknown_collection(collection, self.name(), names.into_iter()))
     }
 
-    /// Documents that `condition` holds for, in order.
+    /// Documents that meet `condition`, in order.
     fn listed(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<Entry>> {
         let sql = format!(
             "SELECT path, group_concat(hash, '' ORDER BY position, number), sum(length(CAST(text AS BLOB))), \
@@ -225,7 +224,7 @@ impl Rows {
         let chunk = |row: &rusqlite::Row<'_>| {
             let (metadata, vector): (String, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
             Ok(Chunk {
-                // Its location in a document is not known.
+                // Its location in the document is unknown.
                 location: ChunkLocation::default(),
                 text: row.get(0)?,
                 metadata: serde_json::from_str(&metadata).unwrap_or_default(),
@@ -288,7 +287,7 @@ impl Source for Rows {
     }
 }
 
-/// The temporary database while it is filled.
+/// Writes rows into the temporary database.
 struct RowWriter<'a> {
     path: &'a Path,
     /// The field with the position of a row in its document.
@@ -323,7 +322,7 @@ impl RowWriter<'_> {
         let mut metadata = row.metadata;
         metadata.insert("id".to_owned(), Value::String(row.id.clone()));
         let mut metadata = Value::Object(metadata);
-        // Databases return the fields of a point in any order.
+        // Databases return the fields of a point in any order, but hashes must be equal.
         metadata.sort_all_objects();
         let metadata = metadata.to_string();
         let values = params![
@@ -339,7 +338,7 @@ impl RowWriter<'_> {
         let mut statement = rows.prepare_cached(sql).map_err(temporary(self.path))?;
         match statement.execute(values).map_err(temporary(self.path))? {
             1 => Ok(()),
-            _ => Err(invalid(format!("an earlier row has the id `{}` too", row.id))),
+            _ => Err(invalid(format!("an earlier row also has the id `{}`", row.id))),
         }
     }
 }
@@ -360,7 +359,7 @@ fn position(order: &str, metadata: &Map<String, Value>) -> Result<rusqlite::type
     }
 }
 
-/// Names of fields as messages list them.
+/// Names of fields, as messages list them.
 fn listed_names(names: &[String]) -> String {
     let names: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "no fields".to_owned() } else { names.join(", ") }

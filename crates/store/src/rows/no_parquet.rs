@@ -10,13 +10,13 @@ pub(super) fn read(
     _names: &FieldNames<'_>,
     _each: &mut dyn FnMut(SourceRow) -> Result<()>,
 ) -> Result<()> {
-    Err(lacking(path))
+    Err(missing_feature(path))
 }
 
 pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
-    Err(lacking(path))
+    Err(missing_feature(path))
 }
 
-fn lacking(path: &Path) -> Error {
+fn missing_feature(path: &Path) -> Error {
     Error::MissingFeature { action: format!("read {}", path.display()), feature: "parquet" }
 }

@@ -31,7 +31,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// The fields of the first row of the file at `path`; none if that cannot be read.
+/// The fields of the first row of the file at `path`; none if the row cannot be read.
 pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let reader = SerializedFileReader::new(File::open(path).map_err(failed)?).ok();
@@ -90,12 +90,12 @@ fn vector_of(field: &ParquetField) -> Result<Option<Vec<f32>>, &'static str> {
         ParquetField::ListInternal(list) => list,
         _ => return Err("is not a list of numbers"),
     };
-    let number = |field: &ParquetField| match field {
+    let element = |field: &ParquetField| match field {
         ParquetField::Float16(x) => Some(x.to_f32()),
         ParquetField::Float(x) => Some(*x),
         ParquetField::Double(x) => Some(*x as f32),
         _ => None,
     };
-    let numbers: Option<Vec<f32>> = list.elements().iter().map(number).collect();
-    numbers.map(Some).ok_or("has an element that is not a number")
+    let elements: Option<Vec<f32>> = list.elements().iter().map(element).collect();
+    elements.map(Some).ok_or("has an element that is not a number")
 }

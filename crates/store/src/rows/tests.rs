@@ -15,9 +15,9 @@ fn paths(entries: &[Entry]) -> Vec<(&str, usize, u64)> {
     entries.iter().map(|entry| (entry.path.as_str(), entry.chunks, entry.size)).collect()
 }
 
-fn written(ending: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
+fn written(extension: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join(format!("rows.{ending}"));
+    let path = folder.path().join(format!("rows.{extension}"));
     std::fs::write(&path, content).expect("a file");
     (folder, path)
 }
@@ -27,10 +27,11 @@ fn refusal(content: &str, fields: &Fields) -> String {
     Rows::read(&path, fields, "vector").expect_err("refused").to_string()
 }
 
-/// What the JSONL and the Parquet file both contain.
+/// Checks the contents of the JSONL and of the Parquet file, which are the same.
 fn check(rows: &Rows) {
-    let made = rows.collection("embedding").expect("an answer").expect("there").provenance;
-    assert!(made.is_unknown() && made.dimensions == 2);
+    let provenance =
+        rows.collection("embedding").expect("an answer").expect("a collection").provenance;
+    assert!(provenance.is_unknown() && provenance.dimensions == 2);
     assert_eq!(rows.count("embedding").expect("counts"), Counts { documents: 2, chunks: 3 });
     let all = rows.list_after("embedding", "", 9).expect("documents");
     assert_eq!(paths(&all), [("a", 2, 8), ("b", 1, 27)]);
@@ -65,7 +66,7 @@ fn rows_of_json_are_documents_in_any_order() {
 
 #[cfg(feature = "parquet")]
 #[test]
-fn a_parquet_file_that_another_program_wrote_is_the_same() {
+fn a_foreign_parquet_file_has_the_same_documents() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rows.parquet");
     check(&Rows::read(&path, &fields(), "embedding").expect("rows"));
     let other = Fields { text: Some("words".to_owned()), ..fields() };
@@ -83,15 +84,16 @@ fn rows_without_documents_are_documents_and_need_no_vectors() {
     let rows = Rows::read(&path, &Fields::default(), "vector").expect("rows");
     let all = rows.list_after("vector", "", 9).expect("documents");
     assert_eq!(paths(&all), [("x", 1, 0), ("y", 1, 1)]);
-    let made = rows.collection("vector").expect("an answer").expect("there").provenance;
-    assert_eq!(made.dimensions, 0);
+    let provenance =
+        rows.collection("vector").expect("an answer").expect("a collection").provenance;
+    assert_eq!(provenance.dimensions, 0);
 }
 
 #[test]
 fn a_row_that_cannot_be_read_is_named() {
     let row = "{\"id\": 1, \"text\": \"a\", \"vector\": [1, 2]}\n";
     for (second, wanted) in [
-        ("{\"id\": 1, \"text\": \"b\", \"vector\": [1, 2]}", "has the id `1` too"),
+        ("{\"id\": 1, \"text\": \"b\", \"vector\": [1, 2]}", "also has the id `1`"),
         (
             "{\"id\": 2, \"text\": \"b\", \"vector\": [1]}",
             "a vector of width 1, where earlier rows have a vector of width 2",
@@ -140,22 +142,24 @@ fn a_build_without_parquet_names_the_feature() {
 
 #[test]
 fn rows_of_a_document_are_in_the_order_of_the_named_field() {
-    let row = |id: &str, place: &str| {
-        format!("{{\"key\": \"{id}\", \"body\": \"{id}.\", \"book\": \"a\", \"place\": {place}}}\n")
+    let row = |id: &str, position: &str| {
+        format!(
+            "{{\"key\": \"{id}\", \"body\": \"{id}.\", \"book\": \"a\", \"position\": {position}}}\n"
+        )
     };
     let content = row("c", "10") + &row("a", "9.5") + &row("d", "\"end\"") + &row("b", "-1");
     let (_folder, path) = written("jsonl", &content);
-    let fields = Fields { order: Some("place".to_owned()), ..fields() };
+    let fields = Fields { order: Some("position".to_owned()), ..fields() };
     let rows = Rows::read(&path, &fields, "vector").expect("rows");
     let found = rows.documents("vector", &["a".to_owned()]).expect("a document");
     let texts: Vec<&str> = found[0].chunks.iter().map(|chunk| chunk.text.as_str()).collect();
     assert_eq!(texts, ["b.", "a.", "c.", "d."]);
     let error = refusal(&(content + "{\"key\": 5, \"body\": \"E.\", \"book\": \"a\"}"), &fields);
-    assert!(error.contains("row 5: no text or number in `place`; it has"), "{error}");
+    assert!(error.contains("row 5: no text or number in `position`; it has"), "{error}");
 }
 
 #[test]
-fn a_document_has_another_hash_if_a_text_or_field_has_another_value() {
+fn a_changed_text_or_field_changes_the_hash_of_its_document() {
     let hash = |line: &str| {
         let (_folder, path) = written("jsonl", line);
         let rows = Rows::read(&path, &fields(), "vector").expect("rows");

@@ -4,7 +4,7 @@ use super::blocks::Slots;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// A row and its score. The better row is greater; of equal scores, that with the lower slot.
+/// A row and its score, ordered by score; of equal scores, the lower slot is greater.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Scored {
     pub(super) score: f32,
@@ -48,7 +48,7 @@ impl RowFilter<'_> {
 /// The best rows seen so far.
 pub(super) struct TopRows {
     limit: usize,
-    /// The worst is on top.
+    /// A heap with the worst row on top.
     heap: BinaryHeap<Reverse<Scored>>,
 }
 
@@ -60,7 +60,7 @@ impl TopRows {
     /// Considers the rows from `first` on, and keeps those that are good enough.
     pub(super) fn offer(&mut self, first: usize, scores: &[f32], filter: RowFilter<'_>) {
         for (slot, &score) in (first..).zip(scores) {
-            // Most rows of a long scan are not good enough, which is faster to check.
+            // The cheaper check comes first: most rows of a long scan fail it.
             if score >= self.threshold() && filter.contains(slot) {
                 self.push(Scored { score, slot });
             }

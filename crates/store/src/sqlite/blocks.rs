@@ -1,4 +1,4 @@
-//! VectorRows of vectors and codes in blocks, and which of them are in use.
+//! Rows of vectors and codes in blocks, and which of their slots are in use.
 
 use crate::provenance::Provenance;
 use crate::storage::Layout;
@@ -11,9 +11,9 @@ const SLOTS_PER_ROW: usize = 32_768;
 /// A table of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BlockTable {
-    /// Vectors, which scores are computed from.
+    /// Vectors, which give the final scores.
     Vectors,
-    /// Codes, which short lists are made from.
+    /// Codes, which select short lists.
     Codes,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Number of slots with a bit; those after it are not in the set.
+    /// Number of slots that have a bit; later slots are not in the set.
     pub(super) fn len(&self) -> usize {
         64 * self.words.len()
     }
@@ -100,20 +100,17 @@ impl Slots {
         }
     }
 
-    /// The intersection.
-    pub(super) fn both(&self, other: &Self) -> Self {
+    pub(super) fn intersection(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a & b)
     }
 
-    /// The union.
     #[cfg(feature = "ann")]
-    pub(super) fn either(&self, other: &Self) -> Self {
+    pub(super) fn union(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a | b)
     }
 
-    /// The difference.
     #[cfg(feature = "ann")]
-    pub(super) fn without(&self, other: &Self) -> Self {
+    pub(super) fn difference(&self, other: &Self) -> Self {
         self.combined(other, |a, b| a & !b)
     }
 
@@ -197,15 +194,15 @@ impl Slots {
     }
 }
 
-/// Changes of the slots of a collection within one transaction.
+/// Allocates and frees slots of a collection within one transaction.
 pub(super) struct Allocation<'c> {
     connection: &'c Connection,
     collection: i64,
     slots: Slots,
-    /// Slots written since the collection has an ANN index, if it has one.
+    /// Slots written since the ANN index was built, if there is one.
     written: Option<Slots>,
-    /// No slot below this one is free.
-    from: usize,
+    /// A lower bound of the first free slot.
+    first_free: usize,
     /// Rows of bits to write.
     changed: Vec<usize>,
 }
@@ -218,13 +215,13 @@ impl<'c> Allocation<'c> {
             true => Some(Slots::read(connection, BitTable::Written, collection)?),
             false => None,
         };
-        Ok(Self { connection, collection, slots, written, from: 0, changed: Vec::new() })
+        Ok(Self { connection, collection, slots, written, first_free: 0, changed: Vec::new() })
     }
 
     /// Allocates the lowest free slot.
     pub(super) fn allocate(&mut self) -> usize {
         let words = &self.slots.words;
-        let mut word = self.from / 64;
+        let mut word = self.first_free / 64;
         while words.get(word).is_some_and(|&bits| bits == u64::MAX) {
             word += 1;
         }
@@ -233,18 +230,18 @@ impl<'c> Allocation<'c> {
         if let Some(written) = &mut self.written {
             written.insert(slot);
         }
-        self.from = slot;
-        self.touch(slot);
+        self.first_free = slot;
+        self.mark_changed(slot);
         slot
     }
 
     pub(super) fn free(&mut self, slot: usize) {
         self.slots.remove(slot);
-        self.from = self.from.min(slot);
-        self.touch(slot);
+        self.first_free = self.first_free.min(slot);
+        self.mark_changed(slot);
     }
 
-    fn touch(&mut self, slot: usize) {
+    fn mark_changed(&mut self, slot: usize) {
         let row = slot / SLOTS_PER_ROW;
         if !self.changed.contains(&row) {
             self.changed.push(row);
@@ -286,7 +283,7 @@ impl<'c> VectorRows<'c> {
     pub(super) fn write(&mut self, slot: usize, vector: &[f32]) -> rusqlite::Result<()> {
         let (layout, number) = (self.layout, slot % self.layout.rows);
         let (row, scale) = layout.encode(vector);
-        let blob = self.block(slot / layout.rows)?;
+        let blob = self.block_to_write(slot / layout.rows)?;
         blob.write_at(&row, number * layout.row)?;
         if layout.scale() > 0 {
             let at = layout.rows * layout.row + number * layout.scale();
@@ -307,6 +304,7 @@ impl<'c> VectorRows<'c> {
         Ok(layout.decode(&row, f32::from_le_bytes(scale)))
     }
 
+    /// Opens a block, which must exist, for reading.
     fn block_to_read(&mut self, number: usize) -> rusqlite::Result<&mut Blob<'c>> {
         let open = match self.open.take() {
             Some((at, blob)) if at == number => blob,
@@ -318,7 +316,8 @@ impl<'c> VectorRows<'c> {
         Ok(&mut self.open.insert((number, open)).1)
     }
 
-    fn block(&mut self, number: usize) -> rusqlite::Result<&mut Blob<'c>> {
+    /// Opens a block for writing, and creates it if it does not exist.
+    fn block_to_write(&mut self, number: usize) -> rusqlite::Result<&mut Blob<'c>> {
         let open = match self.open.take() {
             Some((at, blob)) if at == number => blob,
             _ => {

@@ -1,5 +1,5 @@
-//! Consistency of a store: every chunk, and nothing else, has its words, its row of vectors and its
-//! bit.
+//! Consistency of a store: each chunk has its words, its row of vectors and its bit, and there are
+//! no others.
 
 use super::blocks::{self, BitTable, BlockTable, Slots};
 use super::collections;
@@ -35,14 +35,15 @@ pub(super) fn inconsistencies(connection: &Connection) -> rusqlite::Result<Vec<S
     for collection in collections::all(connection)? {
         let name = &collection.name;
         let Some((id, _)) = collections::find(connection, name)? else { continue };
-        found.extend(slots(connection, id)?.into_iter().map(|fault| format!("{name}: {fault}")));
+        found
+            .extend(slots(connection, id)?.into_iter().map(|problem| format!("{name}: {problem}")));
         for table in [BlockTable::Vectors, BlockTable::Codes] {
             let Some(layout) = table.layout(&collection.provenance) else { continue };
             let sql = "SELECT max(slot) FROM chunks WHERE collection = ?1";
             let last: Option<usize> = connection.query_row(sql, [id], |row| row.get(0))?;
             let blocks = blocks::count(connection, id, table)?;
             if last.is_some_and(|last| last / layout.rows >= blocks) {
-                found.push(format!("{name}: {} lack their last rows", table.name()));
+                found.push(format!("{name}: the table `{}` lacks its last rows", table.name()));
             }
         }
     }

@@ -66,8 +66,8 @@ pub(super) fn insert(
 ) -> rusqlite::Result<()> {
     let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let created = age.as_secs();
-    // An id may be reused after its collection was dropped. A process that still has that one's
-    // vectors in memory must not mistake them for those of the new one.
+    // The id of a dropped collection may be reused. A process that still caches its vectors must
+    // not mistake them for those of the new collection, so generations differ.
     let generation = i64::try_from(age.as_nanos()).unwrap_or(0);
     let codes = provenance.codes.map(|codes| codes.to_string());
     let values: [&dyn ToSql; 13] = [

@@ -1,4 +1,4 @@
-//! Scans of all rows of a collection: in memory, and in the file.
+//! Scans of all rows of a collection, in memory or in the file.
 
 use super::best::{RowFilter, Scored, TopRows};
 use super::readers::{BlockReader, on_threads};
@@ -9,8 +9,8 @@ use kokeshi_kernels::memory::Aligned;
 use kokeshi_kernels::scan;
 use std::ops::Range;
 
-/// Rows scored at a time: their scores stay in the L1 cache.
-const PIECE: usize = 1024;
+/// Number of rows scored at a time, so that their scores stay in the L1 cache.
+const BATCH: usize = 1024;
 
 /// All rows of a collection in memory, in the order of their slots.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl RowBuffer {
         Ok(())
     }
 
-    /// Scores of `rows`; see [`final_score`].
+    /// Scores `rows`, in the order of the scan; see [`final_score`].
     pub(super) fn score(
         &self,
         level: Level,
@@ -93,8 +93,8 @@ impl RowBuffer {
     }
 }
 
-/// The estimate of the cosine from what the scan orders rows by. Of two vectors whose signs differ
-/// in a share x of the dimensions, the expected angle is π · x.
+/// The estimate of the cosine from the score of the scan. If the signs of two vectors differ in a
+/// share x of the dimensions, the expected angle between them is π · x.
 pub(super) fn final_score(layout: Layout, score: f32) -> f32 {
     match layout.storage {
         Storage::Bits => (std::f32::consts::PI * -score / layout.dimensions as f32).cos(),
@@ -124,12 +124,12 @@ impl Matrix {
         (threads, level): (usize, Level),
     ) -> Vec<Scored> {
         let end = filter.live.len().min(self.rows.len());
-        let share = end.div_ceil(threads).next_multiple_of(PIECE).max(PIECE);
+        let share = end.div_ceil(threads).next_multiple_of(BATCH).max(BATCH);
         let scan = |start: usize| {
             let mut best = TopRows::new(limit);
-            let mut scores = [0.0; PIECE];
-            for start in (start..end.min(start + share)).step_by(PIECE) {
-                let rows = start..end.min(start + PIECE);
+            let mut scores = [0.0; BATCH];
+            for start in (start..end.min(start + share)).step_by(BATCH) {
+                let rows = start..end.min(start + BATCH);
                 if (rows.start / 64..rows.end.div_ceil(64)).any(|at| filter.word(at) != 0) {
                     let scores = &mut scores[..rows.len()];
                     self.rows.score(level, probe, rows.clone(), scores);
@@ -142,9 +142,9 @@ impl Matrix {
     }
 }
 
-/// The best `limit` of the considered rows, scored as they are read from the file and not kept:
-/// memory for all rows takes several times as long as reading them. `None` if another process has
-/// changed them.
+/// The best `limit` of the considered rows, which are scored while they are read from the file and
+/// not kept: allocating memory for all rows takes several times as long as reading them. `None` if
+/// another process has changed them.
 pub(super) fn best_in_file(
     source: &BlockReader<'_>,
     probe: &EncodedQuery,

@@ -34,8 +34,8 @@ pub struct Sqlite {
     connection: Connection,
     threads: usize,
     level: Level,
-    /// Vectors or codes in memory after searches, by collection and table.
-    searched: RefCell<HashMap<(i64, blocks::BlockTable), ScanCache>>,
+    /// What searches cached, by collection and table.
+    scans: RefCell<HashMap<(i64, blocks::BlockTable), ScanCache>>,
     /// The ANN index that was opened last, by collection.
     graphs: RefCell<HashMap<i64, ann::CachedGraph>>,
 }
@@ -76,7 +76,7 @@ impl Sqlite {
             connection,
             threads: Threads::available(),
             level: Level::best(),
-            searched: RefCell::default(),
+            scans: RefCell::default(),
             graphs: RefCell::default(),
         })
     }
@@ -95,8 +95,8 @@ impl Sqlite {
         &self.path
     }
 
-    /// Moves recent writes from the write-ahead log into the main file and updates statistics; to
-    /// be called after a series of changes.
+    /// Moves recent writes from the write-ahead log into the main file and updates statistics. Call
+    /// it after a series of changes.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Sqlite {
         self.connection.execute_batch("PRAGMA optimize").map_err(fail)
     }
 
-    /// Every inconsistency in the file: none, unless it was damaged from outside.
+    /// Every inconsistency in the file; none, unless it was damaged by other means.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Sqlite {
         check::inconsistencies(&self.connection).map_err(Error::sqlite(&self.path))
     }
 
-    /// Runs `work` in one write transaction, of which there is only one at a time.
+    /// Runs `work` in a write transaction, of which only one runs at a time.
     fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let fail = Error::sqlite(&self.path);
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(fail)?;
@@ -126,7 +126,7 @@ impl Sqlite {
             self.connection.execute_batch("COMMIT").map(|()| value).map_err(fail)
         });
         if result.is_err() && !self.connection.is_autocommit() {
-            // A transaction that cannot be rolled back ends with the connection.
+            // If this fails, the transaction ends with the connection.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         result
@@ -162,7 +162,7 @@ impl Source for Sqlite {
 
     fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
         let fail = Error::sqlite(&self.path);
-        // One state of the file from beginning to end.
+        // All reads see the same state of the file.
         let transaction = self.connection.unchecked_transaction().map_err(fail)?;
         let (id, found) = self.require(collection)?;
         let documents = documents::documents(&transaction, id, &found.provenance, paths);
@@ -204,7 +204,7 @@ impl Store for Sqlite {
             collections::delete(connection, id).map_err(fail)?;
             Ok(id)
         })?;
-        self.searched.borrow_mut().retain(|&(collection, _), _| collection != id);
+        self.scans.borrow_mut().retain(|&(collection, _), _| collection != id);
         self.graphs.borrow_mut().remove(&id);
         ann::remove_files(&self.path, id);
         Ok(())
@@ -215,7 +215,7 @@ impl Store for Sqlite {
             let (id, _) = self.require(collection)?;
             if collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
                 let store = self.name();
-                return Err(Error::Taken { name: alias.to_owned(), kind: "collection", store });
+                return Err(Error::NameTaken { name: alias.to_owned(), kind: "collection", store });
             }
             collections::set_alias(connection, alias, id).map_err(Error::sqlite(&self.path))
         })
@@ -274,7 +274,7 @@ impl Store for Sqlite {
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
-        let own = self.collection(name)?.is_some_and(|found| found.name == name);
+        let is_own_name = self.collection(name)?.is_some_and(|found| found.name == name);
         let [name, collection, kept] =
             [name, collection, kept].map(|text| text.replace('\'', "''"));
         let rename = format!("UPDATE collections SET name = '{kept}' WHERE name = '{name}'");
@@ -284,7 +284,7 @@ impl Store for Sqlite {
              SET collection = excluded.collection"
         );
         let mut calls = vec!["BEGIN IMMEDIATE".to_owned()];
-        calls.extend(own.then_some(rename));
+        calls.extend(is_own_name.then_some(rename));
         calls.extend([alias, "COMMIT".to_owned()]);
         Ok(calls)
     }
@@ -366,7 +366,7 @@ impl Sqlite {
         let found = collections::find(&self.connection, name).map_err(Error::sqlite(&self.path))?;
         found.map_or(Ok(()), |(_, found)| {
             let kind = if found.name == name { "collection" } else { "alias" };
-            Err(Error::Taken { name: name.to_owned(), kind, store: self.name() })
+            Err(Error::NameTaken { name: name.to_owned(), kind, store: self.name() })
         })
     }
 }

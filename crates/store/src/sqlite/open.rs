@@ -8,18 +8,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What each version of the schema adds.
+/// The statements that lead from each version of the schema to the next.
 const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("ann.sql")];
 /// The schema that this version writes.
 const SCHEMA: i32 = SCHEMAS.len() as i32;
-/// `koke`, in the file's header, by which `file` and SQLite tools recognize stores.
+/// `koke` in ASCII. It is in the file's header, by which `file` and SQLite tools recognize stores.
 const APPLICATION: i32 = 0x6b6f_6b65;
 /// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a transaction waits for that of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens the file at `path`, and creates the tables that it lacks.
+/// Opens or creates the file at `path`, and creates the tables that it lacks.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let fail = Error::sqlite(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -55,7 +55,7 @@ fn check(path: &Path, connection: &Connection) -> Result<()> {
     let objects: i64 = connection.query_row(count, [], |row| row.get(0)).map_err(fail)?;
     if application != APPLICATION && objects > 0 {
         let reason = "it is the SQLite file of another program".to_owned();
-        return Err(Error::Foreign { path: path.to_owned(), reason });
+        return Err(Error::NotAStore { path: path.to_owned(), reason });
     }
     let found = pragma(connection, "user_version").map_err(fail)?;
     if found <= SCHEMA {
@@ -63,18 +63,18 @@ fn check(path: &Path, connection: &Connection) -> Result<()> {
     }
     let version = "SELECT value FROM meta WHERE key = 'version'";
     let version = connection.query_row(version, [], |row| row.get(0)).optional();
-    Err(Error::Newer {
+    Err(Error::NewerSchema {
         path: path.to_owned(),
         found,
-        version: version.ok().flatten().unwrap_or_else(|| "of another version".to_owned()),
-        ours: VERSION,
-        known: SCHEMA,
+        version: version.ok().flatten().unwrap_or_else(|| "(unknown version)".to_owned()),
+        current: VERSION,
+        supported: SCHEMA,
     })
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // Pages of 16 KiB halve the time to read vectors, compared with the default of 4 KiB. Only
-    // committed parts of the log count, so a killed process loses at most its last transaction.
+    // Pages of 16 KiB halve the time to read vectors, compared with the default of 4 KiB. SQLite
+    // ignores uncommitted parts of the log, so a killed process loses at most its last transaction.
     connection.execute_batch(
         "PRAGMA page_size = 16384;
          PRAGMA journal_mode = WAL;
@@ -109,11 +109,11 @@ fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Takes the lock of the store or folder at `path`: that of a file next to it.
+/// Locks the store or folder at `path`, by a lock file next to it.
 ///
 /// # Errors
 ///
-/// [`Error::Busy`] if another process has it.
+/// [`Error::Busy`] if another process holds the lock.
 pub(super) fn lock(path: &Path) -> Result<File> {
     let lock = lock_path(path);
     let failed = |source| Error::Io { action: "lock", path: lock.clone(), source };
@@ -121,7 +121,7 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     let file = options.create(true).write(true).truncate(false).open(&lock).map_err(failed)?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::Busy { store: path.display().to_string() }),
-        // Some network file systems have no locks; SQLite's own transactions still hold.
+        // Some network file systems lack locks; SQLite's own transactions still protect the file.
         Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(failed(e)),
         _ => Ok(file),
     }

@@ -40,8 +40,8 @@ impl<'a> BlockReader<'a> {
     }
 
     /// Calls `visit` with each block and its number, on the thread of the part that it belongs to.
-    /// `parts` are consecutive, `share` blocks each. `None` if another process has changed the
-    /// collection.
+    /// Each of the consecutive `parts` has `share` blocks. `None` if another process has changed
+    /// the collection.
     pub(super) fn read<T: Send>(
         &self,
         parts: Vec<T>,

@@ -1,4 +1,4 @@
-//! Search: by ANN index, scan or short list, by words, fusion, and hits.
+//! Search: by ANN index, scan or short list; by words; and the fusion of both.
 
 use super::best::{RowFilter, Scored};
 use super::blocks::{self, BitTable, BlockTable, Slots};
@@ -16,13 +16,13 @@ use crate::words;
 use rusqlite::params;
 use std::collections::HashMap;
 
-/// Minimum number of ranks of each ranking to fuse.
+/// Minimum number of ranks that are fused of each ranking.
 const FUSED_RANKS: usize = 100;
-/// Candidates of a short list per hit wanted, and the minimum.
+/// Candidates of a short list per requested hit, and their minimum number.
 const CANDIDATES_PER_HIT: usize = 20;
-const CANDIDATES: usize = 1000;
-/// Bits per row of codes for which these are enough; with fewer bits, the list is longer, up to
-/// `MAX_FACTOR` times.
+const MIN_CANDIDATES: usize = 1000;
+/// Bits per row of codes for which so many candidates suffice. With fewer bits, the short list is
+/// up to `MAX_FACTOR` times as long.
 const CODE_BITS: usize = 1024;
 const MAX_FACTOR: usize = 8;
 /// Maximum number of attempts to search between writes of other processes.
@@ -43,8 +43,7 @@ impl Sqlite {
         })
     }
 
-    /// Runs `read` within one state of the store, again if it finds that another process has
-    /// written.
+    /// Runs `read` on one state of the store, and again if another process wrote meanwhile.
     pub(super) fn retry_read<T>(&self, read: impl Fn() -> Result<ReadAttempt<T>>) -> Result<T> {
         for _ in 0..RETRIES {
             let transaction =
@@ -126,7 +125,7 @@ impl Sqlite {
         };
         let fail = Error::sqlite(&self.path);
         let live = Slots::read(&self.connection, BitTable::Live, id).map_err(fail)?;
-        // The graph may contain next to nothing of what a filter matches.
+        // A filter may match almost nothing in the graph.
         if !query.exact
             && only.is_none()
             && let Some(best) = self.approximate(id, provenance, query.vector, &live, limit)?
@@ -140,7 +139,7 @@ impl Sqlite {
             let scored = |row: Scored| Scored { score: final_score(layout, row.score), ..row };
             return Ok(best.map(|best| best.into_iter().map(scored).collect()));
         }
-        let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(CANDIDATES);
+        let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(MIN_CANDIDATES);
         let candidates = candidates.saturating_mul(list_factor(layout));
         let Some(candidates) = self.scan(id, (table, layout), &probe, filter, candidates)? else {
             return Ok(None);
@@ -161,16 +160,16 @@ impl Sqlite {
         let generation = collections::generation(&self.connection, id);
         let generation = generation.map_err(Error::sqlite(&self.path))?;
         // Outdated rows are dropped first: two sets of rows may not fit into memory.
-        let searched = self.searched.borrow_mut().remove(&(id, table));
-        let searched = searched.filter(|searched| searched.generation() == generation);
+        let cached = self.scans.borrow_mut().remove(&(id, table));
+        let cached = cached.filter(|cached| cached.generation() == generation);
         let source = BlockReader::new(self, (id, generation), (table, layout))?;
-        let (best, searched) = match searched {
+        let (best, cached) = match cached {
             None => {
                 let best = best_in_file(&source, probe, filter, limit, self.level)?;
                 (best, ScanCache::Once { generation })
             }
-            Some(searched) => {
-                let matrix = match searched {
+            Some(cached) => {
+                let matrix = match cached {
                     ScanCache::Often(matrix) => Some(matrix),
                     ScanCache::Once { .. } => Matrix::read(&source, generation)?,
                 };
@@ -179,7 +178,7 @@ impl Sqlite {
                 (Some(best), ScanCache::Often(matrix))
             }
         };
-        self.searched.borrow_mut().insert((id, table), searched);
+        self.scans.borrow_mut().insert((id, table), cached);
         Ok(best)
     }
 
@@ -276,12 +275,12 @@ pub(super) fn vectors(provenance: &Provenance) -> Layout {
     Layout::new(provenance.storage, provenance.dimensions)
 }
 
-/// What earlier searches keep for later ones.
+/// What a scan keeps for later ones.
 #[derive(Debug)]
 pub(super) enum ScanCache {
-    /// There was one, at this generation of the collection.
+    /// One scan has read the file, at this generation of the collection.
     Once { generation: i64 },
-    /// All rows.
+    /// All rows, loaded by the second scan.
     Often(Matrix),
 }
 
@@ -328,7 +327,7 @@ fn fused(dense: &[Scored], words: &[Scored]) -> Vec<Ranked> {
         .collect()
 }
 
-/// The factor by which a short list is longer for codes of this layout.
+/// How many times as long a short list is for codes of this layout.
 fn list_factor(layout: Layout) -> usize {
     let bits = if layout.storage == Storage::Bits { 1 } else { 8 };
     CODE_BITS.div_ceil(bits * layout.dimensions.max(1)).min(MAX_FACTOR)

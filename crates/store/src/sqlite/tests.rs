@@ -1,27 +1,19 @@
 //! A real file in a temporary folder.
 
+#[path = "../../tests/fixtures/mod.rs"]
+mod fixtures;
+
 use super::*;
 use crate::filter::Filter;
 use crate::record::{Chunk, ChunkLocation};
 use crate::storage::{Codes, Storage};
-use serde_json::{Map, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 const WIDTH: usize = 96;
 
 fn provenance(storage: Storage, codes: Option<Codes>) -> Provenance {
-    Provenance {
-        model: "test".to_owned(),
-        revision: "1".to_owned(),
-        passage_task: None,
-        query_task: None,
-        dimensions: WIDTH,
-        normalized: true,
-        chunking: "structure:256".to_owned(),
-        late: true,
-        storage,
-        codes,
-    }
+    Provenance { codes, ..fixtures::provenance(WIDTH, storage) }
 }
 
 /// A store with the collection `notes`.
@@ -34,35 +26,11 @@ fn store(storage: Storage, codes: Option<Codes>) -> (TempDir, Sqlite) {
 
 /// A unit vector that depends on `seed` alone.
 fn vector(seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let values: Vec<f32> = (0..WIDTH)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-        })
-        .collect();
-    let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt();
-    values.iter().map(|x| x / norm).collect()
+    fixtures::unit(&fixtures::noise(seed, WIDTH))
 }
 
 fn document(path: &str, seeds: impl IntoIterator<Item = u64>) -> Document {
-    let chunk = |seed: u64| Chunk {
-        location: ChunkLocation { bytes: 0..10, lines: (1, 2), page: None },
-        text: format!("chunk {seed} of {path}"),
-        metadata: Map::new(),
-        vector: vector(seed),
-    };
-    Document {
-        path: path.to_owned(),
-        hash: "hash".to_owned(),
-        modified: 1,
-        size: 2,
-        format: "text".to_owned(),
-        metadata: Map::new(),
-        chunks: seeds.into_iter().map(chunk).collect(),
-    }
+    fixtures::document(path, seeds, vector)
 }
 
 fn search(store: &Sqlite, vector: &[f32], limit: usize) -> Vec<Hit> {
@@ -193,7 +161,7 @@ fn a_hybrid_search_fuses_meaning_and_words_of_any_script() {
     let (_folder, mut store) = store(Storage::F32, None);
     let mut document = document("a", 0..120);
     document.chunks[119].text = "Der Leuchtturmwärter trägt 灯台守 im Namen".to_owned();
-    // The last one by meaning.
+    // It ranks last by its vector.
     document.chunks[119].vector = vector(5).iter().map(|x| -x).collect();
     store.upsert("notes", &[document]).expect("written");
     let filter = Filter::default();
@@ -232,28 +200,31 @@ fn a_failed_batch_leaves_nothing_behind() {
     let mut short = document("b", 5..7);
     short.chunks[1].vector.pop();
     let error = store.upsert("notes", &[document("a", 8..9), short]).expect_err("too short");
-    assert!(matches!(error, Error::Width { found, wanted } if found + 1 == wanted), "{error}");
+    assert!(
+        matches!(error, Error::WidthMismatch { found, wanted } if found + 1 == wanted),
+        "{error}"
+    );
     assert_eq!(store.count("notes").expect("counts"), Counts { documents: 1, chunks: 5 });
     let narrow = [0.0; 3];
     let filter = Filter::default();
     let query = Query { vector: &narrow, words: None, limit: 1, filter: &filter, exact: false };
-    assert!(matches!(store.search("notes", &query), Err(Error::Width { found: 3, .. })));
+    assert!(matches!(store.search("notes", &query), Err(Error::WidthMismatch { found: 3, .. })));
 }
 
 #[test]
 fn a_full_disk_loses_only_the_current_batch() {
     let (_folder, mut store) = store(Storage::F32, None);
     store.upsert("notes", &[document("a", 0..50)]).expect("written");
-    // For SQLite, the disk is full here.
+    // Beyond this limit, SQLite reports a full disk.
     let limit = "SELECT page_count + 8 FROM pragma_page_count";
     let pages: i64 = store.connection.query_row(limit, [], |row| row.get(0)).expect("a count");
     let set = format!("PRAGMA max_page_count = {pages}");
     store.connection.query_row(&set, [], |_| Ok(())).expect("a limit");
     let error = store.upsert("notes", &[document("b", 0..5000)]).expect_err("no space");
-    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(matches!(error, Error::DiskFull { .. }), "{error}");
     assert!(error.to_string().contains("no space is left"), "{error}");
     assert_eq!(store.count("notes").expect("counts"), Counts { documents: 1, chunks: 50 });
-    store.upsert("notes", &[document("c", 0..1)]).expect("what fits is written");
+    store.upsert("notes", &[document("c", 0..1)]).expect("a small batch still fits");
     assert!(store.check().expect("a check").is_empty());
 }
 
@@ -269,7 +240,7 @@ fn collections_have_aliases_and_are_removed_completely() {
     assert_eq!(store.count("current").expect("counts").chunks, 2);
     for (name, kind) in [("notes", "collection"), ("current", "alias")] {
         let error = store.create(name, &provenance(Storage::F32, None)).expect_err("taken");
-        assert!(matches!(error, Error::Taken { kind: found, .. } if found == kind), "{error}");
+        assert!(matches!(error, Error::NameTaken { kind: found, .. } if found == kind), "{error}");
     }
     assert!(store.set_alias("notes", "other").is_err());
     store.drop_collection("notes").expect("removed");
@@ -283,7 +254,7 @@ fn collections_have_aliases_and_are_removed_completely() {
 }
 
 #[test]
-fn a_dropped_collection_is_not_mistaken_for_the_next_one() {
+fn a_dropped_collection_is_not_mistaken_for_a_new_one() {
     let (folder, mut writer) = store(Storage::F16, None);
     let reader = Sqlite::open(&folder.path().join("index.db")).expect("a store");
     for round in 0..3 {
@@ -306,11 +277,12 @@ fn files_of_other_programs_and_newer_versions_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     assert!(matches!(Sqlite::open(&path("absent")), Err(Error::Missing { .. })));
-    std::fs::write(path("text"), "this is no database, but a text of some length").expect("a file");
-    assert!(matches!(Sqlite::open(&path("text")), Err(Error::Foreign { .. })));
+    std::fs::write(path("text"), "this is not a database, but a text of some length")
+        .expect("a file");
+    assert!(matches!(Sqlite::open(&path("text")), Err(Error::NotAStore { .. })));
     let other = Connection::open(path("other")).expect("a database");
     other.execute_batch("CREATE TABLE t (x)").expect("a table");
-    assert!(matches!(Sqlite::open(&path("other")), Err(Error::Foreign { .. })));
+    assert!(matches!(Sqlite::open(&path("other")), Err(Error::NotAStore { .. })));
     drop(Sqlite::create(&path("newer")).expect("a store"));
     let newer = Connection::open(path("newer")).expect("a database");
     newer

@@ -65,8 +65,8 @@ pub(super) fn print(config: &EncoderConfig, card: bool, mut to: impl Write) -> a
     Ok(())
 }
 
-/// Runs each batch from standard input once, as soon as its line arrives, and writes its result as
-/// a line.
+/// Runs each batch from standard input once, as soon as its line arrives, and writes the result as
+/// one line.
 pub(super) fn run_batches(
     forward: &dyn Forward,
     device: DeviceInfo,

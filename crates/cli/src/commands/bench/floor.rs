@@ -105,8 +105,8 @@ mod tests {
     use kokeshi_testkit::fixture;
 
     fn cost(checkpoint: &str, precision: Precision) -> Cost {
-        let place = ModelLocation::Folder(fixture(checkpoint));
-        Cost::new(&place.checkpoint().expect("a checkpoint"), precision)
+        let location = ModelLocation::Folder(fixture(checkpoint));
+        Cost::new(&location.checkpoint().expect("a checkpoint"), precision)
     }
 
     fn batch(lengths: &[usize]) -> Batch {

@@ -63,8 +63,8 @@ pub(super) struct BatchTiming {
 impl fmt::Display for DeviceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind)?;
-        for what in [self.simd_level, self.card.as_deref()].into_iter().flatten() {
-            write!(f, ", {what}")?;
+        for property in [self.simd_level, self.card.as_deref()].into_iter().flatten() {
+            write!(f, ", {property}")?;
         }
         if let Some(threads) = self.threads {
             write!(f, ", {}", counted(threads, "thread"))?;
@@ -130,13 +130,13 @@ impl SpeedReport<'_> {
 
     /// Renders the report for people.
     pub(super) fn text(&self) -> String {
-        let heads =
+        let headings =
             ["batch", "tokens", "ms", "tokens/s", "texts/s", "GFLOP/s", "of floor", "bound by"];
         let rows: String = self.rows.iter().map(BatchTiming::line).collect();
         let mixed = self.mixed_tasks_share.map_or_else(String::new, |share| {
             format!("\nmixed tasks run at {share:.2} of the speed of one task\n")
         });
-        self.head() + "\n" + &line(heads) + &rows + &mixed
+        self.head() + "\n" + &line(headings) + &rows + &mixed
     }
 
     fn head(&self) -> String {

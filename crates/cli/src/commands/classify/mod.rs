@@ -63,11 +63,11 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     };
     let classifier = match (saved, &arguments.train) {
         (Some(saved), _) => Classifier::Trained(saved.regression),
-        (None, Some(_)) => Classifier::Trained(trained(arguments, &mut embedder, &options)?),
+        (None, Some(_)) => Classifier::Trained(train(arguments, &mut embedder, &options)?),
         (None, None) => by_meaning(arguments, &mut embedder, &options)?,
     };
-    let texts = arguments.input.texts.is_empty() && arguments.input.input.is_empty();
-    if arguments.save.is_some() && texts {
+    let has_no_input = arguments.input.texts.is_empty() && arguments.input.input.is_empty();
+    if arguments.save.is_some() && has_no_input {
         return Ok(ExitCode::SUCCESS);
     }
     let decisions = decisions(arguments, &classifier, &mut embedder, &options)?;
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     match (arguments.json, &confusion) {
         (true, _) => show::json(&name, &options, &decisions, confusion.as_ref(), printer)?,
         (false, Some(confusion)) => printer.print(&show::evaluation(confusion, printer))?,
-        (false, None) => printer.print(&show::people(&decisions, printer))?,
+        (false, None) => printer.print(&show::text(&decisions, printer))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -131,7 +131,7 @@ fn by_meaning(
 }
 
 /// Trains on the file of `--train`, and saves the classifier if `--save` is given.
-fn trained(
+fn train(
     arguments: &ClassifyArguments,
     embedder: &mut Embedder<'_>,
     options: &Options,
@@ -186,7 +186,7 @@ fn accuracy(regression: &Regression, vectors: &[Vec<f32>], labels: &[String]) ->
     right.count() as f64 / vectors.len().max(1) as f64
 }
 
-/// Classifies all texts of the call.
+/// Classifies all texts of the command.
 fn decisions(
     arguments: &ClassifyArguments,
     classifier: &Classifier,
@@ -216,10 +216,10 @@ fn decisions(
     if decisions.is_empty() { Err(input::no_texts()) } else { Ok(decisions) }
 }
 
-type Truths = Box<dyn Iterator<Item = anyhow::Result<(SourceText, Option<String>)>>>;
+type TextsWithTruth = Box<dyn Iterator<Item = anyhow::Result<(SourceText, Option<String>)>>>;
 
-/// All texts of the call, with their true labels if `--truth` is given.
-fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Truths> {
+/// All texts of the command, with their true labels if `--truth` is given.
+fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<TextsWithTruth> {
     let Some(truth) = &arguments.truth else {
         let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
         return Ok(Box::new(texts.map(|text| Ok((text?, None)))));

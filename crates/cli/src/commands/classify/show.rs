@@ -17,7 +17,7 @@ const SMALL: usize = 10;
 const WORST: usize = 10;
 
 /// Renders one line per text: label, score, text.
-pub(super) fn people(decisions: &[Decision], printer: &Printer) -> String {
+pub(super) fn text(decisions: &[Decision], printer: &Printer) -> String {
     let labels = decisions.iter().flat_map(|decision| &decision.predictions);
     let width = labels.map(|one| one.label.chars().count()).max().unwrap_or(0).clamp(4, LABEL);
     let mut out = String::new();

@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     if arguments.json {
         printer.print(&(serde_json::to_string_pretty(&grouping)? + "\n"))?;
     } else {
-        printer.print(&show::people(&grouping, printer))?;
+        printer.print(&show::text(&grouping, printer))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -126,14 +126,14 @@ fn from_collection(
 ) -> anyhow::Result<(Vec<SourceText>, String, LongTexts)> {
     let location = StoreLocation::to_search(arguments.store.as_ref(), None)?;
     let store = location.open()?;
-    let found = find_collection(&*store, collection)?;
-    let documents = texts(&location, &store.list(&found.name)?, printer);
-    let model = arguments.model.clone().unwrap_or(found.provenance.model);
+    let collection = find_collection(&*store, collection)?;
+    let documents = texts(&location, &store.list(&collection.name)?, printer);
+    let model = arguments.model.clone().unwrap_or(collection.provenance.model);
     Ok((documents, model, LongTexts::Windowed))
 }
 
-/// The texts of `entries`, read again from their files: stores keep only chunks. Files that cannot be
-/// read are left out with a warning.
+/// The texts of `entries`, read again from their files: stores keep only chunks. Files that cannot
+/// be read are left out with a warning.
 fn texts(location: &StoreLocation, entries: &[Entry], printer: &Printer) -> Vec<SourceText> {
     let mut documents = Vec::new();
     for entry in entries {
@@ -144,7 +144,10 @@ fn texts(location: &StoreLocation, entries: &[Entry], printer: &Printer) -> Vec<
                 let origin = Origin { number: documents.len(), source, line: None };
                 documents.push(SourceText { bytes: text.len(), text, origin, record: None });
             }
-            Ok(None) => printer.warning(&format!("{} no longer has a text", path.display())),
+            Ok(None) => {
+                printer
+                    .warning(&format!("{} no longer has any text; it is left out", path.display()));
+            }
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 printer.warning(&format!("{error:#}; it is left out"));

@@ -9,7 +9,7 @@ byId("summary").textContent = summary;
 byId("detail").textContent = detail;
 document.title = summary;
 
-let alone = null, wanted = "", view = { zoom: 1, x: 0, y: 0 };
+let selected = null, pattern = "", view = { zoom: 1, x: 0, y: 0 };
 const [left, right] = range(0), [bottom, top_] = range(1);
 function range(axis) {
   let low = Infinity, high = -Infinity;
@@ -17,13 +17,13 @@ function range(axis) {
   return high > low ? [low, high] : [low - 1, low + 1];
 }
 // Both axes have the same scale, so that distances mean the same in all directions.
-function place(point) {
+function toCanvas(point) {
   const { clientWidth: width, clientHeight: height } = canvas, margin = 40;
   const scale = view.zoom * Math.min((width - 2 * margin) / (right - left), (height - 2 * margin) / (top_ - bottom));
   return [width / 2 + view.x + scale * (point[0] - (left + right) / 2),
     height / 2 + view.y - scale * (point[1] - (bottom + top_) / 2)];
 }
-const seen = point => (alone === null || point[2] === alone) && point[3].toLowerCase().includes(wanted);
+const matches = point => (selected === null || point[2] === selected) && point[3].toLowerCase().includes(pattern);
 
 function draw() {
   const ratio = devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = canvas;
@@ -34,8 +34,8 @@ function draw() {
   const sums = groups.map(() => [0, 0, 0]), colours = groups.map((_, group) => colour(group));
   for (const faint of [true, false]) {
     for (const point of points) {
-      if (seen(point) === faint) continue;
-      const [x, y] = place(point), sum = sums[point[2]];
+      if (matches(point) === faint) continue;
+      const [x, y] = toCanvas(point), sum = sums[point[2]];
       pen.globalAlpha = faint ? 0.08 : 0.75;
       pen.fillStyle = colours[point[2]];
       pen.beginPath();
@@ -48,7 +48,7 @@ function draw() {
 }
 // Names are at the centres of their groups; one that would cover another moves down.
 function label(sums, colours) {
-  const taken = [];
+  const labels = [];
   pen.globalAlpha = 1;
   pen.font = "600 13px system-ui, sans-serif";
   pen.textAlign = "center";
@@ -61,8 +61,8 @@ function label(sums, colours) {
     const middle = Math.max(half + 4, Math.min(canvas.clientWidth - half - 4, x / count));
     let line = y / count;
     const covers = other => Math.abs(other[0] - middle) < other[2] + width + 6 && Math.abs(other[1] - line) < 17;
-    for (let tries = 0; tries < 20 && taken.some(covers); tries++) line += 9;
-    taken.push([middle, line, width]);
+    for (let tries = 0; tries < 20 && labels.some(covers); tries++) line += 9;
+    labels.push([middle, line, width]);
     pen.strokeStyle = style("--paper");
     pen.lineWidth = 4;
     pen.strokeText(group.name, middle, line);
@@ -81,17 +81,17 @@ function legend() {
     fit.textContent = `silhouette ${group.silhouette.toFixed(3)}`;
     fit.className = "soft";
     button.append(dot, name, size, fit);
-    button.ariaPressed = alone === null || alone === number;
-    button.onclick = () => { alone = alone === number ? null : number; legend(); draw(); };
+    button.ariaPressed = selected === null || selected === number;
+    button.onclick = () => { selected = selected === number ? null : number; legend(); draw(); };
     return button;
   }));
 }
 
 function nearest(x, y) {
-  let best = null, least = 14;
+  let best = null, limit = 14;
   for (const point of points) {
-    const [px, py] = place(point), away = Math.hypot(px - x, py - y);
-    if (away < least && seen(point)) { best = point; least = away; }
+    const [px, py] = toCanvas(point), distance = Math.hypot(px - x, py - y);
+    if (distance < limit && matches(point)) { best = point; limit = distance; }
   }
   return best;
 }
@@ -127,7 +127,7 @@ canvas.addEventListener("wheel", event => {
   draw();
 }, { passive: false });
 canvas.addEventListener("dblclick", () => { view = { zoom: 1, x: 0, y: 0 }; draw(); });
-document.querySelector("input").oninput = event => { wanted = event.target.value.toLowerCase(); draw(); };
+document.querySelector("input").oninput = event => { pattern = event.target.value.toLowerCase(); draw(); };
 new ResizeObserver(draw).observe(canvas);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { legend(); draw(); });
 legend();

@@ -6,7 +6,7 @@ use crate::printer::Printer;
 use std::fmt::Write;
 
 /// Renders a heading for each group and the texts nearest to its centre.
-pub(super) fn people(grouping: &Grouping, printer: &Printer) -> String {
+pub(super) fn text(grouping: &Grouping, printer: &Printer) -> String {
     let mut out = String::new();
     for (number, group) in (1..).zip(&grouping.groups) {
         // Writing to a string cannot fail; here and below.

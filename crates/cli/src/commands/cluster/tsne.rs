@@ -3,7 +3,9 @@
 use crate::failure::hinted;
 use kokeshi_analysis::{Compute, Matrix};
 
-/// Fails if this build cannot draw t-SNE maps.
+/// # Errors
+///
+/// If this build cannot draw t-SNE maps.
 pub(super) fn check() -> anyhow::Result<()> {
     if cfg!(feature = "tsne") { Ok(()) } else { Err(lacking()) }
 }

@@ -28,7 +28,7 @@ const AUDITED: usize = 500;
 
 /// What happens to a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
+enum Verdict {
     Kept,
     /// Dropped: identical to the text with this number.
     Copy(usize),
@@ -36,16 +36,16 @@ enum Fate {
     Near(Match),
 }
 
-/// A text and its fate.
-struct TextFate {
+/// A text and its verdict.
+struct JudgedText {
     text: String,
     origin: Origin,
-    fate: Fate,
+    verdict: Verdict,
 }
 
 /// The result of the command.
 struct Deduplication {
-    texts: Vec<TextFate>,
+    texts: Vec<JudgedText>,
     /// Bytes of the vectors of kept texts.
     vector_bytes: usize,
     /// An estimate of what was missed, if texts were not compared with all kept texts.
@@ -74,15 +74,15 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
         if block.is_empty() {
             break;
         }
-        let fates = deduplicator.judge(&block)?;
+        let verdicts = deduplicator.judge(&block)?;
         if let Some(to) = &mut to {
-            write(to, &block, &fates)?;
+            write(to, &block, &verdicts)?;
         }
-        let block = block.into_iter().zip(fates);
-        processed.extend(block.map(|(SourceText { text, origin, .. }, fate)| TextFate {
+        let block = block.into_iter().zip(verdicts);
+        processed.extend(block.map(|(SourceText { text, origin, .. }, verdict)| JudgedText {
             text,
             origin,
-            fate,
+            verdict,
         }));
     }
     if processed.is_empty() {
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
     if arguments.json {
         show::json(arguments, task.as_deref(), &result, printer)?;
     } else if arguments.groups {
-        printer.print(&show::people(&result, printer))?;
+        printer.print(&show::text(&result, printer))?;
     }
     printer.note(&show::summary(&result));
     Ok(ExitCode::SUCCESS)
@@ -116,9 +116,9 @@ struct Deduplicator<'a> {
 }
 
 impl Deduplicator<'_> {
-    /// The fate of each text of `block`.
-    fn judge(&mut self, block: &[SourceText]) -> anyhow::Result<Vec<Fate>> {
-        let mut fates = vec![Fate::Kept; block.len()];
+    /// The verdict of each text of `block`.
+    fn judge(&mut self, block: &[SourceText]) -> anyhow::Result<Vec<Verdict>> {
+        let mut verdicts = vec![Verdict::Kept; block.len()];
         let mut fresh = Vec::new();
         for (at, document) in block.iter().enumerate() {
             let number = document.origin.number;
@@ -126,12 +126,12 @@ impl Deduplicator<'_> {
             if first == number {
                 fresh.push(at);
             } else {
-                fates[at] = Fate::Copy(first);
+                verdicts[at] = Verdict::Copy(first);
             }
         }
         let documents: Vec<SourceText> = fresh.iter().map(|&at| block[at].clone()).collect();
         if documents.is_empty() {
-            return Ok(fates);
+            return Ok(verdicts);
         }
         let vectors = self.embedder.vectors(&documents, &self.options, LongTexts::Limited)?;
         let rows = Matrix::of(&vectors)?;
@@ -142,9 +142,9 @@ impl Deduplicator<'_> {
         });
         let matches = leaders.offer(&names, &rows).map_err(out_of_memory)?;
         for (at, nearest) in fresh.into_iter().zip(matches) {
-            fates[at] = nearest.map_or(Fate::Kept, Fate::Near);
+            verdicts[at] = nearest.map_or(Verdict::Kept, Verdict::Near);
         }
-        Ok(fates)
+        Ok(verdicts)
     }
 }
 
@@ -167,8 +167,8 @@ fn hash(text: &str) -> [u8; 16] {
 }
 
 /// Writes the kept texts of `block`: lines unchanged, files by their paths.
-fn write(to: &mut Destination, block: &[SourceText], fates: &[Fate]) -> anyhow::Result<()> {
-    let kept = block.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Kept);
+fn write(to: &mut Destination, block: &[SourceText], verdicts: &[Verdict]) -> anyhow::Result<()> {
+    let kept = block.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Kept);
     for (document, _) in kept {
         let written = match (&document.record, &document.origin) {
             (Some(record), _) => writeln!(to.writer(), "{record}"),

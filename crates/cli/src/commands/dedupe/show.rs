@@ -1,6 +1,6 @@
 //! Dropped texts with the texts that they repeat, as text for people and as JSON.
 
-use super::{Deduplication, Fate, TextFate};
+use super::{Deduplication, JudgedText, Verdict};
 use crate::args::DedupeArguments;
 use crate::bytes;
 use crate::layout::{counted, fitted};
@@ -23,31 +23,31 @@ impl Deduplication {
 
     /// The kept text that a dropped one repeats, and their cosine. A copy of a dropped text repeats
     /// the same kept text.
-    fn kept_for(&self, judged: &TextFate) -> Option<(usize, f32)> {
-        match judged.fate {
-            Fate::Kept => None,
-            Fate::Near(nearest) => Some((nearest.leader, nearest.cosine)),
-            Fate::Copy(first) => match self.texts[first].fate {
-                Fate::Near(nearest) => Some((nearest.leader, nearest.cosine)),
-                Fate::Kept | Fate::Copy(_) => Some((first, 1.0)),
+    fn kept_for(&self, judged: &JudgedText) -> Option<(usize, f32)> {
+        match judged.verdict {
+            Verdict::Kept => None,
+            Verdict::Near(nearest) => Some((nearest.leader, nearest.cosine)),
+            Verdict::Copy(first) => match self.texts[first].verdict {
+                Verdict::Near(nearest) => Some((nearest.leader, nearest.cosine)),
+                Verdict::Kept | Verdict::Copy(_) => Some((first, 1.0)),
             },
         }
     }
 
-    fn count(&self, matches: impl Fn(&Fate) -> bool) -> usize {
-        self.texts.iter().filter(|text| matches(&text.fate)).count()
+    fn count(&self, matches: impl Fn(&Verdict) -> bool) -> usize {
+        self.texts.iter().filter(|text| matches(&text.verdict)).count()
     }
 
     fn kept(&self) -> usize {
-        self.count(|fate| *fate == Fate::Kept)
+        self.count(|verdict| *verdict == Verdict::Kept)
     }
 
     fn copies(&self) -> usize {
-        self.count(|fate| matches!(fate, Fate::Copy(_)))
+        self.count(|verdict| matches!(verdict, Verdict::Copy(_)))
     }
 
     fn near(&self) -> usize {
-        self.count(|fate| matches!(fate, Fate::Near(_)))
+        self.count(|verdict| matches!(verdict, Verdict::Near(_)))
     }
 
     /// The estimated share of near duplicates that were found, if the search was approximate.
@@ -60,7 +60,7 @@ impl Deduplication {
 }
 
 /// Renders each kept text that others repeat, with those below it.
-pub(super) fn people(result: &Deduplication, printer: &Printer) -> String {
+pub(super) fn text(result: &Deduplication, printer: &Printer) -> String {
     let mut out = String::new();
     let width = printer.width.saturating_sub(9).max(10);
     let line = |index: usize, width| fitted(&result.texts[index].text, width).trim_end().to_owned();
@@ -110,7 +110,7 @@ pub(super) fn json(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let text = |index: usize| {
-        let TextFate { text, origin, .. } = &result.texts[index];
+        let JudgedText { text, origin, .. } = &result.texts[index];
         json!({
             "index": index,
             "source": origin.source.to_string(),
@@ -120,10 +120,10 @@ pub(super) fn json(
     };
     let groups = result.groups().into_iter().map(|(kept, dropped)| {
         let dropped = dropped.into_iter().map(|index| {
-            let fate = &result.texts[index];
+            let judged = &result.texts[index];
             let mut dropped = text(index);
-            dropped["cosine"] = json!(result.kept_for(fate).map(|(_, cosine)| cosine));
-            dropped["copy"] = json!(matches!(fate.fate, Fate::Copy(_)));
+            dropped["cosine"] = json!(result.kept_for(judged).map(|(_, cosine)| cosine));
+            dropped["copy"] = json!(matches!(judged.verdict, Verdict::Copy(_)));
             dropped
         });
         json!({ "kept": text(kept), "dropped": dropped.collect::<Vec<Value>>() })

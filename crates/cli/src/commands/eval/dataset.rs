@@ -77,7 +77,7 @@ impl Dataset {
             .iter()
             .flat_map(|query| query.relevant.keys().map(String::as_str))
             .collect();
-        let (mut seen, mut file, mut letters) = (HashSet::new(), None, 0);
+        let (mut seen, mut file, mut text_bytes) = (HashSet::new(), None, 0);
         each_object(&self.corpus, |id, row| {
             absent.remove(id.as_str());
             if seen.len() % DOCUMENTS_PER_FILE == 0 {
@@ -87,7 +87,7 @@ impl Dataset {
             let mut document = json!({ "_id": id });
             for name in ["title", "text"] {
                 let text = text(row, name);
-                letters += text.len();
+                text_bytes += text.len();
                 // Rows with an empty text have no chunk, and are never found.
                 if name == "text" || !text.is_empty() {
                     document[name] = text.into();
@@ -102,7 +102,7 @@ impl Dataset {
         if let Some(mut file) = file {
             file.flush()?;
         }
-        anyhow::ensure!(letters > 0, "no document of {} has a text", self.corpus.display());
+        anyhow::ensure!(text_bytes > 0, "no document of {} has a text", self.corpus.display());
         Ok(CorpusCounts { documents: seen.len(), absent: absent.len() })
     }
 }
@@ -154,7 +154,7 @@ fn judgements(path: &Path) -> anyhow::Result<BTreeMap<String, HashMap<String, f6
             }
             None if number == 1 => {}
             None => anyhow::bail!(
-                "line {number} of {} is not `query-id`, `corpus-id`, `score` between tabs",
+                "line {number} of {} is not `query-id`, `corpus-id` and `score`, separated by tabs",
                 path.display()
             ),
         }

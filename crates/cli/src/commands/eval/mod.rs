@@ -38,9 +38,10 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     // The first collection stays empty: its provenance is the template of all others.
     let vectors = VectorArguments { late_chunking: None, ..arguments.vectors.clone() };
     let template = collection::to_index(&mut store, "model", &vectors, &arguments.device)?;
-    let lates = arguments.vectors.late_chunking.map_or(vec![false, true], |late| vec![late]);
+    let late_settings =
+        arguments.vectors.late_chunking.map_or(vec![false, true], |late| vec![late]);
     let mut evaluation =
-        Evaluation { folder, location, store, template, lates, printer, stop: &stop };
+        Evaluation { folder, location, store, template, late_settings, printer, stop: &stop };
     let mut all = Vec::new();
     for (number, set) in sets.iter().enumerate() {
         match evaluation.measure(number, set)? {
@@ -55,14 +56,14 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// What sets are measured with.
+/// What all sets are measured with.
 struct Evaluation<'a> {
     folder: TempDir,
     location: StoreLocation,
     store: Sqlite,
     template: OpenCollection,
     /// With late chunking, without, or both.
-    lates: Vec<bool>,
+    late_settings: Vec<bool>,
     printer: &'a Printer,
     stop: &'a AtomicBool,
 }
@@ -82,7 +83,7 @@ impl Evaluation<'_> {
         let texts: Vec<&str> = set.queries.iter().map(|query| query.text.as_str()).collect();
         let queries = self.template.embedder.queries(texts)?;
         let mut rows = Vec::new();
-        for late in self.lates.clone() {
+        for late in self.late_settings.clone() {
             let collection = format!("{number}, {late}");
             if !self.index(&collection, late, &documents)? {
                 return Ok(None);

@@ -12,11 +12,11 @@ pub(super) struct SetFigures {
     pub(super) name: String,
     pub(super) documents: usize,
     pub(super) queries: usize,
-    /// One for each way to search.
+    /// One for each search method.
     pub(super) rows: Vec<Figures>,
 }
 
-/// A way to search and its quality.
+/// A search method and its quality.
 pub(super) struct Figures {
     pub(super) late: bool,
     pub(super) hybrid: bool,
@@ -31,7 +31,7 @@ impl Figures {
     }
 }
 
-/// Columns of a set's name and of a way to search.
+/// Columns of a set's name and of a search method.
 const NAMES: (usize, usize) = (16, 26);
 
 pub(super) fn text(collection: &OpenCollection, sets: &[SetFigures]) -> String {
@@ -39,12 +39,12 @@ pub(super) fn text(collection: &OpenCollection, sets: &[SetFigures]) -> String {
     let codes = codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
     let mut text =
         format!("{model}, {dimensions} dimensions, {storage}{codes}; chunks: {chunking}\n\n");
-    let mut line = |set: &str, way: &str, chunks: &str, [ndcg, recall]: [&str; 2]| {
-        let (set, way) = (fitted(set, NAMES.0), fitted(way, NAMES.1));
+    let mut line = |set: &str, method: &str, chunks: &str, [ndcg, recall]: [&str; 2]| {
+        let (set, method) = (fitted(set, NAMES.0), fitted(method, NAMES.1));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{set}  {way}  {chunks:>8}  {ndcg:>7}  {recall:>9}");
+        let _ = writeln!(text, "{set}  {method}  {chunks:>8}  {ndcg:>7}  {recall:>9}");
     };
-    line("set", "way", "chunks", ["nDCG@10", "recall@10"]);
+    line("set", "method", "chunks", ["nDCG@10", "recall@10"]);
     let shown = |quality: Quality| [quality.ndcg, quality.recall].map(|x| format!("{x:.4}"));
     for set in sets {
         for (number, row) in set.rows.iter().enumerate() {
@@ -67,7 +67,7 @@ pub(super) fn text(collection: &OpenCollection, sets: &[SetFigures]) -> String {
     text + "\n" + &sizes.join("; ") + "\n"
 }
 
-/// The mean of each way to search over several sets, which all have the same weight.
+/// The mean of each search method over several sets, which all have the same weight.
 fn means(sets: &[SetFigures]) -> Vec<(&Figures, Quality)> {
     let [first, _, ..] = sets else { return Vec::new() };
     let mean = |at: usize| {
@@ -78,7 +78,7 @@ fn means(sets: &[SetFigures]) -> Vec<(&Figures, Quality)> {
 }
 
 pub(super) fn json(collection: &OpenCollection, sets: &[SetFigures]) -> anyhow::Result<String> {
-    let made = &collection.provenance;
+    let provenance = &collection.provenance;
     let figures = |row: &Figures, quality: Quality| {
         json!({
             "late_chunking": row.late,
@@ -108,12 +108,12 @@ pub(super) fn json(collection: &OpenCollection, sets: &[SetFigures]) -> anyhow::
         .collect();
     let means: Vec<Value> = means(sets).into_iter().map(|(row, mean)| figures(row, mean)).collect();
     let output = json!({
-        "model": made.model,
-        "revision": made.revision,
-        "dimensions": made.dimensions,
-        "storage": made.storage.name(),
-        "shortlist": made.codes.map(|codes| codes.to_string()),
-        "chunking": made.chunking,
+        "model": provenance.model,
+        "revision": provenance.revision,
+        "dimensions": provenance.dimensions,
+        "storage": provenance.storage.name(),
+        "shortlist": provenance.codes.map(|codes| codes.to_string()),
+        "chunking": provenance.chunking,
         "sets": sets_json,
         "means": means,
     });

@@ -47,7 +47,7 @@ impl Notes<'_> {
         if let Some(fields) = &self.plan.fields {
             part("Where the texts are", layout(fields));
         }
-        part("Which model made the old vectors", self.old_model());
+        part("Which model produced the old vectors", self.old_model());
         part("How much there is to do", self.size());
         part("Size of the vectors", self.storage());
         part("What changes for readers, on the sample", self.changes());
@@ -61,7 +61,7 @@ impl Notes<'_> {
             return "  none: there are no vectors\n".to_owned();
         }
         let Some(best) = self.fits.first() else {
-            return "  unknown: no available model makes vectors of this width\n".to_owned();
+            return "  unknown: no available model produces vectors of this width\n".to_owned();
         };
         let usage = format!(
             "{}, task {}, {}",
@@ -91,7 +91,7 @@ impl Notes<'_> {
         let tokens = preview.tokens as f64 * share;
         let seconds = preview.took.as_secs_f64() * share;
         format!(
-            "  {}, {}, about {tokens:.0} tokens\n  about {} here, as {} took {:.1} s\n",
+            "  {}, {}, about {tokens:.0} tokens\n  about {} on this machine: {} took {:.1} s\n",
             counted(self.counts.documents, "document"),
             counted(self.counts.chunks, "chunk"),
             duration(seconds),
@@ -158,7 +158,7 @@ impl Notes<'_> {
                     old => format!("; --dimensions {old} keeps the old width"),
                 }
             )),
-            cut => reason(format!("{cut} of {hidden} dimensions, as asked")),
+            cut => reason(format!("{cut} of {hidden} dimensions, as requested")),
         }
         let several = self.documents.iter().any(|document| document.chunks.len() > 1);
         reason(match (to.late_chunking, several) {
@@ -166,7 +166,7 @@ impl Notes<'_> {
             (true, false) => {
                 "late chunking changes nothing here: each document is one chunk".to_owned()
             }
-            (false, _) => "each chunk alone, as asked".to_owned(),
+            (false, _) => "each chunk alone, as requested".to_owned(),
         });
         text
     }
@@ -179,7 +179,7 @@ impl Notes<'_> {
         if plan.switch == plan.to.collection && !plan.is_between_stores() {
             return format!(
                 "{steps}  readers then have to open `{}` instead of `{}`; if the store has aliases, let \
-                 them use one,\n  and write it here as `switch`: then they follow in one step\n",
+                 readers use one,\n  and name it here as `switch`: then all of them follow in one step\n",
                 plan.to.collection, plan.from.collection
             );
         }
@@ -208,13 +208,13 @@ pub(super) fn rankings(queries: &[MigrationQuery], preview: &Preview) -> String 
         let figures = |quality: Quality| {
             format!("nDCG@10 {:.3}, recall@10 {:.3}", quality.ndcg, quality.recall)
         };
-        let old = old.map_or("not known".to_owned(), figures);
+        let old = old.map_or("unknown".to_owned(), figures);
         let _ =
             writeln!(text, "  queries with known answers: {old} before, {} after", figures(new));
     }
     for ranking in preview.rankings.iter().take(RANKINGS) {
         let first = |paths: &[String]| paths.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        let old = ranking.old.as_deref().map_or("not known".to_owned(), first);
+        let old = ranking.old.as_deref().map_or("unknown".to_owned(), first);
         let _ = writeln!(
             text,
             "  {}\n    before: {old}\n    after:  {}",

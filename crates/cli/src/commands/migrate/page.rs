@@ -32,7 +32,7 @@ struct Bar {
     label: String,
     /// Its length, from 0 to 1.
     share: f64,
-    /// The text behind it.
+    /// The text after it.
     value: String,
     /// Whether it belongs to the new collection.
     is_new: bool,
@@ -57,7 +57,7 @@ pub(super) fn page(plan: &Plan, report: &Verification, queries: &[MigrationQuery
                 h2 { "What changes for readers" }
                 (chart(&figures(report, queries)))
                 @if !report.preview.rankings.is_empty() {
-                    h2 { "First documents for each query" }
+                    h2 { "Top documents for each query" }
                     table {
                         tr { th { "query" } th { "before" } th { "after" } }
                         @for ranking in &report.preview.rankings { (ranking_row(ranking)) }
@@ -65,7 +65,7 @@ pub(super) fn page(plan: &Plan, report: &Verification, queries: &[MigrationQuery
                 }
                 h2 { "Size of vectors" }
                 (chart(&sizes(plan)))
-                p.soft { "For each million chunks." }
+                p.soft { "Per million chunks." }
             }
         }
         "\n"
@@ -82,9 +82,9 @@ fn summary(plan: &Plan, report: &Verification) -> Markup {
             span.soft { (report.counts) }
         }
         @if report.passed() {
-            p.good { "All checks passed: it can be switched to." }
+            p.good { "All checks passed: readers can switch to it." }
         } @else {
-            p.bad { "A check failed: it cannot be switched to." }
+            p.bad { "A check failed: readers cannot switch to it." }
         }
     }
 }
@@ -109,7 +109,7 @@ fn figures(report: &Verification, queries: &[MigrationQuery]) -> Vec<Bar> {
         bars.push(Bar { label: label.to_owned(), share, value: format!("{share:.3}"), is_new });
     };
     if let Some(share) = report.preview.overlap {
-        bar("overlap@10 with before", share, true);
+        bar("overlap@10 with the old model", share, true);
     }
     if let Some(recall) = report.recall {
         bar("recall@10 of the index", recall, true);
@@ -175,7 +175,7 @@ fn row(index: usize, bar: &Bar) -> Markup {
     }
 }
 
-/// The first documents for a query by both models; those that only one of them has are bold.
+/// The top documents for a query by both models; those that only one of them has are bold.
 fn ranking_row(ranking: &Ranking) -> Markup {
     let old = ranking.old.as_deref();
     html! {
@@ -184,7 +184,7 @@ fn ranking_row(ranking: &Ranking) -> Markup {
             td {
                 @match old {
                     Some(old) => { (documents(old, Some(&ranking.new))) }
-                    None => { "not known" }
+                    None => { "unknown" }
                 }
             }
             td { (documents(&ranking.new, old)) }

@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow
     Ok(())
 }
 
-/// The path of the plan, where no file must be.
+/// The path of the plan, which must not exist yet.
 fn target(arguments: &MigratePlanArguments) -> anyhow::Result<PathBuf> {
     let default = || format!("{}.plan.toml", arguments.to.replace(['/', '\\'], "-")).into();
     let path = arguments.output.clone().unwrap_or_else(default);
@@ -80,7 +80,7 @@ fn target(arguments: &MigratePlanArguments) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Models that may have made the old vectors: the recorded one, those that the user names, and
+/// Models that may have produced the old vectors: the recorded one, those that the user names, and
 /// every jina-embeddings-v2 on this machine. Models that cannot be loaded are left out with a
 /// warning.
 fn candidates(
@@ -97,8 +97,9 @@ fn candidates(
     let cached = KNOWN_MODELS
         .iter()
         .filter(|known| known.name.contains("-v2-") && known.repo.is_some_and(is_cached));
-    let recorded = Some(&old.provenance).filter(|made| !made.is_unknown());
-    let mut names: Vec<String> = recorded.iter().map(|made| made.model.clone()).collect();
+    let recorded = Some(&old.provenance).filter(|provenance| !provenance.is_unknown());
+    let mut names: Vec<String> =
+        recorded.iter().map(|provenance| provenance.model.clone()).collect();
     names.extend(arguments.candidate.iter().map(|name| selection::absolute_name(name)));
     names.extend(cached.map(|known| known.name.to_owned()));
     let mut seen = HashSet::new();
@@ -124,10 +125,10 @@ fn refuse_code(arguments: &MigratePlanArguments, fits: &[ModelFit]) -> anyhow::R
         return Ok(());
     }
     Err(hinted(
-        format!("these vectors were made by {FOR_CODE}: keep it, if the texts are code"),
+        format!("these vectors are those of {FOR_CODE}: keep that model if the texts are code"),
         format!(
-            "on code retrieval it has 0.7753, jina-embeddings-v3 has 0.7537 without a task and 0.7564 \
-             with retrieval tasks (its authors' figures); --model {MODEL} moves it anyway"
+            "on code retrieval it scores 0.7753, jina-embeddings-v3 0.7537 without a task and 0.7564 \
+             with retrieval tasks (its authors' figures); --model {MODEL} migrates anyway"
         ),
     ))
 }
@@ -235,10 +236,10 @@ fn new_side(
              migrations that have begun",
         ));
     }
-    let made = &old.provenance;
+    let provenance = &old.provenance;
     let storage = match (store.storages().first(), &arguments.source) {
         (Some(first), Some(_)) => *first,
-        _ => made.storage,
+        _ => provenance.storage,
     };
     Ok(Side {
         collection: arguments.to.clone(),
@@ -247,10 +248,10 @@ fn new_side(
         passage_task,
         query_task,
         dimensions,
-        chunking: made.chunking.clone(),
+        chunking: provenance.chunking.clone(),
         late_chunking: arguments.late_chunking,
         storage: arguments.storage.unwrap_or(storage).to_string(),
-        shortlist: arguments.shortlist.or(made.codes).map(|codes| codes.to_string()),
+        shortlist: arguments.shortlist.or(provenance.codes).map(|codes| codes.to_string()),
     })
 }
 
@@ -265,6 +266,6 @@ fn check_storage(store: &dyn Store, to: &Side) -> anyhow::Result<()> {
     let names: Vec<&str> = storages.iter().map(|storage| storage.name()).collect();
     Err(hinted(
         format!("{} cannot store vectors as `{}`", store.name(), to.storage),
-        format!("it has {}; choose one with --storage TYPE", names.join(", ")),
+        format!("it supports {}; choose one with --storage TYPE", names.join(", ")),
     ))
 }

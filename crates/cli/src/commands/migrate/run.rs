@@ -103,14 +103,16 @@ fn print_summary(
     printer.note(&parts.join("; "));
     if let Some((count, file)) = failed {
         printer.warning(&format!(
-            "{} could not be embedded: {} has the reasons",
+            "{} could not be embedded: see {} for the reasons",
             counted(count, "document"),
             file.display()
         ));
     }
-    let next = if summary.stopped { "stopped: `run` continues" } else { "next: `verify`" };
-    let command = if summary.stopped { "run" } else { "verify" };
-    printer.note(&format!("{next}, `kokeshi migrate {command} {}`", plan.display()));
+    let plan = plan.display();
+    printer.note(&match summary.stopped {
+        true => format!("stopped; to continue: `kokeshi migrate run {plan}`"),
+        false => format!("next: `kokeshi migrate verify {plan}`"),
+    });
 }
 
 /// Writes the failed documents and the reasons to a file next to the plan, or removes the file if

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     let mut text = String::new();
     for one in &all {
         let pass = match (&one.after, one.passes) {
-            (Some(after), _) => format!("in a pass, done up to {after}"),
+            (Some(after), _) => format!("a pass is under way, done up to {after}"),
             (None, 0) => "not run yet".to_owned(),
             (None, passes) => format!("{} done", counted(passes, "pass")),
         };
@@ -51,10 +51,10 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
 }
 
 fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<MigrationProgress>> {
-    let place = StoreLocation::to_search(arguments.store.as_ref(), None)?;
+    let location = StoreLocation::to_search(arguments.store.as_ref(), None)?;
     // Opening the store reports what is wrong with it.
-    place.open()?;
-    match &place.store {
+    location.open()?;
+    match &location.store {
         Address::File(file) => Ok(Ledger::open(file)?.all()?),
         Address::Server(_) => Err(crate::failure::hinted(
             "the migrations of a server are recorded next to their plans",

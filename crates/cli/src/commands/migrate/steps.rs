@@ -25,7 +25,7 @@ pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> a
         false => format!("`{switch}` is now `{new}`"),
     };
     let task = plan.to.query_task.as_deref().unwrap_or("none");
-    printer.note(&format!("{what}; queries need {}, task {task}", plan.to.model));
+    printer.note(&format!("{what}; queries now need {}, task {task}", plan.to.model));
     let file = arguments.plan.plan.display();
     let end = format!("to finish: `kokeshi migrate clean {file}`");
     printer.note(&match plan.is_between_stores() {
@@ -82,7 +82,7 @@ pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> any
             "removed `{removed}`: the vectors of {} no longer exist",
             plan.from.model
         )),
-        None => printer.note("done; the source of the old vectors is not changed"),
+        None => printer.note("done; the source of the old vectors was not changed"),
     }
     Ok(())
 }

@@ -41,7 +41,10 @@ pub(super) fn run(
     printer.note(&match report.passed() {
         true => format!("next: `kokeshi migrate switch {plan}`"),
         false => {
-            format!("it cannot be switched to; `kokeshi migrate run {plan}` repairs it, then verify again")
+            format!(
+                "readers cannot switch to it yet; `kokeshi migrate run {plan}` repairs it, then \
+                 verify again"
+            )
         }
     });
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

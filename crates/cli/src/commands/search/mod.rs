@@ -25,7 +25,7 @@ struct SearchResult {
 
 pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     if arguments.query.trim().is_empty() {
-        return Err(hinted("the query is empty", "give the text to search for"));
+        return Err(hinted("the query is empty", "pass the text to search for"));
     }
     let store = arguments.collection.store.as_ref();
     let within = arguments.within.first().map(std::path::PathBuf::as_path);
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
         let results = with_best_sentences(&collection, &vector, hits)?;
         match arguments.json {
             true => show::json(arguments, &collection, &location, &results, printer)?,
-            false => show::people(arguments, &location, &results, printer)?,
+            false => show::text(arguments, &location, &results, printer)?,
         }
     }
     if is_empty && !arguments.json {
@@ -106,7 +106,7 @@ fn warn_unfit(
 /// Why there is no hit.
 fn no_hit(store: &dyn Store, collection: &OpenCollection) -> anyhow::Result<&'static str> {
     let empty = store.count(&collection.name)?.chunks == 0;
-    Ok(if empty { "nothing is indexed yet" } else { "nothing found that meets the conditions" })
+    Ok(if empty { "nothing is indexed yet" } else { "nothing found under these conditions" })
 }
 
 fn filter(arguments: &SearchArguments, location: &StoreLocation) -> anyhow::Result<Filter> {

@@ -28,7 +28,7 @@ pub(super) fn files(
 }
 
 /// Prints a heading for each result, then its best sentence in its context.
-pub(super) fn people(
+pub(super) fn text(
     arguments: &SearchArguments,
     location: &StoreLocation,
     results: &[SearchResult],

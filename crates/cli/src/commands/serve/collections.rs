@@ -109,7 +109,7 @@ impl Reader {
             Ok(Binding { name, collection, model, passage_task, query_task, dimensions })
         });
         let bindings = bindings.collect::<anyhow::Result<_>>()?;
-        // A file may be replaced by another, so it is opened anew each time; a server only after a
+        // A file may be replaced by another, so it is opened again each time; a server only after a
         // failure.
         self.store = Some(store).filter(|_| matches!(address, Address::Server(_)));
         Ok(bindings)

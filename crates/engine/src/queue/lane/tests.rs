@@ -11,7 +11,7 @@ fn items(client: &'static str, tokens: usize, count: usize) -> impl Iterator<Ite
     (0..count).map(move |number| (tokens, (client, number)))
 }
 
-fn of<'a>(batch: &'a [Item], client: &'a str) -> Vec<usize> {
+fn numbers_of<'a>(batch: &'a [Item], client: &'a str) -> Vec<usize> {
     batch.iter().filter(|(name, _)| *name == client).map(|(_, number)| *number).collect()
 }
 
@@ -19,10 +19,13 @@ fn of<'a>(batch: &'a [Item], client: &'a str) -> Vec<usize> {
 fn a_single_text_waits_for_one_batch_of_a_client_with_a_thousand() {
     let mut lane = Lane::new(160);
     lane.push("many", items("many", 10, 1000));
-    assert_eq!(of(&lane.next_batch(), "many"), Vec::from_iter(0..16));
+    assert_eq!(numbers_of(&lane.next_batch(), "many"), Vec::from_iter(0..16));
     lane.push("one", items("one", 10, 1));
     let batch = lane.next_batch();
-    assert_eq!((of(&batch, "one"), of(&batch, "many")), (vec![0], Vec::from_iter(16..31)));
+    assert_eq!(
+        (numbers_of(&batch, "one"), numbers_of(&batch, "many")),
+        (vec![0], Vec::from_iter(16..31))
+    );
     assert_eq!(lane.tokens(), 10 * (1000 - 31));
 }
 
@@ -32,7 +35,7 @@ fn clients_share_a_batch_by_tokens_not_by_texts() {
     lane.push("short", items("short", 10, 1000));
     lane.push("long", items("long", 100, 1000));
     let batch = lane.next_batch();
-    assert_eq!((of(&batch, "short").len(), of(&batch, "long").len()), (80, 8));
+    assert_eq!((numbers_of(&batch, "short").len(), numbers_of(&batch, "long").len()), (80, 8));
 }
 
 #[test]
@@ -44,7 +47,7 @@ fn a_long_text_gets_its_turn_while_short_ones_keep_arriving() {
     for batch in 0..6 {
         lane.push("short", items("short", 10, 16));
         let items = lane.next_batch();
-        long.extend(of(&items, "long").iter().map(|number| (batch, *number)));
+        long.extend(numbers_of(&items, "long").iter().map(|number| (batch, *number)));
     }
     assert_eq!(long, [(1, 0), (3, 1)]);
 }
@@ -60,8 +63,8 @@ fn a_client_that_returns_keeps_its_account() {
             lane.push("long", [(100, ("long", 0))]);
         }
         let items = lane.next_batch();
-        long += 100 * of(&items, "long").len();
-        backlog += 10 * of(&items, "backlog").len();
+        long += 100 * numbers_of(&items, "long").len();
+        backlog += 10 * numbers_of(&items, "backlog").len();
     }
     assert_eq!((long, backlog), (1000, 1000));
 }
@@ -90,6 +93,8 @@ fn removed_items_do_not_run_and_their_client_loses_no_turn() {
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     /// For any items in any order: every item is taken once, those of a client in order; no batch
     /// is over the budget unless it is a single item; no batch is empty while an item waits.
     #[test]
@@ -132,8 +137,8 @@ proptest! {
         let (mut of_a, mut of_b) = (0, 0);
         while of_a + a <= 400 * a && of_b + b <= 400 * b {
             let batch = lane.next_batch();
-            of_a += a * of(&batch, "a").len();
-            of_b += b * of(&batch, "b").len();
+            of_a += a * numbers_of(&batch, "a").len();
+            of_b += b * numbers_of(&batch, "b").len();
             let slack = a + b + budget;
             prop_assert!(of_a.abs_diff(of_b) <= slack, "{} {}", of_a, of_b);
         }

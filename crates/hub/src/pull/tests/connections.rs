@@ -61,7 +61,7 @@ fn a_missing_repository_is_named() {
 }
 
 #[test]
-fn a_typing_error_in_a_repository_name_is_pointed_out() {
+fn a_misspelt_repository_name_is_pointed_out() {
     let cache = Cache::of(&hub());
     let misspelt = "jinaai/jina-embedings-v3";
     let error = crate::pull(&cache.config, misspelt, "main", &mut |_| {}).unwrap_err();
@@ -85,11 +85,11 @@ fn requests_to_a_busy_or_failing_server_are_retried() {
 }
 
 #[test]
-fn a_retry_waits_as_long_as_the_server_asks_up_to_a_bound() {
+fn a_retry_waits_as_long_as_the_server_requests_up_to_a_maximum() {
     let server = hub();
-    let asks = |seconds: &str| Fault::Status(429, format!("Retry-After: {seconds}\r\n"));
-    server.fail("list", [asks("0"), asks("86400")]);
-    server.fail("config.json", [asks("Wed, 21 Oct 2099 07:28:00 GMT")]);
+    let retry_after = |seconds: &str| Fault::Status(429, format!("Retry-After: {seconds}\r\n"));
+    server.fail("list", [retry_after("0"), retry_after("86400")]);
+    server.fail("config.json", [retry_after("Wed, 21 Oct 2099 07:28:00 GMT")]);
     let mut waits = Vec::new();
     let (pulled, _) = Cache::of(&server).pull_and(&mut |event| {
         if let PullEvent::Retry { wait, .. } = event {

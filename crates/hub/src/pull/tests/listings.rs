@@ -59,7 +59,7 @@ fn split_weights_without_one_of_their_parts_are_not_published() {
 }
 
 #[test]
-fn a_mirror_that_lists_only_names_is_asked_for_each_checksum() {
+fn checksums_that_a_mirror_does_not_list_are_requested_for_each_file() {
     let server = hub();
     server.list_names_only();
     let storage = Fault::Status(

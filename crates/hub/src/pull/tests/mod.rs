@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine that speaks the hub's protocol and fails on demand.
+//! Downloads from a local server that implements the hub's protocol and fails on demand.
 
 mod connections;
 #[cfg(target_os = "linux")]
@@ -22,7 +22,7 @@ const CONFIG: (&str, &[u8]) = ("config.json", b"{\"hidden_size\": 8}");
 const TOKENIZER: (&str, &[u8]) = ("tokenizer.json", b"{\"model\": {}}");
 const POOLING: (&str, &[u8]) = ("1_Pooling/config.json", b"{}");
 
-/// Bytes that differ from every repetition or shift of themselves.
+/// Bytes whose slices at different offsets differ, so that misplaced parts are noticed.
 fn weights() -> Vec<u8> {
     (0..400_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -62,7 +62,7 @@ impl Cache {
             idle: Duration::from_millis(300),
             attempts: 3,
             backoff: Duration::from_millis(1),
-            longest_wait: Duration::from_millis(5),
+            max_wait: Duration::from_millis(5),
         };
         let mut events: Vec<String> = Vec::new();
         let mut record = |event: PullEvent<'_>| {

@@ -55,7 +55,7 @@ fn a_server_that_ignores_ranges_sends_everything_again() {
 }
 
 #[test]
-fn a_server_that_refuses_the_range_is_asked_for_everything() {
+fn a_server_that_refuses_the_range_sends_everything() {
     let server = hub();
     server.fail("model.safetensors", [status(416)]);
     let cache = Cache::of(&server);

@@ -11,7 +11,7 @@ use super::super::checksum::Digest;
 
 pub(super) const COMMIT: &str = "aaaabbbbccccddddeeeeffff0000111122223333";
 
-/// A fault that replaces the proper answer to a request.
+/// A fault that replaces the regular answer to a request.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
     /// Answers with this status and these header lines.
@@ -217,6 +217,6 @@ fn send_unannounced(connection: &TcpStream, body: &[u8]) {
 }
 
 fn write(mut connection: &TcpStream, head: &str, body: &[u8]) {
-    // The client may have disconnected; the test sees that on its own side.
+    // The client may have disconnected, which the test notices itself.
     drop(connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(body)));
 }

@@ -1,4 +1,4 @@
-//! What a pull makes of the cache.
+//! The contents of the cache after a pull.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn two_pulls_at_once_download_each_file_once() {
 fn a_pull_waits_for_another_process_that_downloads_the_same_file() {
     let cache = Cache::of(&hub());
     let folder = cache.folder.path().join(".locks/models--me--mine");
-    let other = Lock::take(&folder.join(format!("{}.lock", sha256(&weights()))), || {});
+    let other = Lock::acquire(&folder.join(format!("{}.lock", sha256(&weights()))), || {});
     let mut other = Some(other.unwrap());
     let (pulled, events) = cache.pull_and(&mut |event| {
         if matches!(event, PullEvent::Waiting { .. }) {

@@ -20,7 +20,7 @@ fn has_instructions() -> bool {
     __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & BITS == BITS
 }
 
-/// Whether the system saves tiles when threads switch: bits 17 and 18 of XCR0.
+/// Whether the system saves tiles on context switches: bits 17 and 18 of XCR0.
 fn system_saves_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const TILES: u64 = 0b11 << 17;
@@ -101,13 +101,12 @@ impl Tiles {
 impl Drop for Tiles {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: a value exists only after `configure`. Idle tiles slow down every switch of
-        // threads.
+        // SAFETY: a value exists only after `configure`. Idle tiles slow down every context switch.
         unsafe { asm!("tilerelease", options(nostack, nomem)) }
     }
 }
 
-/// Two by two tiles of sums; a step of the depth reads two tiles of `a` and two of `b`.
+/// Two by two tiles hold the sums; a step of the depth reads two tiles of `a` and two of `b`.
 macro_rules! product {
     ($name:ident, $multiply:literal) => {
         /// The product that [`crate::isa::Isa`] defines.

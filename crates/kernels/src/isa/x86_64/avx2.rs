@@ -1,4 +1,4 @@
-//! Eight lanes.
+//! AVX2: eight lanes.
 
 use super::{HIGH, proven};
 use crate::isa::{Isa, Kernel};
@@ -112,7 +112,7 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn zip(self, a: __m256, b: __m256) -> [__m256; 2] {
-        // These work on both halves of the vectors at once, which leaves the quarters out of order.
+        // Unpacking works within 128-bit halves, which leaves the quarters out of order.
         let (low, high) = proven!((_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
         let first = proven!(_mm256_permute2f128_ps::<0x20>(low, high));
         [first, proven!(_mm256_permute2f128_ps::<0x31>(low, high))]
@@ -153,7 +153,7 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn store_pairs(self, low: __m256, high: __m256, dst: &mut [u32]) {
-        // As `bf16`: adds half of the last place that stays, less one if that place is even.
+        // As `bf16`: adds half of the last place that is kept, less one if that bit is 0.
         let round = |x: __m256| {
             let bits = proven!(_mm256_castps_si256(x));
             let shifted = proven!(_mm256_srli_epi32::<16>(bits));
@@ -183,8 +183,8 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn dot_u8i8(self, a: __m256i, b: __m256i, sums: __m256i) -> __m256i {
-        // Products of two bytes as 16-bit lanes: 255 · 128 and sums of two need 17 bits, which
-        // `madd` has; its 8-bit counterpart saturates.
+        // Bytes are multiplied as 16-bit lanes: a sum of two products of up to 255 · 128 needs 17
+        // bits, which `madd` has; its 8-bit counterpart saturates.
         let low = proven!(_mm256_set1_epi16(0xff));
         let even = |x: __m256i| proven!(_mm256_and_si256(x, low));
         let signed = |x: __m256i| proven!(_mm256_srai_epi16::<8>(x));

@@ -1,4 +1,4 @@
-//! Sixteen lanes.
+//! AVX-512: sixteen lanes.
 
 use super::{HIGH, amx, proven};
 use crate::isa::{Isa, Kernel, Product, define_product, dot_of_bytes, dot_of_pairs, pair_of};
@@ -44,7 +44,7 @@ impl<const DOT: bool, const MATRIX: bool> Avx512<DOT, MATRIX> {
             // SAFETY: a token with `DOT` exists only if `detect` found every feature enabled here.
             unsafe { enter_dot(self, kernel) }
         } else {
-            // SAFETY: as above, for a token without.
+            // SAFETY: as above, for a token without `DOT`.
             unsafe { enter(self, kernel) }
         }
     }
@@ -188,7 +188,7 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
             let pairs = proven!(_mm512_or_si512(widened(low), high));
             return proven!(_mm512_storeu_si512(dst, pairs));
         }
-        // As `bf16`: adds half of the last place that stays, less one if that place is even.
+        // As `bf16`: adds half of the last place that is kept, less one if that bit is 0.
         let round = |x: __m512| {
             let bits = proven!(_mm512_castps_si512(x));
             let shifted = proven!(_mm512_srli_epi32::<16>(bits));
@@ -225,8 +225,8 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
         if DOT {
             return proven!(_mm512_dpbusd_epi32(sums, a, b));
         }
-        // Products of two bytes as 16-bit lanes: 255 · 128 and sums of two need 17 bits, which
-        // `madd` has; its 8-bit counterpart saturates.
+        // Bytes are multiplied as 16-bit lanes: a sum of two products of up to 255 · 128 needs 17
+        // bits, which `madd` has; its 8-bit counterpart saturates.
         let low = proven!(_mm512_set1_epi16(0xff));
         let even = |x: __m512i| proven!(_mm512_and_si512(x, low));
         let signed = |x: __m512i| proven!(_mm512_srai_epi16::<8>(x));

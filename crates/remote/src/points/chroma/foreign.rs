@@ -1,14 +1,14 @@
 //! Foreign collections. What Chroma calls a document is a point's text, next to its fields.
 
 use super::Chroma;
+use crate::points::BATCH;
 use crate::points::foreign::{
-    Foreign, ForeignPage, ForeignPoint, NewVector, PointRequest, Selection, VectorFormat, object,
-    texts_and_numbers, vector_of,
+    CopyNames, Foreign, ForeignPage, ForeignPoint, NewVector, PointRequest, Selection,
+    VectorFormat, object, texts_and_numbers, vector_of,
 };
 use crate::points::http::segment;
-use crate::points::{BATCH, PointEngine};
 use crate::retry::CallError;
-use kokeshi_store::{Error, Fields, Provenance, Storage};
+use kokeshi_store::{Fields, Provenance, Storage};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
@@ -39,7 +39,7 @@ fn select(body: &mut Value, selection: Selection<'_>) {
     }
 }
 
-/// The point whose parts `column` returns.
+/// The point at one index of an answer, whose columns `column` returns.
 fn point<'a>(fields: &Fields, column: &dyn Fn(&str) -> &'a Value) -> ForeignPoint {
     let mut payload = object(column("metadatas").clone());
     if fields.text.as_deref().is_none_or(|text| text == TEXT) {
@@ -97,17 +97,13 @@ impl Foreign for Chroma {
 
     fn create_shadow(
         &self,
-        (old, new): (&str, &str),
+        CopyNames { old, new }: CopyNames<'_>,
         _provenance: &Provenance,
         _fields: &Fields,
     ) -> Result<(), CallError> {
-        let gone = || Error::Server {
-            store: self.address(),
-            reason: format!("the collection {old} no longer exists"),
-        };
-        let description = self.description(old)?.ok_or_else(gone)?;
-        // The rest of a configuration is the function that clients embed with: that of the old
-        // model.
+        let description = self.description(old)?.ok_or_else(|| self.missing(old))?;
+        // The rest of the configuration is the clients' embedding function, which is that of the
+        // old model.
         let index = &description["configuration_json"]["hnsw"];
         let mut body =
             json!({ "name": new, "get_or_create": true, "metadata": description["metadata"] });
@@ -119,7 +115,7 @@ impl Foreign for Chroma {
 
     fn copy(
         &self,
-        (old, new): (&str, &str),
+        CopyNames { old, new }: CopyNames<'_>,
         fields: &Fields,
         keys: &[String],
         new_vector: NewVector<'_>,

@@ -1,5 +1,5 @@
-//! Chroma, by version 2 of its HTTP API. It has no aliases: they are points of a table of
-//! kokeshi's.
+//! Chroma, by version 2 of its HTTP API. It has no aliases; kokeshi keeps them as points of a
+//! table.
 
 mod foreign;
 
@@ -15,10 +15,10 @@ use ureq::http::Method;
 
 /// The default port of Chroma.
 const PORT: u16 = 8000;
-/// The table of aliases: paths are aliases, bodies are tables.
+/// The table of aliases: a point's path is an alias, and its body the table.
 const ALIASES: &str = "kokeshi-aliases";
-/// Tables listed per call.
-const LISTED: usize = 100;
+/// Number of tables listed per call.
+const TABLES_PER_CALL: usize = 100;
 /// The prefix of terms among the fields of a point.
 const TERM: &str = "term:";
 
@@ -27,11 +27,13 @@ pub(crate) struct Chroma {
     http: Http,
     /// The path of its collections.
     path: String,
-    /// Chroma's own ids of tables, kept until one is no longer known.
+    /// Chroma's own ids of tables, by name.
     ids: RefCell<HashMap<String, String>>,
 }
 
 impl Chroma {
+    /// Connects.
+    ///
     /// # Errors
     ///
     /// If the address is malformed, or the server does not answer.
@@ -65,7 +67,7 @@ impl Chroma {
         Ok(id)
     }
 
-    /// Requests something of a table; `None` if it does not exist.
+    /// Calls `action` of a table; `None` if the table does not exist.
     fn request(
         &self,
         table: &str,
@@ -73,7 +75,7 @@ impl Chroma {
         action: &str,
         body: Option<&Value>,
     ) -> Result<Option<Value>, CallError> {
-        // The id may be that of a table which another process has removed and created again.
+        // The cached id is stale if another process has removed the table and created it again.
         for _ in 0..2 {
             let Some(id) = self.id(table)? else { return Ok(None) };
             let path = format!("{}/{id}/{action}", self.path);
@@ -88,11 +90,11 @@ impl Chroma {
     /// Changes a table, which must exist.
     fn send(&self, table: &str, action: &str, body: &Value) -> Result<(), CallError> {
         let answer = self.request(table, &Method::POST, action, Some(body))?;
-        let gone = || Error::Server {
+        let missing = || Error::Server {
             store: self.http.store().to_owned(),
             reason: format!("{action}: the table {table} does not exist"),
         };
-        answer.map(drop).ok_or_else(|| gone().into())
+        answer.map(drop).ok_or_else(|| missing().into())
     }
 }
 
@@ -108,19 +110,19 @@ impl PointEngine for Chroma {
     fn tables(&self) -> Result<Vec<String>, CallError> {
         let mut tables = Vec::new();
         loop {
-            let path = format!("{}?limit={LISTED}&offset={}", self.path, tables.len());
+            let path = format!("{}?limit={TABLES_PER_CALL}&offset={}", self.path, tables.len());
             let answer = self.http.call(Method::GET, &path, None)?.unwrap_or_default();
             let page = answer.as_array().map(Vec::as_slice).unwrap_or_default();
             tables
                 .extend(page.iter().filter_map(|table| table["name"].as_str().map(str::to_owned)));
-            if page.len() < LISTED {
+            if page.len() < TABLES_PER_CALL {
                 return Ok(tables);
             }
         }
     }
 
     fn create(&self, table: &str, kind: TableKind<'_>) -> Result<(), CallError> {
-        // Chroma gives every table this index; its defaults are meant for smaller ones.
+        // Every table in Chroma has this index; its defaults suit smaller tables.
         let index = match kind {
             TableKind::Chunks(_) => {
                 json!({ "space": "cosine", "ef_construction": 200, "ef_search": 200 })
@@ -236,8 +238,8 @@ impl PointEngine for Chroma {
     }
 }
 
-/// A point's fields. A term is a field that is `true`, so that a condition may have any number of
-/// them.
+/// A point's fields. Each term is a field with the value `true`, so that a condition may have any
+/// number of terms.
 fn fields(point: &Point) -> Value {
     let mut fields = Map::new();
     fields.insert("path".to_owned(), json!(point.path));
@@ -262,7 +264,7 @@ fn add_filter(body: &mut Value, filter: &PointFilter) {
     }
 }
 
-/// The point whose parts `field` returns.
+/// The point at one index of an answer, whose columns `field` returns.
 fn point<'a>(field: &dyn Fn(&str) -> &'a Value) -> Point {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let vector = field("embeddings").as_array().map(Vec::as_slice).unwrap_or_default();

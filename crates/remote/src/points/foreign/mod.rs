@@ -11,12 +11,12 @@ use kokeshi_store::{Error, Fields, Provenance, Result, Storage, Url};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// A point of another program.
+/// A point of a foreign collection.
 #[derive(Clone, Debug)]
 pub(super) struct ForeignPoint {
     /// A text or a number.
     pub(super) id: Value,
-    /// Its fields, and what the engine itself calls its text.
+    /// Its fields, and its text if the engine keeps that separately.
     pub(super) payload: Map<String, Value>,
     /// Its vector, if it was requested and exists; or why it cannot be read.
     pub(super) vector: Result<Option<Vec<f32>>, String>,
@@ -43,7 +43,7 @@ pub(super) struct PointRequest<'a> {
 pub(super) enum Selection<'a> {
     All,
     Ids(&'a [String]),
-    /// Those with one of these values, texts or numbers, in a field.
+    /// Those with one of these values, as texts or numbers, in a field.
     Having(&'a str, &'a [String]),
 }
 
@@ -64,9 +64,31 @@ pub(super) struct VectorFormat {
 /// The new vector of a point; `None` for a point that must not be copied.
 pub(super) type NewVector<'a> = &'a dyn Fn(&ForeignPoint) -> Option<&'a [f32]>;
 
+/// The names of a foreign collection and of its shadow copy.
+#[derive(Clone, Copy)]
+pub(super) struct CopyNames<'a> {
+    pub(super) old: &'a str,
+    pub(super) new: &'a str,
+}
+
 /// What an engine can do with foreign collections, which have their own names. Each call is tried
 /// once.
 pub(super) trait Foreign: PointEngine {
+    /// The error of a server's answer that cannot be used.
+    fn failure(&self, reason: String) -> CallError {
+        Error::Server { store: self.address(), reason }.into()
+    }
+
+    /// The error of a collection that is gone since it was resolved.
+    fn missing(&self, collection: &str) -> CallError {
+        self.failure(format!("the collection {collection} no longer exists"))
+    }
+
+    /// The error of a collection that has no faithful copy.
+    fn not_copyable(&self, reason: String) -> CallError {
+        Error::NotCopyable { store: self.address(), reason }.into()
+    }
+
     /// The field of texts, unless one is named.
     fn text_field(&self) -> &'static str {
         "text"
@@ -94,18 +116,19 @@ pub(super) trait Foreign: PointEngine {
         after: Option<&Value>,
     ) -> Result<ForeignPage, CallError>;
 
-    /// Creates the collection `new`, unless it exists, like `old` but with vectors of `provenance`.
+    /// Creates the new collection, unless it exists, like the old one but with vectors of
+    /// `provenance`.
     fn create_shadow(
         &self,
-        old_and_new: (&str, &str),
+        names: CopyNames<'_>,
         provenance: &Provenance,
         fields: &Fields,
     ) -> Result<(), CallError>;
 
-    /// Copies points of `old` to `new` as they are now, complete except for their new vectors.
+    /// Copies points as they are now, complete except for their new vectors.
     fn copy(
         &self,
-        old_and_new: (&str, &str),
+        names: CopyNames<'_>,
         fields: &Fields,
         ids: &[String],
         new_vector: NewVector<'_>,
@@ -162,7 +185,7 @@ impl<'a> ForeignReader<'a> {
         let request = self.request(&collection, Selection::All, false);
         let first = self.call(|engine| engine.points(&request, None))?.points.into_iter().next();
         let payload = first.map(|point| point.payload).unwrap_or_default();
-        // The engine's own field of texts, if it has one, is the only field that counts as a text.
+        // If the engine has its own field of texts, no other field counts as a text.
         let own = Some(self.engine.text_field()).filter(|text| *text != Fields::default().text());
         let own = own.filter(|own| payload.get(*own).is_some_and(Value::is_string));
         let field = |(name, value): (&String, &Value)| {
@@ -210,7 +233,7 @@ impl<'a> ForeignReader<'a> {
         Error::unknown_collection(name, self.engine.address(), names)
     }
 
-    /// Points of a collection.
+    /// The selected points of a collection.
     fn rows(&self, collection: &str, selection: Selection<'_>, vectors: bool) -> Result<Rows> {
         let request = self.request(collection, selection, vectors);
         Rows::filled(&self.server, collection, self.fields, |each| self.each(&request, each))
@@ -299,7 +322,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
     if let Value::Object(object) = value { object } else { Map::new() }
 }
 
-/// The error of a collection with the vectors `names`, of which none or a wrong one is named.
+/// The error of a collection with the vectors `names`, if the fields name none of them.
 #[cfg(any(feature = "milvus", feature = "qdrant"))]
 pub(super) fn ambiguous_vector<'a>(
     store: String,

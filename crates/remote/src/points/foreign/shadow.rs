@@ -1,11 +1,11 @@
 //! A shadow copy: a foreign collection's copy with new vectors, next to it.
 //!
-//! The copy is created like the old collection and has the same points, with their ids and fields
-//! but other vectors: programs that read and write one can do the same with the other. A table of
-//! kokeshi's records the provenance of its vectors. Points have no time of change: two points are
-//! in the same state if their texts and fields are equal.
+//! The copy is created like the old collection and has the same points, with the same ids and
+//! fields but other vectors, so that programs can use either. A separate table records the
+//! provenance of the new vectors. Points have no modification time: a point is unchanged if its
+//! text and fields are equal.
 
-use super::{Foreign, ForeignPoint, ForeignReader, Selection, key};
+use super::{CopyNames, Foreign, ForeignPoint, ForeignReader, Selection, key};
 use crate::points::point::Record;
 use crate::points::search::POINTS_PER_HIT;
 use crate::points::{BATCH, PATHS, PointFilter, TableKind, names};
@@ -24,7 +24,7 @@ pub(in crate::points) struct ShadowCopy {
     engine: Box<dyn Foreign>,
     fields: Fields,
     url: Url,
-    /// The own name of the collection that is copied.
+    /// The name of the collection that is copied, which is not an alias.
     old: String,
     /// The collection that is being listed page by page.
     listed: RefCell<Option<(String, Rows)>>,
@@ -56,8 +56,8 @@ impl ShadowCopy {
         self.collection(name)?.ok_or_else(|| self.reader().unknown(name))
     }
 
-    /// The recorded provenance of a shadow copy, and when it was created: 0 while it is being
-    /// created.
+    /// The recorded provenance of a shadow copy, and when it was created; 0 if that is not
+    /// finished.
     fn recorded(&self, collection: &str) -> Result<Option<(Provenance, i64)>> {
         let table = names::shadow(collection);
         let page = self
@@ -91,11 +91,12 @@ impl ShadowCopy {
     /// Ids of the points of the documents at `paths`.
     fn ids(&self, collection: &str, paths: &[String]) -> Result<Vec<String>> {
         let points = self.points_of(collection, paths, false)?;
-        let chunks = points.documents(collection, paths)?.into_iter().flat_map(|one| one.chunks);
+        let chunks =
+            points.documents(collection, paths)?.into_iter().flat_map(|document| document.chunks);
         Ok(chunks.filter_map(|chunk| id(&chunk).map(str::to_owned)).collect())
     }
 
-    /// The best of all points, with their cosines computed here.
+    /// The best hits among all points, with their cosines computed here.
     fn search_all(&self, collection: &str, query: &Query<'_>) -> Result<Vec<Hit>> {
         let reader = self.reader();
         let mut best: Vec<Hit> = Vec::new();
@@ -126,7 +127,7 @@ fn hit(score: f32, row: SourceRow) -> Hit {
         words: None,
         path: document.unwrap_or(id),
         format: "text".to_owned(),
-        // Its index in its document is not known.
+        // Its index in the document is unknown.
         ordinal: 0,
         location: ChunkLocation::default(),
         text,
@@ -148,7 +149,8 @@ impl Source for ShadowCopy {
         let reader = self.reader();
         let Some((own, format)) = reader.find(name)? else { return Ok(None) };
         let (provenance, created) = match self.recorded(&own)? {
-            // It may lack an index: whoever creates it also completes it.
+            // Its creation was interrupted, so it may lack an index; creating it again completes
+            // it.
             Some((_, 0)) => return Ok(None),
             recorded => recorded
                 .unwrap_or_else(|| (Provenance::unknown(format.dimensions, format.storage), 0)),
@@ -160,7 +162,7 @@ impl Source for ShadowCopy {
         Ok(Some(Collection { name: own, provenance, created, aliases }))
     }
 
-    /// Writes between two pages are seen when the first page is read again.
+    /// Changes made between two pages become visible when the first page is read again.
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {
         let own = self.require(collection)?.name;
         let mut listed = self.listed.borrow_mut();
@@ -207,14 +209,14 @@ impl Store for ShadowCopy {
         Ok(all?.into_iter().flatten().collect())
     }
 
-    /// Creates a collection like the old one, except for its vectors.
+    /// Creates a collection that is like the old one except for its vectors.
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
         provenance.check_storable(&self.name(), self.engine.new_storages(), &[])?;
         let reader = self.reader();
-        let begun = self.recorded(name)?.is_some_and(|(_, created)| created == 0);
-        if !begun && reader.find(name)?.is_some() {
+        let is_unfinished = self.recorded(name)?.is_some_and(|(_, created)| created == 0);
+        if !is_unfinished && reader.find(name)?.is_some() {
             let (name, store) = (name.to_owned(), self.name());
-            return Err(Error::Taken { name, kind: "collection", store });
+            return Err(Error::NameTaken { name, kind: "collection", store });
         }
         let table = names::shadow(name);
         let record = |created| {
@@ -223,8 +225,8 @@ impl Store for ShadowCopy {
         };
         reader.call(|engine| engine.create(&table, TableKind::Records))?;
         record(0)?;
-        let old_and_new = (self.old.as_str(), name);
-        reader.call(|engine| engine.create_shadow(old_and_new, provenance, &self.fields))?;
+        let names = CopyNames { old: &self.old, new: name };
+        reader.call(|engine| engine.create_shadow(names, provenance, &self.fields))?;
         record(now())
     }
 
@@ -251,13 +253,13 @@ impl Store for ShadowCopy {
         let format = reader.call(|engine| engine.vector_format(alias, &self.fields));
         if format.is_ok_and(|format| format.is_some()) && reader.resolve(alias)? == alias {
             let (name, store) = (alias.to_owned(), self.name());
-            return Err(Error::Taken { name, kind: "collection", store });
+            return Err(Error::NameTaken { name, kind: "collection", store });
         }
         reader.call(|engine| engine.set_alias(alias, &own))
     }
 
-    /// Copies the points of documents as they are in the old collection, with these vectors. A
-    /// point that has changed there since is skipped: it needs another vector.
+    /// Copies the points of documents from the old collection, with the vectors of `documents`. A
+    /// point that has changed since is skipped, because its vector would be stale.
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
         let found = self.require(collection)?;
         found.provenance.check_widths(documents)?;
@@ -267,7 +269,8 @@ impl Store for ShadowCopy {
             chunks().filter_map(|chunk| Some((id(chunk)?, chunk))).collect();
         let reader = self.reader();
         if self.fields.document.is_some() {
-            let paths: Vec<String> = documents.iter().map(|one| one.path.clone()).collect();
+            let paths: Vec<String> =
+                documents.iter().map(|document| document.path.clone()).collect();
             let mut removed = self.ids(&found.name, &paths)?;
             removed.retain(|id| !wanted.contains_key(id.as_str()));
             for ids in removed.chunks(BATCH) {
@@ -281,10 +284,10 @@ impl Store for ShadowCopy {
             let is_unchanged = row.text == chunk.text && row.metadata == chunk.metadata;
             is_unchanged.then_some(chunk.vector.as_slice())
         };
-        let old_and_new = (self.old.as_str(), found.name.as_str());
+        let names = CopyNames { old: &self.old, new: &found.name };
         let ids: Vec<String> = chunks().filter_map(|chunk| id(chunk).map(str::to_owned)).collect();
         for ids in ids.chunks(BATCH) {
-            reader.call(|engine| engine.copy(old_and_new, &self.fields, ids, &new_vector))?;
+            reader.call(|engine| engine.copy(names, &self.fields, ids, &new_vector))?;
         }
         Ok(())
     }

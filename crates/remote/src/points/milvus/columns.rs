@@ -20,18 +20,18 @@ pub(super) const ALL_FIELDS: [&str; 5] = ["id", "path", "text", "body", VECTOR];
 
 /// The points of an answer.
 pub(super) fn to_points(results: &QueryResults) -> Vec<Point> {
-    let texts = |name: &str| {
+    let column = |name: &str| {
         results.get_output_field(name).and_then(FieldData::as_varchar).unwrap_or_default()
     };
-    let [ids, paths, all, bodies] = FIELDS.map(texts);
+    let [ids, paths, texts, bodies] = FIELDS.map(column);
     let vectors = results.get_output_field(VECTOR).and_then(FieldData::as_float_vectors);
-    let text = |texts: &[String], at: usize| texts.get(at).cloned().unwrap_or_default();
+    let value = |column: &[String], at: usize| column.get(at).cloned().unwrap_or_default();
     let point = |at| Point {
-        id: text(ids, at),
-        path: text(paths, at),
+        id: value(ids, at),
+        path: value(paths, at),
         terms: Vec::new(),
-        text: text(all, at),
-        body: text(bodies, at),
+        text: value(texts, at),
+        body: value(bodies, at),
         vector: vectors.and_then(|all| all.get(at)).cloned().unwrap_or_default(),
     };
     (0..ids.len()).map(point).collect()

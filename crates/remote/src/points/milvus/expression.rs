@@ -18,13 +18,13 @@ pub(super) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// The field is one of these texts.
+/// The condition that the field is one of these texts.
 pub(super) fn one_of<'a>(field: &str, texts: impl IntoIterator<Item = &'a String>) -> String {
     let texts: Vec<String> = texts.into_iter().map(|text| quoted(text)).collect();
     format!("{field} in [{}]", texts.join(", "))
 }
 
-/// The id comes after `id`.
+/// The condition that a point's id comes after `id`.
 pub(super) fn after(id: &str) -> String {
     format!("id > {}", quoted(id))
 }

@@ -1,10 +1,10 @@
-//! Foreign collections, whose fields follow a schema of their own.
+//! Foreign collections, which have their own schemas.
 
 use super::server::if_exists;
 use super::{Failure, Milvus, one_of, quoted};
 use crate::points::foreign::{
-    Foreign, ForeignPage, ForeignPoint, NewVector, PointRequest, Selection, VectorFormat,
-    ambiguous_vector, key, texts_and_numbers, vector_of,
+    CopyNames, Foreign, ForeignPage, ForeignPoint, NewVector, PointRequest, Selection,
+    VectorFormat, ambiguous_vector, key, texts_and_numbers, vector_of,
 };
 use crate::points::{BATCH, PointEngine};
 use crate::retry::CallError;
@@ -13,7 +13,7 @@ use ::milvus::v2::prelude::{
     DescribeCollectionRequest, DescribeIndexRequest, EntityRow, FieldSchema, IndexDesc, IndexParam,
     IndexType, InsertRequest, MetricType, SearchRequest, SearchVectors, UpsertRequest,
 };
-use kokeshi_store::{Error, Fields, Provenance, Storage};
+use kokeshi_store::{Fields, Provenance, Storage};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ const DYNAMIC: &str = "$meta";
 struct MilvusCollection {
     description: CollectionDesc,
     key: FieldSchema,
-    /// The field of vectors that is meant.
+    /// The selected field of vectors.
     vector: FieldSchema,
 }
 
@@ -37,12 +37,12 @@ impl MilvusCollection {
         self.description.get_vector_field_names().iter().any(|vector| vector == name)
     }
 
-    /// Names of the fields to read of a point, with the meant vector or with `all` vectors.
+    /// Names of the fields to read of a point, with the selected vector or with `all` vectors.
     fn names(&self, vector: bool, all: bool) -> Vec<String> {
         let is_read = |field: &&FieldSchema| {
-            let is_meant = field.get_name() == self.vector.get_name();
+            let is_selected = field.get_name() == self.vector.get_name();
             let is_vector = self.is_vector(field.get_name());
-            !field.is_function_output() && (all || !is_vector || (vector && is_meant))
+            !field.is_function_output() && (all || !is_vector || (vector && is_selected))
         };
         let mut names: Vec<String> =
             self.fields().filter(is_read).map(|field| field.get_name().to_owned()).collect();
@@ -102,14 +102,6 @@ impl MilvusCollection {
 }
 
 impl Milvus {
-    fn failed(&self, reason: String) -> CallError {
-        Error::Server { store: self.address(), reason }.into()
-    }
-
-    fn not_copyable(&self, reason: String) -> CallError {
-        Error::NotCopyable { store: self.address(), reason }.into()
-    }
-
     /// A foreign collection; `None` if it does not exist.
     fn find(
         &self,
@@ -124,7 +116,7 @@ impl Milvus {
         let description = answer.description().clone();
         let all = description.get_schema().get_fields();
         let key = all.iter().find(|field| field.is_primary_key()).cloned();
-        let key = key.ok_or_else(|| self.failed(format!("{collection} has no key")))?;
+        let key = key.ok_or_else(|| self.failure(format!("{collection} has no key")))?;
         let vectors: Vec<&FieldSchema> =
             all.iter().filter(|field| field.get_data_type() == DataType::FloatVector).collect();
         let is_named = |field: &&&FieldSchema| Some(field.get_name()) == fields.vector.as_deref();
@@ -142,11 +134,10 @@ impl Milvus {
 
     /// A foreign collection, which must exist.
     fn require(&self, collection: &str, fields: &Fields) -> Result<MilvusCollection, CallError> {
-        let gone = || self.failed(format!("the collection {collection} no longer exists"));
-        self.find(collection, fields)?.ok_or_else(gone)
+        self.find(collection, fields)?.ok_or_else(|| self.missing(collection))
     }
 
-    /// As [`Milvus::first_results`], as rows.
+    /// The results of [`Milvus::first_results`], as rows.
     fn rows(
         &self,
         collection: &str,
@@ -155,7 +146,7 @@ impl Milvus {
     ) -> Result<(Vec<EntityRow>, bool), CallError> {
         let (found, more) = self.first_results(collection, condition, names)?;
         let rows = found.get_output_rows();
-        let rows = rows.map_err(|error| self.failed(format!("query {collection}: {error}")))?;
+        let rows = rows.map_err(|error| self.failure(format!("query {collection}: {error}")))?;
         Ok((rows, more))
     }
 
@@ -183,7 +174,7 @@ impl Milvus {
     }
 
     fn indexes(&self, collection: &str) -> Result<Vec<IndexDesc>, Failure> {
-        // Without the name of an index, the answer describes all.
+        // Without an index name, the answer describes all indexes.
         let request = DescribeIndexRequest::builder().collection_name(collection);
         let answer =
             self.server.call(&format!("describe the indexes of {collection}"), async |client| {
@@ -250,20 +241,20 @@ impl Foreign for Milvus {
 
     fn create_shadow(
         &self,
-        (old, new): (&str, &str),
+        CopyNames { old, new }: CopyNames<'_>,
         provenance: &Provenance,
         fields: &Fields,
     ) -> Result<(), CallError> {
         let found = self.require(old, fields)?;
         if found.key.is_auto_id() || found.description.get_auto_id() {
             return Err(self.not_copyable(format!(
-                "the server assigns the keys of {old} (`auto_id`), so that copies would get others"
+                "the server assigns the keys of {old} (`auto_id`), so copies would get different keys"
             )));
         }
         let has_partition_key = found.fields().any(FieldSchema::is_partition_key);
         if found.description.get_num_partitions() > 1 && !has_partition_key {
             return Err(self.not_copyable(format!(
-                "{old} has named partitions, and those of copies are unknown"
+                "{old} has named partitions, and the server does not report which points are in which"
             )));
         }
         if !self.exists(new)? {
@@ -293,7 +284,7 @@ impl Foreign for Milvus {
 
     fn copy(
         &self,
-        (old, new): (&str, &str),
+        CopyNames { old, new }: CopyNames<'_>,
         fields: &Fields,
         keys: &[String],
         new_vector: NewVector<'_>,
@@ -347,7 +338,8 @@ impl Foreign for Milvus {
             let mut after = None;
             loop {
                 let page = self.points(&request, after.as_ref())?;
-                let keyed = page.points.into_iter().filter_map(|one| Some((key(&one.id)?, one)));
+                let keyed =
+                    page.points.into_iter().filter_map(|point| Some((key(&point.id)?, point)));
                 points.extend(keyed);
                 after = page.next;
                 if after.is_none() {

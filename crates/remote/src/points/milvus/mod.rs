@@ -1,6 +1,6 @@
-//! Milvus, by its own client: <https://docs.rs/milvus-sdk-rust>. Aliases are Milvus's own. A table
-//! of kokeshi's lists the tables: the client parses a list of collections only with ids and times,
-//! which milvus-lite leaves out.
+//! Milvus, by its own client: <https://docs.rs/milvus-sdk-rust>. Aliases are those of Milvus.
+//! kokeshi keeps its own table of tables: the client can parse a list of collections only with ids
+//! and times, which milvus-lite omits.
 
 mod columns;
 mod expression;
@@ -23,7 +23,7 @@ use kokeshi_store::{Error, Result, Storage, Url};
 use server::{Failure, FailureCause, Server, if_exists};
 use std::collections::HashMap;
 
-/// The table of tables: paths are tables. No collection's name encodes to it.
+/// The table of tables: a point's path is a table. No collection's name encodes to this name.
 const TABLES: &str = "kokeshi__tables";
 
 /// A database of a Milvus server.
@@ -32,9 +32,11 @@ pub(crate) struct Milvus {
 }
 
 impl Milvus {
+    /// Connects.
+    ///
     /// # Errors
     ///
-    /// If the address is malformed, or the server does not answer, or refuses user or password.
+    /// If the address is malformed, or the server does not answer or refuses the user or password.
     pub(crate) fn connect(url: &Url) -> Result<Self> {
         Ok(Self { server: Server::connect(url)? })
     }
@@ -47,7 +49,7 @@ impl Milvus {
         Ok(answer.exists())
     }
 
-    /// Creates what is missing of a table, and loads it.
+    /// Creates the table or its indexes, as far as they are missing, and loads it.
     fn complete(&self, table: &str, width: usize) -> Result<(), Failure> {
         if !self.exists(table)? {
             let request = CreateCollectionRequest::builder()
@@ -78,15 +80,15 @@ impl Milvus {
         }
     }
 
-    /// The first points by their keys that a condition holds for: as many as an answer can contain,
-    /// and whether there may be more.
+    /// The first points, by key, that meet a condition: as many as an answer can contain, and
+    /// whether there may be more.
     fn first_results(
         &self,
         table: &str,
         condition: &str,
         fields: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<(QueryResults, bool), CallError> {
-        // The client's own iterator requests points in the order of their keys with these.
+        // The client's own iterator uses these to request points in the order of their keys.
         let ordered = [("iterator", "true"), ("reduce_stop_for_best", "true")];
         let request = QueryRequest::builder()
             .collection_name(table)
@@ -100,7 +102,7 @@ impl Milvus {
                 client.query(request.clone().limit(limit as i64).build()?).await
             });
             match answer {
-                Err(Failure { cause: FailureCause::TooLong, .. }) if limit > 1 => limit /= 2,
+                Err(Failure { cause: FailureCause::AnswerTooLong, .. }) if limit > 1 => limit /= 2,
                 answer => {
                     let answer = answer?.map(|answer| answer.results().clone());
                     let found = answer.unwrap_or_else(QueryResults::new);
@@ -111,7 +113,7 @@ impl Milvus {
         }
     }
 
-    /// As [`Self::first_results`], of a table of kokeshi's.
+    /// The results of [`Self::first_results`], as points of a table of kokeshi.
     fn first_page(
         &self,
         table: &str,
@@ -126,7 +128,7 @@ impl Milvus {
         Ok(Page { next: last.map(|point| point.id.clone()), points })
     }
 
-    /// All points that all of `conditions` hold for, without vectors.
+    /// All points that meet all of `conditions`, without vectors.
     fn all_points(
         &self,
         table: &str,
@@ -173,9 +175,11 @@ impl Milvus {
         Ok(if_exists(answer)?.map(|answer| answer.collection_name().to_owned()))
     }
 
+    /// Checks the limits of Milvus.
+    ///
     /// # Errors
     ///
-    /// If a point is over a limit of Milvus.
+    /// If the point is over one of them.
     fn check(&self, point: &Point) -> Result<()> {
         let over_limit = |count: usize, limit: usize, what: &'static str| {
             let (store, path) = (self.server.store().to_owned(), point.path.clone());
@@ -281,11 +285,11 @@ impl PointEngine for Milvus {
             .limit(query.limit as i64)
             .metric_type(MetricType::Cosine);
         let nearest = self.scored_keys(table, request)?;
-        // Their texts are read in parts, because one answer cannot contain many long ones.
+        // Texts are read in batches, because one answer cannot contain many long ones.
         let mut points = HashMap::new();
         for ids in nearest.chunks(BATCH) {
-            let some = self.all_points(table, vec![one_of("id", ids.iter().map(|(id, _)| id))])?;
-            points.extend(some.into_iter().map(|point| (point.id.clone(), point)));
+            let batch = self.all_points(table, vec![one_of("id", ids.iter().map(|(id, _)| id))])?;
+            points.extend(batch.into_iter().map(|point| (point.id.clone(), point)));
         }
         let scored = nearest.into_iter();
         Ok(scored.filter_map(|(id, score)| Some((score, points.remove(&id)?))).collect())

@@ -1,4 +1,4 @@
-//! Calls of a Milvus server, one at a time, and the meaning of their failures.
+//! Calls of a Milvus server, one at a time, and the classification of their errors.
 
 use crate::retry::CallError;
 use ::milvus::v2::ClientV2;
@@ -15,18 +15,17 @@ const PORT: u16 = 19530;
 /// The default port of an encrypted connection.
 const TLS_PORT: u16 = 443;
 /// Time limit for connecting.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for a call.
-const SILENCE: Duration = Duration::from_secs(120);
-/// Interval of keepalives while a call is in progress. Servers close connections with much shorter
-/// ones.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// Interval of keepalives during a call. Servers close connections whose interval is much shorter.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A database of a server.
 pub(super) struct Server {
     store: String,
     client: ClientV2,
-    /// Runs during calls.
+    /// Runs only during calls.
     runtime: Runtime,
 }
 
@@ -45,7 +44,7 @@ pub(super) enum FailureCause {
     /// The collection is not loaded into the server's memory, and cannot be read.
     Released,
     /// The answer is longer than the client accepts.
-    TooLong,
+    AnswerTooLong,
     Other,
 }
 
@@ -56,22 +55,24 @@ impl From<Failure> for CallError {
 }
 
 impl Server {
+    /// Connects.
+    ///
     /// # Errors
     ///
-    /// If the address is malformed, or the server does not answer, or refuses user or password.
+    /// If the address is malformed, or the server does not answer or refuses the user or password.
     pub(super) fn connect(url: &Url) -> Result<Self> {
         let (store, parts) = (url.to_string(), url.parts()?);
         if parts.host.is_empty() {
-            return Err(url.invalid("it names no host"));
+            return Err(url.invalid("it has no host"));
         }
         let unreachable = |reason| Error::Unreachable { store: url.to_string(), reason };
         let host = parts.host_and_port(if parts.tls { TLS_PORT } else { PORT });
         check_port(&host).map_err(|error| unreachable(format!("{host}: {error}")))?;
-        // Retries are done here, and no telemetry is sent.
+        // Callers retry, so the client does not; and it sends no telemetry.
         let config = ConnectConfig::new()
             .uri(parts.base(PORT))
             .database(parts.path)
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .keepalive_time(KEEPALIVE)
             .keepalive_while_idle(false)
             .retry(RetryConfig::new().max_attempts(1))
@@ -96,23 +97,23 @@ impl Server {
         &self.store
     }
 
-    /// The server's answer. `what` names the call in messages.
+    /// Calls the server. `what` names the call in messages.
     pub(super) fn call<T>(
         &self,
         what: &str,
         work: impl AsyncFnOnce(&ClientV2) -> Result<T, Cause>,
     ) -> Result<T, Failure> {
-        let timed = async { tokio::time::timeout(SILENCE, work(&self.client)).await };
+        let timed = async { tokio::time::timeout(CALL_TIMEOUT, work(&self.client)).await };
         let error = match self.runtime.block_on(timed) {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error,
-            Err(_) => Cause::Timeout(format!("no answer in {} s", SILENCE.as_secs())),
+            Err(_) => Cause::Timeout(format!("no answer in {} s", CALL_TIMEOUT.as_secs())),
         };
         Err(failure(&self.store, what, error))
     }
 
-    /// As [`Self::call`], for the content of a table; `None` if it does not exist. A table that is
-    /// not in the server's memory, because the server has restarted, is loaded.
+    /// Calls the server for the content of a table; `None` if the table does not exist. A table
+    /// that is not in the server's memory, because the server has restarted, is loaded first.
     pub(super) fn read<T>(
         &self,
         what: &str,
@@ -137,19 +138,19 @@ impl Server {
     }
 }
 
-/// Whether a server listens: the client would keep trying to reach one that does not.
+/// Checks that a server listens, because the client would retry without end if none does.
 fn check_port(host: &str) -> io::Result<()> {
-    let mut failed = io::ErrorKind::NotFound.into();
+    let mut last = io::ErrorKind::NotFound.into();
     for address in host.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT) {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(_) => return Ok(()),
-            Err(error) => failed = error,
+            Err(error) => last = error,
         }
     }
-    Err(failed)
+    Err(last)
 }
 
-/// `None` for what does not exist.
+/// The answer, or `None` if its subject does not exist.
 pub(super) fn if_exists<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match answer {
         Err(Failure { cause: FailureCause::Missing, .. }) => Ok(None),
@@ -160,31 +161,31 @@ pub(super) fn if_exists<T>(answer: Result<T, Failure>) -> Result<Option<T>, Fail
 /// The meaning of an error code.
 enum CodeMeaning {
     Transient,
-    Refused,
+    LoginRefused,
     Permanent(FailureCause),
 }
 
 /// Codes of gRPC: <https://grpc.io/docs/guides/status-codes>.
-fn of_grpc(code: i32) -> CodeMeaning {
+fn meaning_of_grpc(code: i32) -> CodeMeaning {
     match code {
-        // Cancelled, unknown, out of time, aborted, internal, unavailable.
+        // Cancelled, unknown, deadline exceeded, aborted, internal, unavailable.
         1 | 2 | 4 | 10 | 13 | 14 => CodeMeaning::Transient,
-        // No permission, no login.
-        7 | 16 => CodeMeaning::Refused,
+        // Permission denied, unauthenticated.
+        7 | 16 => CodeMeaning::LoginRefused,
         // Out of range.
-        11 => CodeMeaning::Permanent(FailureCause::TooLong),
+        11 => CodeMeaning::Permanent(FailureCause::AnswerTooLong),
         _ => CodeMeaning::Permanent(FailureCause::Other),
     }
 }
 
-/// Codes of Milvus: `pkg/util/merr/errors.go` there, and of milvus-lite, which has some older ones.
-fn of_milvus(code: i32) -> CodeMeaning {
+/// Codes of Milvus, in its `pkg/util/merr/errors.go`, and the older ones of milvus-lite.
+fn meaning_of_milvus(code: i32) -> CodeMeaning {
     match code {
-        // Not ready, unavailable, too many requests, internal, too fast, too few resources.
+        // Not ready, unavailable, too many requests, internal, rate limit, too few resources.
         1 | 2 | 4 | 5 | 8 | 12 => CodeMeaning::Transient,
-        // Not yet loaded, recovering; no channel; nodes that come and go.
+        // Not yet loaded, recovering, no channel, nodes that change.
         103 | 106 | 202 | 503 | 901..=906 => CodeMeaning::Transient,
-        1400 | 1401 => CodeMeaning::Refused,
+        1400 | 1401 => CodeMeaning::LoginRefused,
         35 => CodeMeaning::Permanent(FailureCause::Taken),
         100 | 700 | 1600 => CodeMeaning::Permanent(FailureCause::Missing),
         101 => CodeMeaning::Permanent(FailureCause::Released),
@@ -198,15 +199,17 @@ fn failure(store: &str, what: &str, error: Cause) -> Failure {
         other => other,
     };
     let meaning = match &error {
-        Cause::Grpc(status) => of_grpc(status.code() as i32),
-        Cause::Server(error) => of_milvus(error.code()),
+        Cause::Grpc(status) => meaning_of_grpc(status.code() as i32),
+        Cause::Server(error) => meaning_of_milvus(error.code()),
         Cause::Timeout(_) | Cause::Cancelled(_) => CodeMeaning::Transient,
         _ => CodeMeaning::Permanent(FailureCause::Other),
     };
     let (store, reason) = (store.to_owned(), format!("{what}: {error}"));
     let (cause, error) = match meaning {
         CodeMeaning::Transient => (FailureCause::Other, CallError::Transient(reason)),
-        CodeMeaning::Refused => (FailureCause::Other, Error::Refused { store, reason }.into()),
+        CodeMeaning::LoginRefused => {
+            (FailureCause::Other, Error::LoginRefused { store, reason }.into())
+        }
         CodeMeaning::Permanent(cause) => (cause, Error::Server { store, reason }.into()),
     };
     Failure { cause, error }

@@ -2,12 +2,12 @@
 
 use super::{Qdrant, items, path_of};
 use crate::points::foreign::{
-    Foreign, ForeignPage, ForeignPoint, NewVector, PointRequest, Selection, VectorFormat,
-    ambiguous_vector, object, texts_and_numbers, vector_of,
+    CopyNames, Foreign, ForeignPage, ForeignPoint, NewVector, PointRequest, Selection,
+    VectorFormat, ambiguous_vector, object, texts_and_numbers, vector_of,
 };
 use crate::points::{BATCH, PointEngine};
 use crate::retry::CallError;
-use kokeshi_store::{Error, Fields, Provenance, Storage};
+use kokeshi_store::{Fields, Provenance, Storage};
 use serde_json::{Map, Value, json};
 use ureq::http::Method;
 
@@ -19,7 +19,7 @@ const KEPT: [(&str, &str); 5] = [
     ("strict_mode_config", "strict_mode_config"),
     ("metadata", "metadata"),
 ];
-/// The same within `params` of an answer.
+/// Parameters that a copy keeps, by their names in `params` of an answer and in a request.
 const KEPT_PARAMETERS: [&str; 7] = [
     "payload",
     "id_tracker",
@@ -34,7 +34,7 @@ const KEPT_PARAMETERS: [&str; 7] = [
 struct QdrantCollection {
     /// The server's description.
     description: Value,
-    /// The name of the vectors that are meant, if they have one.
+    /// The name of the selected vectors, if they have one.
     vector: Option<String>,
 }
 
@@ -47,10 +47,6 @@ impl QdrantCollection {
 }
 
 impl Qdrant {
-    fn failed(&self, reason: String) -> CallError {
-        Error::Server { store: self.address(), reason }.into()
-    }
-
     /// A foreign collection; `None` if it does not exist.
     fn find(
         &self,
@@ -74,8 +70,8 @@ impl Qdrant {
         };
         let found = QdrantCollection { description, vector };
         if found.vectors()["multivector_config"].is_object() {
-            return Err(self.failed(format!(
-                "points of {collection} have several vectors for one text, which cannot be read"
+            return Err(self.failure(format!(
+                "points of {collection} have several vectors for one text (multivectors), which cannot be read"
             )));
         }
         Ok(Some(found))
@@ -83,11 +79,10 @@ impl Qdrant {
 
     /// A foreign collection, which must exist.
     fn require(&self, collection: &str, fields: &Fields) -> Result<QdrantCollection, CallError> {
-        let gone = || self.failed(format!("the collection {collection} no longer exists"));
-        self.find(collection, fields)?.ok_or_else(gone)
+        self.find(collection, fields)?.ok_or_else(|| self.missing(collection))
     }
 
-    /// Complete points that a condition holds for, from `after` on.
+    /// Complete points that meet a condition, from `after` on.
     fn scroll(
         &self,
         collection: &str,
@@ -214,25 +209,23 @@ impl Foreign for Qdrant {
 
     fn create_shadow(
         &self,
-        (old, new): (&str, &str),
+        CopyNames { old, new }: CopyNames<'_>,
         provenance: &Provenance,
         fields: &Fields,
     ) -> Result<(), CallError> {
         let found = self.require(old, fields)?;
         if found.description["config"]["params"]["sharding_method"] == "custom" {
-            let store = self.address();
-            let reason = format!(
-                "{old} has custom shards (`sharding_method` is `custom`), and the shards of points are \
-                 unknown"
-            );
-            return Err(Error::NotCopyable { store, reason }.into());
+            return Err(self.not_copyable(format!(
+                "{old} has custom shards (`sharding_method` is `custom`), and the server does not \
+                 report which points are in which"
+            )));
         }
         if self.http.call(Method::GET, &path_of(new), None)?.is_none() {
             self.send(Method::PUT, &path_of(new), &parameters(&found, provenance))?;
         }
         let mut indexes = object(found.description["payload_schema"].clone());
         if let Some(document) = &fields.document {
-            // Documents are looked up by this field. A point shows what kind of value it has.
+            // Documents are looked up by this field; a point shows the type of its values.
             let (collection, selection) = (old, Selection::All);
             let request = PointRequest { collection, fields, selection, vectors: false };
             let first = self.points(&request, None)?.points.into_iter().next();
@@ -252,7 +245,7 @@ impl Foreign for Qdrant {
 
     fn copy(
         &self,
-        (old, new): (&str, &str),
+        CopyNames { old, new }: CopyNames<'_>,
         fields: &Fields,
         keys: &[String],
         new_vector: NewVector<'_>,
@@ -262,7 +255,7 @@ impl Foreign for Qdrant {
         let mut copies = Vec::new();
         for mut value in points {
             let mut all = value["vector"].take();
-            // Only its fields and its id are used.
+            // `new_vector` reads only the id and the fields.
             let point = point(value, None);
             let Some(vector) = new_vector(&point) else { continue };
             match (&name, &mut all) {

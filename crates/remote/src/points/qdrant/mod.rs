@@ -1,4 +1,4 @@
-//! Qdrant, by its HTTP API: <https://api.qdrant.tech/api-reference>. Aliases are Qdrant's own.
+//! Qdrant, by its HTTP API: <https://api.qdrant.tech/api-reference>. Aliases are those of Qdrant.
 
 mod foreign;
 
@@ -12,7 +12,7 @@ use ureq::http::Method;
 
 /// The default port of Qdrant.
 const PORT: u16 = 6333;
-/// Candidates of a short list per point wanted.
+/// Candidates of a short list per requested point.
 const OVERSAMPLING: f32 = 4.0;
 /// The fields of a point that are read.
 const FIELDS: [&str; 3] = ["path", "text", "body"];
@@ -23,9 +23,11 @@ pub(crate) struct Qdrant {
 }
 
 impl Qdrant {
+    /// Connects.
+    ///
     /// # Errors
     ///
-    /// If the address is malformed, or the server does not answer, or refuses the key.
+    /// If the address is malformed, or the server does not answer or refuses the key.
     pub(crate) fn connect(url: &Url) -> Result<Self> {
         let key = url.parts()?.password.map(|key| ("api-key", key));
         let http = Http::new(url, PORT, key)?;
@@ -33,21 +35,21 @@ impl Qdrant {
         Ok(Self { http })
     }
 
-    /// Requests something of a table; `Null` if it does not exist.
+    /// Calls `action` of a table; `Null` if the table does not exist.
     fn request(&self, table: &str, action: &str, body: &Value) -> Result<Value, CallError> {
         let path = format!("{}/points/{action}", path_of(table));
         let answer = self.http.call(Method::POST, &path, Some(body))?;
         Ok(answer.map_or(Value::Null, |mut answer| answer["result"].take()))
     }
 
-    /// Changes a table, which must exist, and waits until that is done.
+    /// Changes a table, which must exist, and waits for the answer.
     fn send(&self, method: Method, path: &str, body: &Value) -> Result<(), CallError> {
-        let gone = || Error::Server {
+        let missing = || Error::Server {
             store: self.http.store().to_owned(),
             reason: format!("{path}: no such collection"),
         };
         let answer = self.http.call(method, path, Some(body))?;
-        answer.map(drop).ok_or_else(|| gone().into())
+        answer.map(drop).ok_or_else(|| missing().into())
     }
 
     fn change_aliases(&self, actions: &[Value]) -> Result<(), CallError> {
@@ -60,7 +62,7 @@ fn path_of(table: &str) -> String {
     format!("/collections/{}", segment(table))
 }
 
-/// The actions that move an alias: both in one request, so that no reader finds it missing.
+/// The actions that move an alias, for one request, so that the alias always exists for readers.
 fn move_alias(alias: &str, table: &str) -> [Value; 2] {
     [
         json!({ "delete_alias": { "alias_name": alias } }),
@@ -89,7 +91,7 @@ fn parameters(kind: TableKind<'_>) -> Value {
     }
 }
 
-/// The parameters of a search: points of a short list are scored by their vectors.
+/// The parameters of a search, in which points of a short list are rescored by their vectors.
 fn search_parameters(provenance: &Provenance, exact: bool) -> Value {
     let rescored = json!({ "rescore": true, "oversampling": OVERSAMPLING });
     match provenance.codes {

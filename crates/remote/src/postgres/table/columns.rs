@@ -6,9 +6,9 @@ use kokeshi_store::{Collection, Provenance, Storage};
 use postgres::{Error, Row, Transaction};
 use serde_json::{Value, json};
 
-/// Limits how long a change of the table waits for others, and keeps later ones waiting.
+/// Limits how long a change of the table waits for a lock, because later statements wait behind it.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
-/// The key of kokeshi's part of a comment.
+/// The key of the provenance in a column's comment.
 const COMMENT_KEY: &str = "kokeshi";
 
 /// A column of vectors.
@@ -16,7 +16,7 @@ const COMMENT_KEY: &str = "kokeshi";
 pub(super) struct Column {
     /// Its current name, not quoted.
     pub(super) name: String,
-    /// Its name in plans: a column of kokeshi's keeps it.
+    /// Its name in plans, which a column that kokeshi created keeps.
     pub(super) collection: String,
     number: i16,
     /// `vector` or `halfvec`.
@@ -58,7 +58,7 @@ pub(super) fn all(
     for row in transaction.query(sql, &[&schema.oid])? {
         let mut column = column(&row);
         if column.provenance.dimensions == 0 {
-            // A column of vectors of any width.
+            // The type of the column does not fix the width.
             let (table, name) = (&schema.table, column.sql());
             let sql =
                 format!("SELECT vector_dims({name}) FROM {table} WHERE {name} IS NOT NULL LIMIT 1");
@@ -117,14 +117,13 @@ pub(super) fn create(
 }
 
 /// Statements that create triggers on a column, called `name`: a row's vector is removed when the
-/// row's text changes without a new vector in the same statement. If rows belong to documents, it
-/// is also removed when the row's position or document changes, and when a row leaves a document,
-/// the others lose theirs: they were computed in one pass.
+/// row's text changes without a new vector in the same statement. If rows belong to documents, the
+/// vector is also removed when the row's position or document changes; and when a row leaves a
+/// document, the other rows lose their vectors, because all were computed in one pass.
 fn create_triggers(schema: &TableSchema, column: &Column, name: &str) -> Vec<String> {
     let TableSchema { namespace, table, key, .. } = schema;
-    let decisive = schema.decisive();
-    let changed =
-        decisive.iter().map(|column| format!("OLD.{column} IS DISTINCT FROM NEW.{column}"));
+    let inputs = schema.vector_inputs();
+    let changed = inputs.iter().map(|column| format!("OLD.{column} IS DISTINCT FROM NEW.{column}"));
     let changed = changed.collect::<Vec<_>>().join(" OR ");
     let guard = column.guard(schema);
     let mut statements = vec![
@@ -136,7 +135,7 @@ fn create_triggers(schema: &TableSchema, column: &Column, name: &str) -> Vec<Str
             "CREATE TRIGGER {guard} BEFORE UPDATE OF {} ON {table} FOR EACH ROW \
              WHEN (({changed}) AND OLD.{name} IS NOT DISTINCT FROM NEW.{name}) \
              EXECUTE FUNCTION {namespace}.{guard}()",
-            decisive.join(", ")
+            inputs.join(", ")
         ),
     ];
     if schema.is_grouped {
@@ -169,13 +168,13 @@ fn drop_triggers(schema: &TableSchema, column: &Column) -> Vec<String> {
     statements
 }
 
-/// Statements that give `name` to `target`. The column that has the name now gets its own name back
-/// if it is one of kokeshi's, and is called `kept` otherwise. A column of kokeshi's has triggers
-/// while readers do not use it: once they do, writers have to write its vectors.
+/// Statements that give `name` to `target`. The column that has this name now gets its own name
+/// back if kokeshi created it, and is renamed to `kept` otherwise. A column that kokeshi created
+/// has triggers only until readers use it: from then on, the other program writes its vectors.
 ///
 /// # Errors
 ///
-/// The name that is already taken by another column.
+/// A name that another column already has.
 pub(super) fn rename_statements(
     schema: &TableSchema,
     all: &[Column],
@@ -225,17 +224,18 @@ pub(super) fn remove(
     statements.iter().try_for_each(|statement| transaction.batch_execute(statement))
 }
 
-/// Statements that create the approximate index of a column, each to be run outside of a
-/// transaction; `None` if it has one or needs none. It has the order of another column's index, so
-/// that the same queries are fast.
+/// Statements that create the approximate index of a column, each to be run outside a transaction;
+/// `None` if it has one or needs none. The index has the same operator class as another column's
+/// index, if there is one, so that the same queries are fast.
 pub(super) fn missing_index(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,
     column: &Column,
-    many: bool,
+    is_large: bool,
 ) -> Result<Option<Vec<String>>, Error> {
-    let most = if column.kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
-    if column.provenance.dimensions > most {
+    let max_dimensions =
+        if column.kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
+    if column.provenance.dimensions > max_dimensions {
         return Ok(None);
     }
     let sql = "SELECT indkey[0], amname, opcname, indisvalid, indexrelid::regclass::text FROM pg_index \
@@ -245,7 +245,7 @@ pub(super) fn missing_index(
     let found = transaction.query(sql, &[&schema.oid])?;
     let own = found.iter().find(|row| row.get::<_, i16>(0) == column.number);
     let other = found.iter().find(|row| row.get::<_, i16>(0) != column.number);
-    if own.is_some_and(|row| row.get(3)) || (other.is_none() && !many) {
+    if own.is_some_and(|row| row.get(3)) || (other.is_none() && !is_large) {
         return Ok(None);
     }
     let order = other.map_or("cosine_ops", |row| {

@@ -1,18 +1,18 @@
 //! A foreign table, whose rows get new vectors in a column next to the old one.
 //!
 //! Each column of vectors is a collection, and each row a chunk; rows with the same value in the
-//! column of documents are one document, and without such a column each row is one. A column that
-//! kokeshi made has a comment with its provenance, and a trigger that removes a row's new vector
-//! when its text changes: so a row without a vector must be embedded. Readers use one column name,
-//! which a switch gives to another column; a column of kokeshi's keeps its first name, by which
-//! plans know it, in its comment.
+//! column of documents are one document, and without such a column each row is a document. A column
+//! that kokeshi created has a comment with its provenance, and a trigger that removes a row's new
+//! vector when its text changes: so a row without a vector must be embedded. Readers use one column
+//! name, which a switch gives to another column. The comment of a column that kokeshi created keeps
+//! its first name, by which plans refer to it.
 
 mod columns;
 mod rows;
 mod schema;
 
 use super::session::Session;
-use super::{CODES, INDEX_FROM, STORAGES, collections, connect};
+use super::{CODES, MIN_INDEXED_CHUNKS, STORAGES, collections, connect};
 use crate::retry::CallError;
 use ::postgres::Transaction;
 use columns::Column;
@@ -72,7 +72,7 @@ impl Table {
         Err(Error::unknown_collection(name, self.name(), names).into())
     }
 
-    /// Statements that give `name` to the column `collection`; none if it has it.
+    /// Statements that give `name` to the column `collection`; none if it already has this name.
     fn rename_statements(
         &self,
         transaction: &mut Transaction<'_>,
@@ -82,7 +82,7 @@ impl Table {
         let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
         let statements = columns::rename_statements(&self.schema, &all, name, &target, kept);
         statements.map_err(|taken| {
-            Error::Taken { name: taken, kind: "column", store: self.name() }.into()
+            Error::NameTaken { name: taken, kind: "column", store: self.name() }.into()
         })
     }
 
@@ -144,8 +144,8 @@ impl Store for Table {
 
     fn lock(&self) -> Result<Lock> {
         let mut client = self.session.connect()?;
-        let taken = collections::lock(&mut client);
-        match taken.map_err(|error| self.session.error(&error))? {
+        let is_locked = collections::lock(&mut client);
+        match is_locked.map_err(|error| self.session.error(&error))? {
             true => Ok(Lock::holding(client)),
             false => Err(Error::Busy { store: self.name() }),
         }
@@ -165,7 +165,7 @@ impl Store for Table {
             if columns::find(&all, name).is_some() || self.schema.columns.iter().any(|c| c == name)
             {
                 let (name, store) = (name.to_owned(), self.name());
-                return Err(Error::Taken { name, kind: "column", store }.into());
+                return Err(Error::NameTaken { name, kind: "column", store }.into());
             }
             let created = columns::create(transaction, &self.schema, name, provenance);
             created.map_err(self.session.fail())
@@ -235,11 +235,11 @@ impl Store for Table {
             let column = self.require(transaction, collection)?;
             let is_complete = rows::is_complete(transaction, &self.schema, &column);
             let is_complete = is_complete.map_err(self.session.fail())?;
-            let many = rows::count(transaction, &self.schema, &column);
-            let many = many.map_err(self.session.fail())?.chunks >= INDEX_FROM;
-            let wanted = columns::missing_index(transaction, &self.schema, &column, many);
-            let wanted = wanted.map_err(self.session.fail())?;
-            Ok(wanted.filter(|_| is_complete))
+            let counts = rows::count(transaction, &self.schema, &column);
+            let is_large = counts.map_err(self.session.fail())?.chunks >= MIN_INDEXED_CHUNKS;
+            let missing = columns::missing_index(transaction, &self.schema, &column, is_large);
+            let missing = missing.map_err(self.session.fail())?;
+            Ok(missing.filter(|_| is_complete))
         })?;
         let Some(statements) = statements else { return Ok(()) };
         self.session.without_transaction(|client| {

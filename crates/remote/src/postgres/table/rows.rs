@@ -9,15 +9,16 @@ use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// Rows requested per hit wanted, if some conditions must be checked here.
+/// Rows requested per hit, if some conditions must be checked here.
 const ROWS_PER_HIT: usize = 8;
 
 fn number<T: TryFrom<i64> + Default>(row: &Row, at: usize) -> T {
     T::try_from(row.get::<_, i64>(at)).unwrap_or_default()
 }
 
-/// Documents that `condition` holds for. In a column of kokeshi's, those with at least one vector
-/// exist, and those that lack one have no hash: they are not completely written.
+/// Documents that meet `condition`. In a column that kokeshi created, only documents with at least
+/// one vector exist, and those that lack a vector have no hash, because they are not completely
+/// written.
 fn listed(
     transaction: &mut Transaction<'_>,
     (schema, column): (&TableSchema, &Column),
@@ -26,7 +27,7 @@ fn listed(
 ) -> Result<Vec<Entry>, Error> {
     let (TableSchema { table, text, key, .. }, order) = (schema, schema.order(""));
     let vector = column.sql();
-    // A bare name after ORDER BY would be that of the result column, which is a text.
+    // `ORDER BY old.KEY`: without `old`, it would order by the result column, which is a text.
     let having = if column.is_own { format!("HAVING count({vector}) > 0") } else { String::new() };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let sql = format!(
@@ -77,8 +78,8 @@ pub(super) fn entries(
     listed(transaction, (schema, column), (&condition, usize::MAX), &[&paths])
 }
 
-/// The documents at `paths`, with all chunks; in a column of kokeshi's, with those that have
-/// vectors.
+/// The documents at `paths`, with all chunks; in a column that kokeshi created, with those that
+/// have vectors.
 pub(super) fn documents(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,
@@ -123,7 +124,7 @@ fn chunk(row: &Row, column: &Column) -> Chunk {
     };
     let id = Value::String(row.get(1));
     Chunk {
-        // Its location in a document is not known.
+        // Its location in the document is unknown.
         location: ChunkLocation::default(),
         text: row.get(2),
         metadata: Map::from_iter([("id".to_owned(), id)]),
@@ -159,8 +160,8 @@ pub(super) fn is_complete(
     Ok(transaction.query_one(&sql, &[])?.get(0))
 }
 
-/// Writes the vectors of rows whose texts have not changed since; with `only_new`, only those of
-/// rows without a vector, so that concurrent writes of others are kept.
+/// Writes the vectors of rows whose texts have not changed since; with `only_new`, only to rows
+/// without a vector, so that concurrent writes of other processes are kept.
 pub(super) fn write(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,
@@ -184,11 +185,11 @@ pub(super) fn write(
     };
     let TableSchema { table, id, id_type, text, .. } = schema;
     let (vector, kind) = (column.sql(), column.kind);
-    let is_free = if only_new { format!("AND old.{vector} IS NULL") } else { String::new() };
+    let is_missing = if only_new { format!("AND old.{vector} IS NULL") } else { String::new() };
     let sql = format!(
         "UPDATE {table} AS old SET {vector} = new.vector FROM \
          unnest($1::text[], $2::text[], $3::{kind}[]) AS new (id, text, vector) \
-         WHERE old.{id} = new.id::{id_type} AND old.{text}::text = new.text {is_free}"
+         WHERE old.{id} = new.id::{id_type} AND old.{text}::text = new.text {is_missing}"
     );
     transaction.execute(&sql, &[&ids, &texts, &*vectors]).map(drop)
 }
@@ -202,16 +203,16 @@ pub(super) fn search(
 ) -> Result<Vec<Hit>, Error> {
     let TableSchema { table, id, text, key, .. } = schema;
     let (vector, kind) = (column.sql(), column.kind);
-    let asked: Box<dyn ToSql + Sync> = match kind {
+    let query_vector: Box<dyn ToSql + Sync> = match kind {
         "vector" => Box::new(Vector::from(query.vector.to_vec())),
         _ => Box::new(HalfVector::from_f32_slice(query.vector)),
     };
-    // The index orders by the bare operator only.
+    // PostgreSQL uses the index only to order by the bare operator.
     let distance = format!("{vector} <=> $1::{kind}");
     let order = if query.exact { format!("({distance}) + 0") } else { distance.clone() };
-    let spread =
+    let rows_per_hit =
         if query.filter.reads_paths() || query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
-    let limit = i64::try_from(query.limit.saturating_mul(spread)).unwrap_or(i64::MAX);
+    let limit = i64::try_from(query.limit.saturating_mul(rows_per_hit)).unwrap_or(i64::MAX);
     // The index of a row in its document is the number of rows before it.
     let ordinal = match schema.is_grouped {
         true => format!(
@@ -230,7 +231,7 @@ pub(super) fn search(
     transaction.batch_execute(
         "SET LOCAL hnsw.ef_search = 200; SET LOCAL hnsw.iterative_scan = strict_order",
     )?;
-    let hits = transaction.query(&sql, &[&*asked])?;
+    let hits = transaction.query(&sql, &[&*query_vector])?;
     let hits = hits.iter().filter(|row| query.filter.matches_path(row.get(0))).map(hit);
     let none = Map::new();
     let hits = hits.filter(|hit| query.filter.matches_metadata(&hit.metadata, &none));

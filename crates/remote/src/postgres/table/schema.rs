@@ -6,10 +6,10 @@ use kokeshi_store::backend::Field;
 use kokeshi_store::{Error, Fields};
 use postgres::{Row, Transaction};
 
-/// A table and its columns, quoted where they are for statements.
+/// A table and its columns. Names are quoted for statements, except in `columns`.
 #[derive(Clone, Debug)]
 pub(super) struct TableSchema {
-    /// With its schema.
+    /// Its name, with its schema.
     pub(super) table: String,
     /// The schema that it is in.
     pub(super) namespace: String,
@@ -17,7 +17,7 @@ pub(super) struct TableSchema {
     pub(super) id: String,
     pub(super) id_type: String,
     pub(super) text: String,
-    /// The column that identifies documents: that of documents, or that of ids.
+    /// The column that identifies documents; without one, the column of ids.
     pub(super) key: String,
     pub(super) key_type: String,
     /// The columns that order the rows of a document, the id last.
@@ -35,8 +35,8 @@ impl TableSchema {
         columns.collect::<Vec<_>>().join(", ")
     }
 
-    /// Columns whose change invalidates a row's vector, and with it those of its document.
-    pub(super) fn decisive(&self) -> Vec<&str> {
+    /// Columns that a row's vector depends on.
+    pub(super) fn vector_inputs(&self) -> Vec<&str> {
         let mut columns = vec![self.text.as_str()];
         if self.is_grouped {
             columns.push(&self.key);
@@ -110,7 +110,7 @@ pub(super) fn read(
     Ok(schema)
 }
 
-/// The object id of a table, its schema, and its name with that; both quoted.
+/// The object id of a table, its schema, and its name with the schema; both quoted.
 fn find_table(
     session: &Session,
     transaction: &mut Transaction<'_>,
@@ -169,22 +169,24 @@ struct Roles<'a> {
 }
 
 impl<'a> Roles<'a> {
+    /// Finds the columns.
+    ///
     /// # Errors
     ///
-    /// Why a column cannot have its role, as a sentence for people.
+    /// Why a column cannot have its role: a sentence for people.
     fn assign(columns: &'a [TableColumn], fields: &Fields, table: &str) -> Result<Self, String> {
         let find = |name: &str| find_column(columns, name);
         let (id, text) = (find(fields.id())?, find(fields.text())?);
         if !(id.is_unique && id.is_never_null) {
             return Err(format!(
-                "`{}` does not identify rows: it needs a unique index, and no nulls",
+                "`{}` does not identify rows: it needs a unique index and must be NOT NULL",
                 id.name
             ));
         }
         let key = fields.document.as_deref().map_or(Ok(id), find)?;
         if !key.is_indexed {
             return Err(format!(
-                "`{}` has no index, so that each page would read the whole table: \
+                "`{}` has no index, so each page would read the whole table: \
                  CREATE INDEX CONCURRENTLY ON {table} ({})",
                 key.name,
                 quoted(&key.name)
@@ -199,7 +201,7 @@ fn find_column<'a>(columns: &'a [TableColumn], name: &str) -> Result<&'a TableCo
     columns.iter().find(|column| column.name == name).ok_or_else(|| {
         let names = columns.iter().map(|column| format!("`{}`", column.name));
         let names = names.collect::<Vec<_>>().join(", ");
-        format!("its table has no column `{name}`, it has {names}")
+        format!("its table has no column `{name}`; it has {names}")
     })
 }
 

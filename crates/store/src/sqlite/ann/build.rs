@@ -1,13 +1,12 @@
 //! Building an ANN index, and measuring what it finds.
 
 use super::graph::{Draft, Graph, MAKER};
-use super::index::{PIECE, candidates, vectors};
+use super::index::{BATCH, candidates, vectors};
 use super::{IndexRecord, folder};
 use crate::ann::{AnnBuild, BuildStep, OnBuildStep};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::provenance::Provenance;
-use crate::record::{Query, now};
+use crate::record::{Collection, Query, now};
 use crate::sqlite::best::Scored;
 use crate::sqlite::blocks::{self, BitTable, Slots};
 use crate::sqlite::search::ReadAttempt;
@@ -19,11 +18,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Searches that are measured after a build, and hits of each.
+/// Number of searches that are measured after a build, and of hits of each.
 const QUERIES: usize = 200;
 const HITS: usize = 10;
 
-/// A graph whose vectors are not linked yet, and what it was copied from.
+/// A graph whose vectors are not linked yet, and the state of the collection that it copies.
 struct CopiedGraph {
     draft: Draft,
     generation: i64,
@@ -32,14 +31,14 @@ struct CopiedGraph {
     directionless: Slots,
 }
 
-/// The same search, exact and approximate.
+/// The results of one search, exact and approximate.
 struct SearchComparison {
     recall: f64,
     exact_ms: f64,
     ann_ms: f64,
 }
 
-/// What the measured searches came to: recall@10 in the mean, milliseconds in the median.
+/// The result of the measured searches: mean recall@10, median milliseconds.
 struct Measurement {
     queries: usize,
     recall: f64,
@@ -56,7 +55,7 @@ impl Sqlite {
         let (id, found) = self.require(collection)?;
         let fail = Error::sqlite(&self.path);
         if !found.provenance.normalized {
-            return Err(self.not_indexable("vectors that are not normalized, which are scanned"));
+            return Err(self.not_indexable(&found.name, "its vectors are not normalized"));
         }
         let start = Instant::now();
         let folder = folder(&self.path, id);
@@ -66,7 +65,7 @@ impl Sqlite {
         self.write(|connection| track_writes(connection, id).map_err(fail))?;
         let file = format!("{}.mdb", nanoseconds());
         let mut new = NewFile { path: folder.join(&file), is_recorded: false };
-        let copied = self.copy_vectors(id, &found.provenance, &new.path, on_step)?;
+        let copied = self.copy_vectors(id, &found, &new.path, on_step)?;
         let CopiedGraph { draft, generation, vectors, directionless } = copied;
         draft.finish(on_step)?;
         let bytes = fs::metadata(&new.path).map_err(failed)?.len();
@@ -82,20 +81,19 @@ impl Sqlite {
             set_record(connection, id, &record, generation, &directionless).map_err(fail)
         })?;
         new.is_recorded = true;
-        sweep(&folder, &record.file);
+        remove_others(&folder, &record.file);
         Ok(AnnBuild { vectors, seconds, bytes, queries, recall, exact_ms, ann_ms })
     }
 
-    fn not_indexable(&self, known: &str) -> Error {
-        let wanted = "ANN index of this collection".to_owned();
-        Error::Unsupported { store: self.name(), wanted, known: known.to_owned() }
+    fn not_indexable(&self, collection: &str, reason: &'static str) -> Error {
+        Error::NotIndexable { store: self.name(), collection: collection.to_owned(), reason }
     }
 
     /// Copies all vectors of one state of the collection into a new graph at `path`.
     fn copy_vectors(
         &self,
         id: i64,
-        provenance: &Provenance,
+        Collection { name, provenance, .. }: &Collection,
         path: &Path,
         on_step: &OnBuildStep<'_>,
     ) -> Result<CopiedGraph> {
@@ -106,31 +104,31 @@ impl Sqlite {
             Slots::read(&read, BitTable::Live, id).map_err(fail)?.iter().collect();
         let total = slots.len();
         if total == 0 {
-            return Err(self.not_indexable("no vectors in it yet"));
+            return Err(self.not_indexable(name, "it has no vectors yet"));
         }
         let draft = Draft::begin(path, provenance.dimensions, total)?;
         let mut rows = vectors(&read, id, provenance);
         let (mut vectors, mut directionless) = (0, Slots::default());
-        for (number, slots) in slots.chunks(PIECE).enumerate() {
-            if !on_step(BuildStep { name: "reading", done: number * PIECE, total }) {
+        for (number, slots) in slots.chunks(BATCH).enumerate() {
+            if !on_step(BuildStep { name: "reading", done: number * BATCH, total }) {
                 return Err(Error::Stopped);
             }
-            let mut piece = Vec::new();
+            let mut batch = Vec::new();
             for &slot in slots {
                 let vector = rows.read(slot).map_err(fail)?;
-                // A vector without a direction cannot be in the graph; it is scanned.
+                // A vector of length 0 has no direction: the graph cannot hold it, search scans it.
                 match (u32::try_from(slot), vector.iter().map(|x| x * x).sum::<f32>()) {
-                    (Ok(number), length) if length.is_normal() => piece.push((number, vector)),
+                    (Ok(number), length) if length.is_normal() => batch.push((number, vector)),
                     _ => directionless.insert(slot),
                 }
             }
-            vectors += piece.len();
-            draft.add(&piece)?;
+            vectors += batch.len();
+            draft.add(&batch)?;
         }
         Ok(CopiedGraph { draft, generation, vectors, directionless })
     }
 
-    /// Searches for a sample of the collection's own vectors, exactly and by `graph`.
+    /// Searches for a sample of the collection's own vectors, exactly and with `graph`.
     fn measure(
         &self,
         collection: &str,
@@ -159,7 +157,7 @@ impl Sqlite {
         })
     }
 
-    /// The search for the vector of `slot`, exact and approximate; `None` if it was removed.
+    /// Searches for the vector of `slot`, exactly and with `graph`; `None` if it was removed.
     fn compare_searches(
         &self,
         collection: &str,
@@ -185,33 +183,35 @@ impl Sqlite {
         let slots = graph.nearest(&vector, candidates(limit));
         let slots = slots.map_err(|reason| Error::Damaged { path: self.path.clone(), reason })?;
         let slots = slots.into_iter().filter(|&slot| live.contains(slot));
-        let near = self.best_of(id, &found.provenance, &vector, slots, limit).map_err(fail)?;
+        let approximate =
+            self.best_of(id, &found.provenance, &vector, slots, limit).map_err(fail)?;
         let ann_ms = milliseconds(start);
-        let recall = recall(slot, exact, near);
+        let recall = recall(slot, exact, approximate);
         Ok(ReadAttempt::Done(Some(SearchComparison { recall, exact_ms, ann_ms })))
     }
 }
 
-/// The share of the best hits other than `slot` itself that were found, or others as good.
-fn recall(slot: usize, mut exact: Vec<Scored>, mut near: Vec<Scored>) -> f64 {
-    for rows in [&mut exact, &mut near] {
+/// The share of the best hits other than `slot` itself that were found. A row as good as the last
+/// of them counts as well.
+fn recall(slot: usize, mut exact: Vec<Scored>, mut approximate: Vec<Scored>) -> f64 {
+    for rows in [&mut exact, &mut approximate] {
         rows.retain(|row| row.slot != slot);
         rows.truncate(HITS);
     }
     let Some(last) = exact.last() else { return 1.0 };
-    near.iter().filter(|row| row.score >= last.score).count() as f64 / exact.len() as f64
+    approximate.iter().filter(|row| row.score >= last.score).count() as f64 / exact.len() as f64
 }
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-/// A number that no earlier file has.
+/// Nanoseconds since 1970: a name that no earlier file has.
 fn nanoseconds() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
 
-/// A file that is removed unless a row comes to name it.
+/// A file that is removed on drop unless a row names it.
 struct NewFile {
     path: PathBuf,
     is_recorded: bool,
@@ -227,9 +227,9 @@ impl Drop for NewFile {
 }
 
 /// Removes all graphs in `folder` except `kept`: earlier ones, and those of builds that were
-/// killed. A process that has one open keeps it; on a system that does not allow that, the next
-/// build removes it.
-fn sweep(folder: &Path, kept: &str) {
+/// killed. If another process has one open and the system refuses to remove it, the next build
+/// does.
+fn remove_others(folder: &Path, kept: &str) {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     for file in files.filter(|file| file.file_name() != kept) {
         if file.path().extension().is_some_and(|extension| extension == "mdb") {
@@ -238,15 +238,15 @@ fn sweep(folder: &Path, kept: &str) {
     }
 }
 
-/// From now on, writes record their slots.
+/// Lets all further writes record their slots.
 fn track_writes(connection: &Connection, id: i64) -> rusqlite::Result<()> {
     let sql = "INSERT OR IGNORE INTO near (collection) VALUES (?1)";
     connection.execute(sql, [id]).map(drop)
 }
 
 /// Makes `record`, built from the collection at `generation`, its index. The graph contains all
-/// earlier writes except `directionless`; if there were later writes, it is not known which ones
-/// they are, and all recorded slots stay recorded.
+/// earlier writes except `directionless`. If there were later writes, it is unknown which of the
+/// recorded slots they wrote, so all of them stay recorded.
 fn set_record(
     connection: &Connection,
     id: i64,
@@ -264,7 +264,7 @@ fn set_record(
     }
     let mut written = directionless.clone();
     if collections::generation(connection, id)? != generation {
-        written = written.either(&Slots::read(connection, BitTable::Written, id)?);
+        written = written.union(&Slots::read(connection, BitTable::Written, id)?);
     }
     blocks::clear(connection, BitTable::Written, id)?;
     written.write(connection, BitTable::Written, id)

@@ -1,5 +1,5 @@
-//! An HNSW graph of vectors in an LMDB file: written once under a name of its own, then only read.
-//! The library is `hannoy`.
+//! An HNSW graph of vectors in an LMDB file, which is written once under a unique name and then
+//! only read. The library is `hannoy`.
 
 #![expect(unsafe_code, reason = "LMDB maps its file into memory")]
 
@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
-/// What builds and reads graphs. A graph that anything else built is not read.
+/// The library and settings that build graphs, as stored with them. Other graphs are not read.
 pub(super) const MAKER: &str = "hannoy 0.1, cosine of f32, 16 and 32 links, 100 candidates";
 
-/// Links of a vector in upper layers and in the lowest, and candidates while it is linked: the
+/// Links of a vector in upper layers and in the lowest layer, and candidates when it is linked: the
 /// defaults of the library. With 8 and 16 links, recall@10 falls from 0.999 to 0.83 on synthetic
 /// topics.
 const LINKS: usize = 16;
@@ -29,9 +29,9 @@ const LOWEST_LINKS: usize = 32;
 const CANDIDATES: usize = 100;
 /// The id of the only graph in a file.
 const ONLY: u16 = 0;
-/// How often progress is reported, and whether to stop is asked.
+/// Time between reports of progress, which may stop the build.
 const TICK: Duration = Duration::from_millis(200);
-/// How long to wait for an earlier opening of the same file to be closed.
+/// How long to wait until this process has closed the same file.
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// A graph that is being written.
@@ -53,8 +53,7 @@ impl Draft {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_size(width, count));
         // SAFETY: no other process knows the file yet, so no lock is needed, and it is used only
-        // after
-        // `finish` has written it to the disk.
+        // after `finish` has written it to the disk.
         let options =
             unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK | EnvFlags::NO_SYNC) };
         // SAFETY: no other process knows the file, so only this environment changes it.
@@ -81,7 +80,7 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] if `on_step` says so.
+    /// [`Error::Stopped`] if `on_step` returns false.
     pub(super) fn finish(self, on_step: &OnBuildStep<'_>) -> Result<()> {
         let linked = self.link(on_step).and_then(|()| self.env.force_sync().map_err(Into::into));
         let finished = linked.map_err(failed(&self.path));
@@ -124,7 +123,7 @@ impl Draft {
     }
 }
 
-/// The library's step that counts vectors, once it has begun.
+/// The library's progress step that counts vectors; `None` until it begins.
 #[derive(Clone, Default)]
 struct CountingStep(Arc<Mutex<Option<Box<dyn steppe::Step>>>>);
 
@@ -143,8 +142,8 @@ impl steppe::Progress for CountingStep {
     }
 }
 
-/// Bytes of address space for a graph; the file uses as much of it as it needs. A vector that does
-/// not fit into half a page gets pages of its own, and its links take 300 bytes.
+/// Bytes of address space for a graph, of which the file uses what it needs. A vector that does not
+/// fit into half a page gets its own pages, and its links take 300 bytes.
 fn map_size(width: usize, count: usize) -> usize {
     const PAGE: usize = 64 << 10;
     let vector = (4 * width + 64).next_multiple_of(4096) + 1024;
@@ -159,7 +158,7 @@ fn failed(path: &Path) -> impl Fn(hannoy::Error) -> Error + Copy + '_ {
             hannoy::Error::BuildCancelled => Error::Stopped,
             hannoy::Error::Io(source) | hannoy::Error::Heed(heed::Error::Io(source)) => {
                 match source.kind() == ErrorKind::StorageFull || is_full(&path) {
-                    true => Error::NoRoom { path },
+                    true => Error::NoSpaceForAnnIndex { path },
                     false => Error::Io { action: "write", path, source },
                 }
             }
@@ -205,13 +204,13 @@ impl Graph {
 
     fn read(path: &Path) -> hannoy::Result<Self> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        // SAFETY: without a writer there is nothing to lock. A row names a file only after it is
-        // completely written, and it is not written again.
+        // SAFETY: without a writer there is nothing to lock. A row names a file only after it has
+        // been written completely, and it is never written again.
         let options = unsafe {
             options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK | EnvFlags::READ_ONLY)
         };
-        // SAFETY: as for a mapped file of weights, no process writes to it, and removing it leaves
-        // the mapping of those who have it open intact.
+        // SAFETY: as with a mapped file of weights, no process writes to it, and removing it keeps
+        // existing mappings intact.
         let env = unsafe { options.open(path) }?;
         let transaction = env.read_txn()?;
         let database: Option<Database<Cosine>> = env.open_database(&transaction, None)?;
@@ -228,7 +227,7 @@ impl Graph {
 
     /// The slots of about `count` vectors that are nearest to `query`, best first.
     pub(super) fn nearest(&self, query: &[f32], count: usize) -> Result<Vec<usize>, String> {
-        // Asking for more vectors than there are makes the library visit every vector.
+        // If more vectors are requested than exist, the library visits every vector.
         let count = count.min(self.reader.n_items() as usize).max(1);
         guarded(|| {
             let transaction = self.env.read_txn()?;

@@ -12,17 +12,17 @@ use std::fs;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// Candidates of the graph for each hit wanted, and at least.
+/// Candidates from the graph per requested hit, and their minimum number.
 const CANDIDATES_PER_HIT: usize = 4;
-const CANDIDATES: usize = 100;
-/// Hits up to which the graph is faster than a scan: it slows down with the number of candidates.
+const MIN_CANDIDATES: usize = 100;
+/// Maximum number of hits: with more candidates, the graph is slower than a scan.
 const MAX_HITS: usize = 1000;
-/// Vectors that are compared with the store's when a graph is opened.
+/// Number of vectors that are compared with the store's when a graph is opened.
 const COMPARED: usize = 64;
-/// Vectors that are read or rescored at a time.
-pub(super) const PIECE: usize = 8192;
+/// Number of vectors that are read or rescored at a time.
+pub(super) const BATCH: usize = 8192;
 
-/// The graph of a record, as far as it could be opened.
+/// The state of the graph that a record names.
 #[derive(Clone)]
 enum GraphState {
     Open(Arc<Graph>),
@@ -68,7 +68,7 @@ impl Sqlite {
         }
         let Some(record) = record(&self.connection, id).map_err(fail)? else { return Ok(None) };
         let written = Slots::read(&self.connection, BitTable::Written, id).map_err(fail)?;
-        let newer = live.both(&written);
+        let newer = live.intersection(&written);
         if is_outgrown(live, newer.count()) {
             return Ok(None);
         }
@@ -77,8 +77,8 @@ impl Sqlite {
         };
         match graph.nearest(query, candidates(limit)) {
             Ok(found) => {
-                let known = found.into_iter().filter(|&slot| live.contains(slot));
-                let slots = known.filter(|&slot| !newer.contains(slot)).chain(newer.iter());
+                let current = found.into_iter().filter(|&slot| live.contains(slot));
+                let slots = current.filter(|&slot| !newer.contains(slot)).chain(newer.iter());
                 self.best_of(id, provenance, query, slots, limit).map_err(fail).map(Some)
             }
             Err(reason) => {
@@ -100,8 +100,8 @@ impl Sqlite {
     ) -> rusqlite::Result<Vec<Scored>> {
         let rows: Vec<Scored> = slots.map(|slot| Scored { score: 0.0, slot }).collect();
         let mut best = Vec::new();
-        for piece in rows.chunks(PIECE) {
-            best.extend(self.rescored(id, provenance, query, piece.to_vec(), limit)?);
+        for batch in rows.chunks(BATCH) {
+            best.extend(self.rescored(id, provenance, query, batch.to_vec(), limit)?);
         }
         best.sort_unstable_by(|a, b| b.cmp(a));
         best.truncate(limit);
@@ -146,9 +146,9 @@ impl Sqlite {
             metadata => metadata.map_err(|e| e.to_string())?.len(),
         };
         if record.maker != MAKER {
-            return Err(format!("it was made by another version ({})", record.maker));
+            return Err(format!("it was built by another version ({})", record.maker));
         }
-        // A mapped file that was truncated must not be read.
+        // Reading a mapped file past its end kills the process.
         if bytes != record.bytes {
             return Err(format!("its file has {bytes} bytes, not {}", record.bytes));
         }
@@ -160,8 +160,8 @@ impl Sqlite {
         Ok(Some(graph))
     }
 
-    /// Checks, for a sample of vectors spread over the collection, that the graph has those of the
-    /// store.
+    /// Checks for a sample of slots, spread over the collection, that the graph has the same
+    /// vectors as the store.
     fn compare(
         &self,
         id: i64,
@@ -170,8 +170,8 @@ impl Sqlite {
         (live, written): (&Slots, &Slots),
     ) -> Result<(), String> {
         let mut rows = vectors(&self.connection, id, provenance);
-        let known = live.without(written);
-        for slot in known.spread(COMPARED) {
+        let covered = live.difference(written);
+        for slot in covered.spread(COMPARED) {
             let stored = rows.read(slot).map_err(|e| e.to_string())?;
             if graph.vector(slot as u32)?.as_ref() != Some(&stored) {
                 return Err("its vectors are not those of the collection".to_owned());
@@ -182,7 +182,7 @@ impl Sqlite {
 }
 
 pub(super) fn candidates(limit: usize) -> usize {
-    limit.saturating_mul(CANDIDATES_PER_HIT).max(CANDIDATES)
+    limit.saturating_mul(CANDIDATES_PER_HIT).max(MIN_CANDIDATES)
 }
 
 pub(super) fn vectors<'c>(

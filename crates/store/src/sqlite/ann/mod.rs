@@ -1,9 +1,9 @@
 //! ANN indexes: each is a graph in a file next to the store, which finds candidates.
 //!
-//! A row of the table `near` names the file and records what it was built from; the transaction
-//! that names a new file also clears the record of earlier writes. So whoever reads one state of
-//! the store knows which slots the graph cannot contain, whatever a killed process left behind. A
-//! file that no row names is garbage, which the next build removes.
+//! A row of the table `near` names the file and records the state of the collection that it was
+//! built from; the transaction that names a new file also clears the record of earlier writes. So a
+//! reader of the store always knows which slots the graph may lack, even after a process was
+//! killed. A file that no row names is garbage, which the next build removes.
 
 #[cfg(feature = "ann")]
 mod build;
@@ -29,13 +29,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// An index is used only while newer vectors are at most one in this many. They are read one by
-/// one, so that with more of them a scan of all vectors is as fast.
+/// An index is used only while at most one in this many vectors is newer. Newer vectors are read
+/// one by one, so with more of them a scan of all vectors is as fast.
 const MAX_NEWER: usize = 5;
 
 /// A row of the table `near` that names a file.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "ann"), expect(dead_code, reason = "the graph alone uses them"))]
+#[cfg_attr(not(feature = "ann"), expect(dead_code, reason = "only the graph uses them"))]
 struct IndexRecord {
     file: String,
     bytes: u64,
@@ -46,8 +46,8 @@ struct IndexRecord {
     recall: f64,
 }
 
-/// Why an index is not used, as far as opening its file shows.
-#[cfg_attr(not(feature = "ann"), expect(dead_code, reason = "the graph alone uses them"))]
+/// Whether the file of an index can be used.
+#[cfg_attr(not(feature = "ann"), expect(dead_code, reason = "only the graph uses them"))]
 enum Usability {
     Usable,
     /// Its file no longer exists.
@@ -71,7 +71,7 @@ impl Sqlite {
                 Usability::Unfit(reason) => Some(UnusedReason::Unfit(reason)),
                 Usability::Usable => None,
             };
-            let newer = live.both(&written).count();
+            let newer = live.intersection(&written).count();
             let outgrown = is_outgrown(&live, newer).then_some(UnusedReason::Outgrown);
             let IndexRecord { bytes, built_at, vectors, recall, .. } = record;
             let unused = unfit.or(outgrown);
@@ -98,8 +98,8 @@ fn folder(path: &Path, id: i64) -> PathBuf {
     PathBuf::from(name).join(id.to_string())
 }
 
-/// Removes the index files of a collection that no longer exists from next to the store at `path`.
-/// Files that cannot be removed waste space, but no other collection uses them: no row names them.
+/// Removes the index files of a collection that no longer exists in the store at `path`. Files that
+/// cannot be removed only waste space: no row names them.
 pub(super) fn remove_files(path: &Path, id: i64) {
     let _ = fs::remove_dir_all(folder(path, id));
 }

@@ -1,6 +1,5 @@
-//! ANN indexes in a build without them: search scans, and an index that another build made is
-//! reported as unused. Writes are still recorded, so that the index stays usable for the other
-//! build.
+//! ANN indexes in a build without them: search scans, and an existing index is reported as unused.
+//! Writes are still recorded, so that builds with the feature can continue to use the index.
 
 use super::{IndexRecord, Usability};
 use crate::ann::{AnnBuild, OnBuildStep};
@@ -10,7 +9,7 @@ use crate::sqlite::Sqlite;
 use crate::sqlite::best::Scored;
 use crate::sqlite::blocks::Slots;
 
-/// No graph is ever opened.
+/// A type without values: this build opens no graph.
 pub(in crate::sqlite) enum CachedGraph {}
 
 impl Sqlite {

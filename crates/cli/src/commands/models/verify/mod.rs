@@ -66,7 +66,7 @@ fn report(arguments: &VerifyArguments) -> anyhow::Result<Verification<'_>> {
         let cases = v2::run(&model, &family, published)?;
         return Ok(Verification { model: name, caveat: Some(family.caveat), cases });
     }
-    // A folder of any name contains v3 if it has the tasks of v3; no other model has this one.
+    // A folder of any name contains v3 if it has the tasks of v3; only v3 has this one.
     if !model.config().tasks.iter().any(|task| task.name == "separation") {
         return Err(nothing_published(name, &family));
     }
