@@ -90,7 +90,7 @@ fn rows_of_a_file_become_a_collection() {
     let hit = &found["hits"][0];
     assert_eq!((&hit["path"], &hit["metadata"]["id"]), (&json!("second"), &json!("7")), "{found}");
     let refused = step(&sandbox, "rollback", &[]);
-    assert!(refused.failure(1).contains("are elsewhere"), "{}", refused.stderr);
+    assert!(refused.failure(1).contains("are in another store"), "{}", refused.stderr);
     passed(&step(&sandbox, "clean", &[]));
     assert!(sandbox.path("old.jsonl").exists());
 }

@@ -145,7 +145,7 @@ fn weights_that_changed_under_the_same_name_are_noticed() {
     let run = sandbox.run(["search", "lamp", "notes"]);
     let error = run.failure(1);
     assert!(
-        error.contains("are now sha256:") && error.contains("was made with sha256:"),
+        error.contains("are now sha256:") && error.contains("were produced with sha256:"),
         "{error}"
     );
 }
