@@ -14,6 +14,9 @@ pub(crate) struct BenchArguments {
     /// Time every batch once, instead of at least three times and for at least a second
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Time only this batch, by its name in the table, such as `8×128` or `8x128`; can be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["memory", "print_batches", "read_batches"])]
+    pub(crate) batch: Vec<String>,
     /// Print JSON, including the time of every run
     #[arg(long)]
     pub(crate) json: bool,

@@ -83,7 +83,7 @@ fn a_full_disk_is_reported_and_search_works_as_before() {
                   $KOKESHI search 'sentence' --store small/n.db -l -n 1 > hits || exit 92; \
                   rm small/ballast; \
                   $KOKESHI ann --store small/n.db > report || exit 93";
-    let Some(run) = on_a_small_disk(&sandbox, script) else {
+    let Some(run) = on_a_small_disk(&sandbox, 4, script) else {
         eprintln!("skipped: a small disk needs `unshare` and the right to mount a tmpfs");
         return;
     };

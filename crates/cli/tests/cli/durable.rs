@@ -25,7 +25,7 @@ fn assert_whole(sandbox: &Sandbox, folder: &str, model: &str) {
 
 #[test]
 fn fifty_kills_lose_and_duplicate_nothing() {
-    const FILES: u64 = 60;
+    const FILES: u64 = 30;
     // A tiny model, so that most of a run is reading and writing, where a kill could hurt.
     let model = tiny_v3().display().to_string();
     let sandbox = Sandbox::new();
@@ -79,11 +79,14 @@ fn two_writers_at_once_write_everything_once() {
     assert_whole(&sandbox, "d", &model);
 }
 
-/// Runs a script next to a folder `small` of 24 MiB, of which 20 are in use; `None` if this system
-/// or user cannot mount one.
-pub(crate) fn on_a_small_disk(sandbox: &Sandbox, script: &str) -> Option<Run> {
+/// Runs a script next to a folder `small` with `free` MiB and 20 more that `ballast` takes; `None`
+/// if this system or user cannot mount one.
+pub(crate) fn on_a_small_disk(sandbox: &Sandbox, free: usize, script: &str) -> Option<Run> {
     fs::create_dir(sandbox.path("small")).expect("a folder");
-    let mount = "mount -t tmpfs -o size=24m none small && head -c 20m /dev/zero > small/ballast";
+    let size = free + 20;
+    let mount = &format!(
+        "mount -t tmpfs -o size={size}m none small && head -c 20m /dev/zero > small/ballast"
+    );
     let run = |script: &str| {
         let mut command: Command = sandbox
             .command("unshare", ["--user", "--map-root-user", "--mount", "sh", "-c", script]);
@@ -96,17 +99,20 @@ pub(crate) fn on_a_small_disk(sandbox: &Sandbox, script: &str) -> Option<Run> {
 
 #[test]
 fn a_full_disk_is_reported_and_loses_nothing() {
-    const FILES: u64 = 300;
+    const FILES: u64 = 200;
+    let model = tiny_v3().display().to_string();
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("d")).expect("a folder");
     (0..FILES).for_each(|file| sandbox.write(&format!("d/{file}.md"), essay(file)));
-    let script = "cp -r d small/d || exit 90; \
-                  $KOKESHI index small/d --dimensions 256 --storage f32; echo status $?; \
-                  cp -r small/d/.kokeshi full || exit 91; \
-                  rm small/ballast; \
-                  $KOKESHI index small/d || exit 92; \
-                  cp -r small/d/.kokeshi done";
-    let Some(run) = on_a_small_disk(&sandbox, script) else {
+    let script = format!(
+        "cp -r d small/d || exit 90; \
+         $KOKESHI index small/d --model {model} --storage f32; echo status $?; \
+         cp -r small/d/.kokeshi full || exit 91; \
+         rm small/ballast; \
+         $KOKESHI index small/d || exit 92; \
+         cp -r small/d/.kokeshi done"
+    );
+    let Some(run) = on_a_small_disk(&sandbox, 2, &script) else {
         eprintln!("skipped: a small disk needs `unshare` and the right to mount a tmpfs");
         return;
     };
@@ -119,6 +125,6 @@ fn a_full_disk_is_reported_and_loses_nothing() {
     fs::create_dir(sandbox.path("d/.kokeshi")).expect("a folder");
     fs::rename(sandbox.path("done/index.db"), sandbox.path("d/.kokeshi/index.db"))
         .expect("a store");
-    assert_whole(&sandbox, "d", "starter");
+    assert_whole(&sandbox, "d", &model);
     success(&sandbox.run(["index", "d"]));
 }

@@ -286,9 +286,10 @@ pub(crate) fn essay(seed: u64) -> String {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_was_indexed() {
+    const FILES: u64 = 120;
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("d")).expect("a folder");
-    for file in 0..400 {
+    for file in 0..FILES {
         sandbox.write(&format!("d/{file}.md"), essay(file));
     }
     let mut child = start(&sandbox, &["index", "d", "--threads", "1"]);
@@ -306,9 +307,10 @@ fn ctrl_c_keeps_what_was_indexed() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
     assert_eq!(child.wait().expect("an end").code(), Some(130));
     let kept = count().expect("a store");
-    assert!((1..400).contains(&kept), "{kept}");
+    assert!((1..FILES as usize).contains(&kept), "{kept}");
     let run = sandbox.run(["index", "d"]);
-    assert!(success(&run).contains(&format!("indexed {} documents", 400 - kept)), "{}", run.stderr);
+    let rest = format!("indexed {} documents", FILES as usize - kept);
+    assert!(success(&run).contains(&rest), "{}", run.stderr);
 }
 
 #[test]

@@ -99,13 +99,14 @@ fn measure<'a>(
     let load_seconds = start.elapsed().as_secs_f64();
     let loaded = memory::peak();
     let cost = Cost::new(&checkpoint, machine.precision());
+    let workloads = Workloads::new(checkpoint.config(), machine.is_card());
+    let Workloads { turns, left_out } = workloads.only(&arguments.batch)?;
     bar.set_message("checking its results");
     let check = check::run(&checkpoint, &*forward, &cost, machine.precision())?;
     bar.set_message("measuring the machine");
     let before = machine.peaks()?;
     // The check and the measurement used memory of their own.
     let peak_was_reset = memory::reset_peak();
-    let Workloads { turns, left_out } = Workloads::new(checkpoint.config(), machine.is_card());
     let timed = timed(&*forward, &turns, arguments.quick, &bar)?;
     let peak_resident_bytes = memory::peak().max(loaded).filter(|_| peak_was_reset);
     bar.set_message("measuring the machine again");

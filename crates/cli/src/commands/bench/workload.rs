@@ -61,6 +61,26 @@ impl Workloads {
         }
         Self { turns, left_out }
     }
+
+    /// Keeps the workloads of these names, with `x` or `×`; no names keep all.
+    ///
+    /// # Errors
+    ///
+    /// If a name is not one of theirs.
+    pub(super) fn only(mut self, names: &[String]) -> anyhow::Result<Self> {
+        let all: Vec<_> = self.turns.iter().flatten().map(|workload| workload.name).collect();
+        let is = |name: &String, batch: &str| name == batch || name.replace('x', "×") == batch;
+        if let Some(unknown) = names.iter().find(|name| !all.iter().any(|batch| is(name, batch))) {
+            anyhow::bail!("there is no batch `{unknown}`; there are `{}`", all.join("`, `"));
+        }
+        if !names.is_empty() {
+            let is_kept = |workload: &Workload| names.iter().any(|name| is(name, workload.name));
+            self.turns.iter_mut().for_each(|turn| turn.retain(is_kept));
+            self.turns.retain(|turn| !turn.is_empty());
+            self.left_out.clear();
+        }
+        Ok(self)
+    }
 }
 
 /// Names of batches and the lengths of their texts.
@@ -232,6 +252,27 @@ mod tests {
         assert_eq!(
             workloads.left_out[0],
             "32 ragged is left out: the limit is 200 tokens per text"
+        );
+        assert_eq!(
+            workloads.left_out[4],
+            "mixed tasks are left out: the model has fewer than two tasks"
+        );
+    }
+
+    #[test]
+    fn named_workloads_are_kept_and_other_names_are_refused() {
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Workloads::new(&config(), false).only(&names)
+        };
+        let kept = named(&["8x128", "32 ragged, mixed tasks"]).expect("two workloads");
+        let names: Vec<_> = batches(&kept).iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["8×128", "32 ragged, mixed tasks"]);
+        assert_eq!(batches(&named(&[]).expect("all workloads")).len(), 9);
+        let error = named(&["8×129"]).err().expect("an unknown name").to_string();
+        assert!(
+            error.starts_with("there is no batch `8×129`; there are `1×16`, `1×128`"),
+            "{error}"
         );
     }
 
