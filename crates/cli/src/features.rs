@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 
 /// Each feature, and whether this build includes it.
-const FEATURES: [(&str, bool); 9] = [
+const FEATURES: [(&str, bool); 10] = [
     ("ann", cfg!(feature = "ann")),
     ("chroma", cfg!(feature = "chroma")),
     ("cuda", cfg!(feature = "cuda")),
     ("milvus", cfg!(feature = "milvus")),
+    ("office", cfg!(feature = "office")),
     ("parquet", cfg!(feature = "parquet")),
     ("pdf", cfg!(feature = "pdf")),
     ("postgres", cfg!(feature = "postgres")),

@@ -29,9 +29,11 @@ pub(crate) fn chunks(
 ) -> Result<Vec<Vec<LocatedChunk>>> {
     let mut lines = LineCounter { text: &text.text, at: 0, line: 1 };
     let mut locate = |part: &DocumentPart, bytes: Range<usize>, tokens| {
-        let lines_of_text = lines.of(&bytes);
+        let lines_of_text = if text.converted { (0, 0) } else { lines.of(&bytes) };
         let lines = part.line.map_or(lines_of_text, |line| (line, line));
-        let page = text.page(bytes.start);
+        // A chunk begins with its first letter, not with the break between two pages.
+        let chunk = &text.text[bytes.clone()];
+        let page = text.page(bytes.start + chunk.len() - chunk.trim_start().len());
         LocatedChunk { location: ChunkLocation { bytes, lines, page }, tokens }
     };
     match chunking {
@@ -125,6 +127,24 @@ mod tests {
         let chunks = chunks(&text, DocumentChunking::Structure(1), &model()).expect("chunks");
         let lines: Vec<_> = chunks.iter().flatten().map(|chunk| chunk.location.lines).collect();
         assert_eq!(lines, [(1, 1), (3, 4), (70, 70)]);
+    }
+
+    #[test]
+    fn a_converted_text_has_no_lines_and_a_chunk_the_page_of_its_first_letter() {
+        let text = "One.\n\u{c}Two. Three.";
+        let part = DocumentPart { bytes: 0..text.len(), ..DocumentPart::default() };
+        let text = DocumentText {
+            text: text.to_owned(),
+            parts: vec![part],
+            pages: vec![0, 6],
+            converted: true,
+            ..DocumentText::default()
+        };
+        let chunking = DocumentChunking::Engine(kokeshi::Chunking::Sentences(1));
+        let chunks = chunks(&text, chunking, &model()).expect("chunks");
+        let locations = chunks.iter().flatten().map(|chunk| &chunk.location);
+        let found: Vec<_> = locations.map(|location| (location.lines, location.page)).collect();
+        assert_eq!(found, [((0, 0), Some(1)), ((0, 0), Some(2)), ((0, 0), Some(2))]);
     }
 
     #[test]

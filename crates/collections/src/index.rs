@@ -10,6 +10,7 @@ use crate::read::{ChunkedFile, ReadFile, Reader};
 use crate::settings::OpenCollection;
 use kokeshi_documents::Extractor;
 use kokeshi_store::{Address, Chunk, Document};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -56,6 +57,8 @@ pub struct IndexSummary {
     pub removed: usize,
     /// Files that were left out, each with the reason.
     pub left_out: Vec<String>,
+    /// Encodings that were guessed, each with the number of files that were read so.
+    pub guessed: BTreeMap<&'static str, usize>,
     /// Whether the run was stopped.
     pub stopped: bool,
 }
@@ -69,6 +72,9 @@ impl IndexSummary {
         self.unchanged += other.unchanged;
         self.removed += other.removed;
         self.left_out.extend(other.left_out);
+        for (encoding, files) in other.guessed {
+            *self.guessed.entry(encoding).or_default() += files;
+        }
         self.stopped |= other.stopped;
     }
 }
@@ -196,6 +202,9 @@ impl Batches<'_> {
             match files.recv() {
                 Ok(ReadFile::Changed(file)) => {
                     bytes += file.text.text.len();
+                    if let Some(encoding) = file.text.guessed {
+                        *self.summary.guessed.entry(encoding).or_default() += 1;
+                    }
                     batch.push(*file);
                 }
                 Ok(ReadFile::Unchanged(task)) => {

@@ -9,12 +9,12 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// The chunks of each part of `text`, of about `size` tokens: bytes of the whole text without the
 /// white space around them, in ascending order. A blank part has none. A small section is joined
-/// with the one after it.
+/// with the one after it, if that is on the same page.
 pub fn cut(text: &DocumentText, size: usize) -> Vec<Vec<Range<usize>>> {
-    text.parts.iter().map(|part| pack(&text.text, part, size)).collect()
+    text.parts.iter().map(|part| pack(&text.text, part, &text.pages, size)).collect()
 }
 
-fn pack(text: &str, part: &DocumentPart, size: usize) -> Vec<Range<usize>> {
+fn pack(text: &str, part: &DocumentPart, pages: &[usize], size: usize) -> Vec<Range<usize>> {
     let mut packer = Packer { text, size: size.max(1) * UNITS_PER_TOKEN, chunks: Vec::new() };
     let mut bounds = vec![part.bytes.start];
     bounds.extend(part.sections.iter().filter(|at| part.bytes.contains(at)));
@@ -23,7 +23,8 @@ fn pack(text: &str, part: &DocumentPart, size: usize) -> Vec<Range<usize>> {
     for pair in bounds.windows(2) {
         let section = open.take().map_or(pair[0], |open| open.start)..pair[1];
         // A small section, such as a heading alone, stays with the text after it.
-        if packer.weight(&section) < packer.size / 4 {
+        let ends_page = pages.binary_search(&section.end).is_ok();
+        if packer.weight(&section) < packer.size / 4 && !ends_page {
             open = Some(section);
         } else {
             packer.pack(&section, LEVELS);
@@ -158,7 +159,7 @@ mod tests {
             sections: sections.to_vec(),
             ..DocumentPart::default()
         };
-        pack(text, &part, size).into_iter().map(|bytes| text[bytes].to_owned()).collect()
+        pack(text, &part, &[], size).into_iter().map(|bytes| text[bytes].to_owned()).collect()
     }
 
     #[test]

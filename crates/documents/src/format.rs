@@ -1,8 +1,10 @@
 //! The format of a file, and reading a file as its format.
 
+use crate::blobs::{without_blobs, without_minified};
+use crate::encoding::{decode, decode_html};
 use crate::error::{Error, Result};
 use crate::text::DocumentText;
-use crate::{markdown, pages, rows};
+use crate::{markdown, notebook, pages, rows};
 use serde_json::Map;
 use std::path::Path;
 
@@ -26,6 +28,18 @@ pub enum Format {
     Table(u8),
     /// Pages of text.
     Pdf,
+    /// The cells of a Jupyter notebook.
+    Notebook,
+    /// A document of a word processor: Office Open XML.
+    Docx,
+    /// A document of a word processor: OpenDocument.
+    Odt,
+    /// Slides, each of which is a page.
+    Pptx,
+    /// The chapters of an e-book.
+    Epub,
+    /// A format that is not read, although its files look like texts.
+    Markup,
 }
 
 const CODE: &[&str] = &[
@@ -48,6 +62,12 @@ impl Format {
             "csv" => Self::Table(b','),
             "tsv" => Self::Table(b'\t'),
             "pdf" => Self::Pdf,
+            "ipynb" => Self::Notebook,
+            "docx" => Self::Docx,
+            "odt" => Self::Odt,
+            "pptx" => Self::Pptx,
+            "epub" => Self::Epub,
+            "rtf" | "ps" | "eps" => Self::Markup,
             code if CODE.contains(&code) => Self::Code,
             _ => Self::Text,
         }
@@ -63,6 +83,12 @@ impl Format {
             Self::Jsonl => "jsonl",
             Self::Table(_) => "csv",
             Self::Pdf => "pdf",
+            Self::Notebook => "notebook",
+            Self::Docx => "docx",
+            Self::Odt => "odt",
+            Self::Pptx => "pptx",
+            Self::Epub => "epub",
+            Self::Markup => "other",
         }
     }
 }
@@ -70,8 +96,8 @@ impl Format {
 /// Extracts the text of formats whose readers are large and may panic, loop or use up all memory.
 /// The program runs them in a separate process.
 pub trait Extractor {
-    /// The text of `content`, a file of `format` ([`Format::Html`] or [`Format::Pdf`]). Each page
-    /// ends in a form feed.
+    /// The text of `content`, a file of `format`: a web page, PDF file, office document or e-book.
+    /// Each page of a PDF file and each slide ends in a form feed; other texts are Markdown.
     ///
     /// # Errors
     ///
@@ -83,67 +109,76 @@ pub trait Extractor {
 ///
 /// # Errors
 ///
-/// [`Error::NoText`] if it does not have that format, [`Error::MissingFeature`] if this build
-/// cannot read the format.
+/// [`Error::NoText`] if it does not have that format, or no text in it; [`Error::MissingFeature`] if
+/// this build cannot read the format.
 pub fn read(
     format: Format,
     content: &[u8],
     extractor: &dyn Extractor,
 ) -> Result<Option<DocumentText>> {
-    match format {
-        Format::Pdf => {
-            require_pdf()?;
-            return extractor.extract(format, content).map(pages::paged).map(Some);
-        }
-        Format::Html => {
-            return extractor.extract(format, content).map(markdown::read).map(Some);
-        }
-        _ => {}
+    let missing = match format {
+        Format::Markup => return Ok(None),
+        Format::Html => return read_html(content, extractor).map(Some),
+        Format::Pdf => "its pages have no text; they may be images",
+        Format::Docx | Format::Odt | Format::Pptx | Format::Epub => "it has no text",
+        _ => return read_text(format, content),
+    };
+    require_feature(format)?;
+    let text = extractor.extract(format, content)?;
+    if text.trim().is_empty() {
+        return Err(Error::NoText(missing.to_owned()));
     }
-    let Some(text) = decoded(content)? else { return Ok(None) };
     Ok(Some(match format {
-        Format::Markdown => markdown::read(text),
-        Format::Jsonl => rows::jsonl(&text)?,
-        Format::Table(separator) => rows::table(&text, separator)?,
-        Format::Code => {
-            let sections = top_level(&text);
-            DocumentText::whole(text, sections, Map::new())
-        }
-        Format::Text | Format::Html | Format::Pdf => {
-            DocumentText::whole(text, Vec::new(), Map::new())
-        }
+        Format::Pdf | Format::Pptx => pages::paged(text),
+        _ => DocumentText { converted: true, ..markdown::read(text) },
     }))
 }
 
-/// Checks that this build can read PDF files, before a process is started for one.
-///
-/// # Errors
-///
-/// [`Error::MissingFeature`] if it cannot.
-fn require_pdf() -> Result<()> {
-    match cfg!(feature = "pdf") {
-        true => Ok(()),
-        false => Err(Error::MissingFeature { feature: "pdf" }),
+/// Reads a web page, which the extractor gets in UTF-8 with a byte order mark.
+fn read_html(content: &[u8], extractor: &dyn Extractor) -> Result<DocumentText> {
+    let page = decode_html(content)?;
+    let text = extractor.extract(Format::Html, format!("\u{feff}{}", page.text).as_bytes())?;
+    if text.trim().is_empty() && !page.text.trim().is_empty() {
+        return Err(Error::NoText("the page has no text".to_owned()));
     }
+    let text = markdown::read(without_blobs(&text).into_owned());
+    Ok(DocumentText { converted: true, guessed: page.guessed, ..text })
 }
 
-/// Number of bytes at the start that are searched for a zero byte, which texts lack.
-const BINARY_PREFIX: usize = 8 << 10;
+/// Reads a format that is a text itself.
+fn read_text(format: Format, content: &[u8]) -> Result<Option<DocumentText>> {
+    let Some(decoded) = decode(content)? else { return Ok(None) };
+    let text = &decoded.text;
+    let read = match format {
+        Format::Markdown => markdown::read(without_blobs(text).into_owned()),
+        Format::Notebook => notebook::read(text)?,
+        Format::Jsonl => rows::jsonl(text)?,
+        Format::Table(separator) => rows::table(text, separator)?,
+        Format::Code => {
+            let text = without_minified(text).into_owned();
+            let sections = top_level(&text);
+            DocumentText::whole(text, sections, Map::new())
+        }
+        _ => DocumentText::whole(without_blobs(text).into_owned(), Vec::new(), Map::new()),
+    };
+    if read.text.trim().is_empty() && !text.trim().is_empty() {
+        let reason = match format {
+            Format::Jsonl | Format::Table(_) => "its rows have no text",
+            Format::Notebook => "its cells have no text",
+            _ => "it has only encoded data or minified code",
+        };
+        return Err(Error::NoText(reason.to_owned()));
+    }
+    Ok(Some(DocumentText { guessed: decoded.guessed, ..read }))
+}
 
-/// Decodes UTF-8, or UTF-16 with a byte order mark. `None` if the content is binary.
-fn decoded(content: &[u8]) -> Result<Option<String>> {
-    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
-        String::from_utf16(&bytes.as_chunks().0.iter().map(|two| unit(*two)).collect::<Vec<_>>())
+/// Checks that this build can read a format, before a process is started for a file.
+fn require_feature(format: Format) -> Result<()> {
+    let (feature, is_included) = match format {
+        Format::Pdf => ("pdf", cfg!(feature = "pdf")),
+        _ => ("office", cfg!(feature = "office")),
     };
-    let text = match content {
-        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes).ok(),
-        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes).ok(),
-        _ if content[..content.len().min(BINARY_PREFIX)].contains(&0) => return Ok(None),
-        _ => String::from_utf8(content.to_vec()).ok(),
-    };
-    let not_unicode = || Error::NoText("its text is not in UTF-8 or UTF-16".to_owned());
-    text.map(Some).ok_or_else(not_unicode)
+    if is_included { Ok(()) } else { Err(Error::MissingFeature { feature }) }
 }
 
 /// Where top-level items begin, in bytes: at lines without indentation after a blank line.
@@ -191,24 +226,30 @@ mod tests {
             ("paper.pdf", "pdf"),
             ("LICENSE", "text"),
             (".gitignore", "text"),
+            ("ROWS.CSV", "csv"),
+            ("rows.JSONL", "jsonl"),
+            ("a.Md", "markdown"),
+            ("a.HTM", "html"),
+            ("plot.IPYNB", "notebook"),
+            ("a.Docx", "docx"),
         ] {
             assert_eq!(Format::of(Path::new(name)).name(), format, "{name}");
         }
     }
 
     #[test]
-    fn text_is_read_in_three_encodings_and_binary_is_skipped() {
+    fn text_is_read_in_several_encodings_and_binary_is_skipped() {
         for content in [
             &b"h\xc3\xa9"[..],
             b"\xef\xbb\xbfh\xc3\xa9",
             b"\xff\xfeh\0\xe9\0",
             b"\xfe\xff\0h\0\xe9",
+            b"h\xe9",
         ] {
             let text = read_as("a.txt", content).expect("readable").expect("a text");
             assert_eq!(text.text, "hé");
         }
         assert_eq!(read_as("a.bin", b"ELF\0\x01").expect("readable"), None);
-        assert!(read_as("a.txt", b"caf\xe9").is_err());
         assert!(read_as("a.txt", b"\xff\xfe\x00\xd8").is_err());
         assert_eq!(read_as("a.txt", b"").expect("readable").expect("a text").parts, []);
     }
@@ -224,6 +265,29 @@ mod tests {
     fn web_pages_are_read_by_the_extractor() {
         let page = read_as("a.html", b"<p>").expect("readable").expect("a text");
         assert_eq!(page.parts[0].sections, [0]);
+        assert!(page.converted);
+    }
+
+    #[test]
+    fn a_file_without_text_is_refused_with_the_reason() {
+        for (name, content, reason) in [
+            ("a.jsonl", "{\"n\": 1}\n", "its rows have no text"),
+            ("a.csv", "a,b\n", "its rows have no text"),
+            ("a.ipynb", "{\"cells\": []}", "its cells have no text"),
+        ] {
+            let error = read_as(name, content.as_bytes()).expect_err(name);
+            assert_eq!(error.to_string(), reason);
+        }
+        assert_eq!(read_as("a.rtf", b"{\\rtf1 text}").expect("readable"), None);
+    }
+
+    #[cfg(not(feature = "office"))]
+    #[test]
+    fn a_build_without_the_feature_names_it_for_office_documents() {
+        for name in ["a.docx", "a.odt", "a.pptx", "a.epub"] {
+            let error = read_as(name, b"PK").expect_err("refused");
+            assert_eq!(error.to_string(), "this build lacks the feature `office`");
+        }
     }
 
     #[cfg(feature = "pdf")]

@@ -3,13 +3,18 @@
 //! [`walk`] finds files. [`read`] reads a file as its [`Format`] into a [`DocumentText`], each part
 //! of which one pass of the model may cover. [`cut`] cuts each part into chunks at its structure.
 //!
-//! PDF files need the feature `pdf`.
+//! PDF files need the feature `pdf`, office documents and e-books the feature `office`.
 
+mod blobs;
 mod cut;
+mod encoding;
 mod error;
 mod format;
+mod front_matter;
 mod html;
 mod markdown;
+mod notebook;
+mod office;
 mod pages;
 mod pdf;
 mod rows;
@@ -17,9 +22,11 @@ mod text;
 mod walk;
 
 pub use cut::cut;
+pub use encoding::{DecodedText, decode};
 pub use error::{Error, Result};
 pub use format::{Extractor, Format, MAX_FILE_BYTES, read};
 pub use html::text_of_html;
+pub use office::text_of_office;
 pub use pdf::text_of_pdf;
 pub use text::{DocumentPart, DocumentText};
 pub use walk::{FileEntry, WalkOptions, walk};

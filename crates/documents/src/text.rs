@@ -14,6 +14,10 @@ pub struct DocumentText {
     pub parts: Vec<DocumentPart>,
     /// Where pages begin, in bytes; empty if the document has no pages.
     pub pages: Vec<usize>,
+    /// Whether the text was converted from another one, so that its lines are not the file's.
+    pub converted: bool,
+    /// The encoding of the file, if it was guessed.
+    pub guessed: Option<&'static str>,
 }
 
 /// A part of a document that one pass of late chunking covers.
@@ -47,7 +51,7 @@ impl DocumentText {
             parts.push(DocumentPart { bytes: start..end, sections, ..DocumentPart::default() });
             start = end;
         }
-        Self { text, metadata, parts, pages: Vec::new() }
+        Self { text, metadata, parts, ..Self::default() }
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Chunk {
 pub struct ChunkLocation {
     /// The range of bytes in the document's text.
     pub bytes: Range<usize>,
-    /// First and last line, from 1.
+    /// First and last line of the file, from 1; zeros if the text was converted from another one.
     pub lines: (usize, usize),
     /// Page, from 1, if the document has pages.
     pub page: Option<usize>,

@@ -176,7 +176,7 @@ pub(crate) struct EvalArguments {
 #[derive(Args, Debug)]
 pub(crate) struct ExtractArguments {
     /// The format of standard input
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     pub(crate) format: ExtractFormat,
     /// Limit of the address space, in bytes
     #[arg(long, value_name = "BYTES")]
@@ -185,6 +185,10 @@ pub(crate) struct ExtractArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExtractFormat {
+    Docx,
+    Epub,
     Html,
+    Odt,
     Pdf,
+    Pptx,
 }

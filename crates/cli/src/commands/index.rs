@@ -84,6 +84,9 @@ fn print_summary(
     if let Some(more) = summary.left_out.len().checked_sub(REASONS + 1) {
         printer.warning(&format!("left out {} more", more + 1));
     }
+    for (encoding, &files) in &summary.guessed {
+        printer.note(&format!("{} read as {encoding}", counted(files, "file")));
+    }
     let seconds = start.elapsed().as_secs_f64();
     let mut parts = vec![format!(
         "indexed {} ({}, {}) in {seconds:.1} s",

@@ -218,14 +218,14 @@ fn status_counts_the_files_that_have_changed_since() {
 #[test]
 fn unreadable_files_are_left_out_with_a_reason_and_the_rest_is_indexed() {
     let sandbox = notes();
-    sandbox.write("notes/latin.txt", b"caf\xe9");
+    sandbox.write("notes/half.txt", b"\xff\xfe\0\xd8");
     sandbox.write("notes/rows.jsonl", "{\"text\": \"a row\"}\n{broken\n");
     sandbox.write("notes/broken.pdf", "%PDF-1.4 and nothing else");
     sandbox.write("notes/program", b"\x7fELF\0\0");
     let run = sandbox.run(["index", "notes"]);
     let warnings = success(&run);
     for part in
-        ["latin.txt: its text is not in UTF-8", "rows.jsonl: line 2 is not JSON", "broken.pdf: "]
+        ["half.txt: it is marked as UTF-16LE", "rows.jsonl: line 2 is not JSON", "broken.pdf: "]
     {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }

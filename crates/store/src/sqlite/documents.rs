@@ -147,9 +147,30 @@ fn write_chunk(connection: &Connection, at: ChunkKey, chunk: &Chunk) -> rusqlite
         &chunk.text,
     ];
     connection.prepare_cached(sql)?.execute(&values[..])?;
+    write_words(connection, connection.last_insert_rowid(), &chunk.text)
+}
+
+fn write_words(connection: &Connection, chunk: i64, text: &str) -> rusqlite::Result<()> {
     let sql = "INSERT INTO words (rowid, text) VALUES (?1, ?2)";
-    let words = words::separated(&chunk.text);
-    connection.prepare_cached(sql)?.execute(params![connection.last_insert_rowid(), words])?;
+    connection.prepare_cached(sql)?.execute(params![chunk, words::separated(text)]).map(drop)
+}
+
+/// Writes the words again of those chunks for which the index now has others.
+pub(super) fn update_words(connection: &Connection) -> rusqlite::Result<()> {
+    let mut chunks = connection.prepare("SELECT id, text FROM chunks")?;
+    let mut rows = chunks.query([])?;
+    let mut changed = Vec::new();
+    while let Some(row) = rows.next()? {
+        if words::are_changed(row.get_ref(1)?.as_str()?) {
+            changed.push(row.get::<_, i64>(0)?);
+        }
+    }
+    for chunk in changed {
+        let sql = "SELECT text FROM chunks WHERE id = ?1";
+        let text: String = connection.prepare_cached(sql)?.query_row([chunk], |row| row.get(0))?;
+        connection.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([chunk])?;
+        write_words(connection, chunk, &text)?;
+    }
     Ok(())
 }
 

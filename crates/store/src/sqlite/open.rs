@@ -1,5 +1,6 @@
 //! Opening the file: its schema, its version, and the lock of writers.
 
+use super::documents;
 use crate::error::{Error, Result};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use std::ffi::OsString;
@@ -8,10 +9,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The statements that lead from each version of the schema to the next.
-const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("ann.sql")];
+/// Leads from a version of the schema to the next.
+type Upgrade = fn(&Connection) -> rusqlite::Result<()>;
+
+/// The upgrades from each version of the schema, beginning with an empty file.
+const UPGRADES: [Upgrade; 3] = [
+    |connection| connection.execute_batch(include_str!("schema.sql")),
+    |connection| connection.execute_batch(include_str!("ann.sql")),
+    // Words are folded. The tables are the same.
+    documents::update_words,
+];
 /// The schema that this version writes.
-const SCHEMA: i32 = SCHEMAS.len() as i32;
+const SCHEMA: i32 = UPGRADES.len() as i32;
 /// `koke` in ASCII. It is in the file's header, by which `file` and SQLite tools recognize stores.
 const APPLICATION: i32 = 0x6b6f_6b65;
 /// The version of this program.
@@ -97,8 +106,8 @@ fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
     // Another process may have created them while this one waited.
     let found = pragma(connection, "user_version")?;
     if found < SCHEMA {
-        for schema in &SCHEMAS[found.max(0) as usize..] {
-            connection.execute_batch(schema)?;
+        for upgrade in &UPGRADES[found.max(0) as usize..] {
+            upgrade(connection)?;
         }
         let meta = "INSERT OR REPLACE INTO meta (key, value) VALUES ('version', ?1)";
         connection.execute(meta, [VERSION])?;

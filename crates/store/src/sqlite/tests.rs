@@ -301,3 +301,52 @@ fn one_process_at_a_time_holds_the_lock() {
     drop(lock);
     other.lock().expect("the lock is free again");
 }
+
+/// Hits by words alone that contain `word`.
+fn by_word(store: &Sqlite, word: &str) -> Vec<String> {
+    let filter = Filter::default();
+    let vector = vector(9);
+    let query =
+        Query { vector: &vector, words: Some(word), limit: 10, filter: &filter, exact: false };
+    let hits = store.search("notes", &query).expect("hits");
+    hits.into_iter().filter(|hit| hit.words.is_some()).map(|hit| hit.text).collect()
+}
+
+#[test]
+fn words_are_found_however_they_are_composed_also_in_stores_of_earlier_versions() {
+    let (folder, mut store) = store(Storage::F16, None);
+    let texts = [
+        "ein Re\u{301}sume\u{301} aus Vie\u{323}\u{302}t Nam",
+        "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8} 2024",
+        "im Jahr ２０２３ an der STRASSE",
+    ];
+    let mut written = document("a", 0..3);
+    for (chunk, text) in written.chunks.iter_mut().zip(texts) {
+        text.clone_into(&mut chunk.text);
+    }
+    store.upsert("notes", &[written]).expect("written");
+    let found = |store: &Sqlite| {
+        for (word, text) in [
+            ("résumé", texts[0]),
+            ("RE\u{301}SUME\u{301}", texts[0]),
+            ("Việt", texts[0]),
+            ("한국", texts[1]),
+            ("2023", texts[2]),
+            ("Straße", texts[2]),
+        ] {
+            assert_eq!(by_word(store, word), [text], "{word}");
+        }
+    };
+    found(&store);
+    // What earlier versions wrote: the texts as they are.
+    let connection = &store.connection;
+    let sql = "INSERT INTO words (words) VALUES ('delete-all');
+               INSERT INTO words (rowid, text) SELECT id, text FROM chunks;
+               PRAGMA user_version = 2";
+    connection.execute_batch(sql).expect("an earlier version");
+    assert!(by_word(&store, "한국").is_empty());
+    drop(store);
+    let store = Sqlite::open(&folder.path().join("index.db")).expect("a store");
+    found(&store);
+    assert_eq!(store.check().expect("checked"), [""; 0]);
+}

@@ -5,7 +5,7 @@ mod subprocess;
 use crate::args::{ExtractArguments, ExtractFormat};
 use crate::printer::Printer;
 use anyhow::Context;
-use kokeshi_documents::{text_of_html, text_of_pdf};
+use kokeshi_documents::{Format, text_of_html, text_of_office, text_of_pdf};
 use std::io::{self, Read};
 use std::process::ExitCode;
 
@@ -20,6 +20,10 @@ pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Re
     let text = match arguments.format {
         ExtractFormat::Html => text_of_html(&content),
         ExtractFormat::Pdf => text_of_pdf(&content),
+        ExtractFormat::Docx => text_of_office(Format::Docx, &content),
+        ExtractFormat::Epub => text_of_office(Format::Epub, &content),
+        ExtractFormat::Odt => text_of_office(Format::Odt, &content),
+        ExtractFormat::Pptx => text_of_office(Format::Pptx, &content),
     };
     printer.print(&text?)?;
     Ok(ExitCode::SUCCESS)

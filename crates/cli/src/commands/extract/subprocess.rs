@@ -1,4 +1,4 @@
-//! Reads PDF files and web pages in a process of their own: their readers are large, and a hostile
+//! Reads PDF files, web pages and office documents in a process of their own: their readers are large, and a hostile
 //! file may make them panic, loop, or take all memory.
 
 use crate::args::ExtractFormat;
@@ -22,7 +22,14 @@ pub(crate) struct Subprocess;
 
 impl Extractor for Subprocess {
     fn extract(&self, format: Format, content: &[u8]) -> Result<String, Error> {
-        let format = if format == Format::Pdf { ExtractFormat::Pdf } else { ExtractFormat::Html };
+        let format = match format {
+            Format::Docx => ExtractFormat::Docx,
+            Format::Epub => ExtractFormat::Epub,
+            Format::Odt => ExtractFormat::Odt,
+            Format::Pdf => ExtractFormat::Pdf,
+            Format::Pptx => ExtractFormat::Pptx,
+            _ => ExtractFormat::Html,
+        };
         let mut child = start(format)
             .map_err(|error| Error::NoText(format!("its reader cannot be started: {error}")))?;
         let result = text(&mut child, content);

@@ -40,7 +40,7 @@ pub(super) fn text(
             writeln!(out)?;
         }
         let hit = &result.hit;
-        let at = format!("{}:{}", location.display_path(&hit.path), line_or_page(hit));
+        let at = location.display_path(&hit.path) + &line_or_page(hit);
         let at = linked(&coloured(&at, "35", printer), &location.path(&hit.path), printer);
         writeln!(out, "{at}  {}", coloured(&score(hit), "32", printer))?;
         if arguments.why {
@@ -53,12 +53,13 @@ pub(super) fn text(
     printer.print(&String::from_utf8_lossy(&out))
 }
 
-/// `12`, `12-15`, or the page of a PDF.
+/// `:12`, `:12-15`, or `:page 3`; nothing for a converted text, whose lines are not the file's.
 fn line_or_page(hit: &Hit) -> String {
     match (hit.location.page, hit.location.lines) {
-        (Some(page), _) => format!("page {page}"),
-        (None, (first, last)) if first == last => first.to_string(),
-        (None, (first, last)) => format!("{first}-{last}"),
+        (Some(page), _) => format!(":page {page}"),
+        (None, (0, _)) => String::new(),
+        (None, (first, last)) if first == last => format!(":{first}"),
+        (None, (first, last)) => format!(":{first}-{last}"),
     }
 }
 
@@ -189,10 +190,14 @@ pub(super) fn json(
         part.map(|part| json!({ "rank": part.rank, "score": part.score }))
     };
     let hits = results.iter().map(|SearchResult { hit, best }| {
+        let lines = match hit.location.lines {
+            (0, _) => Value::Null,
+            (first, last) => json!([first, last]),
+        };
         let mut object = json!({
             "path": location.display_path(&hit.path),
             "format": hit.format,
-            "lines": [hit.location.lines.0, hit.location.lines.1],
+            "lines": lines,
             "bytes": [hit.location.bytes.start, hit.location.bytes.end],
             "page": hit.location.page,
             "chunk": hit.ordinal,
