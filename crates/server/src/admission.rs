@@ -35,7 +35,8 @@ impl Caller {
 }
 
 const TASK: HeaderName = HeaderName::from_static("x-jina-task");
-const REMAINING: [HeaderName; 2] = [
+/// Remaining requests and tokens of a key.
+pub(crate) const REMAINING: [HeaderName; 2] = [
     HeaderName::from_static("x-ratelimit-remaining-requests"),
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
 ];
@@ -47,7 +48,7 @@ pub(crate) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let route = path.and_then(|path| Route::at(path.as_str()));
+    let route = path.and_then(|path| Route::at(path.as_str(), request.method()));
     match app.admit(&request, route) {
         Ok((caller, permit)) => {
             let usage = caller.usage.clone();

@@ -65,9 +65,9 @@ pub(crate) struct EmbedResponse {
 }
 
 /// Windows of the longest document, if it needed more than one.
-const WINDOWS: HeaderName = HeaderName::from_static("x-kokeshi-windows");
+pub(crate) const WINDOWS: HeaderName = HeaderName::from_static("x-kokeshi-windows");
 /// How many texts were truncated, and by how many tokens in total.
-const TRUNCATED: HeaderName = HeaderName::from_static("x-kokeshi-truncated");
+pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-kokeshi-truncated");
 
 impl EmbedResponse {
     /// Headers with the results that the bodies of the dialects have no fields for.

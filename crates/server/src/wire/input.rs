@@ -100,6 +100,15 @@ fn is_media(field: &str) -> bool {
 }
 
 impl RawInput {
+    /// Whether it is an empty text or an empty list.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Token(_) => false,
+            Self::List(items) => items.is_empty(),
+        }
+    }
+
     /// The texts of the field called `field`; `decode` converts token ids to a text.
     pub(crate) fn texts(
         self,
