@@ -32,6 +32,13 @@ impl Caller {
     pub(crate) fn charge(&self, tokens: usize) -> ApiResult<()> {
         self.usage.as_ref().map_or(Ok(()), |usage| usage.charge(tokens))
     }
+
+    /// Counts tokens of work that is done: the key may then be in debt.
+    pub(crate) fn charge_more(&self, tokens: usize) {
+        if let Some(usage) = &self.usage {
+            usage.charge_more(tokens);
+        }
+    }
 }
 
 const TASK: HeaderName = HeaderName::from_static("x-jina-task");

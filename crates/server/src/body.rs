@@ -1,5 +1,6 @@
 //! Reads the body of a request, within limits of size and time.
 
+use crate::admission::Caller;
 use crate::app::App;
 use crate::problem::{ApiResult, Problem};
 use crate::wire;
@@ -10,16 +11,25 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
+/// A body of more bytes is not parsed on an async thread, where it would delay other requests.
+const MAX_INLINE_BYTES: usize = 256 << 10;
+
 /// A JSON body of type `T`.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         check_encoding(request.headers())?;
+        let caller = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name));
         let bytes = read(request.into_body(), app).await?;
-        wire::parse(&bytes).map(Self)
+        match (caller, bytes.len()) {
+            (Some(client), MAX_INLINE_BYTES..) => {
+                app.work(&client, bytes.len(), move |_| wire::parse(&bytes)).await?.map(Self)
+            }
+            _ => wire::parse(&bytes).map(Self),
+        }
     }
 }
 

@@ -4,8 +4,7 @@ use super::{json, vectors_response};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::cl100k;
-use crate::embed::{EmbedRequest, RequestTask};
+use crate::embed::{EmbedRequest, RequestTask, tail};
 use crate::problem::{ApiResult, Problem};
 use crate::registry::ModelEntry;
 use crate::running_model::RunningModel;
@@ -41,11 +40,11 @@ pub(crate) async fn embed(
     };
     let request = EmbedRequest {
         model: body.model,
-        texts: input.texts("input", cl100k::decode)?,
+        texts: app.texts(&caller.name, "input", input).await?,
         task: RequestTask::Named(None),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: true,
-        truncate: body.truncate.unwrap_or(true),
+        truncate: tail(body.truncate.unwrap_or(true)),
         late_chunking: None,
     };
     let embedded = app.embed(request, &caller).await.map_err(not_found)?;
@@ -78,7 +77,7 @@ pub(crate) async fn embeddings(
         task: RequestTask::Named(None),
         dimensions: None,
         normalized: true,
-        truncate: true,
+        truncate: tail(true),
         late_chunking: None,
     };
     let embedded = app.embed(request, &caller).await.map_err(not_found)?;

@@ -155,6 +155,29 @@ fn ollama_answers_without_vectors_where_there_is_no_text() {
 }
 
 #[test]
+fn the_beginning_of_a_text_can_be_dropped_instead_of_its_end() {
+    let server = Server::start();
+    let text = |first: &str, last: &str| format!("{first} {}{last}", "word ".repeat(8500));
+    let tei = |first: &str, last: &str, side: &str| {
+        let body = json!({
+            "inputs": text(first, last), "truncate": true, "truncation_direction": side
+        });
+        vector(&server.post("/embed", &body).success()[0])
+    };
+    let cohere = |first: &str, last: &str, end: &str| {
+        let body = json!({"texts": [text(first, last)], "truncate": end});
+        vector(&server.post("/v1/embed", &body).success()["embeddings"][0])
+    };
+    assert_eq!(tei("one", "end", "left"), tei("two", "end", "Left"));
+    assert_eq!(tei("one", "end", "right"), tei("one", "tail", "Right"));
+    assert_ne!(tei("one", "end", "left"), tei("one", "tail", "left"));
+    assert_eq!(cohere("one", "end", "START"), tei("one", "end", "left"));
+    assert_eq!(cohere("one", "end", "END"), tei("one", "end", "right"));
+    let wrong = json!({"inputs": "x", "truncation_direction": "up"});
+    assert_eq!(server.post("/embed", &wrong).status, 422);
+}
+
+#[test]
 fn tei_describes_the_model_and_returns_the_state_of_every_token() {
     let server = Server::start();
     let info = server.get("/info").success();

@@ -81,12 +81,12 @@ fn search(
 /// The error of a query over the model's limit, which a search does not truncate.
 fn over_long(error: anyhow::Error) -> anyhow::Error {
     let Some(Error::Engine(engine)) = error.downcast_ref() else { return error };
-    let (size, limit, unit) = match engine {
-        kokeshi::Error::TooLong { tokens, limit, .. } => (tokens, limit, "tokens"),
-        kokeshi::Error::TooLarge { bytes, limit, .. } => (bytes, limit, "bytes"),
+    let (size, limit) = match engine {
+        kokeshi::Error::TooLong { tokens, limit, .. } => (format!("{tokens} tokens"), limit),
+        kokeshi::Error::TooLarge { bytes, limit, .. } => (format!("{bytes} bytes"), limit),
         _ => return error,
     };
-    let message = format!("the query has {size} {unit}; the limit of the model is {limit}");
+    let message = format!("the query has {size}; the limit of the model is {limit}");
     hinted(message, "search for less of the text, such as its most important sentences")
 }
 
