@@ -8,6 +8,7 @@
 //! unigram model the best path to it depends on nothing after it. So what the word has in common
 //! with all its parts that end within that stretch, the whole word has too.
 
+use crate::cuts::{self, Cuts};
 use crate::error::{KeepRunning, Result, go_on};
 use tokenizers::normalizers::NormalizerWrapper as Normalizer;
 use tokenizers::{Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer};
@@ -42,7 +43,10 @@ impl Prefixes {
             (normalizer.is_none() || !token.normalized).then_some(token.content)
         });
         let added = added.collect::<Option<Vec<String>>>()?;
-        normalizer.is_none_or(keeps_order).then(|| Self { longest: longest(tokenizer), added })
+        // Of the others, it is not known whether their words depend on what follows.
+        let splits = tokenizer.get_pre_tokenizer().is_none() || Cuts::of(tokenizer) != Cuts::Never;
+        let is_known = splits && normalizer.is_none_or(keeps_order);
+        is_known.then(|| Self { longest: longest(tokenizer), added })
     }
 
     /// More than `need` first tokens of `text`, or `None` if that takes most of the text.
@@ -57,7 +61,7 @@ impl Prefixes {
         tokenizer: &tokenizers::Tokenizer,
         keep_running: &mut KeepRunning<'_>,
     ) -> Result<Option<Prefix>, PrefixError> {
-        let mut size = need.saturating_mul(4).max(crate::cuts::BLOCK_BYTES);
+        let mut size = need.saturating_mul(4).max(cuts::BLOCK_BYTES);
         while size < text.len() / 2 {
             go_on(keep_running)?;
             if let Some(cut) = self.cut(text, size) {
@@ -81,9 +85,12 @@ impl Prefixes {
         let is_grapheme = |at: &usize| {
             GraphemeCursor::new(*at, text.len(), true).is_boundary(text, 0).unwrap_or(false)
         };
-        // Within a grapheme of more than five bytes, the charts of `Precompiled` apply to single
-        // characters, and so does everything else here.
-        candidates().find(is_grapheme).or_else(|| candidates().next())
+        // After six bytes of a grapheme, `Precompiled` maps single characters, as the others do.
+        let is_within = |at: &usize| {
+            let mut before = (at.saturating_sub(6)..*at).filter(|at| text.is_char_boundary(*at));
+            before.all(|at| !is_grapheme(&at))
+        };
+        candidates().find(is_grapheme).or_else(|| candidates().find(is_within))
     }
 
     /// Whether `at` is neither within an added token nor after white space.
@@ -168,7 +175,7 @@ fn keeps_order(normalizer: &Normalizer) -> bool {
 
 fn is_for_spaces(normalizer: &Normalizer) -> bool {
     matches!(normalizer, Normalizer::StripNormalizer(_) | Normalizer::Replace(_))
-        && crate::cuts::is_local(normalizer)
+        && cuts::is_local(normalizer)
 }
 
 /// See [`Prefixes::longest`].
