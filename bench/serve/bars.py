@@ -17,6 +17,7 @@ from program import ROOT
 from short import short
 from steady import steady
 from stop import stop
+from storm import storm_bar
 from throughput import overhead
 
 # For each bar: the function that measures it, and its default duration in seconds.
@@ -27,6 +28,7 @@ BARS = {
     "short": (short, 40),
     "hostile": (hostile, 0),
     "stop": (stop, 3),
+    "storm": (storm_bar, 0),
 }
 
 
@@ -57,7 +59,7 @@ def arguments():
                         "synthetic one of the released shape")
     parser.add_argument(
         "--serve", action="append", default=[], metavar="OPTION",
-        help="an option for the server, as --serve=--queue-tokens=65536; of `overload`",
+        help="an option for the server, as --serve=--queue-tokens=65536; of `overload` and `storm`",
     )
     parser.add_argument(
         "--program", type=Path, default=ROOT / "target/release/kokeshi", help="default: %(default)s"

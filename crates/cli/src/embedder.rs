@@ -82,7 +82,7 @@ impl Embedder<'_> {
         let tokens = embedded.iter().map(|result| result.tokens).sum();
         self.meter.advance(inputs.len(), tokens, bytes);
         let results = embedded.iter().zip(origins);
-        for (result, origin) in results.filter(|(result, _)| result.truncated_tokens > 0) {
+        for (result, origin) in results.filter(|(result, _)| result.truncated_tokens.get() > 0) {
             self.meter.aside(|| self.printer.warning(&truncation(self.name, result, origin)));
         }
         Ok(embedded)
@@ -123,7 +123,7 @@ fn whole(text: &str) -> Chunk {
 
 fn truncation(model: &str, result: &Embedded, origin: &Origin) -> String {
     let (number, dropped) = (origin.number, result.truncated_tokens);
-    let all = result.tokens + dropped;
+    let all = result.tokens + dropped.get();
     format!(
         "text {number} ({origin}) was truncated for `{model}`: the vector lacks {dropped} of its {all} \
          tokens"

@@ -4,7 +4,6 @@ use crate::chars::CharCursor;
 use crate::chunking::Chunking;
 use crate::error::{Error, Result};
 use crate::spans::TokenBounds;
-use crate::tokenize::Tokenizer;
 use crate::units::{lines, paragraphs, sentences, words};
 use std::ops::Range;
 
@@ -48,18 +47,17 @@ type ChunkRanges = (Range<usize>, Range<usize>);
 ///
 /// # Errors
 ///
-/// If the tokenizer fails or a size is 0.
-pub(crate) fn cut(tokenizer: &Tokenizer, text: &str, chunking: Chunking) -> Result<Vec<Chunk>> {
+/// If a size is 0.
+pub(crate) fn cut(text: &str, bounds: &TokenBounds, chunking: Chunking) -> Result<Vec<Chunk>> {
     if let Chunking::Tokens(0) | Chunking::Sentences(0) | Chunking::Semantic(0) = chunking {
         return Err(Error::Options(format!("`{chunking}` has no chunks; use a size of 1 or more")));
     }
-    let bounds = TokenBounds::new(text, &tokenizer.tokens(text)?);
     let ranges: Vec<ChunkRanges> = match chunking {
-        Chunking::Tokens(size) => every(size, 0..bounds.len(), &bounds).collect(),
-        Chunking::Sentences(count) => groups(&sentences(text), count, &bounds),
-        Chunking::Lines => groups(&lines(text), 1, &bounds),
-        Chunking::Paragraphs => groups(&paragraphs(text), 1, &bounds),
-        Chunking::Semantic(size) => Packer { text, bounds: &bounds, size, full: Vec::new() }.pack(),
+        Chunking::Tokens(size) => every(size, 0..bounds.len(), bounds).collect(),
+        Chunking::Sentences(count) => groups(&sentences(text), count, bounds),
+        Chunking::Lines => groups(&lines(text), 1, bounds),
+        Chunking::Paragraphs => groups(&paragraphs(text), 1, bounds),
+        Chunking::Semantic(size) => Packer { text, bounds, size, full: Vec::new() }.pack(),
     };
     let mut cursor = CharCursor::new(text);
     let chunk = |(tokens, bytes): ChunkRanges| {
@@ -152,10 +150,17 @@ impl Packer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokenize::Tokenizer;
     use kokeshi_testkit::bytes;
 
     const TEXT: &str = "\u{feff}Er kam um 3.50 Uhr. Dann ging er!\n  Zweite Zeile ½ \n\n\n\
                         灯塔看守人。灯台守は毎晩。\r\n \t \nEnde";
+
+    /// `text`, tokenized and cut.
+    fn cut(tokenizer: &Tokenizer, text: &str, chunking: Chunking) -> Result<Vec<Chunk>> {
+        let tokens = tokenizer.tokens(text, &mut || true)?;
+        super::cut(text, &TokenBounds::new(text, &tokens), chunking)
+    }
 
     fn tokenizer() -> Tokenizer {
         let file = "v3-tiny/original/tokenizer.json";
@@ -178,7 +183,7 @@ mod tests {
     #[test]
     fn token_chunks_tile_the_tokens() {
         let tokenizer = tokenizer();
-        let total = tokenizer.ids(TEXT).expect("ids").len();
+        let total = tokenizer.ids(TEXT, &mut || true).expect("ids").len();
         for size in [1, 7, 1000, usize::MAX] {
             let chunks = cut(&tokenizer, TEXT, Chunking::Tokens(size)).expect("chunks");
             let mut end = 0;
@@ -211,7 +216,7 @@ mod tests {
     #[test]
     fn semantic_chunks_are_the_largest_units_that_fit() {
         let text = "One two three. Four five six.\nSeven eight.\n\nNine ten eleven twelve.";
-        let count = |text: &str| tokenizer().ids(text).expect("ids").len();
+        let count = |text: &str| tokenizer().ids(text, &mut || true).expect("ids").len();
         let first = "One two three. Four five six.\nSeven eight.";
         assert_eq!(parts(text, Chunking::Semantic(count(text))), [text]);
         let paragraphs = [first, "Nine ten eleven twelve."];

@@ -1,5 +1,7 @@
 //! The result of embedding one input.
 
+use crate::count::TokenCount;
+
 /// Vectors of one [`Input`](crate::Input), and what they cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
@@ -11,7 +13,7 @@ pub struct Embedded {
     pub tokens: usize,
     /// Tokens cut off the end because of [`Options::truncate`](crate::Options::truncate); 0
     /// otherwise.
-    pub truncated_tokens: usize,
+    pub truncated_tokens: TokenCount,
     /// Forward passes over the document: 1, more when late chunking ran in windows, or 0 when no
     /// chunk has a token.
     pub windows: usize,

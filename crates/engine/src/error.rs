@@ -1,5 +1,6 @@
 //! Errors between a text and its embedding.
 
+use crate::count::TokenCount;
 use std::time::Duration;
 
 /// The result of a call of this crate.
@@ -84,7 +85,7 @@ pub enum Error {
         /// Index of the input, from 0.
         index: usize,
         /// Tokens of the input, special tokens and instruction included.
-        tokens: usize,
+        tokens: TokenCount,
         /// The limit.
         limit: usize,
     },
@@ -129,6 +130,9 @@ pub enum Error {
     /// A queue that is shutting down.
     #[error("the queue is shutting down and accepts no more requests")]
     QueueClosed,
+    /// The caller has stopped the work; see [`Model::prepare_while`](crate::Model::prepare_while).
+    #[error("the work was stopped")]
+    Stopped,
     /// A forward pass that failed: the device failed, the program has a bug, or the request was
     /// prepared by another model.
     #[error("the forward pass failed: {reason}")]
@@ -159,4 +163,17 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Is called between two steps of long work, and returns whether the work should go on. It may also
+/// wait, so that others have a turn.
+pub(crate) type KeepRunning<'a> = dyn FnMut() -> bool + 'a;
+
+/// Asks whether work should go on.
+///
+/// # Errors
+///
+/// [`Error::Stopped`] if not.
+pub(crate) fn go_on(keep_running: &mut KeepRunning<'_>) -> Result<()> {
+    if keep_running() { Ok(()) } else { Err(Error::Stopped) }
 }

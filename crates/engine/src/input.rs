@@ -45,9 +45,11 @@ pub struct Options {
     pub dimensions: Option<usize>,
     /// Scale vectors to unit length after cutting them to `dimensions`. Default `true`.
     pub normalized: bool,
-    /// Drop the tail of a text that is too long instead of returning an error. Default `false`.
+    /// Drop the end of a text that is too long instead of returning an error. Default `false`.
     /// Late chunking never truncates: it runs in windows.
     pub truncate: bool,
+    /// Which end of a text that is too long `truncate` drops.
+    pub truncated_end: TextEnd,
     /// How late chunking covers a document that is longer than the model's limit.
     pub window: Window,
     /// Which late chunks include the special tokens and the instruction.
@@ -62,10 +64,21 @@ impl Default for Options {
             dimensions: None,
             normalized: true,
             truncate: false,
+            truncated_end: TextEnd::default(),
             window: Window::default(),
             late_spans: LateSpans::default(),
         }
     }
+}
+
+/// An end of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextEnd {
+    /// The last tokens.
+    #[default]
+    Tail,
+    /// The first tokens of the text itself; the task's instruction stays.
+    Head,
 }
 
 /// Windows of long late chunking, in tokens (paper 2409.04701, section 3.1).

@@ -37,6 +37,8 @@ mod capability;
 mod chars;
 mod chunk;
 mod chunking;
+mod count;
+mod cuts;
 mod embedded;
 mod encode;
 mod error;
@@ -45,6 +47,7 @@ mod input;
 mod late;
 mod model;
 mod models;
+mod prefix;
 mod prepare;
 mod queue;
 mod request;
@@ -58,17 +61,18 @@ mod window;
 
 pub use chunk::Chunk;
 pub use chunking::Chunking;
+pub use count::TokenCount;
 pub use embedded::Embedded;
 pub use encode::{EmbeddingType, Encoded, encode};
 pub use error::{Error, Result};
-pub use input::{Input, LateSpans, Options, Text, Window};
+pub use input::{Input, LateSpans, Options, Text, TextEnd, Window};
 pub use kokeshi_model::{
     Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Precision,
     SyntheticShape, TaskConfig, TensorInfo, cosine,
 };
 #[cfg(feature = "cuda")]
 pub use kokeshi_model::{Card, CardError, card, cards, first_card};
-pub use model::{LoadOptions, Model};
+pub use model::{LoadOptions, Model, TokenizedText};
 pub use models::{LoadedModel, Models};
 pub use prepare::MAX_TEXT_BYTES;
 pub use queue::{Observer, Queue, QueueLimits, QueueStats, Ticket};

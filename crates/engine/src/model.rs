@@ -9,6 +9,7 @@ use crate::input::{Input, Options};
 use crate::prepare::{self, Preparer};
 use crate::request::Request;
 use crate::schedule::{self, Progress};
+use crate::spans::TokenBounds;
 use crate::tokenize::{Tokenizer, TokenizerInfo};
 use kokeshi_model::{Batch, Checkpoint, Device, EncoderConfig, Forward, Priority};
 use std::fmt;
@@ -125,6 +126,22 @@ impl Model {
         self.preparer.request(inputs)
     }
 
+    /// As [`Self::prepare`], on this thread alone, for callers that share the cores: it calls
+    /// `keep_running` between two texts, and between two parts of about 32 KiB of a long one, and
+    /// stops once that returns `false`. A text without white space has no parts, but the part that
+    /// truncation keeps.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::embed`], and [`Error::Stopped`](crate::Error::Stopped).
+    pub fn prepare_while(
+        &self,
+        inputs: &[Input<'_>],
+        keep_running: &mut dyn FnMut() -> bool,
+    ) -> Result<Request> {
+        self.preparer.request_while(inputs, keep_running)
+    }
+
     /// Replaces the encoder with the result of `wrap`.
     #[cfg(test)]
     pub(crate) fn wrap(self, wrap: impl FnOnce(Box<dyn Forward>) -> Box<dyn Forward>) -> Self {
@@ -142,8 +159,23 @@ impl Model {
     ///
     /// If the text is too large, or a size is 0.
     pub fn chunk(&self, text: &str, chunking: Chunking) -> Result<Vec<Chunk>> {
+        self.tokenize_while(text, &mut || true)?.chunk(chunking)
+    }
+
+    /// Tokenizes a text, for counting its tokens and cutting it into chunks in several ways.
+    /// `keep_running` is that of [`Self::prepare_while`].
+    ///
+    /// # Errors
+    ///
+    /// If the text is too large or the work is stopped.
+    pub fn tokenize_while<'a>(
+        &self,
+        text: &'a str,
+        keep_running: &mut dyn FnMut() -> bool,
+    ) -> Result<TokenizedText<'a>> {
         prepare::check_size(0, text.len())?;
-        chunk::cut(self.preparer.tokenizer(), text, chunking)
+        let tokens = self.preparer.tokenizer().tokens(text, keep_running)?;
+        Ok(TokenizedText { text, bounds: TokenBounds::new(text, &tokens) })
     }
 
     /// Number of a text's own tokens, without special tokens and instruction.
@@ -153,7 +185,7 @@ impl Model {
     /// If the text is too large.
     pub fn count_tokens(&self, text: &str) -> Result<usize> {
         prepare::check_size(0, text.len())?;
-        Ok(self.preparer.tokenizer().ids(text)?.len())
+        Ok(self.preparer.tokenizer().ids(text, &mut || true)?.len())
     }
 
     /// Last-layer states of all tokens of a text, special tokens and instruction included,
@@ -164,12 +196,35 @@ impl Model {
     /// As [`Self::embed`].
     pub fn hidden_states(&self, text: &str, options: &Options) -> Result<Vec<f32>> {
         let input = Input::new(text).options(options.clone());
-        let sequence = self.preparer.prepare(0, &input)?.document;
+        let sequence = self.preparer.prepare(0, &input, &mut || true)?.document;
         let mut batch = Batch::new();
         for pass in &sequence.passes {
             batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
         }
         Ok(self.forward.hidden_states(&batch)?)
+    }
+}
+
+/// A text with its tokens.
+#[derive(Debug)]
+pub struct TokenizedText<'a> {
+    text: &'a str,
+    bounds: TokenBounds,
+}
+
+impl TokenizedText<'_> {
+    /// Number of its own tokens, without special tokens and instruction.
+    pub fn count(&self) -> usize {
+        self.bounds.len()
+    }
+
+    /// Its chunks, as those of [`Model::chunk`].
+    ///
+    /// # Errors
+    ///
+    /// If a size is 0.
+    pub fn chunk(&self, chunking: Chunking) -> Result<Vec<Chunk>> {
+        chunk::cut(self.text, &self.bounds, chunking)
     }
 }
 

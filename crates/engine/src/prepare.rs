@@ -2,9 +2,10 @@
 
 use crate::capability;
 use crate::chunk::Chunk;
-use crate::error::{Error, Result};
+use crate::count::TokenCount;
+use crate::error::{Error, KeepRunning, Result};
 use crate::finish::Finish;
-use crate::input::{Input, Options, Text};
+use crate::input::{Input, Options, Text, TextEnd};
 use crate::late;
 use crate::request::{Prepared, Request};
 use crate::sequence::{Frame, Sequence};
@@ -33,7 +34,8 @@ impl Preparer {
     /// If the tokenizer does not belong to the model.
     pub(crate) fn new(tokenizer: Tokenizer, config: EncoderConfig) -> Result<Self> {
         tokenizer.check_ids_below(config.vocab)?;
-        let instructions = config.tasks.iter().map(|task| tokenizer.ids(&task.instruction));
+        let instructions =
+            config.tasks.iter().map(|task| tokenizer.ids(&task.instruction, &mut || true));
         let instructions = instructions.collect::<Result<_>>()?;
         Ok(Self { tokenizer, config, instructions })
     }
@@ -49,8 +51,24 @@ impl Preparer {
     /// The error of the first input that has one.
     pub(crate) fn request(&self, inputs: &[Input<'_>]) -> Result<Request> {
         let inputs = inputs.par_iter().enumerate();
-        let prepared: Vec<_> = inputs.map(|(index, input)| self.prepare(index, input)).collect();
+        let prepare = |(index, input)| self.prepare(index, input, &mut || true);
+        let prepared: Vec<_> = inputs.map(prepare).collect();
         Ok(Request { inputs: prepared.into_iter().collect::<Result<_>>()? })
+    }
+
+    /// As [`Self::request`], on this thread alone and as long as `keep_running` is true.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`], and [`Error::Stopped`].
+    pub(crate) fn request_while(
+        &self,
+        inputs: &[Input<'_>],
+        keep_running: &mut KeepRunning<'_>,
+    ) -> Result<Request> {
+        let inputs = inputs.iter().enumerate();
+        let prepared = inputs.map(|(index, input)| self.prepare(index, input, keep_running));
+        Ok(Request { inputs: prepared.collect::<Result<_>>()? })
     }
 
     /// Prepares the input at `index` of a call.
@@ -58,21 +76,26 @@ impl Preparer {
     /// # Errors
     ///
     /// An unknown task, dimensions out of range, a text too long or too large, a chunk outside its
-    /// text, or impossible windows.
-    pub(crate) fn prepare(&self, index: usize, input: &Input<'_>) -> Result<Prepared> {
+    /// text, impossible windows, or [`Error::Stopped`].
+    pub(crate) fn prepare(
+        &self,
+        index: usize,
+        input: &Input<'_>,
+        keep_running: &mut KeepRunning<'_>,
+    ) -> Result<Prepared> {
         let options = &input.options;
         capability::check_dimensions(&self.config, index, options.dimensions)?;
         let frame = self.frame(index, options)?;
         match input.text {
-            Text::Whole(text) => self.whole(&frame, text, options),
+            Text::Whole(text) => self.whole(&frame, text, options, keep_running),
             Text::LateChunks { text, chunks } => {
                 check_size(index, text.len())?;
-                let (ids, spans) = self.chunk_spans(index, text, chunks)?;
+                let (ids, spans) = self.chunk_spans(index, text, chunks, keep_running)?;
                 self.late(&frame, &ids, &spans, options)
             }
             Text::LateParts(parts) => {
                 check_size(index, parts.iter().map(|part| part.len()).sum())?;
-                let (ids, spans) = self.part_spans(parts)?;
+                let (ids, spans) = self.part_spans(parts, keep_running)?;
                 self.late(&frame, &ids, &spans, options)
             }
         }
@@ -90,19 +113,34 @@ impl Preparer {
     }
 
     /// One vector for the whole of `text`.
-    fn whole(&self, frame: &Frame<'_>, text: &str, options: &Options) -> Result<Prepared> {
+    fn whole(
+        &self,
+        frame: &Frame<'_>,
+        text: &str,
+        options: &Options,
+        keep_running: &mut KeepRunning<'_>,
+    ) -> Result<Prepared> {
         check_size(frame.input, text.len())?;
-        let mut ids = frame.wrap(&self.tokenizer.ids(text)?);
-        let (tokens, limit) = (ids.len(), self.config.max_tokens);
-        if tokens > limit {
-            if !options.truncate {
-                return Err(Error::TooLong { index: frame.input, tokens, limit });
-            }
-            let after = frame.specials.1;
-            ids.truncate(limit.saturating_sub(after.len()));
-            ids.extend_from_slice(&after[..after.len().min(limit)]);
+        let limit = self.config.max_tokens;
+        let of_end = match options.truncated_end {
+            TextEnd::Tail => self.tokenizer.first(text, limit, keep_running)?,
+            TextEnd::Head => self.tokenizer.last(text, limit, keep_running)?,
+        };
+        let (before, after) = frame.lengths();
+        let tokens = of_end.total.map(|own| before + own + after);
+        let is_long = before + of_end.ids.len() + after > limit;
+        if is_long && !options.truncate {
+            return Err(Error::TooLong { index: frame.input, tokens, limit });
         }
-        let truncated_tokens = tokens - ids.len();
+        let ids = match (is_long, options.truncated_end) {
+            (false, _) => frame.wrap(&of_end.ids),
+            (true, TextEnd::Tail) => truncated(frame, &of_end.ids, limit),
+            (true, TextEnd::Head) => {
+                let room = limit.saturating_sub(before + after);
+                truncated(frame, &of_end.ids[of_end.ids.len() - room..], limit)
+            }
+        };
+        let truncated_tokens = tokens.map(|tokens| tokens.saturating_sub(ids.len()));
         let (document, finish) = (frame.whole(ids), Finish::new(options, self.config.hidden));
         Ok(Prepared { document, blank: None, truncated_tokens, finish })
     }
@@ -113,8 +151,9 @@ impl Preparer {
         index: usize,
         text: &str,
         chunks: &[Chunk],
+        keep_running: &mut KeepRunning<'_>,
     ) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
-        let tokens = self.tokenizer.tokens(text)?;
+        let tokens = self.tokenizer.tokens(text, keep_running)?;
         let bounds = TokenBounds::new(text, &tokens);
         let span = |(number, chunk): (usize, &Chunk)| {
             if text.get(chunk.bytes.clone()).is_none() || chunk.tokens.end > bounds.len() {
@@ -135,11 +174,15 @@ impl Preparer {
     }
 
     /// Ids of all parts' tokens, and the token span of each part.
-    fn part_spans(&self, parts: &[&str]) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+    fn part_spans(
+        &self,
+        parts: &[&str],
+        keep_running: &mut KeepRunning<'_>,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
         let (mut ids, mut spans) = (Vec::new(), Vec::new());
         for part in parts {
             let start = ids.len();
-            ids.extend(self.tokenizer.ids(part)?);
+            ids.extend(self.tokenizer.ids(part, keep_running)?);
             spans.push(start..ids.len());
         }
         Ok((ids, spans))
@@ -160,8 +203,19 @@ impl Preparer {
         let blank = spans.iter().any(Range::is_empty).then(|| frame.whole(frame.wrap(&[])));
         let document = Sequence { ids, adapter: frame.adapter, spans, passes };
         let finish = Finish::new(options, self.config.hidden);
-        Ok(Prepared { document, blank, truncated_tokens: 0, finish })
+        Ok(Prepared { document, blank, truncated_tokens: TokenCount::default(), finish })
     }
+}
+
+/// The first tokens of `content` in its frame, which together have at most `limit`.
+fn truncated(frame: &Frame<'_>, content: &[u32], limit: usize) -> Vec<u32> {
+    let after = frame.specials.1;
+    let mut ids = frame.wrap(content);
+    if ids.len() > limit {
+        ids.truncate(limit.saturating_sub(after.len()));
+        ids.extend_from_slice(&after[..after.len().min(limit)]);
+    }
+    ids
 }
 
 /// Refuses a text of `bytes` bytes, the input at `index`, if it is too large to tokenize.
@@ -206,7 +260,8 @@ mod tests {
             let expected = cases["ids_with_instruction"][task].clone();
             let expected: Vec<Vec<u32>> = from_value(expected).expect("ids");
             for (text, expected) in texts.iter().zip(expected) {
-                let prepared = preparer.prepare(0, &Input::new(text).task(task)).expect(text);
+                let prepared =
+                    preparer.prepare(0, &Input::new(text).task(task), &mut || true).expect(text);
                 assert_eq!(prepared.document.ids, expected, "{task}: {text:?}");
             }
         }
@@ -231,7 +286,7 @@ mod tests {
             assert_eq!(texts.len(), 7);
             for (text, expected) in texts {
                 for input in [Input::new(&text), Input::new(&text).task("text-matching")] {
-                    let prepared = preparer.prepare(0, &input).expect("prepared");
+                    let prepared = preparer.prepare(0, &input, &mut || true).expect("prepared");
                     assert_eq!(prepared.document.ids, expected, "{name}: {text:?}");
                 }
             }
@@ -247,7 +302,7 @@ mod tests {
             assert_eq!(texts.len(), 3);
             for (text, expected) in texts {
                 let input = Input::new(&text).options(truncate.clone());
-                let prepared = preparer.prepare(0, &input).expect("truncated");
+                let prepared = preparer.prepare(0, &input, &mut || true).expect("truncated");
                 assert_eq!(prepared.document.ids, expected, "{name}: {text:?}");
             }
         }
@@ -262,10 +317,36 @@ mod tests {
             let limit = case["max_length"].as_u64().expect("a length") as usize;
             let expected: Vec<u32> = from_value(case["ids"].clone()).expect("ids");
             let input = Input::new(text).options(truncate.clone());
-            let prepared = preparer(limit).prepare(0, &input).expect("truncated");
+            let prepared = preparer(limit).prepare(0, &input, &mut || true).expect("truncated");
             assert_eq!(prepared.document.ids, expected);
-            assert_eq!(prepared.truncated_tokens, 2778 - limit);
+            assert_eq!(prepared.truncated_tokens, TokenCount::Exact(2778 - limit));
         }
+    }
+
+    #[test]
+    fn truncation_of_the_head_keeps_the_frame_and_the_last_tokens() {
+        let preparer = preparer(64);
+        let text = "The lighthouse keeper wrote a short note and left. ".repeat(9000);
+        let own = preparer.tokenizer.ids(&text, &mut || true).expect("ids");
+        let options = Options {
+            task: Some("retrieval.query".to_owned()),
+            truncate: true,
+            truncated_end: TextEnd::Head,
+            ..Options::default()
+        };
+        let prepare = |text: &str| {
+            let input = Input::new(text).options(options.clone());
+            preparer.prepare(0, &input, &mut || true).expect("truncated")
+        };
+        let instruction = &preparer.instructions[0];
+        let last = &own[own.len() - (64 - 2 - instruction.len())..];
+        let expected = [&[0], &instruction[..], last, &[2]].concat();
+        let prepared = prepare(&text);
+        assert_eq!(prepared.document.ids, expected);
+        assert!(matches!(prepared.truncated_tokens, TokenCount::About(_)));
+        let prepared = prepare(&text[text.len() - 5100..]);
+        assert_eq!(prepared.document.ids, expected);
+        assert!(matches!(prepared.truncated_tokens, TokenCount::Exact(_)));
     }
 
     #[test]
@@ -281,7 +362,7 @@ mod tests {
         ] {
             let text = vec!["a"; tokens - 2].join(" ");
             let options = Options { truncate, ..Options::default() };
-            let prepared = preparer.prepare(0, &Input::new(&text).options(options));
+            let prepared = preparer.prepare(0, &Input::new(&text).options(options), &mut || true);
             let got = prepared.ok().map(|prepared| prepared.document.ids.len());
             assert_eq!(got, kept, "{tokens} tokens, truncate {truncate}");
         }
@@ -294,7 +375,7 @@ mod tests {
             instruction: false,
             ..Options::default()
         };
-        let prepared = preparer(8192).prepare(0, &Input::new("").options(options));
+        let prepared = preparer(8192).prepare(0, &Input::new("").options(options), &mut || true);
         let document = prepared.expect("a sequence").document;
         assert_eq!((document.ids, document.adapter), (vec![0, 2], Some(0)));
     }
@@ -302,7 +383,8 @@ mod tests {
     #[test]
     fn chunks_without_tokens_share_one_empty_text() {
         let parts = ["one", " ", "", "two"];
-        let prepared = preparer(8192).prepare(3, &Input::late_parts(&parts)).expect("prepared");
+        let prepared =
+            preparer(8192).prepare(3, &Input::late_parts(&parts), &mut || true).expect("prepared");
         let empty = prepared.document.spans.iter().map(Range::is_empty);
         assert_eq!(empty.collect::<Vec<_>>(), [false, true, true, false]);
         let blank = prepared.blank.as_ref().expect("the empty text");

@@ -1,5 +1,6 @@
 //! Inputs that are ready to run.
 
+use crate::count::TokenCount;
 use crate::finish::Finish;
 use crate::sequence::Sequence;
 use crate::window::Pass;
@@ -18,7 +19,7 @@ pub(crate) struct Prepared {
     pub(crate) document: Sequence,
     /// An empty text with the same task: its vector is that of every chunk without tokens.
     pub(crate) blank: Option<Sequence>,
-    pub(crate) truncated_tokens: usize,
+    pub(crate) truncated_tokens: TokenCount,
     pub(crate) finish: Finish,
 }
 

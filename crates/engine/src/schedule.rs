@@ -193,7 +193,12 @@ mod tests {
 
     fn request(documents: Vec<Sequence>, hidden: usize) -> Request {
         let finish = Finish::new(&Options::default(), hidden);
-        let prepared = |document| Prepared { document, blank: None, truncated_tokens: 0, finish };
+        let prepared = |document| Prepared {
+            document,
+            blank: None,
+            truncated_tokens: crate::count::TokenCount::default(),
+            finish,
+        };
         Request { inputs: documents.into_iter().map(prepared).collect() }
     }
 

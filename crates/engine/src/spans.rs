@@ -71,7 +71,8 @@ mod tests {
         for file in ["original/tokenizer.json", "golden/tokenizer_newer_pipeline.json"] {
             let json = bytes(&format!("v3-tiny/{file}"));
             let tokenizer = Tokenizer::from_bytes(file, &json).expect("a tokenizer");
-            let bounds = TokenBounds::new(text, &tokenizer.tokens(text).expect("tokens"));
+            let bounds =
+                TokenBounds::new(text, &tokenizer.tokens(text, &mut || true).expect("tokens"));
             let span = |&[start, end]: &[usize; 2]| {
                 let span = bounds.tokens(&(byte(start)..byte(end)));
                 [span.start, span.end]

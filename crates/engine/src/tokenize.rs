@@ -1,6 +1,9 @@
 //! Text → token ids and byte offsets, as the tokenizer file specifies.
 
-use crate::error::{Error, Result};
+use crate::count::TokenCount;
+use crate::cuts::{BLOCK_BYTES, Cuts};
+use crate::error::{Error, KeepRunning, Result, go_on};
+use crate::prefix::{PrefixError, Prefixes};
 use std::ops::Range;
 use std::path::Path;
 use tokenizers::{Encoding, ModelWrapper};
@@ -11,6 +14,8 @@ pub(crate) struct Tokenizer {
     path: String,
     /// Special tokens that its post-processor adds before and after a text.
     specials: (Vec<u32>, Vec<u32>),
+    cuts: Cuts,
+    prefixes: Option<Prefixes>,
 }
 
 /// A text's own tokens, without special tokens and instruction.
@@ -21,6 +26,20 @@ pub(crate) struct Tokens {
     /// tokens), and some tokenizer pipelines count the space before a word as part of it.
     pub(crate) bytes: Vec<Range<usize>>,
 }
+
+/// Tokens of one end of a text.
+#[derive(Debug)]
+pub(crate) struct EndTokens {
+    /// All tokens, or more than were asked for.
+    pub(crate) ids: Vec<u32>,
+    /// Tokens of the whole text.
+    pub(crate) total: TokenCount,
+}
+
+/// The rest of a text is counted exactly if it has at most so many bytes.
+const COUNTED_BYTES: usize = 64 << 10;
+/// A block of more bytes has no white space, and only its beginning is tokenized if that is enough.
+const WIDE_BYTES: usize = 4 * BLOCK_BYTES;
 
 /// A description of a tokenizer file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +84,8 @@ impl Tokenizer {
         inner.with_padding(None);
         let probe = inner.encode_fast("a", true).map_err(|e| unusable(e.to_string()))?;
         let specials = specials(&probe);
-        Ok(Self { inner, path: path.to_owned(), specials })
+        let (cuts, prefixes) = (Cuts::of(&inner), Prefixes::of(&inner));
+        Ok(Self { inner, path: path.to_owned(), specials, cuts, prefixes })
     }
 
     /// Special tokens before and after every text.
@@ -74,16 +94,116 @@ impl Tokenizer {
     }
 
     /// Ids without offsets: faster than [`Self::tokens`].
-    pub(crate) fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|e| self.cannot_encode(&*e))?;
-        Ok(encoding.get_ids().to_vec())
+    pub(crate) fn ids(&self, text: &str, keep_running: &mut KeepRunning<'_>) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for block in self.cuts.blocks(text) {
+            go_on(keep_running)?;
+            self.push_ids(&mut ids, &text[block])?;
+        }
+        Ok(ids)
     }
 
     /// Ids and byte ranges.
-    pub(crate) fn tokens(&self, text: &str) -> Result<Tokens> {
-        let encoding = self.inner.encode(text, false).map_err(|e| self.cannot_encode(&*e))?;
-        let bytes = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), bytes })
+    pub(crate) fn tokens(&self, text: &str, keep_running: &mut KeepRunning<'_>) -> Result<Tokens> {
+        let mut tokens = Tokens { ids: Vec::new(), bytes: Vec::new() };
+        for block in self.cuts.blocks(text) {
+            go_on(keep_running)?;
+            let encoding = self.inner.encode(&text[block.clone()], false);
+            let encoding = encoding.map_err(|e| self.cannot_encode(&*e))?;
+            tokens.ids.extend_from_slice(encoding.get_ids());
+            let bytes = |(start, end)| block.start + start..block.start + end;
+            tokens.bytes.extend(encoding.get_offsets().iter().copied().map(bytes));
+        }
+        Ok(tokens)
+    }
+
+    /// The ids of a text that has at most `limit` tokens, or more than `limit` of its first ids.
+    pub(crate) fn first(
+        &self,
+        text: &str,
+        limit: usize,
+        keep_running: &mut KeepRunning<'_>,
+    ) -> Result<EndTokens> {
+        let mut ids = Vec::new();
+        for block in self.cuts.blocks(text) {
+            go_on(keep_running)?;
+            let mut end = block.end;
+            match self.first_of_wide(&text[block.clone()], limit, &mut ids, keep_running)? {
+                Some(bytes) => end = block.start + bytes,
+                None => self.push_ids(&mut ids, &text[block])?,
+            }
+            if ids.len() > limit && text.len() - end > COUNTED_BYTES {
+                let total = estimate(ids.len(), end, text.len());
+                return Ok(EndTokens { ids, total });
+            }
+        }
+        Ok(EndTokens { total: TokenCount::Exact(ids.len()), ids })
+    }
+
+    /// The ids of a text that has at most `limit` tokens, or more than `limit` of its last ids.
+    pub(crate) fn last(
+        &self,
+        text: &str,
+        limit: usize,
+        keep_running: &mut KeepRunning<'_>,
+    ) -> Result<EndTokens> {
+        let blocks: Vec<Range<usize>> = self.cuts.blocks(text).collect();
+        let (mut parts, mut tokens) = (Vec::new(), 0);
+        let mut total = None;
+        for block in blocks.into_iter().rev() {
+            go_on(keep_running)?;
+            let (start, mut ids) = (block.start, Vec::new());
+            self.push_ids(&mut ids, &text[block])?;
+            tokens += ids.len();
+            parts.push(ids);
+            if tokens > limit && start > COUNTED_BYTES {
+                total = Some(estimate(tokens, text.len() - start, text.len()));
+                break;
+            }
+        }
+        parts.reverse();
+        Ok(EndTokens { ids: parts.concat(), total: total.unwrap_or(TokenCount::Exact(tokens)) })
+    }
+
+    /// If a block is wide and its beginning is enough, appends the ids of that, so that there are
+    /// more than `limit`, and returns its bytes.
+    fn first_of_wide(
+        &self,
+        block: &str,
+        limit: usize,
+        ids: &mut Vec<u32>,
+        keep_running: &mut KeepRunning<'_>,
+    ) -> Result<Option<usize>> {
+        let Some(prefixes) = self.prefixes.as_ref().filter(|_| block.len() > WIDE_BYTES) else {
+            return Ok(None);
+        };
+        let Some(need) = limit.checked_sub(ids.len()) else { return Ok(None) };
+        let prefix = prefixes.more_than(need, block, &self.inner, keep_running);
+        let prefix = prefix.map_err(|error| match error {
+            PrefixError::Stopped(error) => error,
+            PrefixError::Tokenizer(error) => self.cannot_encode(&*error),
+        })?;
+        Ok(prefix.map(|prefix| {
+            ids.extend(prefix.ids);
+            prefix.bytes
+        }))
+    }
+
+    /// Appends the ids of a block.
+    fn push_ids(&self, ids: &mut Vec<u32>, block: &str) -> Result<()> {
+        let encoding = self.inner.encode_fast(block, false).map_err(|e| self.cannot_encode(&*e))?;
+        ids.extend_from_slice(encoding.get_ids());
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.cuts
     }
 
     /// Checks that every id has a row in an embedding table of `rows` rows.
@@ -130,6 +250,11 @@ impl Tokenizer {
     }
 }
 
+/// Tokens of a text of `len` bytes, of which a part of `bytes` bytes has `tokens`.
+fn estimate(tokens: usize, bytes: usize, len: usize) -> TokenCount {
+    TokenCount::About((tokens as f64 / bytes as f64 * len as f64) as usize)
+}
+
 /// The special tokens before and after the text of an encoding.
 fn specials(probe: &Encoding) -> (Vec<u32>, Vec<u32>) {
     let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());
@@ -169,10 +294,14 @@ mod tests {
             for (text, (ids, offsets)) in
                 list::<String>(cases, "texts").iter().zip(ids.iter().zip(&offsets))
             {
-                let tokens = tokenizer.tokens(text).expect(text);
+                let tokens = tokenizer.tokens(text, &mut || true).expect(text);
                 let own = 1..ids.len() - 1;
                 assert_eq!(tokens.ids, ids[own.clone()], "{fixture}: {text:?}");
-                assert_eq!(tokenizer.ids(text).expect(text), tokens.ids, "{fixture}: {text:?}");
+                assert_eq!(
+                    tokenizer.ids(text, &mut || true).expect(text),
+                    tokens.ids,
+                    "{fixture}: {text:?}"
+                );
                 let mut cursor = CharCursor::new(text);
                 let chars = |bytes: &Range<usize>| [cursor.at(bytes.start), cursor.at(bytes.end)];
                 let chars: Vec<_> = tokens.bytes.iter().map(chars).collect();
@@ -203,8 +332,11 @@ mod tests {
         let file = Tokenizer::from_bytes("limited", file.to_string().as_bytes()).expect("valid");
         let text = "The lighthouse keeper wrote a short note.";
         let plain = tokenizer(PIPELINES[0].0);
-        assert_eq!(file.ids(text).expect(text), plain.ids(text).expect(text));
-        assert_eq!(file.ids("a").expect("a").len(), 1);
+        assert_eq!(
+            file.ids(text, &mut || true).expect(text),
+            plain.ids(text, &mut || true).expect(text)
+        );
+        assert_eq!(file.ids("a", &mut || true).expect("a").len(), 1);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) async fn account(
 ) -> Response {
     let accepted = app.drain.accept();
     let in_flight = InFlight::new(&app);
-    let route = path.and_then(|path| Route::at(path.as_str()));
+    let route = path.and_then(|path| Route::at(path.as_str(), request.method()));
     let record = Record::new(&app, &request, route);
     let dialect = routes::dialect(route, &record.path);
     request.extensions_mut().insert(RequestId(Arc::clone(&record.id)));

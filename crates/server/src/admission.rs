@@ -32,10 +32,18 @@ impl Caller {
     pub(crate) fn charge(&self, tokens: usize) -> ApiResult<()> {
         self.usage.as_ref().map_or(Ok(()), |usage| usage.charge(tokens))
     }
+
+    /// Counts tokens of work that is done: the key may then be in debt.
+    pub(crate) fn charge_more(&self, tokens: usize) {
+        if let Some(usage) = &self.usage {
+            usage.charge_more(tokens);
+        }
+    }
 }
 
 const TASK: HeaderName = HeaderName::from_static("x-jina-task");
-const REMAINING: [HeaderName; 2] = [
+/// Remaining requests and tokens of a key.
+pub(crate) const REMAINING: [HeaderName; 2] = [
     HeaderName::from_static("x-ratelimit-remaining-requests"),
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
 ];
@@ -47,7 +55,7 @@ pub(crate) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let route = path.and_then(|path| Route::at(path.as_str()));
+    let route = path.and_then(|path| Route::at(path.as_str(), request.method()));
     match app.admit(&request, route) {
         Ok((caller, permit)) => {
             let usage = caller.usage.clone();

@@ -10,10 +10,10 @@ use crate::registry::{ModelEntry, Registry};
 use crate::request_id::RequestIds;
 use crate::shutdown::Drain;
 use crate::traces::Traces;
+use crate::work::Workers;
 use kokeshi::Models;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
 
 /// The state of a server.
 #[derive(Debug)]
@@ -29,11 +29,8 @@ pub(crate) struct App {
     pub(crate) started: u64,
     /// Exports a span for each request.
     pub(crate) traces: Option<Traces>,
-    /// One permit per core, for tokenization and other computation outside the queues: more threads
-    /// than cores would only slow each other down.
-    pub(crate) workers: Arc<Semaphore>,
-    /// The permit for the one forward pass that may run outside a queue.
-    pub(crate) passes: Arc<Semaphore>,
+    /// Slots for tokenization and other computation outside the queues.
+    pub(crate) workers: Workers,
 }
 
 impl App {
@@ -66,8 +63,7 @@ impl App {
             request_ids: RequestIds::default(),
             started,
             traces,
-            workers: Arc::new(Semaphore::new(cores)),
-            passes: Arc::new(Semaphore::new(1)),
+            workers: Workers::new(cores),
         })
     }
 

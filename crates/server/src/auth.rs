@@ -52,10 +52,13 @@ impl Keys {
             Some(file) => read_file(file)?,
             None => Vec::new(),
         };
-        let plain = config.api_keys.iter().filter(|key| !key.is_empty()).enumerate();
-        keys.extend(plain.map(|(number, key)| {
-            Key::new(&format!("key-{number}"), Sha256::digest(key).into(), Allowance::default())
-        }));
+        // A header's value has no white space at its ends either.
+        let plain = config.api_keys.iter().map(|key| key.trim()).filter(|key| !key.is_empty());
+        for (number, key) in plain.enumerate() {
+            check_letters(number, key)?;
+            let hash = Sha256::digest(key).into();
+            keys.push(Key::new(&format!("key-{number}"), hash, Allowance::default()));
+        }
         Ok(Self(keys))
     }
 
@@ -98,6 +101,12 @@ impl Key {
     fn new(name: &str, hash: Hash, allowance: Allowance) -> Self {
         Self { name: name.into(), hash, usage: Arc::new(KeyUsage::new(allowance)) }
     }
+}
+
+/// Refuses a key that no request could have: headers are ASCII.
+fn check_letters(number: usize, key: &str) -> Result<()> {
+    let position = key.chars().position(|letter| !(' '..='~').contains(&letter));
+    position.map_or(Ok(()), |at| Err(Error::ApiKey { number: number + 1, position: at + 1 }))
 }
 
 fn unauthorized(code: &'static str, message: &str) -> Problem {

@@ -1,31 +1,44 @@
 //! Reads the body of a request, within limits of size and time.
 
+use crate::admission::Caller;
 use crate::app::App;
 use crate::problem::{ApiResult, Problem};
 use crate::wire;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
+/// A body of more bytes is not parsed on an async thread, where it would delay other requests.
+const MAX_INLINE_BYTES: usize = 256 << 10;
+
 /// A JSON body of type `T`.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         check_encoding(request.headers())?;
+        let caller = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name));
         let bytes = read(request.into_body(), app).await?;
-        wire::parse(&bytes).map(Self)
+        match (caller, bytes.len()) {
+            (Some(client), MAX_INLINE_BYTES..) => {
+                app.work(&client, bytes.len(), move |_| wire::parse(&bytes)).await?.map(Self)
+            }
+            _ => wire::parse(&bytes).map(Self),
+        }
     }
 }
 
 fn check_encoding(headers: &HeaderMap) -> ApiResult<()> {
-    let encoding = headers.get(header::CONTENT_ENCODING);
-    if encoding.is_none_or(|encoding| encoding == "identity") {
+    let is_identity = |encoding: &HeaderValue| {
+        let mut names = encoding.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.all(|name| name.is_empty() || name.eq_ignore_ascii_case(b"identity"))
+    };
+    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
         return Ok(());
     }
     let message = "compressed bodies are not supported; send JSON without Content-Encoding";

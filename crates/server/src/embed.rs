@@ -5,10 +5,10 @@ use crate::app::App;
 use crate::problem::{ApiResult, Problem};
 use crate::running_model::RunningModel;
 use crate::wire::input::RequestTexts;
+use crate::work::Pace;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use kokeshi::{Embedded, Input, Model, Options, Request};
+use kokeshi::{Embedded, Input, Model, Options, Request, TextEnd};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// Texts to embed with a served model.
 #[derive(Debug)]
@@ -19,9 +19,15 @@ pub(crate) struct EmbedRequest {
     pub(crate) task: RequestTask,
     pub(crate) dimensions: Option<usize>,
     pub(crate) normalized: bool,
-    pub(crate) truncate: bool,
+    /// The end of a text over the limit that is dropped; `None` refuses the text.
+    pub(crate) truncate: Option<TextEnd>,
     /// `None` applies it only to lists of lists.
     pub(crate) late_chunking: Option<bool>,
+}
+
+/// The end that `truncate` of most dialects drops.
+pub(crate) fn tail(truncate: bool) -> Option<TextEnd> {
+    truncate.then_some(TextEnd::Tail)
 }
 
 /// The task in a body.
@@ -65,9 +71,9 @@ pub(crate) struct EmbedResponse {
 }
 
 /// Windows of the longest document, if it needed more than one.
-const WINDOWS: HeaderName = HeaderName::from_static("x-kokeshi-windows");
+pub(crate) const WINDOWS: HeaderName = HeaderName::from_static("x-kokeshi-windows");
 /// How many texts were truncated, and by how many tokens in total.
-const TRUNCATED: HeaderName = HeaderName::from_static("x-kokeshi-truncated");
+pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-kokeshi-truncated");
 
 impl EmbedResponse {
     /// Headers with the results that the bodies of the dialects have no fields for.
@@ -173,30 +179,15 @@ impl App {
             running.check_room(&caller.name)?;
         }
         let (app, caller) = (Arc::clone(self), caller.clone());
-        self.compute(move || app.prepare_blocking(request, &caller)).await?
-    }
-
-    /// Runs short `work` on a thread that may block, once a core is free for it.
-    pub(crate) async fn compute<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> ApiResult<T> {
-        run_blocking(&self.workers, work).await
-    }
-
-    /// Runs `work` that contains a forward pass, outside the queue: one at a time, and without
-    /// delaying short work.
-    pub(crate) async fn forward<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> ApiResult<T> {
-        run_blocking(&self.passes, work).await
+        let (client, size) = (Arc::clone(&caller.name), request.texts.len_bytes());
+        self.work(&client, size, move |pace| app.prepare_blocking(request, &caller, pace)).await?
     }
 
     fn prepare_blocking(
         &self,
         request: EmbedRequest,
         caller: &Caller,
+        pace: &mut Pace,
     ) -> ApiResult<PreparedRequest> {
         // The name is resolved once, so that the model, the task and the dimensions agree.
         let reference = self.registry.resolve(request.model.as_deref())?;
@@ -211,11 +202,14 @@ impl App {
             task: task.clone(),
             dimensions: request.dimensions.or(binding.map(|binding| binding.dimensions)),
             normalized: request.normalized,
-            truncate: request.truncate,
+            truncate: request.truncate.is_some(),
+            truncated_end: request.truncate.unwrap_or_default(),
             ..Options::default()
         };
         let texts = self.engine_texts(request.texts, request.late_chunking, task.as_deref())?;
-        let request = model.model.prepare(&texts.inputs(&texts.parts(), &options))?;
+        let parts = texts.parts();
+        let inputs = texts.inputs(&parts, &options);
+        let request = model.model.prepare_while(&inputs, &mut || pace.keep_running())?;
         Ok(PreparedRequest { model, request, task })
     }
 
@@ -265,30 +259,15 @@ pub(crate) fn task(
     named.or(implied).or(default).map(|task| alias(task).to_owned())
 }
 
-/// Runs `work` on a thread that may block, once one of `permits` is free.
-async fn run_blocking<T: Send + 'static>(
-    permits: &Arc<Semaphore>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> ApiResult<T> {
-    let failure = || Problem::internal("the request failed; see the server's log");
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| failure())?;
-    let work = tokio::task::spawn_blocking(move || {
-        let result = work();
-        drop(permit);
-        result
-    });
-    work.await.map_err(|_| failure())
-}
-
 fn response(model: &str, task: Option<String>, embedded: Vec<Embedded>) -> EmbedResponse {
-    let truncated = embedded.iter().filter(|result| result.truncated_tokens > 0);
+    let truncated = embedded.iter().filter(|result| result.truncated_tokens.get() > 0);
     EmbedResponse {
         model: model.to_owned(),
         task,
         tokens: embedded.iter().map(|result| result.tokens).sum(),
         windows: embedded.iter().map(|result| result.windows).max().unwrap_or(0),
         truncated_texts: truncated.clone().count(),
-        truncated_tokens: truncated.map(|result| result.truncated_tokens).sum(),
+        truncated_tokens: truncated.map(|result| result.truncated_tokens.get()).sum(),
         vectors: embedded.into_iter().flat_map(|result| result.vectors).collect(),
     }
 }

@@ -23,6 +23,17 @@ pub enum Error {
         /// The address.
         address: SocketAddr,
     },
+    /// An API key that no header can contain. The message does not quote it.
+    #[error(
+        "letter {position} of API key {number} is not ASCII, so no request could have this key. \
+         Use letters, digits and punctuation of ASCII"
+    )]
+    ApiKey {
+        /// Counts from 1.
+        number: usize,
+        /// The letter in the key; counts from 1.
+        position: usize,
+    },
     /// No model to serve.
     #[error("there is no model to serve")]
     NoModel,

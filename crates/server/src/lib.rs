@@ -3,8 +3,8 @@
 //!
 //! A request passes through `listen` (sockets, TLS, timeouts), `service` (the task in the path),
 //! `accounting` (id, metrics, log, body of a refusal), `admission` (key and limits), a handler in
-//! `routes`, `wire` (JSON types), and `embed` (tokenization and the model's queue). `routes::table`
-//! lists all routes with their properties.
+//! `routes`, `wire` (JSON types), and `embed` (tokenization, in `turns`, and the model's queue).
+//! `routes::table` lists all routes with their properties.
 
 mod accounting;
 mod admission;
@@ -17,6 +17,7 @@ mod classifiers;
 mod config;
 mod embed;
 mod error;
+mod half_open;
 mod limits;
 mod listen;
 mod metrics;
@@ -30,7 +31,9 @@ mod shutdown;
 mod telemetry;
 mod tls;
 mod traces;
+mod turns;
 mod wire;
+mod work;
 
 pub use bindings::{Binding, ReadBindings};
 pub use config::{Config, Limits, Timeouts, TlsFiles};

@@ -58,6 +58,15 @@ impl KeyUsage {
         take(self.tokens.as_ref(), tokens, "RATE_TOKEN_LIMIT_EXCEEDED", "tokens")
     }
 
+    /// Counts tokens of work that is done, even if too few were left.
+    pub(crate) fn charge_more(&self, tokens: usize) {
+        if let Some(bucket) = &self.tokens {
+            let mut bucket = lock(bucket);
+            bucket.fill(Instant::now());
+            bucket.level -= tokens as f64;
+        }
+    }
+
     /// Remaining requests and tokens, if they are limited.
     pub(crate) fn remaining(&self) -> [Option<u64>; 2] {
         let remaining = |bucket: &Mutex<Bucket>| lock(bucket).remaining(Instant::now());

@@ -2,15 +2,18 @@
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::half_open::HalfOpen;
 use crate::service::{ApiService, Peer};
 use crate::{shutdown, tls};
 use axum::body::Body;
+use axum::http::Version;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -176,16 +179,32 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     headers: Duration,
     watcher: Watcher,
 ) {
+    let stream = HalfOpen::new(stream);
+    let waits = Arc::new(AtomicBool::new(false));
+    let waiting = Arc::clone(&waits);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        // Older clients do not know interim responses.
+        waiting.store(request.version() == Version::HTTP_11, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        service.clone().call(request)
+        let (mut service, waiting) = (service.clone(), Arc::clone(&waiting));
+        async move {
+            let response = service.call(request).await;
+            waiting.store(false, Ordering::Relaxed);
+            response
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(headers)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream.clone()), service);
+    let ended = tokio::select! {
+        biased;
+        ended = watcher.watch(connection) => ended,
+        () = stream.client_gone(&waits) => return,
+    };
+    if let Err(error) = ended {
         tracing::debug!(peer = %peer.address, %error, "the connection ended early");
     }
 }

@@ -121,3 +121,15 @@ fn bad_arguments_are_refused_with_a_hint() {
     assert!(error(&["x", "notes", "--collection", "y"], 1).contains("it has `default`"));
     assert!(error(&["x", "absent"], 1).contains("cannot read absent"));
 }
+
+#[test]
+fn a_query_that_is_too_long_is_an_error_that_names_no_option_of_other_commands() {
+    let sandbox = indexed(&[]);
+    let run = sandbox.run(["search", &"word ".repeat(9000), "notes"]);
+    assert_ne!(run.status, Some(0));
+    assert!(run.stderr.contains("the query has 90"), "{}", run.stderr);
+    assert!(run.stderr.contains("the limit of the model is 8192"), "{}", run.stderr);
+    for absent in ["truncate", "late"] {
+        assert!(!run.stderr.contains(absent), "{}", run.stderr);
+    }
+}

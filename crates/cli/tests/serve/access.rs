@@ -58,6 +58,17 @@ fn failure(args: &[&str], env: &[(&str, &str)], file: &str) -> String {
 }
 
 #[test]
+fn a_key_that_no_request_could_have_is_refused_at_start() {
+    for key in ["schlüssel", "good,schlüssel", "a\u{7}b", "\u{ff41}bc"] {
+        let refused = failure(&["--check"], &[("KOKESHI_API_KEY", key)], "");
+        assert!(refused.contains("is not ASCII"), "{key}: {refused}");
+        assert!(!refused.contains("schl"), "the key is a secret: {refused}");
+    }
+    let server = Server::start_with(&[], &[("KOKESHI_API_KEY", "secret-a, secret-b")], |_| ());
+    assert_eq!(embed(&server, Some("Bearer secret-b")).status, 200);
+}
+
+#[test]
 fn listening_for_other_machines_requires_a_key_or_permission() {
     let refused = failure(&["--host", "0.0.0.0", "--check"], &[], "");
     assert!(refused.contains("no API key is configured"), "{refused}");

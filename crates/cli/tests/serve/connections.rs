@@ -103,3 +103,54 @@ fn the_request_of_a_client_that_disconnects_is_cancelled() {
     let metrics = server.get("/metrics").text();
     assert!(!metrics.contains("kokeshi_texts_total{model=\"starter\""), "nothing was answered");
 }
+
+#[test]
+fn a_client_that_closes_its_sending_half_gets_its_answer() {
+    let server = Server::start(&[]);
+    let ask = |body: &str| {
+        let mut stream = server.connect();
+        crate::write_request(&mut stream, "POST", "/v1/embeddings", &[], body.as_bytes());
+        stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let answer = ask("{\"input\":\"x\"}");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:.200}");
+    // One that waits for longer may get interim responses before.
+    let long = json!({"input": vec!["word ".repeat(8000); 24]}).to_string();
+    let answer = ask(&long);
+    let answer = answer.replace("HTTP/1.1 100 Continue\r\n\r\n", "");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:.200}");
+}
+
+#[test]
+fn long_texts_do_not_delay_a_short_query() {
+    let server = Server::start(&[]);
+    let (mib, eight) = ("a b, ".repeat((1 << 20) / 5), "a".repeat(8 << 20));
+    let truncated = json!({"input": eight, "truncate": true});
+    let bodies = [
+        ("/v1/embeddings", truncated),
+        ("/v1/embeddings", json!({"input": vec![&mib; 8], "truncate": true})),
+        ("/v1/segment", json!({"content": mib.repeat(8)})),
+        ("/v1/classify", json!({"input": vec![&mib; 8], "labels": ["x", "y"]})),
+    ];
+    let alone = Instant::now();
+    assert_eq!(server.post("/v1/embeddings", &json!({"input": "hi"})).status, 200);
+    let alone = alone.elapsed();
+    let streams = bodies.map(|(path, body)| {
+        let mut stream = server.connect();
+        crate::write_request(&mut stream, "POST", path, &[], body.to_string().as_bytes());
+        stream
+    });
+    server.wait_for("kokeshi_requests_in_flight 5");
+    for _ in 0..10 {
+        let started = Instant::now();
+        assert_eq!(server.post("/v1/embeddings", &json!({"input": "hi"})).status, 200);
+        let delay = started.elapsed().saturating_sub(alone);
+        assert!(delay < Duration::from_secs(3), "{delay:?}");
+    }
+    // Requests of clients that have gone end.
+    drop(streams);
+    server.wait_for("kokeshi_requests_in_flight 1");
+}

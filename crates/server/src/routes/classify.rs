@@ -3,9 +3,8 @@
 use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::cl100k;
 use crate::classifiers::{Classifiers, ListedClassifier, unusable};
-use crate::embed::{EmbedRequest, EmbedResponse, RequestTask};
+use crate::embed::{EmbedRequest, EmbedResponse, RequestTask, tail};
 use crate::problem::{ApiResult, Problem};
 use crate::wire::classify::{
     Classification, ClassifierInfo, ClassifyBody, ClassifyResponse, Decision, DecisionSet, Labels,
@@ -55,7 +54,7 @@ pub(crate) async fn classify(
     Extension(caller): Extension<Caller>,
     Json(body): Json<ClassifyBody>,
 ) -> ApiResult<axum::Json<ClassifyResponse>> {
-    let texts = flat_texts(body.input.texts("input", cl100k::decode)?)?;
+    let texts = flat_texts(app.texts(&caller.name, "input", body.input).await?)?;
     if texts.len() > MAX_ITEMS {
         let message = format!("`input` has {} items; the limit is {MAX_ITEMS}", texts.len());
         return Err(Problem::bad_request("INPUT_TOO_MANY_ITEMS", message));
@@ -182,7 +181,7 @@ async fn embed(
         task,
         dimensions: None,
         normalized: true,
-        truncate: true,
+        truncate: tail(true),
         late_chunking: None,
     };
     app.embed(request, caller).await
@@ -271,7 +270,8 @@ pub(crate) async fn train(
         None => embed(&app, &caller, body.model, RequestTask::implied(TASK), texts).await?,
     };
     let (state, tokens) = (Arc::clone(&app), embedded.tokens);
-    let trained = app.compute(move || {
+    // Whatever its size, a training is long work.
+    let trained = app.work(&caller.name, usize::MAX, move |_| {
         let create = || ListedClassifier::new(&embedded.model, embedded.task.clone());
         classifiers(&state)?.change(id.as_deref(), create, |classifier| {
             if let Some(access) = body.access {

@@ -13,7 +13,7 @@ use crate::wire::input::RequestTexts;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use kokeshi::EmbeddingType;
+use kokeshi::{EmbeddingType, TextEnd};
 use std::sync::Arc;
 
 /// Embed texts
@@ -59,12 +59,9 @@ async fn embed(
 ) -> ApiResult<Response> {
     let texts = texts(body.texts, body.inputs)?;
     let truncate = match body.truncate {
-        None | Some(Truncate::End) => true,
-        Some(Truncate::None) => false,
-        Some(Truncate::Start) => {
-            let message = "texts can only be truncated at the end; use `END` or `NONE`";
-            return Err(Problem::invalid("truncate", message));
-        }
+        None | Some(Truncate::End) => Some(TextEnd::Tail),
+        Some(Truncate::Start) => Some(TextEnd::Head),
+        Some(Truncate::None) => None,
     };
     let request = EmbedRequest {
         model: body.model,

@@ -4,8 +4,7 @@ use super::vectors_response;
 use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::cl100k;
-use crate::embed::{EmbedRequest, RequestTask};
+use crate::embed::{EmbedRequest, RequestTask, tail};
 use crate::problem::ApiResult;
 use crate::wire::embeddings::{self, EmbeddingsBody, ResponseSchema};
 use axum::Extension;
@@ -28,12 +27,12 @@ pub(crate) async fn embeddings(
 ) -> ApiResult<Response> {
     let kinds = body.types();
     let request = EmbedRequest {
-        texts: body.input.texts("input", cl100k::decode)?,
+        texts: app.texts(&caller.name, "input", body.input).await?,
         model: body.model,
         task: RequestTask::Named(body.task),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: body.normalized.unwrap_or(true),
-        truncate: body.truncate.unwrap_or(false),
+        truncate: tail(body.truncate.unwrap_or(false)),
         late_chunking: body.late_chunking,
     };
     let embedded = app.embed(request, &caller).await?;

@@ -15,14 +15,15 @@ pub(crate) use table::dialect;
 pub use table::{Access, Dialect, ROUTES, Route};
 
 use crate::accounting::account;
-use crate::admission::admit;
+use crate::admission::{REMAINING, admit};
 use crate::app::App;
-use crate::embed::EmbedResponse;
+use crate::embed::{EmbedResponse, TRUNCATED, WINDOWS};
 use crate::error::{Error, Result};
 use crate::problem::{ApiResult, Problem};
+use crate::request_id::REQUEST_ID;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -74,12 +75,12 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>> {
     } else {
         AllowOrigin::list(origins.iter().map(origin).collect::<Result<Vec<_>>>()?)
     };
-    let exposed = ["x-request-id", "x-kokeshi-windows", "x-kokeshi-truncated", "retry-after"];
+    let exposed = [REQUEST_ID, WINDOWS, TRUNCATED, header::RETRY_AFTER];
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(ExposeHeaders::list(exposed.map(HeaderName::from_static)));
+        .expose_headers(ExposeHeaders::list(exposed.into_iter().chain(REMAINING)));
     Ok(Some(layer))
 }
 

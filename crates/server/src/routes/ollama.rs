@@ -1,13 +1,13 @@
 //! Ollama: embeddings, and the requests that its clients send before them.
 
-use super::vectors_response;
+use super::{json, vectors_response};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::cl100k;
-use crate::embed::{EmbedRequest, RequestTask};
+use crate::embed::{EmbedRequest, RequestTask, tail};
 use crate::problem::{ApiResult, Problem};
 use crate::registry::ModelEntry;
+use crate::running_model::RunningModel;
 use crate::wire::input::RequestTexts;
 use crate::wire::ollama::{
     self, Details, EmbedBody, EmbedSchema, PromptBody, PromptSchema, ShowBody, ShowResponse, Tag,
@@ -16,7 +16,7 @@ use crate::wire::ollama::{
 use crate::wire::vectors::write_floats;
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,13 +34,17 @@ pub(crate) async fn embed(
     Json(body): Json<EmbedBody>,
 ) -> ApiResult<Response> {
     let started = Instant::now();
+    let Some(input) = body.input.filter(|input| !input.is_empty()) else {
+        let model = loaded(&app, body.model).await?;
+        return Ok(json(ollama::write_empty(&model.name)).into_response());
+    };
     let request = EmbedRequest {
         model: body.model,
-        texts: body.input.texts("input", cl100k::decode)?,
+        texts: app.texts(&caller.name, "input", input).await?,
         task: RequestTask::Named(None),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: true,
-        truncate: body.truncate.unwrap_or(true),
+        truncate: tail(body.truncate.unwrap_or(true)),
         late_chunking: None,
     };
     let embedded = app.embed(request, &caller).await.map_err(not_found)?;
@@ -63,13 +67,17 @@ pub(crate) async fn embeddings(
     Extension(caller): Extension<Caller>,
     Json(body): Json<PromptBody>,
 ) -> ApiResult<Response> {
+    let Some(prompt) = body.prompt.filter(|prompt| !prompt.is_empty()) else {
+        loaded(&app, body.model).await?;
+        return Ok(json("{\"embedding\":[]}").into_response());
+    };
     let request = EmbedRequest {
         model: body.model,
-        texts: RequestTexts::Flat(vec![body.prompt]),
+        texts: RequestTexts::Flat(vec![prompt]),
         task: RequestTask::Named(None),
         dimensions: None,
         normalized: true,
-        truncate: true,
+        truncate: tail(true),
         late_chunking: None,
     };
     let embedded = app.embed(request, &caller).await.map_err(not_found)?;
@@ -80,6 +88,16 @@ pub(crate) async fn embeddings(
         out
     })
     .await
+}
+
+/// The model of a request without texts, which only loads it.
+async fn loaded(app: &Arc<App>, model: Option<String>) -> ApiResult<Arc<RunningModel>> {
+    let state = Arc::clone(app);
+    let load = move || {
+        let reference = state.registry.resolve(model.as_deref()).map_err(not_found)?;
+        ApiResult::Ok(state.registry.load(reference.entry())?)
+    };
+    app.compute(load).await?
 }
 
 /// The served models

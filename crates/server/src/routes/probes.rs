@@ -63,7 +63,7 @@ async fn probe(running: Arc<RunningModel>, limit: Duration) -> ApiResult<()> {
         )));
     }
     // Tokenizing so short a text is cheaper than moving it to another thread.
-    let request = running.model.prepare(&[Input::new("ready")])?;
+    let request = running.model.prepare_while(&[Input::new("ready")], &mut || true)?;
     running.embed(request, "probe", limit).await.map(|_| ())
 }
 

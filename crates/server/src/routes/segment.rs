@@ -3,17 +3,17 @@
 use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::cl100k;
-use crate::embed::{EmbedRequest, RequestTask};
+use crate::embed::{EmbedRequest, RequestTask, tail};
 use crate::problem::{ApiResult, Problem};
 use crate::wire::embeddings::Usage;
 use crate::wire::input::RequestTexts;
 use crate::wire::segment::{
     SegmentBody, SegmentResponse, SegmentUsage, Similarity, SimilarityBody, SimilarityResponse,
 };
+use crate::work::Pace;
 use axum::Extension;
 use axum::extract::State;
-use kokeshi::{Chunk, Chunking, Model, cosine};
+use kokeshi::{Chunk, Chunking, TokenizedText, cosine};
 use std::sync::Arc;
 
 /// Default maximum number of characters of a chunk, as in the hosted service.
@@ -31,33 +31,40 @@ const MAX_COMPARED: usize = 512;
 )]
 pub(crate) async fn segment(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Json(body): Json<SegmentBody>,
 ) -> ApiResult<axum::Json<SegmentResponse>> {
     if body.return_tokens == Some(true) {
         let message = "this server does not return tokens; omit `return_tokens`";
         return Err(Problem::invalid("return_tokens", message));
     }
-    let state = Arc::clone(&app);
-    app.compute(move || segments(&state, &body).map(axum::Json)).await?
+    // A key without tokens left must not keep the server busy; how many are due is known afterwards.
+    caller.charge(1)?;
+    let (state, size) = (Arc::clone(&app), body.content.len());
+    let response =
+        app.work(&caller.name, size, move |pace| segments(&state, &body, pace)).await??;
+    caller.charge_more(response.num_tokens.saturating_sub(1));
+    Ok(axum::Json(response))
 }
 
-fn segments(app: &App, body: &SegmentBody) -> ApiResult<SegmentResponse> {
+fn segments(app: &App, body: &SegmentBody, pace: &mut Pace) -> ApiResult<SegmentResponse> {
     let text = body.content.as_str();
     let reference = app.registry.resolve(body.model.as_deref())?;
     let model = &app.registry.load(reference.entry())?.model;
+    let tokenized = model.tokenize_while(text, &mut || pace.keep_running())?;
     let chunks = match &body.chunking {
         Some(chunking) => {
             let chunking: Chunking = chunking
                 .parse()
                 .map_err(|error: kokeshi::Error| Problem::invalid("chunking", error.to_string()))?;
-            model.chunk(text, chunking)?
+            tokenized.chunk(chunking)?
         }
         None => {
             let length = body.max_chunk_length.map_or(DEFAULT_CHUNK_LENGTH, |count| count.0);
-            chunks_within(model, text, length)?
+            chunks_within(&tokenized, text, length, pace)?
         }
     };
-    let tokens = model.count_tokens(text)?;
+    let tokens = tokenized.count();
     let texts = || chunks.iter().map(|chunk| text[chunk.bytes.clone()].to_owned()).collect();
     Ok(SegmentResponse {
         num_tokens: tokens,
@@ -71,14 +78,22 @@ fn segments(app: &App, body: &SegmentBody) -> ApiResult<SegmentResponse> {
 
 /// Chunks of at most `length` characters. The engine limits tokens, so this halves that limit until
 /// all chunks are short enough. A longer single token stays whole.
-fn chunks_within(model: &Model, text: &str, length: usize) -> ApiResult<Vec<Chunk>> {
+fn chunks_within(
+    tokenized: &TokenizedText<'_>,
+    text: &str,
+    length: usize,
+    pace: &mut Pace,
+) -> ApiResult<Vec<Chunk>> {
     if length == 0 {
         return Err(Problem::invalid("max_chunk_length", "expected a length of 1 or more"));
     }
     // A token of prose has at least two characters, so this is close to `length` characters.
     let mut tokens = length.div_ceil(2).min(text.len().max(1));
     loop {
-        let chunks = model.chunk(text, Chunking::Semantic(tokens))?;
+        let chunks = tokenized.chunk(Chunking::Semantic(tokens))?;
+        if !pace.keep_running() {
+            return Err(kokeshi::Error::Stopped.into());
+        }
         if tokens == 1 || chunks.iter().all(|chunk| chunk.chars.len() <= length) {
             return Ok(chunks);
         }
@@ -99,7 +114,7 @@ pub(crate) async fn similarity(
     Extension(caller): Extension<Caller>,
     Json(body): Json<SimilarityBody>,
 ) -> ApiResult<axum::Json<SimilarityResponse>> {
-    let RequestTexts::Flat(texts) = body.input.texts("input", cl100k::decode)? else {
+    let RequestTexts::Flat(texts) = app.texts(&caller.name, "input", body.input).await? else {
         return Err(Problem::invalid("input", "expected a text or a list of texts"));
     };
     if body.query.is_none() && texts.len() > MAX_COMPARED {
@@ -119,7 +134,7 @@ pub(crate) async fn similarity(
         },
         dimensions: body.dimensions.map(|count| count.0),
         normalized: true,
-        truncate: body.truncate.unwrap_or(false),
+        truncate: tail(body.truncate.unwrap_or(false)),
         late_chunking: None,
     };
     let embedded = app.embed(request(texts, task), &caller).await?;
@@ -134,7 +149,11 @@ pub(crate) async fn similarity(
                 |(index, vector)| Similarity::Query { index, similarity: to_query(vector) };
             vectors.iter().enumerate().map(similarity).collect()
         }
-        None => app.compute(move || similarity_rows(&vectors)).await?,
+        None => {
+            // A few hundred texts are compared in less than a tenth of a second.
+            let size = vectors.len() * vectors.len() * vectors.first().map_or(0, Vec::len);
+            app.work(&caller.name, size, move |_| similarity_rows(&vectors)).await?
+        }
     };
     let usage = Usage { total_tokens: tokens, prompt_tokens: tokens };
     Ok(axum::Json(SimilarityResponse { object: "list", model: embedded.model, usage, data }))

@@ -61,9 +61,12 @@ pub struct Route {
 }
 
 impl Route {
-    /// The route of a matched path; routes that share a path have the same properties.
-    pub(crate) fn at(path: &str) -> Option<&'static Self> {
-        ROUTES.iter().find(|route| route.path == path)
+    /// The route of a matched path. A method that the path does not support gets the properties of
+    /// the path's first route.
+    pub(crate) fn at(path: &str, method: &Method) -> Option<&'static Self> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let at_path = || ROUTES.iter().filter(|route| route.path == path);
+        at_path().find(|route| route.method == *method).or_else(|| at_path().next())
     }
 
     /// Its path in the OpenAPI document, which does not mark parameters that contain slashes.
@@ -160,6 +163,8 @@ routes! {
         GET    "/openapi.json"        Jina   Public  docs::openapi;
         GET    "/docs"                Jina   Public  docs::page;
         GET    "/"                    Jina   Public  docs::welcome;
+        POST   "/"                    Tei    Key     tei::embed;
+        POST   "/invocations"         Tei    Key     tei::embed;
     }
 }
 
@@ -181,11 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn routes_of_one_path_or_prefix_have_the_same_properties() {
+    fn a_route_is_found_by_path_and_method_and_a_prefix_has_one_dialect() {
         for route in ROUTES {
-            let first = Route::at(route.path).expect("a route");
-            assert_eq!((first.dialect, first.access), (route.dialect, route.access));
+            let found = Route::at(route.path, &route.method).expect("a route");
+            assert!(std::ptr::eq(found, route), "{} {}", route.method, route.path);
             assert_eq!(route.path.starts_with(PREFIX.0), route.dialect == PREFIX.1);
         }
+        let head = Route::at("/", &Method::HEAD).expect("a route");
+        assert_eq!((&head.method, head.access), (&Method::GET, Access::Public));
+        assert!(Route::at("/v1/embeddings", &Method::PUT).is_some());
     }
 }

@@ -4,16 +4,16 @@ use super::{json, vectors_response};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::cl100k;
 use crate::embed::{self, EmbedRequest, RequestTask};
 use crate::problem::{ApiResult, Problem};
 use crate::running_model::RunningModel;
 use crate::wire::input::RequestTexts;
 use crate::wire::tei::{self, Info, ModelType, Pooling, TeiBody};
+use crate::work::Pace;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use kokeshi::{Input, Options};
+use kokeshi::{Input, Options, TextEnd};
 use std::sync::Arc;
 
 /// Maximum number of tokens of a request for states. In JSON, a state of v3 takes about 12 KB.
@@ -32,23 +32,27 @@ pub(crate) async fn embed(
     Extension(caller): Extension<Caller>,
     Json(body): Json<TeiBody>,
 ) -> ApiResult<Response> {
-    let embedded = app.embed(request(body)?, &caller).await?;
+    let embedded = app.embed(request(&app, &caller, body).await?, &caller).await?;
     vectors_response(&app, embedded, |embedded| tei::write(&embedded.vectors)).await
 }
 
-fn request(body: TeiBody) -> ApiResult<EmbedRequest> {
-    let is_right = |side: &str| side.eq_ignore_ascii_case("right");
-    if body.truncation_direction.as_deref().is_some_and(|side| !is_right(side)) {
-        let message = "texts can only be truncated on the right; omit `truncation_direction`";
-        return Err(Problem::invalid("truncation_direction", message));
-    }
+async fn request(app: &App, caller: &Caller, body: TeiBody) -> ApiResult<EmbedRequest> {
+    let end = match body.truncation_direction.as_deref() {
+        None => TextEnd::Tail,
+        Some(side) if side.eq_ignore_ascii_case("right") => TextEnd::Tail,
+        Some(side) if side.eq_ignore_ascii_case("left") => TextEnd::Head,
+        Some(_) => {
+            let message = "expected `left` or `right`";
+            return Err(Problem::invalid("truncation_direction", message));
+        }
+    };
     Ok(EmbedRequest {
         model: None,
-        texts: body.inputs.texts("inputs", cl100k::decode)?,
+        texts: app.texts(&caller.name, "inputs", body.inputs).await?,
         task: RequestTask::Named(body.prompt_name),
         dimensions: body.dimensions.map(|count| count.0),
         normalized: body.normalize.unwrap_or(true),
-        truncate: body.truncate.unwrap_or(false),
+        truncate: body.truncate.unwrap_or(false).then_some(end),
         late_chunking: None,
     })
 }
@@ -69,7 +73,7 @@ pub(crate) async fn embed_all(
     Extension(caller): Extension<Caller>,
     Json(body): Json<TeiBody>,
 ) -> ApiResult<Response> {
-    let request = request(body)?;
+    let request = request(&app, &caller, body).await?;
     app.check_count(request.texts.count())?;
     let RequestTexts::Flat(texts) = request.texts else {
         return Err(Problem::invalid("inputs", "expected a text or a list of texts"));
@@ -88,15 +92,16 @@ async fn states_body(
     task: RequestTask,
 ) -> ApiResult<Vec<u8>> {
     let state = Arc::clone(app);
-    let checked = app.compute(move || {
-        check_texts(&state, &caller, &texts, &task).map(|checked| (checked, texts))
+    let (client, size) = (Arc::clone(&caller.name), texts.iter().map(String::len).sum());
+    let checked = app.work(&client, size, move |pace| {
+        check_texts(&state, &caller, &texts, &task, pace).map(|checked| (checked, texts))
     });
     let ((running, options), texts) = checked.await??;
     let mut out = vec![b'['];
     for text in texts {
         let (running, options) = (Arc::clone(&running), options.clone());
         out = app
-            .forward(move || {
+            .forward(&client, move || {
                 let states = running.model.hidden_states(&text, &options)?;
                 if out.len() > 1 {
                     out.push(b',');
@@ -116,13 +121,15 @@ fn check_texts(
     caller: &Caller,
     texts: &[String],
     task: &RequestTask,
+    pace: &mut Pace,
 ) -> ApiResult<(Arc<RunningModel>, Options)> {
     let running = app.registry.load(app.registry.resolve(None)?.entry())?;
     running.check_room(&caller.name)?;
     let task = embed::task(&running.model, task, (None, app.config.default_task.as_ref()), caller);
     let options = Options { task, ..Options::default() };
     let inputs = texts.iter().map(|text| Input::new(text).options(options.clone()));
-    let tokens = running.model.prepare(&inputs.collect::<Vec<_>>())?.tokens();
+    let inputs: Vec<_> = inputs.collect();
+    let tokens = running.model.prepare_while(&inputs, &mut || pace.keep_running())?.tokens();
     app.check_tokens(tokens)?;
     if tokens > MAX_STATE_TOKENS {
         let message = format!(

@@ -3,8 +3,10 @@
 use super::embeddings::Count;
 use super::input::RawInput;
 use crate::classifiers::ListedClassifier;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use utoipa::ToSchema;
 
 /// A request to classify, by the meaning of `labels` or with a trained classifier.
@@ -17,11 +19,44 @@ pub(crate) struct ClassifyBody {
 }
 
 /// A list of labels, or one list per question.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a list of labels, or an object of lists")]
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
 pub(crate) enum Labels {
     List(Vec<String>),
     Groups(serde_json::Map<String, serde_json::Value>),
+}
+
+/// Not derived: an untagged enum is read as a whole first, so its errors would not name the label.
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LabelsVisitor)
+    }
+}
+
+struct LabelsVisitor;
+
+impl<'de> Visitor<'de> for LabelsVisitor {
+    type Value = Labels;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of labels, or an object of lists")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Labels, A::Error> {
+        let mut labels = Vec::new();
+        while let Some(label) = items.next_element()? {
+            labels.push(label);
+        }
+        Ok(Labels::List(labels))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Labels, A::Error> {
+        let mut groups = serde_json::Map::new();
+        while let Some((name, labels)) = fields.next_entry()? {
+            groups.insert(name, labels);
+        }
+        Ok(Labels::Groups(groups))
+    }
 }
 
 /// A label and its probability.

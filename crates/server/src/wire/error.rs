@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use utoipa::ToSchema;
 
 /// The name of the schema of a dialect's refusals.
@@ -100,12 +101,21 @@ fn body(problem: &Problem, dialect: Dialect, request_id: &str) -> String {
             errors: field_errors(problem),
         }),
         Dialect::Tei => {
-            json!(TeiError { error: message, error_type: tei_type(problem.status) })
+            json!(TeiError { error: &located(problem), error_type: tei_type(problem.status) })
         }
-        Dialect::Ollama => json!(OllamaError { error: message }),
-        Dialect::Cohere => json!(CohereError { message, id: request_id }),
+        Dialect::Ollama => json!(OllamaError { error: &located(problem) }),
+        Dialect::Cohere => json!(CohereError { message: &located(problem), id: request_id }),
     };
     Value::to_string(&value)
+}
+
+/// The message of a dialect that has no place of its own for the invalid field.
+fn located(problem: &Problem) -> Cow<'_, str> {
+    let message = problem.message.as_str();
+    match &problem.field {
+        Some(field) if !message.contains(field.as_str()) => format!("{field}: {message}").into(),
+        _ => message.into(),
+    }
 }
 
 fn field_errors(problem: &Problem) -> Vec<FieldError<'_>> {

@@ -26,6 +26,15 @@ pub(crate) enum RequestTexts {
 }
 
 impl RequestTexts {
+    /// Bytes of all texts.
+    pub(crate) fn len_bytes(&self) -> usize {
+        let len = |texts: &Vec<String>| texts.iter().map(String::len).sum::<usize>();
+        match self {
+            Self::Flat(texts) => len(texts),
+            Self::Nested(documents) => documents.iter().map(len).sum(),
+        }
+    }
+
     /// The number of vectors to compute.
     pub(crate) fn count(&self) -> usize {
         match self {
@@ -100,6 +109,24 @@ fn is_media(field: &str) -> bool {
 }
 
 impl RawInput {
+    /// Whether it is an empty text or an empty list.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Token(_) => false,
+            Self::List(items) => items.is_empty(),
+        }
+    }
+
+    /// Number of token ids.
+    pub(crate) fn token_ids(&self) -> usize {
+        match self {
+            Self::Text(_) => 0,
+            Self::Token(_) => 1,
+            Self::List(items) => items.iter().map(Self::token_ids).sum(),
+        }
+    }
+
     /// The texts of the field called `field`; `decode` converts token ids to a text.
     pub(crate) fn texts(
         self,

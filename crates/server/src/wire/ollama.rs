@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct EmbedBody {
     pub(crate) model: Option<String>,
-    pub(crate) input: RawInput,
+    /// Without a text, the answer has no vectors: clients load a model so.
+    pub(crate) input: Option<RawInput>,
     /// Default true, unlike elsewhere.
     pub(crate) truncate: Option<bool>,
     pub(crate) dimensions: Option<Count>,
@@ -22,7 +23,8 @@ pub(crate) struct EmbedBody {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct PromptBody {
     pub(crate) model: Option<String>,
-    pub(crate) prompt: String,
+    /// Without one, the answer has an empty vector: clients load a model so.
+    pub(crate) prompt: Option<String>,
 }
 
 /// A request of `/api/show`.
@@ -32,16 +34,19 @@ pub(crate) struct ShowBody {
     pub(crate) model: String,
 }
 
-/// The schema of the response to an [`EmbedBody`]; [`write`] writes it.
+/// The schema of the response to an [`EmbedBody`]; [`write`] and [`write_empty`] write it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = EmbedResponse)]
 pub(crate) struct EmbedSchema {
     model: String,
     embeddings: Vec<Vec<f32>>,
     /// In nanoseconds.
-    total_duration: u64,
-    load_duration: u64,
-    prompt_eval_count: usize,
+    #[schema(nullable = false)]
+    total_duration: Option<u64>,
+    #[schema(nullable = false)]
+    load_duration: Option<u64>,
+    #[schema(nullable = false)]
+    prompt_eval_count: Option<usize>,
 }
 
 /// The schema of the response to a [`PromptBody`].
@@ -108,4 +113,10 @@ pub(crate) fn write(
     );
     out.extend_from_slice(tail.as_bytes());
     out
+}
+
+/// The response to an [`EmbedBody`] without texts: the original omits what is zero.
+pub(crate) fn write_empty(model: &str) -> Vec<u8> {
+    let model = serde_json::Value::from(model);
+    format!("{{\"model\":{model},\"embeddings\":[]}}").into_bytes()
 }

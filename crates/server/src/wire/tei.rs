@@ -15,7 +15,7 @@ pub(crate) struct TeiBody {
     pub(crate) normalize: Option<bool>,
     /// Default false.
     pub(crate) truncate: Option<bool>,
-    /// `right`; `left` is not supported.
+    /// The end that is dropped: `right`, the default, or `left`.
     pub(crate) truncation_direction: Option<String>,
     /// The task.
     pub(crate) prompt_name: Option<String>,

@@ -76,6 +76,21 @@ fn browsers_may_send_requests_only_from_configured_origins() {
     let open = cors("https://example.org", Vec::new());
     assert_eq!(preflight(&open).as_deref(), Some("https://example.org"));
     assert_eq!(preflight(&cors("https://example.com", Vec::new())), None);
+    // A page may read what the server reports in headers.
+    let headers = [("Origin", "https://example.org")];
+    let reply = open.send("POST", "/v1/embeddings", &headers, b"{\"input\":\"x\"}");
+    let exposed = reply.header("access-control-expose-headers").unwrap_or_default();
+    let exposed: Vec<_> = exposed.split(',').map(str::trim).collect();
+    for name in [
+        "x-request-id",
+        "retry-after",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-remaining-tokens",
+        "x-kokeshi-windows",
+        "x-kokeshi-truncated",
+    ] {
+        assert!(exposed.contains(&name), "{name} in {exposed:?}");
+    }
     // A preflight request cannot carry a key, and a refusal must be readable for the page.
     let locked = cors("https://example.org", vec!["secret".to_owned()]);
     assert_eq!(preflight(&locked).as_deref(), Some("https://example.org"));

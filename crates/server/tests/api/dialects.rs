@@ -18,7 +18,9 @@ fn vector_requests(path: &str) -> Vec<(Value, &'static str)> {
             (json!({"input": TEXT}), "/data/0/embedding"),
             (json!({"input": ["x", TEXT]}), "/data/1/embedding"),
         ],
-        "/embed" => vec![(json!({"inputs": TEXT}), "/0"), (json!({"inputs": ["x", TEXT]}), "/1")],
+        "/embed" | "/" | "/invocations" => {
+            vec![(json!({"inputs": TEXT}), "/0"), (json!({"inputs": ["x", TEXT]}), "/1")]
+        }
         "/api/embed" => vec![(json!({"model": "starter", "input": TEXT}), "/embeddings/0")],
         "/api/embeddings" => {
             vec![(json!({"model": "starter:latest", "prompt": TEXT}), "/embedding")]
@@ -54,7 +56,7 @@ fn every_route_returns_the_same_bits() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 10);
+    assert_eq!(checked, 14);
 }
 
 #[test]
@@ -125,6 +127,54 @@ fn routes_that_ollama_clients_probe_are_answered() {
     let strict = server.post("/api/embed", &json!({"input": long, "truncate": false}));
     assert_eq!(strict.status, 400);
     assert!(strict.json()["error"].as_str().expect("an error").contains("limit is 8192"));
+}
+
+#[test]
+fn ollama_answers_without_vectors_where_there_is_no_text() {
+    let server = Server::start();
+    for body in [
+        json!({"model": "starter"}),
+        json!({"model": "starter", "input": null}),
+        json!({"model": "starter", "input": ""}),
+        json!({"model": "starter", "input": []}),
+    ] {
+        let reply = server.post("/api/embed", &body).success();
+        assert_eq!(reply, json!({"model": "starter", "embeddings": []}), "{body}");
+    }
+    for body in [json!({"model": "starter"}), json!({"model": "starter", "prompt": ""})] {
+        let reply = server.post("/api/embeddings", &body).success();
+        assert_eq!(reply, json!({"embedding": []}), "{body}");
+    }
+    for path in ["/api/embed", "/api/embeddings"] {
+        assert_eq!(server.post(path, &json!({"model": "absent"})).status, 404, "{path}");
+    }
+    assert_eq!(server.post("/api/embed", &json!({"input": [[]]})).status, 422);
+    // A text among others keeps its place.
+    let some = server.post("/api/embed", &json!({"input": ["", TEXT]})).success();
+    assert_eq!(some["embeddings"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn the_beginning_of_a_text_can_be_dropped_instead_of_its_end() {
+    let server = Server::start();
+    let text = |first: &str, last: &str| format!("{first} {}{last}", "word ".repeat(8500));
+    let tei = |first: &str, last: &str, side: &str| {
+        let body = json!({
+            "inputs": text(first, last), "truncate": true, "truncation_direction": side
+        });
+        vector(&server.post("/embed", &body).success()[0])
+    };
+    let cohere = |first: &str, last: &str, end: &str| {
+        let body = json!({"texts": [text(first, last)], "truncate": end});
+        vector(&server.post("/v1/embed", &body).success()["embeddings"][0])
+    };
+    assert_eq!(tei("one", "end", "left"), tei("two", "end", "Left"));
+    assert_eq!(tei("one", "end", "right"), tei("one", "tail", "Right"));
+    assert_ne!(tei("one", "end", "left"), tei("one", "tail", "left"));
+    assert_eq!(cohere("one", "end", "START"), tei("one", "end", "left"));
+    assert_eq!(cohere("one", "end", "END"), tei("one", "end", "right"));
+    let wrong = json!({"inputs": "x", "truncation_direction": "up"});
+    assert_eq!(server.post("/embed", &wrong).status, 422);
 }
 
 #[test]

@@ -102,6 +102,85 @@ fn other_refusals_have_the_codes_of_the_hosted_service() {
     assert_eq!(server.get("/ready").status, 200);
 }
 
+/// The message of a refusal in any dialect.
+fn message(reply: &crate::Reply) -> String {
+    let body = reply.json();
+    let texts = ["detail", "message", "error"].into_iter().filter_map(|name| body[name].as_str());
+    texts.map(str::to_owned).next().expect("a message")
+}
+
+#[test]
+fn every_dialect_names_the_text_that_has_half_of_a_surrogate_pair() {
+    let server = Server::start();
+    let post = |path: &str, body: &[u8]| server.send("POST", path, &[], body);
+    for (path, body, field) in [
+        ("/v1/embeddings", r#"{"input": ["a", "X"]}"#, "input[1]"),
+        ("/v1/embeddings", r#"{"input": ["a", {"text": "X"}]}"#, "input[1].text"),
+        ("/v1/embeddings", r#"{"input": [["a"], ["b", "X"]]}"#, "input[1][1]"),
+        ("/v1/embeddings", r#"{"input": "X"}"#, "input"),
+        ("/v1/classify", r#"{"input": ["a"], "labels": ["b", "X"]}"#, "labels[1]"),
+        ("/v1/classify", r#"{"input": ["a"], "labels": {"q": ["b", "X"]}}"#, "labels.q[1]"),
+        ("/v1/train", r#"{"input": [{"text": "X", "label": "b"}]}"#, "input[0].text"),
+        ("/v1/segment", r#"{"content": "X"}"#, "content"),
+        ("/v1/similarity", r#"{"input": ["a", "X"]}"#, "input[1]"),
+        ("/embed", r#"{"inputs": ["a", "X"]}"#, "inputs[1]"),
+        ("/", r#"{"inputs": ["a", "X"]}"#, "inputs[1]"),
+        ("/embed_all", r#"{"inputs": ["a", "X"]}"#, "inputs[1]"),
+        ("/api/embed", r#"{"input": ["a", "X"]}"#, "input[1]"),
+        ("/api/embeddings", r#"{"prompt": "X"}"#, "prompt"),
+        ("/v1/embed", r#"{"texts": ["a", "X"]}"#, "texts[1]"),
+        ("/v2/embed", r#"{"inputs": [{"content": [{"text": "X"}]}]}"#, "inputs[0].content[0].text"),
+    ] {
+        let expected = format!("{field} has half of a surrogate pair");
+        for half in [r"ab\ud83d", r"\ud83d\n", r"\ud83dx", r"\ude00 b", r"\ud83d\ud83d\ude00"] {
+            let reply = post(path, body.replace('X', half).as_bytes());
+            assert_eq!(reply.status, 422, "{path} {half}: {}", reply.text());
+            assert!(message(&reply).starts_with(&expected), "{path} {half}: {}", reply.text());
+        }
+        // The same in bytes, which are not UTF-8.
+        let (before, after) = body.split_once('X').expect("a text");
+        let with = |bytes: &[u8]| [before.as_bytes(), bytes, after.as_bytes()].concat();
+        let reply = post(path, &with(b"a\xed\xa0\xbd"));
+        assert!(message(&reply).starts_with(&expected), "{path}: {}", reply.text());
+        let reply = post(path, &with(b"a\xff"));
+        assert_eq!(reply.status, 400, "{path}: {}", reply.text());
+        assert!(message(&reply).contains(&format!("{field} is not UTF-8")), "{}", reply.text());
+    }
+    let pair = br#"{"input": ["\ud83d\ude00"]}"#;
+    assert_eq!(post("/v1/embeddings", pair).status, 200, "a whole pair is a character");
+}
+
+#[test]
+fn every_dialect_names_an_invalid_field_in_its_message() {
+    let server = Server::start();
+    for (path, body, field) in [
+        ("/embed", json!({"inputs": ["a", 7]}), "inputs[1]"),
+        ("/api/embed", json!({"input": ["a", 7]}), "input[1]"),
+        ("/v2/embed", json!({"texts": ["a", 7]}), "texts[1]"),
+        ("/v2/embed", json!({"texts": ["a"], "truncate": "x"}), "truncate"),
+    ] {
+        let reply = server.post(path, &body);
+        assert_eq!(reply.status, 422);
+        assert!(message(&reply).contains(field), "{path}: {}", reply.text());
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_the_identity_encoding_in_any_case_are_accepted() {
+    let server = Server::start();
+    let send = |encoding: &str, body: &[u8]| {
+        server.send("POST", "/v1/embeddings", &[("Content-Encoding", encoding)], body)
+    };
+    for encoding in ["identity", "Identity", "IDENTITY", "identity, Identity", ""] {
+        assert_eq!(send(encoding, b"\xef\xbb\xbf{\"input\": \"x\"}").status, 200, "{encoding}");
+    }
+    for encoding in ["gzip", "identity, gzip", "Identity-like"] {
+        send(encoding, b"{\"input\": \"x\"}").refusal(415, "INPUT_INVALID_ENCODING");
+    }
+    let twice = b"\xef\xbb\xbf\xef\xbb\xbf{\"input\": \"x\"}";
+    send("identity", twice).refusal(400, "INPUT_INVALID_JSON");
+}
+
 #[test]
 fn a_full_queue_refuses_lists_and_single_texts_at_once() {
     let server = Server::with(limited(|limits| limits.queue_tokens = 1));

@@ -147,7 +147,8 @@ fn refusals_of_every_route_match_the_schema_of_their_dialect() {
         }
         let reply = server.send("PATCH", &path, &[], b"");
         assert_eq!(reply.status, 405, "{path}: {}", reply.text());
-        assert_dialect(route.dialect, &reply, &path);
+        let first = ROUTES.iter().find(|first| first.path == route.path).unwrap_or(route);
+        assert_dialect(first.dialect, &reply, &path);
     }
     for (method, path, template, status) in [
         ("GET", "/v1/models/absent", "/v1/models/{id}", 404),
@@ -195,7 +196,7 @@ fn the_documentation_lists_every_route() {
     let guide = include_str!("../../../../docs/serve.md");
     for route in ROUTES {
         let path = format!("`{}", route.documented_path());
-        let path = if route.path == "/" { "`GET /`".to_owned() } else { path };
+        let path = if route.path == "/" { format!("`{} /`", route.method) } else { path };
         let with_method = format!("`{} {}", route.method, route.documented_path());
         assert!(guide.contains(&path) || guide.contains(&with_method), "{}", route.path);
     }

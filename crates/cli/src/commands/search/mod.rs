@@ -72,9 +72,22 @@ fn search(
         filter,
         exact: arguments.exact,
     };
-    kokeshi_collections::search(store, &request, |name| {
+    let results = kokeshi_collections::search(store, &request, |name| {
         collection::to_search(store, name, &arguments.device)
-    })
+    });
+    results.map_err(over_long)
+}
+
+/// The error of a query over the model's limit, which a search does not truncate.
+fn over_long(error: anyhow::Error) -> anyhow::Error {
+    let Some(Error::Engine(engine)) = error.downcast_ref() else { return error };
+    let (size, limit) = match engine {
+        kokeshi::Error::TooLong { tokens, limit, .. } => (format!("{tokens} tokens"), limit),
+        kokeshi::Error::TooLarge { bytes, limit, .. } => (format!("{bytes} bytes"), limit),
+        _ => return error,
+    };
+    let message = format!("the query has {size}; the limit of the model is {limit}");
+    hinted(message, "search for less of the text, such as its most important sentences")
 }
 
 fn with_best_sentences(

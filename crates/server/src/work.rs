@@ -1,0 +1,147 @@
+//! Work outside the queues, on threads that may block.
+
+use crate::app::App;
+use crate::cl100k;
+use crate::problem::{ApiResult, Problem};
+use crate::turns::{Turn, Turns};
+use crate::wire::input::{RawInput, RequestTexts};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Work on more bytes is long: tokenizing so many takes some 20 ms.
+const SHORT_BYTES: usize = 64 << 10;
+/// Token ids that are decoded on an async thread.
+const MAX_INLINE_TOKENS: usize = 4096;
+
+/// The slots for work, which forward passes share the cores with.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    /// For short work: one per core.
+    short: Turns,
+    /// For long work: half of the cores.
+    long: Turns,
+    /// For the one forward pass that may run outside a queue.
+    passes: Turns,
+}
+
+impl Workers {
+    pub(crate) fn new(cores: usize) -> Self {
+        let (short, long) = (Turns::new(cores), Turns::new((cores / 2).max(1)));
+        Self { short, long, passes: Turns::new(1) }
+    }
+}
+
+/// Says running work whether to go on.
+pub(crate) struct Pace {
+    /// `None` for short work.
+    turn: Option<Turn>,
+    is_cancelled: Arc<AtomicBool>,
+}
+
+impl Pace {
+    /// Between two steps of work: waits while others have a turn. Returns whether to go on.
+    pub(crate) fn keep_running(&mut self) -> bool {
+        if let Some(turn) = self.turn.as_mut().filter(|_| !is_set(&self.is_cancelled)) {
+            turn.pause();
+        }
+        !is_set(&self.is_cancelled)
+    }
+}
+
+fn is_set(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed)
+}
+
+/// Stops work when the request that waits for it ends.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl App {
+    /// Runs `work` on `size` bytes for `client` when it is its turn. If the request ends before, the
+    /// work does not begin, or stops at its next step.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        client: &Arc<str>,
+        size: usize,
+        work: impl FnOnce(&mut Pace) -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        let is_long = size > SHORT_BYTES;
+        let turns = if is_long { &self.workers.long } else { &self.workers.short };
+        let limit = self.config.timeouts.request;
+        let run = run(turns, client, size, is_long, work);
+        tokio::time::timeout(limit, run).await.map_err(|_| Problem::timeout(limit))?
+    }
+
+    /// Runs short `work` of the server itself, or of whoever asks for little.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        run(&self.workers.short, &"server".into(), 1, false, |_| work()).await
+    }
+
+    /// Runs `work` that contains a forward pass, outside the queue: one at a time, clients in turn,
+    /// and without delaying short work.
+    pub(crate) async fn forward<T: Send + 'static>(
+        &self,
+        client: &Arc<str>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        run(&self.workers.passes, client, usize::MAX, false, |_| work()).await
+    }
+
+    /// The texts of the field called `field`.
+    pub(crate) async fn texts(
+        &self,
+        client: &Arc<str>,
+        field: &'static str,
+        input: RawInput,
+    ) -> ApiResult<RequestTexts> {
+        let tokens = input.token_ids();
+        if tokens <= MAX_INLINE_TOKENS {
+            return input.texts(field, cl100k::decode);
+        }
+        let bytes = tokens.saturating_mul(size_of::<u32>());
+        let decode = move |pace: &mut Pace| {
+            let pace = std::cell::RefCell::new(pace);
+            input.texts(field, |ids| {
+                let goes_on = pace.borrow_mut().keep_running();
+                if goes_on { cl100k::decode(ids) } else { Err(stopped()) }
+            })
+        };
+        self.work(client, bytes, decode).await?
+    }
+}
+
+/// The refusal of a request whose client has gone.
+fn stopped() -> Problem {
+    kokeshi::Error::Stopped.into()
+}
+
+async fn run<T: Send + 'static>(
+    turns: &Turns,
+    client: &Arc<str>,
+    size: usize,
+    pauses: bool,
+    work: impl FnOnce(&mut Pace) -> T + Send + 'static,
+) -> ApiResult<T> {
+    let failure = || Problem::internal("the request failed; see the server's log");
+    let turn = turns.turn(client, size).await.ok_or_else(failure)?;
+    let stop = StopOnDrop(Arc::default());
+    let is_cancelled = Arc::clone(&stop.0);
+    let work = tokio::task::spawn_blocking(move || {
+        let (turn, slot) = if pauses { (Some(turn), None) } else { (None, Some(turn)) };
+        let mut pace = Pace { turn, is_cancelled };
+        let result = work(&mut pace);
+        drop((pace, slot));
+        result
+    });
+    let result = work.await.map_err(|_| failure());
+    drop(stop);
+    result
+}
