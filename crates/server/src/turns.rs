@@ -213,7 +213,8 @@ mod tests {
         assert_eq!(turns.lock().free, 0);
         drop(gone);
         drop(granted);
-        assert_eq!((turns.lock().free, turns.lock().waiting.len()), (2, 0));
+        let state = turns.lock();
+        assert_eq!((state.free, state.waiting.len()), (2, 0));
     }
 
     #[test]

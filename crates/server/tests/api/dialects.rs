@@ -156,7 +156,7 @@ fn ollama_answers_without_vectors_where_there_is_no_text() {
 
 #[test]
 fn the_beginning_of_a_text_can_be_dropped_instead_of_its_end() {
-    let server = Server::start();
+    let server = Server::v3();
     let text = |first: &str, last: &str| format!("{first} {}{last}", "word ".repeat(8500));
     let tei = |first: &str, last: &str, side: &str| {
         let body = json!({
