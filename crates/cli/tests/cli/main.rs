@@ -5,6 +5,7 @@ mod ann;
 mod bad_input;
 mod bench;
 mod demo;
+mod disk;
 mod durable;
 mod embed;
 mod eval;
