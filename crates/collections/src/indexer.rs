@@ -89,9 +89,10 @@ impl Indexer {
         Ok(summary)
     }
 
-    /// Adds a root, unless it is indexed with these options already.
+    /// Adds a root, unless there is one already. What is above it may be indexed with other options,
+    /// or ignore it.
     pub(crate) fn add_root(&mut self, root: PathBuf, options: WalkOptions) -> Result<()> {
-        let is_same = |(above, walked): &Root| root.starts_with(above) && *walked == options;
+        let is_same = |(known, _): &Root| *known == root;
         let name = self.location.document_name(&root);
         if let Some(name) = name.filter(|_| !self.roots.iter().any(is_same)) {
             let json = walk_options_json(&options);

@@ -283,3 +283,73 @@ fn has_stored_content(task: &FileTask) -> bool {
         false => crate::left_out::record_hash(&hash) == *stored,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, format: &str) -> Entry {
+        let (hash, format) = (format!("{} 0", kokeshi_documents::reader()), format.to_owned());
+        Entry { path: path.to_owned(), hash, modified: 7, size: 3, format, chunks: 1 }
+    }
+
+    fn file(name: &str, modified: i64, len_bytes: u64) -> (String, (FileEntry, bool)) {
+        (name.to_owned(), (FileEntry { path: PathBuf::from(name), modified, len_bytes }, false))
+    }
+
+    fn unreachable(name: &str) -> Unreachable {
+        let (path, reason, name) = (PathBuf::from(name), "no".to_owned(), name.to_owned());
+        Unreachable { path, reason, documents: 0, name, may_be_empty: false }
+    }
+
+    #[test]
+    fn nothing_is_gone_below_a_folder_that_could_not_be_read() {
+        let names = ["a", "locked/b", "locked/c/d", "locked.md", "locked/e", "else/f"];
+        let mut entries: Vec<Entry> = names.iter().map(|name| entry(name, "text")).collect();
+        entries.push(entry("x", "left out: binary"));
+        let found = BTreeMap::from([file("a", 7, 3)]);
+        let files = Files { found, covered: vec!["a".to_owned(), "locked".to_owned()] };
+        let mut plan = IndexPlan { unreachable: vec![unreachable("locked")], ..Default::default() };
+        plan.compare(files, entries.clone());
+        assert_eq!((plan.gone.len(), plan.unchanged, plan.unreachable[0].documents), (0, 1, 3));
+        plan.prune_unreachable(&entries);
+        assert_eq!(plan.gone, ["locked/b", "locked/c/d", "locked/e"]);
+        assert!(plan.unreachable.is_empty());
+
+        // A root that could be read, but for one folder.
+        let found = BTreeMap::from([file("a", 7, 3)]);
+        let files = Files { found, covered: vec![".".to_owned()] };
+        let mut plan = IndexPlan { unreachable: vec![unreachable("locked")], ..Default::default() };
+        plan.compare(files, entries);
+        assert_eq!(plan.gone, ["else/f", "locked.md"]);
+        assert_eq!(plan.dropped, ["x"]);
+    }
+
+    #[test]
+    fn what_was_left_out_is_read_again_only_if_the_file_or_the_reader_changed() {
+        let entries = || {
+            let mut old = entry("old", "left out: binary");
+            old.hash = "reader 0 0".to_owned();
+            let same = entry("same", "left out: binary");
+            let changed = entry("changed", "left out: binary");
+            let mut large = entry("large", "text");
+            large.size = 1;
+            vec![old, same, changed, large]
+        };
+        let found = BTreeMap::from([
+            file("old", 7, 3),
+            file("same", 7, 3),
+            file("changed", 8, 3),
+            file("large", 8, MAX_FILE_BYTES + 1),
+        ]);
+        let mut plan = IndexPlan::default();
+        plan.compare(Files { found, covered: vec![".".to_owned()] }, entries());
+        let tasks: Vec<&str> = plan.tasks.iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(tasks, ["changed", "old"]);
+        let texts: Vec<_> =
+            plan.left_out.iter().map(|file| (file.reason.kind(), file.text)).collect();
+        let kinds = [("larger than 256 MiB", StoredText::Removed), ("binary", StoredText::None)];
+        assert_eq!(texts, kinds.map(|(kind, text)| (kind.to_owned(), text)));
+        assert_eq!(plan.dropped, ["large"], "its text is no longer the file's");
+    }
+}

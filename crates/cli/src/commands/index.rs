@@ -35,10 +35,10 @@ pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Resu
     }
     let summary = update(&mut indexer, printer, &stop)?;
     recent::record(indexer.location());
-    match (summary.stopped, arguments.take_over) {
-        (true, _) => return Ok(ExitCode::from(STOPPED)),
-        (false, true) => remove(&inner, arguments, printer)?,
-        (false, false) => warn_of(&inner, printer),
+    match arguments.take_over {
+        _ if summary.stopped => return Ok(ExitCode::from(STOPPED)),
+        true if summary.unreachable.is_empty() => remove(&inner, arguments, printer)?,
+        _ => warn_of(&inner, printer),
     }
     Ok(if summary.is_incomplete() { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
 }

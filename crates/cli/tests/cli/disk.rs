@@ -132,7 +132,7 @@ fn the_nearest_index_that_is_up_to_date_answers() {
     sandbox.write("notes/sub/a.txt", "The new text is about tides, and longer.");
     success(&sandbox.run(["index", "notes"]));
     let run = search();
-    assert!(run.stderr.contains("sub/.kokeshi/index.db is out of date (1 file differ"));
+    assert!(run.stderr.contains("sub/.kokeshi/index.db is out of date (1 file to look at)"));
     assert!(run.text().contains("The new text"), "{}", run.text());
     success(&sandbox.run(["forget", "notes/sub"]));
     let joined = sandbox.run(["index", "notes", "--take-over"]);

@@ -113,7 +113,7 @@ fn nearest(
         choose_index(path, &arguments.collection.collection)?;
     if let Some(OutdatedIndex { location: nearer, differences }) = passed_over {
         printer.warning(&format!(
-            "{} is out of date ({} differ), so {} is searched",
+            "{} is out of date ({} to look at), so {} is searched",
             nearer.store,
             counted(differences, "file"),
             location.store
