@@ -15,6 +15,13 @@ pub(crate) fn home() -> Option<PathBuf> {
     env::home_dir()
 }
 
+/// Where programs keep what they remember: `XDG_STATE_HOME`, or `.local/state` in the home folder.
+/// `None` if neither is known.
+pub(crate) fn state_folder() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")))
+}
+
 /// Whether `NO_COLOR` is set and not empty (<https://no-color.org>).
 pub(crate) fn no_color() -> bool {
     env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())

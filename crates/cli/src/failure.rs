@@ -1,9 +1,12 @@
 //! Errors and how they are reported to the user.
 
 use crate::printer::Printer;
+use crate::recent;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use kokeshi_collections::StoreLocation;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// An error with a hint, reported as `error: …` and `hint: …`.
@@ -115,9 +118,7 @@ fn collection_hint(error: &kokeshi_collections::Error) -> Option<String> {
     use kokeshi_collections::Error;
     Some(match error {
         Error::NoCommonFolder => "choose the store with --store FILE".to_owned(),
-        Error::NoIndex { .. } => {
-            "`kokeshi index PATH` creates one; --store FILE selects another one".to_owned()
-        }
+        Error::NoIndex { path } => no_index_hint(path),
         Error::NotUtf8 { .. } => "rename it".to_owned(),
         Error::WeightsChanged { .. } => {
             "vectors of different weights cannot be compared: restore the old weights, or index \
@@ -134,6 +135,30 @@ fn collection_hint(error: &kokeshi_collections::Error) -> Option<String> {
         | Error::WriterStopped
         | Error::Documents(_) => return None,
     })
+}
+
+/// Names the indexes in folders below, and those that were made lately.
+fn no_index_hint(path: &Path) -> String {
+    const SHOWN: usize = 5;
+    let below = StoreLocation::all_below(path, 3).into_iter();
+    let below = below.filter_map(|index| Some(index.root()?.to_owned()));
+    let below: Vec<PathBuf> = below.take(SHOWN).collect();
+    let lately = recent::folders().into_iter().filter(|folder| !below.contains(folder));
+    let lately: Vec<PathBuf> = lately.take(SHOWN).collect();
+    let names = |folders: &[PathBuf]| {
+        let name =
+            |folder: &PathBuf| folder.strip_prefix(path).unwrap_or(folder).display().to_string();
+        folders.iter().map(name).collect::<Vec<_>>().join(", ")
+    };
+    let mut hint = Vec::new();
+    if !below.is_empty() {
+        hint.push(format!("there is one in {}: name the folder after the query", names(&below)));
+    }
+    if !lately.is_empty() {
+        hint.push(format!("made lately: {}", names(&lately)));
+    }
+    hint.push("`kokeshi index PATH` creates one; --store FILE selects another one".to_owned());
+    hint.join("; ")
 }
 
 /// The causes joined by colons, without those that the message already quotes.

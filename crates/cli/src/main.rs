@@ -11,11 +11,12 @@
 //! failure                   errors with hints
 //! printer                   the terminal
 //! args                      the command line: definitions only
+//! recent                    the indexes that were made lately
 //! bytes, env, features, layout   sizes, environment variables, cargo features, columns
 //! ```
 //!
 //! Exit status: 0 success; 1 a failure that the message explains, or a search without results;
-//! 2 wrong usage; 130 interrupted by Ctrl-C.
+//! 2 wrong usage; 3 done, but some inputs could not be read; 130 interrupted by Ctrl-C.
 
 mod args;
 mod bytes;
@@ -31,6 +32,7 @@ mod layout;
 mod meter;
 mod output;
 mod printer;
+mod recent;
 mod selection;
 mod view;
 

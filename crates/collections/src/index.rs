@@ -5,7 +5,8 @@ use crate::chunking::DocumentChunking;
 use crate::chunks::{LocatedChunk, engine_chunks_of_part};
 use crate::embedder::Passage;
 use crate::error::{Error, Result};
-use crate::plan::{FileTask, IndexPlan};
+use crate::left_out::{LeftOut, LeftOutReason, StoredText, record};
+use crate::plan::{FileTask, IndexPlan, Unreachable};
 use crate::read::{ChunkedFile, ReadFile, Reader};
 use crate::settings::OpenCollection;
 use kokeshi_documents::Extractor;
@@ -55,8 +56,10 @@ pub struct IndexSummary {
     pub unchanged: usize,
     /// Documents that were removed, because their files no longer exist.
     pub removed: usize,
-    /// Files that were left out, each with the reason.
-    pub left_out: Vec<String>,
+    /// Files that are left out.
+    pub left_out: Vec<LeftOut>,
+    /// Roots and folders that could not be looked at.
+    pub unreachable: Vec<Unreachable>,
     /// Encodings that were guessed, each with the number of files that were read so.
     pub guessed: BTreeMap<&'static str, usize>,
     /// Whether the run was stopped.
@@ -64,18 +67,12 @@ pub struct IndexSummary {
 }
 
 impl IndexSummary {
-    /// Adds the counts of another run.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.documents += other.documents;
-        self.chunks += other.chunks;
-        self.tokens += other.tokens;
-        self.unchanged += other.unchanged;
-        self.removed += other.removed;
-        self.left_out.extend(other.left_out);
-        for (encoding, files) in other.guessed {
-            *self.guessed.entry(encoding).or_default() += files;
-        }
-        self.stopped |= other.stopped;
+    /// Whether the collection is now without something that it should have: documents that could
+    /// not be read again, files that were named and not indexed, or places that could not be
+    /// looked at.
+    pub fn is_incomplete(&self) -> bool {
+        let lost = |file: &LeftOut| file.is_named || file.text != StoredText::None;
+        !self.unreachable.is_empty() || self.left_out.iter().any(lost)
     }
 }
 
@@ -107,6 +104,7 @@ impl IndexRun<'_> {
         let summary = IndexSummary {
             unchanged: plan.unchanged,
             left_out: plan.left_out,
+            unreachable: plan.unreachable,
             removed: plan.gone.len(),
             ..IndexSummary::default()
         };
@@ -118,7 +116,9 @@ impl IndexRun<'_> {
             let writer = scope.spawn(move || write(self.store, &self.collection.name, &changes));
             let mut batches =
                 Batches { run: *self, summary, progress, to_writer, size: FIRST_BATCH };
-            let embedded = batches.remove(plan.gone).and_then(|()| batches.embed_all(&files));
+            let mut gone = plan.gone;
+            gone.extend(plan.dropped);
+            let embedded = batches.remove(gone).and_then(|()| batches.embed_all(&files));
             let Batches { summary, to_writer, .. } = batches;
             drop(to_writer);
             drop(files);
@@ -134,6 +134,23 @@ enum Change {
     Upsert(Vec<Document>),
     Seen(Vec<SeenFile>),
     Remove(Vec<String>),
+}
+
+/// What is done with files together.
+#[derive(Default)]
+struct ReadBatch {
+    /// Files to embed.
+    files: Vec<ChunkedFile>,
+    /// Unchanged files.
+    seen: Vec<SeenFile>,
+    /// Records of files that are left out.
+    records: Vec<Document>,
+}
+
+impl ReadBatch {
+    fn len(&self) -> usize {
+        self.files.len() + self.seen.len() + self.records.len()
+    }
 }
 
 /// The document, modification time and size of an unchanged file.
@@ -174,9 +191,12 @@ impl Batches<'_> {
 
     fn embed_all(&mut self, files: &Receiver<ReadFile>) -> Result<()> {
         loop {
-            let (batch, seen, more) = self.next_batch(files);
+            let (ReadBatch { files: batch, seen, records }, more) = self.next_batch(files);
             if !seen.is_empty() {
                 self.send(Change::Seen(seen))?;
+            }
+            if !records.is_empty() {
+                self.send(Change::Upsert(records))?;
             }
             if self.run.stop.load(Ordering::Relaxed) {
                 self.summary.stopped = true;
@@ -192,34 +212,48 @@ impl Batches<'_> {
         }
     }
 
-    /// The files to embed together, files that are unchanged, and whether more may follow.
-    fn next_batch(
-        &mut self,
-        files: &Receiver<ReadFile>,
-    ) -> (Vec<ChunkedFile>, Vec<SeenFile>, bool) {
-        let (mut batch, mut seen, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while bytes < self.size && batch.len() + seen.len() < BATCH_FILES {
+    /// The next batch, and whether more may follow.
+    fn next_batch(&mut self, files: &Receiver<ReadFile>) -> (ReadBatch, bool) {
+        let (mut batch, mut bytes) = (ReadBatch::default(), 0);
+        while bytes < self.size && batch.len() < BATCH_FILES {
             match files.recv() {
                 Ok(ReadFile::Changed(file)) => {
                     bytes += file.text.text.len();
                     if let Some(encoding) = file.text.guessed {
                         *self.summary.guessed.entry(encoding).or_default() += 1;
                     }
-                    batch.push(*file);
+                    batch.files.push(*file);
                 }
                 Ok(ReadFile::Unchanged(task)) => {
                     self.summary.unchanged += 1;
                     self.progress.advance(0, 0, task.file.len_bytes);
-                    seen.push((task.name.clone(), reliable_time(&task), task.file.len_bytes));
+                    let time = reliable_time(&task);
+                    batch.seen.push((task.name.clone(), time, task.file.len_bytes));
                 }
-                Ok(ReadFile::LeftOut(task, reason)) => {
+                Ok(ReadFile::LeftOut(task, reason, hash)) => {
                     self.progress.advance(0, 0, task.file.len_bytes);
-                    self.summary.left_out.extend(reason);
+                    batch.records.extend(self.leave_out(task, reason, hash));
                 }
-                Err(_) => return (batch, seen, false),
+                Err(_) => return (batch, false),
             }
         }
-        (batch, seen, true)
+        (batch, true)
+    }
+
+    /// Leaves a file out. Its record replaces the text that was stored of it, unless that may still
+    /// be right.
+    fn leave_out(
+        &mut self,
+        task: FileTask,
+        reason: LeftOutReason,
+        hash: Option<String>,
+    ) -> Option<Document> {
+        let kind = reason.kind();
+        let left_out = LeftOut::new(&task, reason);
+        let is_recorded = left_out.text != StoredText::Kept;
+        self.summary.left_out.push(left_out);
+        let time = reliable_time(&task);
+        hash.filter(|_| is_recorded).map(|hash| record(task, &kind, &hash, time))
     }
 
     fn embed(&mut self, batch: Vec<ChunkedFile>) -> Result<Vec<Document>> {

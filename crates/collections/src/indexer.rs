@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::index::{IndexProgress, IndexRun, IndexSummary};
 use crate::location::StoreLocation;
 use crate::plan::IndexPlan;
-use crate::roots::{Root, record_roots};
+use crate::roots::{Root, RunRoots, record_roots, walk_options_json};
 use crate::settings::OpenCollection;
 use kokeshi_documents::{Extractor, WalkOptions};
 use kokeshi_store::{Lock, Store};
@@ -13,10 +13,13 @@ use std::sync::atomic::AtomicBool;
 
 /// A collection, locked for writing, and the files and folders that are indexed into it.
 pub struct Indexer {
-    location: StoreLocation,
-    store: Box<dyn Store>,
-    collection: OpenCollection,
+    pub(crate) location: StoreLocation,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) collection: OpenCollection,
     roots: Vec<Root>,
+    /// Names of roots that were not recorded before this run.
+    new_roots: Vec<String>,
+    prune_missing: bool,
     _lock: Lock,
 }
 
@@ -35,8 +38,17 @@ impl Indexer {
         paths: &[PathBuf],
         options: &WalkOptions,
     ) -> Result<Self> {
-        let roots = record_roots(&mut *store, &location, &collection.name, paths, options)?;
-        Ok(Self { location, store, collection, roots, _lock: lock })
+        let recorded = record_roots(&mut *store, &location, &collection.name, paths, options)?;
+        let RunRoots { roots, new: new_roots } = recorded;
+        let prune_missing = false;
+        Ok(Self { location, store, collection, roots, new_roots, prune_missing, _lock: lock })
+    }
+
+    /// Also removes the documents of folders that are missing or cannot be read, if `prune` is
+    /// true.
+    #[must_use]
+    pub fn prune_missing(self, prune: bool) -> Self {
+        Self { prune_missing: prune, ..self }
     }
 
     /// Where the store is.
@@ -49,31 +61,66 @@ impl Indexer {
         self.roots.iter().map(|(root, _)| root)
     }
 
-    /// Brings the collection up to date, until `stop` is set. For each root, `progress` is called
-    /// with the number of bytes to read.
+    /// Brings the collection up to date, until `stop` is set. `progress` is called with the number
+    /// of bytes to read.
     ///
     /// # Errors
     ///
-    /// If a folder cannot be walked, or the store or the engine fails. Batches that were written
+    /// If a glob cannot be parsed, or the store or the engine fails. Batches that were written
     /// before that are kept.
     pub fn update<P: IndexProgress>(
         &mut self,
         extractor: &(dyn Extractor + Sync),
         stop: &AtomicBool,
-        mut progress: impl FnMut(u64) -> P,
+        progress: impl FnOnce(u64) -> P,
     ) -> Result<IndexSummary> {
-        let mut summary = IndexSummary::default();
-        let Self { location, collection, .. } = self;
-        let run = IndexRun { store: &location.store, collection, extractor, stop };
-        for (root, options) in &self.roots {
-            let entries = self.store.list(&collection.name)?;
-            let plan = IndexPlan::new(location, std::slice::from_ref(root), options, entries)?;
-            let mut progress = progress(plan.bytes());
-            summary.add(run.execute(plan, &mut progress)?);
-            if summary.stopped {
-                break;
+        let name = self.collection.name.clone();
+        let entries = self.store.list(&name)?;
+        let mut plan = IndexPlan::new(&self.location, &self.roots, entries)?;
+        if self.prune_missing {
+            plan.prune_unreachable(&self.store.list(&name)?);
+            self.forget_missing_roots()?;
+        }
+        let (store, collection) = (&self.location.store, &self.collection);
+        let run = IndexRun { store, collection, extractor, stop };
+        let mut progress = progress(plan.bytes());
+        let summary = run.execute(plan, &mut progress)?;
+        self.forget_left_out_roots(&summary)?;
+        Ok(summary)
+    }
+
+    /// Adds a root, unless there is one already. What is above it may be indexed with other options,
+    /// or ignore it.
+    pub(crate) fn add_root(&mut self, root: PathBuf, options: WalkOptions) -> Result<()> {
+        let is_same = |(known, _): &Root| *known == root;
+        let name = self.location.document_name(&root);
+        if let Some(name) = name.filter(|_| !self.roots.iter().any(is_same)) {
+            let json = walk_options_json(&options);
+            self.store.require_folders()?.set_root(&self.collection.name, &name, &json)?;
+            self.roots.push((root, options));
+        }
+        Ok(())
+    }
+
+    fn forget_missing_roots(&mut self) -> Result<()> {
+        for (root, _) in self.roots.extract_if(.., |(root, _)| !root.exists()) {
+            if let Some(name) = self.location.document_name(&root) {
+                self.store.require_folders()?.remove_root(&self.collection.name, &name)?;
             }
         }
-        Ok(summary)
+        Ok(())
+    }
+
+    /// A file that was named for the first time and is left out does not become a root.
+    fn forget_left_out_roots(&mut self, summary: &IndexSummary) -> Result<()> {
+        for file in summary.left_out.iter().filter(|file| file.is_named) {
+            let name = self.location.document_name(&file.path);
+            if let Some(name) = name.filter(|name| self.new_roots.contains(name)) {
+                let collection = &self.collection.name;
+                self.store.require_folders()?.remove_root(collection, &name)?;
+                self.store.remove(collection, &[name])?;
+            }
+        }
+        Ok(())
     }
 }

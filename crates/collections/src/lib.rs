@@ -12,12 +12,14 @@
 //! [`Provenance`]: kokeshi_store::Provenance
 
 mod best_sentence;
+mod choice;
 mod chunking;
 mod chunks;
 mod embedder;
 mod error;
 mod index;
 mod indexer;
+mod left_out;
 mod location;
 mod model_location;
 mod plan;
@@ -26,20 +28,26 @@ mod revision;
 mod roots;
 mod search;
 mod settings;
+mod staleness;
+mod take_over;
 mod texts;
 
+pub use choice::{IndexChoice, OutdatedIndex, choose_index};
 pub use chunking::DocumentChunking;
 pub use embedder::{Embedder, Embeddings, Passage};
 pub use error::{Error, Result};
 pub use index::{IndexProgress, IndexRun, IndexSummary};
 pub use indexer::Indexer;
+pub use left_out::{LeftOut, LeftOutReason, StoredText, left_out_kind};
 pub use location::{StoreLocation, canonical, is_below};
 pub use model_location::ModelLocation;
-pub use plan::{FileTask, IndexPlan};
+pub use plan::{FileTask, IndexPlan, Unreachable};
 pub use revision::{fresh_revision, revision};
-pub use roots::parse_walk_options;
+pub use roots::{Root, recorded_roots};
 pub use search::{SearchRequest, SearchResults, search};
 pub use settings::{NamedModel, OpenCollection, Settings, TASKS, check_revision, find_collection};
+pub use staleness::{Staleness, stale};
+pub use take_over::remove_index;
 pub use texts::document_text;
 
 /// The collection that is used where none is named.

@@ -2,11 +2,17 @@
 
 use crate::error::{Error, Result};
 use kokeshi_store::{Address, Store};
+use std::collections::VecDeque;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 /// The folder and the file of a store whose address is not given.
 const FOLDER: &str = ".kokeshi";
 const FILE: &str = "index.db";
+/// What the names of a store's files have after the name of its database.
+const OWN_SUFFIXES: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".near"];
+/// Maximum number of folders that are searched for stores.
+const MAX_SEARCHED: usize = 20_000;
 
 /// Where a store is, and the folder that its documents' names are relative to.
 #[derive(Clone, Debug)]
@@ -49,6 +55,59 @@ impl StoreLocation {
         }
         let path = canonical(path.unwrap_or(Path::new(".")))?;
         Self::at_or_above(&path).ok_or(Error::NoIndex { path })
+    }
+
+    /// All existing stores at or above the canonical `path`, the nearest first.
+    pub fn all_above(path: &Path) -> Vec<Self> {
+        let has_store = |folder: &&Path| folder.join(FOLDER).join(FILE).is_file();
+        path.ancestors()
+            .filter(has_store)
+            .map(|folder| Self::in_folder(folder.to_owned()))
+            .collect()
+    }
+
+    /// The stores in folders below `folder`, at most `depth` levels deeper. Links are not followed,
+    /// and the search ends after some thousands of folders.
+    pub fn all_below(folder: &Path, depth: usize) -> Vec<Self> {
+        let mut found = Vec::new();
+        let mut folders = VecDeque::from([(folder.to_owned(), 0)]);
+        let mut searched = 0;
+        while let Some((folder, level)) = folders.pop_front() {
+            if level > 0 && folder.join(FOLDER).join(FILE).is_file() {
+                found.push(Self::in_folder(folder.clone()));
+            }
+            searched += 1;
+            let Ok(entries) = folder.read_dir() else { continue };
+            if level == depth || searched > MAX_SEARCHED {
+                continue;
+            }
+            let is_folder = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let inner = entries.filter_map(Result::ok).filter(is_folder).map(|entry| entry.path());
+            let mut inner: Vec<_> = inner
+                .filter(|path| !path.ends_with(FOLDER))
+                .map(|path| (path, level + 1))
+                .collect();
+            inner.sort();
+            folders.extend(inner);
+        }
+        found
+    }
+
+    /// The folder that the names of documents are relative to, if there is one.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// The files and folders that a store in its own folder may have.
+    pub(crate) fn own_files(&self) -> Vec<PathBuf> {
+        let Some(store) = self.file() else { return Vec::new() };
+        let own = OWN_SUFFIXES.into_iter().map(|suffix| {
+            let mut name = store.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        });
+        let ignored = self.root.as_ref().map(|root| root.join(FOLDER).join(".gitignore"));
+        own.chain(ignored).collect()
     }
 
     fn given(store: &Address) -> Result<Self> {
@@ -127,7 +186,35 @@ impl StoreLocation {
         let path = self.path(name);
         let current = canonical(Path::new(".")).ok();
         let below = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
-        below.unwrap_or(path).display().to_string()
+        let shown = below.unwrap_or(path);
+        if shown.as_os_str().is_empty() { ".".to_owned() } else { shown.display().to_string() }
+    }
+
+    /// The names of folders that contain all documents at and below the canonical `path`; none if
+    /// it is not in UTF-8. A folder above the store's root contains all documents with relative
+    /// names, and others with absolute ones.
+    pub fn folder_names(&self, path: &Path) -> Vec<String> {
+        let is_above = self.root.as_ref().is_some_and(|root| root.starts_with(path));
+        let all = is_above.then(|| ".".to_owned());
+        let name = self.document_name(path).filter(|name| Some(name) != all.as_ref());
+        all.into_iter().chain(name).collect()
+    }
+
+    /// Whether the file at the canonical `path` belongs to the store itself: its database, its
+    /// lock, its journals or its ANN index.
+    pub(crate) fn is_own(&self, path: &Path) -> bool {
+        let Some(store) = self.file() else { return false };
+        let Some(name) = store.file_name() else { return false };
+        // The store's address may have links, and its file may not exist yet.
+        let folder = store.parent().and_then(|folder| folder.canonicalize().ok());
+        let Some(rest) =
+            folder.and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_owned))
+        else {
+            return false;
+        };
+        let first = rest.components().next().map(|part| part.as_os_str().to_string_lossy());
+        let suffix = first.as_deref().and_then(|part| part.strip_prefix(&*name.to_string_lossy()));
+        suffix.is_some_and(|suffix| OWN_SUFFIXES.contains(&suffix))
     }
 }
 
@@ -144,12 +231,7 @@ fn unreadable(path: &Path, source: std::io::Error) -> Error {
     Error::Io { action: "read", path: path.to_owned(), source }
 }
 
-/// Whether the document called `name` is at or below the path called `folder`.
-pub fn is_below(name: &str, folder: &str) -> bool {
-    let rest = name.strip_prefix(folder);
-    folder == "." && !name.starts_with('/')
-        || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
+pub use kokeshi_store::is_below;
 
 #[cfg(test)]
 mod tests {
@@ -184,16 +266,29 @@ mod tests {
     }
 
     #[test]
-    fn names_that_begin_alike_are_not_below_each_other() {
-        for (name, folder, wanted) in [
-            ("a/b", "a", true),
-            ("a", "a", true),
-            ("ab", "a", false),
-            ("a/b", ".", true),
-            ("/else/b", ".", false),
-            ("/else/b", "/else", true),
+    fn a_store_knows_its_own_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = canonical(folder.path()).expect("a path");
+        let location = StoreLocation::given(&Address::File(root.join("x.db"))).expect("a location");
+        for (name, wanted) in [
+            ("x.db", true),
+            ("x.db-wal", true),
+            ("x.db.lock", true),
+            ("x.db.near/1.mdb", true),
+            ("x.db.md", false),
+            ("a/x.db", false),
         ] {
-            assert_eq!(is_below(name, folder), wanted, "{name} {folder}");
+            assert_eq!(location.is_own(&root.join(name)), wanted, "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_above_the_root_contains_all_documents() {
+        let location = StoreLocation::in_folder(PathBuf::from("/a/b"));
+        assert_eq!(location.folder_names(Path::new("/")), [".", "/"]);
+        assert_eq!(location.folder_names(Path::new("/a")), [".", "/a"]);
+        assert_eq!(location.folder_names(Path::new("/a/b")), ["."]);
+        assert_eq!(location.folder_names(Path::new("/a/b/c")), ["c"]);
+        assert_eq!(location.folder_names(Path::new("/d")), ["/d"]);
     }
 }

@@ -1,10 +1,15 @@
 //! The work that brings a collection up to date with folders.
 
-use crate::error::{Error, Result};
-use crate::location::{StoreLocation, canonical, is_below};
-use kokeshi_documents::{FileEntry, MAX_FILE_BYTES, WalkOptions, walk};
+use crate::error::Result;
+use crate::left_out::{LeftOut, LeftOutReason, StoredText, is_of_this_reader, left_out_kind};
+use crate::location::{StoreLocation, is_below};
+use crate::revision::content_hash;
+use crate::roots::Root;
+use kokeshi_documents::{Error as ReadError, FileEntry, MAX_FILE_BYTES, WalkOptions, walk};
 use kokeshi_store::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A file to read.
@@ -14,8 +19,29 @@ pub struct FileTask {
     pub name: String,
     /// The file.
     pub file: FileEntry,
-    /// The hash of the stored content, if the document is stored.
+    /// The hash that the store has of the file, if any.
     pub stored_hash: Option<String>,
+    /// Whether the store has a text of the file.
+    pub is_stored: bool,
+    /// The kind of reason for which an earlier run left it out.
+    pub left_out_kind: Option<String>,
+    /// Whether the file is a root, not found in a folder.
+    pub is_named: bool,
+}
+
+/// A file or folder that could not be looked at. The documents at and below it are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why, for people.
+    pub reason: String,
+    /// Number of documents that are kept.
+    pub documents: usize,
+    /// Its name in the store.
+    name: String,
+    /// Whether that is unusual only if the collection has documents of it.
+    may_be_empty: bool,
 }
 
 /// The work of an indexing run.
@@ -25,114 +51,305 @@ pub struct IndexPlan {
     pub tasks: Vec<FileTask>,
     /// Documents whose files no longer exist.
     pub gone: Vec<String>,
+    /// Records of files that no longer exist, and documents of files that are left out.
+    pub(crate) dropped: Vec<String>,
     /// Number of files that are unchanged.
     pub unchanged: usize,
-    /// Files that are left out, each with the reason.
-    pub left_out: Vec<String>,
+    /// Files that are left out.
+    pub left_out: Vec<LeftOut>,
+    /// Roots and folders that could not be looked at.
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// The files at and below the roots, by name; roots may overlap.
+#[derive(Default)]
+struct Files {
+    /// Each with whether it is a root.
+    found: BTreeMap<String, (FileEntry, bool)>,
+    /// Names of the roots.
+    covered: Vec<String>,
 }
 
 impl IndexPlan {
     /// Compares the files at and below `roots` with `entries`, by time and size alone.
     ///
+    /// A document is gone only if the folder that it was in could be read. The documents of a root
+    /// that does not exist or is an empty folder are kept as well, because it may be on a disk that
+    /// is not mounted.
+    ///
     /// # Errors
     ///
-    /// If a root cannot be walked.
-    pub fn new(
-        location: &StoreLocation,
-        roots: &[PathBuf],
-        options: &WalkOptions,
-        entries: Vec<Entry>,
-    ) -> Result<Self> {
-        let mut plan = Self::default();
-        // Keyed by name, because roots may overlap.
-        let mut files = BTreeMap::new();
-        let mut covered = Vec::new();
-        for root in roots {
-            covered.extend(plan.add_root(location, root, options, &mut files)?);
+    /// If a glob cannot be parsed.
+    pub fn new(location: &StoreLocation, roots: &[Root], entries: Vec<Entry>) -> Result<Self> {
+        let (mut plan, mut files) = (Self::default(), Files::default());
+        for (root, options) in roots {
+            // What an outer root covers need not exist.
+            let is_inner = |outer: &&Root| outer.0 != *root && root.starts_with(&outer.0);
+            let is_covered = roots.iter().any(|outer| is_inner(&outer) && outer.0.is_dir());
+            if !is_covered || root.exists() {
+                plan.add_root(location, root, options, &mut files)?;
+            }
         }
-        plan.compare(files, &covered, entries);
+        plan.compare(files, entries);
         Ok(plan)
     }
 
-    /// Adds the files at and below `root`, and returns what the store calls it.
+    /// Adds the files at and below `root`.
     fn add_root(
         &mut self,
         location: &StoreLocation,
         root: &Path,
         options: &WalkOptions,
-        files: &mut BTreeMap<String, FileEntry>,
-    ) -> Result<Option<String>> {
-        let failed = |source| Error::Io { action: "read", path: root.to_owned(), source };
-        let path = match root.exists() {
-            true => canonical(root)?,
-            false => std::path::absolute(root).map_err(failed)?,
-        };
+        files: &mut Files,
+    ) -> Result<()> {
+        let path = root.canonicalize().unwrap_or_else(|_| root.to_owned());
         let Some(name) = location.document_name(&path) else {
-            self.left_out.push(format!("{}: its name is not in UTF-8", root.display()));
-            return Ok(None);
+            self.leave_out(path, LeftOutReason::Name, false);
+            return Ok(());
         };
-        if path.exists() {
-            for file in walk(&path, options)? {
-                match file {
-                    Ok(file) => self.add_file(location, file, files),
-                    Err(error) => self.left_out.push(error.to_string()),
+        files.covered.push(name.clone());
+        if let Some(reason) = absence(&path) {
+            let may_be_empty = path.read_dir().is_ok();
+            let place = Unreachable { path, reason, documents: 0, name, may_be_empty };
+            self.unreachable.push(place);
+            return Ok(());
+        }
+        for file in walk(&path, options)? {
+            match file {
+                Ok(file) => self.add_file(location, file, &path, files),
+                Err(ReadError::Unreachable { path: place, reason }) => {
+                    let path = place.unwrap_or_else(|| path.clone());
+                    let name = location.document_name(&path).unwrap_or_else(|| name.clone());
+                    let place =
+                        Unreachable { path, reason, documents: 0, name, may_be_empty: false };
+                    self.unreachable.push(place);
                 }
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(Some(name))
+        Ok(())
+    }
+
+    fn leave_out(&mut self, path: PathBuf, reason: LeftOutReason, is_named: bool) {
+        self.left_out.push(LeftOut { path, reason, text: StoredText::None, is_named });
     }
 
     fn add_file(
         &mut self,
         location: &StoreLocation,
         file: FileEntry,
-        files: &mut BTreeMap<String, FileEntry>,
+        root: &Path,
+        files: &mut Files,
     ) {
-        let path = file.path.display();
-        if file.len_bytes > MAX_FILE_BYTES {
-            let (size, limit) = (file.len_bytes >> 20, MAX_FILE_BYTES >> 20);
-            self.left_out.push(format!("{path}: it has {size} MiB; the limit is {limit} MiB"));
+        if location.is_own(&file.path) {
             return;
         }
+        let is_named = file.path == root;
         match location.document_name(&file.path) {
-            Some(name) => drop(files.insert(name, file)),
-            None => self.left_out.push(format!("{path}: its name is not in UTF-8")),
+            Some(name) => drop(files.found.insert(name, (file, is_named))),
+            None => self.leave_out(file.path, LeftOutReason::Name, is_named),
         }
     }
 
-    /// Plans to read the new and changed `files`, and to remove those `entries` at or below
-    /// `covered` that have no file.
-    fn compare(
-        &mut self,
-        files: BTreeMap<String, FileEntry>,
-        covered: &[String],
-        entries: Vec<Entry>,
-    ) {
-        let entries: HashMap<String, Entry> =
-            entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
-        let names: HashSet<&String> = files.keys().collect();
-        let is_covered = |name: &str| covered.iter().any(|root| is_below(name, root));
-        let gone = entries.keys().filter(|name| is_covered(name) && !names.contains(name));
-        self.gone = gone.cloned().collect();
-        self.gone.sort();
-        for (name, file) in files {
-            let entry = entries.get(&name);
-            if entry.is_some_and(|entry| is_unchanged(entry, &file)) {
-                self.unchanged += 1;
-            } else {
-                let stored_hash = entry.map(|entry| entry.hash.clone());
-                self.tasks.push(FileTask { name, file, stored_hash });
+    /// Plans to read the new and changed `files`, and to remove those `entries` that they cover
+    /// without having their files.
+    fn compare(&mut self, files: Files, entries: Vec<Entry>) {
+        let is_covered = |name: &str| files.covered.iter().any(|root| is_below(name, root));
+        for entry in &entries {
+            if !is_covered(&entry.path) || files.found.contains_key(&entry.path) {
+                continue;
+            }
+            let is_document = left_out_kind(entry).is_none();
+            let place =
+                self.unreachable.iter_mut().find(|place| is_below(&entry.path, &place.name));
+            match place {
+                Some(place) => place.documents += usize::from(is_document),
+                None if is_document => self.gone.push(entry.path.clone()),
+                None => self.dropped.push(entry.path.clone()),
             }
         }
+        self.gone.sort();
+        self.unreachable.retain(|place| place.documents > 0 || !place.may_be_empty);
+        let entries: HashMap<&str, &Entry> =
+            entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+        for (name, (file, is_named)) in files.found {
+            let entry = entries.get(name.as_str()).copied();
+            self.compare_file(name, file, is_named, entry);
+        }
+    }
+
+    fn compare_file(
+        &mut self,
+        name: String,
+        file: FileEntry,
+        is_named: bool,
+        entry: Option<&Entry>,
+    ) {
+        let kind = entry.and_then(left_out_kind);
+        let is_stored = entry.is_some() && kind.is_none();
+        let stored_hash = entry.map(|entry| entry.hash.clone());
+        let left_out_kind = kind.map(str::to_owned);
+        let task = FileTask { name, file, stored_hash, is_stored, left_out_kind, is_named };
+        if task.file.len_bytes > MAX_FILE_BYTES {
+            let reason = LeftOutReason::TooLarge(task.file.len_bytes);
+            self.left_out.push(LeftOut::new(&task, reason));
+            self.dropped.extend(entry.map(|_| task.name));
+            return;
+        }
+        match (entry, kind) {
+            (Some(entry), None) if is_unchanged(entry, &task.file) => self.unchanged += 1,
+            // A file that was named is read again, so that its error has a reason.
+            (Some(entry), Some(kind))
+                if !is_named && is_of_this_reader(entry) && is_unchanged(entry, &task.file) =>
+            {
+                let reason = LeftOutReason::Earlier(kind.to_owned());
+                self.leave_out(task.file.path, reason, false);
+            }
+            _ => self.tasks.push(task),
+        }
+    }
+
+    /// Also counts the files as unchanged whose times are new, but not their contents. This reads
+    /// them.
+    pub fn settle(&mut self) {
+        let (mut unchanged, mut left_out) = (0, Vec::new());
+        self.tasks.retain(|task| {
+            let is_settled = has_stored_content(task);
+            match task.left_out_kind.clone().map(LeftOutReason::Earlier) {
+                Some(reason) if is_settled => left_out.push(LeftOut::new(task, reason)),
+                _ => unchanged += usize::from(is_settled),
+            }
+            !is_settled
+        });
+        self.unchanged += unchanged;
+        self.left_out.extend(left_out);
+    }
+
+    /// Also plans to remove the documents of everything that could not be looked at, of which
+    /// `entries` has some.
+    pub fn prune_unreachable(&mut self, entries: &[Entry]) {
+        for place in std::mem::take(&mut self.unreachable) {
+            for entry in entries.iter().filter(|entry| is_below(&entry.path, &place.name)) {
+                match left_out_kind(entry) {
+                    None => self.gone.push(entry.path.clone()),
+                    Some(_) => self.dropped.push(entry.path.clone()),
+                }
+            }
+        }
+        self.gone.sort();
+        self.gone.dedup();
     }
 
     /// Number of bytes to read.
     pub fn bytes(&self) -> u64 {
         self.tasks.iter().map(|task| task.file.len_bytes).sum()
     }
+
+    /// Number of files that differ from the collection.
+    pub fn differences(&self) -> usize {
+        self.tasks.len() + self.gone.len()
+    }
+}
+
+/// Why a root has no files that could be compared; `None` if it has.
+fn absence(root: &Path) -> Option<String> {
+    let metadata = match root.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Some("it does not exist".to_owned());
+        }
+        Err(error) => return Some(error.to_string()),
+        Ok(metadata) => metadata,
+    };
+    if !metadata.is_dir() {
+        return None;
+    }
+    match root.read_dir() {
+        Err(error) => Some(error.to_string()),
+        Ok(mut entries) => entries.next().is_none().then(|| "it is an empty folder".to_owned()),
+    }
 }
 
 /// Whether a file has the time and size of its document. A time of 0 is not reliable.
 fn is_unchanged(entry: &Entry, file: &FileEntry) -> bool {
     entry.modified != 0 && entry.modified == file.modified && entry.size == file.len_bytes
+}
+
+/// Whether a file has the content that the store has of it, or that was left out.
+fn has_stored_content(task: &FileTask) -> bool {
+    let Some(stored) = task.stored_hash.as_ref() else { return false };
+    let hash = File::open(&task.file.path).and_then(|mut file| content_hash(&mut file));
+    hash.is_ok_and(|hash| match task.is_stored {
+        true => hash == *stored,
+        false => crate::left_out::record_hash(&hash) == *stored,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, format: &str) -> Entry {
+        let (hash, format) = (format!("{} 0", kokeshi_documents::reader()), format.to_owned());
+        Entry { path: path.to_owned(), hash, modified: 7, size: 3, format, chunks: 1 }
+    }
+
+    fn file(name: &str, modified: i64, len_bytes: u64) -> (String, (FileEntry, bool)) {
+        (name.to_owned(), (FileEntry { path: PathBuf::from(name), modified, len_bytes }, false))
+    }
+
+    fn unreachable(name: &str) -> Unreachable {
+        let (path, reason, name) = (PathBuf::from(name), "no".to_owned(), name.to_owned());
+        Unreachable { path, reason, documents: 0, name, may_be_empty: false }
+    }
+
+    #[test]
+    fn nothing_is_gone_below_a_folder_that_could_not_be_read() {
+        let names = ["a", "locked/b", "locked/c/d", "locked.md", "locked/e", "else/f"];
+        let mut entries: Vec<Entry> = names.iter().map(|name| entry(name, "text")).collect();
+        entries.push(entry("x", "left out: binary"));
+        let found = BTreeMap::from([file("a", 7, 3)]);
+        let files = Files { found, covered: vec!["a".to_owned(), "locked".to_owned()] };
+        let mut plan = IndexPlan { unreachable: vec![unreachable("locked")], ..Default::default() };
+        plan.compare(files, entries.clone());
+        assert_eq!((plan.gone.len(), plan.unchanged, plan.unreachable[0].documents), (0, 1, 3));
+        plan.prune_unreachable(&entries);
+        assert_eq!(plan.gone, ["locked/b", "locked/c/d", "locked/e"]);
+        assert!(plan.unreachable.is_empty());
+
+        // A root that could be read, but for one folder.
+        let found = BTreeMap::from([file("a", 7, 3)]);
+        let files = Files { found, covered: vec![".".to_owned()] };
+        let mut plan = IndexPlan { unreachable: vec![unreachable("locked")], ..Default::default() };
+        plan.compare(files, entries);
+        assert_eq!(plan.gone, ["else/f", "locked.md"]);
+        assert_eq!(plan.dropped, ["x"]);
+    }
+
+    #[test]
+    fn what_was_left_out_is_read_again_only_if_the_file_or_the_reader_changed() {
+        let entries = || {
+            let mut old = entry("old", "left out: binary");
+            old.hash = "reader 0 0".to_owned();
+            let same = entry("same", "left out: binary");
+            let changed = entry("changed", "left out: binary");
+            let mut large = entry("large", "text");
+            large.size = 1;
+            vec![old, same, changed, large]
+        };
+        let found = BTreeMap::from([
+            file("old", 7, 3),
+            file("same", 7, 3),
+            file("changed", 8, 3),
+            file("large", 8, MAX_FILE_BYTES + 1),
+        ]);
+        let mut plan = IndexPlan::default();
+        plan.compare(Files { found, covered: vec![".".to_owned()] }, entries());
+        let tasks: Vec<&str> = plan.tasks.iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(tasks, ["changed", "old"]);
+        let texts: Vec<_> =
+            plan.left_out.iter().map(|file| (file.reason.kind(), file.text)).collect();
+        let kinds = [("larger than 256 MiB", StoredText::Removed), ("binary", StoredText::None)];
+        assert_eq!(texts, kinds.map(|(kind, text)| (kind.to_owned(), text)));
+        assert_eq!(plan.dropped, ["large"], "its text is no longer the file's");
+    }
 }

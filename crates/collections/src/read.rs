@@ -3,6 +3,7 @@
 
 use crate::chunking::DocumentChunking;
 use crate::chunks::{LocatedChunk, chunks};
+use crate::left_out::LeftOutReason;
 use crate::plan::FileTask;
 use crate::revision::content_hash;
 use kokeshi::Model;
@@ -25,8 +26,8 @@ pub(crate) enum ReadFile {
     Changed(Box<ChunkedFile>),
     /// Its content equals the stored one.
     Unchanged(FileTask),
-    /// It has no text; the reason, if people should know it.
-    LeftOut(FileTask, Option<String>),
+    /// It has no text, with the hash of its content if that could be read.
+    LeftOut(FileTask, LeftOutReason, Option<String>),
 }
 
 /// A file's text and the chunks of each part.
@@ -80,37 +81,34 @@ impl<'a> Reader<'a> {
 
     fn read(&self, task: FileTask) -> ReadFile {
         let format = Format::of(&task.file.path);
-        match self.text(&task, format) {
-            Ok(Some((hash, text, chunks))) => {
+        let (content, hash) = match content(&task) {
+            Ok(content) => content,
+            Err(error) => return ReadFile::LeftOut(task, LeftOutReason::of(error), None),
+        };
+        if task.stored_hash.as_ref() == Some(&hash) {
+            return ReadFile::Unchanged(task);
+        }
+        match self.text(&content, format) {
+            Ok((text, chunks)) => {
                 ReadFile::Changed(Box::new(ChunkedFile { task, hash, format, text, chunks }))
             }
-            Ok(None) => ReadFile::Unchanged(task),
-            Err(Error::NoText(reason)) if reason.is_empty() => ReadFile::LeftOut(task, None),
-            Err(error) => {
-                let reason = match std::error::Error::source(&error) {
-                    Some(source) => format!("{error}: {source}"),
-                    None => format!("{}: {error}", task.file.path.display()),
-                };
-                ReadFile::LeftOut(task, Some(reason))
-            }
+            Err(reason) => ReadFile::LeftOut(task, reason, Some(hash)),
         }
     }
 
-    /// The file's hash, text and chunks; `None` if the hash is the stored one. A binary file is an
-    /// error without a reason.
+    /// The text of a file with this content, and its chunks, of which there is at least one.
     fn text(
         &self,
-        task: &FileTask,
+        content: &[u8],
         format: Format,
-    ) -> Result<Option<(String, DocumentText, PartChunks)>> {
-        let (content, hash) = content(task)?;
-        if task.stored_hash.as_ref() == Some(&hash) {
-            return Ok(None);
+    ) -> Result<(DocumentText, PartChunks), LeftOutReason> {
+        let text = read(format, content, self.extractor).map_err(LeftOutReason::of)?;
+        let text = text.ok_or(LeftOutReason::Binary)?;
+        let chunks = chunks(&text, self.chunking, self.model).map_err(LeftOutReason::of)?;
+        match chunks.iter().all(Vec::is_empty) {
+            true => Err(LeftOutReason::NoText),
+            false => Ok((text, chunks)),
         }
-        let text = read(format, &content, self.extractor)?;
-        let text = text.ok_or_else(|| Error::NoText(String::new()))?;
-        let chunks = chunks(&text, self.chunking, self.model)?;
-        Ok(Some((hash, text, chunks)))
     }
 }
 

@@ -11,7 +11,30 @@ use unicode_segmentation::UnicodeSegmentation;
 /// white space around them, in ascending order. A blank part has none. A small section is joined
 /// with the one after it, if that is on the same page.
 pub fn cut(text: &DocumentText, size: usize) -> Vec<Vec<Range<usize>>> {
-    text.parts.iter().map(|part| pack(&text.text, part, &text.pages, size)).collect()
+    let chunks = |part| join_headings(&text.text, part, pack(&text.text, part, &text.pages, size));
+    text.parts.iter().map(chunks).collect()
+}
+
+/// Joins each chunk that is headings alone with the chunk after it, whose text it belongs to.
+fn join_headings(text: &str, part: &DocumentPart, chunks: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for chunk in chunks {
+        match joined.last_mut() {
+            Some(last) if is_heading(text, part, last) => last.end = chunk.end,
+            _ => joined.push(chunk),
+        }
+    }
+    joined
+}
+
+/// Whether a chunk has no lines but those that begin sections.
+fn is_heading(text: &str, part: &DocumentPart, chunk: &Range<usize>) -> bool {
+    let mut at = chunk.start;
+    text[chunk.clone()].split_inclusive('\n').all(|line| {
+        let start = at;
+        at += line.len();
+        line.trim().is_empty() || line.starts_with('#') && part.sections.contains(&start)
+    })
 }
 
 fn pack(text: &str, part: &DocumentPart, pages: &[usize], size: usize) -> Vec<Range<usize>> {
@@ -184,6 +207,27 @@ mod tests {
         assert_eq!(cut.len(), 2);
         assert!(cut[0].starts_with("# Title") && cut[0].ends_with("some more."));
         assert!(cut[1].starts_with("# Next"));
+    }
+
+    #[test]
+    fn a_heading_is_never_a_chunk_of_its_own_unless_nothing_follows() {
+        let body = "Words of the first part, and some more. ".repeat(5);
+        let whole = format!("# Title\n\n## Part\n\n{body}\n\n## Last\n");
+        let sections: Vec<usize> = ["# Title", "## Part", "## Last"]
+            .iter()
+            .map(|heading| whole.find(heading).expect("a heading"))
+            .collect();
+        let part = DocumentPart { bytes: 0..whole.len(), sections, ..DocumentPart::default() };
+        let text =
+            DocumentText { text: whole.clone(), parts: vec![part], ..DocumentText::default() };
+        for size in [5, 20, 40] {
+            let chunks = cut(&text, size).remove(0);
+            let (last, others) = chunks.split_last().expect("chunks");
+            assert!(whole[chunks[0].clone()].starts_with("# Title\n\n## Part\n\nWords"), "{size}");
+            let lone = |chunk: &Range<usize>| is_heading(&whole, &text.parts[0], chunk);
+            assert!(!others.iter().any(lone), "{size}");
+            assert!(whole[last.clone()].ends_with("## Last"), "{size}");
+        }
     }
 
     #[test]

@@ -20,6 +20,14 @@ pub enum Error {
     /// A glob cannot be parsed, or a folder cannot be walked: a message for people.
     #[error("{0}")]
     Walk(String),
+    /// A file or folder that a walk could not look at.
+    #[error("{reason}")]
+    Unreachable {
+        /// The file or folder; `None` if the system does not name it.
+        path: Option<PathBuf>,
+        /// Why, for people.
+        reason: String,
+    },
     /// The file has no text that can be read: the reason, for people.
     #[error("{0}")]
     NoText(String),

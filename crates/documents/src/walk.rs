@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use ignore::WalkBuilder;
 use ignore::overrides::OverrideBuilder;
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -22,7 +24,8 @@ pub struct WalkOptions {
 pub struct FileEntry {
     /// The file.
     pub path: PathBuf,
-    /// When it was last changed, in nanoseconds since 1970; 0 if unknown.
+    /// When it was last changed, in nanoseconds since 1970; 0 if unknown. On Unix, this includes the
+    /// time of the inode's change, because programs can set a file's modification time back.
     pub modified: i64,
     /// Its size in bytes.
     pub len_bytes: u64,
@@ -63,15 +66,57 @@ pub fn walk(
             Some(file_entry(&entry))
         }
         Ok(_) => None,
-        Err(error) => Some(Err(Error::Walk(error.to_string()))),
+        // A file that was removed during the walk is not there.
+        Err(error) if error.depth() != Some(0) && is_not_found(&error) => None,
+        Err(error) => Some(Err(unreachable(&error))),
     }))
 }
 
 fn file_entry(entry: &ignore::DirEntry) -> Result<FileEntry> {
-    let metadata = entry.metadata().map_err(|error| Error::Walk(error.to_string()))?;
+    let path = entry.path().to_owned();
+    let metadata = entry.metadata().map_err(|error| Error::Unreachable {
+        path: Some(path.clone()),
+        reason: error.to_string(),
+    })?;
+    Ok(FileEntry { path, modified: changed(&metadata), len_bytes: metadata.len() })
+}
+
+/// When a file was last changed, as in [`FileEntry::modified`].
+pub fn changed(metadata: &Metadata) -> i64 {
     let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let modified = modified.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(0));
-    Ok(FileEntry { path: entry.path().to_owned(), modified, len_bytes: metadata.len() })
+    modified.max(inode_changed(metadata))
+}
+
+#[cfg(unix)]
+fn inode_changed(metadata: &Metadata) -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn inode_changed(_: &Metadata) -> i64 {
+    0
+}
+
+fn is_not_found(error: &ignore::Error) -> bool {
+    error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn unreachable(error: &ignore::Error) -> Error {
+    Error::Unreachable { path: path_of(error), reason: error.to_string() }
+}
+
+/// The path that an error names.
+fn path_of(error: &ignore::Error) -> Option<PathBuf> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path.clone()),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
+            path_of(err)
+        }
+        ignore::Error::Loop { child, .. } => Some(child.clone()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +161,25 @@ mod tests {
         assert!(matches!(&files[..], [Ok(file)] if file.path == path && file.len_bytes == 4));
         let absent = folder.path().join("absent");
         let mut files = walk(&absent, &WalkOptions::default()).expect("a walk");
-        assert!(files.next().is_some_and(|file| file.is_err()));
+        let error = files.next().expect("an entry").expect_err("absent");
+        assert!(matches!(error, Error::Unreachable { path: Some(path), .. } if path == absent));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_change_is_seen_even_if_its_time_is_set_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "text").expect("a file");
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let file = fs::File::options().write(true).open(&path).expect("a file");
+        file.set_modified(old).expect("a time");
+        let before = changed(&fs::metadata(&path).expect("metadata"));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&path, "texT").expect("a file");
+        file.set_modified(old).expect("a time");
+        let metadata = fs::metadata(&path).expect("metadata");
+        assert_eq!(metadata.modified().expect("a time"), old);
+        assert!(changed(&metadata) > before);
     }
 }

@@ -1,7 +1,7 @@
 //! Which chunks a search considers.
 
 use crate::error::{Error, Result};
-use crate::terms;
+use crate::{compare, terms};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::{Map, Value};
 use std::str::FromStr;
@@ -61,20 +61,16 @@ impl Filter {
         self.include.is_some() || self.exclude.is_some() || !self.below.is_empty()
     }
 
-    /// Terms that every matching chunk has; `None` if no chunk can match.
-    pub fn terms(&self) -> Option<Vec<String>> {
+    /// Terms that every matching chunk has. Others may have them too: see [`crate::backend`].
+    pub fn terms(&self) -> Vec<String> {
         let equal =
             self.conditions.iter().filter(|condition| condition.relation == Relation::Equal);
-        equal.map(|condition| terms::term(&condition.key, &condition.value)).collect()
+        equal.filter_map(|condition| terms::term(&condition.key, &condition.value)).collect()
     }
 
     /// Whether the path of a document matches.
     pub fn matches_path(&self, path: &str) -> bool {
-        let is_below = |folder: &String| {
-            let rest = path.strip_prefix(folder.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        (self.below.is_empty() || self.below.iter().any(is_below))
+        (self.below.is_empty() || self.below.iter().any(|folder| is_below(path, folder)))
             && self.include.as_ref().is_none_or(|globs| globs.is_match(path))
             && self.exclude.as_ref().is_none_or(|globs| !globs.is_match(path))
     }
@@ -90,6 +86,15 @@ impl Filter {
             condition.holds(value)
         })
     }
+}
+
+/// Whether the document called `name` is at or below the path called `folder`: `.` contains all
+/// relative names, and `/` all absolute ones.
+pub fn is_below(name: &str, folder: &str) -> bool {
+    let rest = name.strip_prefix(folder);
+    folder == "." && !name.starts_with('/')
+        || rest
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder.ends_with('/'))
 }
 
 fn globs(patterns: &[&str]) -> Result<Option<GlobSet>> {
@@ -161,7 +166,7 @@ impl FromStr for Condition {
 
 impl Condition {
     /// A list meets a condition if one of its values does; `!=` must hold for all of them. An
-    /// absent value differs from everything.
+    /// absent value differs from everything. Values are compared as [`crate::compare`] defines.
     fn holds(&self, value: Option<&Value>) -> bool {
         match (value, self.relation) {
             (None | Some(Value::Null), relation) => relation == Relation::Unequal,
@@ -173,21 +178,15 @@ impl Condition {
         }
     }
 
-    /// Compares numbers if both sides are numbers, or else texts.
     fn compare(&self, value: &Value, relation: Relation) -> bool {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let order = match (text.parse::<f64>(), self.value.parse::<f64>()) {
-            (Ok(value), Ok(wanted)) => value.partial_cmp(&wanted),
-            _ => Some(text.as_str().cmp(&self.value)),
-        };
-        let Some(order) = order else { return relation == Relation::Unequal };
+        let order = || compare::order(value, &self.value);
         match relation {
-            Relation::Equal => order.is_eq(),
-            Relation::Unequal => order.is_ne(),
-            Relation::AtLeast => order.is_ge(),
-            Relation::AtMost => order.is_le(),
-            Relation::More => order.is_gt(),
-            Relation::Less => order.is_lt(),
+            Relation::Equal => compare::is_equal(value, &self.value),
+            Relation::Unequal => !compare::is_equal(value, &self.value),
+            Relation::AtLeast => order().is_ge(),
+            Relation::AtMost => order().is_le(),
+            Relation::More => order().is_gt(),
+            Relation::Less => order().is_lt(),
         }
     }
 }
@@ -227,7 +226,23 @@ mod tests {
     }
 
     #[test]
-    fn conditions_compare_numbers_as_numbers_and_look_into_lists() {
+    fn names_that_begin_alike_are_not_below_each_other() {
+        for (name, folder, wanted) in [
+            ("a/b", "a", true),
+            ("a", "a", true),
+            ("ab", "a", false),
+            ("a/b", ".", true),
+            ("/else/b", ".", false),
+            ("/else/b", "/else", true),
+            ("/else/b", "/", true),
+            ("a/b", "/", false),
+        ] {
+            assert_eq!(is_below(name, folder), wanted, "{name} {folder}");
+        }
+    }
+
+    #[test]
+    fn conditions_look_into_lists() {
         let metadata = json!({"lang": "de", "year": 1899, "tags": ["a", "b"], "no": null});
         for (condition, wanted) in [
             ("lang=de", true),

@@ -13,6 +13,7 @@
 mod address;
 mod ann;
 pub mod backend;
+mod compare;
 mod error;
 mod fields;
 mod filter;
@@ -31,7 +32,7 @@ pub use address::{Address, Engine, Url, UrlParts};
 pub use ann::{AnnBuild, AnnIndex, BuildStep, OnBuildStep, UnusedReason};
 pub use error::{Error, Result};
 pub use fields::Fields;
-pub use filter::{Condition, Filter};
+pub use filter::{Condition, Filter, is_below};
 pub use fusion::reciprocal_rank;
 pub use paging::{Pages, pages};
 pub use provenance::Provenance;

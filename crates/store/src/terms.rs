@@ -1,7 +1,9 @@
 //! Metadata as terms, which databases can look up: `lang=de`, `year=1899`.
 //!
 //! A condition `key=value` can hold only for chunks that have its term. Databases use terms to
-//! exclude chunks; whether a condition holds is always decided by [`crate::Filter`] itself.
+//! exclude chunks; whether a condition holds is always decided by [`crate::Filter`] itself. Values
+//! that look like equal numbers share a term, whether they are numbers or texts: `1`, `"1"` and
+//! `"1.0"`.
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -31,7 +33,7 @@ fn collect(key: &str, value: &Value, terms: &mut BTreeSet<String>) {
     }
 }
 
-/// The term of `key=value`; `None` if nothing can equal it.
+/// The term of `key=value`; `None` if it has none: texts that look like NaN.
 pub(crate) fn term(key: &str, value: &str) -> Option<String> {
     let value = match value.parse::<f64>() {
         Ok(number) if number.is_nan() => return None,

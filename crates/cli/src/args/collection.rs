@@ -64,6 +64,12 @@ pub(crate) struct IndexArguments {
     /// Files and folders to index [default: those that were indexed into the collection before]
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Also remove the documents of folders that are missing, empty or cannot be read
+    #[arg(long)]
+    pub(crate) prune_missing: bool,
+    /// Move the documents of indexes in folders below into this one, and remove those indexes
+    #[arg(long, requires = "paths")]
+    pub(crate) take_over: bool,
     #[command(flatten)]
     pub(crate) collection: CollectionArguments,
     #[command(flatten)]

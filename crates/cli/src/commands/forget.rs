@@ -4,8 +4,8 @@ use crate::args::ForgetArguments;
 use crate::failure::hinted;
 use crate::layout::counted;
 use crate::printer::Printer;
-use kokeshi_collections::{StoreLocation, is_below};
-use kokeshi_store::Store;
+use kokeshi_collections::{StoreLocation, is_below, left_out_kind};
+use kokeshi_store::{Entry, Store};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,22 +47,29 @@ fn remove_paths(
     let mut removed = 0;
     for path in paths {
         let absolute = path.canonicalize().or_else(|_| std::path::absolute(path))?;
-        let name = location.document_name(&absolute).unwrap_or_default();
-        let below: Vec<String> = entries
+        let names = location.folder_names(&absolute);
+        let is_forgotten = |path: &str| names.iter().any(|name| is_below(path, name));
+        let (records, below): (Vec<&Entry>, Vec<&Entry>) = entries
             .iter()
-            .filter(|entry| is_below(&entry.path, &name))
-            .map(|entry| entry.path.clone())
-            .collect();
+            .filter(|entry| is_forgotten(&entry.path))
+            .partition(|entry| left_out_kind(entry).is_some());
+        let paths = |entries: &[&Entry]| -> Vec<String> {
+            entries.iter().map(|entry| entry.path.clone()).collect()
+        };
         let mut removed_roots = 0;
-        for (root, _) in roots.iter().filter(|(root, _)| is_below(root, &name)) {
+        for (root, _) in roots.iter().filter(|(root, _)| is_forgotten(root)) {
             removed_roots += usize::from(store.require_folders()?.remove_root(collection, root)?);
         }
-        if below.is_empty() && removed_roots == 0 {
+        if below.is_empty() && records.is_empty() && removed_roots == 0 {
             let message = format!("nothing at {} is in `{collection}`", path.display());
             return Err(hinted(message, "`kokeshi status` shows what is indexed"));
         }
-        removed += store.remove(collection, &below)?;
-        if roots.iter().any(|(root, _)| root != &name && is_below(&name, root)) && path.exists() {
+        removed += store.remove(collection, &paths(&below))?;
+        store.remove(collection, &paths(&records))?;
+        let is_inside = |(root, _): &(String, String)| {
+            !is_forgotten(root) && names.iter().any(|name| is_below(name, root))
+        };
+        if roots.iter().any(is_inside) && path.exists() {
             printer.warning(&format!(
                 "{} is in an indexed folder and comes back with the next `kokeshi index`; a line \
                  in an `.ignore` file excludes it",

@@ -1,13 +1,15 @@
 //! `kokeshi index`: files into a collection.
 
 use super::extract::Subprocess;
+use super::left_out;
 use crate::args::IndexArguments;
 use crate::collection;
 use crate::layout::counted;
 use crate::meter::Meter;
 use crate::printer::Printer;
+use crate::recent;
 use anyhow::Context;
-use kokeshi_collections::{IndexSummary, Indexer, StoreLocation, canonical};
+use kokeshi_collections::{IndexSummary, Indexer, StoreLocation, canonical, remove_index};
 use kokeshi_documents::WalkOptions;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,13 +18,67 @@ use std::time::Instant;
 
 /// The exit status that shells report for a process that Ctrl-C has ended.
 pub(super) const STOPPED: u8 = 130;
-/// Maximum number of left-out files whose reasons are printed.
-const REASONS: usize = 10;
+/// The exit status of a run that is done, but without some inputs that could not be read.
+pub(super) const INCOMPLETE: u8 = 3;
+/// Levels of folders that are searched for other indexes.
+const LEVELS_BELOW: usize = 6;
 
 pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
-    let summary = update(&mut indexer(arguments)?, printer, &stop)?;
-    Ok(if summary.stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
+    let mut indexer = indexer(arguments)?;
+    let inner = indexes_below(arguments)?;
+    if arguments.take_over {
+        for inner in &inner {
+            let copied = indexer.take_over(inner)?;
+            printer.note(&format!("{}: copied {}", inner.store, counted(copied, "document")));
+        }
+    }
+    let summary = update(&mut indexer, printer, &stop)?;
+    recent::record(indexer.location());
+    match arguments.take_over {
+        _ if summary.stopped => return Ok(ExitCode::from(STOPPED)),
+        true if summary.unreachable.is_empty() => remove(&inner, arguments, printer)?,
+        _ => warn_of(&inner, printer),
+    }
+    Ok(if summary.is_incomplete() { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
+}
+
+/// Other indexes in folders below the paths, unless the store is chosen.
+fn indexes_below(arguments: &IndexArguments) -> anyhow::Result<Vec<StoreLocation>> {
+    let mut found = Vec::new();
+    if arguments.collection.store.is_none() {
+        for path in &arguments.paths {
+            found.extend(StoreLocation::all_below(&canonical(path)?, LEVELS_BELOW));
+        }
+    }
+    Ok(found)
+}
+
+fn remove(
+    inner: &[StoreLocation],
+    arguments: &IndexArguments,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    for inner in inner {
+        match remove_index(inner, &arguments.collection.collection)? {
+            true => printer.note(&format!("{}: removed", inner.store)),
+            false => printer.warning(&format!("{} is kept: it has other collections", inner.store)),
+        }
+    }
+    Ok(())
+}
+
+fn warn_of(inner: &[StoreLocation], printer: &Printer) {
+    for inner in inner {
+        printer.warning(&format!(
+            "{} is an index of its own, which answers searches below its folder while it is up to \
+             date",
+            inner.store
+        ));
+    }
+    if !inner.is_empty() {
+        printer.hint("--take-over moves its documents into this index and removes it");
+    }
 }
 
 /// Opens the store and the collection, or creates them.
@@ -43,7 +99,8 @@ pub(super) fn indexer(arguments: &IndexArguments) -> anyhow::Result<Indexer> {
     let walk = &arguments.walk;
     let options =
         WalkOptions { hidden: walk.hidden, ignored: walk.no_ignore, globs: walk.glob.clone() };
-    Ok(Indexer::new(location, store, lock, collection, paths, &options)?)
+    let indexer = Indexer::new(location, store, lock, collection, paths, &options)?;
+    Ok(indexer.prune_missing(arguments.prune_missing))
 }
 
 /// Brings the collection up to date, and prints what was done.
@@ -78,12 +135,7 @@ fn print_summary(
     start: Instant,
     printer: &Printer,
 ) {
-    for reason in summary.left_out.iter().take(REASONS) {
-        printer.warning(&format!("left out {reason}"));
-    }
-    if let Some(more) = summary.left_out.len().checked_sub(REASONS + 1) {
-        printer.warning(&format!("left out {} more", more + 1));
-    }
+    left_out::print_reasons(&summary.left_out, printer);
     for (encoding, &files) in &summary.guessed {
         printer.note(&format!("{} read as {encoding}", counted(files, "file")));
     }
@@ -104,6 +156,10 @@ fn print_summary(
         }
     }
     printer.note(&format!("{}: {}", location.store, parts.join("; ")));
+    if !summary.left_out.is_empty() {
+        printer.note(&format!("left out {}", left_out::kinds(&summary.left_out)));
+    }
+    left_out::print_unreachable(&summary.unreachable, printer);
     if summary.stopped {
         printer.note("stopped: what was indexed is kept; run the command again to continue");
     }

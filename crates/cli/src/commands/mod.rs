@@ -10,6 +10,7 @@ pub(crate) mod eval;
 pub(crate) mod extract;
 pub(crate) mod forget;
 pub(crate) mod index;
+mod left_out;
 pub(crate) mod migrate;
 pub(crate) mod models;
 pub(crate) mod search;

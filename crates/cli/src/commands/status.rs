@@ -1,10 +1,13 @@
 //! `kokeshi status`: the collections of a store, and whether they are up to date.
 
+use super::left_out;
 use crate::args::StatusArguments;
 use crate::bytes;
 use crate::layout::counted;
 use crate::printer::Printer;
-use kokeshi_collections::{IndexPlan, StoreLocation, parse_walk_options};
+use kokeshi_collections::{
+    IndexPlan, LeftOut, StoreLocation, Unreachable, left_out_kind, recorded_roots,
+};
 use kokeshi_store::{AnnIndex, Collection, Counts, Store, UnusedReason};
 use serde_json::json;
 use std::fmt::Write;
@@ -17,10 +20,12 @@ struct CollectionState {
     ann: Option<AnnIndex>,
     /// Paths that were indexed, relative to the current folder.
     roots: Vec<String>,
-    /// Files that are new or look changed.
+    /// Files that are new or changed.
     changed: usize,
     /// Documents whose files no longer exist.
     gone: usize,
+    left_out: Vec<LeftOut>,
+    unreachable: Vec<Unreachable>,
 }
 
 pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -43,18 +48,19 @@ fn state(
     location: &StoreLocation,
     collection: Collection,
 ) -> anyhow::Result<CollectionState> {
-    let (mut roots, mut changed, mut gone) = (Vec::new(), 0, 0);
-    for (root, options) in store.roots(&collection.name)? {
-        let entries = store.list(&collection.name)?;
-        let options = parse_walk_options(&options);
-        let plan = IndexPlan::new(location, &[location.path(&root)], &options, entries)?;
-        changed += plan.tasks.len();
-        gone += plan.gone.len();
-        roots.push(location.display_path(&root));
-    }
-    let counts = store.count(&collection.name)?;
-    let ann = store.ann(&collection.name)?;
-    Ok(CollectionState { collection, counts, ann, roots, changed, gone })
+    let name = &collection.name;
+    let roots = store.roots(name)?.into_iter().map(|(root, _)| location.display_path(&root));
+    let roots = roots.collect();
+    let entries = store.list(name)?;
+    let records = entries.iter().filter(|entry| left_out_kind(entry).is_some()).count();
+    let mut plan = IndexPlan::new(location, &recorded_roots(store, location, name)?, entries)?;
+    plan.settle();
+    let (changed, gone) = (plan.tasks.len(), plan.gone.len());
+    let IndexPlan { left_out, unreachable, .. } = plan;
+    let mut counts = store.count(name)?;
+    counts.documents = counts.documents.saturating_sub(records);
+    let ann = store.ann(name)?;
+    Ok(CollectionState { collection, counts, ann, roots, changed, gone, left_out, unreachable })
 }
 
 fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> String {
@@ -63,7 +69,8 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
-    for CollectionState { collection, counts, ann, roots, changed, gone } in states {
+    for state in states {
+        let CollectionState { collection, counts, ann, roots, .. } = state;
         let provenance = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -95,16 +102,26 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
         if let Some(index) = ann {
             line("ANN index", &describe_index(index));
         }
-        let state = match (changed, gone) {
-            (0, 0) => "up to date".to_owned(),
-            _ => format!(
-                "{} to look at, {gone} gone: `kokeshi index` updates the collection",
-                counted(*changed, "file")
-            ),
-        };
-        line("state", &state);
+        if !state.left_out.is_empty() {
+            line("left out", &left_out::kinds(&state.left_out));
+        }
+        line("state", &describe_state(state));
     }
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Whether the collection has what the files have.
+fn describe_state(state: &CollectionState) -> String {
+    let mut parts: Vec<String> =
+        state.unreachable.iter().map(left_out::unreachable_message).collect();
+    if (state.changed, state.gone) != (0, 0) {
+        parts.push(format!(
+            "{} to look at, {} gone: `kokeshi index` updates the collection",
+            counted(state.changed, "file"),
+            state.gone
+        ));
+    }
+    if parts.is_empty() { "up to date".to_owned() } else { parts.join("; ") }
 }
 
 /// An ANN index in one line.
@@ -130,38 +147,41 @@ fn json_of(
     size: Option<u64>,
     states: &[CollectionState],
 ) -> anyhow::Result<String> {
-    let collections =
-        states.iter().map(|CollectionState { collection, counts, ann, roots, changed, gone }| {
-            let provenance = &collection.provenance;
-            json!({
-                "name": collection.name,
-                "aliases": collection.aliases,
-                "created": collection.created,
-                "documents": counts.documents,
-                "chunks": counts.chunks,
-                "paths": roots,
-                "model": provenance.model,
-                "revision": provenance.revision,
-                "passage_task": provenance.passage_task,
-                "query_task": provenance.query_task,
-                "dimensions": provenance.dimensions,
-                "normalised": provenance.normalized,
-                "chunking": provenance.chunking,
-                "late_chunking": provenance.late,
-                "storage": provenance.storage.name(),
-                "shortlist": provenance.codes.map(|codes| codes.to_string()),
-                "near": ann.as_ref().map(|index| json!({
-                    "made": index.built_at,
-                    "vectors": index.vectors,
-                    "newer": index.newer,
-                    "bytes": index.bytes,
-                    "recall_10": index.recall,
-                    "used": index.unused.is_none(),
-                })),
-                "files_to_look_at": changed,
-                "files_gone": gone,
-            })
-        });
+    let collections = states.iter().map(|state| {
+        let CollectionState { collection, counts, ann, roots, .. } = state;
+        let provenance = &collection.provenance;
+        json!({
+            "name": collection.name,
+            "aliases": collection.aliases,
+            "created": collection.created,
+            "documents": counts.documents,
+            "chunks": counts.chunks,
+            "paths": roots,
+            "model": provenance.model,
+            "revision": provenance.revision,
+            "passage_task": provenance.passage_task,
+            "query_task": provenance.query_task,
+            "dimensions": provenance.dimensions,
+            "normalised": provenance.normalized,
+            "chunking": provenance.chunking,
+            "late_chunking": provenance.late,
+            "storage": provenance.storage.name(),
+            "shortlist": provenance.codes.map(|codes| codes.to_string()),
+            "near": ann.as_ref().map(|index| json!({
+                "made": index.built_at,
+                "vectors": index.vectors,
+                "newer": index.newer,
+                "bytes": index.bytes,
+                "recall_10": index.recall,
+                "used": index.unused.is_none(),
+            })),
+            "files_to_look_at": state.changed,
+            "files_gone": state.gone,
+            "files_left_out": state.left_out.len(),
+            "unreachable": state.unreachable.iter().map(left_out::unreachable_message)
+                .collect::<Vec<_>>(),
+        })
+    });
     let collections: Vec<_> = collections.collect();
     let status =
         json!({ "store": location.store.to_string(), "bytes": size, "collections": collections });

@@ -55,7 +55,7 @@ pub(super) fn whole(from: impl Read, source: Source) -> anyhow::Result<SourceTex
 
 fn text_of_json(document: SourceText) -> anyhow::Result<SourceText> {
     let value = json(&document)?;
-    let (origin, is_object) = (document.origin, value.is_object());
+    let origin = document.origin;
     let text = match value {
         Value::String(text) => Some(text),
         Value::Object(mut fields) => match fields.remove("text") {
@@ -68,8 +68,7 @@ fn text_of_json(document: SourceText) -> anyhow::Result<SourceText> {
         let message = format!("{origin} contains no text");
         hinted(message, "a JSONL line is an object such as `{\"text\": \"…\"}`, or a string")
     })?;
-    let record = is_object.then_some(document.text);
-    Ok(SourceText { text, origin, bytes: document.bytes, record })
+    Ok(SourceText { text, origin, bytes: document.bytes, record: Some(document.text) })
 }
 
 /// Parses a line of JSON.

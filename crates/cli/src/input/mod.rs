@@ -23,8 +23,24 @@ pub(crate) struct SourceText {
     pub(crate) origin: Origin,
     /// Size in its source, in bytes.
     pub(crate) bytes: usize,
-    /// The JSON object that contains it, if any.
+    /// The JSON value that contains it, if any, as it is written.
     pub(crate) record: Option<String>,
+}
+
+impl SourceText {
+    /// What ended its line in its source: nothing, if it was the last one. A text that is not a
+    /// line has `\n`.
+    pub(crate) fn line_break(&self) -> &'static str {
+        let line = self.record.as_ref().unwrap_or(&self.text);
+        let mark = if self.origin.line == Some(1) { "\u{feff}".len() } else { 0 };
+        match (self.origin.line, self.bytes.checked_sub(line.len())) {
+            (Some(_), Some(2)) => "\r\n",
+            (Some(_), Some(0)) => "",
+            (Some(_), Some(more)) if mark > 0 && more == mark + 2 => "\r\n",
+            (Some(_), Some(more)) if mark > 0 && more == mark => "",
+            _ => "\n",
+        }
+    }
 }
 
 /// Where a text comes from.

@@ -230,10 +230,11 @@ fn unreadable_files_are_left_out_with_a_reason_and_the_rest_is_indexed() {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }
     assert!(
-        warnings.contains("indexed 2 documents") && warnings.contains("3 left out"),
+        warnings.contains("indexed 2 documents") && warnings.contains("4 left out"),
         "{warnings}"
     );
-    assert!(!warnings.contains("program"), "binary files are skipped silently: {warnings}");
+    assert!(warnings.contains("1 without ending (binary)"), "{warnings}");
+    assert!(!warnings.contains("program"), "binary files are only counted: {warnings}");
     let lacks = warnings.contains("broken.pdf: this build lacks the feature `pdf`");
     assert_eq!(lacks, cfg!(not(feature = "pdf")), "{warnings}");
 }

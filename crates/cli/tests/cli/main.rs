@@ -5,6 +5,7 @@ mod ann;
 mod bad_input;
 mod bench;
 mod demo;
+mod disk;
 mod documents;
 mod durable;
 mod embed;

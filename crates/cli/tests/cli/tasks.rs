@@ -131,6 +131,27 @@ fn duplicates_are_dropped_and_the_rest_is_unchanged() {
 }
 
 #[test]
+fn kept_lines_keep_their_line_breaks() {
+    let sandbox = Sandbox::new();
+    for (input, wanted) in [
+        ("one lamp\r\none lamp\r\ntwo ships\n\r\nlast", "one lamp\r\ntwo ships\n\r\nlast"),
+        ("\u{feff}one lamp\r\ntwo ships\r\n", "one lamp\r\ntwo ships\r\n"),
+        ("last\nlast", "last\n"),
+    ] {
+        sandbox.write("lines.txt", input);
+        let run = sandbox.run(["dedupe", "--input", "lines.txt"].iter().chain(&LINES));
+        assert_eq!((run.status, run.text()), (Some(0), wanted), "{input:?}");
+    }
+    sandbox.write("a.txt", "one lamp");
+    sandbox.write("b.txt", "two ships\n");
+    let two = ["dedupe", "--input", "a.txt", "--input", "b.txt"];
+    assert_eq!(sandbox.run(two.iter().chain(&LINES)).text(), "one lamp\ntwo ships\n");
+    let rows = "\"a lamp\"\r\n{\"text\": \"two  ships\"}\r\n\"three\"";
+    sandbox.write("rows.jsonl", rows);
+    assert_eq!(sandbox.run(["dedupe", "--input", "rows.jsonl"]).text(), rows);
+}
+
+#[test]
 fn an_empty_input_is_an_error() {
     let sandbox = Sandbox::new();
     for command in [vec!["cluster"], vec!["dedupe"], vec!["classify", "--labels", "a,b"]] {

@@ -13,7 +13,7 @@ const MAX_POINTS: usize = 4096;
 
 impl PointStore {
     pub(super) fn search_in(&self, collection: &Collection, query: &Query<'_>) -> Result<Vec<Hit>> {
-        let Some(terms) = query.filter.terms() else { return Ok(Vec::new()) };
+        let terms = query.filter.terms();
         let paths = self.matching(&collection.name, query)?;
         if paths.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());

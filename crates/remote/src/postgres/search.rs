@@ -27,7 +27,7 @@ pub(super) fn search(
         true => Some(matching_documents(transaction, collection, query.filter)?),
         false => None,
     };
-    let Some(terms) = query.filter.terms() else { return Ok(Vec::new()) };
+    let terms = query.filter.terms();
     let vector: Box<dyn ToSql + Sync> = match provenance.storage {
         Storage::F32 => Box::new(Vector::from(query.vector.to_vec())),
         _ => Box::new(HalfVector::from_f32_slice(query.vector)),

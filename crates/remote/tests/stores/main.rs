@@ -29,6 +29,7 @@ macro_rules! conforms {
             vectors_of_another_width_are_refused,
             search_finds_the_order_of_the_exact_cosines,
             filters_apply_before_the_limit,
+            filters_match_the_same_values_everywhere,
             an_alias_moves_in_one_step,
             documents_come_back_as_they_were_written,
             existing_documents_are_not_inserted_again,

@@ -4,7 +4,7 @@ use crate::fixtures::{Case, all_texts, document, dot, object, provenance, vector
 use kokeshi_store::{
     ChunkLocation, Condition, Counts, Document, Error, Filter, Provenance, Query, Storage, Store,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -146,12 +146,67 @@ pub(crate) fn filters_apply_before_the_limit(case: &Case<'_>) {
         (&[], &["year<1900"], 50),
         (&[], &["year=1899.0"], 50),
         (&[], &["year=1901"], 50),
+        (&[], &["year=1901.0"], 0),
         (&[], &["tags=sea"], 50),
         (&[], &["tags=x=y", "lang=de"], 49),
         (&[], &["tags=sky"], 0),
     ] {
         assert_eq!(found(paths, conditions, 1000), wanted, "{paths:?} {conditions:?}");
         assert_eq!(found(paths, conditions, 5), wanted.min(5), "{paths:?} {conditions:?}");
+    }
+}
+
+/// Values that are easily taken for each other.
+fn similar_values() -> Vec<Value> {
+    let values = json!([
+        "nan", "NaN", 9_007_199_254_740_992_u64, 9_007_199_254_740_993_u64, 9007199254740992.0,
+        "9007199254740993", "01234", "1234", 1234, 1234.0, "1.1", "1.10", 1.1, "12e9999", "99e9999",
+        "inf", 0, "-0", "0", true, "true", "", " ", "a=b", "2024-03-01", "2024-03-01T10:00:00Z",
+        "2024-03-02T01:00:00+02:00", ["x", "1.1", 7], [["deep"]], {"a": 1}, null,
+        "\u{0}", "x\u{fffd}", u64::MAX, -5, "'; --", "\"\\",
+    ]);
+    let mut values = values.as_array().expect("a list").clone();
+    values.push(json!("long ".repeat(60)));
+    values
+}
+
+/// The definition is that of [`Filter`]; the conditions that a server evaluates must not exclude
+/// what it matches.
+pub(crate) fn filters_match_the_same_values_everywhere(case: &Case<'_>) {
+    let mut store = case.create();
+    let values = similar_values();
+    let documents: Vec<Document> = (0..)
+        .zip(&values)
+        .map(|(at, value)| {
+            let mut document = document(&format!("{at:02}.md"), at..at + 1);
+            document.metadata = object(&json!({ "v": value }));
+            document
+        })
+        .collect();
+    store.upsert(case.name, &documents).expect("written");
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut wanted: Vec<String> = values.iter().map(text).collect();
+    wanted.extend(
+        ["x", "7", "deep", "1e0", "+1234", "1234.0", "2024-03-01T23:30Z"].map(str::to_owned),
+    );
+    let near = vector(1);
+    for value in wanted.iter().filter(|value| value.trim() == value.as_str()) {
+        for relation in ["=", "!=", "<", "<=", ">", ">="] {
+            let condition = format!("v{relation}{value}");
+            let condition: Condition = condition.parse().expect("a condition");
+            let filter = Filter::new(&[], vec![condition.clone()]).expect("a filter");
+            let query =
+                Query { vector: &near, words: None, limit: 100, filter: &filter, exact: false };
+            let hits = store.search(case.name, &query).expect("hits");
+            let mut found: Vec<String> = hits.into_iter().map(|hit| hit.path).collect();
+            found.sort();
+            let matches = |document: &&Document| {
+                filter.matches_metadata(&object(&json!({})), &document.metadata)
+            };
+            let expected: Vec<String> =
+                documents.iter().filter(matches).map(|document| document.path.clone()).collect();
+            assert_eq!(found, expected, "{condition:?}");
+        }
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
     let mut deduplicator =
         Deduplicator { arguments, embedder, options, compute, leaders: None, seen: HashMap::new() };
     let mut processed = Vec::new();
+    let mut is_line_open = false;
     loop {
         let block = texts.by_ref().take(BLOCK).collect::<anyhow::Result<Vec<_>>>()?;
         if block.is_empty() {
@@ -76,7 +77,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
         }
         let verdicts = deduplicator.judge(&block)?;
         if let Some(to) = &mut to {
-            write(to, &block, &verdicts)?;
+            is_line_open = write(to, &block, &verdicts, is_line_open)?;
         }
         let block = block.into_iter().zip(verdicts);
         processed.extend(block.map(|(SourceText { text, origin, .. }, verdict)| JudgedText {
@@ -166,19 +167,29 @@ fn hash(text: &str) -> [u8; 16] {
     std::array::from_fn(|at| hash[at])
 }
 
-/// Writes the kept texts of `block`: lines unchanged, files by their paths.
-fn write(to: &mut Destination, block: &[SourceText], verdicts: &[Verdict]) -> anyhow::Result<()> {
+/// Writes the kept texts of `block`: lines unchanged, files by their paths. `is_line_open` says
+/// whether the last line that was written has no line break; returns the same of the new last one.
+fn write(
+    to: &mut Destination,
+    block: &[SourceText],
+    verdicts: &[Verdict],
+    mut is_line_open: bool,
+) -> anyhow::Result<bool> {
     let kept = block.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Kept);
     for (document, _) in kept {
-        let written = match (&document.record, &document.origin) {
-            (Some(record), _) => writeln!(to.writer(), "{record}"),
-            (None, Origin { source: Source::File(path), line: None, .. }) => {
-                writeln!(to.writer(), "{}", path.display())
+        let path = match &document.origin {
+            Origin { source: Source::File(path), line: None, .. } => {
+                Some(path.display().to_string())
             }
-            (None, _) => writeln!(to.writer(), "{}", document.text),
+            _ => None,
         };
+        let line = document.record.as_ref().or(path.as_ref()).unwrap_or(&document.text);
+        let line_break = document.line_break();
+        let open = if is_line_open { "\n" } else { "" };
+        let written = write!(to.writer(), "{open}{line}{line_break}");
         written.map_err(|error| to.failure(error))?;
+        is_line_open = line_break.is_empty();
     }
     let flushed = to.writer().flush();
-    flushed.map_err(|error| to.failure(error))
+    flushed.map_err(|error| to.failure(error)).map(|()| is_line_open)
 }

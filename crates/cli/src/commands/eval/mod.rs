@@ -16,7 +16,7 @@ use crate::printer::Printer;
 use anyhow::Context;
 use dataset::{Dataset, JudgedQuery};
 use kokeshi_analysis::{DEPTH, Quality};
-use kokeshi_collections::{IndexPlan, IndexRun, OpenCollection, StoreLocation};
+use kokeshi_collections::{IndexPlan, IndexRun, LeftOutReason, OpenCollection, StoreLocation};
 use kokeshi_documents::WalkOptions;
 use kokeshi_store::{Address, Filter, Provenance, Query, Source, Sqlite, Store};
 use report::{Figures, SetFigures};
@@ -113,13 +113,15 @@ impl Evaluation<'_> {
         let model = self.template.embedder.model.clone();
         let collection = OpenCollection::new(collection.to_owned(), provenance, model);
         let all = WalkOptions { hidden: true, ignored: true, globs: Vec::new() };
-        let plan = IndexPlan::new(&self.location, &[documents.to_owned()], &all, Vec::new())?;
+        let plan = IndexPlan::new(&self.location, &[(documents.to_owned(), all)], Vec::new())?;
         let mut meter = Meter::new(Some(plan.bytes()), self.printer);
         let (store, stop) = (&self.location.store, self.stop);
         let run = IndexRun { store, collection: &collection, extractor: &Subprocess, stop };
         let summary = run.execute(plan, &mut meter)?;
-        if let Some(reason) = summary.left_out.first() {
-            anyhow::bail!("a document cannot be read: {reason}");
+        let mut left_out = summary.left_out.iter();
+        // A document without text is found by no search.
+        if let Some(file) = left_out.find(|file| file.reason != LeftOutReason::NoText) {
+            anyhow::bail!("a document cannot be read: {file}");
         }
         Ok(!summary.stopped)
     }

@@ -5,23 +5,36 @@ mod show;
 use crate::args::SearchArguments;
 use crate::collection;
 use crate::failure::hinted;
+use crate::layout::counted;
 use crate::printer::Printer;
 use kokeshi_collections::{
-    Error, OpenCollection, SearchRequest, SearchResults, StoreLocation, canonical,
+    Error, IndexChoice, OpenCollection, OutdatedIndex, SearchRequest, SearchResults, Staleness,
+    StoreLocation, canonical, choose_index, stale,
 };
 use kokeshi_store::{AnnIndex, Filter, Hit, Store, UnusedReason};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Chunks that are searched for each document to be listed.
 const CHUNKS_PER_FILE: usize = 20;
 
-/// A hit, and the byte range of its best sentence.
+/// Maximum number of hits that are requested to find enough with different texts.
+const MAX_HITS: usize = 10_000;
+
+/// A hit, the byte range of its best sentence, and what else is known about it.
 struct SearchResult {
     hit: Hit,
     best: Range<usize>,
+    /// Later hits with the same text.
+    identical: Vec<Hit>,
+    /// How the file differs from what was indexed.
+    stale: Option<Staleness>,
 }
+
+/// A hit with the later hits that have the same text.
+type Group = (Hit, Vec<Hit>);
 
 pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     if arguments.query.trim().is_empty() {
@@ -29,7 +42,10 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     }
     let store = arguments.collection.store.as_ref();
     let within = arguments.within.first().map(std::path::PathBuf::as_path);
-    let location = StoreLocation::to_search(store, within)?;
+    let location = match store {
+        Some(_) => StoreLocation::to_search(store, within)?,
+        None => nearest(within.unwrap_or(Path::new(".")), arguments, printer)?,
+    };
     let filter = filter(arguments, &location)?;
     let store = location.open()?;
     let SearchResults { collection, vector, mut hits } = search(arguments, &*store, &filter)?;
@@ -43,7 +59,8 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     if arguments.files_with_matches {
         show::files(&files(&hits, arguments.limit), &location, printer)?;
     } else {
-        let results = with_best_sentences(&collection, &vector, hits)?;
+        let groups = grouped(hits, arguments.limit);
+        let results = described(&collection, &vector, groups, (&*store, &location))?;
         match arguments.json {
             true => show::json(arguments, &collection, &location, &results, printer)?,
             false => show::text(arguments, &location, &results, printer)?,
@@ -60,22 +77,31 @@ fn search(
     store: &dyn Store,
     filter: &Filter,
 ) -> anyhow::Result<SearchResults> {
-    let limit = match arguments.files_with_matches {
+    let mut limit = match arguments.files_with_matches {
         true => arguments.limit.saturating_mul(CHUNKS_PER_FILE),
         false => arguments.limit,
     };
-    let request = SearchRequest {
-        collection: &arguments.collection.collection,
-        text: &arguments.query,
-        hybrid: arguments.hybrid,
-        limit,
-        filter,
-        exact: arguments.exact,
-    };
-    let results = kokeshi_collections::search(store, &request, |name| {
-        collection::to_search(store, name, &arguments.device)
-    });
-    results.map_err(over_long)
+    loop {
+        let request = SearchRequest {
+            collection: &arguments.collection.collection,
+            text: &arguments.query,
+            hybrid: arguments.hybrid,
+            limit,
+            filter,
+            exact: arguments.exact,
+        };
+        let results = kokeshi_collections::search(store, &request, |name| {
+            collection::to_search(store, name, &arguments.device)
+        });
+        let results = results.map_err(over_long)?;
+        // Hits with the same text count as one.
+        let texts: HashSet<&str> = results.hits.iter().map(|hit| hit.text.as_str()).collect();
+        let is_enough = texts.len() >= arguments.limit || results.hits.len() < limit;
+        if arguments.files_with_matches || is_enough || limit >= MAX_HITS {
+            return Ok(results);
+        }
+        limit = limit.saturating_mul(4).min(MAX_HITS);
+    }
 }
 
 /// The error of a query over the model's limit, which a search does not truncate.
@@ -90,14 +116,59 @@ fn over_long(error: anyhow::Error) -> anyhow::Error {
     hinted(message, "search for less of the text, such as its most important sentences")
 }
 
-fn with_best_sentences(
+/// The nearest index that is up to date; see [`choose_index`].
+fn nearest(
+    path: &Path,
+    arguments: &SearchArguments,
+    printer: &Printer,
+) -> anyhow::Result<StoreLocation> {
+    let IndexChoice { location, passed_over } =
+        choose_index(path, &arguments.collection.collection)?;
+    if let Some(OutdatedIndex { location: nearer, differences }) = passed_over {
+        printer.warning(&format!(
+            "{} is out of date ({} to look at), so {} is searched",
+            nearer.store,
+            counted(differences, "file"),
+            location.store
+        ));
+    }
+    Ok(location)
+}
+
+/// The first `limit` hits with different texts, each with the later ones that have its text.
+fn grouped(hits: Vec<Hit>, limit: usize) -> Vec<Group> {
+    let (mut groups, mut at): (Vec<Group>, HashMap<String, usize>) = Default::default();
+    for hit in hits {
+        match at.get(&hit.text) {
+            Some(&at) => groups[at].1.push(hit),
+            None if groups.len() < limit => {
+                at.insert(hit.text.clone(), groups.len());
+                groups.push((hit, Vec::new()));
+            }
+            None => {}
+        }
+    }
+    groups
+}
+
+/// The groups with their best sentences, and whether their files have changed.
+fn described(
     collection: &OpenCollection,
     vector: &[f32],
-    hits: Vec<Hit>,
+    groups: Vec<Group>,
+    (store, location): (&dyn Store, &StoreLocation),
 ) -> anyhow::Result<Vec<SearchResult>> {
-    let texts: Vec<&str> = hits.iter().map(|hit| hit.text.as_str()).collect();
+    let texts: Vec<&str> = groups.iter().map(|(hit, _)| hit.text.as_str()).collect();
     let best = collection.embedder.best_sentences(vector, &texts)?;
-    Ok(hits.into_iter().zip(best).map(|(hit, best)| SearchResult { hit, best }).collect())
+    let mut paths: Vec<String> = groups.iter().map(|(hit, _)| hit.path.clone()).collect();
+    paths.sort();
+    paths.dedup();
+    let stale = stale(store, location, &collection.name, &paths)?;
+    let results = groups.into_iter().zip(best).map(|((hit, identical), best)| {
+        let stale = stale.get(&hit.path).copied();
+        SearchResult { hit, best, identical, stale }
+    });
+    Ok(results.collect())
 }
 
 /// Warns if there is an index for approximate search that the search could not use.
@@ -127,8 +198,11 @@ fn filter(arguments: &SearchArguments, location: &StoreLocation) -> anyhow::Resu
     let mut within = Vec::new();
     for path in &arguments.within {
         let path = canonical(path)?;
-        let name = location.document_name(&path);
-        within.push(name.ok_or(Error::NotUtf8 { path })?);
+        let names = location.folder_names(&path);
+        if names.is_empty() {
+            return Err(Error::NotUtf8 { path }.into());
+        }
+        within.extend(names);
     }
     // The root itself is not a restriction.
     if within.iter().any(|name| name == ".") {

@@ -3,7 +3,7 @@
 use super::SearchResult;
 use crate::args::SearchArguments;
 use crate::printer::Printer;
-use kokeshi_collections::{OpenCollection, StoreLocation};
+use kokeshi_collections::{OpenCollection, Staleness, StoreLocation};
 use kokeshi_store::{Hit, RankContribution, reciprocal_rank};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -13,6 +13,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Maximum number of bytes of a sentence that are shown.
 const LONGEST_SENTENCE: usize = 600;
+/// Maximum number of places with an identical text that are shown.
+const IDENTICAL: usize = 5;
 
 /// Prints one path per line.
 pub(super) fn files(
@@ -40,17 +42,43 @@ pub(super) fn text(
             writeln!(out)?;
         }
         let hit = &result.hit;
-        let at = location.display_path(&hit.path) + &line_or_page(hit);
+        let at = place(hit, location);
         let at = linked(&coloured(&at, "35", printer), &location.path(&hit.path), printer);
-        writeln!(out, "{at}  {}", coloured(&score(hit), "32", printer))?;
+        let stale = result.stale.map_or_else(String::new, |stale| {
+            format!("  {}", coloured(staleness(stale), "33", printer))
+        });
+        writeln!(out, "{at}  {}{stale}", coloured(&score(hit), "32", printer))?;
         if arguments.why {
             writeln!(out, "  {}", why(hit))?;
         }
         for line in excerpt(result, arguments.context, printer).lines() {
             writeln!(out, "    {line}")?;
         }
+        if !result.identical.is_empty() {
+            writeln!(out, "    {}", identical(&result.identical, location))?;
+        }
     }
     printer.print(&String::from_utf8_lossy(&out))
+}
+
+/// The file and lines of a hit.
+fn place(hit: &Hit, location: &StoreLocation) -> String {
+    format!("{}{}", location.display_path(&hit.path), line_or_page(hit))
+}
+
+fn staleness(stale: Staleness) -> &'static str {
+    match stale {
+        Staleness::Changed => "(file changed since)",
+        Staleness::Missing => "(file missing)",
+    }
+}
+
+/// `+2 identical: a.md:3, b.md:7`.
+fn identical(hits: &[Hit], location: &StoreLocation) -> String {
+    let places = hits.iter().take(IDENTICAL).map(|hit| place(hit, location));
+    let mut places: Vec<String> = places.collect();
+    places.extend((hits.len() > IDENTICAL).then(|| "…".to_owned()));
+    format!("+{} identical: {}", hits.len(), places.join(", "))
 }
 
 /// `:12`, `:12-15`, or `:page 3`; nothing for a converted text, whose lines are not the file's.
@@ -189,15 +217,25 @@ pub(super) fn json(
     let part = |part: Option<RankContribution>| {
         part.map(|part| json!({ "rank": part.rank, "score": part.score }))
     };
-    let hits = results.iter().map(|SearchResult { hit, best }| {
-        let lines = match hit.location.lines {
-            (0, _) => Value::Null,
-            (first, last) => json!([first, last]),
-        };
+    let lines = |hit: &Hit| match hit.location.lines {
+        (0, _) => Value::Null,
+        (first, last) => json!([first, last]),
+    };
+    let hits = results.iter().map(|SearchResult { hit, best, identical, stale }| {
+        let identical = identical.iter().map(|hit| {
+            json!({
+                "path": location.display_path(&hit.path),
+                "lines": lines(hit),
+                "page": hit.location.page,
+                "chunk": hit.ordinal,
+                "score": hit.score,
+                "metadata": hit.metadata,
+            })
+        });
         let mut object = json!({
             "path": location.display_path(&hit.path),
             "format": hit.format,
-            "lines": lines,
+            "lines": lines(hit),
             "bytes": [hit.location.bytes.start, hit.location.bytes.end],
             "page": hit.location.page,
             "chunk": hit.ordinal,
@@ -205,6 +243,11 @@ pub(super) fn json(
             "text": hit.text,
             "best": hit.text[best.clone()],
             "metadata": hit.metadata,
+            "identical": identical.collect::<Vec<Value>>(),
+            "stale": stale.map(|stale| match stale {
+                Staleness::Changed => "changed",
+                Staleness::Missing => "missing",
+            }),
         });
         if arguments.why || arguments.hybrid {
             object["why"] = json!({ "meaning": part(hit.dense), "words": part(hit.words) });

@@ -244,3 +244,23 @@ impl PointEngine for Qdrant {
         self.change_aliases(&[json!({ "delete_alias": { "alias_name": alias } })])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_matches_of_paths_and_terms() {
+        let filter = PointFilter {
+            paths: Some(vec!["a\"b".to_owned()]),
+            terms: vec!["zip=1234".to_owned(), "x='y'".to_owned()],
+        };
+        let wanted = json!({ "must": [
+            { "key": "path", "match": { "any": ["a\"b"] } },
+            { "key": "terms", "match": { "value": "zip=1234" } },
+            { "key": "terms", "match": { "value": "x='y'" } },
+        ] });
+        assert_eq!(condition(&filter), wanted);
+        assert_eq!(condition(&PointFilter::default()), json!({ "must": [] }));
+    }
+}

@@ -1,0 +1,99 @@
+//! Which of several indexes answers a search.
+
+use crate::error::{Error, Result};
+use crate::location::{StoreLocation, canonical, is_below};
+use crate::plan::IndexPlan;
+use crate::roots::{Root, recorded_roots};
+use std::path::Path;
+
+/// The index that answers a search below a path.
+#[derive(Clone, Debug)]
+pub struct IndexChoice {
+    /// Where it is.
+    pub location: StoreLocation,
+    /// A nearer index that is not used, because more of its files differ from the disk.
+    pub passed_over: Option<OutdatedIndex>,
+}
+
+/// An index that is out of date.
+#[derive(Clone, Debug)]
+pub struct OutdatedIndex {
+    /// Where it is.
+    pub location: StoreLocation,
+    /// Number of files below the path that are new, changed or gone.
+    pub differences: usize,
+}
+
+/// The nearest index at or above `path` that covers it and is up to date; if none is, the one of
+/// which the fewest files differ from the disk. Files are compared only if several indexes cover
+/// the path.
+///
+/// # Errors
+///
+/// [`Error::NoIndex`] if there is none.
+pub fn choose_index(path: &Path, collection: &str) -> Result<IndexChoice> {
+    let path = canonical(path)?;
+    let mut above = StoreLocation::all_above(&path).into_iter();
+    let Some(nearest) = above.next() else { return Err(Error::NoIndex { path }) };
+    let others: Vec<StoreLocation> = above.collect();
+    let alone = |location| IndexChoice { location, passed_over: None };
+    let is_covering = |location: &&StoreLocation| {
+        // An index that cannot be opened answers nothing.
+        roots_within(location, &path, collection).is_ok_and(|roots| !roots.is_empty())
+    };
+    let others: Vec<&StoreLocation> = others.iter().filter(is_covering).collect();
+    if others.is_empty() {
+        return Ok(alone(nearest));
+    }
+    let Some(differences) = differences(&nearest, &path, collection)? else {
+        return Ok(alone(others[0].clone()));
+    };
+    let mut best = (differences, &nearest);
+    for other in others {
+        if best.0 == 0 {
+            break;
+        }
+        if let Some(count) = self::differences(other, &path, collection)?
+            && count < best.0
+        {
+            best = (count, other);
+        }
+    }
+    let location = best.1.clone();
+    let is_nearest = best.0 == differences;
+    let outdated = OutdatedIndex { location: nearest, differences };
+    Ok(IndexChoice { location, passed_over: (!is_nearest).then_some(outdated) })
+}
+
+/// What of the index at `location` is at or below `path`, and how it is walked; nothing if it has
+/// no such collection.
+fn roots_within(location: &StoreLocation, path: &Path, collection: &str) -> Result<Vec<Root>> {
+    let store = location.open()?;
+    if store.collection(collection)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut within = Vec::new();
+    for (root, options) in recorded_roots(&*store, location, collection)? {
+        if path.starts_with(&root) {
+            within.push((path.to_owned(), options));
+        } else if root.starts_with(path) {
+            within.push((root, options));
+        }
+    }
+    Ok(within)
+}
+
+/// Number of files at and below `path` that differ from the index; `None` if it does not cover the
+/// path.
+fn differences(location: &StoreLocation, path: &Path, collection: &str) -> Result<Option<usize>> {
+    let roots = roots_within(location, path, collection)?;
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let names = location.folder_names(path);
+    let mut entries = location.open()?.list(collection)?;
+    entries.retain(|entry| names.iter().any(|name| is_below(&entry.path, name)));
+    let mut plan = IndexPlan::new(location, &roots, entries)?;
+    plan.settle();
+    Ok(Some(plan.differences()))
+}
