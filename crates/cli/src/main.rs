@@ -9,13 +9,11 @@
 //! selection, output, view   models and devices; files of vectors; pictures
 //! card, input, meter        NVIDIA cards; sources of texts; progress
 //! failure                   errors with hints
-//! printer                   the terminal
+//! printer, status_line      the terminal
 //! args                      the command line: definitions only
-//! bytes, env, features, layout   sizes, environment variables, cargo features, columns
+//! bytes, env, exit, features, layout   sizes, environment variables, exit statuses, cargo
+//!                           features, columns
 //! ```
-//!
-//! Exit status: 0 success; 1 a failure that the message explains, or a search without results;
-//! 2 wrong usage; 130 interrupted by Ctrl-C.
 
 mod args;
 mod bytes;
@@ -24,6 +22,7 @@ mod collection;
 mod commands;
 mod embedder;
 mod env;
+mod exit;
 mod failure;
 mod features;
 mod input;
@@ -32,16 +31,19 @@ mod meter;
 mod output;
 mod printer;
 mod selection;
+mod status_line;
 mod view;
 
-use args::{Arguments, Command};
-use clap::Parser;
-use printer::Printer;
+use args::Command;
+use printer::{Printer, ProgressStyle};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let printer = Printer::detect();
+    let arguments = args::parse();
+    let mut printer = Printer::detect();
+    if arguments.quiet {
+        printer.progress = ProgressStyle::Off;
+    }
     match run(&arguments.command, &printer) {
         Ok(status) => status,
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -25,7 +25,8 @@ pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Resu
     if arguments.late_chunking && model.config().position == Position::Alibi {
         printer.note(BEYOND_HOSTED);
     }
-    let embedder = Embedder { name, model, meter: Meter::new(texts.bytes, printer), printer };
+    let noun = if purpose == Purpose::Chunks { "document" } else { "text" };
+    let embedder = Embedder { name, model, meter: Meter::new(texts.bytes, noun, printer), printer };
     let options = Options {
         normalized: arguments.normalized,
         ..options(&arguments.encoding, arguments.task.as_deref())
@@ -138,7 +139,7 @@ impl Pipeline<'_> {
         for (document, _) in block.iter().zip(&chunks).filter(|(_, chunks)| chunks.is_empty()) {
             let warning =
                 format!("{} has no chunks: it contains only white space", document.origin);
-            self.embedder.meter.aside(|| self.embedder.printer.warning(&warning));
+            self.embedder.printer.warning(&warning);
         }
         Ok(Some(chunks))
     }

@@ -3,6 +3,7 @@
 use super::extract::Subprocess;
 use crate::args::IndexArguments;
 use crate::collection;
+use crate::exit::Exit;
 use crate::layout::counted;
 use crate::meter::Meter;
 use crate::printer::Printer;
@@ -14,15 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The exit status that shells report for a process that Ctrl-C has ended.
-pub(super) const STOPPED: u8 = 130;
 /// Maximum number of left-out files whose reasons are printed.
 const REASONS: usize = 10;
 
 pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
     let summary = update(&mut indexer(arguments)?, printer, &stop)?;
-    Ok(if summary.stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
+    Ok(if summary.stopped { Exit::Interrupted.into() } else { ExitCode::SUCCESS })
 }
 
 /// Opens the store and the collection, or creates them.
@@ -53,7 +52,7 @@ pub(super) fn update(
     stop: &AtomicBool,
 ) -> anyhow::Result<IndexSummary> {
     let start = Instant::now();
-    let meter = |bytes| Meter::new(Some(bytes), printer);
+    let meter = |bytes| Meter::new(Some(bytes), "document", printer);
     let summary = indexer.update(&Subprocess, stop, meter)?;
     print_summary(&summary, indexer.location(), start, printer);
     Ok(summary)
@@ -65,7 +64,7 @@ pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(STOPPED.into());
+            std::process::exit(Exit::Interrupted as i32);
         }
     })
     .context("cannot wait for Ctrl-C")?;

@@ -23,6 +23,8 @@ mod shadow_copy;
 mod similarity;
 mod stores;
 mod tasks;
+#[cfg(unix)]
+mod terminal;
 mod threads;
 mod v2;
 

@@ -14,12 +14,11 @@ mod timing;
 mod workload;
 
 use crate::args::BenchArguments;
-use crate::meter;
+use crate::meter::Progress;
 use crate::printer::Printer;
 use crate::selection;
 use crate::view::svg;
 use floor::Cost;
-use indicatif::{ProgressBar, ProgressFinish};
 use kokeshi::{Checkpoint, Device};
 use kokeshi_model::Forward;
 use machine::Machine;
@@ -77,21 +76,21 @@ fn residency<'a>(
     batches: u32,
     printer: &Printer,
 ) -> anyhow::Result<Residency<'a>> {
-    let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
+    let progress = Progress::new(None, printer);
     let before = residency::now()?;
     let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
     let machine = Machine::new(selection::device(&arguments.arithmetic)?, &checkpoint)?;
     let forward = load(&checkpoint, &machine.device())?;
-    Residency::measure(&arguments.model, machine.info(), before, &*forward, batches, &bar)
+    Residency::measure(&arguments.model, machine.info(), before, &*forward, batches, &progress)
 }
 
 fn measure<'a>(
     arguments: &'a BenchArguments,
     printer: &Printer,
 ) -> anyhow::Result<SpeedReport<'a>> {
-    let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
+    let progress = Progress::new(None, printer);
     let device = selection::device(&arguments.arithmetic)?;
-    bar.set_message("loading the model");
+    progress.say("loading the model");
     let start = Instant::now();
     let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
     let machine = Machine::new(device, &checkpoint)?;
@@ -99,16 +98,16 @@ fn measure<'a>(
     let load_seconds = start.elapsed().as_secs_f64();
     let loaded = memory::peak();
     let cost = Cost::new(&checkpoint, machine.precision());
-    bar.set_message("checking its results");
+    progress.say("checking its results");
     let check = check::run(&checkpoint, &*forward, &cost, machine.precision())?;
-    bar.set_message("measuring the machine");
+    progress.say("measuring the machine");
     let before = machine.peaks()?;
     // The check and the measurement used memory of their own.
     let peak_was_reset = memory::reset_peak();
     let Workloads { turns, left_out } = Workloads::new(checkpoint.config(), machine.is_card());
-    let timed = timed(&*forward, &turns, arguments.quick, &bar)?;
+    let timed = timed(&*forward, &turns, arguments.quick, &progress)?;
     let peak_resident_bytes = memory::peak().max(loaded).filter(|_| peak_was_reset);
-    bar.set_message("measuring the machine again");
+    progress.say("measuring the machine again");
     let peaks = before.highest(machine.peaks()?);
     let row = |(workload, runs)| BatchTiming::new(workload, runs, &cost, peaks);
     let rows: Vec<BatchTiming> = timed.into_iter().map(row).collect();
@@ -130,11 +129,11 @@ fn timed<'a>(
     forward: &dyn Forward,
     turns: &'a [Vec<Workload>],
     quick: bool,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> kokeshi_model::Result<Vec<(&'a Workload, Vec<f64>)>> {
     let mut timed = Vec::new();
     for turn in turns {
-        bar.set_message(format!("timing {}", turn.last().map_or("", |workload| workload.name)));
+        progress.say(format!("timing {}", turn.last().map_or("", |workload| workload.name)));
         timed.extend(turn.iter().zip(timing::time(forward, turn, quick)?));
     }
     Ok(timed)

@@ -7,7 +7,7 @@ use crate::args::ClassifyArguments;
 use crate::embedder::{Embedder, LongTexts, options};
 use crate::failure::{hinted, usage};
 use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts, read_labelled};
-use crate::meter::{Meter, bar};
+use crate::meter::{Meter, Progress};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::{Options, cosine};
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     let saved = arguments.classifier.as_deref().map(file::read).transpose()?;
     let name = model(arguments, saved.as_ref())?;
     let loaded = Loader::new(&arguments.device)?.get(&name)?;
-    let meter = Meter::new(None, printer);
+    let meter = Meter::new(None, "text", printer);
     let mut embedder = Embedder { name: &name, model: loaded, meter, printer };
     let requested = arguments.task.as_deref();
     let options = match &saved {
@@ -148,12 +148,12 @@ fn train(
         ));
     }
     let vectors = embedder.vectors(&documents, options, LongTexts::Limited)?;
-    let spinner = bar(None, embedder.printer);
-    spinner.set_message(format!("learning from {} examples", vectors.len()));
+    let progress = Progress::new(None, embedder.printer);
+    progress.say(format!("learning from {} examples", vectors.len()));
     let mut regression = Regression::default();
     let compute = selection::compute(&arguments.device)?;
     regression.train(&compute, &vectors, &labels, arguments.steps)?;
-    spinner.finish_and_clear();
+    drop(progress);
     let accuracy = accuracy(&regression, &vectors, &labels);
     embedder.printer.note(&format!(
         "learned {} labels from {} examples; {:.1} % of these are classified correctly",

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
     let mut texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
     let name = &arguments.model.model;
     let model = Loader::new(&arguments.model.device)?.get(name)?;
-    let meter = Meter::new(texts.bytes, printer);
+    let meter = Meter::new(texts.bytes, "text", printer);
     let embedder = Embedder { name, model, meter, printer };
     let options = embedder.options(&arguments.encoding, arguments.task.as_deref(), "text-matching");
     let task = options.task.clone();

@@ -4,6 +4,7 @@ use super::notes::rankings;
 use super::queries::{self, MigrationQuery};
 use super::{Migration, loader, page};
 use crate::args::MigrateVerifyArguments;
+use crate::exit::Exit;
 use crate::output::Destination;
 use crate::printer::Printer;
 use kokeshi_migrate::Verification;
@@ -47,7 +48,7 @@ pub(super) fn run(
             )
         }
     });
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.passed() { ExitCode::SUCCESS } else { Exit::Negative.into() })
 }
 
 fn text_of(report: &Verification, queries: &[MigrationQuery]) -> String {

@@ -4,6 +4,7 @@ mod show;
 
 use crate::args::SearchArguments;
 use crate::collection;
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use kokeshi_collections::{
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     if is_empty && !arguments.json {
         printer.note(no_hit(&*store, &collection)?);
     }
-    Ok(if is_empty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_empty { Exit::Negative.into() } else { ExitCode::SUCCESS })
 }
 
 fn search(
