@@ -1,6 +1,7 @@
 //! Data on standard output, everything for people on standard error.
 
 use crate::env;
+use crate::layout::folded;
 use crate::status_line::{DataStream, StatusLine};
 use anyhow::Context;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -68,6 +69,16 @@ impl Printer {
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .context("cannot write standard output")
+    }
+
+    /// Prints lines for people, broken between words if they are wider than the terminal.
+    pub(crate) fn print_lines(&self, text: &str) -> anyhow::Result<()> {
+        if self.terminal { self.print(&folded(text, self.width)) } else { self.print(text) }
+    }
+
+    /// Whether a line of `columns` is not broken: a pipe has any number of them.
+    pub(crate) fn fits(&self, columns: usize) -> bool {
+        !self.terminal || columns <= self.width
     }
 
     /// Prints what went wrong.

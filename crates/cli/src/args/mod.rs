@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Show no progress
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 999)]
     pub(crate) quiet: bool,
 }
 

@@ -32,11 +32,10 @@ pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result
         }
         built => built?,
     };
-    let text = match arguments.json {
-        true => json_of(collection, &store.name(), &built)?,
-        false => text_of(collection, &store.name(), &built),
-    };
-    printer.print(&text)?;
+    match arguments.json {
+        true => printer.print(&json_of(collection, &store.name(), &built)?)?,
+        false => printer.print_lines(&text_of(collection, &store.name(), &built))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

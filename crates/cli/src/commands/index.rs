@@ -10,6 +10,7 @@ use crate::printer::Printer;
 use anyhow::Context;
 use kokeshi_collections::{IndexSummary, Indexer, StoreLocation, canonical};
 use kokeshi_documents::WalkOptions;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,15 +35,39 @@ pub(super) fn indexer(arguments: &IndexArguments) -> anyhow::Result<Indexer> {
             StoreLocation::to_index(store, paths)?
         }
     };
+    let new = location.file().filter(|file| !file.exists()).map(Path::to_owned);
     let mut store = if paths.is_empty() { location.open()? } else { location.create()? };
     let lock = store.lock()?;
     let name = &arguments.collection.collection;
-    let collection =
-        collection::to_index(&mut *store, name, &arguments.vectors, &arguments.device)?;
+    let opened = collection::to_index(&mut *store, name, &arguments.vectors, &arguments.device);
+    let collection = match (opened, new) {
+        (Err(error), Some(file)) => {
+            // Nothing was indexed, and nobody else writes to the store that this run has locked.
+            drop(store);
+            remove_empty(&file);
+            return Err(error);
+        }
+        (opened, _) => opened?,
+    };
     let walk = &arguments.walk;
     let options =
         WalkOptions { hidden: walk.hidden, ignored: walk.no_ignore, globs: walk.glob.clone() };
-    Ok(Indexer::new(location, store, lock, collection, paths, &options)?)
+    Ok(Indexer::new(location, store, lock, collection, &arguments.paths, &options)?)
+}
+
+/// Removes the store that a run has created before it failed, and its folder if nothing else is in
+/// it.
+fn remove_empty(file: &Path) {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some(folder) = file.parent() else { return };
+    // What cannot be removed is only an empty store; the error that matters is the first one.
+    for ending in ["", "-wal", "-shm", "-journal", ".lock"] {
+        let _ = std::fs::remove_file(folder.join(format!("{name}{ending}")));
+    }
+    if folder.ends_with(".kokeshi") {
+        let _ = std::fs::remove_file(folder.join(".gitignore"));
+        let _ = std::fs::remove_dir(folder);
+    }
 }
 
 /// Brings the collection up to date, and prints what was done.

@@ -15,6 +15,7 @@ mod workload;
 
 use crate::args::BenchArguments;
 use crate::meter::Progress;
+use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection;
 use crate::view::svg;
@@ -52,10 +53,13 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     let report = measure(arguments, printer)?;
-    printer.print(&match arguments.json {
-        true => serde_json::to_string(&report)? + "\n",
-        false => report.text(),
-    })?;
+    // A chart on standard output replaces what is printed there.
+    if !arguments.svg.as_deref().is_some_and(is_stdout) {
+        printer.print(&match arguments.json {
+            true => serde_json::to_string(&report)? + "\n",
+            false => report.text(),
+        })?;
+    }
     for note in &report.left_out {
         printer.note(note);
     }
@@ -66,7 +70,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         );
     }
     if let Some(path) = &arguments.svg {
-        svg::write(path, &report.chart())?;
+        svg::write(path, &report.chart(), printer)?;
     }
     Ok(ExitCode::SUCCESS)
 }

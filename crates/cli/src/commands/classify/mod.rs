@@ -137,8 +137,9 @@ fn train(
     options: &Options,
 ) -> anyhow::Result<Regression> {
     let Some(path) = &arguments.train else { return Err(usage("--train needs a file")) };
-    let fields = FieldNames { text: &arguments.text_field, label: &arguments.label_field };
-    let examples = read_labelled(path, fields, 0)?;
+    let fields =
+        FieldNames { text: arguments.input.text_field.as_deref(), label: &arguments.label_field };
+    let examples = read_labelled(&input::source_of(path), fields, 0)?;
     let (documents, labels): (Vec<SourceText>, Vec<String>) =
         examples.into_iter().map(|example| (example.document, example.label)).unzip();
     if documents.is_empty() {
@@ -225,12 +226,12 @@ fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Tex
         return Ok(Box::new(texts.map(|text| Ok((text?, None)))));
     };
     if !arguments.input.texts.is_empty() || arguments.input.input_format.is_some() {
-        return Err(usage("--truth needs JSONL or CSV files, given with --input only"));
+        return Err(usage("--truth needs files with fields or columns, given with --input only"));
     }
-    let fields = FieldNames { text: &arguments.text_field, label: truth };
+    let fields = FieldNames { text: arguments.input.text_field.as_deref(), label: truth };
     let mut all = Vec::new();
-    for path in input::files(&arguments.input.input)? {
-        all.extend(read_labelled(&path, fields, all.len())?);
+    for source in input::matching_sources(&arguments.input.input)? {
+        all.extend(read_labelled(&source, fields, all.len())?);
     }
     Ok(Box::new(all.into_iter().map(|one| Ok((one.document, Some(one.label))))))
 }

@@ -10,6 +10,7 @@ use crate::embedder::{Embedder, LongTexts};
 use crate::failure::hinted;
 use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::{Meter, Progress};
+use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi_analysis::{Compute, Error, Matrix, Pca, Trial};
@@ -85,7 +86,10 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
         Some(collection) => from_collection(arguments, collection, printer)?,
         None => {
             let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
-            let documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
+            let mut documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
+            if !arguments.keep_blank {
+                input::leave_out_blank(&mut documents, printer);
+            }
             let model = arguments.model.clone().unwrap_or_else(|| "starter".to_owned());
             (documents, model, LongTexts::Limited)
         }
@@ -106,10 +110,13 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     let grouping = grouping(arguments, &compute, (model, options.task), documents, &rows)?;
     if let Some(path) = &arguments.html {
         progress.say("drawing the map");
-        page::write(path, &grouping, &map(arguments.map, &compute, &rows)?)?;
+        let map = map(arguments.map, &compute, &rows)?;
+        page::write(path, &grouping, &map, printer)?;
     }
     drop(progress);
-    if arguments.json {
+    if arguments.html.as_deref().is_some_and(is_stdout) {
+        // The page replaces what is printed there.
+    } else if arguments.json {
         printer.print(&(serde_json::to_string_pretty(&grouping)? + "\n"))?;
     } else {
         printer.print(&show::text(&grouping, printer))?;

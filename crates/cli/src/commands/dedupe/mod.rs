@@ -10,7 +10,7 @@ use crate::args::DedupeArguments;
 use crate::bytes;
 use crate::embedder::{Embedder, LongTexts};
 use crate::failure::hinted;
-use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
+use crate::input::{self, Origin, Purpose, Record, Source, SourceText, Texts};
 use crate::meter::Meter;
 use crate::output::Destination;
 use crate::printer::Printer;
@@ -19,7 +19,9 @@ use kokeshi::Options;
 use kokeshi_analysis::{Audit, Compute, Error, Leaders, Match, Matrix};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 /// Number of texts in a block.
 const BLOCK: usize = 2048;
@@ -54,7 +56,7 @@ struct Deduplication {
 
 pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut to = match &arguments.output {
-        Some(path) => Some(Destination::file(path)?),
+        Some(path) => Some(Destination::open(path, printer)?),
         None if arguments.groups || arguments.json => None,
         None => Some(Destination::stdout(printer)),
     };
@@ -68,7 +70,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
     let compute = selection::compute(&arguments.model.device)?;
     let mut deduplicator =
         Deduplicator { arguments, embedder, options, compute, leaders: None, seen: HashMap::new() };
-    let mut processed = Vec::new();
+    let (mut processed, mut header) = (Vec::new(), None);
     loop {
         let block = texts.by_ref().take(BLOCK).collect::<anyhow::Result<Vec<_>>>()?;
         if block.is_empty() {
@@ -76,7 +78,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
         }
         let verdicts = deduplicator.judge(&block)?;
         if let Some(to) = &mut to {
-            write(to, &block, &verdicts)?;
+            write(to, &block, &verdicts, &mut header)?;
         }
         let block = block.into_iter().zip(verdicts);
         processed.extend(block.map(|(SourceText { text, origin, .. }, verdict)| JudgedText {
@@ -167,11 +169,16 @@ fn hash(text: &str) -> [u8; 16] {
 }
 
 /// Writes the kept texts of `block`: lines unchanged, files by their paths.
-fn write(to: &mut Destination, block: &[SourceText], verdicts: &[Verdict]) -> anyhow::Result<()> {
+fn write(
+    to: &mut Destination,
+    block: &[SourceText],
+    verdicts: &[Verdict],
+    header: &mut Option<Rc<str>>,
+) -> anyhow::Result<()> {
     let kept = block.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Kept);
     for (document, _) in kept {
         let written = match (&document.record, &document.origin) {
-            (Some(record), _) => writeln!(to.writer(), "{record}"),
+            (Some(record), _) => write_record(to.writer(), record, header),
             (None, Origin { source: Source::File(path), line: None, .. }) => {
                 writeln!(to.writer(), "{}", path.display())
             }
@@ -181,4 +188,18 @@ fn write(to: &mut Destination, block: &[SourceText], verdicts: &[Verdict]) -> an
     }
     let flushed = to.writer().flush();
     flushed.map_err(|error| to.failure(error))
+}
+
+/// Writes a record as it was written, and before it the header of its table, unless that is the
+/// last `header` that was written.
+fn write_record(
+    to: &mut dyn Write,
+    record: &Record,
+    header: &mut Option<Rc<str>>,
+) -> io::Result<()> {
+    if record.header.is_some() && record.header != *header {
+        header.clone_from(&record.header);
+        writeln!(to, "{}", header.as_deref().unwrap_or_default())?;
+    }
+    writeln!(to, "{}", record.raw)
 }
