@@ -35,6 +35,7 @@ mod status_line;
 mod view;
 
 use args::Command;
+use exit::Exit;
 use printer::{Printer, ProgressStyle};
 use std::process::ExitCode;
 
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     }
     match run(&arguments.command, &printer) {
         Ok(status) => status,
-        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if failure::is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => failure::report(&error, &printer),
     }
 }

@@ -73,7 +73,12 @@ impl Printer {
 
     /// Prints lines for people, broken between words if they are wider than the terminal.
     pub(crate) fn print_lines(&self, text: &str) -> anyhow::Result<()> {
-        if self.terminal { self.print(&folded(text, self.width)) } else { self.print(text) }
+        self.print(&self.folded(text))
+    }
+
+    /// `text` with its lines broken between words if they are wider than the terminal.
+    pub(crate) fn folded(&self, text: &str) -> String {
+        if self.terminal { folded(text, self.width) } else { text.to_owned() }
     }
 
     /// Whether a line of `columns` is not broken: a pipe has any number of them.

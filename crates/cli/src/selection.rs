@@ -136,13 +136,14 @@ fn cpu(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     Ok(Device::Cpu { threads: threads.map(usize::from), level, precision })
 }
 
-/// Warns, once, of a precision that costs both time and exactness.
+/// Warns, once, of a precision that costs both time and exactness. The figure is that of
+/// `kokeshi bench --quick --threads 1` with and without it, on a processor with AVX2.
 fn warn_of_bf16() {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         Printer::detect().warning(
-            "this processor cannot multiply bf16: `--precision bf16` is SLOWER than \
-             `--precision f32`; `kokeshi bench` measures both",
+            "this processor cannot multiply bf16: on such a one, `kokeshi bench` took 1.2 to 2 times \
+             as long with `--precision bf16` as with `f32`",
         );
     });
 }

@@ -3,7 +3,6 @@
 use super::{Origin, Source, SourceText, lines};
 use crate::failure::hinted;
 use anyhow::Context;
-use kokeshi::MAX_TEXT_BYTES;
 use kokeshi_documents::MAX_FILE_BYTES;
 use serde_json::{Map, Value};
 use std::io::{BufRead, Read};

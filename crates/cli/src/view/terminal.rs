@@ -2,7 +2,7 @@
 
 use super::comparison::RankChange;
 use super::{Grid, MatrixComparison, Ranking, RankingComparison, colour, share};
-use crate::layout::{counted, fitted, folded};
+use crate::layout::{counted, fitted};
 use crate::printer::Printer;
 use std::io::{self, Write};
 
@@ -81,8 +81,7 @@ pub(super) fn rankings(
         "{moves} of {count} texts change rank; compare ranks, not scores: each model has its own \
          scale"
     );
-    let summary = if printer.terminal { folded(&summary, printer.width) } else { summary + "\n" };
-    write!(to, "\n{summary}")
+    write!(to, "\n{}", printer.folded(&(summary + "\n")))
 }
 
 /// `↑2` in green or `↓2` in red; blank for a text that keeps its rank.
@@ -167,7 +166,7 @@ pub(super) fn grid(grid: &Grid<'_>, to: &mut dyn Write, printer: &Printer) -> io
     if shown < count {
         let all = counted(count, "column");
         let note = format!("{shown} of {all} fit into this window; --html FILE shows all");
-        write!(to, "\n{}", folded(&note, printer.width))?;
+        write!(to, "\n{}", printer.folded(&(note + "\n")))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod demo;
 mod durable;
 mod embed;
 mod eval;
+mod exits;
 mod foreign;
 #[cfg(feature = "postgres")]
 mod foreign_table;
@@ -21,6 +22,7 @@ mod page;
 mod search;
 mod shadow_copy;
 mod similarity;
+mod sources;
 mod stores;
 mod tasks;
 #[cfg(unix)]

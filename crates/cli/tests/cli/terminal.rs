@@ -6,6 +6,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::process::{Child, Command};
 use vt100::Parser;
 
@@ -24,6 +25,8 @@ pub(crate) struct Terminal {
 pub(crate) struct Screen {
     pub(crate) status: Option<i32>,
     pub(crate) lines: Vec<String>,
+    /// Whether a line was longer than the terminal is wide.
+    pub(crate) wrapped: bool,
     /// Everything that was written, escape sequences included.
     pub(crate) bytes: String,
 }
@@ -40,12 +43,12 @@ impl Terminal {
         command.env("TERM", "xterm-256color");
         command.stdin(slave()).stdout(slave()).stderr(slave());
         let child = command.spawn().expect("a running program");
-        Self { master, child, parser: Parser::new(ROWS, columns, 0) }
+        Self { master, child, parser: Parser::new(nonzero(ROWS), nonzero(columns), 0) }
     }
 
     pub(crate) fn resize(&mut self, columns: u16) {
         resize(&self.master, columns);
-        self.parser.screen_mut().set_size(ROWS, columns);
+        self.parser.screen_mut().set_size(nonzero(ROWS), nonzero(columns));
     }
 
     /// Presses keys.
@@ -72,12 +75,18 @@ impl Terminal {
         let bytes = self.read_until(|_| false);
         let status = self.child.wait().expect("a finished program").code();
         let (_, columns) = self.parser.screen().size();
-        let lines = self.parser.screen().rows(0, columns).map(|line| line.trim_end().to_owned());
+        let lines =
+            self.parser.screen().rows(0, columns.get()).map(|line| line.trim_end().to_owned());
         let mut lines: Vec<String> = lines.collect();
         let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
         lines.truncate(used);
-        Screen { status, lines, bytes }
+        let wrapped = (0..ROWS).any(|row| self.parser.screen().row_wrapped(row));
+        Screen { status, lines, wrapped, bytes }
     }
+}
+
+fn nonzero(number: u16) -> NonZero<u16> {
+    NonZero::new(number).expect("a size")
 }
 
 fn resize(master: &File, columns: u16) {
@@ -99,7 +108,7 @@ fn the_first_command_of_the_readme_shows_both_of_its_rows() {
     let sandbox = Sandbox::new();
     for columns in WIDTHS {
         let texts = ["embed", "The Force will be with you.", "Die Macht wird mit dir sein."];
-        let Screen { status, lines, bytes } = screen(&sandbox, columns, &texts);
+        let Screen { status, lines, bytes, .. } = screen(&sandbox, columns, &texts);
         assert_eq!((status, numbers(&lines)), (Some(0), vec![0, 1]), "{columns}: {lines:#?}");
         assert!(lines[lines.len() - 1].starts_with("2 vectors"), "{lines:#?}");
         assert!(!bytes.contains("left"), "no progress is shown for work under a second: {bytes}");
@@ -121,7 +130,7 @@ fn progress_and_data_leave_each_other_alone() {
     for columns in WIDTHS {
         for format in ["table", "csv", "jsonl"] {
             let arguments = [&embed[..], &["--dimensions", "4", "--format", format]].concat();
-            let Screen { status, lines, bytes } = screen(&sandbox, columns, &arguments);
+            let Screen { status, lines, bytes, .. } = screen(&sandbox, columns, &arguments);
             assert_eq!(status, Some(0), "{lines:#?}");
             assert!(bytes.contains(" texts, "), "progress is shown: {bytes}");
             let all = lines.concat();
@@ -176,4 +185,138 @@ fn no_progress_is_shown_if_it_is_not_wanted() {
     let Screen { status, bytes, .. } = screen(&sandbox, 80, &arguments);
     assert_eq!(status, Some(0));
     assert!(!bytes.contains("tokens/s") && !bytes.contains("\x1b[K"), "{bytes}");
+}
+
+const TEXTS: &str = "How do I dim the light of the lighthouse at night without waking the keeper?\n\
+                     灯塔看守人每天晚上写一封信，然后把它寄给住在城里的妹妹，她从来没有见过大海。\n\
+                     Where is my parcel?\n\
+                     Wann kommt das Paket mit der neuen Lampe endlich bei uns an?\n";
+
+/// A folder with an index, and files of texts.
+fn prepared() -> Sandbox {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("notes")).expect("a folder");
+    let keeper = "The lighthouse keeper wrote incomprehensibly long letters, which nobody read. ";
+    sandbox.write("notes/keeper.md", format!("# Lamp\n\n{}\n\n{TEXTS}", keeper.repeat(4)));
+    assert_eq!(sandbox.run(["index", "notes"]).status, Some(0));
+    sandbox.write("few.txt", TEXTS);
+    sandbox.write("many.txt", (0..60).map(|i| format!("text {i}\n")).collect::<String>());
+    sandbox
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal_and_no_word_is_broken() {
+    let sandbox = prepared();
+    let few = ["--input", "few.txt", "--input-format", "lines"];
+    let many = ["--input", "many.txt", "--input-format", "lines"];
+    let with = |arguments: &[&'static str], more: &[&'static str]| [arguments, more].concat();
+    let commands = [
+        with(&["models", "list"], &[]),
+        with(&["models", "info"], &[]),
+        with(&["status", "notes"], &[]),
+        with(&["search", "the keeper of the lighthouse", "notes"], &[]),
+        with(&["search", "灯塔看守人", "notes", "--hybrid", "--why"], &[]),
+        with(&["similarity", "--query", "lamp"], &few),
+        with(&["similarity"], &few),
+        with(&["similarity"], &many),
+        with(&["embed"], &few),
+        with(&["cluster", "-k", "2"], &few),
+        with(&["classify", "--labels", "light,parcel,灯塔", "--top", "2"], &few),
+    ];
+    for columns in [30, 40, 80, 200] {
+        for command in &commands {
+            let Screen { status, lines, wrapped, .. } = screen(&sandbox, columns, command);
+            assert_eq!(status, Some(0), "{command:?}: {lines:#?}");
+            assert!(!wrapped, "{command:?} at {columns}: {lines:#?}");
+            let all = lines.join("\n");
+            assert!(!all.contains("[1m") && !all.contains("[0m"), "{command:?}: {lines:#?}");
+            if command[0] == "search" {
+                let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+                let source: std::collections::HashSet<String> = words(
+                    &std::fs::read_to_string(sandbox.path("notes/keeper.md"))
+                        .expect("the document"),
+                );
+                let shown = lines.iter().filter(|line| line.starts_with("    "));
+                let broken = shown
+                    .flat_map(|line| line.split_whitespace())
+                    .find(|word| word.is_ascii() && !source.contains(*word));
+                assert_eq!(broken, None, "at {columns}: {lines:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_are_shown_however_narrow_the_terminal_is() {
+    let sandbox = prepared();
+    for columns in [30, 40] {
+        let few = ["--input", "few.txt", "--input-format", "lines"];
+        let ranking = [&["similarity", "--query", "lamp"], &few[..]].concat();
+        let lines = screen(&sandbox, columns, &ranking).lines;
+        assert_eq!(lines.len(), 4, "{lines:#?}");
+        assert!(lines.iter().all(|line| line.contains("  0.") || line.contains(" -0.")));
+        let lines = screen(&sandbox, columns, &[&["similarity"], &few[..]].concat()).lines;
+        assert_eq!(lines.concat().matches("1.00").count(), 4, "{lines:#?}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("   2 Where is my parcel?")),
+            "{lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_matrix_that_does_not_fit_says_so_and_shows_what_fits() {
+    let sandbox = prepared();
+    let many = ["similarity", "--input", "many.txt", "--input-format", "lines"];
+    let lines = screen(&sandbox, 80, &many).lines;
+    assert_eq!(lines.iter().filter(|line| line.contains("  text ")).count(), 60, "{lines:#?}");
+    let note = "30 of 60 columns fit into this window; --html FILE shows all";
+    assert!(lines.iter().any(|line| line == note), "{lines:#?}");
+    let piped = sandbox.run(many);
+    assert!(piped.quiet().lines().nth(1).expect("a row").matches('.').count() >= 60);
+}
+
+#[test]
+fn a_collection_is_removed_only_after_a_yes() {
+    let sandbox = prepared();
+    let forget = ["forget", "--all", "--store", "notes/.kokeshi/index.db"];
+    let piped = sandbox.run(forget);
+    assert!(piped.failure(4).contains("use --yes to skip the confirmation"), "{}", piped.stderr);
+    for (answer, expected, status) in
+        [("no\n", "nothing was removed", 4), ("yes\n", "removed collection", 0)]
+    {
+        let mut terminal = Terminal::start(&sandbox, 80, &forget);
+        terminal.read_until(|text| text.contains("[yes/no]"));
+        terminal.type_in(answer);
+        let screen = terminal.finish();
+        assert_eq!(screen.status, Some(status), "{:#?}", screen.lines);
+        assert!(screen.lines.concat().contains(expected), "{:#?}", screen.lines);
+    }
+}
+
+#[test]
+fn every_command_that_draws_progress_leaves_none_behind() {
+    let sandbox = Sandbox::new();
+    let count = long_work(&sandbox);
+    let lines = ["--input", "texts.txt", "--input-format", "lines", "--threads", "1"];
+    let collection = ["--store", "notes.db", "--threads", "1", "texts.txt"];
+    let commands: [(&[&str], &[&str], usize); 5] = [
+        (&["dedupe", "--threshold", "1"], &lines, count),
+        (&["cluster", "-k", "2", "--examples", "1"], &lines, 4),
+        (&["classify", "--labels", "light,parcel"], &lines, count),
+        (&["similarity", "--query", "letters"], &lines, count),
+        (&["index", "--chunk", "lines"], &collection, 0),
+    ];
+    for columns in WIDTHS {
+        let _ = std::fs::remove_file(sandbox.path("notes.db"));
+        for (command, more, least) in commands {
+            let Screen { status, lines, bytes, .. } =
+                screen(&sandbox, columns, &[command, more].concat());
+            assert_eq!(status, Some(0), "{lines:#?}");
+            assert!(bytes.contains("tokens/s"), "{command:?} shows no progress: {bytes:.300}");
+            let all = lines.concat();
+            assert!(!all.contains("tokens/s") && !all.contains("░"), "{command:?}: {lines:#?}");
+            assert!(lines.len() >= least, "{command:?} at {columns}: {lines:#?}");
+        }
+    }
 }

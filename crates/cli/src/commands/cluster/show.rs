@@ -19,7 +19,7 @@ pub(super) fn text(grouping: &Grouping, printer: &Printer) -> String {
             let _ = writeln!(out, "      {}", text.trim_end());
         }
     }
-    let _ = writeln!(out, "\n{}", summary(grouping));
+    out += &printer.folded(&format!("\n{}\n", summary(grouping)));
     out
 }
 

@@ -2,7 +2,7 @@
 
 use super::SearchResult;
 use crate::args::SearchArguments;
-use crate::layout::{folded, line_ranges};
+use crate::layout::line_ranges;
 use crate::printer::Printer;
 use kokeshi_collections::{OpenCollection, StoreLocation};
 use kokeshi_store::{Hit, RankContribution, reciprocal_rank};
@@ -45,7 +45,7 @@ pub(super) fn text(
         let at = linked(&coloured(&at, "35", printer), &location.path(&hit.path), printer);
         writeln!(out, "{at}  {}", coloured(&score(hit), "32", printer))?;
         if arguments.why {
-            write!(out, "{}", folded(&format!("  {}", why(hit)), printer.width))?;
+            write!(out, "{}", printer.folded(&format!("  {}\n", why(hit))))?;
         }
         for line in excerpt(result, arguments.context, printer) {
             writeln!(out, "    {line}")?;
