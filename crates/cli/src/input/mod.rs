@@ -210,11 +210,11 @@ fn warn_of_files(texts: &[String], printer: &Printer) {
     let Some(first) = files.next() else { return };
     let others = match files.count() {
         0 => String::new(),
-        others => format!(", as are {} more arguments", others),
+        others => format!("; {} as well", counted(others, "more argument")),
     };
     printer.warning(&format!(
-        "`{first}` is the name of a file{others}, but used as a text; `--input {first}` reads the \
-         file"
+        "`{first}` is the name of a file, but used as a text; `--input {first}` reads the \
+         file{others}"
     ));
 }
 
@@ -292,18 +292,17 @@ fn read(
 ) -> anyhow::Result<TextIterator> {
     let field = text_field.map(str::to_owned);
     let with_text = move |record: anyhow::Result<RecordLine>| record?.text(field.as_deref());
-    if format == InputFormat::Parquet {
-        return Ok(Box::new(records::parquet(source)?.map(with_text)));
-    }
-    let from = open(&source)?;
     Ok(match format {
-        InputFormat::Lines => Box::new(lines::texts(from, source)),
-        InputFormat::Document => Box::new(std::iter::once_with(|| lines::whole(from, source))),
-        InputFormat::Jsonl => Box::new(records::jsonl(from, source).map(with_text)),
-        InputFormat::Json => Box::new(records::json(from, source)?.map(with_text)),
-        InputFormat::Csv => Box::new(records::csv(from, source)?.map(with_text)),
-        InputFormat::Tsv => Box::new(records::tsv(from, source)?.map(with_text)),
-        InputFormat::Parquet => Box::new(std::iter::empty()),
+        InputFormat::Lines => Box::new(lines::texts(open(&source)?, source)),
+        InputFormat::Document => {
+            let from = open(&source)?;
+            Box::new(std::iter::once_with(|| lines::whole(from, source)))
+        }
+        InputFormat::Jsonl => Box::new(records::jsonl(open(&source)?, source).map(with_text)),
+        InputFormat::Json => Box::new(records::json(open(&source)?, source)?.map(with_text)),
+        InputFormat::Csv => Box::new(records::csv(open(&source)?, source)?.map(with_text)),
+        InputFormat::Tsv => Box::new(records::tsv(open(&source)?, source)?.map(with_text)),
+        InputFormat::Parquet => Box::new(records::parquet(source)?.map(with_text)),
     })
 }
 
