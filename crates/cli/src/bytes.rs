@@ -1,7 +1,5 @@
 //! Sizes in bytes, as people write and read them.
 
-use indicatif::DecimalBytes;
-
 /// Units and their sizes: decimal as for disks and downloads, binary with an `i`.
 const UNITS: [(&str, f64); 9] = [
     ("", 1.0),
@@ -30,7 +28,13 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
 
 /// Formats a size, such as `1.14 GB`.
 pub(crate) fn format(bytes: u64) -> String {
-    DecimalBytes(bytes).to_string()
+    let units = ["kB", "MB", "GB", "TB"];
+    let mut number = bytes as f64 / 1e3;
+    let mut unit = 0;
+    while number >= 999.995 && unit + 1 < units.len() {
+        (number, unit) = (number / 1e3, unit + 1);
+    }
+    if bytes < 1000 { format!("{bytes} B") } else { format!("{number:.2} {}", units[unit]) }
 }
 
 #[cfg(test)]
@@ -48,6 +52,20 @@ mod tests {
             ("0", 0),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_decimal_units() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.00 kB"),
+            (999_999, "1.00 MB"),
+            (1_140_000_000, "1.14 GB"),
+            (5_000_000_000_000_000, "5000.00 TB"),
+        ] {
+            assert_eq!(format(bytes), text);
         }
     }
 

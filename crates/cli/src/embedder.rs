@@ -83,7 +83,7 @@ impl Embedder<'_> {
         self.meter.advance(inputs.len(), tokens, bytes);
         let results = embedded.iter().zip(origins);
         for (result, origin) in results.filter(|(result, _)| result.truncated_tokens.get() > 0) {
-            self.meter.aside(|| self.printer.warning(&truncation(self.name, result, origin)));
+            self.printer.warning(&truncation(self.name, result, origin));
         }
         Ok(embedded)
     }

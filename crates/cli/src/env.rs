@@ -2,12 +2,23 @@
 
 use kokeshi_hub::HubConfig;
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+
+/// The value of a variable; an empty one is as if unset, because compose files write such.
+fn value(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Whether a variable is set to nothing.
+pub(crate) fn is_empty(name: &OsStr) -> bool {
+    env::var_os(name).is_some_and(|value| value.is_empty())
+}
 
 /// The hub's cache, endpoint, token and offline switch, from the variables of `huggingface_hub`:
 /// see [`HubConfig::from_env`].
 pub(crate) fn hub() -> kokeshi_hub::Result<HubConfig> {
-    HubConfig::from_env(&|name| env::var_os(name))
+    HubConfig::from_env(&|name| value(name))
 }
 
 /// The user's home folder.
@@ -24,7 +35,7 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 
 /// Whether `NO_COLOR` is set and not empty (<https://no-color.org>).
 pub(crate) fn no_color() -> bool {
-    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    value("NO_COLOR").is_some()
 }
 
 /// Whether `TERM` names a terminal without cursor movement and block characters.
@@ -44,7 +55,5 @@ pub(crate) fn hyperlinks() -> bool {
     is("TERM_PROGRAM", &PROGRAMS)
         || is("TERM", &TERMINALS)
         || vte.is_some_and(|version: u32| version >= 5000)
-        || ["WT_SESSION", "KONSOLE_VERSION", "DOMTERM"]
-            .iter()
-            .any(|name| env::var_os(name).is_some())
+        || ["WT_SESSION", "KONSOLE_VERSION", "DOMTERM"].iter().any(|name| value(name).is_some())
 }

@@ -1,5 +1,6 @@
 //! Errors and how they are reported to the user.
 
+use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::recent;
 use clap::CommandFactory;
@@ -47,13 +48,13 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         // If standard error is closed, nothing is left to do.
         let _ = usage.print();
-        return ExitCode::from(2);
+        return Exit::Usage.into();
     }
     printer.error(&message(error));
     for hint in error.chain().filter_map(hint) {
         printer.hint(&hint);
     }
-    ExitCode::FAILURE
+    Exit::Failure.into()
 }
 
 /// The hint of a cause: ours, the engine's or the store's.

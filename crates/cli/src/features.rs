@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 /// Each feature, and whether this build includes it.
-const FEATURES: [(&str, bool); 10] = [
+const FEATURES: [(&str, bool); 11] = [
     ("ann", cfg!(feature = "ann")),
     ("chroma", cfg!(feature = "chroma")),
+    ("compression", cfg!(feature = "compression")),
     ("cuda", cfg!(feature = "cuda")),
     ("milvus", cfg!(feature = "milvus")),
     ("office", cfg!(feature = "office")),

@@ -9,14 +9,12 @@
 //! selection, output, view   models and devices; files of vectors; pictures
 //! card, input, meter        NVIDIA cards; sources of texts; progress
 //! failure                   errors with hints
-//! printer                   the terminal
+//! printer, status_line      the terminal
 //! args                      the command line: definitions only
 //! recent                    the indexes that were made lately
-//! bytes, env, features, layout   sizes, environment variables, cargo features, columns
+//! bytes, env, exit, features, layout   sizes, environment variables, exit statuses, cargo
+//!                           features, columns
 //! ```
-//!
-//! Exit status: 0 success; 1 a failure that the message explains, or a search without results;
-//! 2 wrong usage; 3 done, but some inputs could not be read; 130 interrupted by Ctrl-C.
 
 mod args;
 mod bytes;
@@ -25,6 +23,7 @@ mod collection;
 mod commands;
 mod embedder;
 mod env;
+mod exit;
 mod failure;
 mod features;
 mod input;
@@ -34,11 +33,12 @@ mod output;
 mod printer;
 mod recent;
 mod selection;
+mod status_line;
 mod view;
 
-use args::{Arguments, Command};
-use clap::Parser;
-use printer::Printer;
+use args::Command;
+use exit::Exit;
+use printer::{Printer, ProgressStyle};
 use std::process::ExitCode;
 
 #[cfg(feature = "mimalloc")]
@@ -46,11 +46,14 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let printer = Printer::detect();
+    let arguments = args::parse();
+    let mut printer = Printer::detect();
+    if arguments.quiet {
+        printer.progress = ProgressStyle::Off;
+    }
     match run(&arguments.command, &printer) {
         Ok(status) => status,
-        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if failure::is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => failure::report(&error, &printer),
     }
 }

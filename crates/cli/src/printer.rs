@@ -1,19 +1,34 @@
 //! Data on standard output, everything for people on standard error.
 
 use crate::env;
+use crate::layout::folded;
+use crate::status_line::{DataStream, StatusLine};
 use anyhow::Context;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 /// Columns of a line if standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 100;
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgressStyle {
+    /// As a line at the bottom of the terminal.
+    Line,
+    /// As a line of text now and then.
+    Log,
+    /// Not at all.
+    Off,
+}
 
 /// The two streams and their capabilities.
 #[derive(Clone, Debug)]
 pub(crate) struct Printer {
     /// Standard output is a terminal.
     pub(crate) terminal: bool,
-    /// Standard error is a terminal that can draw progress.
-    pub(crate) progress: bool,
+    /// How standard error shows progress.
+    pub(crate) progress: ProgressStyle,
+    /// The line of progress.
+    pub(crate) line: StatusLine,
     /// Standard output supports colours.
     pub(crate) colour: bool,
     /// Standard output supports block characters.
@@ -33,7 +48,8 @@ impl Printer {
         let width = terminal_size::terminal_size().map(|(width, _)| width.0.into());
         Self {
             terminal,
-            progress: messages && !dumb,
+            progress: if messages && !dumb { ProgressStyle::Line } else { ProgressStyle::Log },
+            line: StatusLine::default(),
             colour: terminal && !plain && !dumb,
             links: terminal && !dumb && env::hyperlinks(),
             blocks: !plain && !dumb,
@@ -43,8 +59,8 @@ impl Printer {
     }
 
     /// Standard output, for data.
-    pub(crate) fn data(&self) -> BufWriter<StdoutLock<'static>> {
-        BufWriter::new(io::stdout().lock())
+    pub(crate) fn data(&self) -> BufWriter<DataStream> {
+        BufWriter::new(DataStream::new(self.line.clone(), self.terminal))
     }
 
     /// Prints the whole result of a command.
@@ -53,6 +69,21 @@ impl Printer {
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .context("cannot write standard output")
+    }
+
+    /// Prints lines for people, broken between words if they are wider than the terminal.
+    pub(crate) fn print_lines(&self, text: &str) -> anyhow::Result<()> {
+        self.print(&self.folded(text))
+    }
+
+    /// `text` with its lines broken between words if they are wider than the terminal.
+    pub(crate) fn folded(&self, text: &str) -> String {
+        if self.terminal { folded(text, self.width) } else { text.to_owned() }
+    }
+
+    /// Whether a line of `columns` is not broken: a pipe has any number of them.
+    pub(crate) fn fits(&self, columns: usize) -> bool {
+        !self.terminal || columns <= self.width
     }
 
     /// Prints what went wrong.
@@ -73,13 +104,13 @@ impl Printer {
     /// Prints what was done.
     pub(crate) fn note(&self, message: &str) {
         // If standard error is closed, there is nowhere to report it; here and below.
-        let _ = writeln!(io::stderr(), "{message}");
+        let _ = self.line.hidden(|| writeln!(io::stderr(), "{message}"));
     }
 
     fn write_message(&self, label: &str, colour: &str, message: &str) {
-        let _ = match self.bold_errors {
-            true => writeln!(io::stderr(), "\x1b[1;{colour}m{label}:\x1b[0m {message}"),
-            false => writeln!(io::stderr(), "{label}: {message}"),
-        };
+        self.note(&match self.bold_errors {
+            true => format!("\x1b[1;{colour}m{label}:\x1b[0m {message}"),
+            false => format!("{label}: {message}"),
+        });
     }
 }

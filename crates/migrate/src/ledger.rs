@@ -60,21 +60,30 @@ pub enum State {
     Verified,
     /// Readers use the new collection; the old one is kept for a rollback.
     Switched,
+    /// Readers are back at the old collection; the new one is complete.
+    RolledBack,
     /// The old collection has been removed.
     Cleaned,
 }
 
 impl State {
-    const ALL: [Self; 5] =
-        [Self::Planned, Self::Running, Self::Verified, Self::Switched, Self::Cleaned];
+    const ALL: [Self; 6] = [
+        Self::Planned,
+        Self::Running,
+        Self::Verified,
+        Self::Switched,
+        Self::RolledBack,
+        Self::Cleaned,
+    ];
 
-    /// Its name, for people and in the ledger.
+    /// Its name in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
             Self::Running => "running",
             Self::Verified => "verified",
             Self::Switched => "switched",
+            Self::RolledBack => "rolled back",
             Self::Cleaned => "cleaned",
         }
     }
@@ -82,7 +91,11 @@ impl State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(match self {
+            // Only what was verified can be switched and rolled back.
+            Self::RolledBack => "verified, rolled back",
+            other => other.name(),
+        })
     }
 }
 

@@ -149,7 +149,7 @@ impl Plan {
     pub fn active_side(&self, state: State) -> &Side {
         match state {
             State::Switched | State::Cleaned => &self.to,
-            State::Planned | State::Running | State::Verified => &self.from,
+            State::Planned | State::Running | State::Verified | State::RolledBack => &self.from,
         }
     }
 

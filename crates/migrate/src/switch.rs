@@ -122,8 +122,8 @@ pub fn rollback(plan: &Plan, store: &mut dyn Store, ledger: &Ledger) -> Result<(
         // The switch has made the old collection's own name an alias.
         store.set_alias(&plan.switch, &old)?;
     }
-    // Both may have changed since the verification.
-    ledger.set_state(&plan.name, State::Running)
+    // Both may have changed since the verification: a switch needs another one.
+    ledger.set_state(&plan.name, State::RolledBack)
 }
 
 /// Removes the old collection, unless it is in another store, and returns its name.

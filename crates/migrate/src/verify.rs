@@ -76,10 +76,12 @@ pub fn verify(
     });
     let verification = Verification { checks, preview, recall, counts };
     match (verification.passed(), progress.state) {
-        (true, State::Planned | State::Running | State::Verified) => {
+        (true, State::Planned | State::Running | State::Verified | State::RolledBack) => {
             ledger.set_verified(&plan.name, &verification.counts)?;
         }
-        (false, State::Verified) => ledger.set_state(&plan.name, State::Running)?,
+        (false, State::Verified | State::RolledBack) => {
+            ledger.set_state(&plan.name, State::Running)?
+        }
         _ => {}
     }
     Ok(verification)

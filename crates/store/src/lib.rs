@@ -39,6 +39,7 @@ pub use provenance::Provenance;
 pub use record::{
     Chunk, ChunkLocation, Collection, Counts, Document, Entry, Hit, Query, RankContribution,
 };
+pub use rows::{JsonRows, parquet_rows};
 pub use sqlite::Sqlite;
 pub use storage::{Codes, Storage};
 pub use traits::{IndexedFolders, Lock, Source, Store};

@@ -127,7 +127,10 @@ pub(crate) struct SearchArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArguments {
-    /// Store: a file or a server [default: `.kokeshi/index.db` in the current folder or one above]
+    /// File or folder whose index to show [default: the current folder]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// Store: a file or a server [default: `.kokeshi/index.db` in the folder of PATH or one above]
     #[arg(long, value_name = "STORE", env = "KOKESHI_STORE", hide_env_values = true)]
     pub(crate) store: Option<Address>,
     /// Print JSON
@@ -160,6 +163,9 @@ pub(crate) struct ForgetArguments {
     /// Remove the whole collection, including its settings
     #[arg(long, conflicts_with = "paths")]
     pub(crate) all: bool,
+    /// Skip the confirmation of --all
+    #[arg(long, requires = "all")]
+    pub(crate) yes: bool,
 }
 
 #[derive(Args, Debug)]

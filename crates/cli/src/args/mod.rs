@@ -18,8 +18,11 @@ pub(crate) use serve::*;
 pub(crate) use tasks::*;
 pub(crate) use texts::*;
 
+use crate::env;
 use crate::features;
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -39,6 +42,39 @@ static VERSION: LazyLock<String> =
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Show no progress
+    #[arg(long, global = true, display_order = 999)]
+    pub(crate) quiet: bool,
+}
+
+/// Parses the command line, or prints what is wrong with it and ends the process.
+pub(crate) fn parse() -> Arguments {
+    let command = without_empty_variables(Arguments::command());
+    let matches = command.try_get_matches().unwrap_or_else(|error| without_hidden(error).exit());
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// `command` whose options ignore environment variables that are empty: they are as if unset.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| arg.get_env().is_some_and(env::is_empty);
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
+/// `error` that suggests no hidden command for a misspelt one.
+fn without_hidden(mut error: clap::Error) -> clap::Error {
+    let command = Arguments::command();
+    let is_shown = |name: &String| {
+        command.get_subcommands().any(|shown| shown.get_name() == name && !shown.is_hide_set())
+    };
+    if let Some(ContextValue::Strings(mut names)) = error.remove(ContextKind::SuggestedSubcommand) {
+        names.retain(is_shown);
+        if !names.is_empty() {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+        }
+    }
+    error
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,6 +16,9 @@ pub(crate) struct ClusterArguments {
     /// Store of --collection [default: `.kokeshi/index.db` in the current folder or one above]
     #[arg(long, value_name = "STORE", requires = "collection")]
     pub(crate) store: Option<Address>,
+    /// Keep blank texts, which are similar to everything
+    #[arg(long)]
+    pub(crate) keep_blank: bool,
     /// Number of groups [default: the number from 2 to 40 with the largest silhouette]
     #[arg(long, short = 'k', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) groups: Option<u32>,
@@ -64,8 +67,8 @@ pub(crate) struct ClassifyArguments {
         conflicts_with_all = ["train", "classifier"]
     )]
     pub(crate) labels: Vec<String>,
-    /// Learn from examples: a JSONL file of objects with a text and a label, or a CSV file with
-    /// such columns; see --text-field and --label-field
+    /// Learn from examples: a JSONL or JSON file of objects with a text and a label, or a CSV, TSV
+    /// or Parquet file with such columns; see --text-field and --label-field
     #[arg(long, value_name = "FILE", conflicts_with = "classifier")]
     pub(crate) train: Option<PathBuf>,
     /// Use a classifier that was written with --save
@@ -80,9 +83,6 @@ pub(crate) struct ClassifyArguments {
     /// Field or column of the true label in --input files: adds accuracy, F1 and a confusion matrix
     #[arg(long, value_name = "FIELD", requires = "input")]
     pub(crate) truth: Option<String>,
-    /// Field or column of the text, in files with labels
-    #[arg(long, value_name = "FIELD", default_value = "text")]
-    pub(crate) text_field: String,
     /// Field or column of the label, in the file of --train
     #[arg(long, value_name = "FIELD", default_value = "label")]
     pub(crate) label_field: String,

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 /// The texts: arguments, files or standard input.
 #[derive(Args, Debug)]
 pub(crate) struct InputArguments {
-    /// Texts; read from standard input if there are neither arguments nor --input
+    /// Texts, or `-` for standard input, which is also read if there are neither arguments nor
+    /// --input
     #[arg(value_name = "TEXT")]
     pub(crate) texts: Vec<String>,
     /// Read texts from a file, a glob such as `'notes/*.md'`, or `-` for standard input; repeatable
@@ -17,21 +18,34 @@ pub(crate) struct InputArguments {
     pub(crate) input: Vec<String>,
     /// Format of files and standard input.
     ///
-    /// By default, `.jsonl` and `.ndjson` files are JSONL, any other file is one document, and
-    /// standard input has one text per line. With --chunk, standard input is one document too; with
-    /// --late-chunking alone, each line of a file is a part of one document.
+    /// By default, files that end in `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv` and `.parquet`
+    /// are read as such, any other file is one document, and standard input has one text per line.
+    /// With --chunk, standard input is one document too; with --late-chunking alone, each line of a
+    /// file is a part of one document. Input compressed by gzip or Zstandard is decompressed.
     #[arg(long, value_enum)]
     pub(crate) input_format: Option<InputFormat>,
+    /// Field or column of the text, in JSON, tables and Parquet [default: the first of `text`,
+    /// `content`, `body`, `passage` and `abstract` that is not empty]
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) text_field: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InputFormat {
     /// One text per line, blank lines included: vector n belongs to line n
     Lines,
-    /// One JSON string or object with a `text` field per line
+    /// One JSON string or object with a text per line
     Jsonl,
     /// One text per file
     Document,
+    /// An array of JSON strings or objects with a text
+    Json,
+    /// A table with a header, whose fields may be quoted, separated by `,`, `;`, tab or `|`
+    Csv,
+    /// A table with a header, whose fields are separated by tabs
+    Tsv,
+    /// A Parquet file
+    Parquet,
 }
 
 /// How texts are encoded. Names and defaults are those of the Jina embeddings API.
@@ -77,11 +91,18 @@ pub(crate) struct EmbedArguments {
     /// sign bits); several, separated by commas, write each vector as an object
     #[arg(long, value_name = "TYPE", value_delimiter = ',', default_value = "float")]
     pub(crate) embedding_type: Vec<EmbeddingType>,
-    /// Output format [default: by the extension of the --output file; otherwise a table on a
+    /// Field or column of the id of each record, which is written with its vector [default: `id` or
+    /// `_id`, if a record has one]
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) id_field: Option<String>,
+    /// Do not write the texts of chunks with their vectors
+    #[arg(long, requires = "chunk")]
+    pub(crate) no_text: bool,
+    /// Output format [default: by the ending of the --output file; otherwise a table on a
     /// terminal, JSONL elsewhere]
     #[arg(long, value_enum)]
     pub(crate) format: Option<OutputFormat>,
-    /// Write to a file instead of standard output; it appears only when it is complete
+    /// Write to a file instead of standard output (`-`); it appears only when it is complete
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
@@ -106,6 +127,9 @@ pub(crate) enum OutputFormat {
 pub(crate) struct SimilarityArguments {
     #[command(flatten)]
     pub(crate) input: InputArguments,
+    /// Keep blank texts, which are similar to everything
+    #[arg(long)]
+    pub(crate) keep_blank: bool,
     /// Rank the texts by similarity to this query; without it, compare all texts with each other
     #[arg(long, short)]
     pub(crate) query: Option<String>,

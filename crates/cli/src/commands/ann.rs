@@ -1,9 +1,10 @@
 //! `kokeshi ann`: builds an ANN index and measures it.
 
-use super::index::{STOPPED, stop_on_ctrl_c};
+use super::index::stop_on_ctrl_c;
 use crate::args::AnnArguments;
 use crate::bytes;
-use crate::meter::bar;
+use crate::exit::Exit;
+use crate::meter::Progress;
 use crate::printer::Printer;
 use kokeshi_collections::StoreLocation;
 use kokeshi_store::{AnnBuild, BuildStep, Error};
@@ -16,26 +17,25 @@ pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result
     let location = StoreLocation::to_search(arguments.collection.store.as_ref(), None)?;
     let collection = &arguments.collection.collection;
     let mut store = location.open()?;
-    let bar = bar(Some(0), printer);
+    let progress = Progress::new(Some(0), printer);
     let built = store.build_ann(collection, &|BuildStep { name, done, total }| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-        bar.set_message(name);
+        progress.set_total(total as u64);
+        progress.set_done(done as u64);
+        progress.say(name);
         !stop.load(Ordering::Relaxed)
     });
-    bar.finish_and_clear();
+    drop(progress);
     let built = match built {
         Err(Error::Stopped) => {
             printer.note("stopped: nothing was changed");
-            return Ok(ExitCode::from(STOPPED));
+            return Ok(Exit::Interrupted.into());
         }
         built => built?,
     };
-    let text = match arguments.json {
-        true => json_of(collection, &store.name(), &built)?,
-        false => text_of(collection, &store.name(), &built),
-    };
-    printer.print(&text)?;
+    match arguments.json {
+        true => printer.print(&json_of(collection, &store.name(), &built)?)?,
+        false => printer.print_lines(&text_of(collection, &store.name(), &built))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

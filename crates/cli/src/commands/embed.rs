@@ -2,7 +2,7 @@
 
 use crate::args::EmbedArguments;
 use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS, Embedder, options};
-use crate::input::{self, Origin, Purpose, SourceText, Texts};
+use crate::input::{self, Origin, Purpose, Record, SourceText, Texts};
 use crate::meter::Meter;
 use crate::output::{Output, Row, Totals};
 use crate::printer::Printer;
@@ -25,13 +25,16 @@ pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Resu
     if arguments.late_chunking && model.config().position == Position::Alibi {
         printer.note(BEYOND_HOSTED);
     }
-    let embedder = Embedder { name, model, meter: Meter::new(texts.bytes, printer), printer };
+    let noun = if purpose == Purpose::Chunks { "document" } else { "text" };
+    let embedder = Embedder { name, model, meter: Meter::new(texts.bytes, noun, printer), printer };
     let options = Options {
         normalized: arguments.normalized,
         ..options(&arguments.encoding, arguments.task.as_deref())
     };
     let (chunking, late) = (arguments.chunk, arguments.late_chunking);
-    let mut pipeline = Pipeline { embedder, options, chunking, late, totals: Totals::default() };
+    let (id_field, has_text) = (arguments.id_field.as_deref(), !arguments.no_text);
+    let totals = Totals::default();
+    let mut pipeline = Pipeline { embedder, options, chunking, late, id_field, has_text, totals };
     let mut texts = texts.peekable();
     if texts.peek().is_none() {
         return Err(input::no_texts());
@@ -79,12 +82,14 @@ fn next_block(
 struct Passage<'a> {
     text: &'a str,
     origin: &'a Origin,
+    record: Option<&'a Record>,
     chunk: Option<&'a Chunk>,
 }
 
 impl<'a> From<&'a SourceText> for Passage<'a> {
     fn from(document: &'a SourceText) -> Self {
-        Self { text: &document.text, origin: &document.origin, chunk: None }
+        let (text, origin, record) = (&document.text, &document.origin, document.record.as_deref());
+        Self { text, origin, record, chunk: None }
     }
 }
 
@@ -106,6 +111,8 @@ struct Pipeline<'p> {
     options: Options,
     chunking: Option<Chunking>,
     late: bool,
+    id_field: Option<&'p str>,
+    has_text: bool,
     totals: Totals,
 }
 
@@ -138,7 +145,7 @@ impl Pipeline<'_> {
         for (document, _) in block.iter().zip(&chunks).filter(|(_, chunks)| chunks.is_empty()) {
             let warning =
                 format!("{} has no chunks: it contains only white space", document.origin);
-            self.embedder.meter.aside(|| self.embedder.printer.warning(&warning));
+            self.embedder.printer.warning(&warning);
         }
         Ok(Some(chunks))
     }
@@ -157,12 +164,19 @@ impl Pipeline<'_> {
         self.totals.tokens += embedded.iter().map(|result| result.tokens).sum::<usize>();
         let vectors = embedded.iter().flat_map(|result| &result.vectors);
         let passages = inputs.iter().flat_map(|input| &input.passages);
-        for (&Passage { text, origin, chunk }, vector) in passages.zip(vectors) {
-            let row = Row { index: self.totals.vectors, text, origin, chunk, vector };
-            output.row(&row)?;
+        for (passage, vector) in passages.zip(vectors) {
+            output.row(&self.row(passage, vector)?)?;
             self.totals.vectors += 1;
         }
         Ok(())
+    }
+
+    fn row<'r>(&self, passage: &Passage<'r>, vector: &'r [f32]) -> anyhow::Result<Row<'r>> {
+        let Passage { text, origin, record, chunk } = *passage;
+        let id = record.map(|record| record.id(self.id_field, origin)).transpose()?.flatten();
+        let metadata = record.map(|record| record.metadata(id)).unwrap_or_default();
+        let has_text = chunk.is_some() && self.has_text;
+        Ok(Row { index: self.totals.vectors, text, origin, chunk, has_text, id, metadata, vector })
     }
 }
 
@@ -178,6 +192,7 @@ fn chunked<'a>(
         let passages = chunks.iter().map(|chunk| Passage {
             text: &text[chunk.bytes.clone()],
             origin: &document.origin,
+            record: document.record.as_deref(),
             chunk: Some(chunk),
         });
         if late {

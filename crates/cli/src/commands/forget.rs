@@ -1,5 +1,6 @@
 //! `kokeshi forget`: removes indexed documents from a collection.
 
+use super::confirm::confirm;
 use crate::args::ForgetArguments;
 use crate::failure::hinted;
 use crate::layout::counted;
@@ -18,6 +19,10 @@ pub(crate) fn run(arguments: &ForgetArguments, printer: &Printer) -> anyhow::Res
     let collection = &arguments.collection.collection;
     if arguments.all {
         let count = store.count(collection)?.documents;
+        if !arguments.yes {
+            let documents = counted(count, "document");
+            confirm(&format!("Remove collection `{collection}` ({documents}) permanently?"))?;
+        }
         store.drop_collection(collection)?;
         printer
             .note(&format!("removed collection `{collection}` ({})", counted(count, "document")));

@@ -4,6 +4,7 @@ use super::extract::Subprocess;
 use super::left_out;
 use crate::args::IndexArguments;
 use crate::collection;
+use crate::exit::Exit;
 use crate::layout::counted;
 use crate::meter::Meter;
 use crate::printer::Printer;
@@ -11,15 +12,12 @@ use crate::recent;
 use anyhow::Context;
 use kokeshi_collections::{IndexSummary, Indexer, StoreLocation, canonical, remove_index};
 use kokeshi_documents::WalkOptions;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The exit status that shells report for a process that Ctrl-C has ended.
-pub(super) const STOPPED: u8 = 130;
-/// The exit status of a run that is done, but without some inputs that could not be read.
-pub(super) const INCOMPLETE: u8 = 3;
 /// Levels of folders that are searched for other indexes.
 const LEVELS_BELOW: usize = 6;
 
@@ -36,11 +34,11 @@ pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Resu
     let summary = update(&mut indexer, printer, &stop)?;
     recent::record(indexer.location());
     match arguments.take_over {
-        _ if summary.stopped => return Ok(ExitCode::from(STOPPED)),
+        _ if summary.stopped => return Ok(Exit::Interrupted.into()),
         true if summary.unreachable.is_empty() => remove(&inner, arguments, printer)?,
         _ => warn_of(&inner, printer),
     }
-    Ok(if summary.is_incomplete() { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
+    Ok(if summary.is_incomplete() { Exit::Incomplete.into() } else { ExitCode::SUCCESS })
 }
 
 /// Other indexes in folders below the paths, unless the store is chosen.
@@ -91,16 +89,40 @@ pub(super) fn indexer(arguments: &IndexArguments) -> anyhow::Result<Indexer> {
             StoreLocation::to_index(store, paths)?
         }
     };
+    let new = location.file().filter(|file| !file.exists()).map(Path::to_owned);
     let mut store = if paths.is_empty() { location.open()? } else { location.create()? };
     let lock = store.lock()?;
     let name = &arguments.collection.collection;
-    let collection =
-        collection::to_index(&mut *store, name, &arguments.vectors, &arguments.device)?;
+    let opened = collection::to_index(&mut *store, name, &arguments.vectors, &arguments.device);
+    let collection = match (opened, new) {
+        (Err(error), Some(file)) => {
+            // Nothing was indexed, and nobody else writes to the store that this run has locked.
+            drop(store);
+            remove_empty(&file);
+            return Err(error);
+        }
+        (opened, _) => opened?,
+    };
     let walk = &arguments.walk;
     let options =
         WalkOptions { hidden: walk.hidden, ignored: walk.no_ignore, globs: walk.glob.clone() };
     let indexer = Indexer::new(location, store, lock, collection, paths, &options)?;
     Ok(indexer.prune_missing(arguments.prune_missing))
+}
+
+/// Removes the store that a run has created before it failed, and its folder if nothing else is in
+/// it.
+fn remove_empty(file: &Path) {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some(folder) = file.parent() else { return };
+    // What cannot be removed is only an empty store; the error that matters is the first one.
+    for ending in ["", "-wal", "-shm", "-journal", ".lock"] {
+        let _ = std::fs::remove_file(folder.join(format!("{name}{ending}")));
+    }
+    if folder.ends_with(".kokeshi") {
+        let _ = std::fs::remove_file(folder.join(".gitignore"));
+        let _ = std::fs::remove_dir(folder);
+    }
 }
 
 /// Brings the collection up to date, and prints what was done.
@@ -110,7 +132,7 @@ pub(super) fn update(
     stop: &AtomicBool,
 ) -> anyhow::Result<IndexSummary> {
     let start = Instant::now();
-    let meter = |bytes| Meter::new(Some(bytes), printer);
+    let meter = |bytes| Meter::new(Some(bytes), "document", printer);
     let summary = indexer.update(&Subprocess, stop, meter)?;
     print_summary(&summary, indexer.location(), start, printer);
     Ok(summary)
@@ -122,7 +144,7 @@ pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(STOPPED.into());
+            std::process::exit(Exit::Interrupted as i32);
         }
     })
     .context("cannot wait for Ctrl-C")?;

@@ -4,6 +4,7 @@ pub(crate) mod ann;
 pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod cluster;
+mod confirm;
 pub(crate) mod dedupe;
 pub(crate) mod embed;
 pub(crate) mod eval;

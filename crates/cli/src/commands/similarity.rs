@@ -6,6 +6,7 @@ use crate::embedder::{Embedder, LongTexts};
 use crate::failure::usage;
 use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::Meter;
+use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection::Loader;
 use crate::view::{
@@ -23,11 +24,14 @@ pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow:
     let models = Pair::of(&arguments.models)?;
     let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
     let bytes = texts.bytes;
-    let documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
+    if !arguments.keep_blank {
+        input::leave_out_blank(&mut documents, printer);
+    }
     check(arguments, &documents)?;
     let loader = Loader::new(&arguments.device)?;
     let scorer = |name| -> anyhow::Result<Scorer<'_>> {
-        let (model, meter) = (loader.get(name)?, Meter::new(bytes, printer));
+        let (model, meter) = (loader.get(name)?, Meter::new(bytes, "text", printer));
         let embedder = Embedder { name, model, meter, printer };
         Ok(Scorer { arguments, documents: &documents, embedder })
     };
@@ -41,8 +45,12 @@ pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow:
             Pair(first, Some(second)) => View::Matrices(MatrixComparison::new(first, second)),
         },
     };
-    write_pictures(arguments, &view)?;
-    print(arguments, &view, printer).context("cannot write standard output")?;
+    write_pictures(arguments, &view, printer)?;
+    let pictures = [&arguments.svg, &arguments.html];
+    // A picture on standard output replaces what is printed there.
+    if !pictures.into_iter().flatten().any(|path| is_stdout(path)) {
+        print(arguments, &view, printer).context("cannot write standard output")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -102,9 +110,9 @@ impl Scorer<'_> {
         let query_vector = self.vectors(&[query_text], "retrieval.query");
         let query_vector = query_vector.context("cannot embed the query")?.remove(0);
         let passages = self.vectors(self.documents, "retrieval.passage")?;
-        let ranked = self.documents.iter().zip(&passages).enumerate();
-        let ranked = ranked.map(|(index, (document, passage))| Ranked {
-            index,
+        let ranked = self.documents.iter().zip(&passages);
+        let ranked = ranked.map(|(document, passage)| Ranked {
+            index: document.origin.number,
             score: cosine(&query_vector, passage),
             text: document.text.clone(),
         });
@@ -132,11 +140,15 @@ impl Scorer<'_> {
     }
 }
 
-fn write_pictures(arguments: &SimilarityArguments, view: &View) -> anyhow::Result<()> {
+fn write_pictures(
+    arguments: &SimilarityArguments,
+    view: &View,
+    printer: &Printer,
+) -> anyhow::Result<()> {
     let svg = arguments.svg.iter().map(|path| (path, svg::picture(view)));
     let html = arguments.html.iter().map(|path| (path, svg::page(view)));
     for (path, picture) in svg.chain(html) {
-        svg::write(path, &picture)?;
+        svg::write(path, &picture, printer)?;
     }
     Ok(())
 }

@@ -29,17 +29,16 @@ struct CollectionState {
 }
 
 pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let location = StoreLocation::to_search(arguments.store.as_ref(), None)?;
+    let location = StoreLocation::to_search(arguments.store.as_ref(), arguments.path.as_deref())?;
     let store = location.open()?;
     let states =
         store.collections()?.into_iter().map(|collection| state(&*store, &location, collection));
     let states = states.collect::<anyhow::Result<Vec<_>>>()?;
     let size = location.file().map(std::fs::metadata).transpose()?.map(|file| file.len());
-    let text = match arguments.json {
-        true => json_of(&location, size, &states)?,
-        false => text_of(&location, size, &states),
-    };
-    printer.print(&text)?;
+    match arguments.json {
+        true => printer.print(&json_of(&location, size, &states)?)?,
+        false => printer.print_lines(&text_of(&location, size, &states))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! Bytes to texts: lines, JSONL and whole files. Every error names its line.
+//! Bytes to texts: lines and whole files. Every error names its line.
 
 use super::{Origin, Source, SourceText};
 use crate::failure::hinted;
@@ -30,18 +30,6 @@ pub(super) fn texts(
     })
 }
 
-/// The texts in the JSON values of `from`, one value per line that is not blank.
-pub(super) fn jsonl(
-    from: impl BufRead,
-    source: Source,
-) -> impl Iterator<Item = anyhow::Result<SourceText>> {
-    texts(from, source).filter_map(|document| match document {
-        Ok(document) if document.text.trim().is_empty() => None,
-        Ok(document) => Some(text_of_json(document)),
-        Err(error) => Some(Err(error)),
-    })
-}
-
 /// The whole of `from` as one text.
 pub(super) fn whole(from: impl Read, source: Source) -> anyhow::Result<SourceText> {
     let mut bytes = Vec::new();
@@ -51,24 +39,6 @@ pub(super) fn whole(from: impl Read, source: Source) -> anyhow::Result<SourceTex
     check_size(&bytes, &origin)?;
     let size = bytes.len();
     Ok(SourceText { text: utf8(bytes, 0, &origin)?, origin, bytes: size, record: None })
-}
-
-fn text_of_json(document: SourceText) -> anyhow::Result<SourceText> {
-    let value = json(&document)?;
-    let origin = document.origin;
-    let text = match value {
-        Value::String(text) => Some(text),
-        Value::Object(mut fields) => match fields.remove("text") {
-            Some(Value::String(text)) => Some(text),
-            _ => None,
-        },
-        _ => None,
-    };
-    let text = text.ok_or_else(|| {
-        let message = format!("{origin} contains no text");
-        hinted(message, "a JSONL line is an object such as `{\"text\": \"…\"}`, or a string")
-    })?;
-    Ok(SourceText { text, origin, bytes: document.bytes, record: Some(document.text) })
 }
 
 /// Parses a line of JSON.
@@ -121,7 +91,10 @@ fn next_line(
     Ok(Some(Line { bytes, size, offset, number }))
 }
 
-fn check_size(bytes: &[u8], origin: &Origin) -> anyhow::Result<()> {
+/// # Errors
+///
+/// If `bytes` are more than a text may have.
+pub(super) fn check_size(bytes: &[u8], origin: &Origin) -> anyhow::Result<()> {
     if bytes.len() <= MAX_TEXT_BYTES {
         return Ok(());
     }
@@ -188,18 +161,5 @@ mod tests {
         assert_eq!(failure(b"abc\nd\xffe"), expected);
         let error = whole(&b"abc\nd\xffe"[..], Source::Stdin).expect_err("broken UTF-8");
         assert_eq!(error.to_string(), expected);
-    }
-
-    #[test]
-    fn jsonl_accepts_strings_and_objects_with_a_text() {
-        let read = |bytes: &'static str| -> anyhow::Result<Vec<String>> {
-            jsonl(bytes.as_bytes(), Source::Stdin).map(|text| Ok(text?.text)).collect()
-        };
-        let lines = "{\"id\": 7, \"text\": \"a\\nb\"}\n\n\"c\"\n";
-        assert_eq!(read(lines).expect("two texts"), ["a\nb", "c"]);
-        for bad in ["{}", "{\"text\": 3}", "[]", "{", "nul"] {
-            let error = read(bad).expect_err(bad).to_string();
-            assert!(error.starts_with("line 1 of standard input "), "{bad}: {error}");
-        }
     }
 }

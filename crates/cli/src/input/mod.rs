@@ -1,20 +1,34 @@
 //! Texts from the command line, standard input and files, read on demand.
 
+mod compressed;
 mod labelled;
 mod lines;
+mod open;
+mod records;
 
 pub(crate) use labelled::{FieldNames, read_labelled};
+pub(crate) use records::Record;
 
 use crate::args::{InputArguments, InputFormat};
 use crate::failure::hinted;
+use crate::layout::counted;
 use crate::printer::Printer;
 use anyhow::Context;
+use open::{ending, is_packed, open};
+use records::RecordLine;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, BufReader, IsTerminal, Read};
+use std::fs;
+use std::io::{self, BufReader, IsTerminal};
 use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+/// What stands for standard input.
+pub(crate) const STDIN: &str = "-";
+/// Longest argument that may be the name of a file, in bytes.
+const LONGEST_NAME: usize = 255;
+/// Maximum number of blank texts that are named.
+const NAMED: usize = 3;
 
 /// A text and its origin.
 #[derive(Clone, Debug)]
@@ -23,15 +37,15 @@ pub(crate) struct SourceText {
     pub(crate) origin: Origin,
     /// Size in its source, in bytes.
     pub(crate) bytes: usize,
-    /// The JSON value that contains it, if any, as it is written.
-    pub(crate) record: Option<String>,
+    /// The record that contains it, if any.
+    pub(crate) record: Option<Rc<Record>>,
 }
 
 impl SourceText {
     /// What ended its line in its source: nothing, if it was the last one. A text that is not a
     /// line has `\n`.
     pub(crate) fn line_break(&self) -> &'static str {
-        let line = self.record.as_ref().unwrap_or(&self.text);
+        let line = self.record.as_ref().map_or(&self.text, |record| &record.raw);
         let mark = if self.origin.line == Some(1) { "\u{feff}".len() } else { 0 };
         match (self.origin.line, self.bytes.checked_sub(line.len())) {
             (Some(_), Some(2)) => "\r\n",
@@ -107,16 +121,18 @@ impl Texts {
         printer: &Printer,
     ) -> anyhow::Result<Self> {
         let sources = sources(arguments)?;
+        let mut texts = arguments.texts.clone();
+        texts.retain(|text| text != STDIN);
+        warn_of_files(&texts, printer);
         if sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
             // Without this note, the program would seem to hang.
             printer.note("reading texts from the terminal, one per line; end with Ctrl-D");
         }
-        let sizes = sources.iter().map(|source| size(source, &arguments.texts));
-        let bytes = sizes.sum();
-        let (explicit, mut texts) = (arguments.input_format, arguments.texts.clone());
+        let bytes = sources.iter().map(|source| size(source, &texts)).sum();
+        let (explicit, field) = (arguments.input_format, arguments.text_field.clone());
         let documents = sources.into_iter().flat_map(move |source| {
             let format = explicit.unwrap_or_else(|| default_format(&source, purpose));
-            documents(source, format, &mut texts)
+            documents(source, format, field.as_deref(), &mut texts)
         });
         Ok(Self { bytes, documents: Box::new(documents), count: 0 })
     }
@@ -150,8 +166,13 @@ pub(crate) fn no_texts() -> anyhow::Error {
 
 fn sources(arguments: &InputArguments) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
-    if !arguments.texts.is_empty() {
+    let (stdin, texts): (Vec<&String>, Vec<&String>) =
+        arguments.texts.iter().partition(|text| *text == STDIN);
+    if !texts.is_empty() {
         sources.push(Source::Arguments);
+    }
+    if !stdin.is_empty() {
+        sources.push(Source::Stdin);
     }
     for pattern in &arguments.input {
         sources.extend(matching(pattern)?);
@@ -162,28 +183,15 @@ fn sources(arguments: &InputArguments) -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// The files that match `patterns` of `--input`.
-pub(crate) fn files(patterns: &[String]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for source in patterns.iter().map(|pattern| matching(pattern)) {
-        for source in source? {
-            match source {
-                Source::File(path) => files.push(path.to_path_buf()),
-                _ => {
-                    return Err(hinted(
-                        "labels can be read from files only",
-                        "name a file with --input",
-                    ));
-                }
-            }
-        }
-    }
-    Ok(files)
+/// The sources that match `patterns` of `--input`.
+pub(crate) fn matching_sources(patterns: &[String]) -> anyhow::Result<Vec<Source>> {
+    let sources = patterns.iter().map(|pattern| matching(pattern));
+    Ok(sources.collect::<anyhow::Result<Vec<_>>>()?.concat())
 }
 
 /// The sources of one `--input`: a file of that name, or else the files that match the glob.
 fn matching(pattern: &str) -> anyhow::Result<Vec<Source>> {
-    if pattern == "-" {
+    if pattern == STDIN {
         return Ok(vec![Source::Stdin]);
     }
     let path = Path::new(pattern);
@@ -206,22 +214,68 @@ fn matching(pattern: &str) -> anyhow::Result<Vec<Source>> {
     Ok(files.into_iter().map(|path| Source::File(path.as_path().into())).collect())
 }
 
+/// The source that an option for one file names.
+pub(crate) fn source_of(path: &Path) -> Source {
+    if path.as_os_str() == STDIN { Source::Stdin } else { Source::File(path.into()) }
+}
+
+/// Warns of arguments that are texts, but also names of files: probably the files are meant.
+fn warn_of_files(texts: &[String], printer: &Printer) {
+    let is_file = |text: &&String| text.len() <= LONGEST_NAME && Path::new(text).is_file();
+    let mut files = texts.iter().filter(is_file);
+    let Some(first) = files.next() else { return };
+    let others = match files.count() {
+        0 => String::new(),
+        others => format!("; {} as well", counted(others, "more argument")),
+    };
+    printer.warning(&format!(
+        "`{first}` is the name of a file, but used as a text; `--input {first}` reads the \
+         file{others}"
+    ));
+}
+
+/// Leaves out texts without any letter, which are similar to everything, and says which.
+pub(crate) fn leave_out_blank(documents: &mut Vec<SourceText>, printer: &Printer) {
+    let is_blank = |document: &SourceText| document.text.trim().is_empty();
+    let blank: Vec<String> =
+        documents.iter().filter(|one| is_blank(one)).map(|one| one.origin.to_string()).collect();
+    // Texts that are all blank are not left out: there would be none.
+    if blank.is_empty() || blank.len() == documents.len() {
+        return;
+    }
+    documents.retain(|document| !is_blank(document));
+    let more = blank.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = blank[..blank.len().min(NAMED)].join(", ");
+    printer.warning(&format!(
+        "left out {}: {named}{more}; --keep-blank keeps them",
+        counted(blank.len(), "blank text")
+    ));
+}
+
+/// The size of a source, if it is known and that of its texts.
 fn size(source: &Source, arguments: &[String]) -> Option<u64> {
     let path = match source {
         Source::Arguments => return Some(arguments.iter().map(|text| text.len() as u64).sum()),
         Source::Stdin => Path::new("/dev/stdin"),
+        Source::File(path) if is_packed(path) => return None,
         Source::File(path) => path,
     };
     fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
 }
 
+/// The format of a source without an explicit one: by its name, or else by what is done with it.
 fn default_format(source: &Source, purpose: Purpose) -> InputFormat {
-    let extension = match source {
-        Source::File(path) => path.extension().and_then(|extension| extension.to_str()),
-        _ => None,
+    let ending = match source {
+        Source::File(path) => ending(path),
+        _ => String::new(),
     };
-    match (extension, purpose, source) {
-        (Some("jsonl" | "ndjson"), ..) => InputFormat::Jsonl,
+    match (ending.as_str(), purpose, source) {
+        ("jsonl" | "ndjson", ..) => InputFormat::Jsonl,
+        ("json", ..) => InputFormat::Json,
+        ("csv", ..) => InputFormat::Csv,
+        ("tsv", ..) => InputFormat::Tsv,
+        ("parquet", ..) => InputFormat::Parquet,
         (_, Purpose::Chunks, _) => InputFormat::Document,
         (_, Purpose::Texts, Source::File(_)) => InputFormat::Document,
         _ => InputFormat::Lines,
@@ -231,30 +285,41 @@ fn default_format(source: &Source, purpose: Purpose) -> InputFormat {
 type TextIterator = Box<dyn Iterator<Item = anyhow::Result<SourceText>>>;
 
 /// The texts of `source`, moved out of `arguments` if that is the source.
-fn documents(source: Source, format: InputFormat, arguments: &mut Vec<String>) -> TextIterator {
-    match source {
-        Source::Arguments => Box::new(take(arguments).into_iter().map(|text| {
+fn documents(
+    source: Source,
+    format: InputFormat,
+    text_field: Option<&str>,
+    arguments: &mut Vec<String>,
+) -> TextIterator {
+    if source == Source::Arguments {
+        return Box::new(take(arguments).into_iter().map(|text| {
             let origin = Origin { number: 0, source: Source::Arguments, line: None };
             Ok(SourceText { bytes: text.len(), text, origin, record: None })
-        })),
-        Source::Stdin => read(io::stdin(), source, format),
-        Source::File(ref path) => match File::open(path) {
-            Ok(file) => read(file, source, format),
-            Err(error) => {
-                let error = anyhow::Error::new(error).context(format!("cannot read {source}"));
-                Box::new(std::iter::once(Err(error)))
-            }
-        },
+        }));
     }
+    read(source, format, text_field).unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
 }
 
-fn read(from: impl Read + 'static, source: Source, format: InputFormat) -> TextIterator {
-    let from = BufReader::new(from);
-    match format {
-        InputFormat::Lines => Box::new(lines::texts(from, source)),
-        InputFormat::Jsonl => Box::new(lines::jsonl(from, source)),
-        InputFormat::Document => Box::new(std::iter::once_with(|| lines::whole(from, source))),
-    }
+/// The texts of a file or of standard input.
+fn read(
+    source: Source,
+    format: InputFormat,
+    text_field: Option<&str>,
+) -> anyhow::Result<TextIterator> {
+    let field = text_field.map(str::to_owned);
+    let with_text = move |record: anyhow::Result<RecordLine>| record?.text(field.as_deref());
+    Ok(match format {
+        InputFormat::Lines => Box::new(lines::texts(open(&source)?, source)),
+        InputFormat::Document => {
+            let from = open(&source)?;
+            Box::new(std::iter::once_with(|| lines::whole(from, source)))
+        }
+        InputFormat::Jsonl => Box::new(records::jsonl(open(&source)?, source).map(with_text)),
+        InputFormat::Json => Box::new(records::json(open(&source)?, source)?.map(with_text)),
+        InputFormat::Csv => Box::new(records::csv(open(&source)?, source)?.map(with_text)),
+        InputFormat::Tsv => Box::new(records::tsv(open(&source)?, source)?.map(with_text)),
+        InputFormat::Parquet => Box::new(records::parquet(source)?.map(with_text)),
+    })
 }
 
 #[cfg(test)]
@@ -267,6 +332,10 @@ mod tests {
         let cases = [
             (file("a.jsonl"), Purpose::Chunks, InputFormat::Jsonl),
             (file("a.ndjson"), Purpose::Texts, InputFormat::Jsonl),
+            (file("a.JSONL.gz"), Purpose::Chunks, InputFormat::Jsonl),
+            (file("a.Csv"), Purpose::Parts, InputFormat::Csv),
+            (file("a.json"), Purpose::Texts, InputFormat::Json),
+            (file("a.txt.zst"), Purpose::Texts, InputFormat::Document),
             (file("a.md"), Purpose::Texts, InputFormat::Document),
             (file("a.txt"), Purpose::Chunks, InputFormat::Document),
             (file("a.txt"), Purpose::Parts, InputFormat::Lines),

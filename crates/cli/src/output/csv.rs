@@ -34,10 +34,12 @@ impl Format for Csv {
 
 fn header(row: &Row<'_>, values: usize, kind: EmbeddingType) -> Vec<String> {
     let mut columns: Vec<String> = ["index", "source", "line"].map(str::to_owned).into();
+    columns.extend(row.id.map(|_| "id".to_owned()));
     if row.chunk.is_some() {
         let ranges = ["document", "byte_start", "byte_end", "char_start", "char_end"];
         columns.extend(ranges.map(str::to_owned));
     }
+    columns.extend(row.has_text.then(|| "text".to_owned()));
     match kind {
         EmbeddingType::Base64 => columns.push("embedding".to_owned()),
         _ => columns.extend((0..values).map(|i| i.to_string())),
@@ -52,7 +54,9 @@ fn origin_columns(row: &Row<'_>) -> Vec<String> {
         let (bytes, chars) = (&chunk.bytes, &chunk.chars);
         [row.origin.number, bytes.start, bytes.end, chars.start, chars.end].map(|n| n.to_string())
     });
-    origin.into_iter().chain(ranges.into_iter().flatten()).collect()
+    let id = row.id.map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+    let text = row.has_text.then(|| row.text.to_owned());
+    origin.into_iter().chain(id).chain(ranges.into_iter().flatten()).chain(text).collect()
 }
 
 fn values(vector: &[f32], kind: EmbeddingType) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! Standard output, or a file that appears only when it is complete.
 
+use crate::failure::hinted;
 use crate::printer::Printer;
 use anyhow::Context;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -33,10 +34,18 @@ impl Destination {
         Self { writer, name: "standard output".to_owned(), unfinished: None }
     }
 
+    /// Opens the file that an option names; `-` is standard output.
+    pub(crate) fn open(path: &Path, printer: &Printer) -> anyhow::Result<Self> {
+        if is_stdout(path) { Ok(Self::stdout(printer)) } else { Self::file(path) }
+    }
+
     /// Opens `path`. A pipe or device is written to directly; a regular file is replaced at the
     /// end.
     pub(crate) fn file(path: &Path) -> anyhow::Result<Self> {
         let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+        if regular {
+            refuse_binary(path)?;
+        }
         let partial = partial(path);
         let target = if regular { &partial } else { path };
         let file = File::create(target).with_context(|| format!("cannot write {}", path.display()));
@@ -64,6 +73,25 @@ impl Destination {
             None => Ok(()),
         }
     }
+}
+
+/// # Errors
+///
+/// If `path` ends as a compressed file or one of Parquet does: it would contain plain text.
+fn refuse_binary(path: &Path) -> anyhow::Result<()> {
+    let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+    match ending.as_str() {
+        "gz" | "zst" | "bz2" | "xz" | "zip" | "parquet" => Err(hinted(
+            format!("cannot write {}: `.{ending}` files are not supported", path.display()),
+            "write to standard output and compress or convert that, for example with `| gzip > FILE`",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file that an option names is standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn partial(path: &Path) -> PathBuf {

@@ -12,8 +12,9 @@ use crate::args::{EmbedArguments, OutputFormat};
 use crate::failure::usage;
 use crate::input::Origin;
 use crate::printer::Printer;
-pub(crate) use destination::Destination;
+pub(crate) use destination::{Destination, is_stdout};
 use kokeshi::{Chunk, EmbeddingType};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 
@@ -26,6 +27,12 @@ pub(crate) struct Row<'a> {
     pub(crate) origin: &'a Origin,
     /// The ranges of the text in its document, if it is a chunk.
     pub(crate) chunk: Option<&'a Chunk>,
+    /// Whether the text is written with its vector.
+    pub(crate) has_text: bool,
+    /// The id of the record that contains the text.
+    pub(crate) id: Option<&'a Value>,
+    /// The other fields of that record.
+    pub(crate) metadata: Vec<(&'a String, &'a Value)>,
     pub(crate) vector: &'a [f32],
 }
 
@@ -56,7 +63,10 @@ impl<'a> Output<'a> {
         printer: &'a Printer,
     ) -> anyhow::Result<Self> {
         let kinds = &arguments.embedding_type;
-        let format = arguments.format.unwrap_or_else(|| default_format(arguments, printer));
+        let format = match arguments.format {
+            Some(format) => format,
+            None => default_format(arguments, printer)?,
+        };
         let format: Box<dyn Format + 'a> = match format {
             OutputFormat::Json => Box::new(json::Json::new(&arguments.model.model, kinds)),
             OutputFormat::Jsonl => Box::new(jsonl::Jsonl::new(kinds)),
@@ -65,7 +75,7 @@ impl<'a> Output<'a> {
             OutputFormat::Table => Box::new(table::Table::new(printer)),
         };
         let destination = match &arguments.output {
-            Some(path) => Destination::file(path)?,
+            Some(path) => Destination::open(path, printer)?,
             None => Destination::stdout(printer),
         };
         Ok(Self { format, destination })
@@ -91,16 +101,22 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The format of the output file by its extension, or the one that suits the reader.
-fn default_format(arguments: &EmbedArguments, printer: &Printer) -> OutputFormat {
-    let Some(path) = &arguments.output else {
-        return if printer.terminal { OutputFormat::Table } else { OutputFormat::Jsonl };
+/// The format of the output file by its ending, or the one that suits the reader.
+fn default_format(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Result<OutputFormat> {
+    let path = arguments.output.as_deref().filter(|path| !is_stdout(path));
+    let Some(path) = path else {
+        return Ok(if printer.terminal { OutputFormat::Table } else { OutputFormat::Jsonl });
     };
-    match path.extension().and_then(OsStr::to_str) {
-        Some("json") => OutputFormat::Json,
-        Some("npy") => OutputFormat::Npy,
-        Some("csv") => OutputFormat::Csv,
-        _ => OutputFormat::Jsonl,
+    let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    match ending.as_deref() {
+        Some("json") => Ok(OutputFormat::Json),
+        Some("npy") => Ok(OutputFormat::Npy),
+        Some("csv") => Ok(OutputFormat::Csv),
+        Some("jsonl" | "ndjson") | None => Ok(OutputFormat::Jsonl),
+        Some(other) => Err(usage(&format!(
+            "`.{other}` is not the ending of an output format: expected `.jsonl`, `.ndjson`, \
+             `.json`, `.csv` or `.npy`; --format chooses one for a file of any other name"
+        ))),
     }
 }
 

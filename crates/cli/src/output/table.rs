@@ -33,7 +33,12 @@ impl Format for Table<'_> {
         if row.index == 0 {
             let dimensions = row.vector.len();
             let text = fitted("text", text_width);
-            writeln!(to, "{:<INDEX_WIDTH$}{text} embedding ({dimensions} dimensions)", "index")?;
+            let heading =
+                format!("{:<INDEX_WIDTH$}{text} embedding ({dimensions} dimensions)", "index");
+            match self.printer.fits(heading.len()) {
+                true => writeln!(to, "{heading}")?,
+                false => writeln!(to, "{}", fitted(&heading, self.printer.width).trim_end())?,
+            }
         }
         write!(to, "{:<INDEX_WIDTH$}{}", row.index, fitted(row.text, text_width))?;
         for value in row.vector.iter().take(values) {

@@ -4,17 +4,25 @@ use super::Row;
 use crate::input::{Origin, Source};
 use kokeshi::{Chunk, EmbeddingType, Encoded, encode};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
 
-/// An entry of `data`, as in the Jina API; `source`, `line` and `chunk` are kokeshi's own. `source`
-/// is absent if the texts are arguments.
+/// An entry of `data`, as in the Jina API; all else is kokeshi's own. `source` is absent if the
+/// texts are arguments; `id` and `metadata` are fields of the record that contains the text.
 #[derive(serde::Serialize)]
 pub(super) struct Entry<'a> {
     object: &'static str,
     index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Json>,
     #[serde(flatten)]
     origin: OriginFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     chunk: Option<Ranges>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<BTreeMap<&'a String, &'a Json>>,
     embedding: Embedding<'a>,
 }
 
@@ -40,8 +48,11 @@ impl<'a> Entry<'a> {
         Self {
             object: "embedding",
             index: row.index,
+            id: row.id,
             origin: OriginFields::new(row.origin),
             chunk: row.chunk.map(|chunk| Ranges::new(row.origin, chunk)),
+            text: row.has_text.then_some(row.text),
+            metadata: (!row.metadata.is_empty()).then(|| row.metadata.iter().copied().collect()),
             embedding: Embedding { kinds, vector: row.vector },
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Grid, Ranking, SimilarityMatrix};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// Rankings of the same texts for the same query.
 #[derive(Debug, Serialize)]
@@ -28,12 +29,11 @@ pub(crate) struct RankChange {
 
 impl RankingComparison {
     pub(crate) fn new(first: Ranking, second: Ranking) -> Self {
-        let mut ranked = vec![(0, 0.0); second.results.len()];
-        for (rank, result) in (1..).zip(&second.results) {
-            ranked[result.index] = (rank, result.score);
-        }
+        let ranked = (1..).zip(&second.results);
+        let ranked: HashMap<usize, (usize, f32)> =
+            ranked.map(|(rank, result)| (result.index, (rank, result.score))).collect();
         let changes = (1..).zip(first.results).map(|(rank, result)| {
-            let (second_rank, second_score) = ranked[result.index];
+            let (second_rank, second_score) = ranked[&result.index];
             RankChange {
                 index: result.index,
                 ranks: [rank, second_rank],

@@ -4,9 +4,9 @@ use super::comparison::RankChange;
 use super::{
     Grid, MatrixComparison, Ranking, RankingComparison, SimilarityMatrix, View, colour, share,
 };
-use anyhow::Context;
+use crate::output::Destination;
+use crate::printer::Printer;
 use maud::{Markup, PreEscaped, html};
-use std::fs;
 use std::path::Path;
 
 /// Pixels of a cell of a matrix, and of a line of a ranking or a heading.
@@ -60,9 +60,11 @@ pub(crate) fn page(view: &View) -> String {
     page.into_string()
 }
 
-/// Writes a picture or a page to `path`.
-pub(crate) fn write(path: &Path, picture: &str) -> anyhow::Result<()> {
-    fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))
+/// Writes a picture or a page to `path`; `-` is standard output.
+pub(crate) fn write(path: &Path, picture: &str, printer: &Printer) -> anyhow::Result<()> {
+    let mut to = Destination::open(path, printer)?;
+    to.writer().write_all(picture.as_bytes()).map_err(|error| to.failure(error))?;
+    to.commit()
 }
 
 /// SVG elements and the area that they cover, in pixels.

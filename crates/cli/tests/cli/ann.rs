@@ -132,6 +132,6 @@ fn a_killed_build_leaves_a_whole_index() {
 fn an_unknown_collection_or_store_cannot_have_an_index() {
     let sandbox = indexed();
     let missing = sandbox.run(["ann", "--store", "d/.kokeshi/index.db", "--collection", "x"]);
-    assert!(missing.failure(1).contains("no collection `x`"));
-    assert!(sandbox.run(["ann"]).failure(1).contains("no index"));
+    assert!(missing.failure(4).contains("no collection `x`"));
+    assert!(sandbox.run(["ann"]).failure(4).contains("no index"));
 }

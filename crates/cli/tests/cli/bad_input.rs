@@ -13,14 +13,14 @@ fn messages(arguments: &[&str], stdin: &[u8], status: i32) -> String {
 
 #[test]
 fn an_empty_input_is_an_error_with_a_hint() {
-    insta::assert_snapshot!(messages(&["embed"], b"", 1), @r##"
+    insta::assert_snapshot!(messages(&["embed"], b"", 4), @r##"
     error: no text to embed: the input is empty
     hint: pass texts as arguments, with --input, or one per line on standard input
     "##);
-    assert!(messages(&["similarity"], b"", 1).starts_with("error: no text to embed"));
+    assert!(messages(&["similarity"], b"", 4).starts_with("error: no text to embed"));
     let sandbox = Sandbox::new();
     sandbox.write("empty.jsonl", "\n\n");
-    assert!(sandbox.run(["embed", "--input", "empty.jsonl"]).failure(1).contains("no text"));
+    assert!(sandbox.run(["embed", "--input", "empty.jsonl"]).failure(4).contains("no text"));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn empty_text_white_space_nul_and_special_tokens_are_texts_like_any_other() {
 #[test]
 fn broken_utf8_is_named_by_line_and_byte() {
     let run = Sandbox::new().run_with(["embed"], b"caf\xc3\xa9\ncaf\xe9\n");
-    assert_eq!((run.status, run.text().lines().count()), (Some(1), 1));
+    assert_eq!((run.status, run.text().lines().count()), (Some(4), 4));
     insta::assert_snapshot!(run.stderr, @r##"
     error: line 2 of standard input is not UTF-8: byte 0xe9 at offset 9 of the input
     hint: convert text of another encoding, for example with `iconv -f LATIN1 -t UTF-8`
@@ -52,7 +52,7 @@ fn a_line_of_50_megabytes_is_refused_by_its_number() {
     let line = ["small\n".as_bytes(), &vec![b'x'; 50 << 20]].concat();
     let sandbox = Sandbox::new();
     let error = sandbox.run_with(["embed", "--dimensions", "2"], &line);
-    assert_eq!(error.status, Some(1));
+    assert_eq!(error.status, Some(4));
     insta::assert_snapshot!(error.stderr, @r##"
     error: line 2 of standard input is over the limit of 16 MiB for one text
     hint: split it into several texts
@@ -62,24 +62,24 @@ fn a_line_of_50_megabytes_is_refused_by_its_number() {
 #[test]
 fn invalid_jsonl_is_named_by_line() {
     let jsonl = ["embed", "--input-format", "jsonl"];
-    insta::assert_snapshot!(messages(&jsonl, b"{\"txt\": \"a\"}", 1), @r##"
+    insta::assert_snapshot!(messages(&jsonl, b"{\"txt\": \"a\"}", 4), @r##"
     error: line 1 of standard input contains no text
-    hint: a JSONL line is an object such as `{"text": "…"}`, or a string
+    hint: a record is an object such as `{"text": "…"}`, or a string; this one has `txt`, and --text-field names the field to use
     "##);
-    insta::assert_snapshot!(messages(&jsonl, b"{\"text\": \"a\"", 1), @"error: line 1 of standard input is not valid JSON: EOF while parsing an object at column 12");
+    insta::assert_snapshot!(messages(&jsonl, b"{\"text\": \"a\"", 4), @"error: line 1 of standard input is not valid JSON: EOF while parsing an object at column 12");
 }
 
 #[test]
 fn missing_files_are_named() {
-    insta::assert_snapshot!(messages(&["embed", "--input", "absent.txt"], b"", 1), @r##"
+    insta::assert_snapshot!(messages(&["embed", "--input", "absent.txt"], b"", 4), @r##"
     error: no file matches `absent.txt`
     hint: --input accepts a file, a glob, or `-` for standard input
     "##);
-    insta::assert_snapshot!(messages(&["embed", "--input", "."], b"", 1), @r##"
+    insta::assert_snapshot!(messages(&["embed", "--input", "."], b"", 4), @r##"
     error: `.` is a folder
     hint: `--input './*.txt'` reads the files in it
     "##);
-    insta::assert_snapshot!(messages(&["embed", "a", "--output", "absent/out"], b"", 1), @"error: cannot write absent/out: No such file or directory (os error 2)");
+    insta::assert_snapshot!(messages(&["embed", "a", "--output", "absent/out"], b"", 4), @"error: cannot write absent/out: No such file or directory (os error 2)");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn options_out_of_range_name_the_range() {
     let (sandbox, model) = (Sandbox::new(), tiny_v3());
     let embed = |option: &str, value: &str| {
         let arguments = ["embed", "a", option, value, "--model"].map(OsStr::new);
-        sandbox.run(arguments.into_iter().chain([model.as_os_str()])).failure(1).to_owned()
+        sandbox.run(arguments.into_iter().chain([model.as_os_str()])).failure(4).to_owned()
     };
     insta::assert_snapshot!(embed("--task", "retrieval"), @"error: text 0: unknown task `retrieval`; this model has `retrieval.query`, `retrieval.passage`, `separation`, `classification`, `text-matching`");
     insta::assert_snapshot!(embed("--dimensions", "0"), @"error: text 0: dimensions 0 is out of range: this model supports 1 to 64");
@@ -115,7 +115,7 @@ fn wrong_usage_exits_with_2() {
 
 #[test]
 fn missing_models_are_named_with_the_command_that_downloads_them() {
-    let embed = |model: &str| messages(&["embed", "a", "--model", model], b"", 1);
+    let embed = |model: &str| messages(&["embed", "a", "--model", model], b"", 4);
     insta::assert_snapshot!(embed("jina-embeddings-v3"), @r##"
     error: model `jina-embeddings-v3` is not on this machine
     hint: download it with `kokeshi models pull jina-embeddings-v3`
@@ -132,7 +132,7 @@ fn a_damaged_checkpoint_is_one_error() {
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         fs::copy(tiny_v3().join(name), folder.join(name)).expect("a copy");
     }
-    let error = || sandbox.run(["embed", "a", "--model", "./model"]).failure(1).to_owned();
+    let error = || sandbox.run(["embed", "a", "--model", "./model"]).failure(4).to_owned();
     let weights = fs::read(folder.join("model.safetensors")).expect("weights");
     sandbox.write("model/model.safetensors", &weights[..weights.len() - 1]);
     assert!(error().contains("is not a complete safetensors file"), "{}", error());
@@ -146,7 +146,7 @@ fn a_damaged_checkpoint_is_one_error() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_reported() {
-    let error = messages(&["embed", "a", "--output", "/dev/full"], b"", 1);
+    let error = messages(&["embed", "a", "--output", "/dev/full"], b"", 4);
     assert!(error.starts_with("error: cannot write /dev/full: No space left"), "{error}");
 }
 

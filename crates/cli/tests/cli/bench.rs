@@ -116,7 +116,7 @@ fn memory_does_not_grow_over_many_batches() {
     let run = sandbox.run(["bench", "--memory", "300", "--json", "--model", model]);
     if !cfg!(target_os = "linux") {
         println!("skipped: only Linux reports the memory of a process");
-        assert!(run.failure(1).contains("does not report"), "{}", run.stderr);
+        assert!(run.failure(4).contains("does not report"), "{}", run.stderr);
         return;
     }
     let report = run.json();
@@ -138,9 +138,9 @@ fn what_cannot_be_timed_is_refused_before_anything_runs() {
         reference.stderr
     );
     let missing = sandbox.run(["bench", "--model", "./missing"]);
-    assert!(missing.failure(1).starts_with("error: "), "{}", missing.stderr);
+    assert!(missing.failure(4).starts_with("error: "), "{}", missing.stderr);
     let absent = sandbox.run(["bench", "--model", "jina-embeddings-v3"]);
-    assert!(absent.failure(1).contains("kokeshi models pull"), "{}", absent.stderr);
+    assert!(absent.failure(4).contains("kokeshi models pull"), "{}", absent.stderr);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_batch_that_cannot_run_is_refused_with_its_line() {
         let input = format!("{{\"name\": \"fine\", \"texts\": [{{\"ids\": [5]}}]}}\n{line}\n");
         let run = Sandbox::new()
             .run_with(["bench", "--model", model, "--read-batches"], input.as_bytes());
-        assert_eq!((run.status, run.text().lines().count()), (Some(1), 2), "{line:.60}");
+        assert_eq!((run.status, run.text().lines().count()), (Some(4), 2), "{line:.60}");
         assert!(run.stderr.contains("line 2 of standard input"), "{}", run.stderr);
         assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
     }

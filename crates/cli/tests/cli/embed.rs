@@ -145,7 +145,7 @@ fn a_text_is_truncated_only_on_request_and_with_a_warning() {
     let long = format!("short\n{}\n", "a ".repeat(9000));
     let after_a_block = "\n".repeat(300) + &long;
     let run = sandbox.run_with(["embed", "--model", model], after_a_block.as_bytes());
-    assert_eq!((run.status, run.text().lines().count()), (Some(1), 256), "the block is out");
+    assert_eq!((run.status, run.text().lines().count()), (Some(4), 256), "the block is out");
     let expected = "error: line 302 of standard input: text 301 has 9002 tokens; the limit of the \
                     model is 8192\nhint: use --truncate to drop the tail,";
     assert!(run.stderr.starts_with(expected), "{}", run.stderr);

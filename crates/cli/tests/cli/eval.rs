@@ -69,7 +69,7 @@ fn a_wrong_answer_has_the_gain_of_its_rank_and_an_absent_one_is_a_warning() {
 
 #[test]
 fn a_set_that_cannot_be_read_is_refused_with_the_line() {
-    let error = |sandbox: &Sandbox| sandbox.run(["eval", "set"]).failure(1).to_owned();
+    let error = |sandbox: &Sandbox| sandbox.run(["eval", "set"]).failure(4).to_owned();
     assert!(error(&Sandbox::new()).contains("corpus.jsonl"));
     let sandbox = set("q-lamp\tlamp\t1\n");
     for (qrels, part) in [

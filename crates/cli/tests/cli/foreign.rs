@@ -63,7 +63,7 @@ fn rows_of_a_file_become_a_collection() {
     };
     let refused = plan(&["--text", "body"]);
     assert!(
-        refused.failure(1).contains("no text in `body`; it has `id`, `text`"),
+        refused.failure(4).contains("no text in `body`; it has `id`, `text`"),
         "{}",
         refused.stderr
     );
@@ -90,7 +90,7 @@ fn rows_of_a_file_become_a_collection() {
     let hit = &found["hits"][0];
     assert_eq!((&hit["path"], &hit["metadata"]["id"]), (&json!("second"), &json!("7")), "{found}");
     let refused = step(&sandbox, "rollback", &[]);
-    assert!(refused.failure(1).contains("are in another store"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("are in another store"), "{}", refused.stderr);
     passed(&step(&sandbox, "clean", &[]));
     assert!(sandbox.path("old.jsonl").exists());
 }
@@ -108,7 +108,7 @@ fn a_file_that_changed_after_it_was_verified_is_not_switched_to() {
     passed(&step(&sandbox, "verify", &[]));
     sandbox.write("old.jsonl", row(1, "One.") + &row(2, "Two, changed."));
     let refused = step(&sandbox, "switch", &[]);
-    assert!(refused.failure(1).contains("it was verified with"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("it was verified with"), "{}", refused.stderr);
     let verified = step(&sandbox, "verify", &[]);
     assert!(
         verified.text().contains("1 changed in the old collection since: 2"),
@@ -143,9 +143,9 @@ fn points_become_a_collection(
         sandbox.run(plan.iter().chain(&more).chain(&models).chain(options))
     };
     let refused = plan("nothing", text);
-    assert!(refused.failure(1).contains("no collection `nothing`"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("no collection `nothing`"), "{}", refused.stderr);
     let refused = plan("articles", "words");
-    assert!(refused.failure(1).contains("has no text in `words`; it has "), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("has no text in `words`; it has "), "{}", refused.stderr);
     let planned = plan("articles", text);
     passed(&planned);
     for part in ["each chunk alone: cosine", "so it was this one", "2 documents, 30 chunks"] {

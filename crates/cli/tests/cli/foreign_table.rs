@@ -54,7 +54,7 @@ fn a_column_of_a_table_moves_and_comes_back() {
         (&["--text", "body", "--from", "vectors"], "it has `embedding`"),
     ] {
         let refused = plan_of_table(&sandbox, &store, wrong);
-        assert!(refused.failure(1).contains(wanted), "{}", refused.stderr);
+        assert!(refused.failure(4).contains(wanted), "{}", refused.stderr);
     }
     let planned = plan_of_table(&sandbox, &store, &[]);
     passed(&planned);
@@ -266,7 +266,7 @@ fn a_table_becomes_a_collection_of_a_file() {
     passed(&planned);
     assert!(!planned.text().contains("kokeshi-test"), "a password is shown: {}", planned.text());
     let refused = step(&sandbox, "run", &[]);
-    assert!(refused.failure(1).contains("KOKESHI_SOURCE"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("KOKESHI_SOURCE"), "{}", refused.stderr);
     for one in ["run", "verify", "switch", "clean"] {
         passed(&step(&sandbox, one, &["--source", &source]));
     }

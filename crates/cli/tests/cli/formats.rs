@@ -120,7 +120,7 @@ fn an_output_file_appears_when_it_is_complete() {
     let sandbox = Sandbox::new();
     sandbox.write("out.jsonl", "old");
     let run = sandbox.run(["embed", "a", "--dimensions", "0", "--output", "out.jsonl"]);
-    assert_eq!(run.status, Some(1));
+    assert_eq!(run.status, Some(4));
     assert_eq!(fs::read_to_string(sandbox.path("out.jsonl")).expect("the old file"), "old");
     assert_eq!(sandbox.run(["embed", "a", "--output", "out.jsonl"]).quiet(), "");
     let written = fs::read_to_string(sandbox.path("out.jsonl")).expect("a new file");

@@ -112,7 +112,7 @@ fn a_changed_model_or_option_is_refused_with_both_sides_and_a_hint() {
         (vec!["--late-chunking", "false"], vec!["its late chunking is true, not false"]),
     ] {
         let run = sandbox.run(["index", "notes"].iter().chain(&options));
-        let error = run.failure(1);
+        let error = run.failure(4);
         assert!(parts.iter().all(|part| error.contains(part)), "{options:?}: {error}");
         assert!(error.contains("hint: index into another collection with --collection"), "{error}");
     }
@@ -143,7 +143,7 @@ fn weights_that_changed_under_the_same_name_are_noticed() {
     let config = fs::read_to_string(sandbox.path("model/config.json")).expect("a configuration");
     sandbox.write("model/config.json", config + "\n");
     let run = sandbox.run(["search", "lamp", "notes"]);
-    let error = run.failure(1);
+    let error = run.failure(4);
     assert!(
         error.contains("are now sha256:") && error.contains("were produced with sha256:"),
         "{error}"
@@ -157,7 +157,7 @@ fn a_second_writer_is_refused() {
     let lock = store(&sandbox, "notes/.kokeshi/index.db").lock().expect("a lock");
     for command in [&["index", "notes"][..], &["forget", "notes/ship.txt"]] {
         let run = sandbox.run(command);
-        let error = run.failure(1);
+        let error = run.failure(4);
         assert!(error.contains("another kokeshi process is writing to "), "{error}");
         assert!(error.contains("hint: wait until it is done"), "{error}");
     }
@@ -170,12 +170,12 @@ fn a_second_writer_is_refused() {
 fn a_missing_or_foreign_store_is_refused() {
     let sandbox = notes();
     let error = sandbox.run(["search", "lamp"]);
-    assert!(error.failure(1).contains("no index at "), "{}", error.stderr);
+    assert!(error.failure(4).contains("no index at "), "{}", error.stderr);
     sandbox.write("text.db", "this is a text, and longer than the header of a database file");
     let error = sandbox.run(["search", "lamp", "--store", "text.db"]);
-    assert!(error.failure(1).contains("is not an index of kokeshi"), "{}", error.stderr);
+    assert!(error.failure(4).contains("is not an index of kokeshi"), "{}", error.stderr);
     let error = sandbox.run(["index", "absent"]);
-    assert!(error.failure(1).contains("cannot read absent"), "{}", error.stderr);
+    assert!(error.failure(4).contains("cannot read absent"), "{}", error.stderr);
     assert!(!sandbox.path(".kokeshi").exists());
 }
 
@@ -186,7 +186,7 @@ fn files_that_no_longer_exist_can_be_forgotten() {
     fs::remove_file(sandbox.path("notes/ship.txt")).expect("a removed file");
     assert!(success(&sandbox.run(["forget", "notes/ship.txt"])).contains("removed 1 document"));
     let run = sandbox.run(["forget", "notes/ship.txt"]);
-    assert!(run.failure(1).contains("nothing at notes/ship.txt"), "{}", run.stderr);
+    assert!(run.failure(4).contains("nothing at notes/ship.txt"), "{}", run.stderr);
     let warned = sandbox.run(["forget", "notes/lamp.md"]);
     assert!(success(&warned).contains("comes back with the next"), "{}", warned.stderr);
     success(&sandbox.run(["index", "notes"]));
@@ -194,7 +194,7 @@ fn files_that_no_longer_exist_can_be_forgotten() {
     let status = sandbox.run(["status", "--json", "--store", "notes/.kokeshi/index.db"]).json();
     assert_eq!(status["collections"][0]["documents"], 0);
     assert_eq!(status["collections"][0]["paths"], serde_json::json!([]));
-    success(&sandbox.run(["forget", "--all", "--store", "notes/.kokeshi/index.db"]));
+    success(&sandbox.run(["forget", "--all", "--yes", "--store", "notes/.kokeshi/index.db"]));
     let status = sandbox.run(["status", "--store", "notes/.kokeshi/index.db"]);
     assert!(status.quiet().contains("no collection yet"));
 }

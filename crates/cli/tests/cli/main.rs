@@ -10,6 +10,7 @@ mod documents;
 mod durable;
 mod embed;
 mod eval;
+mod exits;
 mod foreign;
 #[cfg(feature = "postgres")]
 mod foreign_table;
@@ -23,8 +24,11 @@ mod page;
 mod search;
 mod shadow_copy;
 mod similarity;
+mod sources;
 mod stores;
 mod tasks;
+#[cfg(unix)]
+mod terminal;
 mod threads;
 mod v2;
 

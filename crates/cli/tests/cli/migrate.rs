@@ -88,12 +88,12 @@ fn complete_migration(store: &str, can_rename: bool) {
     for (wanted, next) in [("switch", "the ledger does not contain it"), ("rollback", "the ledger")]
     {
         let refused = step(&sandbox, store, wanted);
-        assert!(refused.failure(1).contains(next), "{}", refused.stderr);
+        assert!(refused.failure(4).contains(next), "{}", refused.stderr);
     }
     assert!(success(&step(&sandbox, store, "run")).contains("wrote 2 documents with 2 chunks"));
     let refused = step(&sandbox, store, "switch");
     assert!(
-        refused.failure(1).contains("is running, and cannot be switched"),
+        refused.failure(4).contains("is running, and cannot be switched"),
         "{}",
         refused.stderr
     );
@@ -116,7 +116,7 @@ fn complete_migration(store: &str, can_rename: bool) {
     assert!(sandbox.run(dry).quiet().contains("new"));
     let switched = step(&sandbox, store, "switch");
     if !can_rename {
-        let error = switched.failure(1);
+        let error = switched.failure(4);
         assert!(error.contains("aliases: let readers use one"), "{error}");
         return;
     }
@@ -130,11 +130,13 @@ fn complete_migration(store: &str, can_rename: bool) {
     let index = sandbox.run(["index", "--store", store]);
     assert!(success(&index).contains("2 unchanged"), "{}", index.stderr);
     let refused = step(&sandbox, store, "run");
-    assert!(refused.failure(1).contains("is switched, and cannot be run"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("is switched, and cannot be run"), "{}", refused.stderr);
     let dry = ["migrate", "rollback", "new.plan.toml", "--store", store, "--dry-run"];
     let calls = sandbox.run(dry);
     assert!(!calls.quiet().contains("SET name"), "nothing is renamed back: {}", calls.text());
     success(&step(&sandbox, store, "rollback"));
+    let status = sandbox.run(["migrate", "status", "new.plan.toml", "--store", store]);
+    assert!(status.quiet().contains(": verified, rolled back; "), "{}", status.text());
     assert_eq!(name("default").as_deref(), Some("default-before"));
     assert_eq!(search("default-before"), 2);
     assert_eq!(step(&sandbox, store, "run").status, Some(0));
@@ -142,7 +144,7 @@ fn complete_migration(store: &str, can_rename: bool) {
     success(&step(&sandbox, store, "switch"));
     let refused = step(&sandbox, store, "clean");
     assert!(
-        refused.failure(1).contains("use --yes to skip the confirmation"),
+        refused.failure(4).contains("use --yes to skip the confirmation"),
         "{}",
         refused.stderr
     );
@@ -247,7 +249,7 @@ fn changes_of_the_old_collection_are_caught_up_and_writes_of_others_are_kept() {
     sandbox.write("notes/ship.txt", "Everything leaves by train now.\n");
     success(&sandbox.run(["index", "notes", "--store", "index.db"]));
     let switch = step(&sandbox, "index.db", "switch");
-    assert!(switch.failure(1).contains("has changed since it began: it was verified with"));
+    assert!(switch.failure(4).contains("has changed since it began: it was verified with"));
     let mut store = open("index.db", &sandbox);
     let mut added = documents(&*store, "new").into_values().next().expect("a document");
     added.path = "added".to_owned();
@@ -328,7 +330,7 @@ fn texts_that_are_too_long_are_listed_with_the_reason() {
     let plan = ["migrate", "plan", "--to", "new", "--model", &tiny, "--late-chunking", "false"];
     passed(&sandbox.run(plan.iter().chain(&["--store", "index.db", "--sample", "1"])));
     let run = step(&sandbox, "index.db", "run");
-    assert_eq!(run.status, Some(1), "{}", run.stderr);
+    assert_eq!(run.status, Some(3), "{}", run.stderr);
     let failures = fs::read_to_string(sandbox.path("new.plan.failed.jsonl")).expect("a file");
     assert!(
         failures.contains("tall.txt") && failures.contains("the model's limit is"),
@@ -360,14 +362,14 @@ fn queries_are_ranked_and_a_page_is_written() {
     assert!(page.contains("nDCG@10, after") && page.ends_with("</html>\n"));
     sandbox.write("q.jsonl", "{\"question\": 1}\n");
     let refused = sandbox.run(verify);
-    assert!(refused.failure(1).contains("line 1 of"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("line 1 of"), "{}", refused.stderr);
 }
 
 #[test]
 fn impossible_plans_are_refused() {
     let sandbox = planned("index.db");
     let again = plan(&sandbox, "index.db", &[]);
-    assert!(again.failure(1).contains("new.plan.toml already exists"), "{}", again.stderr);
+    assert!(again.failure(4).contains("new.plan.toml already exists"), "{}", again.stderr);
     for (more, wanted) in [
         (&["--from", "nothing", "--output", "p"][..], "no collection `nothing`"),
         (&["--dimensions", "999", "--output", "p"], "999"),
@@ -379,16 +381,16 @@ fn impossible_plans_are_refused() {
             arguments.truncate(arguments.len() - 2);
         }
         let run = sandbox.run(arguments.iter().chain(more));
-        assert!(run.failure(1).contains(wanted), "{more:?}: {}", run.stderr);
+        assert!(run.failure(4).contains(wanted), "{more:?}: {}", run.stderr);
     }
     let text = fs::read_to_string(sandbox.path("new.plan.toml")).expect("a plan");
     assert_eq!(step(&sandbox, "index.db", "run").status, Some(0));
     sandbox.write("new.plan.toml", text.replace("dimensions = 256", "dimensions = 128"));
     let changed = step(&sandbox, "index.db", "run");
-    assert!(changed.failure(1).contains("has changed since it began"), "{}", changed.stderr);
+    assert!(changed.failure(4).contains("has changed since it began"), "{}", changed.stderr);
     sandbox.write("new.plan.toml", "name = 1");
     let broken = step(&sandbox, "index.db", "run");
-    assert!(broken.failure(1).contains("is not a plan of a migration"), "{}", broken.stderr);
+    assert!(broken.failure(4).contains("is not a plan of a migration"), "{}", broken.stderr);
 }
 
 #[test]

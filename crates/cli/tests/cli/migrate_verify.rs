@@ -14,7 +14,7 @@ fn noticed(fault: impl FnOnce(&mut dyn Store, &Sandbox)) -> String {
     let verified = step(&sandbox, "index.db", "verify");
     assert_eq!(verified.status, Some(1), "{}", verified.text());
     let switch = step(&sandbox, "index.db", "switch");
-    assert!(switch.failure(1).contains("cannot be switched"), "{}", switch.stderr);
+    assert!(switch.failure(4).contains("cannot be switched"), "{}", switch.stderr);
     let failed = verified.text().lines().filter(|line| line.starts_with("FAILED"));
     failed.collect::<Vec<_>>().join("\n")
 }

@@ -51,7 +51,7 @@ fn the_bundled_model_needs_no_pull_and_offline_nothing_is_pulled() {
     assert_eq!((run.status, run.text()), (Some(0), ""));
     assert!(run.stderr.contains("part of this program"));
     let run = sandbox.run(["models", "pull", "jina-embeddings-v3"]);
-    let error = run.failure(1);
+    let error = run.failure(4);
     assert!(error.contains("CC-BY-NC-4.0") && error.contains("HF_HUB_OFFLINE"), "{error}");
 }
 
@@ -122,7 +122,7 @@ fn verify_uses_f32_unless_another_precision_is_given() {
 #[test]
 fn the_starter_model_has_nothing_to_verify() {
     let run = Sandbox::new().run(["models", "verify", "starter"]);
-    insta::assert_snapshot!(run.failure(1), @r##"
+    insta::assert_snapshot!(run.failure(4), @r##"
     error: no published vectors of `starter` to compare with
     hint: published vectors exist for `jina-embeddings-v3`, `jina-embeddings-v2-base-code`, `jina-embeddings-v2-small-en`
     "##);
@@ -141,7 +141,7 @@ fn a_model_without_the_tasks_of_v3_has_nothing_to_verify() {
         fs::copy(fixture.join(name), sandbox.path(name)).expect("a copy");
     }
     let run = sandbox.run(["models", "verify", "./"]);
-    assert!(run.failure(1).starts_with("error: no published vectors of `./` to "));
+    assert!(run.failure(4).starts_with("error: no published vectors of `./` to "));
 }
 
 #[test]
@@ -159,5 +159,5 @@ fn a_synthetic_checkpoint_opens_and_the_same_seed_writes_the_same_file() {
     let entries = sandbox.run(["embed", "a text", "--model", "./a"]).jsonl();
     assert_eq!(crate::vector(&entries[0]).len(), 64);
     let run = sandbox.run(["models", "synthesize", "a", "--shape", "tiny"]);
-    assert!(run.failure(1).starts_with("error: a already contains a checkpoint\nhint: "));
+    assert!(run.failure(4).starts_with("error: a already contains a checkpoint\nhint: "));
 }

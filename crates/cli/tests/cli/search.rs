@@ -115,11 +115,11 @@ fn bad_arguments_are_refused_with_a_hint() {
         let run = sandbox.run(["search"].iter().chain(arguments));
         run.failure(status).to_owned()
     };
-    assert!(error(&[" ", "notes"], 1).contains("the query is empty"));
+    assert!(error(&[" ", "notes"], 4).contains("the query is empty"));
     assert!(error(&["x", "notes", "--where", "lang"], 2).contains("`lang` is not a condition"));
-    assert!(error(&["x", "notes", "--path", "["], 1).contains("`[` is not a valid path glob"));
-    assert!(error(&["x", "notes", "--collection", "y"], 1).contains("it has `default`"));
-    assert!(error(&["x", "absent"], 1).contains("cannot read absent"));
+    assert!(error(&["x", "notes", "--path", "["], 4).contains("`[` is not a valid path glob"));
+    assert!(error(&["x", "notes", "--collection", "y"], 4).contains("it has `default`"));
+    assert!(error(&["x", "absent"], 4).contains("there is no file or folder `absent`"));
 }
 
 #[test]

@@ -106,10 +106,10 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
     let fields = ["--text", text, "--document", "book", "--order", "number"];
     let all_fields = [&fields[..], more].concat();
     let refused = plan(&sandbox, &server, "nothing", &all_fields);
-    assert!(refused.failure(1).contains("no collection `nothing`"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("no collection `nothing`"), "{}", refused.stderr);
     if !more.is_empty() {
         let refused = plan(&sandbox, &server, from, &fields);
-        assert!(refused.failure(1).contains("--vector NAME"), "{}", refused.stderr);
+        assert!(refused.failure(4).contains("--vector NAME"), "{}", refused.stderr);
     }
     // Texts are found by their field's name, or in what the engine calls a text.
     let found = plan(&sandbox, &server, from, &[more, &["-o", "found.toml"]].concat());
@@ -141,7 +141,7 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
         refused.text()
     );
     let refused = step(&sandbox, "switch", &[]);
-    assert!(refused.failure(1).contains("`run` and `verify` come first"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("`run` and `verify` come first"), "{}", refused.stderr);
     let run = step(&sandbox, "run", &[]);
     assert!(success(&run).contains("wrote 1 document with 10 chunks"), "{}", run.stderr);
     let verified = step(&sandbox, "verify", &[]);
@@ -164,7 +164,7 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
     assert!(all(&mut application, if has_aliases { "docs" } else { "new" }) == new);
     let again =
         plan(&sandbox, &server, "articles", &[&all_fields[..], &["-o", "again.toml"]].concat());
-    assert!(again.failure(1).contains("no collection `articles`"), "{}", again.stderr);
+    assert!(again.failure(4).contains("no collection `articles`"), "{}", again.stderr);
 }
 
 /// Switches, rolls back and switches again while a reader uses the alias.

@@ -40,14 +40,14 @@ fn a_folder_becomes_searchable(kind: &'static str) {
     assert_eq!((&collection["documents"], &collection["files_to_look_at"]), (&2.into(), &0.into()));
     assert_eq!(collection["model"], "starter");
     let mixed = run(&["index", "notes", "--dimensions", "128"]);
-    assert!(mixed.failure(1).contains("its dimensions is 256, not 128"), "{}", mixed.stderr);
+    assert!(mixed.failure(4).contains("its dimensions is 256, not 128"), "{}", mixed.stderr);
     let hybrid = run(&["search", "shipping", "--hybrid"]);
-    assert!(hybrid.failure(1).contains("cannot search by words"), "{}", hybrid.stderr);
+    assert!(hybrid.failure(4).contains("cannot search by words"), "{}", hybrid.stderr);
     let bits = run(&["index", "notes", "--storage", "bits", "--collection", "b"]);
-    assert!(bits.failure(1).contains("has no vectors stored as `bits`"), "{}", bits.stderr);
+    assert!(bits.failure(4).contains("has no vectors stored as `bits`"), "{}", bits.stderr);
     assert!(success(&run(&["forget", "notes/ship.txt"])).contains("removed 1 document"));
     assert_eq!(run(&["search", "shipping", "-l"]).text().lines().count(), 1);
-    assert!(success(&run(&["forget", "--all"])).contains("removed collection `default`"));
+    assert!(success(&run(&["forget", "--all", "--yes"])).contains("removed collection `default`"));
     let shown = [first, again, mixed, hybrid, bits, run(&["status"]), run(&["search", "x"])];
     for run in shown {
         let output = run.stderr.clone() + run.text();
@@ -142,7 +142,7 @@ fn a_server_that_does_not_answer_is_reported_at_once() {
     ] {
         let started = Instant::now();
         let run = sandbox.run(["index", "notes", "--store", store]);
-        let error = run.failure(1);
+        let error = run.failure(4);
         if crate::ENGINES.contains(&engine) {
             assert!(error.contains(" does not answer: ") && error.contains("hint: "), "{error}");
         } else {
@@ -158,7 +158,7 @@ fn a_server_that_does_not_answer_is_reported_at_once() {
         assert!(started.elapsed() < Duration::from_secs(20));
     }
     let run = sandbox.run(["index", "notes", "--store", "mysql://me:sesame@127.0.0.1/db"]);
-    let error = run.failure(1);
+    let error = run.failure(4);
     assert!(error.contains("`mysql` is not a database that kokeshi supports"), "{error}");
     assert!(!error.contains("sesame"), "{error}");
 }
@@ -169,7 +169,7 @@ fn a_build_without_ann_names_the_feature() {
     let sandbox = notes();
     success(&sandbox.run(["index", "notes"]));
     let run = sandbox.run(["ann", "--store", "notes/.kokeshi/index.db"]);
-    let error = run.failure(1);
+    let error = run.failure(4);
     assert!(error.contains("cannot build an ANN index: it lacks the feature `ann`"), "{error}");
     assert!(error.contains("--features ann"), "{error}");
 }

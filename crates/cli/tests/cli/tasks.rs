@@ -56,10 +56,10 @@ fn a_saved_classifier_predicts_like_the_trained_one() {
     let whole = fs::read_to_string(sandbox.path("c.json")).expect("the classifier");
     sandbox.write("c.json", whole.replacen("\"battery\"", "\"bakery\"", 1));
     let refused = sandbox.run(saved.iter().chain(&texts).chain(&LINES));
-    assert!(refused.failure(1).contains("checksum"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("checksum"), "{}", refused.stderr);
     sandbox.write("c.json", &whole[..whole.len() / 2]);
     let refused = sandbox.run(saved.iter().chain(&texts).chain(&LINES));
-    assert!(refused.failure(1).contains("cannot use c.json as a classifier"), "{}", refused.stderr);
+    assert!(refused.failure(4).contains("cannot use c.json as a classifier"), "{}", refused.stderr);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn texts_of_one_kind_are_one_group() {
         answer["groups"].as_array().expect("groups").iter().map(|group| &group["size"]).collect();
     assert_eq!(sizes, [3, 3]);
     let many = sandbox.run(["cluster", "--input", "mail.txt", "-k", "7"].iter().chain(&LINES));
-    assert!(many.failure(1).contains("use a smaller number with -k"), "{}", many.stderr);
+    assert!(many.failure(4).contains("use a smaller number with -k"), "{}", many.stderr);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn an_empty_input_is_an_error() {
     for command in [vec!["cluster"], vec!["dedupe"], vec!["classify", "--labels", "a,b"]] {
         let run = sandbox.run(&command);
         assert!(
-            run.failure(1).contains("no texts") || run.stderr.contains("no text"),
+            run.failure(4).contains("no texts") || run.stderr.contains("no text"),
             "{}",
             run.stderr
         );

@@ -21,7 +21,7 @@ fn embed(text: &str, options: &[&str]) -> Run {
 
 /// The error, with the model's folder as `…`.
 fn failure(run: &Run) -> String {
-    run.failure(1).replace(&tiny_v2(), "…")
+    run.failure(4).replace(&tiny_v2(), "…")
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn verify_reports_models_without_published_vectors() {
         let name = format!("jina-embeddings-v2-{name}");
         let run = Sandbox::new().run(["models", "verify", &name]);
         let expected = format!("error: no published vectors of `{name}` to compare with");
-        assert!(run.failure(1).starts_with(&expected), "{}", run.stderr);
+        assert!(run.failure(4).starts_with(&expected), "{}", run.stderr);
     }
     assert!(failure(&Sandbox::new().run(["models", "verify", &tiny_v2()])).contains("of `…` to"));
 }

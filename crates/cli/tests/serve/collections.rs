@@ -162,7 +162,7 @@ fn a_collection_that_cannot_be_read_stays_bound_and_is_reported() {
     let server = Server::start(&["--store", &store, "--collection", "default"]);
     let away = folder.path().join("away.db");
     std::fs::rename(&store, &away).expect("renamed");
-    succeed(folder.path(), &["forget", "--store", "away.db", "--all"]);
+    succeed(folder.path(), &["forget", "--store", "away.db", "--all", "--yes"]);
     let started = Instant::now();
     loop {
         assert_eq!(resolve(&server, "default"), ("std_wordpiece".to_owned(), 48));

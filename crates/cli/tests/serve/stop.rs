@@ -100,7 +100,7 @@ fn stopping_takes_no_longer_than_the_drain_timeout() {
     let started = Instant::now();
     let status = server.child.wait().expect("an end");
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    assert_eq!(status.code(), Some(1), "the status reports an unanswered request");
+    assert_eq!(status.code(), Some(4), "the status reports an unanswered request");
 }
 
 #[test]

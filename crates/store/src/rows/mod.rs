@@ -95,6 +95,18 @@ fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
+/// Rows as JSON objects.
+pub type JsonRows = Box<dyn Iterator<Item = Result<Map<String, Value>>>>;
+
+/// The rows of the Parquet file at `path`.
+///
+/// # Errors
+///
+/// If it cannot be read; [`Error::MissingFeature`] in a build without the feature `parquet`.
+pub fn parquet_rows(path: &Path) -> Result<JsonRows> {
+    parquet::objects(path)
+}
+
 /// The field called `name`, given its value in one row.
 pub fn field_of(name: &str, value: &Value) -> Field {
     let is_text = value.is_string();

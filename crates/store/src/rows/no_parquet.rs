@@ -1,6 +1,6 @@
 //! Parquet files in a build that cannot read them.
 
-use super::{FieldNames, SourceRow};
+use super::{FieldNames, JsonRows, SourceRow};
 use crate::error::{Error, Result};
 use crate::fields::Field;
 use std::path::Path;
@@ -14,6 +14,10 @@ pub(super) fn read(
 }
 
 pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
+    Err(missing_feature(path))
+}
+
+pub(super) fn objects(path: &Path) -> Result<JsonRows> {
     Err(missing_feature(path))
 }
 

@@ -1,6 +1,6 @@
 //! Parquet: <https://parquet.apache.org/docs/file-format/>.
 
-use super::{FieldNames, SourceRow, listed_names};
+use super::{FieldNames, JsonRows, SourceRow, listed_names};
 use crate::error::{Error, Result};
 use crate::fields::Field;
 use parquet::errors::ParquetError;
@@ -29,6 +29,24 @@ pub(super) fn read(
         each(row(record, number, names).map_err(|reason| invalid(number, reason))?)?;
     }
     Ok(())
+}
+
+/// The rows of the file at `path` as JSON objects.
+pub(super) fn objects(path: &Path) -> Result<JsonRows> {
+    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let owned = path.to_owned();
+    let unreadable = move |number: usize, error: ParquetError| Error::Row {
+        path: owned.clone(),
+        number,
+        reason: format!("it cannot be read: {error}"),
+    };
+    let reader = SerializedFileReader::new(file).map_err(|error| unreadable(1, error))?;
+    Ok(Box::new(reader.into_iter().zip(1..).map(move |(row, number)| {
+        let row = row.map_err(|error| unreadable(number, error))?;
+        let fields = row.into_columns().into_iter();
+        Ok(fields.map(|(name, field)| (name, field.to_json_value())).collect())
+    })))
 }
 
 /// The fields of the first row of the file at `path`; none if the row cannot be read.

@@ -14,12 +14,12 @@ mod timing;
 mod workload;
 
 use crate::args::BenchArguments;
-use crate::meter;
+use crate::meter::Progress;
+use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection;
 use crate::view::svg;
 use floor::Cost;
-use indicatif::{ProgressBar, ProgressFinish};
 use kokeshi::{Checkpoint, Device};
 use kokeshi_model::Forward;
 use machine::Machine;
@@ -53,10 +53,13 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     let report = measure(arguments, printer)?;
-    printer.print(&match arguments.json {
-        true => serde_json::to_string(&report)? + "\n",
-        false => report.text(),
-    })?;
+    // A chart on standard output replaces what is printed there.
+    if !arguments.svg.as_deref().is_some_and(is_stdout) {
+        printer.print(&match arguments.json {
+            true => serde_json::to_string(&report)? + "\n",
+            false => report.text(),
+        })?;
+    }
     for note in &report.left_out {
         printer.note(note);
     }
@@ -67,7 +70,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         );
     }
     if let Some(path) = &arguments.svg {
-        svg::write(path, &report.chart())?;
+        svg::write(path, &report.chart(), printer)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,21 +80,21 @@ fn residency<'a>(
     batches: u32,
     printer: &Printer,
 ) -> anyhow::Result<Residency<'a>> {
-    let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
+    let progress = Progress::new(None, printer);
     let before = residency::now()?;
     let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
     let machine = Machine::new(selection::device(&arguments.arithmetic)?, &checkpoint)?;
     let forward = load(&checkpoint, &machine.device())?;
-    Residency::measure(&arguments.model, machine.info(), before, &*forward, batches, &bar)
+    Residency::measure(&arguments.model, machine.info(), before, &*forward, batches, &progress)
 }
 
 fn measure<'a>(
     arguments: &'a BenchArguments,
     printer: &Printer,
 ) -> anyhow::Result<SpeedReport<'a>> {
-    let bar = meter::bar(None, printer).with_finish(ProgressFinish::AndClear);
+    let progress = Progress::new(None, printer);
     let device = selection::device(&arguments.arithmetic)?;
-    bar.set_message("loading the model");
+    progress.say("loading the model");
     let start = Instant::now();
     let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
     let machine = Machine::new(device, &checkpoint)?;
@@ -101,15 +104,15 @@ fn measure<'a>(
     let cost = Cost::new(&checkpoint, machine.precision());
     let workloads = Workloads::new(checkpoint.config(), machine.is_card());
     let Workloads { turns, left_out } = workloads.only(&arguments.batch)?;
-    bar.set_message("checking its results");
+    progress.say("checking its results");
     let check = check::run(&checkpoint, &*forward, &cost, machine.precision())?;
-    bar.set_message("measuring the machine");
+    progress.say("measuring the machine");
     let before = machine.peaks()?;
     // The check and the measurement used memory of their own.
     let peak_was_reset = memory::reset_peak();
-    let timed = timed(&*forward, &turns, arguments.quick, &bar)?;
+    let timed = timed(&*forward, &turns, arguments.quick, &progress)?;
     let peak_resident_bytes = memory::peak().max(loaded).filter(|_| peak_was_reset);
-    bar.set_message("measuring the machine again");
+    progress.say("measuring the machine again");
     let peaks = before.highest(machine.peaks()?);
     let row = |(workload, runs)| BatchTiming::new(workload, runs, &cost, peaks);
     let rows: Vec<BatchTiming> = timed.into_iter().map(row).collect();
@@ -131,11 +134,11 @@ fn timed<'a>(
     forward: &dyn Forward,
     turns: &'a [Vec<Workload>],
     quick: bool,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> kokeshi_model::Result<Vec<(&'a Workload, Vec<f64>)>> {
     let mut timed = Vec::new();
     for turn in turns {
-        bar.set_message(format!("timing {}", turn.last().map_or("", |workload| workload.name)));
+        progress.say(format!("timing {}", turn.last().map_or("", |workload| workload.name)));
         timed.extend(turn.iter().zip(timing::time(forward, turn, quick)?));
     }
     Ok(timed)

@@ -6,8 +6,8 @@ use super::timing;
 use super::workload::Random;
 use crate::bytes;
 use crate::layout::counted;
+use crate::meter::Progress;
 use anyhow::Context;
-use indicatif::ProgressBar;
 use kokeshi::EncoderConfig;
 use kokeshi_model::{Batch, Forward};
 use serde::Serialize;
@@ -52,7 +52,7 @@ impl<'a> Residency<'a> {
         before_bytes: u64,
         forward: &dyn Forward,
         batches: u32,
-        bar: &ProgressBar,
+        progress: &Progress,
     ) -> anyhow::Result<Self> {
         let config = forward.config();
         let loaded_bytes = now()?;
@@ -66,7 +66,7 @@ impl<'a> Residency<'a> {
                 let lengths = random.within(1..=TEXTS);
                 let lengths: Vec<_> = (0..lengths).map(|_| random.within(8..=TOKENS)).collect();
                 run(forward, &batch(&mut random, config, &lengths))?;
-                bar.set_message(format!("{done} of {}", counted(batches as usize, "batch")));
+                progress.say(format!("{done} of {}", counted(batches as usize, "batch")));
                 if done == batches.div_ceil(10) {
                     first_tenth_bytes = anonymous();
                 }

@@ -7,7 +7,7 @@ use crate::args::ClassifyArguments;
 use crate::embedder::{Embedder, LongTexts, options};
 use crate::failure::{hinted, usage};
 use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts, read_labelled};
-use crate::meter::{Meter, bar};
+use crate::meter::{Meter, Progress};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::{Options, cosine};
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     let saved = arguments.classifier.as_deref().map(file::read).transpose()?;
     let name = model(arguments, saved.as_ref())?;
     let loaded = Loader::new(&arguments.device)?.get(&name)?;
-    let meter = Meter::new(None, printer);
+    let meter = Meter::new(None, "text", printer);
     let mut embedder = Embedder { name: &name, model: loaded, meter, printer };
     let requested = arguments.task.as_deref();
     let options = match &saved {
@@ -137,8 +137,9 @@ fn train(
     options: &Options,
 ) -> anyhow::Result<Regression> {
     let Some(path) = &arguments.train else { return Err(usage("--train needs a file")) };
-    let fields = FieldNames { text: &arguments.text_field, label: &arguments.label_field };
-    let examples = read_labelled(path, fields, 0)?;
+    let fields =
+        FieldNames { text: arguments.input.text_field.as_deref(), label: &arguments.label_field };
+    let examples = read_labelled(&input::source_of(path), fields, 0)?;
     let (documents, labels): (Vec<SourceText>, Vec<String>) =
         examples.into_iter().map(|example| (example.document, example.label)).unzip();
     if documents.is_empty() {
@@ -148,12 +149,12 @@ fn train(
         ));
     }
     let vectors = embedder.vectors(&documents, options, LongTexts::Limited)?;
-    let spinner = bar(None, embedder.printer);
-    spinner.set_message(format!("learning from {} examples", vectors.len()));
+    let progress = Progress::new(None, embedder.printer);
+    progress.say(format!("learning from {} examples", vectors.len()));
     let mut regression = Regression::default();
     let compute = selection::compute(&arguments.device)?;
     regression.train(&compute, &vectors, &labels, arguments.steps)?;
-    spinner.finish_and_clear();
+    drop(progress);
     let accuracy = accuracy(&regression, &vectors, &labels);
     embedder.printer.note(&format!(
         "learned {} labels from {} examples; {:.1} % of these are classified correctly",
@@ -225,12 +226,12 @@ fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Tex
         return Ok(Box::new(texts.map(|text| Ok((text?, None)))));
     };
     if !arguments.input.texts.is_empty() || arguments.input.input_format.is_some() {
-        return Err(usage("--truth needs JSONL or CSV files, given with --input only"));
+        return Err(usage("--truth needs files with fields or columns, given with --input only"));
     }
-    let fields = FieldNames { text: &arguments.text_field, label: truth };
+    let fields = FieldNames { text: arguments.input.text_field.as_deref(), label: truth };
     let mut all = Vec::new();
-    for path in input::files(&arguments.input.input)? {
-        all.extend(read_labelled(&path, fields, all.len())?);
+    for source in input::matching_sources(&arguments.input.input)? {
+        all.extend(read_labelled(&source, fields, all.len())?);
     }
     Ok(Box::new(all.into_iter().map(|one| Ok((one.document, Some(one.label))))))
 }

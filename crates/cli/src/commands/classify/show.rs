@@ -8,21 +8,30 @@ use kokeshi_analysis::Confusion;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::fmt::Write;
+use unicode_width::UnicodeWidthStr;
 
 /// Maximum number of columns of a label.
 const LABEL: usize = 28;
 /// Maximum number of classes for a whole confusion matrix.
 const SMALL: usize = 10;
+/// Columns of a text that are worth having next to its labels.
+const TEXT: usize = 12;
+/// Columns of the figures of a class.
+const FIGURES: usize = 34;
 /// Number of confusions to show for more classes.
 const WORST: usize = 10;
 
 /// Renders one line per text: label, score, text.
 pub(super) fn text(decisions: &[Decision], printer: &Printer) -> String {
     let labels = decisions.iter().flat_map(|decision| &decision.predictions);
-    let width = labels.map(|one| one.label.chars().count()).max().unwrap_or(0).clamp(4, LABEL);
+    let width = labels.map(|one| one.label.width()).max().unwrap_or(0).clamp(4, LABEL);
     let mut out = String::new();
     for decision in decisions {
         let columns = decision.predictions.len() * (width + 9);
+        if !printer.fits(columns + TEXT) {
+            out += &entry(decision, width, printer);
+            continue;
+        }
         for one in &decision.predictions {
             // Writing to a string cannot fail; here and below.
             let _ = write!(out, "{}  {:.3}  ", fitted(&one.label, width), one.score);
@@ -43,8 +52,9 @@ pub(super) fn evaluation(confusion: &Confusion, printer: &Printer) -> String {
         counted(total, "text"),
         if classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") },
     );
-    let width = confusion.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-    let width = width.clamp(5, LABEL);
+    let width = confusion.labels.iter().map(|label| label.width()).max().unwrap_or(0);
+    let narrow = if printer.terminal { printer.width.saturating_sub(FIGURES) } else { LABEL };
+    let width = width.clamp(5, narrow.clamp(5, LABEL));
     let _ = writeln!(out, "{}  precision  recall     F1  texts", fitted("class", width));
     for (label, class) in confusion.labels.iter().zip(confusion.classes()) {
         let (precision, recall, f1) = (class.precision, class.recall, class.f1);
@@ -52,9 +62,27 @@ pub(super) fn evaluation(confusion: &Confusion, printer: &Printer) -> String {
         let _ =
             writeln!(out, "{label}  {precision:>9.3} {recall:>7.3} {f1:>6.3} {:>6}", class.support);
     }
-    out +=
-        &if classes <= SMALL { table(confusion, width, printer) } else { worst(confusion, width) };
+    out += &if fits_table(confusion, width, printer) {
+        table(confusion, width, printer)
+    } else {
+        worst(confusion, width)
+    };
     out
+}
+
+/// A text and its labels in lines of their own.
+fn entry(decision: &Decision, width: usize, printer: &Printer) -> String {
+    let text = fitted(&decision.text, printer.width.max(10));
+    let width = width.min(printer.width.saturating_sub(9)).max(4);
+    let labels = decision.predictions.iter();
+    let labels = labels.map(|one| format!("  {}  {:.3}\n", fitted(&one.label, width), one.score));
+    format!("{}\n{}", text.trim_end(), labels.collect::<String>())
+}
+
+/// Whether the whole confusion matrix can be shown: always if it does not go to a terminal.
+fn fits_table(confusion: &Confusion, width: usize, printer: &Printer) -> bool {
+    let classes = confusion.labels.len();
+    !printer.terminal || classes <= SMALL && printer.fits(width.max(16) + 6 * classes)
 }
 
 /// Rows are true classes, columns predicted ones, in the order of the classes above.

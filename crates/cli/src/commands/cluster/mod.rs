@@ -9,7 +9,8 @@ use crate::commands::extract::Subprocess;
 use crate::embedder::{Embedder, LongTexts};
 use crate::failure::hinted;
 use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
-use crate::meter::{Meter, bar};
+use crate::meter::{Meter, Progress};
+use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi_analysis::{Compute, Error, Matrix, Pca, Trial};
@@ -85,7 +86,10 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
         Some(collection) => from_collection(arguments, collection, printer)?,
         None => {
             let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
-            let documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
+            let mut documents = texts.collect::<anyhow::Result<Vec<_>>>()?;
+            if !arguments.keep_blank {
+                input::leave_out_blank(&mut documents, printer);
+            }
             let model = arguments.model.clone().unwrap_or_else(|| "starter".to_owned());
             (documents, model, LongTexts::Limited)
         }
@@ -95,21 +99,24 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     }
     let bytes = documents.iter().map(|document| document.bytes as u64).sum();
     let loaded = Loader::new(&arguments.device)?.get(&model)?;
-    let meter = Meter::new(Some(bytes), printer);
+    let meter = Meter::new(Some(bytes), "text", printer);
     let mut embedder = Embedder { name: &model, model: loaded, meter, printer };
     let options = embedder.options(&arguments.encoding, arguments.task.as_deref(), "separation");
     let rows = Matrix::of(&embedder.vectors(&documents, &options, length)?)?;
     drop(embedder);
-    let spinner = bar(None, printer);
-    spinner.set_message(format!("grouping {} texts", rows.len()));
+    let progress = Progress::new(None, printer);
+    progress.say(format!("grouping {} texts", rows.len()));
     let compute = selection::compute(&arguments.device)?;
     let grouping = grouping(arguments, &compute, (model, options.task), documents, &rows)?;
     if let Some(path) = &arguments.html {
-        spinner.set_message("drawing the map");
-        page::write(path, &grouping, &map(arguments.map, &compute, &rows)?)?;
+        progress.say("drawing the map");
+        let map = map(arguments.map, &compute, &rows)?;
+        page::write(path, &grouping, &map, printer)?;
     }
-    spinner.finish_and_clear();
-    if arguments.json {
+    drop(progress);
+    if arguments.html.as_deref().is_some_and(is_stdout) {
+        // The page replaces what is printed there.
+    } else if arguments.json {
         printer.print(&(serde_json::to_string_pretty(&grouping)? + "\n"))?;
     } else {
         printer.print(&show::text(&grouping, printer))?;

@@ -1,6 +1,7 @@
 //! A web page with a map of the texts. It loads nothing from elsewhere.
 
 use super::{Grouping, Map, Member, show};
+use crate::printer::Printer;
 use crate::view::svg;
 use maud::{DOCTYPE, PreEscaped, html};
 use serde_json::{Value, json};
@@ -11,8 +12,13 @@ const SCRIPT: &str = include_str!("page.js");
 /// Maximum number of characters of a text on the page.
 const TEXT_CHARS: usize = 400;
 
-pub(super) fn write(path: &Path, grouping: &Grouping, map: &Map) -> anyhow::Result<()> {
-    svg::write(path, &page(&data(grouping, map)))
+pub(super) fn write(
+    path: &Path,
+    grouping: &Grouping,
+    map: &Map,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    svg::write(path, &page(&data(grouping, map)), printer)
 }
 
 fn page(data: &str) -> String {

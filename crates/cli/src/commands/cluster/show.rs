@@ -5,6 +5,9 @@ use crate::layout::{counted, fitted};
 use crate::printer::Printer;
 use std::fmt::Write;
 
+/// Columns of a name that are worth having next to other things.
+const NAME: usize = 20;
+
 /// Renders a heading for each group and the texts nearest to its centre.
 pub(super) fn text(grouping: &Grouping, printer: &Printer) -> String {
     let mut out = String::new();
@@ -16,7 +19,7 @@ pub(super) fn text(grouping: &Grouping, printer: &Printer) -> String {
             let _ = writeln!(out, "      {}", text.trim_end());
         }
     }
-    let _ = writeln!(out, "\n{}", summary(grouping));
+    out += &printer.folded(&format!("\n{}\n", summary(grouping)));
     out
 }
 
@@ -24,11 +27,14 @@ fn heading(number: usize, group: &Group, printer: &Printer) -> String {
     let name = if group.name.is_empty() { "(no typical word)" } else { &group.name };
     let count = counted(group.size, "text");
     let figures = format!("{count}, silhouette {:.3}", group.silhouette);
-    let width = printer.width.saturating_sub(6 + figures.len() + 2).max(10);
-    let name = fitted(name, width);
+    // The figures are below the name if it would be cut to almost nothing.
+    let is_narrow = !printer.fits(6 + NAME + 2 + figures.len());
+    let beside = if is_narrow { 0 } else { figures.len() + 2 };
+    let name = fitted(name, printer.width.saturating_sub(6 + beside).max(10));
+    let gap = if is_narrow { "\n      " } else { "  " };
     match printer.colour {
-        true => format!("{number:>4}  \x1b[1m{name}\x1b[0m  {figures}"),
-        false => format!("{number:>4}  {name}  {figures}"),
+        true => format!("{number:>4}  \x1b[1m{name}\x1b[0m{gap}{figures}"),
+        false => format!("{number:>4}  {name}{gap}{figures}"),
     }
 }
 

@@ -20,6 +20,7 @@ use kokeshi_analysis::{Audit, Compute, Error, Leaders, Match, Matrix};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 /// Number of texts in a block.
 const BLOCK: usize = 2048;
@@ -54,22 +55,21 @@ struct Deduplication {
 
 pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut to = match &arguments.output {
-        Some(path) => Some(Destination::file(path)?),
+        Some(path) => Some(Destination::open(path, printer)?),
         None if arguments.groups || arguments.json => None,
         None => Some(Destination::stdout(printer)),
     };
     let mut texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
     let name = &arguments.model.model;
     let model = Loader::new(&arguments.model.device)?.get(name)?;
-    let meter = Meter::new(texts.bytes, printer);
+    let meter = Meter::new(texts.bytes, "text", printer);
     let embedder = Embedder { name, model, meter, printer };
     let options = embedder.options(&arguments.encoding, arguments.task.as_deref(), "text-matching");
     let task = options.task.clone();
     let compute = selection::compute(&arguments.model.device)?;
     let mut deduplicator =
         Deduplicator { arguments, embedder, options, compute, leaders: None, seen: HashMap::new() };
-    let mut processed = Vec::new();
-    let mut is_line_open = false;
+    let (mut processed, mut written) = (Vec::new(), WrittenLines::default());
     loop {
         let block = texts.by_ref().take(BLOCK).collect::<anyhow::Result<Vec<_>>>()?;
         if block.is_empty() {
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
         }
         let verdicts = deduplicator.judge(&block)?;
         if let Some(to) = &mut to {
-            is_line_open = write(to, &block, &verdicts, is_line_open)?;
+            write(to, &block, &verdicts, &mut written)?;
         }
         let block = block.into_iter().zip(verdicts);
         processed.extend(block.map(|(SourceText { text, origin, .. }, verdict)| JudgedText {
@@ -167,29 +167,48 @@ fn hash(text: &str) -> [u8; 16] {
     std::array::from_fn(|at| hash[at])
 }
 
-/// Writes the kept texts of `block`: lines unchanged, files by their paths. `is_line_open` says
-/// whether the last line that was written has no line break; returns the same of the new last one.
+/// What the lines that were written so far mean for the next one.
+#[derive(Default)]
+struct WrittenLines {
+    /// The header of the table that the last one is a row of.
+    header: Option<Rc<str>>,
+    /// Whether the last one has no line break.
+    is_open: bool,
+}
+
+/// Writes the kept texts of `block`: lines and records unchanged, files by their paths.
 fn write(
     to: &mut Destination,
     block: &[SourceText],
     verdicts: &[Verdict],
-    mut is_line_open: bool,
-) -> anyhow::Result<bool> {
+    written: &mut WrittenLines,
+) -> anyhow::Result<()> {
     let kept = block.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Kept);
     for (document, _) in kept {
-        let path = match &document.origin {
-            Origin { source: Source::File(path), line: None, .. } => {
-                Some(path.display().to_string())
-            }
-            _ => None,
-        };
-        let line = document.record.as_ref().or(path.as_ref()).unwrap_or(&document.text);
         let line_break = document.line_break();
-        let open = if is_line_open { "\n" } else { "" };
-        let written = write!(to.writer(), "{open}{line}{line_break}");
-        written.map_err(|error| to.failure(error))?;
-        is_line_open = line_break.is_empty();
+        let mut lines = String::new();
+        if written.is_open {
+            lines.push('\n');
+        }
+        match (&document.record, &document.origin) {
+            (Some(record), _) => {
+                if record.header.is_some() && record.header != written.header {
+                    written.header.clone_from(&record.header);
+                    let end = if line_break.is_empty() { "\n" } else { line_break };
+                    lines.extend([record.header.as_deref().unwrap_or_default(), end]);
+                }
+                lines.push_str(&record.raw);
+            }
+            (None, Origin { source: Source::File(path), line: None, .. }) => {
+                lines.push_str(&path.display().to_string());
+            }
+            (None, _) => lines.push_str(&document.text),
+        }
+        lines.push_str(line_break);
+        written.is_open = line_break.is_empty();
+        let result = to.writer().write_all(lines.as_bytes());
+        result.map_err(|error| to.failure(error))?;
     }
     let flushed = to.writer().flush();
-    flushed.map_err(|error| to.failure(error)).map(|()| is_line_open)
+    flushed.map_err(|error| to.failure(error))
 }

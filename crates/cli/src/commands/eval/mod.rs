@@ -8,9 +8,10 @@ mod dataset;
 mod report;
 
 use super::extract::Subprocess;
-use super::index::{STOPPED, stop_on_ctrl_c};
+use super::index::stop_on_ctrl_c;
 use crate::args::{EvalArguments, VectorArguments};
 use crate::collection;
+use crate::exit::Exit;
 use crate::meter::Meter;
 use crate::printer::Printer;
 use anyhow::Context;
@@ -46,7 +47,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     for (number, set) in sets.iter().enumerate() {
         match evaluation.measure(number, set)? {
             Some(figures) => all.push(figures),
-            None => return Ok(ExitCode::from(STOPPED)),
+            None => return Ok(Exit::Interrupted.into()),
         }
     }
     printer.print(&match arguments.json {
@@ -114,7 +115,7 @@ impl Evaluation<'_> {
         let collection = OpenCollection::new(collection.to_owned(), provenance, model);
         let all = WalkOptions { hidden: true, ignored: true, globs: Vec::new() };
         let plan = IndexPlan::new(&self.location, &[(documents.to_owned(), all)], Vec::new())?;
-        let mut meter = Meter::new(Some(plan.bytes()), self.printer);
+        let mut meter = Meter::new(Some(plan.bytes()), "document", self.printer);
         let (store, stop) = (&self.location.store, self.stop);
         let run = IndexRun { store, collection: &collection, extractor: &Subprocess, stop };
         let summary = run.execute(plan, &mut meter)?;

@@ -7,7 +7,7 @@ use crate::args::MigratePlanArguments;
 use crate::collection::load_model;
 use crate::env;
 use crate::failure::hinted;
-use crate::output::Destination;
+use crate::output::{Destination, is_stdout};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::Model;
@@ -55,10 +55,13 @@ pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow
         plan_file: path.display().to_string(),
     };
     let notes = notes.render();
-    let mut file = Destination::file(&path)?;
+    let mut file = Destination::open(&path, printer)?;
     let written = file.writer().write_all(plan.render(&notes)?.as_bytes());
     written.map_err(|error| file.failure(error))?;
     file.commit()?;
+    if is_stdout(&path) {
+        return Ok(());
+    }
     printer.print(&format!("{notes}\n"))?;
     printer.note(&format!(
         "wrote {0}: review and edit it, then `kokeshi migrate run {0}`",

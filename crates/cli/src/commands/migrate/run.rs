@@ -2,7 +2,8 @@
 
 use super::{Migration, loader};
 use crate::args::MigrateRunArguments;
-use crate::commands::index::{STOPPED, stop_on_ctrl_c};
+use crate::commands::index::stop_on_ctrl_c;
+use crate::exit::Exit;
 use crate::layout::counted;
 use crate::meter::Meter;
 use crate::output::Destination;
@@ -24,7 +25,8 @@ pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow:
     let source = migration.source()?;
     let total = source.count(&plan.from.collection)?.documents;
     let start = Instant::now();
-    let (mut meter, mut last) = (Meter::new(Some(total as u64), printer), RunSummary::default());
+    let (mut meter, mut last) =
+        (Meter::new(Some(total as u64), "chunk", printer), RunSummary::default());
     let mut printed = start;
     let limits = RunLimits { rate: arguments.rate, prune: arguments.prune, stop: &stop };
     let summary = kokeshi_migrate::run(
@@ -54,9 +56,9 @@ pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow:
     let failed = failures_file.as_deref().map(|file| (failures.len(), file));
     print_summary(&summary, failed, start, &arguments.plan.plan, printer);
     Ok(match (summary.stopped, failures.is_empty()) {
-        (true, _) => ExitCode::from(STOPPED),
+        (true, _) => Exit::Interrupted.into(),
         (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
+        (false, false) => Exit::Incomplete.into(),
     })
 }
 

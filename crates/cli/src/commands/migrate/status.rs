@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
             one.seconds
         );
     }
-    printer.print(&text)
+    printer.print_lines(&text)
 }
 
 fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<MigrationProgress>> {

@@ -2,9 +2,8 @@
 
 use super::Migration;
 use crate::args::{MigrateCleanArguments, MigrateSwitchArguments};
-use crate::failure::hinted;
+use crate::commands::confirm::confirm;
 use crate::printer::Printer;
-use std::io::{BufRead, IsTerminal, Write};
 
 pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> anyhow::Result<()> {
     let mut migration = Migration::open(&arguments.plan)?;
@@ -85,23 +84,4 @@ pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> any
         None => printer.note("done; the source of the old vectors was not changed"),
     }
     Ok(())
-}
-
-/// # Errors
-///
-/// If the answer is not yes, or standard input is not a terminal.
-fn confirm(question: &str) -> anyhow::Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(hinted(
-            "cannot prompt: standard input is not a terminal; nothing was removed",
-            "use --yes to skip the confirmation",
-        ));
-    }
-    write!(std::io::stderr(), "{question} [yes/no] ")?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim() {
-        "yes" => Ok(()),
-        _ => Err(anyhow::anyhow!("nothing was removed")),
-    }
 }

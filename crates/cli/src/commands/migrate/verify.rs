@@ -4,7 +4,8 @@ use super::notes::rankings;
 use super::queries::{self, MigrationQuery};
 use super::{Migration, loader, page};
 use crate::args::MigrateVerifyArguments;
-use crate::output::Destination;
+use crate::exit::Exit;
+use crate::output::{Destination, is_stdout};
 use crate::printer::Printer;
 use kokeshi_migrate::Verification;
 use serde_json::json;
@@ -27,16 +28,19 @@ pub(super) fn run(
     let sides = (&*source, &*migration.store);
     let report = kokeshi_migrate::verify(plan, sides, &ledger, (old.as_ref(), &new), &texts)?;
     if let Some(path) = &arguments.html {
-        let mut file = Destination::file(path)?;
+        let mut file = Destination::open(path, printer)?;
         let written = file.writer().write_all(page::page(plan, &report, &queries).as_bytes());
         written.map_err(|error| file.failure(error))?;
         file.commit()?;
         printer.note(&format!("wrote {}", path.display()));
     }
-    printer.print(&match arguments.json {
-        true => json_of(&report, &queries)?,
-        false => text_of(&report, &queries),
-    })?;
+    // A page on standard output replaces what is printed there.
+    if !arguments.html.as_deref().is_some_and(is_stdout) {
+        printer.print(&match arguments.json {
+            true => json_of(&report, &queries)?,
+            false => text_of(&report, &queries),
+        })?;
+    }
     let plan = arguments.plan.plan.display();
     printer.note(&match report.passed() {
         true => format!("next: `kokeshi migrate switch {plan}`"),
@@ -47,7 +51,7 @@ pub(super) fn run(
             )
         }
     });
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.passed() { ExitCode::SUCCESS } else { Exit::Negative.into() })
 }
 
 fn text_of(report: &Verification, queries: &[MigrationQuery]) -> String {

@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Resul
     let info = ModelInfo::read(&arguments.name)?;
     match arguments.json {
         true => printer.print(&format!("{}\n", info.json())),
-        false => printer.print(&info.text()),
+        false => printer.print_lines(&info.text()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::printer::Printer;
 use kokeshi_hub::{HubConfig, KNOWN_MODELS, KnownModel};
 use serde_json::json;
 use std::path::PathBuf;
+use unicode_width::UnicodeWidthStr;
 
 pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Result<()> {
     let hub = env::hub()?;
@@ -19,6 +20,7 @@ pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Resul
         return printer.print(&format!("{}\n", json!(models)));
     }
     let mut text = line(["name", "parameters", "download", "licence", "local", "description"]);
+    let mut entries = String::new();
     for (known, folder) in &models {
         let local = if known.repo.is_none() || folder.is_some() { "yes" } else { "no" };
         let download =
@@ -26,8 +28,10 @@ pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Resul
         let parameters = format!("{:.0} M", known.parameters as f64 / 1e6);
         let columns = [known.name, &parameters, &download, known.licence, local, known.description];
         text += &line(columns);
+        entries += &entry(columns);
     }
-    printer.print(&text)
+    let widest = text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0);
+    printer.print_lines(if printer.fits(widest) { &text } else { &entries })
 }
 
 fn cached(hub: &HubConfig, known: &KnownModel) -> kokeshi_hub::Result<Option<PathBuf>> {
@@ -46,6 +50,14 @@ fn json(known: &KnownModel, folder: &Option<PathBuf>) -> serde_json::Value {
         "cached": folder.as_ref().map(|folder| folder.display().to_string()),
         "description": known.description,
     })
+}
+
+/// A model in lines that are narrower than a row of the table.
+fn entry([name, parameters, download, licence, local, description]: [&str; 6]) -> String {
+    let local = if local == "yes" { "on this machine" } else { "not on this machine" };
+    let download =
+        if download == "bundled" { "bundled" } else { &format!("{download} to download") };
+    format!("{name}\n  {description}\n  {parameters} parameters, {download}, {licence}, {local}\n")
 }
 
 fn line([name, parameters, download, licence, local, description]: [&str; 6]) -> String {

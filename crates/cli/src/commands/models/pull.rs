@@ -4,9 +4,8 @@ use crate::args::PullArguments;
 use crate::bytes;
 use crate::env;
 use crate::failure::usage;
-use crate::meter;
+use crate::meter::Progress;
 use crate::printer::Printer;
-use indicatif::ProgressBar;
 use kokeshi_hub::{ModelRef, PullEvent};
 
 pub(super) fn run(arguments: &PullArguments, printer: &Printer) -> anyhow::Result<()> {
@@ -24,16 +23,17 @@ pub(super) fn run(arguments: &PullArguments, printer: &Printer) -> anyhow::Resul
 /// Prints the folder on standard output, everything else on standard error.
 fn download(repo: &str, revision: &str, printer: &Printer) -> anyhow::Result<()> {
     printer.note(&licence(repo));
-    let mut progress = Progress { bar: ProgressBar::hidden(), done: 0, file: 0, printer };
+    let mut download =
+        Download { progress: Progress::new(None, printer), done: 0, file: 0, printer };
     let hub = env::hub()?;
-    let folder = kokeshi_hub::pull(&hub, repo, revision, &mut |event| progress.show(event));
-    progress.bar.finish_and_clear();
+    let folder = kokeshi_hub::pull(&hub, repo, revision, &mut |event| download.show(event));
+    drop(download);
     printer.print(&format!("{}\n", folder?.display()))
 }
 
 /// The progress of a download.
-struct Progress<'p> {
-    bar: ProgressBar,
+struct Download<'p> {
+    progress: Progress,
     /// Bytes of the files that are complete.
     done: u64,
     /// Bytes of the current file.
@@ -41,31 +41,28 @@ struct Progress<'p> {
     printer: &'p Printer,
 }
 
-impl Progress<'_> {
+impl Download<'_> {
     fn show(&mut self, event: PullEvent<'_>) {
         match event {
             PullEvent::Plan { files, bytes } => {
-                self.note(&format!("{files} files, {} to download", bytes::format(bytes)));
-                self.bar = meter::bar(Some(bytes), self.printer);
+                self.printer.note(&format!("{files} files, {} to download", bytes::format(bytes)));
+                self.progress.set_total(bytes);
             }
             PullEvent::Waiting { file } => {
-                self.note(&format!("{file}: waiting for another program that is downloading it"));
+                self.printer
+                    .note(&format!("{file}: waiting for another program that is downloading it"));
             }
             PullEvent::Start { file, bytes, resumed } => {
                 self.file = bytes;
-                self.bar.set_message(format!("{file} ({})", bytes::format(bytes)));
-                self.bar.set_position(self.done + resumed);
+                self.progress.say(format!("{file} ({})", bytes::format(bytes)));
+                self.progress.set_done(self.done + resumed);
             }
-            PullEvent::Advance { bytes } => self.bar.inc(bytes),
+            PullEvent::Advance { bytes } => self.progress.advance(bytes),
             PullEvent::Done { cached, .. } => self.done += if cached { 0 } else { self.file },
             PullEvent::Retry { file, reason, .. } => {
-                self.note(&format!("{file}: {reason}; retrying"));
+                self.printer.note(&format!("{file}: {reason}; retrying"));
             }
         }
-    }
-
-    fn note(&self, message: &str) {
-        self.bar.suspend(|| self.printer.note(message));
     }
 }
 

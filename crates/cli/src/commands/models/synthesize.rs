@@ -2,7 +2,7 @@
 
 use crate::args::SynthesizeArguments;
 use crate::failure::hinted;
-use crate::meter;
+use crate::meter::Progress;
 use crate::printer::Printer;
 
 pub(super) fn run(arguments: &SynthesizeArguments, printer: &Printer) -> anyhow::Result<()> {
@@ -11,13 +11,13 @@ pub(super) fn run(arguments: &SynthesizeArguments, printer: &Printer) -> anyhow:
         let message = format!("{} already contains a checkpoint", folder.display());
         return Err(hinted(message, "choose a folder that does not exist"));
     }
-    let bar = meter::bar(Some(0), printer);
+    let progress = Progress::new(Some(0), printer);
     let written =
         kokeshi::synthesize(folder, arguments.shape, arguments.seed, &mut |written, total| {
-            bar.set_length(total);
-            bar.set_position(written);
+            progress.set_total(total);
+            progress.set_done(written);
         });
-    bar.finish_and_clear();
+    drop(progress);
     written?;
     printer.print(&format!("{}\n", folder.display()))
 }

@@ -4,6 +4,7 @@ mod show;
 
 use crate::args::SearchArguments;
 use crate::collection;
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::layout::counted;
 use crate::printer::Printer;
@@ -40,6 +41,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     if arguments.query.trim().is_empty() {
         return Err(hinted("the query is empty", "pass the text to search for"));
     }
+    check_paths(arguments)?;
     let store = arguments.collection.store.as_ref();
     let within = arguments.within.first().map(std::path::PathBuf::as_path);
     let location = match store {
@@ -69,7 +71,20 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     if is_empty && !arguments.json {
         printer.note(no_hit(&*store, &collection)?);
     }
-    Ok(if is_empty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_empty { Exit::Negative.into() } else { ExitCode::SUCCESS })
+}
+
+/// # Errors
+///
+/// If a path to search in does not exist: probably the query lacks its quotes.
+fn check_paths(arguments: &SearchArguments) -> anyhow::Result<()> {
+    let Some(missing) = arguments.within.iter().find(|path| !path.exists()) else { return Ok(()) };
+    let words = arguments.within.iter().map(|path| path.display().to_string());
+    let query: Vec<String> = std::iter::once(arguments.query.clone()).chain(words).collect();
+    Err(hinted(
+        format!("there is no file or folder `{}` to search in", missing.display()),
+        format!("a query of several words needs quotes: `kokeshi search \"{}\"`", query.join(" ")),
+    ))
 }
 
 fn search(

@@ -2,6 +2,7 @@
 
 use super::SearchResult;
 use crate::args::SearchArguments;
+use crate::layout::line_ranges;
 use crate::printer::Printer;
 use kokeshi_collections::{OpenCollection, Staleness, StoreLocation};
 use kokeshi_store::{Hit, RankContribution, reciprocal_rank};
@@ -49,9 +50,9 @@ pub(super) fn text(
         });
         writeln!(out, "{at}  {}{stale}", coloured(&score(hit), "32", printer))?;
         if arguments.why {
-            writeln!(out, "  {}", why(hit))?;
+            write!(out, "{}", printer.folded(&format!("  {}\n", why(hit))))?;
         }
-        for line in excerpt(result, arguments.context, printer).lines() {
+        for line in excerpt(result, arguments.context, printer) {
             writeln!(out, "    {line}")?;
         }
         if !result.identical.is_empty() {
@@ -121,8 +122,8 @@ fn why(hit: &Hit) -> String {
     }
 }
 
-/// The best sentence, marked, with `context` sentences on either side.
-fn excerpt(result: &SearchResult, context: usize, printer: &Printer) -> String {
+/// The lines of the best sentence, marked, with `context` sentences on either side.
+fn excerpt(result: &SearchResult, context: usize, printer: &Printer) -> Vec<String> {
     let text = &result.hit.text;
     let best = result.best.clone();
     let sentences: Vec<Range<usize>> =
@@ -133,16 +134,24 @@ fn excerpt(result: &SearchResult, context: usize, printer: &Printer) -> String {
     let end = sentences.get((last + context).min(sentences.len().saturating_sub(1)));
     let end = end.map_or(text.len(), |sentence| sentence.end).max(best.end);
     let start = start.min(best.start);
-    let marked = plain(&text[best.clone()]);
-    let marked = match printer.colour {
-        true => format!("\x1b[1m{marked}\x1b[0m"),
-        false => marked,
-    };
     let before = if start > 0 { "… " } else { "" };
     let after = if end < text.len() { " …" } else { "" };
     let (head, tail) = (plain(&text[start..best.start]), plain(&text[best.end..end]));
-    let joined = format!("{before}{}{marked}{}{after}", spaced(&head, false), spaced(&tail, true));
-    wrapped(&joined, printer.width.saturating_sub(4).max(20))
+    let head = format!("{before}{}", spaced(&head, false));
+    let marked = head.len()..head.len() + plain(&text[best.clone()]).len();
+    let joined = format!("{head}{}{}{after}", plain(&text[best]), spaced(&tail, true));
+    let lines = line_ranges(&joined, printer.width.saturating_sub(4));
+    lines.into_iter().map(|line| bold_within(&joined, line, &marked, printer)).collect()
+}
+
+/// A line of `text`, bold where it is in `marked`.
+fn bold_within(text: &str, line: Range<usize>, marked: &Range<usize>, printer: &Printer) -> String {
+    let (start, end) = (marked.start.clamp(line.start, line.end), marked.end.min(line.end));
+    if !printer.colour || start >= end {
+        return text[line].to_owned();
+    }
+    let (head, bold, tail) = (&text[line.start..start], &text[start..end], &text[end..line.end]);
+    format!("{head}\x1b[1m{bold}\x1b[0m{tail}")
 }
 
 /// The text on one line, without control characters, which could control a terminal.
@@ -161,26 +170,6 @@ fn spaced(text: &str, before: bool) -> String {
         text if before => format!(" {text}"),
         text => format!("{text} "),
     }
-}
-
-/// Breaks a line between words. Escape sequences count as visible, which breaks a line slightly
-/// early.
-fn wrapped(text: &str, width: usize) -> String {
-    use unicode_width::UnicodeWidthStr;
-    let (mut lines, mut columns) = (String::new(), 0);
-    for word in text.split_word_bounds() {
-        let wide = word.width();
-        if columns + wide > width && columns > 0 {
-            lines.truncate(lines.trim_end().len());
-            lines.push('\n');
-            columns = 0;
-        }
-        if columns > 0 || !word.trim().is_empty() {
-            lines.push_str(word);
-            columns += wide;
-        }
-    }
-    lines
 }
 
 fn coloured(text: &str, colour: &str, printer: &Printer) -> String {
@@ -266,17 +255,6 @@ pub(super) fn json(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_break_between_words_and_lose_none() {
-        let text = "one two three 灯塔看守人 four";
-        for width in 1..40 {
-            let lines = wrapped(text, width);
-            let letters = |text: &str| text.split_whitespace().collect::<String>();
-            assert_eq!(letters(&lines), letters(text), "{width}");
-        }
-        assert_eq!(wrapped("one two three", 8), "one two\nthree");
-    }
 
     #[test]
     fn no_text_can_control_a_terminal() {

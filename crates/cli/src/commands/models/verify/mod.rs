@@ -5,6 +5,7 @@ mod v2;
 mod v3;
 
 use crate::args::VerifyArguments;
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
@@ -47,7 +48,7 @@ pub(super) fn run(arguments: &VerifyArguments, printer: &Printer) -> anyhow::Res
         printer.note(caveat);
     }
     printer.note(&format!("{passed} of {cases} cases pass"));
-    Ok(if passed == cases { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if passed == cases { ExitCode::SUCCESS } else { Exit::Negative.into() })
 }
 
 fn report(arguments: &VerifyArguments) -> anyhow::Result<Verification<'_>> {

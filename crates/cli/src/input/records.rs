@@ -1,0 +1,414 @@
+//! Records with a text: JSON values, rows of tables.
+
+use super::{Origin, Source, SourceText, lines};
+use crate::failure::hinted;
+use anyhow::Context;
+use kokeshi_documents::MAX_FILE_BYTES;
+use serde_json::{Map, Value};
+use std::io::{BufRead, Read};
+use std::rc::Rc;
+
+/// Fields with the text of a record, the likeliest first, as in `kokeshi index`.
+const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstract"];
+/// Fields with its id.
+const ID_FIELDS: [&str; 2] = ["id", "_id"];
+
+/// A record as it was written, and its fields.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// As it was written.
+    pub(crate) raw: String,
+    /// The first line of the table that it is a row of.
+    pub(crate) header: Option<Rc<str>>,
+    /// All fields but the text.
+    pub(crate) fields: Map<String, Value>,
+}
+
+impl Record {
+    /// The field called `name`, or else the one that usually has the id.
+    ///
+    /// # Errors
+    ///
+    /// If `name` is given and there is no such field.
+    pub(crate) fn id(&self, name: Option<&str>, origin: &Origin) -> anyhow::Result<Option<&Value>> {
+        let Some(name) = name else {
+            return Ok(ID_FIELDS.iter().find_map(|name| self.fields.get(*name)));
+        };
+        let id = self.fields.get(name);
+        id.map(Some).ok_or_else(|| no_field(origin, name, &self.fields))
+    }
+
+    /// All fields but `id` and the text.
+    pub(crate) fn metadata(&self, id: Option<&Value>) -> Vec<(&String, &Value)> {
+        let is_id = |value: &Value| id.is_some_and(|id| std::ptr::eq(id, value));
+        self.fields.iter().filter(|(_, value)| !is_id(value)).collect()
+    }
+}
+
+fn no_field(origin: &Origin, name: &str, fields: &Map<String, Value>) -> anyhow::Error {
+    let names: Vec<String> = fields.keys().map(|name| format!("`{name}`")).collect();
+    let names = if names.is_empty() { "no field".to_owned() } else { names.join(", ") };
+    hinted(
+        format!("{origin} has no field `{name}`"),
+        format!("it has {names}; --text-field, --id-field, --label-field and --truth name fields"),
+    )
+}
+
+/// A record whose text has not been taken out yet.
+pub(super) struct RecordLine {
+    raw: String,
+    header: Option<Rc<str>>,
+    value: Value,
+    origin: Origin,
+    /// Size in its source, in bytes.
+    bytes: usize,
+}
+
+impl RecordLine {
+    /// The text in the field `name`, or else in the first usual field that has one.
+    pub(super) fn text(self, name: Option<&str>) -> anyhow::Result<SourceText> {
+        let Self { raw, header, value, origin, bytes } = self;
+        let (text, fields) = match value {
+            Value::String(text) => (text, Map::new()),
+            Value::Object(mut fields) => {
+                (take_text(&mut fields, name, header.is_some(), &origin)?, fields)
+            }
+            _ => return Err(no_text(&origin, &Map::new())),
+        };
+        lines::check_size(text.as_bytes(), &origin)?;
+        let record = Some(Rc::new(Record { raw, header, fields }));
+        Ok(SourceText { text, origin, bytes, record })
+    }
+}
+
+/// Removes the text from `fields`. A table of one column needs no name.
+fn take_text(
+    fields: &mut Map<String, Value>,
+    name: Option<&str>,
+    is_row: bool,
+    origin: &Origin,
+) -> anyhow::Result<String> {
+    if let Some(name) = name {
+        let value = fields.get(name).and_then(scalar);
+        let text = value.ok_or_else(|| no_field(origin, name, fields))?;
+        fields.remove(name);
+        return Ok(text);
+    }
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let usual = || TEXT_FIELDS.into_iter().filter(|name| text(name).is_some());
+    let filled = usual().find(|name| text(name).is_some_and(|text| !text.trim().is_empty()));
+    let only = || fields.keys().next().filter(|_| is_row && fields.len() == 1).cloned();
+    let name = filled.or_else(|| usual().next()).map(str::to_owned).or_else(only);
+    match name.and_then(|name| fields.remove(&name)) {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(no_text(origin, fields)),
+    }
+}
+
+/// A text, or a number or truth value as it is written: labels are often such.
+pub(super) fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+fn no_text(origin: &Origin, fields: &Map<String, Value>) -> anyhow::Error {
+    let names: Vec<String> = fields.keys().map(|name| format!("`{name}`")).collect();
+    let hint = match names.as_slice() {
+        [] => "a record is an object such as `{\"text\": \"…\"}`, or a string".to_owned(),
+        names => format!(
+            "a record is an object such as `{{\"text\": \"…\"}}`, or a string; this one has {}, and \
+             --text-field names the field to use",
+            names.join(", ")
+        ),
+    };
+    hinted(format!("{origin} contains no text"), hint)
+}
+
+/// The JSON values of `from`, one per line that is not blank.
+pub(super) fn jsonl(
+    from: impl BufRead,
+    source: Source,
+) -> impl Iterator<Item = anyhow::Result<RecordLine>> {
+    let filled = |line: &anyhow::Result<SourceText>| {
+        line.as_ref().map_or(true, |line| !line.text.trim().is_empty())
+    };
+    lines::texts(from, source).filter(filled).map(|line| {
+        let line = line?;
+        let value = lines::json(&line)?;
+        let (raw, origin, bytes) = (line.text, line.origin, line.bytes);
+        Ok(RecordLine { raw, header: None, value, origin, bytes })
+    })
+}
+
+/// The elements of one JSON array, or one JSON value.
+pub(super) fn json(
+    from: impl BufRead,
+    source: Source,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordLine>>> {
+    let mut bytes = Vec::new();
+    let read = from.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read {source}"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let limit = MAX_FILE_BYTES >> 20;
+        let message = format!("{source} is over the limit of {limit} MiB for a JSON file");
+        return Err(hinted(message, "write one object per line in a `.jsonl` file"));
+    }
+    let content = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    let value: Value =
+        serde_json::from_slice(content).with_context(|| format!("{source} is not valid JSON"))?;
+    let (values, size) = match value {
+        Value::Array(values) => (values, bytes.len()),
+        other => (vec![other], bytes.len()),
+    };
+    let share = size / values.len().max(1);
+    Ok(values.into_iter().map(move |value| {
+        let origin = Origin { number: 0, source: source.clone(), line: None };
+        Ok(RecordLine { raw: value.to_string(), header: None, value, origin, bytes: share })
+    }))
+}
+
+/// The rows of a Parquet file.
+pub(super) fn parquet(
+    source: Source,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordLine>>> {
+    let Source::File(path) = &source else {
+        return Err(hinted("Parquet can be read from files only", "name a file with --input"));
+    };
+    let rows = kokeshi_store::parquet_rows(path)?;
+    Ok(rows.map(move |row| {
+        let value = Value::Object(row?);
+        let origin = Origin { number: 0, source: source.clone(), line: None };
+        Ok(RecordLine { raw: value.to_string(), header: None, value, origin, bytes: 0 })
+    }))
+}
+
+/// The rows below the header of a table whose fields may be quoted (RFC 4180). The separator is
+/// the one of `,`, `;`, tab and `|` that the header has most of.
+pub(super) fn csv(
+    from: impl BufRead,
+    source: Source,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordLine>>> {
+    let mut rows = QuotedRows { lines: lines::texts(from, source.clone()), separator: None };
+    let header = rows.next().transpose()?;
+    let separator = rows.separator.unwrap_or(',');
+    Ok(table(rows, header, move |row| csv_fields(row, separator)))
+}
+
+/// The rows below the header of a table of tab-separated values. A quote is a letter, unless it
+/// encloses the whole field.
+pub(super) fn tsv(
+    from: impl BufRead,
+    source: Source,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordLine>>> {
+    let mut rows = lines::texts(from, source);
+    let header = rows.next().transpose()?;
+    Ok(table(rows, header, |row| Ok(row.split('\t').map(unquoted).collect())))
+}
+
+fn unquoted(field: &str) -> String {
+    let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
+    match inner.filter(|inner| !inner.replace("\"\"", "").contains('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => field.to_owned(),
+    }
+}
+
+fn csv_fields(row: &str, separator: char) -> anyhow::Result<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new();
+    reader.has_headers(false).delimiter(separator as u8).buffer_capacity(row.len() + 1);
+    let record = reader.from_reader(row.as_bytes()).records().next().transpose()?;
+    Ok(record.iter().flat_map(csv::StringRecord::iter).map(str::to_owned).collect())
+}
+
+/// `rows` with the names in `header`. A second column of the same name has its number added.
+fn table(
+    rows: impl Iterator<Item = anyhow::Result<SourceText>>,
+    header: Option<SourceText>,
+    fields: impl Fn(&str) -> anyhow::Result<Vec<String>>,
+) -> impl Iterator<Item = anyhow::Result<RecordLine>> {
+    let header: Rc<str> = header.map_or_else(String::new, |header| header.text).into();
+    let mut names: Option<Vec<String>> = None;
+    let filled = |row: &anyhow::Result<SourceText>| {
+        row.as_ref().map_or(true, |row| !row.text.trim().is_empty())
+    };
+    rows.filter(filled).map(move |row| {
+        let row = row?;
+        let invalid = || format!("cannot read {}", row.origin);
+        if names.is_none() {
+            names = Some(fields(&header).with_context(invalid)?);
+        }
+        let names = names.as_deref().unwrap_or_default();
+        let mut object = Map::new();
+        for (at, field) in fields(&row.text).with_context(invalid)?.into_iter().enumerate() {
+            let name = names.get(at).filter(|name| !object.contains_key(name.as_str()));
+            let name = name.cloned().unwrap_or_else(|| match names.get(at) {
+                Some(name) => format!("{name} {}", at + 1),
+                None => format!("column {}", at + 1),
+            });
+            object.insert(name, Value::String(field));
+        }
+        let (value, header) = (Value::Object(object), Some(Rc::clone(&header)));
+        Ok(RecordLine { raw: row.text, header, value, origin: row.origin, bytes: row.bytes })
+    })
+}
+
+/// Lines joined where a quoted field contains their break.
+struct QuotedRows<I> {
+    lines: I,
+    /// Known once the header has been read.
+    separator: Option<char>,
+}
+
+impl<I: Iterator<Item = anyhow::Result<SourceText>>> Iterator for QuotedRows<I> {
+    type Item = anyhow::Result<SourceText>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut row = match self.lines.next()? {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error)),
+        };
+        let separator = *self.separator.get_or_insert_with(|| separator_of(&row.text));
+        let mut quotes = Quotes { separator, open: None, at_start: true };
+        quotes.pass(&row.text, row.origin.line);
+        while let Some(line) = quotes.open {
+            match self.lines.next() {
+                Some(Ok(next)) => {
+                    row.text.push('\n');
+                    row.text.push_str(&next.text);
+                    row.bytes += next.bytes;
+                    quotes.pass(&next.text, next.origin.line);
+                }
+                Some(Err(error)) => return Some(Err(error)),
+                None => {
+                    let source = &row.origin.source;
+                    return Some(Err(hinted(
+                        format!("line {line} of {source} opens a quote that is never closed"),
+                        "close the quote, or double it if it is a letter",
+                    )));
+                }
+            }
+            // A quote that is never closed must not collect a file of any size.
+            if let Err(error) = lines::check_size(row.text.as_bytes(), &row.origin) {
+                return Some(Err(error));
+            }
+        }
+        Some(Ok(row))
+    }
+}
+
+/// Where the quotes of a row open and close.
+struct Quotes {
+    separator: char,
+    /// The line in which the quote opened that is open now.
+    open: Option<usize>,
+    /// Whether the next character is the first of its field.
+    at_start: bool,
+}
+
+impl Quotes {
+    fn pass(&mut self, text: &str, line: Option<usize>) {
+        let mut letters = text.chars().peekable();
+        while let Some(c) = letters.next() {
+            match (c, self.open) {
+                // Two quotes are a letter.
+                ('"', Some(_)) if letters.next_if_eq(&'"').is_none() => self.open = None,
+                ('"', None) if self.at_start => self.open = Some(line.unwrap_or(1)),
+                _ => {}
+            }
+            self.at_start = self.open.is_none() && c == self.separator;
+        }
+    }
+}
+
+/// The separator that a header has most of.
+fn separator_of(header: &str) -> char {
+    let count = |separator: &char| header.chars().filter(|c| c == separator).count();
+    // Of equals, the last is chosen: a header without any has a comma.
+    ['|', '\t', ';', ','].into_iter().max_by_key(count).unwrap_or(',')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(
+        records: impl Iterator<Item = anyhow::Result<RecordLine>>,
+        name: Option<&str>,
+    ) -> Vec<(Option<usize>, String)> {
+        let texts = records.map(|record| record.and_then(|record| record.text(name)));
+        texts.map(|text| text.expect("a text")).map(|text| (text.origin.line, text.text)).collect()
+    }
+
+    fn of_csv(content: &str) -> Vec<(Option<usize>, String)> {
+        let owned = content.to_owned();
+        let bytes: &'static [u8] = owned.leak().as_bytes();
+        texts(csv(bytes, Source::Stdin).expect("a table"), None)
+    }
+
+    #[test]
+    fn rows_of_a_table_have_the_line_where_they_begin() {
+        let expected =
+            [(Some(2), "one".to_owned()), (Some(4), "two\nlines".into()), (Some(6), "3".into())];
+        assert_eq!(of_csv("id,text\n1,one\n\n2,\"two\nlines\"\n3,3\n"), expected);
+        assert_eq!(of_csv("id,text\r\n1,one\r\n\r\n2,\"two\r\nlines\"\r\n3,3\r\n"), expected);
+        assert_eq!(of_csv("id;text\n1;\"a; \"\"b\"\"\"\n"), [(Some(2), "a; \"b\"".to_owned())]);
+        assert_eq!(of_csv("question\nwhy\n"), [(Some(2), "why".to_owned())]);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_named_by_its_line() {
+        let content = "id,text\n1,fine\n2,\"Hello\n3,three\n";
+        let rows = csv(content.as_bytes(), Source::Stdin).expect("a table");
+        let error = rows.filter_map(Result::err).next().expect("an error");
+        let expected = "line 3 of standard input opens a quote that is never closed";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_quote_in_tab_separated_values_is_a_letter() {
+        let content =
+            "id\ttext\n1\tfine\n2\t\"Hello there\n3\t\"all \"\"quoted\"\"\"\n4\tRain \"in Spain\n";
+        let rows = texts(tsv(content.as_bytes(), Source::Stdin).expect("a table"), None);
+        let rows: Vec<&str> = rows.iter().map(|row| row.1.as_str()).collect();
+        assert_eq!(rows, ["fine", "\"Hello there", "all \"quoted\"", "Rain \"in Spain"]);
+    }
+
+    #[test]
+    fn the_text_is_in_the_first_usual_field_that_has_one_or_in_the_named_one() {
+        let content = "[{\"text\": \"\", \"content\": \"real\", \"n\": 3}, \"alone\"]";
+        let read = |name| {
+            let records = json(content.as_bytes(), Source::Stdin).expect("an array");
+            let texts = records.map(move |record| record.and_then(|record| record.text(name)));
+            texts.collect::<Vec<_>>()
+        };
+        let usual = read(None);
+        assert_eq!(usual[0].as_ref().expect("a text").text, "real");
+        assert_eq!(usual[1].as_ref().expect("a text").text, "alone");
+        assert_eq!(read(Some("n"))[0].as_ref().expect("a text").text, "3");
+        let error = read(Some("m"))[0].as_ref().expect_err("no such field").to_string();
+        assert_eq!(error, "standard input has no field `m`");
+    }
+
+    #[test]
+    fn jsonl_accepts_strings_and_objects_with_a_text() {
+        let lines = "{\"id\": 7, \"text\": \"a\\nb\"}\n\n\"c\"\n";
+        let read = texts(jsonl(lines.as_bytes(), Source::Stdin), None);
+        assert_eq!(read, [(Some(1), "a\nb".to_owned()), (Some(3), "c".into())]);
+        for bad in ["{}", "{\"text\": 3}", "[]", "{", "nul"] {
+            let mut records = jsonl(bad.as_bytes(), Source::Stdin);
+            let text = records.next().expect("a line").and_then(|record| record.text(None));
+            let error = text.expect_err(bad).to_string();
+            assert!(error.starts_with("line 1 of standard input "), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn columns_of_the_same_name_are_all_kept() {
+        let rows = csv(&b"id,note,note\n1,a,b\n"[..], Source::Stdin).expect("a table");
+        let row = rows.map(|row| row.expect("a row").value).next().expect("a row");
+        assert_eq!(row, serde_json::json!({"id": "1", "note": "a", "note 3": "b"}));
+    }
+}
