@@ -183,11 +183,12 @@ impl StoreLocation {
 
     /// The path of the document called `name`, relative to the current folder if it is below that.
     pub fn display_path(&self, name: &str) -> String {
-        let path = self.path(name);
-        let current = canonical(Path::new(".")).ok();
-        let below = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
-        let shown = below.unwrap_or(path);
-        if shown.as_os_str().is_empty() { ".".to_owned() } else { shown.display().to_string() }
+        relative(self.path(name))
+    }
+
+    /// The store: its file, relative to the current folder if it is below that, or its address.
+    pub fn display_store(&self) -> String {
+        self.file().map_or_else(|| self.store.to_string(), |file| relative(file.to_owned()))
     }
 
     /// The names of folders that contain all documents at and below the canonical `path`; none if
@@ -225,6 +226,14 @@ impl StoreLocation {
 /// If it does not exist or cannot be read.
 pub fn canonical(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|source| unreadable(path, source))
+}
+
+/// `path` for people: relative to the current folder if it is below that.
+fn relative(path: PathBuf) -> String {
+    let current = canonical(Path::new(".")).ok();
+    let below = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
+    let shown = below.unwrap_or(path);
+    if shown.as_os_str().is_empty() { ".".to_owned() } else { shown.display().to_string() }
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> Error {

@@ -177,7 +177,7 @@ fn print_summary(
             parts.push(format!("{count} {what}"));
         }
     }
-    printer.note(&format!("{}: {}", location.store, parts.join("; ")));
+    printer.note(&format!("{}: {}", location.display_store(), parts.join("; ")));
     if !summary.left_out.is_empty() {
         printer.note(&format!("left out {}", left_out::kinds(&summary.left_out)));
     }

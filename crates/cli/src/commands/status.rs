@@ -64,7 +64,7 @@ fn state(
 
 fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> String {
     let size = size.map_or_else(String::new, |size| format!(": {}", bytes::format(size)));
-    let mut text = format!("{}{size}\n", location.store);
+    let mut text = format!("{}{size}\n", location.display_store());
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
