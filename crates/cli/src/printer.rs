@@ -35,8 +35,6 @@ pub(crate) struct Printer {
     pub(crate) blocks: bool,
     /// Standard output supports hyperlinks (OSC 8).
     pub(crate) links: bool,
-    /// Columns of standard output.
-    pub(crate) width: usize,
     bold_errors: bool,
 }
 
@@ -45,7 +43,6 @@ impl Printer {
     pub(crate) fn detect() -> Self {
         let (terminal, messages) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         let (plain, dumb) = (env::no_color(), env::dumb_terminal());
-        let width = terminal_size::terminal_size().map(|(width, _)| width.0.into());
         Self {
             terminal,
             progress: if messages && !dumb { ProgressStyle::Line } else { ProgressStyle::Log },
@@ -53,9 +50,14 @@ impl Printer {
             colour: terminal && !plain && !dumb,
             links: terminal && !dumb && env::hyperlinks(),
             blocks: !plain && !dumb,
-            width: width.filter(|_| terminal).unwrap_or(DEFAULT_WIDTH),
             bold_errors: messages && !plain && !dumb,
         }
+    }
+
+    /// Columns of standard output now: the window may be resized while the program runs.
+    pub(crate) fn width(&self) -> usize {
+        let size = if self.terminal { terminal_size::terminal_size() } else { None };
+        size.map_or(DEFAULT_WIDTH, |(width, _)| width.0.into())
     }
 
     /// Standard output, for data.
@@ -78,12 +80,12 @@ impl Printer {
 
     /// `text` with its lines broken between words if they are wider than the terminal.
     pub(crate) fn folded(&self, text: &str) -> String {
-        if self.terminal { folded(text, self.width) } else { text.to_owned() }
+        if self.terminal { folded(text, self.width()) } else { text.to_owned() }
     }
 
     /// Whether a line of `columns` is not broken: a pipe has any number of them.
     pub(crate) fn fits(&self, columns: usize) -> bool {
-        !self.terminal || columns <= self.width
+        !self.terminal || columns <= self.width()
     }
 
     /// Prints what went wrong.

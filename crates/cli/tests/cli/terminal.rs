@@ -109,7 +109,7 @@ fn the_first_command_of_the_readme_shows_both_of_its_rows() {
     for columns in WIDTHS {
         let texts = ["embed", "The Force will be with you.", "Die Macht wird mit dir sein."];
         let Screen { status, lines, bytes, .. } = screen(&sandbox, columns, &texts);
-        assert_eq!((status, numbers(&lines)), (Some(0), vec![0, 1]), "{columns}: {lines:#?}");
+        assert_eq!((status, numbers(&lines[1..3])), (Some(0), vec![0, 1]), "{columns}: {lines:#?}");
         assert!(lines[lines.len() - 1].starts_with("2 vectors"), "{lines:#?}");
         assert!(!bytes.contains("left"), "no progress is shown for work under a second: {bytes}");
     }
@@ -137,7 +137,7 @@ fn progress_and_data_leave_each_other_alone() {
         let arguments = [&options[..], &LINES, &SLOW].concat();
         let Screen { status, lines, bytes, .. } = screen(&sandbox, columns, &arguments);
         assert_eq!(status, Some(0), "{lines:#?}");
-        assert!(bytes.contains(" texts, "), "progress is shown: {bytes}");
+        assert!(bytes.contains("\r\x1b[K"), "progress is shown: {bytes}");
         let all = lines.concat();
         assert!(!all.contains("tokens/s") && !all.contains(" left"), "{columns} {format}");
         let is_shown = |i: &usize| match format {
