@@ -51,6 +51,8 @@ async def storm_bar(options):
         for text in texts.mixed(WARM_UP, 5):
             await client.post(PATH, texts.body(text, truncate=True))
         alone = await queries(client, body, right, lambda seconds: len(seconds) >= ALONE)
+        # The buffers of the largest pass are kept as well.
+        await client.post(PATH, texts.body("a " * 9000, truncate=True))
         before = server.resident()
         peak = [before]
         watcher = asyncio.create_task(watch(server, peak))

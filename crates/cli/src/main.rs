@@ -41,10 +41,6 @@ use exit::Exit;
 use printer::{Printer, ProgressStyle};
 use std::process::ExitCode;
 
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = args::parse();
     let mut printer = Printer::detect();

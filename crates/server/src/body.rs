@@ -2,6 +2,7 @@
 
 use crate::admission::Caller;
 use crate::app::App;
+use crate::half_open::ClientWaits;
 use crate::problem::{ApiResult, Problem};
 use crate::wire;
 use axum::body::{Body, Bytes};
@@ -23,7 +24,11 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         check_encoding(request.headers())?;
         let caller = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name));
+        let waits = request.extensions().get::<ClientWaits>().cloned();
         let bytes = read(request.into_body(), app).await?;
+        if let Some(waits) = waits {
+            waits.set(true);
+        }
         match (caller, bytes.len()) {
             (Some(client), MAX_INLINE_BYTES..) => {
                 app.work(&client, bytes.len(), move |_| wire::parse(&bytes)).await?.map(Self)

@@ -18,6 +18,21 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Maximum time between two interim responses.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// Whether the client of a connection has sent its whole request and waits for an answer of which
+/// nothing has been written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientWaits(Arc<AtomicBool>);
+
+impl ClientWaits {
+    pub(crate) fn set(&self, waits: bool) {
+        self.0.store(waits, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A stream whose sending half may be closed by the client. Clones are the same stream.
 pub(crate) struct HalfOpen<S>(Arc<Mutex<State<S>>>);
 
@@ -42,16 +57,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HalfOpen<S> {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Waits until the client has gone. `waits` is true while it waits for an answer of which
-    /// nothing has been written. To be polled after the connection, by the same task.
-    pub(crate) async fn client_gone(&self, waits: &AtomicBool) {
-        std::future::poll_fn(|cx| self.poll_end(cx)).await;
+    /// Waits until a client that waits has gone. To be polled after the connection, by the same
+    /// task.
+    pub(crate) async fn client_gone(&self, waits: &ClientWaits) {
+        std::future::poll_fn(|cx| match waits.get() {
+            true => self.poll_end(cx),
+            // The connection wakes the task, and reads by itself.
+            false => Poll::Pending,
+        })
+        .await;
         let (mut wait, mut next) = (FIRST_WAIT, FIRST_WAIT);
         loop {
             tokio::time::sleep(wait).await;
             (wait, next) = (next, (2 * next).min(MAX_WAIT));
             let probe = std::future::poll_fn(|cx| Poll::Ready(self.probe(cx)));
-            if waits.load(Ordering::Relaxed) && probe.await.is_err() {
+            if waits.get() && probe.await.is_err() {
                 return;
             }
         }
@@ -112,6 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HalfOpen<S> {
         let mut state = self.lock();
         if let Some(byte) = state.ahead.take() {
             buffer.put_slice(&[byte]);
+            // A lone byte would be a part of a body of its own. What fails here fails again.
+            drop(Pin::new(&mut state.stream).poll_read(cx, buffer));
             return Poll::Ready(Ok(()));
         }
         if state.has_ended {

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::half_open::HalfOpen;
+use crate::half_open::{ClientWaits, HalfOpen};
 use crate::service::{ApiService, Peer};
 use crate::{shutdown, tls};
 use axum::body::Body;
@@ -13,7 +13,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -180,17 +179,19 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     watcher: Watcher,
 ) {
     let stream = HalfOpen::new(stream);
-    let waits = Arc::new(AtomicBool::new(false));
-    let waiting = Arc::clone(&waits);
+    let waits = ClientWaits::default();
+    let waiting = waits.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        // Older clients do not know interim responses.
-        waiting.store(request.version() == Version::HTTP_11, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        let (mut service, waiting) = (service.clone(), Arc::clone(&waiting));
+        // Older clients do not know interim responses.
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(waiting.clone());
+        }
+        let (mut service, waiting) = (service.clone(), waiting.clone());
         async move {
             let response = service.call(request).await;
-            waiting.store(false, Ordering::Relaxed);
+            waiting.set(false);
             response
         }
     });
