@@ -144,16 +144,23 @@ fn address_len(text: &str) -> usize {
     if is_kind { len } else { 0 }
 }
 
+/// Maximum length of an image's text, and of its title, in bytes.
+const MAX_IMAGE_TEXT: usize = 1000;
+
 /// Turns `![text](` before an address, and `)` after it, into `text`; and drops the definition of a
 /// link, `[name]:`, to an address.
 fn image_text(before: &mut String, after: &mut &str) {
     let opened = before.trim_end_matches('<');
-    if let Some(head) = opened.strip_suffix("](")
-        && let Some(start) = head.rfind("![")
-        && let Some((_, rest)) = after.split_once(')')
-    {
-        *before = format!("{}{}", &head[..start], &head[start + 2..]);
-        *after = rest;
+    if let Some(head) = opened.strip_suffix("](") {
+        let from = head.floor_char_boundary(head.len().saturating_sub(MAX_IMAGE_TEXT));
+        let title = &after[..after.floor_char_boundary(MAX_IMAGE_TEXT)];
+        if let (Some(start), Some(end)) = (head[from..].rfind("!["), title.find(')')) {
+            let start = from + start;
+            let text = head[start + 2..].to_owned();
+            before.truncate(start);
+            before.push_str(&text);
+            *after = &after[end + 1..];
+        }
         return;
     }
     let line = opened.trim_end();
@@ -166,6 +173,7 @@ fn image_text(before: &mut String, after: &mut &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn base64(len: usize) -> String {
         let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -227,5 +235,22 @@ mod tests {
         assert_eq!(without_minified(&text), "// head\n\nlet x = 1;\n");
         let written = "let total = items.iter().map(|item| item.price * item.count).sum(); ";
         assert_eq!(without_minified(&written.repeat(20)), written.repeat(20));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_keep_their_numbers(
+            lines in prop::collection::vec(
+                prop::sample::select(vec![
+                    "data:a/b,x", "![a](data:a/b,x \"t\")", "[a]: data:a/b,x", "![", "](", ")", "ä", " ", "\n", "\r\n",
+                    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                ]),
+                0..40,
+            )
+        ) {
+            let text = lines.concat();
+            let kept = without_minified(&text);
+            prop_assert_eq!(kept.matches('\n').count(), text.matches('\n').count());
+        }
     }
 }

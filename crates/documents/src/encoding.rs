@@ -88,6 +88,9 @@ fn undeclared(content: &[u8]) -> Result<Option<DecodedText>> {
     if is_binary(content) {
         return Ok(None);
     }
+    if let Some(text) = named(content).and_then(|encoding| exactly(encoding, content)) {
+        return Ok(Some(DecodedText::certain(text)));
+    }
     if let Some(text) = damaged_utf8(content) {
         return Ok(Some(text));
     }
@@ -101,6 +104,25 @@ fn undeclared(content: &[u8]) -> Result<Option<DecodedText>> {
 
 fn guess(text: String, encoding: &'static Encoding) -> DecodedText {
     DecodedText { text, guessed: Some(encoding.name()) }
+}
+
+/// The encoding that a source file names in its first lines: `<?xml encoding="…"?>`,
+/// `@charset "…"`, or `coding: …` in a comment.
+fn named(content: &[u8]) -> Option<&'static Encoding> {
+    let start = String::from_utf8_lossy(&content[..content.len().min(DECLARATION)]);
+    if start.starts_with("<?xml") {
+        return label(start.split('>').next()?, "encoding");
+    }
+    let name = match start.strip_prefix("@charset \"") {
+        Some(rest) => rest,
+        None => {
+            let line = start.lines().take(2).find(|line| line.contains("coding"))?;
+            let (_, rest) = line.split_once("coding:").or_else(|| line.split_once("coding="))?;
+            rest.trim_start()
+        }
+    };
+    let ends = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
+    Encoding::for_label(name.split(ends).next()?.as_bytes())
 }
 
 /// Whether more than one byte in 200 is a control character that texts lack.
@@ -122,7 +144,7 @@ fn damaged_utf8(content: &[u8]) -> Option<DecodedText> {
         valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
         invalid += usize::from(!chunk.invalid().is_empty());
     }
-    (valid >= 10 * invalid).then(|| DecodedText {
+    (valid >= 3 * invalid).then(|| DecodedText {
         text: String::from_utf8_lossy(content).into_owned(),
         guessed: Some("UTF-8 with errors"),
     })
@@ -262,6 +284,20 @@ mod tests {
         }
         for content in [&b"\xff\xfe\0\xd8"[..], b"\xff\xfe\0\0a\0\0\0", b"\xef\xbb\xbfcaf\xe9"] {
             assert!(decode(content).is_err());
+        }
+    }
+
+    #[test]
+    fn source_files_name_their_encoding() {
+        for head in [
+            "#!/usr/bin/python\n# -*- coding: koi8-r -*-\n",
+            "<?xml version='1.0' encoding='koi8-r'?>\n",
+            "@charset \"koi8-r\";\n",
+            "# vim: set fileencoding=koi8-r :\n",
+        ] {
+            let text = format!("{head}я");
+            let decoded = decode(&bytes("koi8-r", &text)).expect("readable").expect("a text");
+            assert_eq!(decoded, DecodedText::certain(text));
         }
     }
 

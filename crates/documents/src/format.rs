@@ -109,7 +109,7 @@ pub trait Extractor {
 ///
 /// # Errors
 ///
-/// [`Error::NoText`] if it does not have that format, or no text in it; [`Error::MissingFeature`] if
+/// [`Error::NoText`] if it does not have that format, or has no text; [`Error::MissingFeature`] if
 /// this build cannot read the format.
 pub fn read(
     format: Format,
@@ -124,7 +124,7 @@ pub fn read(
         _ => return read_text(format, content),
     };
     require_feature(format)?;
-    let text = extractor.extract(format, content)?;
+    let text = without_blobs(&extractor.extract(format, content)?).into_owned();
     if text.trim().is_empty() {
         return Err(Error::NoText(missing.to_owned()));
     }
@@ -141,8 +141,7 @@ fn read_html(content: &[u8], extractor: &dyn Extractor) -> Result<DocumentText> 
     if text.trim().is_empty() && !page.text.trim().is_empty() {
         return Err(Error::NoText("the page has no text".to_owned()));
     }
-    let text = markdown::read(without_blobs(&text).into_owned());
-    Ok(DocumentText { converted: true, guessed: page.guessed, ..text })
+    Ok(DocumentText { converted: true, guessed: page.guessed, ..markdown::read(text) })
 }
 
 /// Reads a format that is a text itself.

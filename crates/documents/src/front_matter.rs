@@ -175,8 +175,8 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// A scalar without quotes. A number is one only if it is written as it is printed: `1.10` and `007`
-/// are not.
+/// A scalar without quotes. A number is one only if it is written as it is printed; `1.10` and
+/// `007` are not.
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,

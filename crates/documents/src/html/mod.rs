@@ -2,6 +2,7 @@
 
 mod table;
 
+use crate::blobs::without_blobs;
 use crate::encoding::decode_html;
 use crate::error::{Error, Result};
 use htmd::element_handler::{HandlerResult, Handlers};
@@ -28,7 +29,9 @@ pub(crate) fn markdown(page: &str) -> Result<String> {
         .add_handler(vec!["table"], table::render)
         .add_handler(vec!["img"], image)
         .build();
-    converter.convert(page).map_err(|error| Error::NoText(format!("it is not a web page: {error}")))
+    let text = converter.convert(page);
+    let text = text.map_err(|error| Error::NoText(format!("it is not a web page: {error}")))?;
+    Ok(without_blobs(&text).into_owned())
 }
 
 /// An image that is part of the page is its alternative text.

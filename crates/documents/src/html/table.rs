@@ -1,5 +1,5 @@
 //! Tables of web pages. Every cell is kept, whatever the table is made of: rows are lines with `|`
-//! between their cells, and a table that contains tables is the text of its cells, one after
+//! between their cells. A table that only arranges a page is the text of its cells, one after
 //! another.
 
 use htmd::element_handler::{HandlerResult, Handlers};
@@ -9,6 +9,13 @@ use std::rc::Rc;
 
 /// Maximum number of columns or rows that a cell spans, as in browsers.
 const MAX_SPAN: usize = 1000;
+
+/// Elements that are not in tables of data.
+const LAYOUT: [&str; 9] = ["table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "blockquote"];
+/// Maximum length of a cell in a table of data, in bytes.
+const MAX_CELL: usize = 1000;
+/// Maximum length of a cell that is repeated in the rows that it spans, in bytes.
+const MAX_REPEATED: usize = 100;
 
 /// A row and whether it is a heading of the table's columns.
 struct Row {
@@ -28,13 +35,14 @@ pub(super) fn render(handlers: &dyn Handlers, element: Element<'_>) -> Option<Ha
     collect(element.node, false, &mut found);
     let text = |node: &Rc<Node>| handlers.walk_children(node).content;
     let mut blocks: Vec<String> = found.captions.iter().map(text).collect();
-    let contains_table = found.rows.iter().any(|(row, _)| contains_table(row));
-    if contains_table {
+    let row = |(row, in_head): &(Rc<Node>, bool)| read_row(row, *in_head, &text);
+    let rows: Vec<Row> = found.rows.iter().map(row).collect();
+    let is_long = rows.iter().flat_map(|row| &row.cells).any(|cell| cell.text.len() > MAX_CELL);
+    if is_long || found.rows.iter().any(|(row, _)| is_layout(row)) {
         let cells = found.rows.iter().flat_map(|(row, _)| cells(row));
         blocks.extend(cells.map(|cell| text(&cell)));
     } else {
-        let row = |(row, in_head): &(Rc<Node>, bool)| read_row(row, *in_head, &text);
-        blocks.push(lines(&found.rows.iter().map(row).collect::<Vec<_>>()));
+        blocks.push(lines(&rows));
     }
     let blocks = blocks.iter().map(|block| block.trim()).filter(|block| !block.is_empty());
     let blocks = blocks.collect::<Vec<_>>().join("\n\n");
@@ -73,9 +81,11 @@ fn cells(row: &Rc<Node>) -> Vec<Rc<Node>> {
     children.iter().filter(|child| matches!(tag(child), Some("td" | "th"))).cloned().collect()
 }
 
-fn contains_table(node: &Rc<Node>) -> bool {
+/// Whether a row contains elements that are not in tables of data.
+fn is_layout(node: &Rc<Node>) -> bool {
     let children = node.children.borrow();
-    children.iter().any(|child| tag(child) == Some("table") || contains_table(child))
+    let is_layout_tag = |child: &Rc<Node>| tag(child).is_some_and(|tag| LAYOUT.contains(&tag));
+    children.iter().any(|child| is_layout_tag(child) || is_layout(child))
 }
 
 fn read_row(row: &Rc<Node>, in_head: bool, text: &impl Fn(&Rc<Node>) -> String) -> Row {
@@ -98,7 +108,7 @@ fn span(node: &Node, attribute: &str) -> usize {
 }
 
 /// One line for each row. A cell that spans several rows is repeated in each, so that a line can be
-/// understood alone; one that spans columns leaves the others empty.
+/// understood alone, if it is short; one that spans columns leaves the others empty.
 fn lines(rows: &[Row]) -> String {
     let mut lines = String::new();
     // For each column, the text of a cell above and the number of rows that it still covers.
@@ -136,7 +146,8 @@ fn fill(row: &Row, above: &mut Vec<(String, usize)>) -> Vec<String> {
             if above.len() <= column {
                 above.resize(column + 1, (String::new(), 0));
             }
-            above[column] = (text, cell.rows - 1);
+            let repeated = if text.len() > MAX_REPEATED { String::new() } else { text };
+            above[column] = (repeated, cell.rows - 1);
         }
     }
     let kept = line.iter().rposition(|text| !text.is_empty()).map_or(0, |last| last + 1);
@@ -187,6 +198,17 @@ mod tests {
         let page = "<table><tr><td><p>Left</p></td><td><table><tr><td>a</td><td>b</td></tr>\
                     <tr><th>c</th><td>d</td></tr></table></td></tr></table>";
         assert_eq!(text(page), "Left\n\n| a | b |\n| c | d |");
+    }
+
+    #[test]
+    fn a_table_that_arranges_a_page_is_its_text() {
+        let long = vec!["Words."; 200].join(" ");
+        let page = format!(
+            "<table><tr><td><h1>Head</h1><p>One</p><p>Two</p></td><td>side</td></tr></table>\
+             <table><tr><td><p>{long}</p><p>end</p></td></tr></table>"
+        );
+        let wanted = format!("# Head\n\nOne\n\nTwo\n\nside\n\n{long}\n\nend");
+        assert_eq!(text(&page), wanted);
     }
 
     #[test]

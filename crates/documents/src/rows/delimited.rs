@@ -174,6 +174,7 @@ fn line_breaks(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn all(text: &str, separator: u8) -> Vec<(usize, Vec<String>)> {
         let records = Records::new(text, separator).map(|record| record.expect("a record"));
@@ -244,5 +245,46 @@ mod tests {
         let records: Vec<Record> =
             Records::detect("sep=|\r\na|b\r\n", b',').map(|record| record.expect("one")).collect();
         assert_eq!(records, [Record { line: 2, fields: vec!["a".into(), "b".into()] }]);
+    }
+
+    /// Fields of letters and of what separates fields and records.
+    fn fields() -> impl Strategy<Value = String> {
+        let chars = prop::sample::select(vec!['a', 'ä', '"', ',', ' ', '\n']);
+        prop::collection::vec(chars, 1..8).prop_map(String::from_iter)
+    }
+
+    proptest! {
+        #[test]
+        fn between_tabs_nothing_is_lost(
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["a", "b c", "\"", "\"\"", "\t", "\n", "\r\n", "ä", ","]),
+                0..60,
+            )
+        ) {
+            let text = parts.concat();
+            let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
+            let read: String = Records::new(&text, b'\t')
+                .flat_map(|record| record.expect("a record").fields)
+                .collect();
+            prop_assert_eq!(letters(&read), letters(&text));
+        }
+
+        #[test]
+        fn every_record_has_the_line_on_which_it_begins(
+            fields in prop::collection::vec(fields(), 1..20)
+        ) {
+            let mut text = String::new();
+            let mut lines = Vec::new();
+            for field in &fields {
+                lines.push(1 + text.matches('\n').count());
+                text += &format!("x,\"{}\"\n", field.replace('"', "\"\""));
+            }
+            let records: Vec<Record> =
+                Records::new(&text, b',').map(|record| record.expect("a record")).collect();
+            let found: Vec<usize> = records.iter().map(|record| record.line).collect();
+            prop_assert_eq!(found, lines);
+            let read: Vec<&String> = records.iter().map(|record| &record.fields[1]).collect();
+            prop_assert_eq!(read, fields.iter().collect::<Vec<_>>());
+        }
     }
 }
