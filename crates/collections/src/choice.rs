@@ -33,10 +33,13 @@ pub struct OutdatedIndex {
 /// [`Error::NoIndex`] if there is none.
 pub fn choose_index(path: &Path, collection: &str) -> Result<IndexChoice> {
     let path = canonical(path)?;
-    let mut above = StoreLocation::all_above(&path).into_iter();
-    let Some(nearest) = above.next() else { return Err(Error::NoIndex { path }) };
-    let others: Vec<StoreLocation> = above.collect();
     let alone = |location| IndexChoice { location, passed_over: None };
+    let mut above = StoreLocation::all_above(&path).into_iter();
+    let Some(nearest) = above.next() else {
+        let current = StoreLocation::current_below(&path).map(alone);
+        return current.ok_or(Error::NoIndex { path });
+    };
+    let others: Vec<StoreLocation> = above.collect();
     let is_covering = |location: &&StoreLocation| {
         // An index that cannot be opened answers nothing.
         roots_within(location, &path, collection).is_ok_and(|roots| !roots.is_empty())

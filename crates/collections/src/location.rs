@@ -44,7 +44,8 @@ impl StoreLocation {
         Ok(Self::at_or_above(&folder).unwrap_or_else(|| Self::in_folder(folder)))
     }
 
-    /// An existing store: `store`, or the one at or above `path` or the current folder.
+    /// An existing store: `store`, or the one at or above `path` or the current folder. If there is
+    /// none, the current folder's if `path` contains everything in it, as `/` does.
     ///
     /// # Errors
     ///
@@ -54,7 +55,16 @@ impl StoreLocation {
             return Self::given(store);
         }
         let path = canonical(path.unwrap_or(Path::new(".")))?;
-        Self::at_or_above(&path).ok_or(Error::NoIndex { path })
+        Self::at_or_above(&path)
+            .or_else(|| Self::current_below(&path))
+            .ok_or(Error::NoIndex { path })
+    }
+
+    /// The store at or above the current folder, if its root is at or below the canonical `path`.
+    pub(crate) fn current_below(path: &Path) -> Option<Self> {
+        let current = canonical(Path::new(".")).ok()?;
+        Self::at_or_above(&current)
+            .filter(|location| location.root.as_ref().is_some_and(|root| root.starts_with(path)))
     }
 
     /// All existing stores at or above the canonical `path`, the nearest first.

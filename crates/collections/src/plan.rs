@@ -309,7 +309,8 @@ mod tests {
         entries.push(entry("x", "left out: binary"));
         let found = BTreeMap::from([file("a", 7, 3)]);
         let files = Files { found, covered: vec!["a".to_owned(), "locked".to_owned()] };
-        let mut plan = IndexPlan { unreachable: vec![unreachable("locked")], ..Default::default() };
+        let mut plan =
+            IndexPlan { unreachable: vec![unreachable("locked")], ..IndexPlan::default() };
         plan.compare(files, entries.clone());
         assert_eq!((plan.gone.len(), plan.unchanged, plan.unreachable[0].documents), (0, 1, 3));
         plan.prune_unreachable(&entries);
@@ -319,7 +320,8 @@ mod tests {
         // A root that could be read, but for one folder.
         let found = BTreeMap::from([file("a", 7, 3)]);
         let files = Files { found, covered: vec![".".to_owned()] };
-        let mut plan = IndexPlan { unreachable: vec![unreachable("locked")], ..Default::default() };
+        let mut plan =
+            IndexPlan { unreachable: vec![unreachable("locked")], ..IndexPlan::default() };
         plan.compare(files, entries);
         assert_eq!(plan.gone, ["else/f", "locked.md"]);
         assert_eq!(plan.dropped, ["x"]);

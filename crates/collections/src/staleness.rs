@@ -32,12 +32,17 @@ pub fn stale(
     paths: &[String],
 ) -> Result<HashMap<String, Staleness>> {
     let roots = recorded_roots(store, location, collection)?;
+    let is_indexed = |path: &String| {
+        let file = location.path(path);
+        roots.iter().any(|(root, _)| file.starts_with(root))
+    };
+    let paths: Vec<String> = paths.iter().filter(|path| is_indexed(path)).cloned().collect();
     let mut stale = HashMap::new();
-    for entry in store.entries(collection, paths)? {
-        let file = location.path(&entry.path);
-        let is_indexed = roots.iter().any(|(root, _)| file.starts_with(root));
-        if let Some(staleness) = staleness(&file, &entry).filter(|_| is_indexed) {
-            stale.insert(entry.path, staleness);
+    if !paths.is_empty() {
+        for entry in store.entries(collection, &paths)? {
+            if let Some(staleness) = staleness(&location.path(&entry.path), &entry) {
+                stale.insert(entry.path, staleness);
+            }
         }
     }
     Ok(stale)

@@ -116,6 +116,8 @@ fn a_folder_above_the_root_means_everything() {
     }
     success(&sandbox.run(["index", "."]));
     assert!(sandbox.run(["status"]).quiet().contains("paths      .\n"));
+    fs::remove_dir_all(sandbox.path("notes/.kokeshi")).expect("a removed index");
+    assert_eq!(paths(&sandbox.run(["search", "lamp", "/", "--json"])).len(), 2);
 }
 
 #[test]
