@@ -174,6 +174,6 @@ pub(crate) type KeepRunning<'a> = dyn FnMut() -> bool + 'a;
 /// # Errors
 ///
 /// [`Error::Stopped`] if not.
-pub(crate) fn go_on(keep_running: &mut KeepRunning<'_>) -> Result<()> {
+pub(crate) fn check_running(keep_running: &mut KeepRunning<'_>) -> Result<()> {
     if keep_running() { Ok(()) } else { Err(Error::Stopped) }
 }

@@ -9,7 +9,7 @@
 //! with all its parts that end within that stretch, the whole word has too.
 
 use crate::cuts::{self, Cuts};
-use crate::error::{KeepRunning, Result, go_on};
+use crate::error::{KeepRunning, Result, check_running};
 use tokenizers::normalizers::NormalizerWrapper as Normalizer;
 use tokenizers::{Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer};
 use unicode_segmentation::GraphemeCursor;
@@ -63,7 +63,7 @@ impl Prefixes {
     ) -> Result<Option<Prefix>, PrefixError> {
         let mut size = need.saturating_mul(4).max(cuts::BLOCK_BYTES);
         while size < text.len() / 2 {
-            go_on(keep_running)?;
+            check_running(keep_running)?;
             if let Some(cut) = self.cut(text, size) {
                 let ids = self.ids(&text[..cut], tokenizer, keep_running)?;
                 if ids.len() > need {
@@ -141,7 +141,7 @@ fn stable_ids(
 ) -> Result<Vec<u32>, PrefixError> {
     let mut ids = word_ids(model, word)?;
     for (end, _) in word.char_indices().rev().take(longest) {
-        go_on(keep_running)?;
+        check_running(keep_running)?;
         let part = word_ids(model, &word[..end])?;
         let common = ids.iter().zip(&part).take_while(|(a, b)| a == b).count();
         ids.truncate(common);

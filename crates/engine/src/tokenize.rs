@@ -2,7 +2,7 @@
 
 use crate::count::TokenCount;
 use crate::cuts::{BLOCK_BYTES, Cuts};
-use crate::error::{Error, KeepRunning, Result, go_on};
+use crate::error::{Error, KeepRunning, Result, check_running};
 use crate::prefix::{PrefixError, Prefixes};
 use std::ops::Range;
 use std::path::Path;
@@ -97,7 +97,7 @@ impl Tokenizer {
     pub(crate) fn ids(&self, text: &str, keep_running: &mut KeepRunning<'_>) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for block in self.cuts.blocks(text) {
-            go_on(keep_running)?;
+            check_running(keep_running)?;
             self.push_ids(&mut ids, &text[block])?;
         }
         Ok(ids)
@@ -107,7 +107,7 @@ impl Tokenizer {
     pub(crate) fn tokens(&self, text: &str, keep_running: &mut KeepRunning<'_>) -> Result<Tokens> {
         let mut tokens = Tokens { ids: Vec::new(), bytes: Vec::new() };
         for block in self.cuts.blocks(text) {
-            go_on(keep_running)?;
+            check_running(keep_running)?;
             let encoding = self.inner.encode(&text[block.clone()], false);
             let encoding = encoding.map_err(|e| self.cannot_encode(&*e))?;
             tokens.ids.extend_from_slice(encoding.get_ids());
@@ -126,7 +126,7 @@ impl Tokenizer {
     ) -> Result<EndTokens> {
         let mut ids = Vec::new();
         for block in self.cuts.blocks(text) {
-            go_on(keep_running)?;
+            check_running(keep_running)?;
             let mut end = block.end;
             match self.first_of_wide(&text[block.clone()], limit, &mut ids, keep_running)? {
                 Some(bytes) => end = block.start + bytes,
@@ -151,7 +151,7 @@ impl Tokenizer {
         let (mut parts, mut tokens) = (Vec::new(), 0);
         let mut total = None;
         for block in blocks.into_iter().rev() {
-            go_on(keep_running)?;
+            check_running(keep_running)?;
             let (start, mut ids) = (block.start, Vec::new());
             self.push_ids(&mut ids, &text[block])?;
             tokens += ids.len();
