@@ -89,8 +89,8 @@ impl Indexer {
         Ok(summary)
     }
 
-    /// Adds a root, unless there is one already. What is above it may be indexed with other options,
-    /// or ignore it.
+    /// Adds a root, unless there is one already. What is above it may be indexed with other
+    /// options, or ignore it.
     pub(crate) fn add_root(&mut self, root: PathBuf, options: WalkOptions) -> Result<()> {
         let is_same = |(known, _): &Root| *known == root;
         let name = self.location.document_name(&root);

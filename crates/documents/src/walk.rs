@@ -24,8 +24,8 @@ pub struct WalkOptions {
 pub struct FileEntry {
     /// The file.
     pub path: PathBuf,
-    /// When it was last changed, in nanoseconds since 1970; 0 if unknown. On Unix, this includes the
-    /// time of the inode's change, because programs can set a file's modification time back.
+    /// When it was last changed, in nanoseconds since 1970; 0 if unknown. On Unix, this includes
+    /// the time of the inode's change, because programs can set a file's modification time back.
     pub modified: i64,
     /// Its size in bytes.
     pub len_bytes: u64,

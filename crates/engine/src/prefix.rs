@@ -2,9 +2,9 @@
 //!
 //! A text is cut somewhere, and its words are split as usual. All words but the last are those of
 //! the whole text. The last one may continue, so its tokens may change, but not all of them: a
-//! token has at most as many characters as the longest piece of the vocabulary, so in any stretch of
-//! that many characters the whole word has a boundary between two tokens. And up to a boundary, the
-//! tokens are those of the text up to there, alone: in BPE no merge reached over it, and in a
+//! token has at most as many characters as the longest piece of the vocabulary, so in any stretch
+//! of that many characters the whole word has a boundary between two tokens. And up to a boundary,
+//! the tokens are those of the text up to there, alone: in BPE no merge reached over it, and in a
 //! unigram model the best path to it depends on nothing after it. So what the word has in common
 //! with all its parts that end within that stretch, the whole word has too.
 

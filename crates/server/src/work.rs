@@ -62,8 +62,8 @@ impl Drop for StopOnDrop {
 }
 
 impl App {
-    /// Runs `work` on `size` bytes for `client` when it is its turn. If the request ends before, the
-    /// work does not begin, or stops at its next step.
+    /// Runs `work` on `size` bytes for `client` when it is its turn. If the request ends before,
+    /// the work does not begin, or stops at its next step.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         client: &Arc<str>,

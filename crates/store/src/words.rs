@@ -19,8 +19,8 @@ pub(crate) fn are_changed(text: &str) -> bool {
     !text.is_ascii() && (!is_nfkc(text) || folded(text) != text.to_lowercase())
 }
 
-/// The folded `text` with spaces around every character of scripts that are written without them, so
-/// that the index finds Chinese and Japanese words as consecutive characters.
+/// The folded `text` with spaces around every character of scripts that are written without them,
+/// so that the index finds Chinese and Japanese words as consecutive characters.
 pub(crate) fn separated(text: &str) -> String {
     let mut separated = String::with_capacity(text.len());
     for c in folded(text).chars() {

@@ -18,8 +18,9 @@ pub(super) struct Record {
 /// The records of a text, without blank lines.
 ///
 /// A field in quotes may contain separators, line breaks and doubled quotes. A quote at the start
-/// of a field that does not end with one is a letter, and so is any other quote. If its end would be
-/// on another line, it is a letter only between tabs: other programs that write tabs do not quote.
+/// of a field that does not end with one is a letter, and so is any other quote. If its end would
+/// be on another line, it is a letter only between tabs: other programs that write tabs do not
+/// quote.
 #[derive(Clone, Debug)]
 pub(super) struct Records<'a> {
     text: &'a str,

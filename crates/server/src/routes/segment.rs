@@ -38,7 +38,8 @@ pub(crate) async fn segment(
         let message = "this server does not return tokens; omit `return_tokens`";
         return Err(Problem::invalid("return_tokens", message));
     }
-    // A key without tokens left must not keep the server busy; how many are due is known afterwards.
+    // A key without tokens left must not keep the server busy; how many are due is known
+    // afterwards.
     caller.charge(1)?;
     let (state, size) = (Arc::clone(&app), body.content.len());
     let response =

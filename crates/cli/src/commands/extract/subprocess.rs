@@ -1,5 +1,5 @@
-//! Reads PDF files, web pages and office documents in a process of their own: their readers are large, and a hostile
-//! file may make them panic, loop, or take all memory.
+//! Reads PDF files, web pages and office documents in a process of their own: their readers are
+//! large, and a hostile file may make them panic, loop, or take all memory.
 
 use crate::args::ExtractFormat;
 use clap::ValueEnum;
