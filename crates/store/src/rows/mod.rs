@@ -20,7 +20,7 @@ use crate::provenance::Provenance;
 use crate::record::{Chunk, ChunkLocation, Collection, Counts, Document, Entry};
 use crate::storage::Storage;
 use crate::traits::Source;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
