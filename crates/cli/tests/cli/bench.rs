@@ -2,6 +2,7 @@
 
 use crate::{Sandbox, tiny_v3};
 use kokeshi::{Checkpoint, Device};
+use kokeshi_kernels::Level;
 use kokeshi_model::Batch;
 use kokeshi_testkit::fixture;
 use serde_json::Value;
@@ -68,8 +69,12 @@ fn v2_in_bf16_is_timed_without_a_mixture_of_tasks() {
     let model = fixture("v2-tiny/std_wordpiece");
     let options = ["--json", "--precision", "bf16", "--threads", "1"];
     let only = ["--batch", "1x16", "--batch", "8x128"];
-    let report = bench(&Sandbox::new(), &model, &[options.as_slice(), &only].concat()).json();
+    let run = bench(&Sandbox::new(), &model, &[options.as_slice(), &only].concat());
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let report: Value = serde_json::from_str(run.text()).expect("JSON");
     assert_measured(&report, &["1×16", "8×128"]);
+    let warns = run.stderr.contains("this processor cannot multiply bf16");
+    assert_ne!(warns, Level::best().has_bf16_dot(), "{}", run.stderr);
     assert!(report["mixed_tasks_share"].is_null());
     assert_eq!(report["device"]["precision"], "bf16");
     assert_eq!(report["device"]["threads"], 1);
