@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     let location = StoreLocation::to_search(store, within)?;
     let filter = filter(arguments, &location)?;
     let store = location.open()?;
+    printer.detail(&format!("store {}", location.store));
     let SearchResults { collection, vector, mut hits } = search(arguments, &*store, &filter)?;
     if !arguments.exact {
         warn_unfit(&*store, &collection, printer)?;
