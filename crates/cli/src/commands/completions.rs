@@ -2,12 +2,19 @@
 
 use crate::args::{Arguments, CompletionsArguments};
 use crate::printer::Printer;
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use std::process::ExitCode;
 
 pub(crate) fn run(arguments: &CompletionsArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    // Scripts would offer hidden commands too.
+    let program = Arguments::command();
+    let shown = program.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut program = Command::new("kokeshi")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(program.get_arguments().cloned())
+        .subcommands(shown.cloned());
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "kokeshi", &mut script);
+    clap_complete::generate(arguments.shell, &mut program, "kokeshi", &mut script);
     printer.print(&String::from_utf8(script)?)?;
     Ok(ExitCode::SUCCESS)
 }

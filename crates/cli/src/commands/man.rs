@@ -18,7 +18,8 @@ pub(crate) fn run(arguments: &ManArguments, printer: &Printer) -> anyhow::Result
         return Ok(ExitCode::SUCCESS);
     }
     let mut page = Vec::new();
-    Man::new(find(program, &arguments.command)?).render(&mut page)?;
+    let source = concat!("kokeshi ", env!("CARGO_PKG_VERSION"));
+    Man::new(find(program, &arguments.command)?).source(source).render(&mut page)?;
     printer.print(&String::from_utf8(page)?)?;
     Ok(ExitCode::SUCCESS)
 }

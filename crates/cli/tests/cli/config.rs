@@ -96,6 +96,7 @@ fn shells_get_completions() {
         let run = sandbox.run(["completions", shell]);
         let script = run.quiet();
         assert!(script.contains("similarity") && script.contains("late-chunking"), "{shell}");
+        assert!(!script.contains("extract"), "{shell} offers a hidden command");
     }
 }
 
