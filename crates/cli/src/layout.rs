@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_folded_line_continues_below_its_value() {
         let text = "  model      starter (abc def)\nshort\nno gap in this line\n";
-        let expected = "  model      starter\n             (abc def)\nshort\nno gap in this line\n";
+        let expected = "  model      starter (abc\n             def)\nshort\nno gap in this line\n";
         assert_eq!(folded(text, 26), expected);
         assert_eq!(folded("one two three four\n", 10), "one two\n  three\n  four\n");
         assert_eq!(folded(text, 100), text);

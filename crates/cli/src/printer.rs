@@ -58,8 +58,6 @@ pub(crate) struct Printer {
     pub(crate) blocks: bool,
     /// Standard output supports hyperlinks (OSC 8).
     pub(crate) links: bool,
-    /// Columns of standard output.
-    pub(crate) width: usize,
     verbosity: Verbosity,
     bold_errors: bool,
 }
@@ -79,7 +77,6 @@ impl Printer {
         let Preferences { verbosity, color } = *PREFERENCES.get_or_init(default);
         let (always, plain) = (color == ColorChoice::Always, color == ColorChoice::Never);
         let dumb = env::dumb_terminal();
-        let width = terminal_size::terminal_size().map(|(width, _)| width.0.into());
         Self {
             terminal,
             progress: match (verbosity, messages && !dumb) {
@@ -91,10 +88,15 @@ impl Printer {
             colour: always || terminal && !plain && !dumb,
             links: terminal && !dumb && env::hyperlinks(),
             blocks: !plain && !dumb,
-            width: width.filter(|_| terminal).unwrap_or(DEFAULT_WIDTH),
             verbosity,
             bold_errors: always || messages && !plain && !dumb,
         }
+    }
+
+    /// Columns of standard output now: the window may be resized while the program runs.
+    pub(crate) fn width(&self) -> usize {
+        let size = if self.terminal { terminal_size::terminal_size() } else { None };
+        size.map_or(DEFAULT_WIDTH, |(width, _)| width.0.into())
     }
 
     /// Standard output, for data.
@@ -117,12 +119,12 @@ impl Printer {
 
     /// `text` with its lines broken between words if they are wider than the terminal.
     pub(crate) fn folded(&self, text: &str) -> String {
-        if self.terminal { folded(text, self.width) } else { text.to_owned() }
+        if self.terminal { folded(text, self.width()) } else { text.to_owned() }
     }
 
     /// Whether a line of `columns` is not broken: a pipe has any number of them.
     pub(crate) fn fits(&self, columns: usize) -> bool {
-        !self.terminal || columns <= self.width
+        !self.terminal || columns <= self.width()
     }
 
     /// Prints what went wrong.

@@ -80,7 +80,7 @@ pub fn verify(
             ledger.set_verified(&plan.name, &verification.counts)?;
         }
         (false, State::Verified | State::RolledBack) => {
-            ledger.set_state(&plan.name, State::Running)?
+            ledger.set_state(&plan.name, State::Running)?;
         }
         _ => {}
     }

@@ -21,8 +21,8 @@ impl<'p> Table<'p> {
 
     /// Columns of the text, and the number of values that fit next to it.
     fn columns(&self) -> (usize, usize) {
-        let text = (self.printer.width * 2 / 5).clamp(10, 60);
-        let left = self.printer.width.saturating_sub(INDEX_WIDTH + text + 2);
+        let text = (self.printer.width() * 2 / 5).clamp(10, 60);
+        let left = self.printer.width().saturating_sub(INDEX_WIDTH + text + 2);
         (text, (left / VALUE_WIDTH).max(1))
     }
 }
@@ -37,7 +37,7 @@ impl Format for Table<'_> {
                 format!("{:<INDEX_WIDTH$}{text} embedding ({dimensions} dimensions)", "index");
             match self.printer.fits(heading.len()) {
                 true => writeln!(to, "{heading}")?,
-                false => writeln!(to, "{}", fitted(&heading, self.printer.width).trim_end())?,
+                false => writeln!(to, "{}", fitted(&heading, self.printer.width()).trim_end())?,
             }
         }
         write!(to, "{:<INDEX_WIDTH$}{}", row.index, fitted(row.text, text_width))?;

@@ -27,11 +27,11 @@ const CLIMB_WIDTH: usize = 5;
 /// Writes one line per text: rank, score, bar, text.
 pub(super) fn ranking(ranking: &Ranking, to: &mut dyn Write, printer: &Printer) -> io::Result<()> {
     // The text keeps a third of the line; the bar gets what is left.
-    let text_width = TEXT_WIDTH.max(printer.width / 3);
-    let bar_width = printer.width.saturating_sub(FIGURES_WIDTH + 2 + text_width).min(LONGEST_BAR);
+    let text_width = TEXT_WIDTH.max(printer.width() / 3);
+    let bar_width = printer.width().saturating_sub(FIGURES_WIDTH + 2 + text_width).min(LONGEST_BAR);
     let bar_width = if bar_width < SHORTEST_BAR { 0 } else { bar_width };
     let beside = FIGURES_WIDTH + if bar_width > 0 { bar_width + 2 } else { 0 };
-    let text_width = printer.width.saturating_sub(beside).max(TEXT_WIDTH);
+    let text_width = printer.width().saturating_sub(beside).max(TEXT_WIDTH);
     for (rank, result) in ranking.results.iter().enumerate() {
         let text = fitted(&result.text, text_width);
         write!(to, "{:>4}  {:>6.3}  ", rank + 1, result.score)?;
@@ -66,7 +66,8 @@ pub(super) fn rankings(
     writeln!(to, "{:>4}  {:>6}  {:>CLIMB_WIDTH$}  {:>4}  {:>6}", "A", "score", "", "B", "score")?;
     let beside = 2 * FIGURES_WIDTH + CLIMB_WIDTH + 2;
     let has_room = printer.fits(beside + TEXT_WIDTH);
-    let text_width = if has_room { printer.width.saturating_sub(beside) } else { printer.width };
+    let text_width =
+        if has_room { printer.width().saturating_sub(beside) } else { printer.width() };
     let text_width = text_width.saturating_sub(if has_room { 0 } else { 6 }).max(TEXT_WIDTH);
     let gap = if has_room { "  " } else { "\n      " };
     for result in &rankings.results {
@@ -120,9 +121,9 @@ struct GridLayout {
 impl GridLayout {
     fn new(count: usize, printer: &Printer) -> Self {
         let room = match printer.terminal {
-            true => printer.width.saturating_sub(LABEL_WIDTH),
+            true => printer.width().saturating_sub(LABEL_WIDTH),
             // A pipe has any number of columns.
-            false => printer.width.max(count * CELL_WIDTH + 2 + PIPE_TEXT_WIDTH),
+            false => printer.width().max(count * CELL_WIDTH + 2 + PIPE_TEXT_WIDTH),
         };
         // Numbers if they fit, else shades, else as many shades as fit next to a short text.
         let cell = if count * CELL_WIDTH <= room { CELL_WIDTH } else { SHADE_WIDTH };
@@ -158,7 +159,7 @@ pub(super) fn grid(grid: &Grid<'_>, to: &mut dyn Write, printer: &Printer) -> io
     }
     if text_width.is_none() {
         writeln!(to)?;
-        let width = printer.width.saturating_sub(LABEL_WIDTH).max(TEXT_WIDTH);
+        let width = printer.width().saturating_sub(LABEL_WIDTH).max(TEXT_WIDTH);
         for (index, text) in grid.texts.iter().enumerate() {
             writeln!(to, "{index:>4} {}", fitted(text, width).trim_end())?;
         }

@@ -36,7 +36,7 @@ pub(super) fn text(decisions: &[Decision], printer: &Printer) -> String {
             // Writing to a string cannot fail; here and below.
             let _ = write!(out, "{}  {:.3}  ", fitted(&one.label, width), one.score);
         }
-        let text = fitted(&decision.text, printer.width.saturating_sub(columns).max(10));
+        let text = fitted(&decision.text, printer.width().saturating_sub(columns).max(10));
         let _ = writeln!(out, "{}", text.trim_end());
     }
     out
@@ -53,7 +53,7 @@ pub(super) fn evaluation(confusion: &Confusion, printer: &Printer) -> String {
         if classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") },
     );
     let width = confusion.labels.iter().map(|label| label.width()).max().unwrap_or(0);
-    let narrow = if printer.terminal { printer.width.saturating_sub(FIGURES) } else { LABEL };
+    let narrow = if printer.terminal { printer.width().saturating_sub(FIGURES) } else { LABEL };
     let width = width.clamp(5, narrow.clamp(5, LABEL));
     let _ = writeln!(out, "{}  precision  recall     F1  texts", fitted("class", width));
     for (label, class) in confusion.labels.iter().zip(confusion.classes()) {
@@ -72,8 +72,8 @@ pub(super) fn evaluation(confusion: &Confusion, printer: &Printer) -> String {
 
 /// A text and its labels in lines of their own.
 fn entry(decision: &Decision, width: usize, printer: &Printer) -> String {
-    let text = fitted(&decision.text, printer.width.max(10));
-    let width = width.min(printer.width.saturating_sub(9)).max(4);
+    let text = fitted(&decision.text, printer.width().max(10));
+    let width = width.min(printer.width().saturating_sub(9)).max(4);
     let labels = decision.predictions.iter();
     let labels = labels.map(|one| format!("  {}  {:.3}\n", fitted(&one.label, width), one.score));
     format!("{}\n{}", text.trim_end(), labels.collect::<String>())

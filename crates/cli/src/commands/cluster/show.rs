@@ -15,7 +15,8 @@ pub(super) fn text(grouping: &Grouping, printer: &Printer) -> String {
         // Writing to a string cannot fail; here and below.
         let _ = writeln!(out, "{}", heading(number, group, printer));
         for &index in &group.examples {
-            let text = fitted(&grouping.texts[index].text, printer.width.saturating_sub(6).max(10));
+            let text =
+                fitted(&grouping.texts[index].text, printer.width().saturating_sub(6).max(10));
             let _ = writeln!(out, "      {}", text.trim_end());
         }
     }
@@ -30,11 +31,14 @@ fn heading(number: usize, group: &Group, printer: &Printer) -> String {
     // The figures are below the name if it would be cut to almost nothing.
     let is_narrow = !printer.fits(6 + NAME + 2 + figures.len());
     let beside = if is_narrow { 0 } else { figures.len() + 2 };
-    let name = fitted(name, printer.width.saturating_sub(6 + beside).max(10));
-    let gap = if is_narrow { "\n      " } else { "  " };
+    let name = fitted(name, printer.width().saturating_sub(6 + beside).max(10));
+    let figures = match is_narrow {
+        true => format!("\n{}", printer.folded(&format!("      {figures}")).trim_end()),
+        false => format!("  {figures}"),
+    };
     match printer.colour {
-        true => format!("{number:>4}  \x1b[1m{name}\x1b[0m{gap}{figures}"),
-        false => format!("{number:>4}  {name}{gap}{figures}"),
+        true => format!("{number:>4}  \x1b[1m{name}\x1b[0m{figures}"),
+        false => format!("{number:>4}  {name}{figures}"),
     }
 }
 

@@ -62,7 +62,7 @@ impl Deduplication {
 /// Renders each kept text that others repeat, with those below it.
 pub(super) fn text(result: &Deduplication, printer: &Printer) -> String {
     let mut out = String::new();
-    let width = printer.width.saturating_sub(9).max(10);
+    let width = printer.width().saturating_sub(9).max(10);
     let line = |index: usize, width| fitted(&result.texts[index].text, width).trim_end().to_owned();
     for (kept, dropped) in result.groups() {
         // Writing to a string cannot fail; here and below.

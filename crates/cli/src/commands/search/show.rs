@@ -111,7 +111,7 @@ fn excerpt(result: &SearchResult, context: usize, printer: &Printer) -> Vec<Stri
     let head = format!("{before}{}", spaced(&head, false));
     let marked = head.len()..head.len() + plain(&text[best.clone()]).len();
     let joined = format!("{head}{}{}{after}", plain(&text[best]), spaced(&tail, true));
-    let lines = line_ranges(&joined, printer.width.saturating_sub(4));
+    let lines = line_ranges(&joined, printer.width().saturating_sub(4));
     lines.into_iter().map(|line| bold_within(&joined, line, &marked, printer)).collect()
 }
 
