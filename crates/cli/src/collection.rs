@@ -1,6 +1,7 @@
 //! Collections as the command line names them: their options and their models.
 
 use crate::args::{DeviceArguments, VectorArguments};
+use crate::config;
 use crate::meter::Meter;
 use crate::selection::{self, Loader};
 use kokeshi_collections::{
@@ -29,7 +30,7 @@ pub(crate) fn to_index(
 ) -> anyhow::Result<OpenCollection> {
     let existing = store.collection(name)?;
     let recorded = existing.as_ref().map(|existing| existing.provenance.model.as_str());
-    let model = vectors.model.as_deref().or(recorded).unwrap_or("starter");
+    let model = vectors.model.as_deref().or(recorded).unwrap_or(config::model());
     let model = load_model(model, store, &Loader::new(device)?)?;
     let settings = Settings {
         dimensions: vectors.dimensions,

@@ -21,6 +21,18 @@ pub(crate) fn hub() -> kokeshi_hub::Result<HubConfig> {
     HubConfig::from_env(&|name| value(name))
 }
 
+/// The value of a variable that is set and not empty.
+pub(crate) fn variable(name: &OsStr) -> Option<String> {
+    value(name.to_str()?).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The folder of the user's configuration files, by the XDG Base Directory Specification: a
+/// relative path in the variable is ignored.
+pub(crate) fn config_folder() -> Option<PathBuf> {
+    let named = value("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    named.or_else(|| Some(home()?.join(".config")))
+}
+
 /// The user's home folder.
 pub(crate) fn home() -> Option<PathBuf> {
     env::home_dir()

@@ -10,6 +10,7 @@
 //! card, input, meter        NVIDIA cards; sources of texts; progress
 //! failure                   errors with hints
 //! printer, status_line      the terminal
+//! config                    the configuration file
 //! args                      the command line: definitions only
 //! recent                    the indexes that were made lately
 //! bytes, env, exit, features, layout   sizes, environment variables, exit statuses, cargo
@@ -21,6 +22,7 @@ mod bytes;
 mod card;
 mod collection;
 mod commands;
+mod config;
 mod embedder;
 mod env;
 mod exit;
@@ -36,22 +38,49 @@ mod selection;
 mod status_line;
 mod view;
 
-use args::Command;
+use args::{Arguments, Command};
+use clap::ColorChoice;
 use exit::Exit;
-use printer::{Printer, ProgressStyle};
+use printer::{Preferences, Printer, Verbosity};
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
-    let arguments = args::parse();
-    let mut printer = Printer::detect();
-    if arguments.quiet {
-        printer.progress = ProgressStyle::Off;
+    let start = Instant::now();
+    let loaded = config::load();
+    let arguments = args::parse(config::command());
+    let printer = Printer::new(preferences(&arguments));
+    if let Some(path) = config::current().path.as_ref().filter(|_| config::current().exists) {
+        printer.detail(&format!("configuration {}", path.display()));
     }
-    match run(&arguments.command, &printer) {
+    let result = match loaded {
+        Err(error) if needs_configuration(&arguments.command) => Err(error),
+        _ => run(&arguments.command, &printer),
+    };
+    printer.detail(&format!("took {:.2} s", start.elapsed().as_secs_f64()));
+    match result {
         Ok(status) => status,
         Err(error) if failure::is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => failure::report(&error, &printer),
     }
+}
+
+/// A flag wins over `NO_COLOR`, and that over the configuration file.
+fn preferences(arguments: &Arguments) -> Preferences {
+    let verbosity = match (arguments.quiet, arguments.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let color = (arguments.color)
+        .or_else(|| env::no_color().then_some(ColorChoice::Never))
+        .or(config::current().color());
+    Preferences { verbosity, color: color.unwrap_or(ColorChoice::Auto) }
+}
+
+/// Whether a mistake in the configuration file stops `command`.
+fn needs_configuration(command: &Command) -> bool {
+    !matches!(command, Command::Completions(_) | Command::Man(_) | Command::Extract(_))
 }
 
 fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -72,6 +101,9 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Extract(options) => commands::extract::run(options, printer),
         Command::Bench(options) => commands::bench::run(options, printer),
         Command::Migrate(command) => commands::migrate::run(command, printer),
+        Command::Config(options) => commands::config::run(options, printer),
+        Command::Completions(options) => commands::completions::run(options, printer),
+        Command::Man(options) => commands::man::run(options, printer),
         Command::Models(command) => commands::models::run(command, printer),
     }
 }

@@ -4,7 +4,9 @@ use crate::env;
 use crate::layout::folded;
 use crate::status_line::{DataStream, StatusLine};
 use anyhow::Context;
+use clap::ColorChoice;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::OnceLock;
 
 /// Columns of a line if standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 100;
@@ -19,6 +21,27 @@ pub(crate) enum ProgressStyle {
     /// Not at all.
     Off,
 }
+
+/// How much is said on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// Progress and notes too.
+    #[default]
+    Normal,
+    /// Details too.
+    Verbose,
+}
+
+/// What the user wants of all printers of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Preferences {
+    pub(crate) verbosity: Verbosity,
+    pub(crate) color: ColorChoice,
+}
+
+static PREFERENCES: OnceLock<Preferences> = OnceLock::new();
 
 /// The two streams and their capabilities.
 #[derive(Clone, Debug)]
@@ -35,22 +58,38 @@ pub(crate) struct Printer {
     pub(crate) blocks: bool,
     /// Standard output supports hyperlinks (OSC 8).
     pub(crate) links: bool,
+    verbosity: Verbosity,
     bold_errors: bool,
 }
 
 impl Printer {
-    /// Inspects the streams, `NO_COLOR` and `TERM`.
+    /// The printer of a process with these preferences.
+    pub(crate) fn new(preferences: Preferences) -> Self {
+        // The first ones hold: a process has one command line.
+        let _ = PREFERENCES.set(preferences);
+        Self::detect()
+    }
+
+    /// Inspects the streams and `TERM`, and follows the preferences.
     pub(crate) fn detect() -> Self {
         let (terminal, messages) = (io::stdout().is_terminal(), io::stderr().is_terminal());
-        let (plain, dumb) = (env::no_color(), env::dumb_terminal());
+        let default = || Preferences { verbosity: Verbosity::Normal, color: ColorChoice::Auto };
+        let Preferences { verbosity, color } = *PREFERENCES.get_or_init(default);
+        let (always, plain) = (color == ColorChoice::Always, color == ColorChoice::Never);
+        let dumb = env::dumb_terminal();
         Self {
             terminal,
-            progress: if messages && !dumb { ProgressStyle::Line } else { ProgressStyle::Log },
+            progress: match (verbosity, messages && !dumb) {
+                (Verbosity::Quiet, _) => ProgressStyle::Off,
+                (_, true) => ProgressStyle::Line,
+                (_, false) => ProgressStyle::Log,
+            },
             line: StatusLine::default(),
-            colour: terminal && !plain && !dumb,
+            colour: always || terminal && !plain && !dumb,
             links: terminal && !dumb && env::hyperlinks(),
             blocks: !plain && !dumb,
-            bold_errors: messages && !plain && !dumb,
+            verbosity,
+            bold_errors: always || messages && !plain && !dumb,
         }
     }
 
@@ -103,14 +142,27 @@ impl Printer {
         self.write_message("warning", "33", message);
     }
 
-    /// Prints what was done.
+    /// Prints what was done, unless the user wants quiet.
     pub(crate) fn note(&self, message: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            self.say(message);
+        }
+    }
+
+    /// Prints how something was done, if the user asks for it.
+    pub(crate) fn detail(&self, message: &str) {
+        if self.verbosity == Verbosity::Verbose {
+            self.say(message);
+        }
+    }
+
+    fn say(&self, message: &str) {
         // If standard error is closed, there is nowhere to report it; here and below.
         let _ = self.line.hidden(|| writeln!(io::stderr(), "{message}"));
     }
 
     fn write_message(&self, label: &str, colour: &str, message: &str) {
-        self.note(&match self.bold_errors {
+        self.say(&match self.bold_errors {
             true => format!("\x1b[1;{colour}m{label}:\x1b[0m {message}"),
             false => format!("{label}: {message}"),
         });

@@ -3,6 +3,7 @@
 use crate::args::{ArithmeticArguments, DeviceArguments, DeviceKind};
 use crate::bytes;
 use crate::card::{self, Card};
+use crate::config;
 use crate::env;
 use crate::failure::{hinted, usage};
 use crate::printer::Printer;
@@ -14,6 +15,7 @@ use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
+use std::time::Instant;
 
 /// Locates a model, without the network.
 pub(crate) fn locate(name: &str) -> anyhow::Result<ModelLocation> {
@@ -57,11 +59,18 @@ impl Loader {
     /// The model called `name`.
     pub(crate) fn get(&self, name: &str) -> anyhow::Result<Arc<Model>> {
         let location = locate(name)?;
+        let start = Instant::now();
         let model = self.models.get(&location.to_string(), |options| location.open(options));
-        model.map_err(|error| match error {
+        let model = model.map_err(|error| match error {
             Error::Budget { bytes, budget, .. } => over_budget(name, bytes, budget),
             other => other.into(),
-        })
+        })?;
+        Printer::detect().detail(&format!(
+            "model {name} ({location}) on {}, loaded in {:.2} s",
+            model.device(),
+            start.elapsed().as_secs_f64()
+        ));
+        Ok(model)
     }
 }
 
@@ -133,6 +142,7 @@ fn cpu(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
     if precision == Some(Precision::Bf16) && !level.unwrap_or_else(Level::best).has_bf16_dot() {
         warn_of_bf16();
     }
+    let threads = threads.or(config::current().threads());
     Ok(Device::Cpu { threads: threads.map(usize::from), level, precision })
 }
 
@@ -165,5 +175,6 @@ pub(crate) fn describe_auto_device() -> String {
 /// Threads and instruction set of the command line, for arithmetic on vectors.
 pub(crate) fn compute(arguments: &DeviceArguments) -> anyhow::Result<Compute> {
     let ArithmeticArguments { threads, simd_level, .. } = arguments.arithmetic;
+    let threads = threads.or(config::current().threads());
     Ok(Compute::new(threads.map(usize::from), simd_level)?)
 }

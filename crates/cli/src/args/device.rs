@@ -90,7 +90,8 @@ pub(crate) enum DeviceKind {
 }
 
 impl DeviceKind {
-    fn parse(name: &str) -> Result<Self, String> {
+    /// Parses the value of --device.
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
         match name {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod collection;
+mod config;
 mod device;
 mod migrate;
 mod models;
@@ -11,6 +12,7 @@ mod texts;
 
 pub(crate) use bench::*;
 pub(crate) use collection::*;
+pub(crate) use config::*;
 pub(crate) use device::*;
 pub(crate) use migrate::*;
 pub(crate) use models::*;
@@ -22,7 +24,7 @@ use crate::env;
 use crate::features;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -42,14 +44,66 @@ static VERSION: LazyLock<String> =
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Show no progress
-    #[arg(long, global = true, display_order = 999)]
+    /// Show no progress and no notes, only results, warnings and errors
+    #[arg(long, short, global = true, display_order = 997, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+    /// Also show the configuration file, the store, the model with its device, and times
+    #[arg(long, short, global = true, display_order = 998)]
+    pub(crate) verbose: bool,
+    /// When to use colours [default: `auto`: on a terminal, unless NO_COLOR is set]
+    #[arg(
+        long,
+        alias = "colour",
+        value_name = "WHEN",
+        global = true,
+        display_order = 999,
+        hide_possible_values = true,
+        value_parser = clap::builder::EnumValueParser::<ColorChoice>::new()
+    )]
+    pub(crate) color: Option<ColorChoice>,
 }
 
-/// Parses the command line, or prints what is wrong with it and ends the process.
-pub(crate) fn parse() -> Arguments {
-    let command = without_empty_variables(Arguments::command());
+/// `--quiet` without `-q`, for a command in which `-q` is another option.
+fn long_quiet() -> Arg {
+    let arg = Arg::new("quiet").long("quiet").action(clap::ArgAction::SetTrue);
+    arg.help("Show no progress and no notes, only results, warnings and errors")
+        .display_order(997)
+        .conflicts_with("verbose")
+}
+
+/// Values for options that neither the command line nor a variable sets, by the name of the option.
+pub(crate) type Defaults = [(&'static str, &'static str)];
+
+/// The definition of the command line, with defaults of the user.
+pub(crate) fn command(defaults: &Defaults) -> clap::Command {
+    with_defaults(without_empty_variables(Arguments::command()), defaults)
+}
+
+/// `command` with `defaults` wherever an option of that name does not follow what is recorded
+/// elsewhere: a plan records its store, a collection its model.
+fn with_defaults(command: clap::Command, defaults: &Defaults) -> clap::Command {
+    let has_plan = command.get_arguments().any(|arg| arg.get_id() == "plan");
+    let with_default = |arg: Arg| {
+        let default = defaults.iter().find(|default| arg.get_long() == Some(default.0));
+        let applies = match default {
+            Some(("model", _)) => arg.get_default_values() == ["starter"],
+            Some(("store", _)) => !has_plan,
+            Some(_) => true,
+            None => false,
+        };
+        match default {
+            Some((name, value)) if applies => {
+                // A store may contain a password.
+                arg.default_value(*value).hide_default_value(*name == "store")
+            }
+            _ => arg,
+        }
+    };
+    command.mut_args(with_default).mut_subcommands(|command| with_defaults(command, defaults))
+}
+
+/// Parses the command line by its definition, or prints what is wrong with it and ends the process.
+pub(crate) fn parse(command: clap::Command) -> Arguments {
     let matches = command.try_get_matches().unwrap_or_else(|error| without_hidden(error).exit());
     Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
@@ -114,6 +168,12 @@ pub(crate) enum Command {
     /// List, download, inspect and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Show the settings that hold, and where they come from
+    Config(ConfigArguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(CompletionsArguments),
+    /// Print a manual page, or write all of them to a folder
+    Man(ManArguments),
     /// Print the text of a PDF file or web page from standard input, within limits
     #[command(hide = true)]
     Extract(ExtractArguments),

@@ -124,6 +124,7 @@ pub(crate) enum OutputFormat {
 }
 
 #[derive(Args, Debug)]
+#[command(arg(super::long_quiet()))]
 pub(crate) struct SimilarityArguments {
     #[command(flatten)]
     pub(crate) input: InputArguments,

@@ -10,7 +10,7 @@ use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection::Loader;
 use crate::view::{
-    MatrixComparison, Ranked, Ranking, RankingComparison, SimilarityMatrix, View, svg,
+    self, MatrixComparison, Ranked, Ranking, RankingComparison, SimilarityMatrix, View, svg,
 };
 use anyhow::Context;
 use kokeshi::cosine;
@@ -146,7 +146,7 @@ fn write_pictures(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let svg = arguments.svg.iter().map(|path| (path, svg::picture(view)));
-    let html = arguments.html.iter().map(|path| (path, svg::page(view)));
+    let html = arguments.html.iter().map(|path| (path, view::page(view)));
     for (path, picture) in svg.chain(html) {
         svg::write(path, &picture, printer)?;
     }

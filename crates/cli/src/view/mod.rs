@@ -2,11 +2,13 @@
 
 mod comparison;
 mod grid;
+mod page;
 pub(crate) mod svg;
 mod terminal;
 
 pub(crate) use comparison::{MatrixComparison, RankingComparison};
 use grid::Grid;
+pub(crate) use page::page;
 
 use crate::printer::Printer;
 use serde::Serialize;

@@ -1,14 +1,14 @@
 //! Pictures: SVG files and web pages.
 
 use super::comparison::RankChange;
-use super::{
-    Grid, MatrixComparison, Ranking, RankingComparison, SimilarityMatrix, View, colour, share,
-};
+use super::{Grid, MatrixComparison, Ranking, RankingComparison, View, colour, share};
 use crate::output::Destination;
 use crate::printer::Printer;
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use std::path::Path;
 
+/// Black, unless the page around the picture has another colour of text.
+const INK: &str = "currentColor";
 /// Pixels of a cell of a matrix, and of a line of a ranking or a heading.
 const CELL: usize = 44;
 const LINE: usize = 26;
@@ -39,27 +39,6 @@ pub(crate) fn bar_chart<'a>(shares: impl Iterator<Item = (f32, &'a str)>) -> Str
     document(bars(shares)).into_string()
 }
 
-/// The picture in a page of its own, without scripts or anything from elsewhere.
-pub(crate) fn page(view: &View) -> String {
-    let title = match view {
-        View::Ranking(Ranking { query, .. }) | View::Rankings(RankingComparison { query, .. }) => {
-            printable(query)
-        }
-        View::Matrix(SimilarityMatrix { texts, .. })
-        | View::Matrices(MatrixComparison { texts, .. }) => {
-            format!("similarity of {} texts", texts.len())
-        }
-    };
-    let page = html! {
-        (PreEscaped("<!doctype html>\n"))
-        html { "\n"
-            head { meta charset="utf-8"; title { (title) } } "\n"
-            body { "\n" h1 { (title) } "\n" (PreEscaped(picture(view))) } "\n"
-        } "\n"
-    };
-    page.into_string()
-}
-
 /// Writes a picture or a page to `path`; `-` is standard output.
 pub(crate) fn write(path: &Path, picture: &str, printer: &Printer) -> anyhow::Result<()> {
     let mut to = Destination::open(path, printer)?;
@@ -78,7 +57,7 @@ fn document(Drawing { width, height, elements }: Drawing) -> Markup {
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format_args!("0 0 {width} {height}"))
             width=(width) height=(height) font-family="sans-serif" font-size="13" { "\n"
-            rect width="100%" height="100%" fill="white" {} "\n"
+            rect class="paper" width="100%" height="100%" fill="white" {} "\n"
             (elements)
         } "\n"
     }
@@ -91,7 +70,7 @@ fn bars<'a>(scores: impl Iterator<Item = (f32, &'a str)>) -> Drawing {
         @for (line, &(score, text)) in scores.iter().enumerate() {
             @let y = 10 + line * LINE;
             (bar(0, y, score, text))
-            (label(SCORE + BAR + 10, y + 13, "start", "black", &shortened(text)))
+            (label(SCORE + BAR + 10, y + 13, "start", INK, &shortened(text)))
         }
     };
     Drawing { width: SCORE + BAR + 10 + TEXT, height: 20 + scores.len() * LINE, elements }
@@ -104,14 +83,14 @@ fn slopes(rankings: &RankingComparison) -> Drawing {
     let [a, b] = &rankings.models;
     let y = |rank: usize| 10 + rank * LINE;
     let elements = html! {
-        (label(10, 23, "start", "black", &shortened(&format!("A  {a}"))))
-        (label(second + SCORE, 23, "start", "black", &shortened(&format!("B  {b}"))))
+        (label(10, 23, "start", INK, &shortened(&format!("A  {a}"))))
+        (label(second + SCORE, 23, "start", INK, &shortened(&format!("B  {b}"))))
         @for result in &rankings.results {
             @let ([y_a, y_b], [score_a, score_b]) = (result.ranks.map(y), result.scores);
             (bar(0, y_a, score_a, &result.text))
             (slope(y_a, y_b, result))
             (bar(second, y_b, score_b, &result.text))
-            (label(texts, y_b + 13, "start", "black", &shortened(&result.text)))
+            (label(texts, y_b + 13, "start", INK, &shortened(&result.text)))
         }
     };
     let height = 20 + (rankings.results.len() + 1) * LINE;
@@ -124,7 +103,7 @@ fn bar(x: usize, y: usize, score: f32, title: &str) -> Markup {
     let width = (share * BAR as f32).round() as usize;
     html! {
         (rect(x + SCORE, y, width, LINE - 8, share, title))
-        (label(x + SCORE - 10, y + 13, "end", "black", &format!("{score:.3}")))
+        (label(x + SCORE - 10, y + 13, "end", INK, &format!("{score:.3}")))
     }
 }
 
@@ -148,7 +127,7 @@ fn stacked(matrices: &MatrixComparison) -> Drawing {
     for (heading, grid) in matrices.grids() {
         let below = cells(&grid);
         parts.push(html! {
-            (label(10, top + 23, "start", "black", &heading))
+            (label(10, top + 23, "start", INK, &heading))
             g transform=(format_args!("translate(0,{})", top + LINE)) { "\n" (below.elements) } "\n"
         });
         (width, top) = (width.max(below.width), top + LINE + below.height);
@@ -169,7 +148,7 @@ fn cells(grid: &Grid<'_>) -> Drawing {
                 (rect(x, y, CELL, CELL, share, &title))
                 (label(middle(x), middle(y) + 5, "middle", ink, &grid.number(value, 2)))
             }
-            (label(side + 20, middle(y) + 5, "start", "black", &shortened(text)))
+            (label(side + 20, middle(y) + 5, "start", INK, &shortened(text)))
         }
     };
     Drawing { width: side + 20 + TEXT, height: side + 20, elements }
@@ -200,7 +179,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// `text` with a space for each of the control characters that XML 1.0 excludes.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let is_excluded = |c: char| match c {
         '\n' | '\t' => false,
         c => c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c),

@@ -270,6 +270,7 @@ pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
         .args(arguments)
         .current_dir(sandbox.folder.path())
         .env_clear()
+        .env("XDG_CONFIG_HOME", sandbox.path("xdg"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -4,6 +4,7 @@
 mod ann;
 mod bad_input;
 mod bench;
+mod config;
 mod demo;
 mod disk;
 mod documents;
@@ -132,6 +133,7 @@ impl Sandbox {
             .env("KOKESHI_PRECISION", "f32")
             .env("HF_HUB_CACHE", self.path("hub"))
             .env("HF_HUB_OFFLINE", "1")
+            .env("XDG_CONFIG_HOME", self.path("xdg"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

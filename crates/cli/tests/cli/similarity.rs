@@ -77,7 +77,7 @@ fn pictures_contain_no_markup_of_the_texts() {
         let read = |name| std::fs::read_to_string(sandbox.path(name)).expect("a picture");
         let (svg, page) = (read("picture.svg"), read("page.html"));
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
-        assert!(page.starts_with("<!doctype html>") && page.contains(&svg));
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains(&svg));
         assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains("b & c"));
         assert_eq!(svg.matches("<rect ").count(), svg.matches("</rect>").count());
     }

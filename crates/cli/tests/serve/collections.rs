@@ -15,6 +15,7 @@ fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kokeshi"));
     command.args(arguments).current_dir(folder).env_clear().env("HF_HUB_OFFLINE", "1");
     command.env("HF_HUB_CACHE", folder.join("hub")).env("KOKESHI_PRECISION", "f32");
+    command.env("XDG_CONFIG_HOME", folder.join("xdg"));
     command.output().expect("a running program")
 }
 

@@ -139,6 +139,7 @@ fn command(args: &[&str], env: &[(&str, &str)], folder: &TempDir) -> Command {
         .current_dir(folder.path())
         .env_clear()
         .env("HF_HUB_CACHE", folder.path().join("hub"))
+        .env("XDG_CONFIG_HOME", folder.path().join("xdg"))
         .envs(env.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

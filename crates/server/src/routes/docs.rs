@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{PreEscaped, html};
 use std::fmt::Write;
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -75,30 +75,22 @@ fn describe_refusals(route: &Route, operation: &mut Operation) {
 pub(crate) async fn page() -> Response {
     let policy = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; \
                   script-src 'unsafe-inline'";
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width";
-                title { "kokeshi API" }
-                style { (PreEscaped(include_str!("docs.css"))) }
-            }
-            body {
-                h1 { "kokeshi API" }
-                p id="about" {}
-                p {
-                    label {
-                        "API key, if the server needs one: "
-                        input id="key" type="password" autocomplete="off";
-                    }
-                }
-                main id="paths" { "Loading " a href="/openapi.json" { "/openapi.json" } "…" }
-                script { (PreEscaped(include_str!("docs.js"))) }
+    let body = html! {
+        header {
+            h1 { "kokeshi API" }
+            label.soft {
+                "API key, if needed "
+                input id="key" type="password" autocomplete="off";
             }
         }
+        main {
+            p.soft id="about" {}
+            div id="paths" { "Loading " a href="/openapi.json" { "/openapi.json" } "…" }
+        }
+        script { (PreEscaped(include_str!("docs.js"))) }
     };
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page.into_string())).into_response()
+    let page = crate::page::page("kokeshi API", include_str!("docs.css"), &body);
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
 }
 
 /// A greeting, for clients that check here whether a server is running.

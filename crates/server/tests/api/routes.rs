@@ -261,4 +261,5 @@ fn bodies_are_documented_and_the_page_loads_nothing_from_other_servers() {
     let page = server.get("/docs");
     assert_eq!(page.status, 200);
     assert!(!page.text().contains("http://") && !page.text().contains("https://"));
+    assert!(page.text().contains("prefers-color-scheme: dark") && page.text().contains("FIRST"));
 }

@@ -4,6 +4,7 @@ mod file;
 mod show;
 
 use crate::args::ClassifyArguments;
+use crate::config;
 use crate::embedder::{Embedder, LongTexts, options};
 use crate::failure::{hinted, usage};
 use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts, read_labelled};
@@ -90,7 +91,7 @@ fn model(
     saved: Option<&TrainedClassifier>,
 ) -> anyhow::Result<String> {
     let Some(saved) = saved else {
-        return Ok(arguments.model.clone().unwrap_or_else(|| "starter".to_owned()));
+        return Ok(arguments.model.clone().unwrap_or_else(|| config::model().to_owned()));
     };
     let name = arguments.model.as_ref().unwrap_or(&saved.training.model);
     // A server's classifiers do not record the revision.

@@ -6,6 +6,7 @@ mod tsne;
 
 use crate::args::{ClusterArguments, MapKind};
 use crate::commands::extract::Subprocess;
+use crate::config;
 use crate::embedder::{Embedder, LongTexts};
 use crate::failure::hinted;
 use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
@@ -90,7 +91,7 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
             if !arguments.keep_blank {
                 input::leave_out_blank(&mut documents, printer);
             }
-            let model = arguments.model.clone().unwrap_or_else(|| "starter".to_owned());
+            let model = arguments.model.clone().unwrap_or_else(|| config::model().to_owned());
             (documents, model, LongTexts::Limited)
         }
     };

@@ -3,7 +3,7 @@
 use super::{Grouping, Map, Member, show};
 use crate::printer::Printer;
 use crate::view::svg;
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{PreEscaped, html};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -22,32 +22,21 @@ pub(super) fn write(
 }
 
 fn page(data: &str) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Groups of texts" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header { h1 #summary {} span.soft #detail {} }
-                div #map { canvas {} div #tip hidden {} }
-                aside {
-                    input type="search" placeholder="Find in texts" aria-label="Find in texts";
-                    div #legend {}
-                    p.soft {
-                        "Click a group to see it alone, again to see all. Scroll to zoom, drag to "
-                        "move, double-click to start over."
-                    }
-                }
-                script type="application/json" id="data" { (PreEscaped(data)) }
-                script { (PreEscaped(SCRIPT)) }
+    let body = html! {
+        header { h1 #summary {} span.soft #detail {} }
+        div #map { canvas {} div #tip hidden {} }
+        aside {
+            input type="search" placeholder="Find in texts" aria-label="Find in texts";
+            div #legend {}
+            p.soft {
+                "Click a group to see it alone, again to see all. Scroll to zoom, drag to move, "
+                "double-click to start over."
             }
         }
+        script type="application/json" id="data" { (PreEscaped(data)) }
+        script { (PreEscaped(SCRIPT)) }
     };
-    page.into_string()
+    kokeshi_server::page("Groups of texts", STYLE, &body)
 }
 
 /// The data as JSON that cannot end the element that contains it.

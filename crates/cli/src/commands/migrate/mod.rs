@@ -11,6 +11,7 @@ mod verify;
 
 use crate::args::{DeviceArguments, MigrateCommand, PlanArguments};
 use crate::collection::load_model;
+use crate::config;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection::Loader;
@@ -99,13 +100,15 @@ fn locations(
 ) -> anyhow::Result<Locations> {
     let address = |planned: &str, given: Option<&Address>, option: &str| match given {
         Some(given) => Ok(given.clone()),
-        None if planned.contains(":***@") => Err(hinted(
-            format!("the plan does not contain the password of {planned}"),
-            format!(
-                "give the whole address with --{option}, or in the variable KOKESHI_{}",
-                option.to_uppercase()
-            ),
-        )),
+        None if planned.contains(":***@") => configured(planned).ok_or_else(|| {
+            hinted(
+                format!("the plan does not contain the password of {planned}"),
+                format!(
+                    "give the whole address with --{option}, or in the variable KOKESHI_{}",
+                    option.to_uppercase()
+                ),
+            )
+        }),
         None => Ok(planned.into()),
     };
     Ok(Locations {
@@ -115,6 +118,12 @@ fn locations(
             .transpose()?,
         fields: plan.fields.clone(),
     })
+}
+
+/// The store of the configuration file, which may have a password, if it is the `planned` one.
+fn configured(planned: &str) -> Option<Address> {
+    let store = config::current().value(config::Key::Store).map(Address::from);
+    store.filter(|store| store.to_string() == planned)
 }
 
 /// The path of the ledger: a store that is a file contains it; for a server, it is next to the

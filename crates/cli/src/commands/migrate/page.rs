@@ -4,21 +4,12 @@ use super::queries::{self, MigrationQuery};
 use crate::bytes;
 use kokeshi_analysis::Quality;
 use kokeshi_migrate::{Plan, Ranking, VectorSizes, Verification};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use std::collections::HashSet;
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1c2024; --soft: #6b7280; --line: #e3e5e8;
-  --old: #8a94a6; --new: #2f6fdb; --good: #1f8a4c; --bad: #c0342b; }
-@media (prefers-color-scheme: dark) { :root { --paper: #16181b; --ink: #eceef0; --soft: #9aa2ac; --line: #31353a;
-  --new: #6ea0f2; --good: #4fbf7c; --bad: #ef6a61; } }
-body { margin: 2rem auto; max-width: 60rem; padding: 0 1.2rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .35rem .6rem .35rem 0;
-  border-bottom: 1px solid var(--line); vertical-align: top; }
-.good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; } .soft { color: var(--soft); }
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } .old { fill: var(--old); } .new { fill: var(--new); }
+.scroll svg { min-width: 34rem; }
 ";
 /// Width of the longest bar, and where bars begin.
 const BAR: f64 = 420.0;
@@ -39,38 +30,30 @@ struct Bar {
 }
 
 pub(super) fn page(plan: &Plan, report: &Verification, queries: &[MigrationQuery]) -> String {
-    let title = format!("Migration {}", plan.name);
-    let page = html! {
-        (DOCTYPE) "\n"
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { (title) }
-                (summary(plan, report))
-                h2 { "Checks" }
-                (checks(report))
-                h2 { "What changes for readers" }
-                (chart(&figures(report, queries)))
-                @if !report.preview.rankings.is_empty() {
-                    h2 { "Top documents for each query" }
-                    table {
-                        tr { th { "query" } th { "before" } th { "after" } }
-                        @for ranking in &report.preview.rankings { (ranking_row(ranking)) }
-                    }
-                }
-                h2 { "Size of vectors" }
-                (chart(&sizes(plan)))
-                p.soft { "Per million chunks." }
-            }
+    let body = html! {
+        header {
+            h1 { "Migration " (plan.name) }
+            span.soft { (report.counts) }
         }
-        "\n"
+        main {
+            (summary(plan, report))
+            h2 { "Checks" }
+            (checks(report))
+            h2 { "What changes for readers" }
+            (chart(&figures(report, queries)))
+            @if !report.preview.rankings.is_empty() {
+                h2 { "Top documents for each query" }
+                table {
+                    tr { th { "query" } th { "before" } th { "after" } }
+                    @for ranking in &report.preview.rankings { (ranking_row(ranking)) }
+                }
+            }
+            h2 { "Size of vectors" }
+            (chart(&sizes(plan)))
+            p.soft { "Per million chunks." }
+        }
     };
-    page.into_string()
+    kokeshi_server::page(&format!("Migration {}", plan.name), STYLE, &body)
 }
 
 fn summary(plan: &Plan, report: &Verification) -> Markup {
@@ -78,8 +61,7 @@ fn summary(plan: &Plan, report: &Verification) -> Markup {
     html! {
         p {
             "From " b { (from.collection) } " (" (from.model) ") to "
-            b { (to.collection) } " (" (to.model) "). "
-            span.soft { (report.counts) }
+            b { (to.collection) } " (" (to.model) ")."
         }
         @if report.passed() {
             p.good { "All checks passed: readers can switch to it." }
@@ -155,9 +137,11 @@ fn chart(bars: &[Bar]) -> Markup {
         @if bars.is_empty() {
             p.soft { "Too few chunks to compare." }
         } @else {
-            svg role="img" width="100%"
-                viewBox=(format!("0 0 {} {}", LEFT + BAR + 130.0, ROW * bars.len())) {
-                @for (index, bar) in bars.iter().enumerate() { (row(index, bar)) }
+            div.scroll {
+                svg role="img" width="100%"
+                    viewBox=(format!("0 0 {} {}", LEFT + BAR + 130.0, ROW * bars.len())) {
+                    @for (index, bar) in bars.iter().enumerate() { (row(index, bar)) }
+                }
             }
         }
     }

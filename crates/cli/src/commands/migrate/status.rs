@@ -2,6 +2,7 @@
 
 use super::{ledger_path, locations};
 use crate::args::MigrateStatusArguments;
+use crate::config;
 use crate::layout::counted;
 use crate::printer::Printer;
 use kokeshi_collections::StoreLocation;
@@ -51,7 +52,9 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
 }
 
 fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<MigrationProgress>> {
-    let location = StoreLocation::to_search(arguments.store.as_ref(), None)?;
+    let configured = config::current().value(config::Key::Store).map(Address::from);
+    let location =
+        StoreLocation::to_search(arguments.store.as_ref().or(configured.as_ref()), None)?;
     // Opening the store reports what is wrong with it.
     location.open()?;
     match &location.store {

@@ -50,6 +50,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     };
     let filter = filter(arguments, &location)?;
     let store = location.open()?;
+    printer.detail(&format!("store {}", location.store));
     let SearchResults { collection, vector, mut hits } = search(arguments, &*store, &filter)?;
     if !arguments.exact {
         warn_unfit(&*store, &collection, printer)?;

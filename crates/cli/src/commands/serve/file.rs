@@ -1,10 +1,11 @@
 //! The configuration file: TOML with the names of the flags as keys.
 
-use crate::args::{Arguments, ServeArguments};
+use crate::args::ServeArguments;
+use crate::config;
 use crate::failure::hinted;
 use anyhow::Context;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Command, FromArgMatches};
 use std::ffi::OsString;
 use std::path::Path;
 use toml::{Table, Value};
@@ -17,7 +18,7 @@ pub(super) fn merge(file: &Path) -> anyhow::Result<ServeArguments> {
     let table: Table = toml::from_str(&text)
         .with_context(|| format!("the configuration {} is not TOML", file.display()))?;
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
-    let command = Arguments::command();
+    let command = config::command();
     let matches = command.clone().get_matches_from(&arguments);
     let (Some(serve), Some(given)) =
         (command.find_subcommand("serve"), matches.subcommand_matches("serve"))
