@@ -14,7 +14,8 @@ pub(crate) fn is_equal(value: &Value, wanted: &str) -> bool {
         Value::Number(number) => {
             json_number(wanted).is_some_and(|wanted| numbers(number, &wanted).is_eq())
         }
-        other => other.to_string() == wanted,
+        // As JSON writes it; a `Value` equals a string only if it is one.
+        other => format!("{other}") == wanted,
     }
 }
 
