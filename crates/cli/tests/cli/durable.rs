@@ -24,6 +24,7 @@ fn assert_whole(sandbox: &Sandbox, folder: &str, model: &str) {
 }
 
 #[test]
+#[ignore = "takes a minute; CI runs it"]
 fn fifty_kills_lose_and_duplicate_nothing() {
     const FILES: u64 = 30;
     // A tiny model, so that most of a run is reading and writing, where a kill could hurt.

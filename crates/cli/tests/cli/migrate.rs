@@ -229,6 +229,7 @@ fn kills_lose_and_duplicate_nothing(store: &str, server: Option<&mut Server>, ro
 }
 
 #[test]
+#[ignore = "takes a minute; CI runs it"]
 fn kills_lose_and_duplicate_nothing_in_a_file() {
     kills_lose_and_duplicate_nothing("index.db", None, 30);
 }

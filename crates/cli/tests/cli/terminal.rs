@@ -290,6 +290,7 @@ fn a_collection_is_removed_only_after_a_yes() {
 }
 
 #[test]
+#[ignore = "takes a minute; CI runs it"]
 fn every_command_that_draws_progress_leaves_none_behind() {
     let sandbox = Sandbox::new();
     long_work(&sandbox);
