@@ -48,7 +48,7 @@ fn a_column_of_a_table_moves_and_comes_back() {
     let mut client = table(&server, &sandbox);
     let more = ["--store", store.as_str()];
     for (wrong, wanted) in [
-        (&["--text", "words"][..], "no column `words`, it has `id`, `body`"),
+        (&["--text", "words"][..], "no column `words`; it has `id`, `body`"),
         (&["--text", "body", "--id", "book"], "does not identify rows"),
         (&["--text", "body", "--document", "body"], "has no index"),
         (&["--text", "body", "--from", "vectors"], "it has `embedding`"),
