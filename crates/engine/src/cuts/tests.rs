@@ -168,7 +168,7 @@ fn unbroken() -> Vec<String> {
     let pieces: Vec<&str> =
         PIECES.iter().copied().filter(|piece| !piece.contains([' ', '\n', '\r', '\t'])).collect();
     let mut random = Random::new(13);
-    let mut texts: Vec<String> = (0..8).map(|_| odd_text(&mut random, &pieces, 80_000)).collect();
+    let mut texts: Vec<String> = (0..8).map(|_| odd_text(&mut random, &pieces, 140_000)).collect();
     for one in [
         "a",
         "中",
@@ -188,7 +188,7 @@ fn unbroken() -> Vec<String> {
         "AbC0+/",
         "\u{a0}x",
     ] {
-        texts.push(one.repeat(80_000 / one.len()));
+        texts.push(one.repeat(140_000 / one.len()));
     }
     texts
 }
@@ -197,7 +197,7 @@ fn unbroken() -> Vec<String> {
 fn the_first_tokens_of_a_long_text_are_those_of_the_whole() {
     for (name, tokenizer) in tokenizers() {
         let mut random = Random::new(17);
-        let long = (0..4).map(|_| odd_text(&mut random, PIECES, 80_000));
+        let long = (0..4).map(|_| odd_text(&mut random, PIECES, 140_000));
         let mut shortened = 0;
         for text in unbroken().into_iter().chain(long) {
             let (ids, _) = whole(&tokenizer, &text);
