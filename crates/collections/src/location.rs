@@ -108,8 +108,33 @@ impl StoreLocation {
         self.root.as_deref()
     }
 
+    /// Removes the files of the store, which nobody may have open, and its `.kokeshi` folder, which
+    /// stays if it has other files.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        for path in self.own_files() {
+            let removed = match path.is_dir() {
+                true => std::fs::remove_dir_all(&path),
+                false => std::fs::remove_file(&path),
+            };
+            match removed {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::Io { action: "remove", path, source });
+                }
+                _ => {}
+            }
+        }
+        if let Some(root) = &self.root {
+            let _ = std::fs::remove_dir(root.join(FOLDER));
+        }
+        Ok(())
+    }
+
     /// The files and folders that a store in its own folder may have.
-    pub(crate) fn own_files(&self) -> Vec<PathBuf> {
+    fn own_files(&self) -> Vec<PathBuf> {
         let Some(store) = self.file() else { return Vec::new() };
         let own = OWN_SUFFIXES.into_iter().map(|suffix| {
             let mut name = store.as_os_str().to_owned();

@@ -1,6 +1,6 @@
 //! Joining an index in a folder below with the one that covers it.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::indexer::Indexer;
 use crate::left_out::left_out_kind;
 use crate::location::StoreLocation;
@@ -59,21 +59,6 @@ pub fn remove_index(inner: &StoreLocation, collection: &str) -> Result<bool> {
         return Ok(false);
     }
     drop((store, lock));
-    for path in inner.own_files() {
-        let removed = match path.is_dir() {
-            true => std::fs::remove_dir_all(&path),
-            false => std::fs::remove_file(&path),
-        };
-        match removed {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::Io { action: "remove", path, source });
-            }
-            _ => {}
-        }
-    }
-    // The folder stays if it has other files.
-    if let Some(folder) = inner.file().and_then(|file| file.parent()) {
-        let _ = std::fs::remove_dir(folder);
-    }
+    inner.remove()?;
     Ok(true)
 }

@@ -12,7 +12,6 @@ use crate::recent;
 use anyhow::Context;
 use kokeshi_collections::{IndexSummary, Indexer, StoreLocation, canonical, remove_index};
 use kokeshi_documents::WalkOptions;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,40 +88,26 @@ pub(super) fn indexer(arguments: &IndexArguments) -> anyhow::Result<Indexer> {
             StoreLocation::to_index(store, paths)?
         }
     };
-    let new = location.file().filter(|file| !file.exists()).map(Path::to_owned);
+    let is_new = location.file().is_some_and(|file| !file.exists());
     let mut store = if paths.is_empty() { location.open()? } else { location.create()? };
     let lock = store.lock()?;
     let name = &arguments.collection.collection;
     let opened = collection::to_index(&mut *store, name, &arguments.vectors, &arguments.device);
-    let collection = match (opened, new) {
-        (Err(error), Some(file)) => {
+    let collection = match opened {
+        Err(error) if is_new => {
             // Nothing was indexed, and nobody else writes to the store that this run has locked.
             drop(store);
-            remove_empty(&file);
+            // What cannot be removed is only an empty store; the error that matters is the first.
+            let _ = location.remove();
             return Err(error);
         }
-        (opened, _) => opened?,
+        opened => opened?,
     };
     let walk = &arguments.walk;
     let options =
         WalkOptions { hidden: walk.hidden, ignored: walk.no_ignore, globs: walk.glob.clone() };
     let indexer = Indexer::new(location, store, lock, collection, paths, &options)?;
     Ok(indexer.prune_missing(arguments.prune_missing))
-}
-
-/// Removes the store that a run has created before it failed, and its folder if nothing else is in
-/// it.
-fn remove_empty(file: &Path) {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some(folder) = file.parent() else { return };
-    // What cannot be removed is only an empty store; the error that matters is the first one.
-    for ending in ["", "-wal", "-shm", "-journal", ".lock"] {
-        let _ = std::fs::remove_file(folder.join(format!("{name}{ending}")));
-    }
-    if folder.ends_with(".kokeshi") {
-        let _ = std::fs::remove_file(folder.join(".gitignore"));
-        let _ = std::fs::remove_dir(folder);
-    }
 }
 
 /// Brings the collection up to date, and prints what was done.
