@@ -3,9 +3,12 @@
 use crate::error::{Error, Result};
 use crate::settings::OpenCollection;
 use kokeshi_store::{Filter, Hit, Query, Store};
+use std::collections::HashSet;
 
 /// Number of attempts if the name is switched to another collection during a search.
 const ATTEMPTS: usize = 3;
+/// Maximum number of hits that are requested to find enough with different texts.
+const MAX_HITS: usize = 10_000;
 
 /// A search of a collection.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +19,10 @@ pub struct SearchRequest<'a> {
     pub text: &'a str,
     /// Whether to search for its words as well, and fuse both rankings.
     pub hybrid: bool,
-    /// Maximum number of hits.
+    /// Maximum number of hits, if `distinct` does not ask for more.
     pub limit: usize,
+    /// Whether to return as many hits as it takes to have `limit` different texts.
+    pub distinct: bool,
     /// Which chunks are searched.
     pub filter: &'a Filter,
     /// Whether to scan all vectors, even if there are codes or an index.
@@ -63,13 +68,32 @@ fn attempt(
     request: &SearchRequest<'_>,
     collection: &OpenCollection,
 ) -> Result<Option<(Vec<f32>, Vec<Hit>)>> {
-    let SearchRequest { text, hybrid, limit, filter, exact, .. } = *request;
-    let vector = collection.embedder.queries([text])?.remove(0);
-    let query = Query { vector: &vector, words: hybrid.then_some(text), limit, filter, exact };
-    let hits = store.search(&collection.name, &query);
+    let vector = collection.embedder.queries([request.text])?.remove(0);
+    let hits = hits(store, request, &collection.name, &vector);
     let now = store.collection(&collection.name)?;
     match now.is_some_and(|now| now.provenance == collection.provenance) {
         true => Ok(Some((vector, hits?))),
         false => Ok(None),
+    }
+}
+
+/// The hits of a query's `vector`, more of them while too few texts are different.
+fn hits(
+    store: &dyn Store,
+    request: &SearchRequest<'_>,
+    collection: &str,
+    vector: &[f32],
+) -> Result<Vec<Hit>> {
+    let SearchRequest { text, hybrid, filter, exact, .. } = *request;
+    let mut limit = request.limit;
+    loop {
+        let query = Query { vector, words: hybrid.then_some(text), limit, filter, exact };
+        let hits = store.search(collection, &query)?;
+        let texts: HashSet<&str> = hits.iter().map(|hit| hit.text.as_str()).collect();
+        let is_enough = texts.len() >= request.limit || hits.len() < limit;
+        if !request.distinct || is_enough || limit >= MAX_HITS {
+            return Ok(hits);
+        }
+        limit = limit.saturating_mul(4).min(MAX_HITS);
     }
 }

@@ -21,9 +21,6 @@ use std::process::ExitCode;
 /// Chunks that are searched for each document to be listed.
 const CHUNKS_PER_FILE: usize = 20;
 
-/// Maximum number of hits that are requested to find enough with different texts.
-const MAX_HITS: usize = 10_000;
-
 /// A hit, the byte range of its best sentence, and what else is known about it.
 struct SearchResult {
     hit: Hit,
@@ -93,31 +90,24 @@ fn search(
     store: &dyn Store,
     filter: &Filter,
 ) -> anyhow::Result<SearchResults> {
-    let mut limit = match arguments.files_with_matches {
+    let limit = match arguments.files_with_matches {
         true => arguments.limit.saturating_mul(CHUNKS_PER_FILE),
         false => arguments.limit,
     };
-    loop {
-        let request = SearchRequest {
-            collection: &arguments.collection.collection,
-            text: &arguments.query,
-            hybrid: arguments.hybrid,
-            limit,
-            filter,
-            exact: arguments.exact,
-        };
-        let results = kokeshi_collections::search(store, &request, |name| {
-            collection::to_search(store, name, &arguments.device)
-        });
-        let results = results.map_err(over_long)?;
-        // Hits with the same text count as one.
-        let texts: HashSet<&str> = results.hits.iter().map(|hit| hit.text.as_str()).collect();
-        let is_enough = texts.len() >= arguments.limit || results.hits.len() < limit;
-        if arguments.files_with_matches || is_enough || limit >= MAX_HITS {
-            return Ok(results);
-        }
-        limit = limit.saturating_mul(4).min(MAX_HITS);
-    }
+    let request = SearchRequest {
+        collection: &arguments.collection.collection,
+        text: &arguments.query,
+        hybrid: arguments.hybrid,
+        limit,
+        // Hits with the same text are shown as one.
+        distinct: !arguments.files_with_matches,
+        filter,
+        exact: arguments.exact,
+    };
+    let results = kokeshi_collections::search(store, &request, |name| {
+        collection::to_search(store, name, &arguments.device)
+    });
+    results.map_err(over_long)
 }
 
 /// The error of a query over the model's limit, which a search does not truncate.
