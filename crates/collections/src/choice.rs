@@ -39,26 +39,25 @@ pub fn choose_index(path: &Path, collection: &str) -> Result<IndexChoice> {
         let current = StoreLocation::current_below(&path).map(alone);
         return current.ok_or(Error::NoIndex { path });
     };
-    let others: Vec<StoreLocation> = above.collect();
-    let is_covering = |location: &&StoreLocation| {
+    let covering = |location: StoreLocation| {
         // An index that cannot be opened answers nothing.
-        roots_within(location, &path, collection).is_ok_and(|roots| !roots.is_empty())
+        let roots = roots_within(&location, &path, collection).ok()?;
+        (!roots.is_empty()).then_some((location, roots))
     };
-    let others: Vec<&StoreLocation> = others.iter().filter(is_covering).collect();
-    if others.is_empty() {
-        return Ok(alone(nearest));
+    let others: Vec<(StoreLocation, Vec<Root>)> = above.filter_map(covering).collect();
+    let Some((first, _)) = others.first() else { return Ok(alone(nearest)) };
+    let roots = roots_within(&nearest, &path, collection)?;
+    if roots.is_empty() {
+        return Ok(alone(first.clone()));
     }
-    let Some(differences) = differences(&nearest, &path, collection)? else {
-        return Ok(alone(others[0].clone()));
-    };
+    let differences = differences(&nearest, &roots, &path, collection)?;
     let mut best = (differences, &nearest);
-    for other in others {
+    for (other, roots) in &others {
         if best.0 == 0 {
             break;
         }
-        if let Some(count) = self::differences(other, &path, collection)?
-            && count < best.0
-        {
+        let count = self::differences(other, roots, &path, collection)?;
+        if count < best.0 {
             best = (count, other);
         }
     }
@@ -86,17 +85,17 @@ fn roots_within(location: &StoreLocation, path: &Path, collection: &str) -> Resu
     Ok(within)
 }
 
-/// Number of files at and below `path` that differ from the index; `None` if it does not cover the
-/// path.
-fn differences(location: &StoreLocation, path: &Path, collection: &str) -> Result<Option<usize>> {
-    let roots = roots_within(location, path, collection)?;
-    if roots.is_empty() {
-        return Ok(None);
-    }
+/// Number of files at and below `path`, which `roots` cover, that differ from the index.
+fn differences(
+    location: &StoreLocation,
+    roots: &[Root],
+    path: &Path,
+    collection: &str,
+) -> Result<usize> {
     let names = location.folder_names(path);
     let mut entries = location.open()?.list(collection)?;
     entries.retain(|entry| names.iter().any(|name| is_below(&entry.path, name)));
-    let mut plan = IndexPlan::new(location, &roots, entries)?;
+    let mut plan = IndexPlan::new(location, roots, entries)?;
     plan.settle();
-    Ok(Some(plan.differences()))
+    Ok(plan.differences())
 }
