@@ -185,7 +185,7 @@ fn plain(text: &str) -> Value {
         _ => {}
     }
     match serde_json::from_str::<Value>(text) {
-        Ok(number @ Value::Number(_)) if format!("{number}") == text => number,
+        Ok(Value::Number(number)) if number.to_string() == text => Value::Number(number),
         _ => Value::from(text),
     }
 }

@@ -14,8 +14,7 @@ pub(crate) fn is_equal(value: &Value, wanted: &str) -> bool {
         Value::Number(number) => {
             json_number(wanted).is_some_and(|wanted| numbers(number, &wanted).is_eq())
         }
-        // As JSON writes it; a `Value` equals a string only if it is one.
-        other => format!("{other}") == wanted,
+        other => order(other, wanted).is_eq(),
     }
 }
 

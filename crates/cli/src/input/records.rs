@@ -3,13 +3,11 @@
 use super::{Origin, Source, SourceText, lines};
 use crate::failure::hinted;
 use anyhow::Context;
-use kokeshi_documents::MAX_FILE_BYTES;
+use kokeshi_documents::{MAX_FILE_BYTES, TEXT_FIELDS};
 use serde_json::{Map, Value};
 use std::io::{BufRead, Read};
 use std::rc::Rc;
 
-/// Fields with the text of a record, the likeliest first, as in `kokeshi index`.
-const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstract"];
 /// Fields with its id.
 const ID_FIELDS: [&str; 2] = ["id", "_id"];
 

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 /// Fields with a row's text, the likeliest first. The text of a row with none of them is all of its
 /// strings.
-const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstract"];
+pub const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstract"];
 /// Fields that precede the text.
 const TITLE_FIELDS: [&str; 2] = ["title", "name"];
 /// Maximum length of a string that is kept to filter by, in bytes.
