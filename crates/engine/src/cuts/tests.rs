@@ -193,33 +193,45 @@ fn unbroken() -> Vec<String> {
     texts
 }
 
+/// Compares the first and last tokens of a long text with those of the whole; how often the text was
+/// not tokenized to its end.
+fn ends_of(tokenizer: &Tokenizer, name: &str, text: &str) -> usize {
+    let (ids, _) = whole(tokenizer, text);
+    let sample: String = text.chars().take(30).collect();
+    let mut shortened = 0;
+    for limit in [1, 1000] {
+        let first = tokenizer.first(text, limit, &mut || true).expect("tokens");
+        let kept = first.ids.len().min(limit + 1);
+        assert!(first.ids[..kept] == ids[..kept], "{name}, {limit}: {sample:?}");
+        assert!(kept == ids.len() || kept == limit + 1, "{name}, {limit}: {sample:?}");
+        let last = tokenizer.last(text, limit, &mut || true).expect("tokens");
+        let kept = last.ids.len().min(limit + 1);
+        assert!(last.ids.ends_with(&ids[ids.len() - kept..]), "{name}, {limit}: {sample:?}");
+        shortened += usize::from(first.ids.len() < ids.len());
+        match first.total {
+            crate::TokenCount::Exact(total) => assert_eq!(total, ids.len(), "{name}"),
+            crate::TokenCount::About(total) => assert!(total > limit, "{name}"),
+        }
+    }
+    shortened
+}
+
 #[test]
 fn the_first_tokens_of_a_long_text_are_those_of_the_whole() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for (name, tokenizer) in tokenizers() {
         let mut random = Random::new(17);
         let long = (0..4).map(|_| odd_text(&mut random, PIECES, 140_000));
-        let mut shortened = 0;
-        for text in unbroken().into_iter().chain(long) {
-            let (ids, _) = whole(&tokenizer, &text);
-            for limit in [1, 1000] {
-                let first = tokenizer.first(&text, limit, &mut || true).expect("tokens");
-                let kept = first.ids.len().min(limit + 1);
-                let sample: String = text.chars().take(30).collect();
-                assert!(first.ids[..kept] == ids[..kept], "{name}, {limit}: {sample:?}");
-                assert!(kept == ids.len() || kept == limit + 1, "{name}, {limit}: {sample:?}");
-                let last = tokenizer.last(&text, limit, &mut || true).expect("tokens");
-                let kept = last.ids.len().min(limit + 1);
-                assert!(
-                    last.ids.ends_with(&ids[ids.len() - kept..]),
-                    "{name}, {limit}: {sample:?}"
-                );
-                shortened += usize::from(first.ids.len() < ids.len());
-                match first.total {
-                    crate::TokenCount::Exact(total) => assert_eq!(total, ids.len(), "{name}"),
-                    crate::TokenCount::About(total) => assert!(total > limit, "{name}"),
-                }
-            }
-        }
+        let texts: Vec<String> = unbroken().into_iter().chain(long).collect();
+        let shortened: usize = std::thread::scope(|scope| {
+            let share = |thread| {
+                let texts = texts.iter().skip(thread).step_by(threads);
+                let tokenizer = &tokenizer;
+                scope.spawn(move || texts.map(|text| ends_of(tokenizer, name, text)).sum::<usize>())
+            };
+            let shares: Vec<_> = (0..threads).map(share).collect();
+            shares.into_iter().map(|share| share.join().expect("no thread fails")).sum()
+        });
         assert!(shortened > 25, "{name}: only {shortened} texts were not tokenized to the end");
     }
 }
