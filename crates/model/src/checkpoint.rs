@@ -1,11 +1,11 @@
 //! A checkpoint: its configuration and its mapped tensors. Opening one reads headers only.
 
 use crate::adapter::{Adapter, open_adapters};
-use crate::config::{self, EncoderConfig};
+use crate::config::{self, EncoderConfig, Scheme};
 use crate::error::Result;
 use crate::files::{self, open_weights, read, required};
 use crate::mapped::Bytes;
-use crate::names::Layout;
+use crate::names::{self, Layout};
 use crate::tensor::Tensor;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,10 @@ pub struct Checkpoint {
     pub(crate) location: PathBuf,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) adapters: Vec<Adapter>,
+    /// `config.json`.
+    pub(crate) json: Vec<u8>,
+    /// How weights are quantized, if the configuration says so.
+    pub(crate) schemes: Option<Vec<Scheme>>,
     layout: Layout,
 }
 
@@ -28,7 +32,7 @@ pub struct TensorInfo {
     pub name: String,
     /// The file.
     pub file: PathBuf,
-    /// `F32`, `F16` or `BF16`.
+    /// `F32`, `F16` or `BF16`; `I8`, `I32` or `I64` if it is a part of a quantized weight.
     pub dtype: &'static str,
     /// Its shape.
     pub shape: Vec<usize>,
@@ -45,17 +49,23 @@ impl Checkpoint {
         let path = required(folder, "config.json")?;
         let extra = folder.join("config_sentence_transformers.json");
         let extra = extra.is_file().then(|| read(&extra)).transpose()?;
-        let mut config = config::parse(&path, &read(&path)?, extra.as_deref())?;
+        let json = read(&path)?;
+        let mut config = config::parse(&path, &json, extra.as_deref())?;
+        let schemes = config::schemes(&path, &json)?;
         let tensors = open_weights(folder)?;
         let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
         let mut adapters = Vec::new();
         if let Layout::NativeFused | Layout::NativeSplit = layout {
             let released: Vec<_> = config::released_tasks().collect();
             adapters = open_adapters(folder, &released)?;
-            let names = adapters.iter().map(|adapter| adapter.task.as_str());
-            config.tasks = config::tasks_named(&path, names, extra.as_deref())?;
+            // Tasks without adapters are those of the configuration.
+            if config.lora_rank > 0 || !adapters.is_empty() {
+                let names = adapters.iter().map(|adapter| adapter.task.as_str());
+                config.tasks = config::tasks_named(&path, names, extra.as_deref())?;
+            }
         }
-        Ok(Self { config, location: folder.to_owned(), tensors, adapters, layout })
+        let location = folder.to_owned();
+        Ok(Self { config, location, tensors, adapters, json, schemes, layout })
     }
 
     /// A checkpoint of the original layout in memory, such as one that is part of the program.
@@ -64,16 +74,19 @@ impl Checkpoint {
     ///
     /// As [`Checkpoint::open`].
     pub fn from_bytes(
-        config: &[u8],
+        json: &[u8],
         sentence_transformers: Option<&[u8]>,
         weights: impl Into<Cow<'static, [u8]>>,
     ) -> Result<Self> {
         let location = PathBuf::from("memory");
-        let config = config::parse(&location.join("config.json"), config, sentence_transformers)?;
+        let path = location.join("config.json");
+        let config = config::parse(&path, json, sentence_transformers)?;
+        let schemes = config::schemes(&path, json)?;
         let path = location.join("model.safetensors");
         let tensors = files::tensors(&path, Bytes::Memory(weights.into()))?;
         let layout = Layout::of(tensors.iter().map(|tensor| &*tensor.name));
-        Ok(Self { config, location, tensors, adapters: Vec::new(), layout })
+        let (adapters, json) = (Vec::new(), json.to_vec());
+        Ok(Self { config, location, tensors, adapters, json, schemes, layout })
     }
 
     /// The shape of the encoder, and its tasks.
@@ -91,13 +104,24 @@ impl Checkpoint {
         self.tensors().iter().all(|tensor| tensor.dtype == "BF16")
     }
 
+    /// Whether a weight consists of integers with scales.
+    pub fn is_quantized(&self) -> bool {
+        self.tensors.iter().any(|tensor| names::is_scale(&tensor.name))
+    }
+
+    /// Whether tasks have adapters, and do not differ by their instructions alone.
+    pub fn has_adapters(&self) -> bool {
+        let in_file = self.layout == Layout::Original && self.config.lora_rank > 0;
+        in_file || !self.adapters.is_empty()
+    }
+
     /// All tensors, those of adapter folders last.
     pub fn tensors(&self) -> Vec<TensorInfo> {
         let adapters = self.adapters.iter().flat_map(|adapter| &adapter.tensors);
         let info = |tensor: &Tensor| TensorInfo {
             name: tensor.name.to_string(),
             file: tensor.file.to_path_buf(),
-            dtype: tensor.dtype_name(),
+            dtype: tensor.elements.name(),
             shape: tensor.shape.clone(),
         };
         self.tensors.iter().chain(adapters).map(info).collect()

@@ -77,9 +77,10 @@ pub enum Error {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
-    /// A tensor is stored in a dtype other than F32, F16 and BF16.
+    /// A tensor is stored in a dtype that the network does not read there.
     #[error(
-        "tensor `{name}` of {} is stored as {found}; F32, F16 and BF16 are supported",
+        "tensor `{name}` of {} is stored as {found}; F32, F16 and BF16 are supported, and for \
+         weights with scales also I8, and I32 as `weight_packed`",
         path.display()
     )]
     Dtype {
@@ -89,6 +90,33 @@ pub enum Error {
         path: PathBuf,
         /// The dtype in the file.
         found: String,
+    },
+    /// A part of a quantized weight is damaged, or its arithmetic is not implemented.
+    #[error("tensor `{name}` of {}: {reason}", path.display())]
+    Quantized {
+        /// Its name in the file.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint to be quantized consists of integers already.
+    #[error("{} is quantized already; quantize the model that it was made from", checkpoint.display())]
+    AlreadyQuantized {
+        /// The checkpoint's folder.
+        checkpoint: PathBuf,
+    },
+    /// The configuration describes quantized weights that the checkpoint does not contain.
+    #[error(
+        "`quantization_config` of {} describes weights of {scheme}, but the checkpoint has none",
+        checkpoint.display()
+    )]
+    NotQuantized {
+        /// The checkpoint's folder.
+        checkpoint: PathBuf,
+        /// The form of the weights.
+        scheme: String,
     },
     /// Two tensors of the checkpoint are the same weight.
     #[error("the checkpoint has both `{first}` and `{second}`, which are the same weight")]

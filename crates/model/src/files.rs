@@ -3,7 +3,7 @@
 use crate::config::object;
 use crate::error::{Error, Result};
 use crate::mapped::Bytes;
-use crate::tensor::{Tensor, supported};
+use crate::tensor::{Elements, Tensor};
 use safetensors::SafeTensors;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -34,7 +34,7 @@ pub(crate) fn tensors(path: &Path, bytes: Bytes) -> Result<Vec<Tensor>> {
     let data = header + size_of::<u64>();
     let (file, bytes) = (Arc::new(path.to_owned()), Arc::new(bytes));
     let tensor = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
-        let dtype = supported(info.dtype).ok_or_else(|| Error::Dtype {
+        let elements = Elements::of(info.dtype).ok_or_else(|| Error::Dtype {
             name: name.clone(),
             path: path.to_owned(),
             found: info.dtype.to_string(),
@@ -45,7 +45,7 @@ pub(crate) fn tensors(path: &Path, bytes: Bytes) -> Result<Vec<Tensor>> {
             file: Arc::clone(&file),
             bytes: Arc::clone(&bytes),
             range: data + start..data + end,
-            dtype,
+            elements,
             shape: info.shape.clone(),
         })
     };

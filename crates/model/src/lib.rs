@@ -14,7 +14,10 @@ mod error;
 mod files;
 mod lora;
 mod mapped;
+mod matrix;
+mod named;
 mod names;
+mod quantize;
 mod synthesize;
 mod table;
 mod tensor;
@@ -33,6 +36,7 @@ pub use kokeshi_kernels::gemm::Activation;
 pub use kokeshi_kernels::turns::{Priority, Turn};
 pub use kokeshi_kernels::{Level, Precision, cosine};
 pub use names::Layout;
+pub use quantize::{TableBits, quantize};
 pub use synthesize::{SyntheticShape, synthesize};
 
 use kokeshi_kernels::threads::Threads;
@@ -46,8 +50,7 @@ pub enum Device {
         threads: Option<usize>,
         /// Instruction set; `None` is the best that the CPU has.
         level: Option<Level>,
-        /// How products are computed; `None` is [`Precision::Bf16`] where the checkpoint is bf16
-        /// and the instruction set multiplies it, else [`Precision::F32`].
+        /// How products are computed; `None` is what [`default_precision`] returns.
         precision: Option<Precision>,
     },
     /// An NVIDIA card: it needs the feature `cuda`.
@@ -74,10 +77,11 @@ impl Default for Device {
     }
 }
 
-/// The precision on the CPU if none is requested: bf16 if the weights are exact in it and it is
-/// fast at `level`, else f32.
+/// The precision on the CPU if none is requested: bf16 if it is fast at `level` and the weights have
+/// no more digits than bf16 (they are bf16, or quantized), else f32.
 pub fn default_precision(checkpoint: &Checkpoint, level: Level) -> Precision {
-    if checkpoint.is_bf16() && level.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 }
+    let few_digits = checkpoint.is_bf16() || checkpoint.is_quantized();
+    if few_digits && level.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 }
 }
 
 /// Loads the weights of `checkpoint` on `device`.

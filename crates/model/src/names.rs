@@ -3,8 +3,21 @@
 //! `encoder.layers.0.mixer.Wqkv.lora_A`. Where q, k and v are separate, they stay separate
 //! (`…mixer.q_proj.weight`).
 
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, Modules};
 use std::collections::BTreeMap;
+
+/// The part of a quantized weight's name that compressed-tensors puts after the module: its integers
+/// are in `weight` (I8) or here, several in each I32.
+pub(crate) const PACKED: &str = "weight_packed";
+/// The scales of a quantized weight.
+pub(crate) const SCALE: &str = "weight_scale";
+/// Rows and columns of a packed weight.
+pub(crate) const SHAPE: &str = "weight_shape";
+/// Parts of quantized weights whose arithmetic is not implemented, and why.
+pub(crate) const NOT_SUPPORTED: [(&str, &str); 2] = [
+    ("weight_zero_point", "only symmetric quantization is supported, without zero points"),
+    ("weight_g_idx", "only columns in their own order are supported, not sorted by activation"),
+];
 
 /// How a checkpoint names its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +198,30 @@ fn canonical_segment(segment: &str) -> &str {
 /// Whether a tensor, by its canonical name, is part of a head that no embedding uses.
 pub(crate) fn is_head(name: &str) -> bool {
     ["pooler.", "cls."].iter().any(|head| name.starts_with(head)) || name.ends_with(".position_ids")
+}
+
+/// The module of a weight that [`quantizable`] names, as its file spells it.
+pub(crate) fn module(name: &str) -> &str {
+    let suffixes = [".parametrizations.weight.original", ".weight"];
+    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+/// What a tensor, by its canonical name, is the weight of, if integers can stand for it: a linear
+/// layer or the embedding table. Norms, biases and adapters are small.
+pub(crate) fn quantizable(name: &str) -> Option<Modules> {
+    const LINEAR: [&str; 7] =
+        ["Wqkv", "q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"];
+    let module = name.strip_suffix(".weight")?;
+    if module == "embeddings.word_embeddings" {
+        return Some(Modules::Embedding);
+    }
+    let last = module.rsplit('.').next().unwrap_or_default();
+    (module.starts_with("encoder.layers.") && LINEAR.contains(&last)).then_some(Modules::Linear)
+}
+
+/// Whether a tensor contains the scales of a quantized weight.
+pub(crate) fn is_scale(name: &str) -> bool {
+    name.rsplit('.').next() == Some(SCALE)
 }
 
 /// The task of an adapter folder: PEFT names cannot contain the dots and dashes of the API's names.

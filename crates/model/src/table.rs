@@ -1,12 +1,13 @@
 //! The embedding table: rows are gathered from the checkpoint as tokens need them. It is never
 //! copied, and no task's update is ever applied to more than the rows in use.
 
+use crate::matrix::StoredMatrix;
 use crate::tensor::Tensor;
 
 /// The token embeddings, with the summand of every token.
 #[derive(Debug)]
 pub(crate) struct Table {
-    word: Tensor, // [vocab, hidden]
+    word: StoredMatrix, // [vocab, hidden]
     adapters: Vec<Option<TableAdapter>>,
     hidden: usize,
     /// The summand of every token, without a task and with each; empty if there is none.
@@ -27,11 +28,11 @@ pub(crate) struct TableAdapter {
 impl Table {
     /// `shift` is the summand of every token without a task, then with each task.
     pub(crate) fn new(
-        word: Tensor,
+        word: StoredMatrix,
         adapters: Vec<Option<TableAdapter>>,
         shift: &[Vec<f32>],
     ) -> Self {
-        Self { hidden: word.shape[1], word, adapters, shift: shift.to_vec() }
+        Self { hidden: word.columns(), word, adapters, shift: shift.to_vec() }
     }
 
     /// A row without a task, then with each task.
@@ -48,7 +49,7 @@ impl Table {
     /// Bytes of its tensors in their files.
     pub(crate) fn len_bytes(&self) -> usize {
         let adapters = self.adapters.iter().flatten().map(|adapter| adapter.a.range.len());
-        self.word.range.len() + adapters.max().unwrap_or(0)
+        self.word.len_bytes() + adapters.max().unwrap_or(0)
     }
 
     /// Width of a row.
@@ -58,7 +59,7 @@ impl Table {
 
     /// Writes `W[row] + scale · A[row] B + shift` of a task to `to`, `[hidden]`.
     pub(crate) fn gather(&self, row: usize, task: Option<usize>, to: &mut [f32]) {
-        self.word.read(row * self.hidden, 1, to);
+        self.word.read_row(row, to);
         if let Some(adapter) = task.and_then(|task| self.adapters.get(task)?.as_ref()) {
             let mut a = vec![0.0; adapter.b.len() / self.hidden];
             adapter.a.read(adapter.start + row * adapter.row_stride, adapter.rank_stride, &mut a);
@@ -78,7 +79,7 @@ impl Table {
 impl Table {
     /// Number of rows.
     pub(crate) fn vocab(&self) -> usize {
-        self.word.shape[0]
+        self.word.rows()
     }
 
     /// The summand of every token, without a task and with each; empty if there is none.
@@ -88,7 +89,7 @@ impl Table {
 
     /// Writes `W[row]` alone to `to`, `[hidden]`.
     pub(crate) fn gather_word(&self, row: usize, to: &mut [f32]) {
-        self.word.read(row * self.hidden, 1, to);
+        self.word.read_row(row, to);
     }
 
     /// The low-rank updates of all tasks, padded with zeros to the largest rank: the rank, A

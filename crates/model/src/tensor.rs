@@ -8,13 +8,52 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The dtype of a tensor in a weight file, if the encoder supports it.
-pub(crate) fn supported(dtype: Dtype) -> Option<DType> {
-    match dtype {
-        Dtype::F32 => Some(DType::F32),
-        Dtype::F16 => Some(DType::F16),
-        Dtype::BF16 => Some(DType::Bf16),
-        _ => None,
+/// The type of the elements of a tensor in a weight file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Elements {
+    Float(DType),
+    /// Those of a quantized weight.
+    I8,
+    /// Several elements of a quantized weight in each.
+    I32,
+    /// A shape.
+    I64,
+}
+
+impl Elements {
+    /// Those of a dtype that a checkpoint may contain.
+    pub(crate) fn of(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F32 => Some(Self::Float(DType::F32)),
+            Dtype::F16 => Some(Self::Float(DType::F16)),
+            Dtype::BF16 => Some(Self::Float(DType::Bf16)),
+            Dtype::I8 => Some(Self::I8),
+            Dtype::I32 => Some(Self::I32),
+            Dtype::I64 => Some(Self::I64),
+            _ => None,
+        }
+    }
+
+    /// Bytes of an element.
+    pub(crate) fn len_bytes(self) -> usize {
+        match self {
+            Self::Float(dtype) => dtype.len_bytes(),
+            Self::I8 => 1,
+            Self::I32 => 4,
+            Self::I64 => 8,
+        }
+    }
+
+    /// The dtype's name in weight files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Float(DType::F32) => "F32",
+            Self::Float(DType::F16) => "F16",
+            Self::Float(DType::Bf16) => "BF16",
+            Self::I8 => "I8",
+            Self::I32 => "I32",
+            Self::I64 => "I64",
+        }
     }
 }
 
@@ -25,7 +64,7 @@ pub(crate) struct Tensor {
     pub(crate) file: Arc<PathBuf>,
     pub(crate) bytes: Arc<Bytes>,
     pub(crate) range: Range<usize>,
-    pub(crate) dtype: DType,
+    pub(crate) elements: Elements,
     pub(crate) shape: Vec<usize>,
 }
 
@@ -34,28 +73,37 @@ impl Tensor {
         &self.file
     }
 
-    /// Widens the elements at `start`, `start + stride`, … exactly into `to`.
+    /// The bytes of the elements from `start` on.
+    pub(crate) fn bytes_from(&self, start: usize) -> &[u8] {
+        &self.bytes[self.range.clone()][start * self.elements.len_bytes()..]
+    }
+
+    /// Widens the elements at `start`, `start + stride`, … into `to`: exactly, but for large I32
+    /// and I64.
     pub(crate) fn read(&self, start: usize, stride: usize, to: &mut [f32]) {
-        let data = &self.bytes[self.range.clone()];
-        match self.dtype {
-            DType::F32 => widen(data, start, stride, to, f32::from_le_bytes),
-            DType::F16 => widen(data, start, stride, to, |x| f16::from_le_bytes(x).to_f32()),
-            DType::Bf16 => widen(data, start, stride, to, |x| bf16::from_le_bytes(x).to_f32()),
+        let data = self.bytes_from(start);
+        match self.elements {
+            Elements::Float(DType::F32) => widen(data, stride, to, f32::from_le_bytes),
+            Elements::Float(DType::F16) => {
+                widen(data, stride, to, |x| f16::from_le_bytes(x).to_f32());
+            }
+            Elements::Float(DType::Bf16) => {
+                widen(data, stride, to, |x| bf16::from_le_bytes(x).to_f32());
+            }
+            Elements::I8 => widen(data, stride, to, |x| f32::from(i8::from_le_bytes(x))),
+            Elements::I32 => widen(data, stride, to, |x| i32::from_le_bytes(x) as f32),
+            Elements::I64 => widen(data, stride, to, |x| i64::from_le_bytes(x) as f32),
         }
     }
 
-    /// The dtype's name in weight files.
-    pub(crate) fn dtype_name(&self) -> &'static str {
-        match self.dtype {
-            DType::F32 => "F32",
-            DType::F16 => "F16",
-            DType::Bf16 => "BF16",
-        }
+    /// Whether its elements are floats.
+    pub(crate) fn is_float(&self) -> bool {
+        matches!(self.elements, Elements::Float(_))
     }
 
     /// Number of elements.
     pub(crate) fn len(&self) -> usize {
-        self.range.len() / self.dtype.len_bytes()
+        self.range.len() / self.elements.len_bytes()
     }
 
     /// All elements, widened.
@@ -73,13 +121,12 @@ impl Tensor {
 
 fn widen<const BYTES: usize>(
     data: &[u8],
-    start: usize,
     stride: usize,
     to: &mut [f32],
     widened: impl Fn([u8; BYTES]) -> f32,
 ) {
     let (elements, _) = data.as_chunks::<BYTES>();
-    let elements = elements[start..].iter();
+    let elements = elements.iter();
     let write = |(to, element): (&mut f32, &[u8; BYTES])| *to = widened(*element);
     // Without a stride, the compiler can use vectors: this is the path of whole matrices.
     match stride {

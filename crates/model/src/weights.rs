@@ -3,18 +3,16 @@
 
 use crate::adapter::Adapter;
 use crate::checkpoint::Checkpoint;
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, Modules, Scheme};
 use crate::error::{Error, Result};
 use crate::lora::{Update, bank, stack};
-use crate::names::{Layout, canonical, canonical_peft, is_head};
+use crate::matrix::StoredMatrix;
+use crate::named::NamedTensors;
+use crate::names::{Layout, canonical, canonical_peft};
 use crate::table::{Table, TableAdapter};
-use crate::tensor::Tensor;
-use kokeshi_kernels::DType;
 use kokeshi_kernels::gemm::{Activation, LoraBank};
 use kokeshi_kernels::layer_norm::Norm;
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 /// All weights of an encoder, still in the checkpoint's files.
 #[derive(Debug)]
@@ -46,37 +44,61 @@ pub(crate) struct LinearWeights {
     pub(crate) activation: Option<Activation>,
 }
 
-/// A weight of `[rows, inputs]`: ranges of rows of tensors, one after the other.
+/// A weight of `[rows, inputs]`: ranges of rows of stored matrices, one after the other.
 #[derive(Debug)]
 pub(crate) struct Matrix {
-    parts: Vec<(Tensor, Range<usize>)>,
+    parts: Vec<(StoredMatrix, Range<usize>)>,
     pub(crate) rows: usize,
     pub(crate) inputs: usize,
 }
 
 impl Matrix {
-    fn new(parts: Vec<(Tensor, Range<usize>)>, inputs: usize) -> Self {
+    fn new(parts: Vec<(StoredMatrix, Range<usize>)>, inputs: usize) -> Self {
         Self { rows: parts.iter().map(|(_, rows)| rows.len()).sum(), parts, inputs }
     }
 
-    /// Widens row `row` into `to`.
-    pub(crate) fn read_row(&self, mut row: usize, to: &mut [f32]) {
-        for (tensor, rows) in &self.parts {
+    /// The part that contains row `row`, and the row's index in it.
+    fn part(&self, mut row: usize) -> Option<(&StoredMatrix, usize)> {
+        for (stored, rows) in &self.parts {
             if row < rows.len() {
-                return tensor.read((rows.start + row) * self.inputs, 1, to);
+                return Some((stored, rows.start + row));
             }
             row -= rows.len();
         }
+        None
+    }
+
+    /// Widens row `row` into `to`.
+    pub(crate) fn read_row(&self, row: usize, to: &mut [f32]) {
+        if let Some((stored, row)) = self.part(row) {
+            stored.read_row(row, to);
+        }
+    }
+
+    /// Writes the integers of row `row` to `to`, without the row's scale.
+    pub(crate) fn read_integers(&self, row: usize, to: &mut [f32]) {
+        if let Some((StoredMatrix::Integers(integers), row)) = self.part(row) {
+            integers.read_integers(row, to);
+        }
+    }
+
+    /// The scale of each row, if every row consists of integers with one scale.
+    pub(crate) fn row_scales(&self) -> Option<Vec<f32>> {
+        let scales = |(stored, rows): &(StoredMatrix, Range<usize>)| match stored {
+            StoredMatrix::Integers(integers) => integers.row_scales(rows.clone()),
+            StoredMatrix::Floats(_) => None,
+        };
+        self.parts.iter().map(scales).collect::<Option<Vec<_>>>().map(|scales| scales.concat())
     }
 
     /// Whether every element is stored as bf16.
     pub(crate) fn is_bf16(&self) -> bool {
-        self.parts.iter().all(|(tensor, _)| tensor.dtype == DType::Bf16)
+        self.parts.iter().all(|(stored, _)| stored.is_bf16())
     }
 
     /// Returns the pages of the files to the system once the elements have been copied.
     pub(crate) fn release(&self) {
-        self.parts.iter().for_each(|(tensor, _)| tensor.release());
+        self.parts.iter().for_each(|(stored, _)| stored.release());
     }
 }
 
@@ -98,6 +120,9 @@ struct Loader<'a> {
     layout: Layout,
     base: NamedTensors,
     adapters: Vec<(&'a Adapter, NamedTensors)>,
+    checkpoint: &'a Checkpoint,
+    /// The configuration's schemes that no weight has followed yet.
+    pending: Vec<Scheme>,
 }
 
 impl<'a> Loader<'a> {
@@ -111,6 +136,8 @@ impl<'a> Loader<'a> {
             layout: checkpoint.layout(),
             base: NamedTensors::new(&checkpoint.location, &checkpoint.tensors, canonical)?,
             adapters: checkpoint.adapters.iter().map(named).collect::<Result<_>>()?,
+            checkpoint,
+            pending: checkpoint.schemes.clone().unwrap_or_default(),
         })
     }
 
@@ -142,12 +169,12 @@ impl<'a> Loader<'a> {
             let linear = self.linear(module, [ffn_hidden, hidden])?;
             return Ok(LinearWeights { activation: Some(activation), ..linear });
         }
-        let tensor = self.base.take(module, "weight", &[2 * ffn_hidden, hidden])?;
+        let stored = self.matrix(module, [2 * ffn_hidden, hidden], Modules::Linear)?;
         let (mut gates, mut values) = (0..ffn_hidden, ffn_hidden..2 * ffn_hidden);
         if self.layout == Layout::BertQkPostNorm {
             std::mem::swap(&mut gates, &mut values);
         }
-        let matrix = Matrix::new(vec![(tensor.clone(), gates), (tensor, values)], hidden);
+        let matrix = Matrix::new(vec![(stored.clone(), gates), (stored, values)], hidden);
         Ok(LinearWeights { matrix, bias: Vec::new(), lora: None, activation: Some(activation) })
     }
 
@@ -162,9 +189,9 @@ impl<'a> Loader<'a> {
 
     fn linear(&mut self, module: &str, [outputs, inputs]: [usize; 2]) -> Result<LinearWeights> {
         let updates = self.updates(module, [outputs, inputs])?;
-        let tensor = self.base.take(module, "weight", &[outputs, inputs])?;
+        let stored = self.matrix(module, [outputs, inputs], Modules::Linear)?;
         Ok(LinearWeights {
-            matrix: Matrix::new(vec![(tensor, 0..outputs)], inputs),
+            matrix: Matrix::new(vec![(stored, 0..outputs)], inputs),
             bias: self.base.take(module, "bias", &[outputs])?.to_vec(),
             lora: bank(updates, [outputs, inputs]),
             activation: None,
@@ -196,7 +223,7 @@ impl<'a> Loader<'a> {
         let rows = 3 * hidden / modules.len();
         let (mut parts, mut bias) = (Vec::new(), Vec::new());
         for module in modules {
-            parts.push((self.base.take(module, "weight", &[rows, hidden])?, 0..rows));
+            parts.push((self.matrix(module, [rows, hidden], Modules::Linear)?, 0..rows));
             bias.extend(self.base.take(module, "bias", &[rows])?.to_vec());
         }
         let matrix = Matrix::new(parts, hidden);
@@ -216,7 +243,7 @@ impl<'a> Loader<'a> {
             return self.adapters.iter_mut().map(update).collect();
         }
         let (tasks, rank) = (self.config.tasks.len(), self.config.lora_rank);
-        if tasks == 0 {
+        if tasks == 0 || rank == 0 {
             return Ok(Vec::new());
         }
         let a = self.base.take(module, "lora_A", &[tasks, rank, inputs])?.to_vec();
@@ -231,8 +258,8 @@ impl<'a> Loader<'a> {
         let (words, types) = ("embeddings.word_embeddings", "embeddings.token_type_embeddings");
         let word_adapters = self.table_adapters(words, vocab)?;
         let type_adapters = self.table_adapters(types, token_types)?;
-        let word = self.base.take(words, "weight", &[vocab, hidden])?;
-        let token_type = self.base.take(types, "weight", &[token_types, hidden])?;
+        let word = self.matrix(words, [vocab, hidden], Modules::Embedding)?;
+        let token_type = self.matrix(types, [token_types, hidden], Modules::Embedding)?;
         Ok(Table::new(word, word_adapters, &Table::new(token_type, type_adapters, &[]).rows(0)))
     }
 
@@ -246,7 +273,7 @@ impl<'a> Loader<'a> {
             return self.adapters.iter_mut().map(update).collect();
         }
         let (tasks, rank) = (self.config.tasks.len(), self.config.lora_rank);
-        if tasks == 0 {
+        if tasks == 0 || rank == 0 {
             return Ok(Vec::new());
         }
         let a = self.base.take(module, "lora_A", &[tasks, rows, rank])?;
@@ -262,99 +289,33 @@ impl<'a> Loader<'a> {
         Ok(b.map(|task| Some(adapter(task))).collect())
     }
 
-    fn finish(self) -> Result<()> {
-        let adapters = self.adapters.into_iter().map(|(_, names)| names);
-        std::iter::once(self.base).chain(adapters).try_for_each(NamedTensors::finish)
-    }
-}
-
-/// Tensors by their canonical names, removed one by one as they are used.
-struct NamedTensors {
-    /// Folder of the checkpoint or adapter, for messages.
-    folder: PathBuf,
-    tensors: BTreeMap<String, Tensor>,
-}
-
-impl NamedTensors {
-    fn new(folder: &Path, tensors: &[Tensor], canonical: fn(&str) -> String) -> Result<Self> {
-        let mut names = BTreeMap::<String, Tensor>::new();
-        for tensor in tensors {
-            if let Some(other) = names.insert(canonical(&tensor.name), tensor.clone()) {
-                return Err(Error::Duplicate {
-                    first: other.name.to_string(),
-                    second: tensor.name.to_string(),
-                });
-            }
-        }
-        Ok(Self { folder: folder.to_owned(), tensors: names })
-    }
-
-    fn take(&mut self, module: &str, part: &str, shape: &[usize]) -> Result<Tensor> {
-        let name = format!("{module}.{part}");
-        let Some(tensor) = self.tensors.remove(&name) else {
-            return Err(Error::MissingTensor { name, checkpoint: self.folder.clone() });
+    /// The weight of a module, which must be what the configuration says, if it says anything.
+    fn matrix(&mut self, module: &str, shape: [usize; 2], kind: Modules) -> Result<StoredMatrix> {
+        let stored = self.base.take_matrix(module, shape)?;
+        let (StoredMatrix::Integers(integers), Some(schemes)) = (&stored, &self.checkpoint.schemes)
+        else {
+            return Ok(stored);
         };
-        if tensor.shape != shape {
-            return Err(Error::Shape {
-                name: tensor.name.to_string(),
-                path: tensor.path().to_owned(),
-                found: tensor.shape.clone(),
-                expected: shape.to_vec(),
+        let follows = |scheme: &Scheme| scheme.applies_to(kind) && integers.follows(scheme);
+        if !schemes.iter().any(follows) {
+            let found = integers.scheme();
+            let reason = format!("{found} is not what `quantization_config` describes");
+            return Err(Error::Quantized {
+                name: integers.values.name.to_string(),
+                path: integers.values.path().to_owned(),
+                reason,
             });
         }
-        Ok(tensor)
+        self.pending.retain(|scheme| !follows(scheme));
+        Ok(stored)
     }
 
-    /// Whether an adapter has an update for `module`: it contains at least one half of it, or
-    /// claims to cover it.
-    fn updates(&self, adapter: &Adapter, module: &str) -> bool {
-        let holds = |part: &str| self.tensors.contains_key(&format!("{module}.{part}"));
-        holds("lora_A") || holds("lora_B") || adapter.covers(module)
-    }
-
-    fn update(
-        &mut self,
-        adapter: &Adapter,
-        module: &str,
-        [outputs, inputs]: [usize; 2],
-    ) -> Result<Option<Update>> {
-        if !self.updates(adapter, module) {
-            return Ok(None);
+    fn finish(self) -> Result<()> {
+        if let Some(scheme) = self.pending.first() {
+            let checkpoint = self.checkpoint.location.clone();
+            return Err(Error::NotQuantized { checkpoint, scheme: scheme.to_string() });
         }
-        let rank = adapter.rank;
-        let a = self.take(module, "lora_A", &[rank, inputs])?.to_vec();
-        let b = self.take(module, "lora_B", &[outputs, rank])?.to_vec();
-        Ok(Some(Update::new(rank, a, &b, adapter.scale)))
-    }
-
-    /// PEFT stores both halves of an embedding's update transposed.
-    fn table_update(
-        &mut self,
-        adapter: &Adapter,
-        module: &str,
-        rows: usize,
-        hidden: usize,
-    ) -> Result<Option<TableAdapter>> {
-        if !self.updates(adapter, module) {
-            return Ok(None);
-        }
-        let rank = adapter.rank;
-        let a = self.take(module, "lora_A", &[rank, rows])?;
-        let b = self.take(module, "lora_B", &[hidden, rank])?.to_vec();
-        let b = (0..rank).flat_map(|r| b[r..].iter().step_by(rank)).map(|x| x * adapter.scale);
-        Ok(Some(TableAdapter { a, start: 0, row_stride: 1, rank_stride: rows, b: b.collect() }))
-    }
-
-    /// Heads such as the pooler are in the released files, but no embedding uses them.
-    fn finish(mut self) -> Result<()> {
-        self.tensors.retain(|name, _| !is_head(name));
-        match self.tensors.first_key_value() {
-            None => Ok(()),
-            Some((_, tensor)) => Err(Error::Unused {
-                checkpoint: self.folder.clone(),
-                example: tensor.name.to_string(),
-                count: self.tensors.len(),
-            }),
-        }
+        let adapters = self.adapters.into_iter().map(|(_, names)| names);
+        std::iter::once(self.base).chain(adapters).try_for_each(NamedTensors::finish)
     }
 }

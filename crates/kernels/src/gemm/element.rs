@@ -76,6 +76,14 @@ pub(crate) struct ColumnScale {
     pub(crate) offset: u32,
 }
 
+impl ColumnScale {
+    /// Those of a column of integers from -128 to 127.
+    pub(crate) fn of_integers(weights: &[f32], scale: f32) -> Self {
+        let sum: i32 = weights.iter().map(|weight| *weight as i32).sum();
+        Self { scale, offset: (-BYTE_OFFSET * sum).cast_unsigned() }
+    }
+}
+
 /// Scales and offsets of sums of integers; empty where sums are floats.
 #[derive(Clone, Copy)]
 pub(crate) struct Scales<'a> {
@@ -247,12 +255,10 @@ impl Element for Quads {
     fn scale_column(weights: &mut [f32]) -> ColumnScale {
         let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs()));
         let scale = if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 };
-        let mut sum = 0;
-        for weight in weights {
+        for weight in &mut *weights {
             *weight = (*weight * (1.0 / scale)).round_ties_even();
-            sum += *weight as i32;
         }
-        ColumnScale { scale, offset: (-BYTE_OFFSET * sum).cast_unsigned() }
+        ColumnScale::of_integers(weights, scale)
     }
     fn column(weights: &[f32]) -> u32 {
         let byte = |i| weights.get(i).map_or(0, |w: &f32| w.round_ties_even() as i8);

@@ -112,13 +112,13 @@ impl Columns {
         (output < half).then_some(value + output)
     }
 
-    /// Packs W, `[panels, steps, nr]`, one panel per task. `scales` has one element per packed
-    /// column.
+    /// Packs W, `[panels, steps, nr]`, one panel per task. `row_scales` is [`Layer::scales`];
+    /// `scales` has one element per packed column.
     fn pack<E: Element>(
         self,
         threads: &Threads,
         inputs: usize,
-        read_row: ReadRow<'_>,
+        (read_row, row_scales): (ReadRow<'_>, &[f32]),
         scales: &mut [ColumnScale],
     ) -> Aligned<E::Column> {
         let (nr, steps) = (NV * self.lanes, E::steps(inputs));
@@ -128,11 +128,15 @@ impl Columns {
             let columns = scratch.take(nr * inputs);
             let scaled = columns.chunks_exact_mut(inputs).zip(scales);
             for (col, (column, scale)) in (i * nr..).zip(scaled) {
-                match self.row(col) {
+                let row = self.row(col);
+                match row {
                     Some(row) => read_row(row, column),
                     None => column.fill(0.0),
                 }
-                *scale = E::scale_column(column);
+                *scale = match row.and_then(|row| row_scales.get(row)) {
+                    Some(&scale) => ColumnScale::of_integers(column, scale),
+                    None => E::scale_column(column),
+                };
             }
             interleave::<E>(columns, inputs, nr, panel);
         });
@@ -179,6 +183,9 @@ pub struct Layer {
     pub rows: usize,
     /// Columns of W.
     pub inputs: usize,
+    /// Scales of rows that are read as integers from -128 to 127, `[rows]`; empty if rows are read
+    /// as they are. For [`Storage::Int8`], whose integers are then the same.
+    pub scales: Vec<f32>,
     /// `[rows]`, or empty.
     pub bias: Vec<f32>,
     /// Low-rank updates, with as many outputs as W has rows.
@@ -203,20 +210,21 @@ impl Weights {
         layer: Layer,
         read_row: ReadRow<'_>,
     ) -> Self {
-        let Layer { rows, inputs, bias, lora, activation } = layer;
+        let Layer { rows, inputs, scales, bias, lora, activation } = layer;
         assert!(inputs > 0 && (bias.is_empty() || bias.len() == rows));
+        assert!(scales.is_empty() || scales.len() == rows && storage == Storage::Int8);
         let gated = activation.is_some_and(Activation::is_gated);
         assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows per output");
         let columns = Columns { rows, lanes: level.lanes(), gated };
         let mut scaled = vec![ColumnScale::default(); columns.width()];
-        let to = &mut scaled[..];
+        let (from, to) = ((read_row, &scales[..]), &mut scaled[..]);
         let panels = match storage {
-            Storage::F32 => Panels::F32(columns.pack::<Float>(threads, inputs, read_row, to)),
-            Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(threads, inputs, read_row, to)),
+            Storage::F32 => Panels::F32(columns.pack::<Float>(threads, inputs, from, to)),
+            Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(threads, inputs, from, to)),
             Storage::Bf16Dot => {
-                Panels::Bf16Dot(columns.pack::<Pairs>(threads, inputs, read_row, to))
+                Panels::Bf16Dot(columns.pack::<Pairs>(threads, inputs, from, to))
             }
-            Storage::Int8 => Panels::Int8(columns.pack::<Quads>(threads, inputs, read_row, to)),
+            Storage::Int8 => Panels::Int8(columns.pack::<Quads>(threads, inputs, from, to)),
         };
         let quantized = if storage == Storage::Int8 { columns.width() } else { 0 };
         let (mut scales, mut offsets) = (Aligned::zeroed(quantized), Aligned::zeroed(quantized));

@@ -5,6 +5,7 @@ use crate::random::Random;
 struct Case {
     x: Vec<f32>,
     weight: Vec<f32>,
+    scales: Vec<f32>,
     bias: Vec<f32>,
     lora: Option<LoraBank>,
     adapters: Vec<Option<usize>>,
@@ -33,6 +34,7 @@ impl Case {
         Self {
             x: random.normal(rows * inputs),
             weight,
+            scales: Vec::new(),
             bias: random.normal(outputs),
             lora,
             adapters: (0..rows).map(|_| random.below(TASKS + 1).checked_sub(1)).collect(),
@@ -48,6 +50,7 @@ impl Case {
         let layer = Layer {
             rows: self.outputs,
             inputs: self.inputs,
+            scales: self.scales.clone(),
             bias: self.bias.clone(),
             lora: self.lora.clone(),
             activation,
@@ -142,6 +145,7 @@ fn rows_alone_in_a_batch_and_on_any_number_of_threads_give_the_same_bits() {
                 x: case.x[row * inputs..][..inputs].to_vec(),
                 adapters: vec![case.adapters[row]],
                 weight: Vec::new(),
+                scales: Vec::new(),
                 bias: Vec::new(),
                 lora: None,
                 ..case
@@ -196,6 +200,37 @@ fn bytes_are_multiplied_as_exact_integers() {
                     let sum: i64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
                     let bias = f64::from(case.bias[output]);
                     let want = sum as f64 * x_scale * w_scale + bias;
+                    let error = (f64::from(got) - want).abs();
+                    assert!(
+                        error <= 1e-6 * (want.abs() + bias.abs()),
+                        "{level:?}, {rows}x{inputs}x{outputs} at ({row}, {output}): {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_with_scales_of_their_own_are_multiplied_as_they_are() {
+    let threads = Threads::new(2).expect("threads start");
+    let mut random = Random::new(7);
+    for (rows, inputs, outputs) in [(1, 1, 1), (7, 63, 33), (35, 64, 32), (3, 1030, 66)] {
+        let mut case = Case::random(&mut random, rows, inputs, outputs, 0);
+        // Every byte occurs, and no row needs its largest: rounding again would change them.
+        let integers = (0..outputs * inputs).map(|_| random.below(256) as f32 - 128.0);
+        case.weight = integers.collect();
+        case.scales = random.normal(outputs);
+        case.scales[outputs - 1] = 0.0;
+        for level in Level::available() {
+            let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
+            for (row, got) in got.chunks(outputs).enumerate() {
+                let (x, x_scale) = quantized(&case.x[row * inputs..][..inputs]);
+                for (output, &got) in got.iter().enumerate() {
+                    let w = &case.weight[output * inputs..][..inputs];
+                    let sum: i64 = x.iter().zip(w).map(|(x, w)| x * *w as i64).sum();
+                    let bias = f64::from(case.bias[output]);
+                    let want = sum as f64 * x_scale * f64::from(case.scales[output]) + bias;
                     let error = (f64::from(got) - want).abs();
                     assert!(
                         error <= 1e-6 * (want.abs() + bias.abs()),

@@ -118,8 +118,16 @@ impl Backend for Cpu {
             Precision::F32 if matrix.is_bf16() => Storage::Bf16,
             Precision::F32 | Precision::F16 => Storage::F32,
         };
-        let layer = Layer { rows: matrix.rows, inputs: matrix.inputs, bias, lora, activation };
-        let read_row = |row, to: &mut [f32]| matrix.read_row(row, to);
+        // The integers of a quantized checkpoint are used as they are, not rounded again.
+        let scales = (storage == Storage::Int8).then(|| matrix.row_scales()).flatten();
+        let keep_integers = scales.is_some();
+        let scales = scales.unwrap_or_default();
+        let (rows, inputs) = (matrix.rows, matrix.inputs);
+        let layer = Layer { rows, inputs, scales, bias, lora, activation };
+        let read_row = |row, to: &mut [f32]| match keep_integers {
+            true => matrix.read_integers(row, to),
+            false => matrix.read_row(row, to),
+        };
         let packed = Weights::pack(&self.threads, self.level, storage, layer, &read_row);
         matrix.release();
         Ok(packed)

@@ -16,7 +16,20 @@ pub(crate) fn object(path: &Path, json: &[u8]) -> Result<Map<String, Value>> {
         .map_err(|e| Error::Json { path: path.to_owned(), reason: e.to_string() })
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    /// The fields of an object inside another, the value of `key`.
+    pub(super) fn of(path: &'a Path, value: &Value, key: &'static str) -> Result<Self> {
+        match value {
+            Value::Object(map) => Ok(Self { path, map: map.clone() }),
+            other => Err(Error::config(path, key, Some(other), "an object")),
+        }
+    }
+
+    /// The object that is the value of a key, if there is one.
+    pub(super) fn object(&self, key: &'static str) -> Result<Option<Self>> {
+        self.get(key).map(|value| Self::of(self.path, value, key)).transpose()
+    }
+
     /// The value of a key; JSON null counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|value| !value.is_null())
@@ -40,6 +53,11 @@ impl Fields<'_> {
 
     pub(super) fn size_or(&self, key: &'static str, default: usize) -> Result<usize> {
         if self.get(key).is_some() { self.size(key) } else { Ok(default) }
+    }
+
+    /// `trained_length`, a key of this program: 8192 for the releases, which have none.
+    pub(super) fn trained_tokens(&self, max_tokens: usize) -> Result<usize> {
+        Ok(self.size_or("trained_length", 8192)?.min(max_tokens))
     }
 
     pub(super) fn number(&self, key: &'static str) -> Result<f64> {

@@ -2,10 +2,12 @@
 //! value that would change the arithmetic and is not implemented is an error.
 
 mod fields;
+mod quantization;
 mod v2;
 mod v3;
 
 pub(crate) use fields::object;
+pub(crate) use quantization::{Grouping, Modules, Scheme, add_quantization, schemes};
 
 use crate::error::Result;
 use fields::Fields;
@@ -36,9 +38,13 @@ pub struct EncoderConfig {
     pub activation: Activation,
     /// Tokens of the longest sequence, special tokens included.
     pub max_tokens: usize,
+    /// Tokens of the longest sequences that the model was trained on, at most `max_tokens`: longer
+    /// ones are accepted, but their vectors are worse.
+    pub trained_tokens: usize,
     /// The task adapters, in the order of the adapter index.
     pub tasks: Vec<TaskConfig>,
-    /// Rank of the adapters in the original layout; 0 without adapters.
+    /// Rank of the adapters in the original layout; 0 without adapters: tasks then differ by their
+    /// instructions alone.
     pub lora_rank: usize,
     /// Multiplier of the low-rank product in the original layout: alpha / rank.
     pub lora_scale: f32,
@@ -171,6 +177,30 @@ mod tests {
     }
 
     #[test]
+    fn tasks_without_adapters_differ_by_their_instructions() {
+        let config = parse_value(&with("lora_rank", json!(0))).expect("a valid config");
+        assert_eq!((config.lora_rank, config.lora_scale), (0, 0.0));
+        assert_eq!(config.tasks.len(), 2);
+        assert_eq!(config.tasks[0].instruction, RELEASED_TASKS[0].1);
+    }
+
+    #[test]
+    fn the_trained_length_is_read_or_that_of_the_releases_and_never_beyond_the_limit() {
+        for base in [released(), v2()] {
+            let trained = |length: Value| {
+                let mut config = base.clone();
+                config["trained_length"] = length;
+                parse_value(&config).expect("a valid config").trained_tokens
+            };
+            assert_eq!(trained(Value::Null), 8192);
+            assert_eq!(trained(json!(512)), 512);
+            assert_eq!(trained(json!(100_000)), 8192);
+        }
+        let short = parse_value(&with("max_position_embeddings", json!(514)));
+        assert_eq!(short.expect("a valid config").trained_tokens, 512);
+    }
+
+    #[test]
     fn instructions_come_from_the_config_else_the_prompts_else_the_release() {
         let extra = json!({"prompts": {"text-matching": "extra: "}}).to_string();
         let parse = |config: &Value| {
@@ -200,7 +230,10 @@ mod tests {
             ("vocab_size", json!("many")),
             ("layer_norm_eps", json!(-1)),
             ("max_position_embeddings", json!(2)),
-            ("lora_rank", json!(0)),
+            ("lora_rank", json!(-1)),
+            ("lora_rank", json!("four")),
+            ("trained_length", json!(0)),
+            ("trained_length", json!("long")),
             ("lora_adaptations", json!("retrieval.query")),
             ("lora_adaptations", json!([1])),
         ];

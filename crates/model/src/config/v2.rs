@@ -23,6 +23,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<EncoderConfig> {
         position: Position::Alibi,
         activation: activation(fields)?,
         max_tokens: MAX_TOKENS,
+        trained_tokens: fields.trained_tokens(MAX_TOKENS)?,
         // The family was trained for one purpose, which callers of the API name as a task.
         tasks: vec![TaskConfig { name: "text-matching".to_owned(), instruction: String::new() }],
         lora_rank: 0,

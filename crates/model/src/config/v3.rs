@@ -17,9 +17,8 @@ pub(super) fn parse(fields: &Fields<'_>, prompts: Option<&Value>) -> Result<Enco
     let (hidden, heads) = fields.hidden_and_heads()?;
     check_rotary(fields, hidden / heads)?;
     let tasks = tasks(fields, prompts)?;
-    let lora_rank = if tasks.is_empty() { 0 } else { fields.size("lora_rank")? };
-    let lora_scale =
-        if tasks.is_empty() { 0.0 } else { fields.number("lora_alpha")? as f32 / lora_rank as f32 };
+    let (lora_rank, lora_scale) = lora(fields, tasks.is_empty())?;
+    let max_tokens = max_tokens(fields)?;
     Ok(EncoderConfig {
         layers: fields.size("num_hidden_layers")?,
         heads,
@@ -30,13 +29,23 @@ pub(super) fn parse(fields: &Fields<'_>, prompts: Option<&Value>) -> Result<Enco
         norm_eps: fields.number("layer_norm_eps")? as f32,
         position: Position::Rope { theta: rope_theta(fields)? },
         activation: Activation::Gelu,
-        max_tokens: max_tokens(fields)?,
+        max_tokens,
+        trained_tokens: fields.trained_tokens(max_tokens)?,
         tasks,
         lora_rank,
         lora_scale,
         matryoshka: matryoshka(fields),
         truncatable: true,
     })
+}
+
+/// Rank and multiplier of the adapters. Without tasks, or with a rank of 0, there are none.
+fn lora(fields: &Fields<'_>, no_tasks: bool) -> Result<(usize, f32)> {
+    if no_tasks || fields.get("lora_rank").is_some_and(|rank| *rank == 0) {
+        return Ok((0, 0.0));
+    }
+    let rank = fields.size("lora_rank")?;
+    Ok((rank, fields.number("lora_alpha")? as f32 / rank as f32))
 }
 
 /// Two of the positions are left over from a position table that rotary models no longer have.
