@@ -57,8 +57,14 @@ fn main() {
                 let read_row = |row: usize, to: &mut [f32]| {
                     to.copy_from_slice(&matrix[row * inputs..][..inputs]);
                 };
-                let layer =
-                    Layer { rows: outputs, inputs, scales: Vec::new(), bias: Vec::new(), lora: None, activation: None };
+                let layer = Layer {
+                    rows: outputs,
+                    inputs,
+                    scales: Vec::new(),
+                    bias: Vec::new(),
+                    lora: None,
+                    activation: None,
+                };
                 let weights = Weights::pack(&threads, level, storage, layer, &read_row);
                 for rows in [16, 128, 1024] {
                     let share = speed(&threads, &weights, &matrix, rows, tolerance) / peak;

@@ -115,6 +115,27 @@ impl Checkpoint {
         in_file || !self.adapters.is_empty()
     }
 
+    /// Number of weights, those of adapters and heads included. Scales are not weights.
+    pub fn parameters(&self) -> usize {
+        let adapters = self.adapters.iter().flat_map(|adapter| &adapter.tensors);
+        self.tensors.iter().chain(adapters).map(|tensor| self.weights_in(tensor)).sum()
+    }
+
+    fn weights_in(&self, tensor: &Tensor) -> usize {
+        let (module, part) = tensor.name.rsplit_once('.').unwrap_or_default();
+        match part {
+            names::SCALE | names::SHAPE => 0,
+            names::PACKED => {
+                let shape = format!("{module}.{}", names::SHAPE);
+                let shape = self.tensors.iter().find(|other| *other.name == *shape);
+                let count = shape.map(|shape| shape.to_vec().iter().map(|n| *n as usize).product());
+                // Without a shape, words are full, of four bits each.
+                count.unwrap_or(8 * tensor.len())
+            }
+            _ => tensor.len(),
+        }
+    }
+
     /// All tensors, those of adapter folders last.
     pub fn tensors(&self) -> Vec<TensorInfo> {
         let adapters = self.adapters.iter().flat_map(|adapter| &adapter.tensors);

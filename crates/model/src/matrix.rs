@@ -125,7 +125,9 @@ impl Integers {
         let is_packed = self.values.elements == Elements::I32;
         let grouping = match scheme.grouping {
             Grouping::Tensor => self.scales.len() == 1,
-            Grouping::Row => self.group == self.columns && self.scales.len() == self.values.shape[0],
+            Grouping::Row => {
+                self.group == self.columns && self.scales.len() == self.values.shape[0]
+            }
             Grouping::Columns(columns) => self.group == columns,
         };
         // A byte of its own may hold fewer bits.

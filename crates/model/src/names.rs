@@ -209,8 +209,7 @@ pub(crate) fn module(name: &str) -> &str {
 /// What a tensor, by its canonical name, is the weight of, if integers can stand for it: a linear
 /// layer or the embedding table. Norms, biases and adapters are small.
 pub(crate) fn quantizable(name: &str) -> Option<Modules> {
-    const LINEAR: [&str; 7] =
-        ["Wqkv", "q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"];
+    const LINEAR: [&str; 7] = ["Wqkv", "q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"];
     let module = name.strip_suffix(".weight")?;
     if module == "embeddings.word_embeddings" {
         return Some(Modules::Embedding);

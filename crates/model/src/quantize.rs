@@ -291,7 +291,8 @@ fn write_part(
             }
         }
         Content::Shape => {
-            let sizes: Vec<u8> = shape.iter().flat_map(|&size| (size as i64).to_le_bytes()).collect();
+            let sizes: Vec<u8> =
+                shape.iter().flat_map(|&size| (size as i64).to_le_bytes()).collect();
             file.write_all(&sizes)?;
             advance(sizes.len());
         }

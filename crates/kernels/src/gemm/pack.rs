@@ -221,9 +221,7 @@ impl Weights {
         let panels = match storage {
             Storage::F32 => Panels::F32(columns.pack::<Float>(threads, inputs, from, to)),
             Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(threads, inputs, from, to)),
-            Storage::Bf16Dot => {
-                Panels::Bf16Dot(columns.pack::<Pairs>(threads, inputs, from, to))
-            }
+            Storage::Bf16Dot => Panels::Bf16Dot(columns.pack::<Pairs>(threads, inputs, from, to)),
             Storage::Int8 => Panels::Int8(columns.pack::<Quads>(threads, inputs, from, to)),
         };
         let quantized = if storage == Storage::Int8 { columns.width() } else { 0 };

@@ -211,8 +211,7 @@ mod tests {
     #[test]
     fn each_target_of_each_group_has_a_scheme() {
         let grouping = Grouping::Columns(32);
-        let packed =
-            |modules| Scheme { modules, bits: 4, grouping, is_packed: Some(true) };
+        let packed = |modules| Scheme { modules, bits: 4, grouping, is_packed: Some(true) };
         let rows = Scheme {
             modules: Modules::Linear,
             bits: 8,

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 fn define_bytes(weights: &[f32]) -> Vec<f64> {
     let largest = weights.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
     let scale = f64::from((largest / 127.0) as f32);
-    let nearest = |x: &f32| if scale > 0.0 { (f64::from(*x) / scale).round_ties_even() } else { 0.0 };
+    let nearest =
+        |x: &f32| if scale > 0.0 { (f64::from(*x) / scale).round_ties_even() } else { 0.0 };
     weights.iter().map(|x| nearest(x) * scale).collect()
 }
 
@@ -57,7 +58,9 @@ fn four_bits_are_nearly_as_good_as_the_best_scale() {
         let largest = weights.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
         plain += error(largest / 7.0, &integers(&weights, largest / 7.0, [-8.0, 7.0]));
     }
-    println!("squared errors: {ours:.1}, the best {best:.1}, with a scale of largest / 7 {plain:.1}");
+    println!(
+        "squared errors: {ours:.1}, the best {best:.1}, with a scale of largest / 7 {plain:.1}"
+    );
     assert!(ours < 1.06 * best && ours < 0.9 * plain);
     assert_eq!(nibbles(&[0.0; 8]), (f16::ZERO, vec![0; 8]));
 }

@@ -22,8 +22,7 @@ struct Form {
     largest: i64,
 }
 
-const ROWS: Form =
-    Form { bits: 8, is_packed: false, group: 0, scale: Dtype::F32, largest: 128 };
+const ROWS: Form = Form { bits: 8, is_packed: false, group: 0, scale: Dtype::F32, largest: 128 };
 const NIBBLES: Form = Form { bits: 4, is_packed: true, group: 8, scale: Dtype::F16, largest: 8 };
 
 /// Forms of linear layers and of the embedding table.
@@ -93,7 +92,8 @@ fn quantized(raw: &Raw, form: Form) -> (Vec<(&'static str, Raw)>, Raw) {
     if form.is_packed {
         let per_word = 32 / form.bits;
         let word = |integers: &[i64]| {
-            let offset = |(i, x): (usize, &i64)| ((x + (1 << (form.bits - 1))) as u32) << (i * form.bits);
+            let offset =
+                |(i, x): (usize, &i64)| ((x + (1 << (form.bits - 1))) as u32) << (i * form.bits);
             integers.iter().enumerate().map(offset).sum::<u32>().to_le_bytes()
         };
         let data = integers.chunks(columns).flat_map(|row| row.chunks(per_word).flat_map(word));

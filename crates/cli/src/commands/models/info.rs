@@ -45,10 +45,6 @@ impl ModelInfo {
         Ok(Self { name, location, checkpoint, tensors, tokenizer, known })
     }
 
-    fn parameters(&self) -> usize {
-        self.tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
-    }
-
     fn licence(&self) -> String {
         match self.known {
             Some(known) => format!("{}: {}", known.licence, known.licence_note),
@@ -76,12 +72,13 @@ impl ModelInfo {
             "name": self.name,
             "place": self.location,
             "licence": self.known.map(|known| known.licence),
-            "parameters": self.parameters(),
+            "parameters": self.checkpoint.parameters(),
             "layout": self.checkpoint.layout().to_string(),
             "config": {
                 "layers": config.layers, "heads": config.heads, "hidden": config.hidden,
                 "ffn_hidden": config.ffn_hidden, "vocab": config.vocab,
-                "max_tokens": config.max_tokens, "lora_rank": config.lora_rank,
+                "max_tokens": config.max_tokens, "trained_tokens": config.trained_tokens,
+                "quantized": self.checkpoint.is_quantized(), "lora_rank": config.lora_rank,
                 "matryoshka": config.matryoshka, "truncatable": config.truncatable,
                 "position": position(config.position),
                 "activation": activation(config.activation),
@@ -98,7 +95,7 @@ impl ModelInfo {
 
     fn text(&self) -> String {
         let (config, tokenizer) = (self.checkpoint.config(), &self.tokenizer);
-        let parameters = self.parameters() as f64 / 1e6;
+        let parameters = self.checkpoint.parameters() as f64 / 1e6;
         let dtypes = self.dtypes();
         let dtypes: Vec<_> = dtypes.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let lines = [
@@ -118,6 +115,7 @@ impl ModelInfo {
             ("position", position(config.position)),
             ("activation", activation(config.activation).to_owned()),
             ("limit", format!("{} tokens, special tokens included", config.max_tokens)),
+            ("trained on", format!("texts of up to {} tokens", config.trained_tokens)),
             ("dimensions", self.dimensions()),
             ("tokenizer", format!("{}, {} tokens", tokenizer.kind, tokenizer.vocab)),
             ("device", selection::describe_auto_device()),
@@ -138,6 +136,7 @@ impl ModelInfo {
 
     fn adapters(&self) -> String {
         match self.checkpoint.layout() {
+            _ if !self.checkpoint.has_adapters() => "no adapters".to_owned(),
             Layout::Original => format!("adapters of rank {}", self.checkpoint.config().lora_rank),
             Layout::NativeFused | Layout::NativeSplit => "adapters in folders".to_owned(),
             Layout::Bert | Layout::BertQkPostNorm => "no adapters".to_owned(),
