@@ -14,6 +14,7 @@
 //!   word after it, which is why the cut is before it.
 //! - The model: word by word.
 
+use crate::pipeline::Pipeline;
 use std::ops::Range;
 use tokenizers::normalizers::NormalizerWrapper as Normalizer;
 use tokenizers::normalizers::replace::ReplacePattern;
@@ -38,7 +39,7 @@ pub(crate) enum Cuts {
 
 impl Cuts {
     /// The cuts that the tokenizer's file allows.
-    pub(crate) fn of(tokenizer: &tokenizers::Tokenizer) -> Self {
+    pub(crate) fn of(tokenizer: &Pipeline) -> Self {
         let added = tokenizer.get_added_tokens_decoder();
         let are_words = added
             .values()

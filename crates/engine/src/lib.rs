@@ -47,6 +47,7 @@ mod input;
 mod late;
 mod model;
 mod models;
+mod pipeline;
 mod prefix;
 mod prepare;
 mod queue;
@@ -56,6 +57,7 @@ mod sequence;
 mod spans;
 mod synthesize;
 mod tokenize;
+mod unigram;
 mod units;
 mod window;
 

@@ -10,6 +10,7 @@
 
 use crate::cuts::{self, Cuts};
 use crate::error::{KeepRunning, Result, check_running};
+use crate::pipeline::{Pipeline, Segmenter};
 use tokenizers::normalizers::NormalizerWrapper as Normalizer;
 use tokenizers::{Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer};
 use unicode_segmentation::GraphemeCursor;
@@ -35,7 +36,7 @@ pub(crate) struct Prefixes {
 
 impl Prefixes {
     /// `None` if the tokenizer's file has a step of which nothing is known.
-    pub(crate) fn of(tokenizer: &tokenizers::Tokenizer) -> Option<Self> {
+    pub(crate) fn of(tokenizer: &Pipeline) -> Option<Self> {
         let added = tokenizer.get_added_tokens_decoder().into_values();
         let normalizer = tokenizer.get_normalizer();
         let added = added.filter(|token| !token.content.is_empty()).map(|token| {
@@ -58,7 +59,7 @@ impl Prefixes {
         &self,
         need: usize,
         text: &str,
-        tokenizer: &tokenizers::Tokenizer,
+        tokenizer: &Pipeline,
         keep_running: &mut KeepRunning<'_>,
     ) -> Result<Option<Prefix>, PrefixError> {
         let mut size = need.saturating_mul(4).max(cuts::BLOCK_BYTES);
@@ -108,7 +109,7 @@ impl Prefixes {
     fn ids(
         &self,
         text: &str,
-        tokenizer: &tokenizers::Tokenizer,
+        tokenizer: &Pipeline,
         keep_running: &mut KeepRunning<'_>,
     ) -> Result<Vec<u32>, PrefixError> {
         let added = tokenizer.get_added_vocabulary();
@@ -134,7 +135,7 @@ impl Prefixes {
 
 /// The first tokens of every word that begins with `word`.
 fn stable_ids(
-    model: &ModelWrapper,
+    model: &Segmenter,
     word: &str,
     longest: usize,
     keep_running: &mut KeepRunning<'_>,
@@ -151,7 +152,7 @@ fn stable_ids(
     Ok(ids)
 }
 
-fn word_ids(model: &ModelWrapper, word: &str) -> Result<Vec<u32>, PrefixError> {
+fn word_ids(model: &Segmenter, word: &str) -> Result<Vec<u32>, PrefixError> {
     Ok(model.tokenize(word)?.into_iter().map(|token| token.id).collect())
 }
 
@@ -179,11 +180,14 @@ fn is_for_spaces(normalizer: &Normalizer) -> bool {
 }
 
 /// See [`Prefixes::longest`].
-fn longest(tokenizer: &tokenizers::Tokenizer) -> Option<usize> {
+fn longest(tokenizer: &Pipeline) -> Option<usize> {
     let chars = |piece: &str| piece.chars().count();
     match tokenizer.get_model() {
-        ModelWrapper::Unigram(unigram) => unigram.iter().map(|(piece, _)| chars(piece)).max(),
-        ModelWrapper::BPE(bpe) => {
+        Segmenter::Unigram(unigram) => unigram.pieces().map(chars).max(),
+        Segmenter::Library(ModelWrapper::Unigram(unigram)) => {
+            unigram.iter().map(|(piece, _)| chars(piece)).max()
+        }
+        Segmenter::Library(ModelWrapper::BPE(bpe)) => {
             // With these, a part of a word is not treated as in the word.
             let is_local = bpe.dropout.is_none_or(|dropout| dropout == 0.0)
                 && !bpe.ignore_merges
@@ -192,7 +196,7 @@ fn longest(tokenizer: &tokenizers::Tokenizer) -> Option<usize> {
             let vocab = is_local.then(|| bpe.get_vocab())?;
             vocab.keys().map(|piece| chars(piece)).max()
         }
-        ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_) => None,
+        Segmenter::Library(ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_)) => None,
     }
 }
 

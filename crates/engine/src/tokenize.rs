@@ -3,14 +3,15 @@
 use crate::count::TokenCount;
 use crate::cuts::{BLOCK_BYTES, Cuts};
 use crate::error::{Error, KeepRunning, Result, check_running};
+use crate::pipeline::{self, Pipeline, Segmenter};
 use crate::prefix::{PrefixError, Prefixes};
 use std::ops::Range;
 use std::path::Path;
-use tokenizers::{Encoding, ModelWrapper};
+use tokenizers::{Encoding, Model};
 
 /// A loaded tokenizer file.
 pub(crate) struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Pipeline,
     path: String,
     /// Special tokens that its post-processor adds before and after a text.
     specials: (Vec<u32>, Vec<u32>),
@@ -75,13 +76,8 @@ impl Tokenizer {
     /// Parses a tokenizer file; `path` names it in errors.
     pub(crate) fn from_bytes(path: &str, json: &[u8]) -> Result<Self> {
         let unusable = |reason: String| Error::Tokenizer { path: path.to_owned(), reason };
-        // Through `FromStr`: its generic readers would compile the library's parsers again here.
         let text = std::str::from_utf8(json).map_err(|e| unusable(e.to_string()))?;
-        let mut inner: tokenizers::Tokenizer =
-            text.parse().map_err(|e: tokenizers::Error| unusable(e.to_string()))?;
-        // The file's own length limit and padding are for training; the program has its own.
-        inner.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
-        inner.with_padding(None);
+        let inner = pipeline::parse(text).map_err(|e| unusable(e.to_string()))?;
         let probe = inner.encode_fast("a", true).map_err(|e| unusable(e.to_string()))?;
         let specials = specials(&probe);
         let (cuts, prefixes) = (Cuts::of(&inner), Prefixes::of(&inner));
@@ -197,7 +193,7 @@ impl Tokenizer {
     }
 
     #[cfg(test)]
-    pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
+    pub(crate) fn inner(&self) -> &Pipeline {
         &self.inner
     }
 
@@ -216,18 +212,12 @@ impl Tokenizer {
     }
 
     pub(crate) fn info(&self) -> TokenizerInfo {
-        let kind = match self.inner.get_model() {
-            ModelWrapper::Unigram(_) => "Unigram",
-            ModelWrapper::BPE(_) => "BPE",
-            ModelWrapper::WordPiece(_) => "WordPiece",
-            ModelWrapper::WordLevel(_) => "WordLevel",
-        };
         let added = self.inner.get_added_tokens_decoder();
         let special = added.into_iter().filter(|(_, token)| token.special);
         let mut special_tokens: Vec<_> = special.map(|(id, token)| (id, token.content)).collect();
         special_tokens.sort();
         TokenizerInfo {
-            kind: kind.to_owned(),
+            kind: self.inner.get_model().kind().to_owned(),
             vocab: self.inner.get_vocab_size(true),
             largest_id: self.largest_id(),
             special_tokens,
@@ -239,7 +229,7 @@ impl Tokenizer {
         let added = self.inner.get_added_tokens_decoder().into_keys();
         let model = match self.inner.get_model() {
             // Its ids are list indices, so 250,000 pieces need not be copied.
-            ModelWrapper::Unigram(_) => self.inner.get_vocab_size(false).saturating_sub(1) as u32,
+            Segmenter::Unigram(pieces) => pieces.get_vocab_size().saturating_sub(1) as u32,
             _ => self.inner.get_vocab(false).into_values().max().unwrap_or(0),
         };
         specials.chain(added).max().unwrap_or(0).max(model)
