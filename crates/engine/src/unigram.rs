@@ -213,33 +213,28 @@ impl Model for Unigram {
 
 impl Trie {
     fn new(vocab: &[(Piece<'_>, f64)]) -> Self {
-        let bytes = |id: u32| vocab[id as usize].0.0.as_bytes();
-        let mut sorted: Vec<(u64, u32)> =
-            (0..vocab.len() as u32).map(|id| (beginning(bytes(id)), id)).collect();
-        sorted.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0).then_with(|| bytes(a.1).cmp(bytes(b.1))).then_with(|| a.1.cmp(&b.1))
-        });
+        let sorted = Sorted::new(vocab);
         let mut trie = Self { bytes: vec![0], children: Vec::new(), pieces: Vec::new() };
         // The range of sorted pieces below each node, in order of nodes, level by level.
-        let (mut level, mut depth) = (vec![0..sorted.len() as u32], 0);
+        let (mut level, mut depth) = (vec![0..sorted.ids.len()], 0);
         while !level.is_empty() {
             let mut next = Vec::new();
-            for mut range in std::mem::take(&mut level) {
-                let at = |index: u32| bytes(sorted[index as usize].1);
+            for mut range in level {
                 let mut piece = NONE;
                 // Of equal pieces, the last one counts.
-                while !range.is_empty() && at(range.start).len() == depth {
-                    piece = sorted[range.start as usize].1;
+                while !range.is_empty() && sorted.get(range.start).len() == depth {
+                    piece = sorted.ids[range.start];
                     range.start += 1;
                 }
                 trie.pieces.push(piece);
                 trie.children.push(trie.bytes.len() as u32);
                 while !range.is_empty() {
-                    let byte = at(range.start)[depth];
-                    let same = range.clone().take_while(|index| at(*index)[depth] == byte).count();
+                    let byte = sorted.get(range.start)[depth];
+                    let same = |index: &usize| sorted.get(*index)[depth] == byte;
+                    let end = range.start + range.clone().take_while(same).count();
                     trie.bytes.push(byte);
-                    next.push(range.start..range.start + same as u32);
-                    range.start += same as u32;
+                    next.push(range.start..end);
+                    range.start = end;
                 }
             }
             (level, depth) = (next, depth + 1);
@@ -271,6 +266,35 @@ impl Trie {
     fn find(&self, piece: &[u8]) -> Option<u32> {
         let node = piece.iter().try_fold(0, |node, byte| self.child(node, *byte))?;
         Some(self.pieces[node]).filter(|id| *id != NONE)
+    }
+}
+
+/// Pieces in order of their bytes, end to end: a trie reads them once for each of their bytes.
+struct Sorted {
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
+    ids: Vec<u32>,
+}
+
+impl Sorted {
+    fn new(vocab: &[(Piece<'_>, f64)]) -> Self {
+        let piece = |id: u32| vocab[id as usize].0.0.as_bytes();
+        let mut order: Vec<(u64, u32)> =
+            (0..vocab.len() as u32).map(|id| (beginning(piece(id)), id)).collect();
+        order.sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0).then_with(|| piece(a.1).cmp(piece(b.1))).then_with(|| a.1.cmp(&b.1))
+        });
+        let ids: Vec<u32> = order.into_iter().map(|(_, id)| id).collect();
+        let mut sorted = Self { bytes: Vec::new(), starts: vec![0], ids };
+        for &id in &sorted.ids {
+            sorted.bytes.extend_from_slice(piece(id));
+            sorted.starts.push(sorted.bytes.len() as u32);
+        }
+        sorted
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        &self.bytes[self.starts[index] as usize..self.starts[index + 1] as usize]
     }
 }
 
@@ -340,8 +364,17 @@ mod tests {
     #[test]
     fn equal_scores_equal_pieces_and_bytes_are_treated_as_in_the_library() {
         let vocab = serde_json::json!([
-            ["<unk>", 0.0], ["a", -1.0], ["b", -1.0], ["ab", -2.0], ["ba", -2.0], ["a", -1.5],
-            ["aba", -3.0], ["abab", -1.0], ["<0x63>", -9.0], ["<0xC3>", -9.0], ["<0xA9>", -9.0],
+            ["<unk>", 0.0],
+            ["a", -1.0],
+            ["b", -1.0],
+            ["ab", -2.0],
+            ["ba", -2.0],
+            ["a", -1.5],
+            ["aba", -3.0],
+            ["abab", -1.0],
+            ["<0x63>", -9.0],
+            ["<0xC3>", -9.0],
+            ["<0xA9>", -9.0],
             ["", -1.0]
         ]);
         for byte_fallback in [false, true] {
