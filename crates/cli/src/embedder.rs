@@ -5,7 +5,7 @@ use crate::failure::hinted;
 use crate::input::{Origin, SourceText};
 use crate::meter::Meter;
 use crate::printer::Printer;
-use kokeshi::{Chunk, Embedded, Error, Input, Model, Options};
+use kokeshi::{Chunk, Embedded, Error, Input, Model, Options, Text};
 use std::sync::Arc;
 
 /// Maximum number of texts in a block, and of bytes (about 64,000 tokens); a longer text is a block
@@ -20,6 +20,8 @@ pub(crate) struct Embedder<'p> {
     pub(crate) model: Arc<Model>,
     pub(crate) meter: Meter,
     pub(crate) printer: &'p Printer,
+    /// Whether the warning of [`Self::warn_of_length`] was printed.
+    warned: bool,
 }
 
 /// How texts that are over the model's limit are embedded.
@@ -31,7 +33,16 @@ pub(crate) enum LongTexts {
     Windowed,
 }
 
-impl Embedder<'_> {
+impl<'p> Embedder<'p> {
+    pub(crate) fn new(
+        name: &'p str,
+        model: Arc<Model>,
+        meter: Meter,
+        printer: &'p Printer,
+    ) -> Self {
+        Self { name, model, meter, printer, warned: false }
+    }
+
     /// The options of the command line with the task `requested`, or else with `default` if the
     /// model has it.
     pub(crate) fn options(
@@ -85,7 +96,31 @@ impl Embedder<'_> {
         for (result, origin) in results.filter(|(result, _)| result.truncated_tokens.get() > 0) {
             self.printer.warning(&truncation(self.name, result, origin));
         }
+        for ((input, result), origin) in inputs.iter().zip(&embedded).zip(origins) {
+            self.warn_of_length(input, result.tokens, origin);
+        }
         Ok(embedded)
+    }
+
+    /// Warns once if states of an input saw more tokens than the model was trained on.
+    fn warn_of_length(&mut self, input: &Input<'_>, tokens: usize, origin: &Origin) {
+        let trained = self.model.config().trained_tokens;
+        let what = match input.text {
+            Text::Whole(_) => {
+                "one vector for a longer text drifts from what it says; cut long texts \
+                               into chunks (`kokeshi embed --chunk`, `kokeshi index`)"
+            }
+            _ if input.options.window.size.is_some_and(|size| size > trained) => {
+                "late chunking is worse over longer windows; use a smaller --window"
+            }
+            _ => return,
+        };
+        if tokens > trained && !std::mem::replace(&mut self.warned, true) {
+            let name = self.name;
+            self.printer.warning(&format!(
+                "{origin} has {tokens} tokens, but {name} was trained on texts of up to {trained}: {what}"
+            ));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Text<'a> {
     /// One vector for the whole text.
     Whole(&'a str),
     /// One vector for each chunk, pooled from one forward pass over the whole text (late
-    /// chunking). A text over the model's limit runs in overlapping windows.
+    /// chunking). A text that is longer than a window runs in overlapping windows.
     LateChunks {
         /// The document.
         text: &'a str,
@@ -50,7 +50,7 @@ pub struct Options {
     pub truncate: bool,
     /// Which end of a text that is too long `truncate` drops.
     pub truncated_end: TextEnd,
-    /// How late chunking covers a document that is longer than the model's limit.
+    /// How late chunking covers a document that is longer than the model was trained for.
     pub window: Window,
     /// Which late chunks include the special tokens and the instruction.
     pub late_spans: LateSpans,
@@ -82,18 +82,14 @@ pub enum TextEnd {
 }
 
 /// Windows of long late chunking, in tokens (paper 2409.04701, section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
-    /// Tokens in a window; `None` is the model's limit.
+    /// Tokens in a window; `None` is the length up to which the model was trained
+    /// ([`EncoderConfig::trained_tokens`](crate::EncoderConfig::trained_tokens)).
     pub size: Option<usize>,
     /// Tokens that a window shares with the one before it. Their states come from the earlier one.
-    pub overlap: usize,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { size: None, overlap: 512 }
-    }
+    /// `None` is a quarter of the window, but at most 512.
+    pub overlap: Option<usize>,
 }
 
 /// Which spans of late chunking include the tokens around the document's own.

@@ -196,7 +196,7 @@ impl Preparer {
         spans: &[Range<usize>],
         options: &Options,
     ) -> Result<Prepared> {
-        let sizes = options.window.sizes(self.config.max_tokens)?;
+        let sizes = options.window.sizes(self.config.trained_tokens, self.config.max_tokens)?;
         let ids = frame.wrap(content);
         let spans = late::in_model_input(spans, content.len(), frame.lengths(), options.late_spans);
         let passes = window::passes(ids.len(), sizes, &spans);

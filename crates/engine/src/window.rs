@@ -1,9 +1,12 @@
-//! Long late chunking: a sequence over the limit runs in overlapping windows, and every token's
+//! Long late chunking: a sequence longer than a window runs in overlapping ones, and every token's
 //! state is taken from the first window that contains it (paper 2409.04701, section 3.1).
 
 use crate::error::{Error, Result};
 use crate::input::Window;
 use std::ops::Range;
+
+/// The default overlap is at most so many tokens.
+const LONGEST_OVERLAP: usize = 512;
 
 /// One forward pass over a part of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,26 +38,27 @@ impl Pass {
 }
 
 impl Window {
-    /// Size of a window and of an overlap in tokens, for a model with a limit of `limit` tokens.
+    /// Size of a window and of an overlap in tokens, for a model that was trained on up to `trained`
+    /// tokens and has a limit of `limit`.
     ///
     /// # Errors
     ///
     /// [`Error::Options`] if the window exceeds the limit or does not exceed the overlap.
-    pub(crate) fn sizes(self, limit: usize) -> Result<(usize, usize)> {
-        let size = self.size.unwrap_or(limit);
+    pub(crate) fn sizes(self, trained: usize, limit: usize) -> Result<(usize, usize)> {
+        let size = self.size.unwrap_or(trained);
+        let overlap = self.overlap.unwrap_or(LONGEST_OVERLAP.min(size / 4));
         if size > limit {
             return Err(Error::Options(format!(
                 "a window of {size} tokens is over the model's limit of {limit}; use a smaller window"
             )));
         }
-        if self.overlap >= size {
+        if overlap >= size {
             return Err(Error::Options(format!(
-                "windows of {size} tokens cannot overlap by {} tokens; use an overlap smaller than \
-                 the window",
-                self.overlap
+                "windows of {size} tokens cannot overlap by {overlap} tokens; use an overlap \
+                 smaller than the window"
             )));
         }
-        Ok((size, self.overlap))
+        Ok((size, overlap))
     }
 }
 
@@ -118,10 +122,12 @@ mod tests {
 
     #[test]
     fn windows_that_cannot_advance_or_do_not_fit_are_refused() {
-        let sizes = |size, overlap| Window { size, overlap }.sizes(8192);
-        assert_eq!(sizes(None, 512).expect("the default"), (8192, 512));
-        for (size, overlap) in [(Some(8193), 0), (Some(0), 0), (Some(512), 512), (None, 9000)] {
-            assert!(sizes(size, overlap).is_err(), "{size:?} {overlap}");
+        let sizes = |size, overlap| Window { size, overlap }.sizes(4096, 8192);
+        assert_eq!(sizes(None, None).expect("the trained length"), (4096, 512));
+        assert_eq!(sizes(Some(512), None).expect("a quarter overlaps"), (512, 128));
+        assert_eq!(sizes(Some(8192), Some(7)).expect("up to the limit"), (8192, 7));
+        for (size, overlap) in [(8193, None), (0, None), (512, Some(512)), (4096, Some(9000))] {
+            assert!(sizes(Some(size), overlap).is_err(), "{size} {overlap:?}");
         }
     }
 }

@@ -118,8 +118,10 @@ fn chunks_outside_their_text_are_refused() {
 fn windows_that_cannot_cover_a_document_are_refused() {
     let model = open();
     for (size, overlap) in [(0, 0), (8, 8), (9000, 1)] {
-        let options =
-            Options { window: Window { size: Some(size), overlap }, ..Options::default() };
+        let options = Options {
+            window: Window { size: Some(size), overlap: Some(overlap) },
+            ..Options::default()
+        };
         let error = error(&model, Input::late_parts(&["one"]).options(options));
         assert!(matches!(error, Error::Options(_)), "{error}");
     }

@@ -111,7 +111,7 @@ fn fewer_dimensions_are_a_prefix_of_all_dimensions_in_any_batch() {
     let chunks = model.chunk(&text, Chunking::Tokens(9)).expect("chunks");
     let parts = ["The Force will be with you.", "", "Sempre!"];
     let inputs = |dimensions: &[Option<usize>], normalized| {
-        let window = Window { size: Some(24), overlap: 8 };
+        let window = Window { size: Some(24), overlap: Some(8) };
         let options = |dimensions| Options { dimensions, normalized, window, ..Options::default() };
         let each = |&dimensions| {
             let inputs =
@@ -201,7 +201,7 @@ fn parts_are_the_chunks_of_the_parts_joined_by_a_space_unless_spaces_are_tokens(
 fn a_chunk_that_spans_two_windows_is_the_mean_over_both() {
     let model = open("v3-tiny/original");
     let text = TEXTS.join(" ");
-    let window = Window { size: Some(24), overlap: 8 };
+    let window = Window { size: Some(24), overlap: Some(8) };
     let plain =
         Options { window, normalized: false, late_spans: LateSpans::Content, ..Options::default() };
     let chunks = |size| model.chunk(&text, Chunking::Tokens(size)).expect("chunks");

@@ -99,7 +99,7 @@ fn late_chunks_blank_chunks_and_long_documents_equal_those_of_the_model() {
         let document = "The Force will be with you. Always.\n\n \n".repeat(60);
         let chunks = model.chunk(&document, Chunking::Tokens(100)).expect("chunks");
         let parts = ["one", " ", "", "two"];
-        let window = Window { size: Some(500), overlap: 100 };
+        let window = Window { size: Some(500), overlap: Some(100) };
         let late =
             Input::late(&document, &chunks).options(Options { window, ..Options::default() });
         let inputs = [

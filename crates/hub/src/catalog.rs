@@ -28,11 +28,11 @@ pub const KNOWN_MODELS: &[KnownModel] = &[
     KnownModel {
         name: "starter",
         repo: None,
-        licence: APACHE,
-        licence_note: APACHE_NOTE,
-        parameters: 14_613_780,
+        licence: "MIT",
+        licence_note: "any use, commercial use included, with the copyright notice kept",
+        parameters: 117_295_488,
         download_bytes: 0,
-        description: "bundled: small, multilingual, in the v3 architecture",
+        description: "bundled: multilingual-e5-small in the v3 architecture, 384 dimensions",
     },
     KnownModel {
         name: "jina-embeddings-v3",

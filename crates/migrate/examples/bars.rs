@@ -103,7 +103,7 @@ fn plan(to: &str, address: &Address) -> Plan {
 fn embedder() -> Embedder {
     let model = Arc::new(Model::starter(&LoadOptions::default()).expect("a model"));
     let passage_task = Some("retrieval.passage".to_owned());
-    Embedder { model, passage_task, query_task: None, dimensions: 256, late: true }
+    Embedder { model, passage_task, query_task: None, dimensions: 384, late: true }
 }
 
 fn fill(address: &Address, count: usize, document: impl Fn(usize) -> Document) -> Box<dyn Store> {

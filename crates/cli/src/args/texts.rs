@@ -87,6 +87,10 @@ pub(crate) struct EmbedArguments {
     /// jina-embeddings-v3 only; here it also works with jina-embeddings-v2.
     #[arg(long)]
     pub(crate) late_chunking: bool,
+    /// Tokens in a window of late chunking, which a longer document takes several of, a quarter
+    /// overlapping (512 tokens at most) [default: the length up to which the model was trained]
+    #[arg(long, value_name = "TOKENS", requires = "late_chunking")]
+    pub(crate) window: Option<usize>,
     /// Encoding of vectors: `float`, `base64` (little-endian f32), `binary` or `ubinary` (packed
     /// sign bits); several, separated by commas, write each vector as an object
     #[arg(long, value_name = "TYPE", value_delimiter = ',', default_value = "float")]

@@ -7,7 +7,7 @@ use crate::meter::Meter;
 use crate::output::{Output, Row, Totals};
 use crate::printer::Printer;
 use crate::selection::Loader;
-use kokeshi::{Chunk, Chunking, Input, Options, Position, Text};
+use kokeshi::{Chunk, Chunking, Input, Options, Position, Text, Window};
 use std::iter::Peekable;
 use std::process::ExitCode;
 
@@ -26,9 +26,11 @@ pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Resu
         printer.note(BEYOND_HOSTED);
     }
     let noun = if purpose == Purpose::Chunks { "document" } else { "text" };
-    let embedder = Embedder { name, model, meter: Meter::new(texts.bytes, noun, printer), printer };
+    let meter = Meter::new(texts.bytes, noun, printer);
+    let embedder = Embedder::new(name, model, meter, printer);
     let options = Options {
         normalized: arguments.normalized,
+        window: Window { size: arguments.window, overlap: None },
         ..options(&arguments.encoding, arguments.task.as_deref())
     };
     let (chunking, late) = (arguments.chunk, arguments.late_chunking);

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow:
     let loader = Loader::new(&arguments.device)?;
     let scorer = |name| -> anyhow::Result<Scorer<'_>> {
         let (model, meter) = (loader.get(name)?, Meter::new(bytes, "text", printer));
-        let embedder = Embedder { name, model, meter, printer };
+        let embedder = Embedder::new(name, model, meter, printer);
         Ok(Scorer { arguments, documents: &documents, embedder })
     };
     let view = match &arguments.query {

@@ -44,7 +44,7 @@ fn queries_in_the_words_of_their_answers_rank_them_first() {
     let two = sandbox.run(["eval", "set", "set", "--late-chunking", "true"]);
     let lines: Vec<&str> = two.quiet().lines().collect();
     assert!(
-        lines[0].starts_with("starter, 256 dimensions, f16; chunks: structure:256"),
+        lines[0].starts_with("starter, 384 dimensions, f16; chunks: structure:256"),
         "{lines:?}"
     );
     assert!(lines[3].starts_with("set") && lines[3].ends_with("1.0000     1.0000"), "{lines:?}");

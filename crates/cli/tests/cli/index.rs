@@ -106,7 +106,7 @@ fn a_changed_model_or_option_is_refused_with_both_sides_and_a_hint() {
     let model = tiny_v3().display().to_string();
     for (options, parts) in [
         (vec!["--model", &model], vec!["weights is starter (sha256:", "not ", "v3-tiny"]),
-        (vec!["--dimensions", "128"], vec!["its dimensions is 256, not 128"]),
+        (vec!["--dimensions", "128"], vec!["its dimensions is 384, not 128"]),
         (vec!["--storage", "int8"], vec!["its storage is f16, not int8"]),
         (vec!["--chunk", "sentences"], vec!["its chunking is structure:256, not sentences"]),
         (vec!["--late-chunking", "false"], vec!["its late chunking is true, not false"]),
@@ -206,7 +206,7 @@ fn status_counts_the_files_that_have_changed_since() {
     let status =
         || sandbox.run(["status", "--store", "notes/.kokeshi/index.db"]).quiet().to_owned();
     let fresh = status();
-    for part in ["2 documents, 2 chunks", "starter (sha256:", "256 dimensions", "up to date", "f16"]
+    for part in ["2 documents, 2 chunks", "starter (sha256:", "384 dimensions", "up to date", "f16"]
     {
         assert!(fresh.contains(part), "{part}: {fresh}");
     }

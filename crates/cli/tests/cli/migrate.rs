@@ -78,7 +78,7 @@ fn complete_migration(store: &str, can_rename: bool) {
         "cosine 1.0000, so it was this one",
         "2 documents, 2 chunks",
         "48 dimensions",
-        "256 dimensions: all that the model has",
+        "384 dimensions: all that the model has",
         "passage_task = \"retrieval.passage\"",
         "kokeshi migrate run new.plan.toml",
     ] {
@@ -386,7 +386,7 @@ fn impossible_plans_are_refused() {
     }
     let text = fs::read_to_string(sandbox.path("new.plan.toml")).expect("a plan");
     assert_eq!(step(&sandbox, "index.db", "run").status, Some(0));
-    sandbox.write("new.plan.toml", text.replace("dimensions = 256", "dimensions = 128"));
+    sandbox.write("new.plan.toml", text.replace("dimensions = 384", "dimensions = 128"));
     let changed = step(&sandbox, "index.db", "run");
     assert!(changed.failure(4).contains("has changed since it began"), "{}", changed.stderr);
     sandbox.write("new.plan.toml", "name = 1");

@@ -193,7 +193,7 @@ fn switched_under_a_reader(sandbox: &Sandbox, server: &Server, application: &mut
         let seen = reader.join().expect("a reader without an error");
         assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
     });
-    assert_eq!(all(application, "docs").1[&1].len(), 256);
+    assert_eq!(all(application, "docs").1[&1].len(), 384);
 }
 
 #[test]

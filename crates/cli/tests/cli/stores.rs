@@ -40,7 +40,7 @@ fn a_folder_becomes_searchable(kind: &'static str) {
     assert_eq!((&collection["documents"], &collection["files_to_look_at"]), (&2.into(), &0.into()));
     assert_eq!(collection["model"], "starter");
     let mixed = run(&["index", "notes", "--dimensions", "128"]);
-    assert!(mixed.failure(4).contains("its dimensions is 256, not 128"), "{}", mixed.stderr);
+    assert!(mixed.failure(4).contains("its dimensions is 384, not 128"), "{}", mixed.stderr);
     let hybrid = run(&["search", "shipping", "--hybrid"]);
     assert!(hybrid.failure(4).contains("cannot search by words"), "{}", hybrid.stderr);
     let bits = run(&["index", "notes", "--storage", "bits", "--collection", "b"]);

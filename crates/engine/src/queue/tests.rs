@@ -448,14 +448,14 @@ fn an_observer_receives_waits_and_runs_and_may_panic() {
 #[test]
 fn windows_of_a_document_run_in_order_together_with_other_requests() {
     let setup = Setup::new(QueueLimits::default());
-    let document = text(6000);
-    let chunks = setup.model.chunk(&document, crate::Chunking::Tokens(700)).expect("chunks");
-    let window = Window { size: Some(3000), overlap: 500 };
+    let document = text(1800);
+    let chunks = setup.model.chunk(&document, crate::Chunking::Tokens(250)).expect("chunks");
+    let window = Window { size: Some(900), overlap: Some(150) };
     let options = Options { window, ..Options::default() };
     let inputs = [Input::late(&document, &chunks).options(options)];
     let (late, other) = (
         setup.submit_request(setup.model.prepare(&inputs).expect("prepared"), "a").expect("room"),
-        setup.submit(&[2500, 2500], "b").expect("room"),
+        setup.submit(&[800, 800], "b").expect("room"),
     );
     setup.gate.open_to(usize::MAX);
     answer(&other).expect("embedded");

@@ -184,7 +184,7 @@ fn a_byte_order_mark_and_the_identity_encoding_in_any_case_are_accepted() {
 #[test]
 fn a_full_queue_refuses_lists_and_single_texts_at_once() {
     let server = Server::with(limited(|limits| limits.queue_tokens = 1));
-    let long = json!({"input": vec!["word ".repeat(8000); 8]});
+    let long = json!({"input": vec!["word ".repeat(1500); 3]});
     let refusals = std::thread::scope(|scope| {
         let busy = scope.spawn(|| server.post("/v1/embeddings", &long));
         server.wait_for("kokeshi_queue_requests{model=\"starter\"} 1");

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
     let name = model(arguments, saved.as_ref())?;
     let loaded = Loader::new(&arguments.device)?.get(&name)?;
     let meter = Meter::new(None, "text", printer);
-    let mut embedder = Embedder { name: &name, model: loaded, meter, printer };
+    let mut embedder = Embedder::new(&name, loaded, meter, printer);
     let requested = arguments.task.as_deref();
     let options = match &saved {
         Some(saved) => Options {

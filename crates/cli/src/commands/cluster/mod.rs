@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     let bytes = documents.iter().map(|document| document.bytes as u64).sum();
     let loaded = Loader::new(&arguments.device)?.get(&model)?;
     let meter = Meter::new(Some(bytes), "text", printer);
-    let mut embedder = Embedder { name: &model, model: loaded, meter, printer };
+    let mut embedder = Embedder::new(&model, loaded, meter, printer);
     let options = embedder.options(&arguments.encoding, arguments.task.as_deref(), "separation");
     let rows = Matrix::of(&embedder.vectors(&documents, &options, length)?)?;
     drop(embedder);

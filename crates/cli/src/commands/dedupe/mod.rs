@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
     let name = &arguments.model.model;
     let model = Loader::new(&arguments.model.device)?.get(name)?;
     let meter = Meter::new(texts.bytes, "text", printer);
-    let embedder = Embedder { name, model, meter, printer };
+    let embedder = Embedder::new(name, model, meter, printer);
     let options = embedder.options(&arguments.encoding, arguments.task.as_deref(), "text-matching");
     let task = options.task.clone();
     let compute = selection::compute(&arguments.model.device)?;
