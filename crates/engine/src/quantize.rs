@@ -1,0 +1,103 @@
+//! Quantized copies of models, in a folder that [`Model::open`](crate::Model::open) can load.
+
+use crate::error::Result;
+use kokeshi_model::{Checkpoint, TableBits};
+use std::fs;
+use std::path::Path;
+
+/// Files next to the weights that a copy needs or should keep.
+const COMPANIONS: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "LICENSE",
+    "SOURCES.md",
+    "NOTICE",
+];
+
+/// Writes a copy of a model with quantized weights to `folder`, which exists: linear layers in eight
+/// bits, the embedding table in `table_bits`, everything else as it is, with the tokenizer and the
+/// other small files. `source` is the model's folder, or `None` for the bundled model. `progress`
+/// receives the bytes of weights written so far and the total.
+///
+/// # Errors
+///
+/// If the model is damaged or quantized already, or a file cannot be read or written.
+pub fn quantize(
+    source: Option<&Path>,
+    folder: &Path,
+    table_bits: TableBits,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    let checkpoint = match source {
+        Some(source) => Checkpoint::open(source)?,
+        None => bundled()?,
+    };
+    let files: Vec<(&str, Vec<u8>)> = match source {
+        Some(source) => COMPANIONS
+            .into_iter()
+            .filter(|name| source.join(name).is_file())
+            .map(|name| Ok((name, fs::read(source.join(name)).map_err(io("read", source, name))?)))
+            .collect::<Result<_>>()?,
+        None => vec![
+            ("tokenizer.json", kokeshi_starter::TOKENIZER.to_vec()),
+            ("tokenizer_config.json", kokeshi_starter::TOKENIZER_CONFIG.to_vec()),
+            (
+                "config_sentence_transformers.json",
+                kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG.to_vec(),
+            ),
+        ],
+    };
+    kokeshi_model::quantize(&checkpoint, folder, table_bits, progress)?;
+    for (name, content) in files {
+        let path = folder.join(name);
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(io("write", folder, name))?;
+        fs::write(&path, content).map_err(io("write", folder, name))?;
+    }
+    Ok(())
+}
+
+fn bundled() -> Result<Checkpoint> {
+    let prompts = Some(kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG);
+    Ok(Checkpoint::from_bytes(kokeshi_starter::CONFIG, prompts, kokeshi_starter::WEIGHTS)?)
+}
+
+fn io(
+    action: &'static str,
+    folder: &Path,
+    name: &str,
+) -> impl FnOnce(std::io::Error) -> kokeshi_model::Error {
+    let path = folder.join(name);
+    move |source| kokeshi_model::Error::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Input, LoadOptions, Model, cosine};
+    use kokeshi_testkit::fixture;
+
+    #[test]
+    fn a_quantized_model_opens_with_its_tokenizer_and_tasks_and_embeds_nearly_the_same() {
+        for (name, task) in [
+            ("v3-tiny/original", "separation"),
+            ("v3-tiny/native", "retrieval.query"),
+            ("v2-tiny/std_wordpiece", "text-matching"),
+        ] {
+            let (source, folder) = (fixture(name), tempfile::tempdir().expect("a folder"));
+            quantize(Some(&source), folder.path(), TableBits::Eight, &mut |_, _| {})
+                .expect("it is quantized");
+            let inputs = [Input::new("the quick brown fox").task(task)];
+            let [before, after] = [&source, folder.path()].map(|folder| {
+                let model = Model::open(folder, &LoadOptions::default()).expect("it opens");
+                model.embed(&inputs).expect("it embeds").remove(0)
+            });
+            assert_eq!(before.tokens, after.tokens, "{name}");
+            let cosine = cosine(&before.vectors[0], &after.vectors[0]);
+            assert!(cosine > 0.998, "{name}: {cosine}");
+        }
+    }
+}
