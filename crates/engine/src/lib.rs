@@ -76,7 +76,7 @@ pub use kokeshi_model::{Card, CardError, card, cards, first_card};
 pub use model::{LoadOptions, Model, TokenizedText};
 pub use models::{LoadedModel, Models};
 pub use prepare::MAX_TEXT_BYTES;
-pub use quantize::quantize;
+pub use quantize::{ORIGINAL_CARD, quantize};
 pub use queue::{Observer, Queue, QueueLimits, QueueStats, Ticket};
 pub use request::Request;
 pub use schedule::Progress;

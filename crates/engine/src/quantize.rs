@@ -5,17 +5,21 @@ use kokeshi_model::{Checkpoint, TableBits};
 use std::fs;
 use std::path::Path;
 
-/// Files next to the weights that a copy needs or should keep.
-const COMPANIONS: [&str; 9] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "config_sentence_transformers.json",
-    "modules.json",
-    "1_Pooling/config.json",
-    "LICENSE",
-    "SOURCES.md",
-    "NOTICE",
+/// The name under which a copy has the card of its original.
+pub const ORIGINAL_CARD: &str = "README.original.md";
+
+/// Files next to the weights that a copy needs or should keep, and their names in the copy.
+const COMPANIONS: [(&str, &str); 10] = [
+    ("tokenizer.json", "tokenizer.json"),
+    ("tokenizer_config.json", "tokenizer_config.json"),
+    ("special_tokens_map.json", "special_tokens_map.json"),
+    ("config_sentence_transformers.json", "config_sentence_transformers.json"),
+    ("modules.json", "modules.json"),
+    ("1_Pooling/config.json", "1_Pooling/config.json"),
+    ("LICENSE", "LICENSE"),
+    ("NOTICE", "NOTICE"),
+    ("SOURCES.md", "SOURCES.md"),
+    ("README.md", ORIGINAL_CARD),
 ];
 
 /// Writes a copy of a model with quantized weights to `folder`, which exists: linear layers in eight
@@ -36,20 +40,9 @@ pub fn quantize(
         Some(source) => Checkpoint::open(source)?,
         None => bundled()?,
     };
-    let files: Vec<(&str, Vec<u8>)> = match source {
-        Some(source) => COMPANIONS
-            .into_iter()
-            .filter(|name| source.join(name).is_file())
-            .map(|name| Ok((name, fs::read(source.join(name)).map_err(io("read", source, name))?)))
-            .collect::<Result<_>>()?,
-        None => vec![
-            ("tokenizer.json", kokeshi_starter::TOKENIZER.to_vec()),
-            ("tokenizer_config.json", kokeshi_starter::TOKENIZER_CONFIG.to_vec()),
-            (
-                "config_sentence_transformers.json",
-                kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG.to_vec(),
-            ),
-        ],
+    let files = match source {
+        Some(source) => companions(source)?,
+        None => bundled_companions(),
     };
     kokeshi_model::quantize(&checkpoint, folder, table_bits, progress)?;
     for (name, content) in files {
@@ -58,6 +51,26 @@ pub fn quantize(
         fs::write(&path, content).map_err(io("write", folder, name))?;
     }
     Ok(())
+}
+
+/// The names in the copy, and the contents, of the files that are there.
+fn companions(source: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let present = COMPANIONS.into_iter().filter(|(name, _)| source.join(name).is_file());
+    let file = |(name, to)| {
+        let content = fs::read(source.join(name)).map_err(io("read", source, name))?;
+        Ok((to, content))
+    };
+    present.map(file).collect()
+}
+
+fn bundled_companions() -> Vec<(&'static str, Vec<u8>)> {
+    let files: [(&str, &[u8]); 4] = [
+        ("tokenizer.json", kokeshi_starter::TOKENIZER),
+        ("tokenizer_config.json", kokeshi_starter::TOKENIZER_CONFIG),
+        ("config_sentence_transformers.json", kokeshi_starter::SENTENCE_TRANSFORMERS_CONFIG),
+        (ORIGINAL_CARD, kokeshi_starter::MODEL_CARD.as_bytes()),
+    ];
+    files.map(|(name, content)| (name, content.to_vec())).to_vec()
 }
 
 fn bundled() -> Result<Checkpoint> {

@@ -16,8 +16,8 @@ pub(crate) enum ModelsCommand {
     /// Compare a model with vectors published for the released weights, in f32 unless --precision
     /// is given
     Verify(VerifyArguments),
-    /// Write a copy of a model with eight-bit weights, a quarter to a half of its size, and report
-    /// what that costs
+    /// Write a copy of a model with eight-bit weights, about half its size, and report what that
+    /// costs
     Quantize(QuantizeArguments),
     /// Write a checkpoint with random weights, to try size, memory and speed without a download
     Synthesize(SynthesizeArguments),

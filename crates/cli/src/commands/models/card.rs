@@ -1,7 +1,6 @@
 //! Model cards: the licence that one states.
 
 use kokeshi_collections::ModelLocation;
-use std::path::Path;
 
 /// The name of the card in a model's folder.
 pub(super) const NAME: &str = "README.md";
@@ -10,13 +9,8 @@ pub(super) const NAME: &str = "README.md";
 pub(super) fn licence(location: &ModelLocation) -> Option<String> {
     match location {
         ModelLocation::Bundled => None,
-        ModelLocation::Folder(folder) => stated(&text(folder)?),
+        ModelLocation::Folder(folder) => stated(&std::fs::read_to_string(folder.join(NAME)).ok()?),
     }
-}
-
-/// The text of a folder's card.
-pub(super) fn text(folder: &Path) -> Option<String> {
-    std::fs::read_to_string(folder.join(NAME)).ok()
 }
 
 /// The value of `license` between the first two lines of three dashes.

@@ -9,7 +9,7 @@ use crate::meter::Progress;
 use crate::printer::Printer;
 use crate::selection;
 use anyhow::Context;
-use kokeshi::{Checkpoint, Device, Input, LoadOptions, TableBits, cosine};
+use kokeshi::{Checkpoint, Device, Input, LoadOptions, ORIGINAL_CARD, TableBits, cosine};
 use kokeshi_collections::ModelLocation;
 use serde_json::{Value, json};
 use std::fs;
@@ -111,10 +111,6 @@ fn write(
         progress.set_total(total);
         progress.set_done(written);
     })?;
-    if let Some(card) = path.and_then(card::text) {
-        fs::write(folder.join("README.original.md"), card)
-            .with_context(|| format!("cannot write {}", folder.display()))?;
-    }
     Ok(())
 }
 
@@ -235,12 +231,13 @@ impl Report<'_> {
         };
         format!(
             "---\nlicense: {licence}\nbase_model: {name}\n---\n# {name}, quantized\n\n\
-             Written by `kokeshi models quantize` from {name} ({location}).\n\
-             Linear layers are in eight bits with a scale per row, the embedding table in {table};\n\
-             norms, biases and adapters are as in the original. Names and `quantization_config` are\n\
-             those of compressed-tensors.\n\n\
-             The licence of the original applies to this copy: {stated}.\n\n\
-             - weights: {sizes}\n- cosine {cosines}\n",
+             Written by `kokeshi models quantize` from {name} ({location}). Linear layers are in \
+             eight bits with a scale per row, the embedding table in {table}; norms, biases and \
+             adapters are as in the original. Names and `quantization_config` are those of \
+             compressed-tensors.\n\n\
+             The licence of the original applies to this copy: {stated}. The card of the \
+             original, if it has one, is `{ORIGINAL_CARD}`.\n\n\
+             - weights: {sizes}\n- cosine: {cosines}\n",
             name = self.source.name,
             location = self.source.location,
             stated = self.source.licence.as_deref().unwrap_or("see the card of the original"),
