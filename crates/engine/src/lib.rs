@@ -50,6 +50,7 @@ mod models;
 mod pipeline;
 mod prefix;
 mod prepare;
+mod quantize;
 mod queue;
 mod request;
 mod schedule;
@@ -70,13 +71,14 @@ pub use error::{Error, Result};
 pub use input::{Input, LateSpans, Options, Text, TextEnd, Window};
 pub use kokeshi_model::{
     Activation, Checkpoint, Device, EncoderConfig, Layout, Level, Position, Precision,
-    SyntheticShape, TaskConfig, TensorInfo, cosine,
+    SyntheticShape, TableBits, TaskConfig, TensorInfo, cosine,
 };
 #[cfg(feature = "cuda")]
 pub use kokeshi_model::{Card, CardError, card, cards, first_card};
 pub use model::{LoadOptions, Model, TokenizedText};
 pub use models::{LoadedModel, Models};
 pub use prepare::MAX_TEXT_BYTES;
+pub use quantize::{ORIGINAL_CARD, quantize};
 pub use queue::{Observer, Queue, QueueLimits, QueueStats, Ticket};
 pub use request::Request;
 pub use schedule::Progress;

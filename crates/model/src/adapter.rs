@@ -8,6 +8,10 @@ use crate::tensor::Tensor;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
+/// The files of an adapter's folder.
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
+
 /// A task's adapter, as read from its folder.
 #[derive(Debug)]
 pub(crate) struct Adapter {
@@ -39,7 +43,7 @@ pub(crate) fn open_adapters(folder: &Path, released: &[&str]) -> Result<Vec<Adap
     let mut adapters = Vec::new();
     for entry in list {
         let path = entry.map_err(|e| Error::io("read", folder, e))?.path();
-        if path.join("adapter_config.json").is_file() {
+        if path.join(CONFIG).is_file() {
             adapters.push(open(&path, released)?);
         }
     }
@@ -51,7 +55,7 @@ pub(crate) fn open_adapters(folder: &Path, released: &[&str]) -> Result<Vec<Adap
 }
 
 fn open(folder: &Path, released: &[&str]) -> Result<Adapter> {
-    let path = required(folder, "adapter_config.json")?;
+    let path = required(folder, CONFIG)?;
     let config = Config { map: object(&path, &read(&path)?)?, path: &path };
     config.check()?;
     let rank = config.rank()?;
@@ -59,7 +63,7 @@ fn open(folder: &Path, released: &[&str]) -> Result<Adapter> {
     Ok(Adapter {
         task: task_of_folder(&name, released).to_owned(),
         folder: folder.to_owned(),
-        tensors: open_file(&required(folder, "adapter_model.safetensors")?)?,
+        tensors: open_file(&required(folder, WEIGHTS)?)?,
         rank,
         scale: config.scale(rank)?,
         targets: config.targets(),

@@ -115,6 +115,12 @@ impl Checkpoint {
         in_file || !self.adapters.is_empty()
     }
 
+    /// Bytes of all tensors, those of adapters included.
+    pub fn len_bytes(&self) -> usize {
+        let adapters = self.adapters.iter().flat_map(|adapter| &adapter.tensors);
+        self.tensors.iter().chain(adapters).map(|tensor| tensor.range.len()).sum()
+    }
+
     /// Number of weights, those of adapters and heads included. Scales are not weights.
     pub fn parameters(&self) -> usize {
         let adapters = self.adapters.iter().flat_map(|adapter| &adapter.tensors);

@@ -3,6 +3,7 @@
 //! four and a scale per group of columns. Everything else stays as it is stored; heads that no
 //! embedding uses are left out.
 
+use crate::adapter::{self, Adapter};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Modules, add_quantization};
 use crate::error::{Error, Result};
@@ -25,9 +26,9 @@ pub enum TableBits {
     Eight,
 }
 
-/// Writes `config.json` and `model.safetensors` of the quantized checkpoint to `folder`, which
-/// exists. PEFT adapters in folders of their own are not copied. At most a few rows of each weight
-/// are in memory at a time. `progress` is called with the bytes written and the total.
+/// Writes `config.json`, `model.safetensors` and folders of adapters of the quantized checkpoint to
+/// `folder`, which exists. A few megabytes of the weights are in memory at a time. `progress` is
+/// called with the bytes of weights written and the total.
 ///
 /// # Errors
 ///
@@ -49,7 +50,18 @@ pub fn quantize(
     let json = add_quantization(&checkpoint.location, &checkpoint.json, table_bits, group)?;
     let path = folder.join("config.json");
     fs::write(&path, json).map_err(|e| Error::io("write", &path, e))?;
+    checkpoint.adapters.iter().try_for_each(|adapter| copy_adapter(adapter, folder))?;
     write_weights(&folder.join("model.safetensors"), &parts, progress)
+}
+
+fn copy_adapter(adapter: &Adapter, folder: &Path) -> Result<()> {
+    let to = folder.join(adapter.folder.file_name().unwrap_or_default());
+    fs::create_dir_all(&to).map_err(|e| Error::io("write", &to, e))?;
+    for file in [adapter::CONFIG, adapter::WEIGHTS] {
+        let (from, to) = (adapter.folder.join(file), to.join(file));
+        fs::copy(&from, &to).map_err(|e| Error::io("write", &to, e))?;
+    }
+    Ok(())
 }
 
 /// Columns that share a scale of four bits: the largest of these sizes that divides a row.
@@ -77,6 +89,19 @@ enum Content {
     NibbleScales(usize),
     /// Rows and columns.
     Shape,
+}
+
+impl TableBits {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Eight, Self::Four];
+
+    /// The number, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Four => "4",
+            Self::Eight => "8",
+        }
+    }
 }
 
 impl Part<'_> {

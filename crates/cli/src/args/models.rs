@@ -2,7 +2,7 @@
 
 use super::{DeviceArguments, one_of};
 use clap::{Args, Subcommand};
-use kokeshi::SyntheticShape;
+use kokeshi::{SyntheticShape, TableBits};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +16,9 @@ pub(crate) enum ModelsCommand {
     /// Compare a model with vectors published for the released weights, in f32 unless --precision
     /// is given
     Verify(VerifyArguments),
+    /// Write a copy of a model with eight-bit weights, about half its size, and report what that
+    /// costs
+    Quantize(QuantizeArguments),
     /// Write a checkpoint with random weights, to try size, memory and speed without a download
     Synthesize(SynthesizeArguments),
 }
@@ -56,6 +59,23 @@ pub(crate) struct VerifyArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct QuantizeArguments {
+    /// Known name, hub id or folder of the model
+    pub(crate) name: String,
+    /// Folder to create
+    pub(crate) folder: PathBuf,
+    /// Bits of the embedding table: 8, or 4 with a scale per 32 columns
+    #[arg(long, value_name = "BITS", default_value = TableBits::Eight.name(), value_parser = table_bits)]
+    pub(crate) table_bits: TableBits,
+    /// Skip the comparison with the original, which loads both models in f32, one after the other
+    #[arg(long)]
+    pub(crate) skip_comparison: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct SynthesizeArguments {
     /// Folder to create
     pub(crate) folder: PathBuf,
@@ -69,4 +89,8 @@ pub(crate) struct SynthesizeArguments {
 
 fn shape(name: &str) -> Result<SyntheticShape, String> {
     one_of(SyntheticShape::ALL, SyntheticShape::name, name)
+}
+
+fn table_bits(name: &str) -> Result<TableBits, String> {
+    one_of(TableBits::ALL, TableBits::name, name)
 }

@@ -161,3 +161,73 @@ fn a_synthetic_checkpoint_opens_and_the_same_seed_writes_the_same_file() {
     let run = sandbox.run(["models", "synthesize", "a", "--shape", "tiny"]);
     assert!(run.failure(4).starts_with("error: a already contains a checkpoint\nhint: "));
 }
+
+#[test]
+fn a_quantized_copy_opens_and_reports_what_it_costs() {
+    let sandbox = Sandbox::new();
+    let source = tiny_v3();
+    let source = source.to_str().expect("a path in UTF-8");
+    for (folder, bits) in [("eight", "8"), ("four", "4")] {
+        let options = ["models", "quantize", source, folder, "--table-bits", bits, "--json"];
+        let report = sandbox.run(options).json();
+        let bytes = ["bytes_before", "bytes_after"].map(|key| report[key].as_u64().expect("bytes"));
+        assert!(bytes[1] < bytes[0] && bytes[1] > bytes[0] / 4, "{bytes:?}");
+        let comparison = &report["comparison"];
+        let cosine = |key: &str| comparison[key].as_f64().expect("a cosine");
+        let (mean, worst) = (cosine("cosine_mean"), cosine("cosine_worst"));
+        assert!(0.95 < worst && worst < mean && mean < 1.0, "{comparison}");
+        assert_eq!(comparison["vectors"].as_u64(), Some(12 * 5));
+        let info = sandbox.run(["models", "info", &format!("./{folder}"), "--json"]).json();
+        assert_eq!(info["config"]["quantized"].as_bool(), Some(true));
+        // The pooler, which no embedding uses, is left out.
+        let parameters = |name: &str| {
+            let info = sandbox.run(["models", "info", name, "--json"]).json();
+            info["parameters"].as_u64().expect("a number")
+        };
+        let head = 64 * 64 + 64 + 2 * 5 * 4 * 64;
+        assert_eq!(parameters(&format!("./{folder}")), parameters(source) - head);
+        let entries = sandbox.run(["embed", "a", "--model", &format!("./{folder}")]).jsonl();
+        assert_eq!(crate::vector(&entries[0]).len(), 64);
+    }
+    let names = |folder: &str| {
+        let entries = fs::read_dir(sandbox.path(folder)).expect("a folder");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let copied = ["1_Pooling", "README.md", "config.json", "config_sentence_transformers.json"];
+    assert!(copied.iter().all(|name| names("eight").iter().any(|other| other == name)));
+    let leftovers: Vec<String> =
+        names(".").into_iter().filter(|name| name.starts_with(".kokeshi-quantize")).collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+#[test]
+fn a_quantized_copy_replaces_nothing_and_keeps_the_licence() {
+    let sandbox = Sandbox::new();
+    let snapshot = sandbox.cache("jina-embeddings-v3", &tiny_v3());
+    fs::write(snapshot.join("README.md"), "# the original's card\n").expect("a card");
+    let quantize = ["models", "quantize", "jina-embeddings-v3", "copy"];
+    let run = sandbox.run(quantize);
+    assert!(
+        run.quiet().contains("licence  CC-BY-NC-4.0: that of the original applies to the copy")
+    );
+    let card = fs::read_to_string(sandbox.path("copy/README.md")).expect("a card");
+    assert!(card.starts_with("---\nlicense: cc-by-nc-4.0\nbase_model: jina-embeddings-v3\n---\n"));
+    assert!(card.contains("- cosine: 0.9") && card.contains(" to the original in f32 "), "{card}");
+    let original = fs::read_to_string(sandbox.path("copy/README.original.md"));
+    assert_eq!(original.expect("the original's card"), "# the original's card\n");
+    let info = sandbox.run(["models", "info", "./copy"]);
+    assert!(info.quiet().contains("licence     cc-by-nc-4.0, as its model card says"));
+
+    let error = sandbox.run(quantize).failure(4).to_owned();
+    assert_eq!(error, "error: copy already exists\nhint: choose a folder that does not exist\n");
+    let run = sandbox.run(["models", "quantize", "./copy", "again"]);
+    assert!(run.failure(4).contains("copy is quantized already"), "{}", run.stderr);
+    assert!(!sandbox.path("again").exists(), "nothing is left behind");
+    let run = sandbox.run(["models", "quantize", "starter", "bundled", "--skip-comparison"]);
+    assert!(run.quiet().contains("cosine   not compared"), "{}", run.text());
+    assert!(sandbox.run(["embed", "a", "--model", "./bundled"]).jsonl()[0]["embedding"].is_array());
+}

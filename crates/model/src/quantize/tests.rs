@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Batch, Device, Layout, load};
+use crate::{Batch, Device, load};
 use kokeshi_kernels::random::Random;
 use kokeshi_testkit::{fixture, unit_rows};
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -180,7 +180,7 @@ fn vectors(checkpoint: &Checkpoint) -> Vec<f32> {
 
 #[test]
 fn a_quantized_checkpoint_has_the_layout_of_its_source_and_nearly_its_vectors() {
-    for name in FIXTURES.into_iter().filter(|name| *name != "v3-tiny/native") {
+    for name in FIXTURES {
         let source = Checkpoint::open(&fixture(name)).expect("the fixture opens");
         let want = vectors(&source);
         for (table_bits, least) in [(TableBits::Eight, 0.9995), (TableBits::Four, 0.98)] {
@@ -196,14 +196,6 @@ fn a_quantized_checkpoint_has_the_layout_of_its_source_and_nearly_its_vectors() 
             assert!(worst > least, "{name}, {table_bits:?}: {worst}");
         }
     }
-}
-
-#[test]
-fn adapters_in_folders_work_with_quantized_weights() {
-    let folder = quantized("v3-tiny/native", TableBits::Eight);
-    let checkpoint = Checkpoint::open(folder.path()).expect("it opens");
-    assert_eq!(checkpoint.layout(), Layout::NativeFused);
-    assert!(load(&checkpoint, &Device::EXACT).is_ok());
 }
 
 #[test]

@@ -436,3 +436,31 @@ fn parts_that_are_missing_or_not_supported_are_named() {
     let message = error(&floats);
     assert!(message.contains(&format!("such as `{FC1}.weight_scale`")), "{message}");
 }
+
+/// The seed of the fuzz target is a quantized network of one layer; here, each of its bytes changes
+/// in turn.
+#[test]
+fn any_byte_of_a_quantized_file_may_be_damaged_without_a_panic() {
+    let [config, seed] = ["fuzz_targets/one_layer.json", "corpus/checkpoint/quantized.safetensors"]
+        .map(|name| kokeshi_testkit::bytes(&format!("../fuzz/{name}")));
+    let mut batch = Batch::new();
+    batch.push(&[0, 2, 1], Some(1));
+    let states = |bytes: Vec<u8>| {
+        let checkpoint = Checkpoint::from_bytes(&config, None, bytes)?;
+        load(&checkpoint, &Device::Reference)?.hidden_states(&batch)
+    };
+    assert_eq!(states(seed.clone()).expect("the seed loads").len(), 12);
+    let mut loaded = 0;
+    for at in 0..seed.len() {
+        let mut damaged = seed.clone();
+        damaged[at] ^= 1 << (at % 8);
+        match states(damaged) {
+            Ok(states) => {
+                assert_eq!(states.len(), 12);
+                loaded += 1;
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+    assert!(loaded > 300, "changed weights load: {loaded}");
+}

@@ -1,5 +1,6 @@
 //! `kokeshi models info`.
 
+use super::card;
 use crate::args::InfoArguments;
 use crate::layout::counted;
 use crate::printer::Printer;
@@ -20,6 +21,8 @@ struct ModelInfo {
     tensors: Vec<TensorInfo>,
     tokenizer: TokenizerInfo,
     known: Option<&'static KnownModel>,
+    /// The licence that the card of a model that is not known states.
+    stated_licence: Option<String>,
 }
 
 pub(super) fn run(arguments: &InfoArguments, printer: &Printer) -> anyhow::Result<()> {
@@ -41,14 +44,16 @@ impl ModelInfo {
         };
         let checkpoint = location.checkpoint()?;
         let (tensors, known) = (checkpoint.tensors(), selection::known(name)?);
+        let stated_licence = card::licence(&location);
         let (name, location) = (name.to_owned(), location.to_string());
-        Ok(Self { name, location, checkpoint, tensors, tokenizer, known })
+        Ok(Self { name, location, checkpoint, tensors, tokenizer, known, stated_licence })
     }
 
     fn licence(&self) -> String {
-        match self.known {
-            Some(known) => format!("{}: {}", known.licence, known.licence_note),
-            None => "unknown; see the model card".to_owned(),
+        match (self.known, &self.stated_licence) {
+            (Some(known), _) => format!("{}: {}", known.licence, known.licence_note),
+            (None, Some(stated)) => format!("{stated}, as its model card says"),
+            (None, None) => "unknown; see the model card".to_owned(),
         }
     }
 
@@ -71,7 +76,7 @@ impl ModelInfo {
         json!({
             "name": self.name,
             "place": self.location,
-            "licence": self.known.map(|known| known.licence),
+            "licence": self.known.map(|known| known.licence).or(self.stated_licence.as_deref()),
             "parameters": self.checkpoint.parameters(),
             "layout": self.checkpoint.layout().to_string(),
             "config": {

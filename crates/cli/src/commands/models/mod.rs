@@ -1,8 +1,10 @@
-//! `kokeshi models`: lists, downloads, inspects and verifies models.
+//! `kokeshi models`: lists, downloads, inspects, verifies and quantizes models.
 
+mod card;
 mod info;
 mod list;
 mod pull;
+mod quantize;
 mod synthesize;
 mod verify;
 
@@ -16,6 +18,7 @@ pub(crate) fn run(command: &ModelsCommand, printer: &Printer) -> anyhow::Result<
         ModelsCommand::Pull(arguments) => pull::run(arguments, printer)?,
         ModelsCommand::Info(arguments) => info::run(arguments, printer)?,
         ModelsCommand::Verify(arguments) => return verify::run(arguments, printer),
+        ModelsCommand::Quantize(arguments) => quantize::run(arguments, printer)?,
         ModelsCommand::Synthesize(arguments) => synthesize::run(arguments, printer)?,
     }
     Ok(ExitCode::SUCCESS)
