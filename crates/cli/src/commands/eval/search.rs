@@ -1,64 +1,48 @@
-//! `kokeshi eval`: retrieval quality on sets with known answers: late chunking against each chunk
-//! alone, dense against hybrid search.
+//! The methods of search on retrieval sets: late chunking against each chunk alone, dense against
+//! hybrid.
 //!
 //! Documents are indexed as by `kokeshi index` and queries searched as by `kokeshi search`; a
 //! document has the rank of its best chunk.
 
-mod dataset;
-mod report;
-
-use super::extract::Subprocess;
-use super::index::stop_on_ctrl_c;
-use crate::args::{EvalArguments, VectorArguments};
-use crate::collection;
-use crate::exit::Exit;
+use super::dataset::{Dataset, JudgedQuery};
+use super::figures::SearchSettings;
+use super::pass::{Pass, Stopped};
+use crate::args::TextUse;
+use crate::commands::extract::Subprocess;
 use crate::meter::Meter;
 use crate::printer::Printer;
 use anyhow::Context;
-use dataset::{Dataset, JudgedQuery};
 use kokeshi_analysis::{DEPTH, Quality};
-use kokeshi_collections::{IndexPlan, IndexRun, LeftOutReason, OpenCollection, StoreLocation};
+use kokeshi_collections::{
+    IndexPlan, IndexRun, LeftOutReason, NamedModel, OpenCollection, Settings, StoreLocation,
+};
 use kokeshi_documents::WalkOptions;
 use kokeshi_store::{Address, Filter, Provenance, Query, Source, Sqlite, Store};
-use report::{Figures, SetFigures};
-use std::process::ExitCode;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 /// Chunks that are searched for each document to be ranked, at first.
 const CHUNKS_PER_DOCUMENT: usize = 20;
 
-pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_ctrl_c()?;
-    let sets: Vec<Dataset> =
-        arguments.folders.iter().map(|folder| Dataset::read(folder)).collect::<Result<_, _>>()?;
-    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
-    let file = folder.path().join("eval.db");
-    let location = StoreLocation::to_index(Some(&Address::File(file.clone())), &[])?;
-    let mut store = Sqlite::create(&file)?;
-    // The first collection stays empty: its provenance is the template of all others.
-    let vectors = VectorArguments { late_chunking: None, ..arguments.vectors.clone() };
-    let template = collection::to_index(&mut store, "model", &vectors, &arguments.device)?;
-    let late_settings =
-        arguments.vectors.late_chunking.map_or(vec![false, true], |late| vec![late]);
-    let mut evaluation =
-        Evaluation { folder, location, store, template, late_settings, printer, stop: &stop };
-    let mut all = Vec::new();
-    for (number, set) in sets.iter().enumerate() {
-        match evaluation.measure(number, set)? {
-            Some(figures) => all.push(figures),
-            None => return Ok(Exit::Interrupted.into()),
-        }
-    }
-    printer.print(&match arguments.json {
-        true => report::json(&evaluation.template, &all)?,
-        false => report::text(&evaluation.template, &all),
-    })?;
-    Ok(ExitCode::SUCCESS)
+/// A method of search and its quality.
+#[derive(Clone, Debug)]
+pub(super) struct MethodFigures {
+    pub(super) late: bool,
+    pub(super) hybrid: bool,
+    pub(super) chunks: usize,
+    pub(super) quality: Quality,
 }
 
-/// What all sets are measured with.
-struct Evaluation<'a> {
+impl MethodFigures {
+    pub(super) fn title(&self) -> String {
+        let late = if self.late { "late chunking" } else { "each chunk alone" };
+        format!("{late}, {}", if self.hybrid { "hybrid" } else { "dense" })
+    }
+}
+
+/// A store in a temporary folder, and what all sets are indexed with.
+pub(super) struct SearchMethods<'a> {
     folder: TempDir,
     location: StoreLocation,
     store: Sqlite,
@@ -67,48 +51,80 @@ struct Evaluation<'a> {
     late_settings: Vec<bool>,
     printer: &'a Printer,
     stop: &'a AtomicBool,
+    /// Number of sets so far.
+    sets: usize,
 }
 
-impl Evaluation<'_> {
-    /// The figures of a set; `None` if stopped.
-    fn measure(&mut self, number: usize, set: &Dataset) -> anyhow::Result<Option<SetFigures>> {
+impl<'a> SearchMethods<'a> {
+    /// For the model and the first number of dimensions of `pass`.
+    pub(super) fn new(pass: &Pass<'a>, revision: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+        let file = folder.path().join("eval.db");
+        let location = StoreLocation::to_index(Some(&Address::File(file.clone())), &[])?;
+        let mut store = Sqlite::create(&file)?;
+        let search = &pass.arguments.search;
+        let settings = Settings {
+            dimensions: pass.dimensions.first().copied(),
+            chunking: search.chunk,
+            late: None,
+            storage: search.storage,
+            codes: search.shortlist,
+        };
+        let (name, revision) = (pass.arguments.sweep.model.clone(), revision.to_owned());
+        let model = NamedModel { name, revision, model: pass.model.clone() };
+        // The first collection stays empty: its provenance is the template of all others.
+        let template = OpenCollection::to_index(&mut store, "model", None, &settings, model)?;
+        let [query_task, passage_task] =
+            [TextUse::Query, TextUse::Passage].map(|text_use| pass.task(text_use));
+        let provenance = Provenance { query_task, passage_task, ..template.provenance };
+        let model = template.embedder.model;
+        let template = OpenCollection::new(template.name, provenance, model);
+        let late_settings = search.late_chunking.map_or(vec![false, true], |late| vec![late]);
+        let (printer, stop) = (pass.printer, pass.stop);
+        Ok(Self { folder, location, store, template, late_settings, printer, stop, sets: 0 })
+    }
+
+    /// How it indexes.
+    pub(super) fn settings(&self) -> SearchSettings {
+        let Provenance { dimensions, chunking, storage, codes, .. } = &self.template.provenance;
+        SearchSettings {
+            dimensions: *dimensions,
+            chunking: chunking.clone(),
+            storage: storage.name().to_owned(),
+            shortlist: codes.map(|codes| codes.to_string()),
+        }
+    }
+
+    /// The figures of a set, one for each method.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after Ctrl-C.
+    pub(super) fn measure(&mut self, set: &mut Dataset) -> anyhow::Result<Vec<MethodFigures>> {
+        let number = self.sets;
+        self.sets += 1;
         let documents = self.folder.path().join(number.to_string());
         std::fs::create_dir(&documents)?;
-        let corpus = set.copy_corpus(&documents)?;
-        if corpus.absent > 0 {
-            let (absent, name) = (corpus.absent, &set.name);
-            self.printer.warning(&format!(
-                "{name}: {absent} of the answers are not in the corpus, and count as not found"
-            ));
-        }
+        set.copy_corpus(&documents)?;
         let texts: Vec<&str> = set.queries.iter().map(|query| query.text.as_str()).collect();
         let queries = self.template.embedder.queries(texts)?;
-        let mut rows = Vec::new();
+        let mut methods = Vec::new();
         for late in self.late_settings.clone() {
             let collection = format!("{number}, {late}");
-            if !self.index(&collection, late, &documents)? {
-                return Ok(None);
-            }
+            self.index(&collection, late, &documents)?;
             let chunks = self.store.count(&collection)?.chunks;
             for hybrid in [false, true] {
-                let Some(quality) = self.quality(&collection, set, &queries, hybrid)? else {
-                    return Ok(None);
-                };
-                rows.push(Figures { late, hybrid, chunks, quality });
+                let quality = self.quality(&collection, set, &queries, hybrid)?;
+                methods.push(MethodFigures { late, hybrid, chunks, quality });
             }
             self.store.drop_collection(&collection)?;
         }
-        let (documents, queries) = (corpus.documents, set.queries.len());
-        Ok(Some(SetFigures { name: set.name.clone(), documents, queries, rows }))
+        std::fs::remove_dir_all(&documents)?;
+        Ok(methods)
     }
 
-    /// Indexes the files in `documents`; `false` if stopped.
-    fn index(
-        &mut self,
-        collection: &str,
-        late: bool,
-        documents: &std::path::Path,
-    ) -> anyhow::Result<bool> {
+    /// Indexes the files in `documents`.
+    fn index(&mut self, collection: &str, late: bool, documents: &Path) -> anyhow::Result<()> {
         let provenance = Provenance { late, ..self.template.provenance.clone() };
         self.store.create(collection, &provenance)?;
         let model = self.template.embedder.model.clone();
@@ -124,26 +140,26 @@ impl Evaluation<'_> {
         if let Some(file) = left_out.find(|file| file.reason != LeftOutReason::NoText) {
             anyhow::bail!("a document cannot be read: {file}");
         }
-        Ok(!summary.stopped)
+        if summary.stopped { Err(Stopped.into()) } else { Ok(()) }
     }
 
-    /// The mean over all queries; `None` if stopped.
+    /// The mean over all queries.
     fn quality(
         &self,
         collection: &str,
         set: &Dataset,
         vectors: &[Vec<f32>],
         hybrid: bool,
-    ) -> anyhow::Result<Option<Quality>> {
+    ) -> anyhow::Result<Quality> {
         let mut all = Vec::new();
         for (query, vector) in set.queries.iter().zip(vectors) {
             if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
+                return Err(Stopped.into());
             }
             let ranking = self.ranking(collection, query, vector, hybrid)?;
             all.push(Quality::of(&ranking, &query.relevant));
         }
-        Ok(Some(Quality::mean(&all)))
+        Ok(Quality::mean(&all))
     }
 
     /// The ids of the best documents, each at the rank of its best chunk.
@@ -158,8 +174,8 @@ impl Evaluation<'_> {
         let words = hybrid.then_some(query.text.as_str());
         let mut limit = DEPTH * CHUNKS_PER_DOCUMENT;
         loop {
-            let query = Query { vector, words, limit, filter: &filter, exact: false };
-            let hits = self.store.search(collection, &query)?;
+            let search = Query { vector, words, limit, filter: &filter, exact: false };
+            let hits = self.store.search(collection, &search)?;
             let mut ids: Vec<String> = Vec::new();
             for hit in &hits {
                 let id = hit.metadata["_id"].as_str().unwrap_or_default();
@@ -167,8 +183,8 @@ impl Evaluation<'_> {
                     ids.push(id.to_owned());
                 }
             }
+            let ids = query.allowed(ids.into_iter(), DEPTH);
             if ids.len() >= DEPTH || hits.len() < limit {
-                ids.truncate(DEPTH);
                 return Ok(ids);
             }
             limit *= 4;
