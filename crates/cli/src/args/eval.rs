@@ -1,7 +1,7 @@
 //! Arguments of `kokeshi eval`: which sets, which shares of them, and what is compared.
 
 use super::device::precisions;
-use super::{ArithmeticArguments, DeviceArguments, MachineArguments, VectorArguments};
+use super::{ArithmeticArguments, DeviceArguments, MachineArguments};
 use crate::bytes;
 use clap::{ArgAction, Args, ValueEnum};
 use kokeshi::Precision;
@@ -219,18 +219,6 @@ impl EvalSearchArguments {
         let has_option =
             self.late_chunking.is_some() || self.storage.is_some() || self.shortlist.is_some();
         self.search.unwrap_or(is_named || has_option)
-    }
-
-    /// How collections are indexed, at `dimensions`.
-    pub(crate) fn vectors(&self, dimensions: usize) -> VectorArguments {
-        VectorArguments {
-            model: None,
-            dimensions: Some(dimensions),
-            storage: self.storage,
-            shortlist: self.shortlist,
-            chunk: self.chunk,
-            late_chunking: None,
-        }
     }
 }
 

@@ -116,9 +116,11 @@ fn drawn(line: &Line, number: usize, label: f64, scale: &Scale) -> Markup {
 /// Where the label of each line is: beside its point with the most dimensions, but below the label
 /// above.
 fn label_positions(lines: &[Line], scale: &Scale) -> Vec<f64> {
-    let end = |line: &Line| line.points.iter().max_by_key(|(dimensions, _)| *dimensions);
-    let wanted: Vec<f64> =
-        lines.iter().map(|line| end(line).map_or(MARGIN, |point| scale.y(point.1) + 4.0)).collect();
+    let wanted = |line: &Line| {
+        let end = line.points.iter().max_by_key(|(dimensions, _)| *dimensions);
+        end.map_or(MARGIN, |point| scale.y(point.1) + 4.0)
+    };
+    let wanted: Vec<f64> = lines.iter().map(wanted).collect();
     let mut order: Vec<usize> = (0..lines.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
     let mut positions = vec![0.0; lines.len()];

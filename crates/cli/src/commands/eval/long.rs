@@ -40,7 +40,7 @@ impl Pass<'_> {
             let search = |&dimensions: &usize| {
                 let rows = Matrix::cut(&questions, dimensions)?;
                 let chunks = Rankings::new(rows.clone(), DEPTH);
-                Ok(Search { chunks, documents: Rankings::new(rows, DEPTH) })
+                anyhow::Ok(Search { chunks, documents: Rankings::new(rows, DEPTH) })
             };
             self.dimensions.iter().map(search).collect()
         };

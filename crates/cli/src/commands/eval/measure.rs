@@ -26,7 +26,7 @@ impl Pass<'_> {
         let figures = |&dimensions: &usize| {
             self.check_running()?;
             let values = values(self, dimensions).with_context(|| files.path.display().to_string());
-            Ok(Figures { precision: self.precision.clone(), dimensions, values: values? })
+            anyhow::Ok(Figures { precision: self.precision.clone(), dimensions, values: values? })
         };
         let figures = self.dimensions.iter().map(figures).collect::<anyhow::Result<_>>()?;
         Ok(SetFigures {

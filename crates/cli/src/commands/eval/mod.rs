@@ -29,7 +29,6 @@ use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection;
 use crate::view::svg;
-use anyhow::Context;
 use figures::{Evaluation, SetFigures};
 use find::SetFiles;
 use kokeshi::{Input, Model, Precision};

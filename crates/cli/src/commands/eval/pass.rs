@@ -122,13 +122,13 @@ impl<'a> Pass<'a> {
         text_use: TextUse,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let (mut numbers, mut distinct) = (HashMap::new(), Vec::new());
-        let number = |text: &&str| {
-            *numbers.entry(text.to_owned()).or_insert_with(|| {
-                distinct.push(text.to_owned());
+        let mut order = Vec::with_capacity(texts.len());
+        for &text in texts {
+            order.push(*numbers.entry(text).or_insert_with(|| {
+                distinct.push(text);
                 distinct.len() - 1
-            })
-        };
-        let order: Vec<usize> = texts.iter().map(number).collect();
+            }));
+        }
         let options = self.options(text_use);
         let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(distinct.len());
         for block in blocks(&distinct) {

@@ -6,7 +6,6 @@ use super::find::SetFiles;
 use super::pass::Pass;
 use crate::args::TextUse;
 use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS};
-use crate::layout::counted;
 use kokeshi_analysis::{DEPTH, Matrix, Quality, Rankings, recall_at};
 use std::collections::HashMap;
 
@@ -34,7 +33,7 @@ struct Searches {
 impl Searches {
     fn new(vectors: &[Vec<f32>], dimensions: &[usize]) -> anyhow::Result<Self> {
         let ranking =
-            |&dimensions: &usize| Ok(Rankings::new(Matrix::cut(vectors, dimensions)?, KEPT));
+            |&dimensions: &usize| anyhow::Ok(Rankings::new(Matrix::cut(vectors, dimensions)?, KEPT));
         Ok(Self { rankings: dimensions.iter().map(ranking).collect::<anyhow::Result<_>>()? })
     }
 
@@ -215,6 +214,6 @@ fn notes(counts: &CorpusCounts) -> Vec<String> {
 }
 
 /// `1 query`, `2 queries`.
-pub(super) fn counted_queries(count: usize) -> String {
+fn counted_queries(count: usize) -> String {
     if count == 1 { "1 query".to_owned() } else { format!("{count} queries") }
 }
