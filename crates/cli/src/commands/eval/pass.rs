@@ -1,7 +1,6 @@
 //! Texts of sets through one loaded model.
 
 use super::kind::Tasks;
-use super::share::Share;
 use crate::args::{EvalArguments, EvalKind, TextUse};
 use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS};
 use crate::meter::Progress;
@@ -91,11 +90,6 @@ impl<'a> Pass<'a> {
         if let Some(progress) = &self.progress {
             progress.say(format!("{}: {what}", self.set));
         }
-    }
-
-    /// The share of sets of a kind.
-    pub(super) fn share(&self, kind: EvalKind) -> Share {
-        Share::of(&self.arguments.shares, kind)
     }
 
     /// The task for a use.

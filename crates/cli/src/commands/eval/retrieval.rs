@@ -32,8 +32,9 @@ struct Searches {
 
 impl Searches {
     fn new(vectors: &[Vec<f32>], dimensions: &[usize]) -> anyhow::Result<Self> {
-        let ranking =
-            |&dimensions: &usize| anyhow::Ok(Rankings::new(Matrix::cut(vectors, dimensions)?, KEPT));
+        let ranking = |&dimensions: &usize| {
+            anyhow::Ok(Rankings::new(Matrix::cut(vectors, dimensions)?, KEPT))
+        };
         Ok(Self { rankings: dimensions.iter().map(ranking).collect::<anyhow::Result<_>>()? })
     }
 
