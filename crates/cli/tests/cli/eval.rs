@@ -118,7 +118,7 @@ fn folder() -> Sandbox {
         row
     };
     for language in ["de", "en"] {
-        let scores = [(0, 0, 5), (1, 2, 1), (2, 2, 5), (0, 3, 0), (3, 3, 5)];
+        let scores = [(0, 0, 5), (1, 2, 0), (2, 2, 5), (0, 3, 0), (3, 3, 5)];
         let rows = scores.map(|(a, b, score)| with(pair(a, b), "score", score.into()));
         write(&format!("sts/news-{language}.jsonl"), rows.to_vec());
     }
@@ -241,7 +241,8 @@ fn every_set_of_a_folder_is_recognized_and_measured() {
         (&json!("topics"), &json!(1.0))
     );
     let spearman = named(&answer, "news-de")["results"][0]["spearman"].as_f64().expect("a number");
-    assert!(spearman > 0.8, "{spearman}");
+    // Pairs of equal texts come before the others, in any order: at least the square root of 3/4.
+    assert!(spearman > 0.866, "{spearman}");
     let families = answer["families"].as_array().expect("families");
     assert_eq!(
         (families.len(), &families[0]["family"], &families[0]["sets"]),
@@ -346,7 +347,7 @@ fn questions_of_other_languages_search_the_passages_of_one() {
 fn a_query_that_is_a_document_does_not_find_itself() {
     let sandbox = set("lamp\ttea\t1\n");
     let query = |text: &str| {
-        sandbox.write("set/queries.jsonl", format!("{}\n", json!({"_id": "lamp", "text": text})))
+        sandbox.write("set/queries.jsonl", format!("{}\n", json!({"_id": "lamp", "text": text})));
     };
     let rank = |more: &[&str]| {
         let run = sandbox.run(["eval", "set", "--json"].iter().chain(more));
@@ -460,6 +461,8 @@ fn a_page_has_all_figures_and_loads_nothing() {
 #[test]
 fn the_tables_fit_narrow_terminals() {
     let sandbox = folder();
+    // The warning about it is longer than a narrow terminal is wide.
+    fs::remove_file(sandbox.path("sets/other.jsonl")).expect("a removed file");
     let arguments = [
         "eval",
         "sets",

@@ -14,7 +14,7 @@ pub(super) struct Evaluation {
     pub(super) dimensions: Vec<usize>,
     /// Precisions, as the user ordered them.
     pub(super) precisions: Vec<String>,
-    /// The model's device, for people.
+    /// The model's device in the first precision, for people.
     pub(super) device: String,
     /// Seed of shares and examples.
     pub(super) seed: u64,

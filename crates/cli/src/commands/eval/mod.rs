@@ -95,7 +95,9 @@ fn evaluate(
         let name = precision.map_or("default", Precision::name).to_owned();
         evaluation.dimensions.clone_from(&dimensions);
         evaluation.precisions.push(name.clone());
-        evaluation.device = model.device();
+        if evaluation.device.is_empty() {
+            evaluation.device = model.device();
+        }
         let mut pass = Pass::new((model, name), &dimensions, &compute, arguments, (printer, stop));
         match measure_all(&mut pass, sets, &mut evaluation) {
             Err(error) if error.is::<Stopped>() => evaluation.is_stopped = true,
