@@ -70,6 +70,37 @@ impl Matrix {
         &self.padded(index)[..self.dimensions]
     }
 
+    /// The first `dimensions` values of each of `vectors`, scaled to unit length.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::of`]; [`Error::Width`] if a vector has fewer values.
+    pub fn cut<V: AsRef<[f32]>>(vectors: &[V], dimensions: usize) -> Result<Self> {
+        let cut = |vector: &V| {
+            let vector = vector.as_ref();
+            let got = vector.len();
+            let error = Error::Width { expected: dimensions, got };
+            vector.get(..dimensions).map(<[f32]>::to_vec).ok_or(error)
+        };
+        Self::of(&vectors.iter().map(cut).collect::<Result<Vec<_>>>()?)
+    }
+
+    /// The cosine of each row to the row of `other` with the same number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Width`] if `other` has another width.
+    pub fn row_cosines(&self, other: &Self) -> Result<Vec<f64>> {
+        if self.dimensions != other.dimensions {
+            return Err(Error::Width { expected: self.dimensions, got: other.dimensions });
+        }
+        let cosine = |row: usize| {
+            let pairs = self.row(row).iter().zip(other.row(row));
+            pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        Ok((0..self.len().min(other.len())).map(cosine).collect())
+    }
+
     /// The row at `index` with its padding, `[width]`.
     pub(crate) fn padded(&self, index: usize) -> &[f32] {
         &self.data[index * self.width..][..self.width]
@@ -111,6 +142,18 @@ mod tests {
         });
         assert_eq!((matrix.len(), matrix.padded(1).len()), (2, F32_ROW));
         assert_eq!(matrix.gather(&[1, 0]).row(1), [0.6, 0.8]);
+    }
+
+    #[test]
+    fn vectors_are_cut_before_they_are_scaled() {
+        let vectors = [[3.0, 4.0, 12.0], [0.0, 2.0, 1.0]];
+        let cut = Matrix::cut(&vectors, 2).expect("rows");
+        assert_eq!((cut.row(0), cut.row(1)), (&[0.6, 0.8][..], &[0.0, 1.0][..]));
+        assert!(matches!(Matrix::cut(&vectors, 4), Err(Error::Width { expected: 4, got: 3 })));
+        let other = Matrix::of(&[[1.0, 0.0], [0.0, -1.0]]).expect("rows");
+        let cosines = cut.row_cosines(&other).expect("one width");
+        assert!((cosines[0] - 0.6).abs() < 1e-7 && cosines[1] == -1.0, "{cosines:?}");
+        assert!(cut.row_cosines(&Matrix::new(3)).is_err());
     }
 
     #[test]

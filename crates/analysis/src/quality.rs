@@ -25,10 +25,9 @@ impl Quality {
         let mut ideal: Vec<f64> = relevant.values().copied().collect();
         ideal.sort_by(|a, b| b.total_cmp(a));
         ideal.truncate(DEPTH);
-        let found = first.iter().filter(|id| relevant.contains_key(*id)).count();
         Self {
             ndcg: discounted(gains) / discounted(ideal.into_iter()),
-            recall: found as f64 / relevant.len() as f64,
+            recall: recall_at(DEPTH, ranking, relevant),
         }
     }
 
@@ -39,6 +38,16 @@ impl Quality {
         let mean = |part: fn(&Self) -> f64| all.iter().map(part).sum::<f64>() / count;
         Self { ndcg: mean(|q| q.ndcg), recall: mean(|q| q.recall) }
     }
+}
+
+/// Recall@`depth`: the share of the relevant documents among the first `depth` of a ranking. With
+/// one relevant document, the mean over queries is the share of queries that find it (R@1, R@10).
+/// `relevant` must not be empty.
+#[must_use]
+pub fn recall_at(depth: usize, ranking: &[String], relevant: &HashMap<String, f64>) -> f64 {
+    let first = &ranking[..ranking.len().min(depth)];
+    let found = first.iter().filter(|id| relevant.contains_key(*id)).count();
+    found as f64 / relevant.len() as f64
 }
 
 fn discounted(gains: impl Iterator<Item = f64>) -> f64 {
@@ -89,6 +98,30 @@ mod tests {
         let answers: Vec<String> = (0..20).map(|id| id.to_string()).collect();
         let judged: Vec<(&str, f64)> = answers.iter().map(|id| (id.as_str(), 1.0)).collect();
         assert_eq!(of(&answers.join(" "), &judged), Quality { ndcg: 1.0, recall: 0.5 });
+    }
+
+    #[test]
+    fn recall_counts_the_relevant_documents_of_the_first_ranks() {
+        let ranking = ["a", "b", "c"].map(str::to_owned);
+        let relevant = ["b", "c", "d", "e"].map(|id| (id.to_owned(), 1.0)).into();
+        let at = |depth| recall_at(depth, &ranking, &relevant);
+        assert_eq!([at(0), at(1), at(2), at(3), at(9)], [0.0, 0.0, 0.25, 0.5, 0.5]);
+    }
+
+    /// The mean of scikit-learn's `ndcg_score` is that of one query, with the gains as they are.
+    #[test]
+    fn gains_are_those_of_scikit_learn() {
+        let cases = crate::expected::array("ndcg");
+        assert_eq!(cases.len(), 3);
+        for case in cases {
+            let grades = crate::expected::numbers(&case["grades"]);
+            // Documents are ranked in the order of their numbers.
+            let ranking: Vec<String> = (0..grades.len()).map(|id| id.to_string()).collect();
+            let graded = ranking.iter().cloned().zip(grades).filter(|(_, grade)| *grade > 0.0);
+            let got = Quality::of(&ranking, &graded.collect()).ndcg;
+            let want = crate::expected::number(&case["ndcg"]);
+            assert!((got - want).abs() < 1e-12, "{got}: {case}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Models by the names that users give them, and devices by the options of the command line.
 
-use crate::args::{ArithmeticArguments, DeviceArguments, DeviceKind};
+use crate::args::{ArithmeticArguments, DeviceArguments, DeviceKind, MachineArguments};
 use crate::bytes;
 use crate::card::{self, Card};
 use crate::config;
@@ -58,20 +58,31 @@ impl Loader {
 
     /// The model called `name`.
     pub(crate) fn get(&self, name: &str) -> anyhow::Result<Arc<Model>> {
-        let location = locate(name)?;
-        let start = Instant::now();
-        let model = self.models.get(&location.to_string(), |options| location.open(options));
-        let model = model.map_err(|error| match error {
-            Error::Budget { bytes, budget, .. } => over_budget(name, bytes, budget),
-            other => other.into(),
-        })?;
-        Printer::detect().detail(&format!(
-            "model {name} ({location}) on {}, loaded in {:.2} s",
-            model.device(),
-            start.elapsed().as_secs_f64()
-        ));
-        Ok(model)
+        load(name, &self.models)
     }
+}
+
+/// The model called `name` on the device of `arguments`, freed when it is no longer in use: for a
+/// command that loads one after the other.
+pub(crate) fn load_alone(name: &str, arguments: &DeviceArguments) -> anyhow::Result<Arc<Model>> {
+    let options = LoadOptions { device: device(&arguments.arithmetic)? };
+    load(name, &Models::new(options, arguments.memory_budget))
+}
+
+fn load(name: &str, models: &Models) -> anyhow::Result<Arc<Model>> {
+    let location = locate(name)?;
+    let start = Instant::now();
+    let model = models.get(&location.to_string(), |options| location.open(options));
+    let model = model.map_err(|error| match error {
+        Error::Budget { bytes, budget, .. } => over_budget(name, bytes, budget),
+        other => other.into(),
+    })?;
+    Printer::detect().detail(&format!(
+        "model {name} ({location}) on {}, loaded in {:.2} s",
+        model.device(),
+        start.elapsed().as_secs_f64()
+    ));
+    Ok(model)
 }
 
 fn over_budget(name: &str, bytes: usize, budget: usize) -> anyhow::Error {
@@ -106,7 +117,8 @@ fn expand_home(folder: PathBuf) -> PathBuf {
 /// The device that the options select. `auto` is the first card that can be used, unless an option
 /// applies to the processor only.
 pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
-    let ArithmeticArguments { device, threads, simd_level, precision } = *arguments;
+    let ArithmeticArguments { machine, precision } = *arguments;
+    let MachineArguments { device, threads, simd_level } = machine;
     let has_cpu_options = threads.is_some() || simd_level.is_some();
     match device {
         DeviceKind::Auto if has_cpu_options || precision == Some(Precision::Int8) => cpu(arguments),
@@ -133,7 +145,8 @@ pub(crate) fn device(arguments: &ArithmeticArguments) -> anyhow::Result<Device> 
 }
 
 fn cpu(arguments: &ArithmeticArguments) -> anyhow::Result<Device> {
-    let ArithmeticArguments { threads, simd_level: level, precision, .. } = *arguments;
+    let ArithmeticArguments { machine, precision } = *arguments;
+    let MachineArguments { threads, simd_level: level, .. } = machine;
     if precision == Some(Precision::F16) {
         return Err(usage(
             "--precision f16 needs an NVIDIA card; the processor supports f32, bf16 and int8",
@@ -174,7 +187,12 @@ pub(crate) fn describe_auto_device() -> String {
 
 /// Threads and instruction set of the command line, for arithmetic on vectors.
 pub(crate) fn compute(arguments: &DeviceArguments) -> anyhow::Result<Compute> {
-    let ArithmeticArguments { threads, simd_level, .. } = arguments.arithmetic;
+    compute_on(arguments.arithmetic.machine)
+}
+
+/// As [`compute`].
+pub(crate) fn compute_on(machine: MachineArguments) -> anyhow::Result<Compute> {
+    let MachineArguments { threads, simd_level, .. } = machine;
     let threads = threads.or(config::current().threads());
     Ok(Compute::new(threads.map(usize::from), simd_level)?)
 }

@@ -48,6 +48,9 @@ pub struct Options {
     /// Drop the end of a text that is too long instead of returning an error. Default `false`.
     /// Late chunking never truncates: it runs in windows.
     pub truncate: bool,
+    /// Limit of tokens for this text, special tokens and instruction included, if it is below the
+    /// model's own. Late chunking has its window instead.
+    pub max_tokens: Option<usize>,
     /// Which end of a text that is too long `truncate` drops.
     pub truncated_end: TextEnd,
     /// How late chunking covers a document that is longer than the model was trained for.
@@ -64,6 +67,7 @@ impl Default for Options {
             dimensions: None,
             normalized: true,
             truncate: false,
+            max_tokens: None,
             truncated_end: TextEnd::default(),
             window: Window::default(),
             late_spans: LateSpans::default(),

@@ -122,6 +122,7 @@ impl Preparer {
     ) -> Result<Prepared> {
         check_size(frame.input, text.len())?;
         let limit = self.config.max_tokens;
+        let limit = options.max_tokens.map_or(limit, |own| own.min(limit));
         let of_end = match options.truncated_end {
             TextEnd::Tail => self.tokenizer.first(text, limit, keep_running)?,
             TextEnd::Head => self.tokenizer.last(text, limit, keep_running)?,
@@ -321,6 +322,28 @@ mod tests {
             assert_eq!(prepared.document.ids, expected);
             assert_eq!(prepared.truncated_tokens, TokenCount::Exact(2778 - limit));
         }
+    }
+
+    #[test]
+    fn a_text_can_have_a_lower_limit_than_the_model_but_not_a_higher_one() {
+        let cases = &json("v3-tiny/golden/cases.json")["truncation"];
+        let text = cases["text"].as_str().expect("a text");
+        let prepare = |max_tokens, truncate| {
+            let options = Options { max_tokens: Some(max_tokens), truncate, ..Options::default() };
+            preparer(128).prepare(0, &Input::new(text).options(options), &mut || true)
+        };
+        for case in cases["cases"].as_array().expect("cases") {
+            let limit = case["max_length"].as_u64().expect("a length") as usize;
+            let expected: Vec<u32> = from_value(case["ids"].clone()).expect("ids");
+            let prepared = prepare(limit, true).expect("truncated");
+            assert_eq!(prepared.document.ids, expected);
+            let refused = prepare(limit, false).expect_err("a limit").to_string();
+            assert!(refused.contains(&limit.to_string()), "{refused}");
+        }
+        let ids = |max_tokens| prepare(max_tokens, true).expect("truncated").document.ids;
+        assert_eq!(ids(9999).len(), 128);
+        // The frame alone has two tokens.
+        assert_eq!((ids(1).len(), ids(0).len()), (1, 0));
     }
 
     #[test]

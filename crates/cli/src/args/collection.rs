@@ -169,23 +169,6 @@ pub(crate) struct ForgetArguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct EvalArguments {
-    /// Folders in BEIR's layout: `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl`
-    /// (`_id`, `text`), and `qrels.tsv` or `qrels/test.tsv` (`query-id`, `corpus-id`, `score`)
-    #[arg(value_name = "FOLDER", required = true)]
-    pub(crate) folders: Vec<PathBuf>,
-    /// How documents are indexed. Late chunking is compared with each chunk alone, unless
-    /// --late-chunking chooses one
-    #[command(flatten)]
-    pub(crate) vectors: VectorArguments,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) device: DeviceArguments,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct ExtractArguments {
     /// The format of standard input
     #[arg(long, value_enum, ignore_case = true)]

@@ -31,6 +31,22 @@ pub(crate) struct DeviceArguments {
 /// The device and its arithmetic.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct ArithmeticArguments {
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+    /// Precision of products [default: `bf16` if the model is stored in bf16 and the processor can
+    /// multiply it, otherwise `f32`; on a card `bf16`, or `f16` on older ones]
+    #[arg(
+        long,
+        value_name = "PRECISION",
+        value_parser = precisions(),
+        env = "KOKESHI_PRECISION"
+    )]
+    pub(crate) precision: Option<Precision>,
+}
+
+/// The device, in all precisions.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct MachineArguments {
     /// Device: `cpu`, an NVIDIA card (`cuda`, or `cuda:1` for the second), `auto` (a card if there
     /// is one), or `reference` (plain loops that define the correct result)
     #[arg(
@@ -52,19 +68,10 @@ pub(crate) struct ArithmeticArguments {
     /// Instruction set [default: the fastest that this processor supports]
     #[arg(long, value_name = "LEVEL", value_parser = level, env = "KOKESHI_SIMD_LEVEL")]
     pub(crate) simd_level: Option<Level>,
-    /// Precision of products [default: `bf16` if the model is stored in bf16 and the processor can
-    /// multiply it, otherwise `f32`; on a card `bf16`, or `f16` on older ones]
-    #[arg(
-        long,
-        value_name = "PRECISION",
-        value_parser = precisions(),
-        env = "KOKESHI_PRECISION"
-    )]
-    pub(crate) precision: Option<Precision>,
 }
 
 /// Parses a precision, and describes each in the help.
-fn precisions() -> impl TypedValueParser<Value = Precision> {
+pub(super) fn precisions() -> impl TypedValueParser<Value = Precision> {
     let value = |precision: Precision| {
         PossibleValue::new(precision.name()).help(match precision {
             Precision::F32 => "As exact as the published implementation in f32",

@@ -4,6 +4,7 @@ mod bench;
 mod collection;
 mod config;
 mod device;
+mod eval;
 mod migrate;
 mod models;
 mod serve;
@@ -14,6 +15,7 @@ pub(crate) use bench::*;
 pub(crate) use collection::*;
 pub(crate) use config::*;
 pub(crate) use device::*;
+pub(crate) use eval::*;
 pub(crate) use migrate::*;
 pub(crate) use models::*;
 pub(crate) use serve::*;
@@ -161,8 +163,8 @@ pub(crate) enum Command {
     /// Migrate a collection to another model, verified and reversible
     #[command(subcommand)]
     Migrate(MigrateCommand),
-    /// Measure the quality of search on queries with known answers
-    Eval(EvalArguments),
+    /// Measure the quality of a model's vectors, and of search, on sets with known answers
+    Eval(Box<EvalArguments>),
     /// Measure a model's speed against the limit of this machine
     Bench(BenchArguments),
     /// List, download, inspect and verify models

@@ -1,11 +1,14 @@
 //! A retrieval set in the layout of BEIR: `corpus.jsonl`, `queries.jsonl` and judgements.
 
+use super::rows;
+use super::share::Share;
+use crate::args::SameId;
 use crate::failure::hinted;
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Documents in one file to index: few enough to fit in memory at any length.
@@ -14,32 +17,65 @@ const DOCUMENTS_PER_FILE: usize = 500;
 /// A set: documents, queries and judgements.
 #[derive(Debug)]
 pub(super) struct Dataset {
-    /// The folder's name.
-    pub(super) name: String,
     corpus: PathBuf,
     /// Queries that have judgements.
     pub(super) queries: Vec<JudgedQuery>,
+    same_id: SameId,
 }
 
 /// A query and its answers.
 #[derive(Debug)]
 pub(super) struct JudgedQuery {
+    pub(super) id: String,
     pub(super) text: String,
     /// Documents that answer it, each with a grade above 0.
     pub(super) relevant: HashMap<String, f64>,
+    /// Whether the document with its id is not to be found by it.
+    pub(super) leaves_out_own: bool,
+}
+
+/// A document of a corpus.
+pub(super) struct CorpusDocument {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) text: String,
 }
 
 /// Counts of a corpus.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CorpusCounts {
     pub(super) documents: usize,
     /// Documents that are judged as answers but are not in the corpus.
     pub(super) absent: usize,
+    /// Queries that are documents of the corpus, which they do not find.
+    pub(super) own: usize,
+    /// Queries with the id of a document with another text.
+    pub(super) namesakes: usize,
+    pub(super) bytes: usize,
+}
+
+impl CorpusDocument {
+    /// Its text, after its title if `with_title`.
+    pub(super) fn passage(&self, with_title: bool) -> String {
+        if with_title {
+            format!("{} {}", self.title, self.text).trim().to_owned()
+        } else {
+            self.text.clone()
+        }
+    }
+
+    /// Whether a query is this document: the words of its text are the same, with the title or
+    /// without.
+    fn is_query(&self, query: &str) -> bool {
+        let text = || self.text.split_whitespace();
+        query.split_whitespace().eq(text())
+            || query.split_whitespace().eq(self.title.split_whitespace().chain(text()))
+    }
 }
 
 impl Dataset {
-    /// Reads queries and judgements; the corpus only when it is copied.
-    pub(super) fn read(folder: &Path) -> anyhow::Result<Self> {
+    /// Reads queries and judgements; a share of the queries is drawn from their sorted ids.
+    pub(super) fn read(folder: &Path, share: Share, same_id: SameId) -> anyhow::Result<Self> {
         let corpus = folder.join("corpus.jsonl");
         fs::metadata(&corpus).with_context(|| format!("cannot read {}", corpus.display()))?;
         let candidates = ["qrels.tsv", "qrels/test.tsv"].map(|name| folder.join(name));
@@ -52,9 +88,11 @@ impl Dataset {
         let mut judged = judgements(qrels)?;
         judged.retain(|_, relevant| !relevant.is_empty());
         let mut queries = Vec::new();
-        each_object(&folder.join("queries.jsonl"), |id, row| {
+        rows::each(&folder.join("queries.jsonl"), |mut row| {
+            let id = row.name("_id")?;
             if let Some(relevant) = judged.remove(&id) {
-                queries.push(JudgedQuery { text: text(row, "text").to_owned(), relevant });
+                let text = row.text("text")?;
+                queries.push(JudgedQuery { id, text, relevant, leaves_out_own: false });
             }
             Ok(())
         })?;
@@ -64,74 +102,95 @@ impl Dataset {
         if queries.is_empty() {
             anyhow::bail!("no query has an answer in {}", qrels.display());
         }
-        let name = folder.canonicalize().unwrap_or(folder.to_owned());
-        let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, corpus, queries })
+        Ok(Self { corpus, queries: drawn(queries, share), same_id })
+    }
+
+    /// Calls `each` with every document, in order. Afterwards it is known which queries leave their
+    /// own document out.
+    pub(super) fn documents(
+        &mut self,
+        mut each: impl FnMut(CorpusDocument) -> anyhow::Result<()>,
+    ) -> anyhow::Result<CorpusCounts> {
+        let ids = |query: &JudgedQuery| query.relevant.keys().cloned().collect::<Vec<_>>();
+        let mut absent: HashSet<String> = self.queries.iter().flat_map(ids).collect();
+        let numbered = self.queries.iter().enumerate();
+        let numbers: HashMap<String, usize> =
+            numbered.map(|(number, query)| (query.id.clone(), number)).collect();
+        let (mut seen, mut counts) = (HashSet::new(), CorpusCounts::default());
+        let (queries, same_id) = (&mut self.queries, self.same_id);
+        rows::each(&self.corpus, |mut row| {
+            let id = row.name("_id")?;
+            anyhow::ensure!(
+                seen.insert(id.clone()),
+                "{}: `_id` {} occurs twice",
+                row.location(),
+                json!(id)
+            );
+            absent.remove(&id);
+            let (title, text) = (row.optional_text("title")?, row.optional_text("text")?);
+            counts.bytes += title.len() + text.len();
+            let document = CorpusDocument { id, title, text };
+            if let Some(&number) = numbers.get(&document.id) {
+                let query = &mut queries[number];
+                let is_same = document.is_query(&query.text);
+                query.leaves_out_own = match same_id {
+                    SameId::OtherText => is_same,
+                    SameId::Never => true,
+                    SameId::Always => false,
+                };
+                counts.own += usize::from(query.leaves_out_own);
+                counts.namesakes += usize::from(!is_same);
+            }
+            each(document)
+        })?;
+        let corpus = self.corpus.display();
+        anyhow::ensure!(counts.bytes > 0, "no document of {corpus} has a text");
+        Ok(CorpusCounts { documents: seen.len(), absent: absent.len(), ..counts })
     }
 
     /// Writes the documents to files in `folder` that can be indexed: one row each, with its `_id`
     /// and its texts.
-    pub(super) fn copy_corpus(&self, folder: &Path) -> anyhow::Result<CorpusCounts> {
-        let mut absent: HashSet<&str> = self
-            .queries
-            .iter()
-            .flat_map(|query| query.relevant.keys().map(String::as_str))
-            .collect();
-        let (mut seen, mut file, mut text_bytes) = (HashSet::new(), None, 0);
-        each_object(&self.corpus, |id, row| {
-            absent.remove(id.as_str());
-            if seen.len() % DOCUMENTS_PER_FILE == 0 {
-                let path = folder.join(format!("{:08}.jsonl", seen.len()));
+    pub(super) fn copy_corpus(&mut self, folder: &Path) -> anyhow::Result<CorpusCounts> {
+        let (mut count, mut file) = (0_usize, None);
+        let counts = self.documents(|document| {
+            if count.is_multiple_of(DOCUMENTS_PER_FILE) {
+                let path = folder.join(format!("{count:08}.jsonl"));
                 file = Some(BufWriter::new(File::create(path)?));
             }
-            let mut document = json!({ "_id": id });
-            for name in ["title", "text"] {
-                let text = text(row, name);
-                text_bytes += text.len();
-                // Rows with an empty text have no chunk, and are never found.
-                if name == "text" || !text.is_empty() {
-                    document[name] = text.into();
-                }
+            count += 1;
+            let CorpusDocument { id, title, text } = document;
+            let mut row = json!({ "_id": id });
+            // Rows with an empty text have no chunk, and are never found.
+            if !title.is_empty() {
+                row["title"] = title.into();
             }
-            anyhow::ensure!(seen.insert(id), "`_id` {} occurs twice", document["_id"]);
+            row["text"] = text.into();
             if let Some(file) = &mut file {
-                writeln!(file, "{document}")?;
+                writeln!(file, "{row}")?;
             }
             Ok(())
         })?;
         if let Some(mut file) = file {
             file.flush()?;
         }
-        anyhow::ensure!(text_bytes > 0, "no document of {} has a text", self.corpus.display());
-        Ok(CorpusCounts { documents: seen.len(), absent: absent.len() })
+        Ok(counts)
     }
 }
 
-fn text<'a>(row: &'a Value, name: &str) -> &'a str {
-    row[name].as_str().unwrap_or_default()
+impl JudgedQuery {
+    /// The first `depth` documents that it may find.
+    pub(super) fn allowed(&self, ids: impl Iterator<Item = String>, depth: usize) -> Vec<String> {
+        ids.filter(|id| !(self.leaves_out_own && *id == self.id)).take(depth).collect()
+    }
 }
 
-/// Calls `each` with the `_id` of every object in a JSONL file, and with the object.
-fn each_object(
-    path: &Path,
-    mut each: impl FnMut(String, &Value) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    for (number, line) in (1..).zip(BufReader::new(file).lines()) {
-        let location = || format!("line {number} of {}", path.display());
-        let line = line.with_context(location)?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let row: Value = serde_json::from_str(&line).with_context(location)?;
-        let id = match &row["_id"] {
-            Value::String(id) => id.clone(),
-            Value::Number(id) => id.to_string(),
-            _ => anyhow::bail!("{} has no `_id`", location()),
-        };
-        each(id, &row).with_context(location)?;
-    }
-    Ok(())
+/// A share of `queries`, drawn from their sorted ids.
+fn drawn(mut queries: Vec<JudgedQuery>, share: Share) -> Vec<JudgedQuery> {
+    let mut ids: Vec<String> = queries.iter().map(|query| query.id.clone()).collect();
+    ids.sort_unstable();
+    let ids: HashSet<String> = share.draw(ids).into_iter().collect();
+    queries.retain(|query| ids.contains(&query.id));
+    queries
 }
 
 /// Grades above 0 by query and document, from three columns with or without a header.

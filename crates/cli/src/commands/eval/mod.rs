@@ -1,177 +1,204 @@
-//! `kokeshi eval`: retrieval quality on sets with known answers: late chunking against each chunk
-//! alone, dense against hybrid search.
+//! `kokeshi eval`: the quality of a model's vectors, and of search, on sets with known answers.
 //!
-//! Documents are indexed as by `kokeshi index` and queries searched as by `kokeshi search`; a
-//! document has the rank of its best chunk.
+//! A set passes through these modules in turn: `find` (what it measures, by its shape), `set` and
+//! `dataset` (its contents, by `rows`, and the `share` that is measured), `pass` (its texts through
+//! the model), `measure`, `retrieval`, `long` and `search` (its figures), and `report`, `data` or
+//! `page`. Each precision is a pass over all sets; numbers of dimensions share it.
 
+mod chart;
+mod data;
 mod dataset;
+mod figures;
+mod find;
+mod kind;
+mod long;
+mod measure;
+mod page;
+mod pass;
 mod report;
+mod retrieval;
+mod rows;
+mod search;
+mod set;
+mod share;
 
-use super::extract::Subprocess;
 use super::index::stop_on_ctrl_c;
-use crate::args::{EvalArguments, VectorArguments};
-use crate::collection;
+use crate::args::{EvalArguments, EvalKind};
 use crate::exit::Exit;
-use crate::meter::Meter;
+use crate::output::is_stdout;
 use crate::printer::Printer;
-use anyhow::Context;
-use dataset::{Dataset, JudgedQuery};
-use kokeshi_analysis::{DEPTH, Quality};
-use kokeshi_collections::{IndexPlan, IndexRun, LeftOutReason, OpenCollection, StoreLocation};
-use kokeshi_documents::WalkOptions;
-use kokeshi_store::{Address, Filter, Provenance, Query, Source, Sqlite, Store};
-use report::{Figures, SetFigures};
+use crate::selection;
+use crate::view::svg;
+use figures::{Evaluation, SetFigures};
+use find::SetFiles;
+use kokeshi::{Input, Model, Precision};
+use kokeshi_collections::fresh_revision;
+use pass::{Pass, Stopped};
+use retrieval::Pivots;
+use search::{MethodFigures, SearchMethods};
+use set::SetContent;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tempfile::TempDir;
-
-/// Chunks that are searched for each document to be ranked, at first.
-const CHUNKS_PER_DOCUMENT: usize = 20;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
-    let sets: Vec<Dataset> =
-        arguments.folders.iter().map(|folder| Dataset::read(folder)).collect::<Result<_, _>>()?;
-    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
-    let file = folder.path().join("eval.db");
-    let location = StoreLocation::to_index(Some(&Address::File(file.clone())), &[])?;
-    let mut store = Sqlite::create(&file)?;
-    // The first collection stays empty: its provenance is the template of all others.
-    let vectors = VectorArguments { late_chunking: None, ..arguments.vectors.clone() };
-    let template = collection::to_index(&mut store, "model", &vectors, &arguments.device)?;
-    let late_settings =
-        arguments.vectors.late_chunking.map_or(vec![false, true], |late| vec![late]);
-    let mut evaluation =
-        Evaluation { folder, location, store, template, late_settings, printer, stop: &stop };
-    let mut all = Vec::new();
-    for (number, set) in sets.iter().enumerate() {
-        match evaluation.measure(number, set)? {
-            Some(figures) => all.push(figures),
-            None => return Ok(Exit::Interrupted.into()),
+    let sets = find::find(&arguments.sets, &arguments.shares, printer)?;
+    // A mistake in the last set is found before the first one is measured.
+    let mut bytes = Vec::new();
+    for files in &sets {
+        bytes.push(SetContent::read(files, arguments)?.bytes(arguments.texts.title)?);
+    }
+    let sized: Vec<(SetFiles, usize)> = sets.into_iter().zip(bytes).collect();
+    let evaluation = evaluate(arguments, &sized, printer, &stop)?;
+    for set in &evaluation.sets {
+        for note in &set.notes {
+            printer.warning(&format!("{}: {note}", set.name));
         }
     }
-    printer.print(&match arguments.json {
-        true => report::json(&evaluation.template, &all)?,
-        false => report::text(&evaluation.template, &all),
-    })?;
-    Ok(ExitCode::SUCCESS)
+    if let Some(path) = &arguments.html {
+        svg::write(path, &page::page(&evaluation), printer)?;
+    }
+    if arguments.html.as_deref().is_some_and(is_stdout) {
+        // The page replaces what is printed there.
+    } else if arguments.json {
+        printer.print(&data::json(&evaluation)?)?;
+    } else {
+        printer.print(&report::text(&evaluation, printer.width()))?;
+    }
+    Ok(if evaluation.is_stopped { Exit::Interrupted.into() } else { ExitCode::SUCCESS })
 }
 
-/// What all sets are measured with.
-struct Evaluation<'a> {
-    folder: TempDir,
-    location: StoreLocation,
-    store: Sqlite,
-    template: OpenCollection,
-    /// With late chunking, without, or both.
-    late_settings: Vec<bool>,
-    printer: &'a Printer,
-    stop: &'a AtomicBool,
+/// Measures all sets in all precisions, or until Ctrl-C.
+fn evaluate(
+    arguments: &EvalArguments,
+    sets: &[(SetFiles, usize)],
+    printer: &Printer,
+    stop: &AtomicBool,
+) -> anyhow::Result<Evaluation> {
+    let sweep = &arguments.sweep;
+    let compute = selection::compute_on(sweep.machine)?;
+    let mut evaluation = Evaluation {
+        model: sweep.model.clone(),
+        revision: fresh_revision(&selection::locate(&sweep.model)?)?,
+        dimensions: Vec::new(),
+        precisions: Vec::new(),
+        device: String::new(),
+        seed: arguments.shares.seed,
+        search: None,
+        sets: Vec::new(),
+        is_stopped: false,
+    };
+    for precision in precisions(&sweep.precision) {
+        let model = selection::load_alone(&sweep.model, &sweep.device(precision))?;
+        let dimensions = dimensions(&model, &sweep.dimensions)?;
+        let name = precision.map_or("default", Precision::name).to_owned();
+        evaluation.dimensions.clone_from(&dimensions);
+        evaluation.precisions.push(name.clone());
+        if evaluation.device.is_empty() {
+            evaluation.device = model.device();
+        }
+        let mut pass = Pass::new((model, name), &dimensions, &compute, arguments, (printer, stop));
+        match measure_all(&mut pass, sets, &mut evaluation) {
+            Err(error) if error.is::<Stopped>() => evaluation.is_stopped = true,
+            result => result?,
+        }
+        if evaluation.is_stopped {
+            break;
+        }
+    }
+    Ok(evaluation)
 }
 
-impl Evaluation<'_> {
-    /// The figures of a set; `None` if stopped.
-    fn measure(&mut self, number: usize, set: &Dataset) -> anyhow::Result<Option<SetFigures>> {
-        let documents = self.folder.path().join(number.to_string());
-        std::fs::create_dir(&documents)?;
-        let corpus = set.copy_corpus(&documents)?;
-        if corpus.absent > 0 {
-            let (absent, name) = (corpus.absent, &set.name);
-            self.printer.warning(&format!(
-                "{name}: {absent} of the answers are not in the corpus, and count as not found"
-            ));
+/// The precisions to compare, each once; only the default one if there are none.
+fn precisions(chosen: &[Precision]) -> Vec<Option<Precision>> {
+    let mut distinct: Vec<Option<Precision>> = Vec::new();
+    for precision in chosen {
+        if !distinct.contains(&Some(*precision)) {
+            distinct.push(Some(*precision));
         }
-        let texts: Vec<&str> = set.queries.iter().map(|query| query.text.as_str()).collect();
-        let queries = self.template.embedder.queries(texts)?;
-        let mut rows = Vec::new();
-        for late in self.late_settings.clone() {
-            let collection = format!("{number}, {late}");
-            if !self.index(&collection, late, &documents)? {
-                return Ok(None);
-            }
-            let chunks = self.store.count(&collection)?.chunks;
-            for hybrid in [false, true] {
-                let Some(quality) = self.quality(&collection, set, &queries, hybrid)? else {
-                    return Ok(None);
-                };
-                rows.push(Figures { late, hybrid, chunks, quality });
-            }
-            self.store.drop_collection(&collection)?;
-        }
-        let (documents, queries) = (corpus.documents, set.queries.len());
-        Ok(Some(SetFigures { name: set.name.clone(), documents, queries, rows }))
     }
+    if distinct.is_empty() { vec![None] } else { distinct }
+}
 
-    /// Indexes the files in `documents`; `false` if stopped.
-    fn index(
-        &mut self,
-        collection: &str,
-        late: bool,
-        documents: &std::path::Path,
-    ) -> anyhow::Result<bool> {
-        let provenance = Provenance { late, ..self.template.provenance.clone() };
-        self.store.create(collection, &provenance)?;
-        let model = self.template.embedder.model.clone();
-        let collection = OpenCollection::new(collection.to_owned(), provenance, model);
-        let all = WalkOptions { hidden: true, ignored: true, globs: Vec::new() };
-        let plan = IndexPlan::new(&self.location, &[(documents.to_owned(), all)], Vec::new())?;
-        let mut meter = Meter::new(Some(plan.bytes()), "document", self.printer);
-        let (store, stop) = (&self.location.store, self.stop);
-        let run = IndexRun { store, collection: &collection, extractor: &Subprocess, stop };
-        let summary = run.execute(plan, &mut meter)?;
-        let mut left_out = summary.left_out.iter();
-        // A document without text is found by no search.
-        if let Some(file) = left_out.find(|file| file.reason != LeftOutReason::NoText) {
-            anyhow::bail!("a document cannot be read: {file}");
+/// The numbers of dimensions to compare, each once; only the model's width if there are none.
+///
+/// # Errors
+///
+/// If the model does not have one of them.
+fn dimensions(model: &Arc<Model>, chosen: &[usize]) -> anyhow::Result<Vec<usize>> {
+    let mut distinct = Vec::new();
+    for &dimensions in chosen {
+        // The engine checks dimensions only with an input.
+        model.prepare(&[Input::new("").dimensions(dimensions)])?;
+        if !distinct.contains(&dimensions) {
+            distinct.push(dimensions);
         }
-        Ok(!summary.stopped)
     }
+    Ok(if distinct.is_empty() { vec![model.config().hidden] } else { distinct })
+}
 
-    /// The mean over all queries; `None` if stopped.
-    fn quality(
-        &self,
-        collection: &str,
-        set: &Dataset,
-        vectors: &[Vec<f32>],
-        hybrid: bool,
-    ) -> anyhow::Result<Option<Quality>> {
-        let mut all = Vec::new();
-        for (query, vector) in set.queries.iter().zip(vectors) {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let ranking = self.ranking(collection, query, vector, hybrid)?;
-            all.push(Quality::of(&ranking, &query.relevant));
+/// Measures all sets with one model in one precision.
+fn measure_all(
+    pass: &mut Pass<'_>,
+    sets: &[(SetFiles, usize)],
+    evaluation: &mut Evaluation,
+) -> anyhow::Result<()> {
+    let (mut pivots, mut methods) = (Pivots::new(), None);
+    // Search is compared in the first precision alone.
+    let is_first = evaluation.precisions.len() == 1;
+    for (number, (files, bytes)) in sets.iter().enumerate() {
+        let position = format!("{} ({} of {})", files.name(), number + 1, sets.len());
+        pass.begin(&position, Some(*bytes));
+        let content = SetContent::read(files, pass.arguments)?;
+        let mut all = measure(pass, files, content, &mut pivots)?;
+        pass.end();
+        let is_searched = is_first && pass.arguments.search.applies(files.is_named);
+        let ways = match files.kind {
+            EvalKind::Retrieval if is_searched => search(pass, files, &mut methods, evaluation),
+            _ => Ok(Vec::new()),
+        };
+        if let (Some(first), Ok(ways)) = (all.first_mut(), &ways) {
+            first.methods.clone_from(ways);
         }
-        Ok(Some(Quality::mean(&all)))
+        all.into_iter().for_each(|set| evaluation.add(set));
+        ways?;
     }
+    Ok(())
+}
 
-    /// The ids of the best documents, each at the rank of its best chunk.
-    fn ranking(
-        &self,
-        collection: &str,
-        query: &JudgedQuery,
-        vector: &[f32],
-        hybrid: bool,
-    ) -> anyhow::Result<Vec<String>> {
-        let filter = Filter::default();
-        let words = hybrid.then_some(query.text.as_str());
-        let mut limit = DEPTH * CHUNKS_PER_DOCUMENT;
-        loop {
-            let query = Query { vector, words, limit, filter: &filter, exact: false };
-            let hits = self.store.search(collection, &query)?;
-            let mut ids: Vec<String> = Vec::new();
-            for hit in &hits {
-                let id = hit.metadata["_id"].as_str().unwrap_or_default();
-                if !ids.iter().any(|known| known == id) {
-                    ids.push(id.to_owned());
-                }
-            }
-            if ids.len() >= DEPTH || hits.len() < limit {
-                ids.truncate(DEPTH);
-                return Ok(ids);
-            }
-            limit *= 4;
-        }
-    }
+/// The figures of the methods of search on a set.
+fn search<'a>(
+    pass: &Pass<'a>,
+    files: &SetFiles,
+    methods: &mut Option<SearchMethods<'a>>,
+    evaluation: &mut Evaluation,
+) -> anyhow::Result<Vec<MethodFigures>> {
+    let SetContent::Retrieval(mut set) = SetContent::read(files, pass.arguments)? else {
+        return Ok(Vec::new());
+    };
+    let methods = match methods {
+        Some(methods) => methods,
+        None => methods.insert(SearchMethods::new(pass, &evaluation.revision)?),
+    };
+    evaluation.search = Some(methods.settings());
+    methods.measure(&mut set)
+}
+
+/// The figures of a set.
+fn measure(
+    pass: &mut Pass<'_>,
+    files: &SetFiles,
+    content: SetContent,
+    pivots: &mut Pivots,
+) -> anyhow::Result<Vec<SetFigures>> {
+    Ok(match content {
+        SetContent::Sts(pairs) => vec![pass.sts(files, &pairs)?],
+        SetContent::Pairs(pairs) => vec![pass.pairs(files, &pairs)?],
+        SetContent::Bitext(pairs) => vec![pass.bitext(files, &pairs)?],
+        SetContent::Retrieval(set) => pass.retrieval(files, set, pivots)?,
+        SetContent::Classification(set) => vec![pass.classification(files, &set)?],
+        SetContent::Clustering(texts) => vec![pass.clustering(files, &texts)?],
+        SetContent::Long(set) => pass.long(files, &set)?,
+    })
 }

@@ -1,121 +1,216 @@
-//! The figures of an evaluation, for people and for programs.
+//! The figures of an evaluation for people, in the columns of a terminal.
 
-use crate::layout::{counted, fitted};
-use kokeshi_analysis::Quality;
-use kokeshi_collections::OpenCollection;
-use kokeshi_store::Provenance;
-use serde_json::{Value, json};
-use std::fmt::Write;
+use super::figures::{
+    Evaluation, SetFigures, families, main_measure, means, method_means, plural, shown,
+};
+use super::search::MethodFigures;
+use crate::args::EvalKind;
+use crate::layout::{counted, fitted, folded};
+use unicode_width::UnicodeWidthStr;
 
-/// The figures of a set.
-pub(super) struct SetFigures {
-    pub(super) name: String,
-    pub(super) documents: usize,
-    pub(super) queries: usize,
-    /// One for each search method.
-    pub(super) rows: Vec<Figures>,
+/// Columns of a name: as many as the longest, within these bounds.
+const SHORTEST_NAME: usize = 8;
+const LONGEST_NAME: usize = 28;
+
+/// A table whose first column has names and whose others have numbers.
+struct Table {
+    headings: Vec<String>,
+    rows: Vec<(String, Vec<String>)>,
 }
 
-/// A search method and its quality.
-pub(super) struct Figures {
-    pub(super) late: bool,
-    pub(super) hybrid: bool,
-    pub(super) chunks: usize,
-    pub(super) quality: Quality,
-}
-
-impl Figures {
-    fn title(&self) -> String {
-        let late = if self.late { "late chunking" } else { "each chunk alone" };
-        format!("{late}, {}", if self.hybrid { "hybrid" } else { "dense" })
-    }
-}
-
-/// Columns of a set's name and of a search method.
-const NAMES: (usize, usize) = (16, 26);
-
-pub(super) fn text(collection: &OpenCollection, sets: &[SetFigures]) -> String {
-    let Provenance { model, dimensions, chunking, storage, codes, .. } = &collection.provenance;
-    let codes = codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
-    let mut text =
-        format!("{model}, {dimensions} dimensions, {storage}{codes}; chunks: {chunking}\n\n");
-    let mut line = |set: &str, method: &str, chunks: &str, [ndcg, recall]: [&str; 2]| {
-        let (set, method) = (fitted(set, NAMES.0), fitted(method, NAMES.1));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{set}  {method}  {chunks:>8}  {ndcg:>7}  {recall:>9}");
-    };
-    line("set", "method", "chunks", ["nDCG@10", "recall@10"]);
-    let shown = |quality: Quality| [quality.ndcg, quality.recall].map(|x| format!("{x:.4}"));
-    for set in sets {
-        for (number, row) in set.rows.iter().enumerate() {
-            let name = if number == 0 { set.name.as_str() } else { "" };
-            let [ndcg, recall] = shown(row.quality);
-            line(name, &row.title(), &row.chunks.to_string(), [&ndcg, &recall]);
+pub(super) fn text(evaluation: &Evaluation, width: usize) -> String {
+    let mut text = folded(&heading(evaluation), width);
+    for (kind, sets) in evaluation.by_kind() {
+        let title = format!("{}{}\n", kind.title(), tasks(&sets));
+        text += &("\n".to_owned() + &folded(&title, width));
+        text += &by_set(evaluation, kind, &sets).text(width);
+        if evaluation.is_sweep() {
+            let title = format!("{} by dimensions\n", main_measure(kind).name);
+            text += &("\n".to_owned() + &title + &sweep(evaluation, &sets).text(width));
         }
     }
-    for (number, (row, mean)) in means(sets).into_iter().enumerate() {
-        let [ndcg, recall] = shown(mean);
-        line(if number == 0 { "mean" } else { "" }, &row.title(), "", [&ndcg, &recall]);
+    if let Some(search) = &evaluation.search {
+        let codes = search.shortlist.as_ref();
+        let codes = codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
+        let title = format!(
+            "Methods of search: {} dimensions, {}{codes}; chunks: {}\n",
+            search.dimensions, search.storage, search.chunking
+        );
+        text += &("\n".to_owned() + &folded(&title, width));
+        text += &methods(&evaluation.sets).text(width);
     }
-    let sizes = sets.iter().map(|set| {
-        let (documents, queries) = (set.documents, set.queries);
-        let queries =
-            if queries == 1 { "1 query".to_owned() } else { format!("{queries} queries") };
-        format!("{}: {}, {queries}", set.name, counted(documents, "document"))
-    });
-    let sizes: Vec<String> = sizes.collect();
-    text + "\n" + &sizes.join("; ") + "\n"
+    if evaluation.is_stopped {
+        text += "\nstopped: the sets above are complete\n";
+    }
+    text
 }
 
-/// The mean of each search method over several sets, which all have the same weight.
-fn means(sets: &[SetFigures]) -> Vec<(&Figures, Quality)> {
-    let [first, _, ..] = sets else { return Vec::new() };
-    let mean = |at: usize| {
-        let all: Vec<Quality> = sets.iter().map(|set| set.rows[at].quality).collect();
-        Quality::mean(&all)
+/// The model, and what the figures are.
+fn heading(evaluation: &Evaluation) -> String {
+    let dimensions: Vec<String> = evaluation.dimensions.iter().map(ToString::to_string).collect();
+    let precisions = match &evaluation.precisions[..] {
+        [one] if one == "default" => String::new(),
+        several => format!(", {}", several.join(", ")),
     };
-    first.rows.iter().enumerate().map(|(at, row)| (row, mean(at))).collect()
+    format!(
+        "{}, {} dimensions{precisions}; {}. All figures are times 100\n",
+        evaluation.model,
+        dimensions.join(", "),
+        evaluation.device
+    )
 }
 
-pub(super) fn json(collection: &OpenCollection, sets: &[SetFigures]) -> anyhow::Result<String> {
-    let provenance = &collection.provenance;
-    let figures = |row: &Figures, quality: Quality| {
-        json!({
-            "late_chunking": row.late,
-            "hybrid": row.hybrid,
-            "ndcg_10": quality.ndcg,
-            "recall_10": quality.recall,
-        })
+/// `, task text-matching`; nothing if sets differ.
+fn tasks(sets: &[&SetFigures]) -> String {
+    let first = &sets[0].tasks;
+    if sets.iter().any(|set| set.tasks != *first) {
+        return String::new();
+    }
+    let names: Vec<&str> = first.iter().map(|task| task.as_deref().unwrap_or("none")).collect();
+    let noun = if names.len() == 1 { "task" } else { "tasks" };
+    format!(", {noun} {}", names.join(" and "))
+}
+
+/// All measures of each set, in the first precision and number of dimensions.
+fn by_set(evaluation: &Evaluation, kind: EvalKind, sets: &[&SetFigures]) -> Table {
+    let (precision, dimensions) = (&evaluation.precisions[0], evaluation.dimensions[0]);
+    let nouns: Vec<&str> = sets[0].counts.iter().map(|(_, noun)| *noun).collect();
+    let mut headings = vec!["set".to_owned()];
+    headings.extend(nouns.iter().map(|noun| plural(noun)));
+    headings.extend(kind.measures().iter().map(|measure| measure.name.to_owned()));
+    let mut rows = Vec::new();
+    for (family, members) in families(sets) {
+        for set in &members {
+            let counts = set.counts.iter().map(|(count, _)| count.to_string());
+            let values = set.at(precision, dimensions).unwrap_or_default();
+            rows.push((set.name.clone(), counts.chain(values.iter().map(|x| shown(*x))).collect()));
+        }
+        if let Some(values) = means(&members, precision, dimensions).filter(|_| members.len() > 1) {
+            let blanks = nouns.iter().map(|_| String::new());
+            let values = blanks.chain(values.into_iter().map(shown)).collect();
+            rows.push((format!("{family}, mean of {}", members.len()), values));
+        }
+    }
+    Table { headings, rows }
+}
+
+/// The main measure of each family in all precisions and numbers of dimensions.
+fn sweep(evaluation: &Evaluation, sets: &[&SetFigures]) -> Table {
+    let mut headings = vec!["sets".to_owned()];
+    headings.extend(evaluation.dimensions.iter().map(ToString::to_string));
+    let mut rows = Vec::new();
+    for (family, members) in families(sets) {
+        for precision in &evaluation.precisions {
+            let value = |&dimensions: &usize| {
+                let values = means(&members, precision, dimensions);
+                values.and_then(|values| values.first().copied()).map_or_else(String::new, shown)
+            };
+            let name = match evaluation.precisions.len() {
+                1 => family.to_owned(),
+                _ => format!("{family}, {precision}"),
+            };
+            rows.push((name, evaluation.dimensions.iter().map(value).collect()));
+        }
+    }
+    Table { headings, rows }
+}
+
+/// The methods of search on each set.
+fn methods(sets: &[SetFigures]) -> Table {
+    let headings = ["set, method", "chunks", "nDCG@10", "recall@10"].map(str::to_owned).to_vec();
+    let mut rows = Vec::new();
+    let mut add = |name: &str, methods: &[MethodFigures]| {
+        if !methods.is_empty() {
+            rows.push((name.to_owned(), Vec::new()));
+        }
+        for method in methods {
+            let quality = [method.quality.ndcg, method.quality.recall].map(shown);
+            let values = [method.chunks.to_string()].into_iter().chain(quality).collect();
+            rows.push((format!("  {}", method.title()), values));
+        }
     };
-    let rows = |rows: &[Figures]| -> Vec<Value> {
-        let object = |row: &Figures| {
-            let mut object = figures(row, row.quality);
-            object["chunks"] = row.chunks.into();
-            object
+    for set in sets {
+        add(&set.name, &set.methods);
+    }
+    let searched = sets.iter().filter(|set| !set.methods.is_empty()).count();
+    add(&format!("mean of {}", counted(searched, "set")), &method_means(sets));
+    Table { headings, rows }
+}
+
+impl Table {
+    /// Lines of at most `width` columns: columns that do not fit continue in another table below.
+    fn text(&self, width: usize) -> String {
+        let widths: Vec<usize> =
+            (1..self.headings.len()).map(|column| self.width(column)).collect();
+        let longest = self.rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
+        let all: usize = widths.iter().sum();
+        let room = width.saturating_sub(all).max(SHORTEST_NAME);
+        let name =
+            longest.max(self.headings[0].width()).clamp(SHORTEST_NAME, LONGEST_NAME).min(room);
+        let mut text = String::new();
+        let mut start = 0;
+        while start < widths.len() {
+            let mut used = name;
+            let fits = widths[start..].iter().take_while(|column| {
+                used += **column;
+                used <= width
+            });
+            let end = start + fits.count().max(1);
+            text += &self.part(name, &widths, start..end);
+            start = end;
+        }
+        text
+    }
+
+    /// Columns of the numbers in a column, with the gap before them.
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|(_, cells)| cells.get(column - 1));
+        let longest = cells.map(|cell| cell.width()).max().unwrap_or(0);
+        longest.max(self.headings[column].width()) + 2
+    }
+
+    /// The names and some of the columns.
+    fn part(&self, name: usize, widths: &[usize], columns: std::ops::Range<usize>) -> String {
+        let line = |first: &str, cells: &[String]| {
+            let mut line = fitted(first, name);
+            for column in columns.clone() {
+                let cell = cells.get(column).map_or("", String::as_str);
+                let gap = widths[column].saturating_sub(cell.width());
+                line.extend(std::iter::repeat_n(' ', gap));
+                line += cell;
+            }
+            line.trim_end().to_owned() + "\n"
         };
-        rows.iter().map(object).collect()
-    };
-    let sets_json: Vec<Value> = sets
-        .iter()
-        .map(|set| {
-            json!({
-                "name": set.name,
-                "documents": set.documents,
-                "queries": set.queries,
-                "ways": rows(&set.rows),
-            })
-        })
-        .collect();
-    let means: Vec<Value> = means(sets).into_iter().map(|(row, mean)| figures(row, mean)).collect();
-    let output = json!({
-        "model": provenance.model,
-        "revision": provenance.revision,
-        "dimensions": provenance.dimensions,
-        "storage": provenance.storage.name(),
-        "shortlist": provenance.codes.map(|codes| codes.to_string()),
-        "chunking": provenance.chunking,
-        "sets": sets_json,
-        "means": means,
-    });
-    Ok(serde_json::to_string_pretty(&output)? + "\n")
+        let mut text = line(&self.headings[0], &self.headings[1..]);
+        for (first, cells) in &self.rows {
+            text += &line(first, cells);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_fits_any_terminal_and_loses_no_number() {
+        let row = |name: &str, first: usize| {
+            let cells = (first..first + 6).map(|number| format!("{number}.25")).collect();
+            (name.to_owned(), cells)
+        };
+        let headings = ["set", "1024", "512", "256", "128", "64", "32"].map(str::to_owned).to_vec();
+        let rows = vec![row("a", 10), row("a set with quite a long name", 20)];
+        let table = Table { headings, rows };
+        for width in 17..90 {
+            let text = table.text(width);
+            assert!(text.lines().all(|line| line.width() <= width), "{width}:\n{text}");
+            for number in (10..16).chain(20..26) {
+                assert_eq!(text.matches(&format!(" {number}.25")).count(), 1, "{width}:\n{text}");
+            }
+        }
+        let wide = table.text(80);
+        assert_eq!(wide.lines().count(), 3, "{wide}");
+        assert!(wide.contains("a set with quite a long name"), "{wide}");
+    }
 }
