@@ -107,6 +107,6 @@ fn a_list_of_very_many_files_costs_no_request_for_each() {
         let mut ignore = |_: PullEvent<'_>| {};
         let error = crate::pull(&cache.config, "me/mine", "x", &mut ignore).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
-        assert_eq!(server.requests().len(), 1);
+        assert_eq!(server.connections(), 1);
     }
 }
