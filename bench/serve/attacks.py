@@ -1,304 +1,336 @@
-"""Seeded hostile requests: the bytes to send, how to send them, and whether an answer is required.
+"""Attacks by clients that ask for much, or read nothing: how long a short query of another key waits
+meanwhile, whether the probes answer, and how much memory the server still has a while after."""
 
-Each function is a kind of attack. It takes a random generator and returns an `Attack`.
-"""
-
-import gzip
+import asyncio
+import contextlib
+import hashlib
 import json
 import random
-from dataclasses import dataclass, field
+import socket
+import time
 
 import texts
+from client import Client, Ended
+from load import PATH, milliseconds, percentile
+from program import Server
+from report import Row
+from steady import mebibytes
 
-POSTS = (
-    "/v1/embeddings", "/v1/classify", "/v1/train", "/v1/segment", "/v1/similarity", "/embed",
-    "/embed_all", "/api/embed", "/api/embeddings", "/api/show", "/v1/embed", "/v2/embed",
-)
-GETS = ("/v1/models", "/v1/models/x", "/v1/classifiers", "/info", "/api/tags", "/metrics", "/")
+MIB = 1 << 20
+ALONE = 100
+# How much later than alone a query may be answered, in seconds.
+DELAY = 0.150
+# Maximum time for an answer of `/live`.
+LIVE = 0.150
+PAUSE_SECONDS = 0.02
+# What of an attack's memory may be left after the rest.
+KEPT = 100 * MIB
+CONNECTIONS = 128
 
-# Good bodies to start from.
-BODIES = {
-    "/v1/embeddings": {"input": ["a text", "another"], "task": "separation", "dimensions": 64,
-                       "late_chunking": False, "normalized": True, "embedding_type": "float"},
-    "/v1/classify": {"input": ["a text"], "labels": ["one", "two"]},
-    "/v1/train": {"input": [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}],
-                  "num_iters": 1},
-    "/v1/segment": {"content": "One sentence. Another.", "max_chunk_length": 10},
-    "/v1/similarity": {"input": ["a", "b"], "query": "c"},
-    "/embed": {"inputs": ["a", "b"], "truncate": True, "prompt_name": "separation"},
-    "/embed_all": {"inputs": "a"},
-    "/api/embed": {"model": "starter", "input": ["a", "b"], "dimensions": 32},
-    "/api/embeddings": {"model": "starter", "prompt": "a"},
-    "/api/show": {"model": "starter"},
-    "/v1/embed": {"texts": ["a"], "model": "starter"},
-    "/v2/embed": {"texts": ["a"], "model": "starter", "input_type": "search_document",
-                  "embedding_types": ["float"]},
+# The key of queries, one without limits, one with few tokens, and one of slow clients.
+KEYS = {"victim": "", "rich": "", "poor": "tokens_per_minute = 100", "slow": ""}
+SERVE = ("--classifiers", "classifiers", "--max-connections", str(CONNECTIONS),
+         "--write-timeout", "3", "--api-key-file", "keys.toml")
+
+
+def authorization(name):
+    return f"Authorization: Bearer secret-{name}"
+
+
+def key_file():
+    entry = '[[key]]\nname = "{}"\nsha256 = "{}"\n{}\n'
+    digest = lambda name: hashlib.sha256(f"secret-{name}".encode()).hexdigest()  # noqa: E731
+    return "".join(entry.format(name, digest(name), limits) for name, limits in KEYS.items())
+
+
+class Attackers:
+    """Connections of the attackers, and the statuses that they were answered with."""
+
+    def __init__(self, server):
+        self.server = server
+        self.client = Client(server.address)
+        self.statuses = []
+
+    async def post(self, key, path, fields):
+        body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+        try:
+            answer = await self.client.post(path, body, (authorization(key),))
+            self.statuses.append(str(answer.status))
+            return answer
+        except Ended as ended:
+            self.statuses.append(str(ended)[:40])
+        return None
+
+    async def repeat(self, key, path, fields):
+        body = json.dumps(fields).encode()
+        while True:
+            await self.post(key, path, body)
+            await asyncio.sleep(0.01)
+
+
+def prose(size):
+    return texts.sentence(random.Random(3), size // 5)[:size]
+
+
+def examples(count, labels):
+    return [{"text": f"text {n}", "label": f"label {n % labels}"} for n in range(count)]
+
+
+async def trainings(attackers):
+    """Trainings as large as they may be, one that is larger, and some whose clients hang up."""
+    large = {"input": examples(2048, 8), "num_iters": 1000}
+    larger = {"input": examples(2000, 2000), "num_iters": 1000}
+    tasks = [attackers.post("rich", "/v1/train", large) for _ in range(2)]
+    tasks.append(attackers.post("rich", "/v1/train", larger))
+    for _ in range(4):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(attackers.post("rich", "/v1/train", large), 0.5)
+    await asyncio.gather(*tasks)
+
+
+async def readers(attackers):
+    """Connections without a key that ask for large answers and read nothing."""
+    host, port = attackers.client.host, attackers.client.port
+    ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500
+    sockets = []
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            while len(sockets) < 4 * CONNECTIONS:
+                one = socket.socket()
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                one.setblocking(False)
+                await loop.sock_connect(one, (host, port))
+                with contextlib.suppress(OSError):
+                    one.send(ask)
+                sockets.append(one)
+                await asyncio.sleep(0.002)
+            # Those that the server has closed come again.
+            await asyncio.sleep(0.5)
+            for one in sockets[: CONNECTIONS]:
+                one.close()
+            del sockets[: CONNECTIONS]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+async def tokenizing(attackers):
+    """Texts that take long to tokenize, from a key with few tokens and from one without limits."""
+    content = prose(15 * MIB)
+    segments = [attackers.post("poor", "/v1/segment", {"content": content}) for _ in range(4)]
+    letters = {"input": "a" * 6_000_000, "truncate": True}
+    others = [
+        attackers.post("rich", PATH, letters),
+        attackers.post("rich", "/v1/segment", {"content": "a" * 15 * MIB}),
+        attackers.post("rich", "/v1/segment", {"content": content, "max_chunk_length": 1}),
+        attackers.post("rich", PATH, {"input": [content], "late_chunking": True}),
+    ]
+    await asyncio.gather(*segments, *others)
+
+
+async def token_ids(attackers):
+    """Bodies of 30 MB that consist of token ids, or of empty lists."""
+    ids = b'{"input":[' + b",".join([b"15339"] * (5 * MIB)) + b"]}"
+    lists = b'{"input":[' + b",".join([b"[]"] * (10 * MIB)) + b"]}"
+    few = {"input": [[15339] * 1000] * 900, "truncate": True}
+    await asyncio.gather(
+        attackers.post("rich", PATH, ids), attackers.post("rich", PATH, lists),
+        attackers.post("rich", PATH, few),
+    )
+
+
+async def answers(attackers):
+    """Answers of many megabytes: long labels, all pairs, many vectors."""
+    labels = [f"{n} " + "x" * 1000 for n in range(512)]
+    await asyncio.gather(
+        attackers.post("rich", "/v1/classify", {"input": ["a"] * 512, "labels": labels}),
+        attackers.post("rich", "/v1/classify", {"input": ["a"] * 512, "labels": list(map(str, range(512)))}),
+        attackers.post("rich", "/v1/similarity", {"input": ["a"] * 512}),
+        *(attackers.post("rich", PATH, {"input": ["a"] * 2048}) for _ in range(8)),
+    )
+
+
+async def slow_bodies(attackers):
+    """Bodies of 30 MB that never end."""
+    head = attackers.client.request("POST", PATH, b"", (authorization("slow"),))
+    head = head.replace(b"Content-Length: 0", b"Content-Length: 30000000")
+    writers = []
+    try:
+        for _ in range(64):
+            _, writer = await asyncio.open_connection(attackers.client.host, attackers.client.port)
+            writer.write(head + b'{"input":"' + b"x" * MIB)
+            writers.append(writer)
+        await asyncio.sleep(3600)
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def probes(attackers):
+    """`/ready` and the documents, without a key and without pause."""
+
+    async def one(path):
+        while True:
+            try:
+                answer = await attackers.client.get(path)
+                attackers.statuses.append(str(answer.status))
+            except Ended as ended:
+                attackers.statuses.append(str(ended)[:40])
+                await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(one(path) for path in ("/ready", "/openapi.json", "/docs") * 4))
+
+
+# The attacks, and whether each ends by itself.
+ATTACKS = {
+    "trainings": (trainings, True),
+    "readers": (readers, False),
+    "tokenizing": (tokenizing, True),
+    "token ids": (token_ids, True),
+    "answers": (answers, True),
+    "slow bodies": (slow_bodies, False),
+    "probes": (probes, False),
 }
 
-# JSON values that replace values of a good body.
-VALUES = (
-    "null", "true", "[]", "{}", '""', '"x"', "0", "-0", "-1", "1.5", "1e308", "-1e308", "1e400",
-    "1e-400", "9007199254740993", "18446744073709551615", "18446744073709551616",
-    "-9223372036854775809", "9" * 400, "0." + "3" * 400, "NaN", "Infinity", "0x10", "01", "1_0",
-    '"\\ud800"', '"\\u0000"', "[null]", "[[]]", "[[[]]]", "[{}]", '[{"text":null}]', "[[1],[2]]",
-    "[4294967296]", "[-1]", "[1e3]", '["a",["b"]]', '{"text":{"text":"a"}}', "'x'", "undefined",
-)
 
-TEXTS = (
-    "", " ", "\t\n\r", "\0", "\u200b" * 50, "\u202e reversed", "e" + "\u0301" * 3000, "🦀" * 500,
-    "👩‍👩‍👧‍👦" * 100, "\ufeff", "\uffff", "𝕿" * 500, "ﷺ" * 500, "½" * 300, "<s></s><pad><mask><unk>" * 20, "▁" * 500, "\n" * 5000,
-    "'; DROP TABLE texts; --", "../../etc/passwd", "%s%n%x", "${jndi:ldap://x}",
-)
+async def attacks(options):
+    chosen = {name: ATTACKS[name] for name in options.attack or ATTACKS}
+    rows = []
+    for name, (attack, ends) in chosen.items():
+        rows += await measure(options, name, attack, ends)
+    return rows + await browsers(options)
 
 
-# Texts over the limit of 8192 tokens, or long in another way. They must be rare: otherwise they fill
-# the queue, and other requests are refused before they are read.
-LONG_TEXTS = ("x" * 60_000, "a " * 20_000, "的" * 20_000, "\u0301" * 20_000)
-LONG_SHARE = 0.03
+async def measure(options, name, attack, ends):
+    """The rows of one attack, on a server of its own."""
+    with Server(options.program, *SERVE, files={"keys.toml": key_file()}) as server:
+        victim = Victim(server)
+        await victim.warm_up()
+        alone = await victim.ask(lambda seconds: len(seconds) >= ALONE)
+        before = server.resident()
+        peak = [before]
+        watcher = asyncio.create_task(watch(server, peak))
+        attackers = Attackers(server)
+        started = time.perf_counter()
+        task = asyncio.create_task(attack(attackers))
+        least = started + options.seconds
+        live = asyncio.create_task(victim.live(options.seconds))
+        # A little head start: the attack is under way when it is measured.
+        await asyncio.sleep(0.3)
+        limit = started + (120 if ends else options.seconds)
 
+        def done(_):
+            now = time.perf_counter()
+            return now >= limit or (now >= least and task.done())
 
-@dataclass
-class Attack:
-    """The parts of a request, which are sent one after the other."""
-
-    kind: str
-    parts: list[bytes]
-    # Seconds before each part but the first.
-    pause: float = 0.0
-    # The client disconnects after the parts, without reading.
-    leaves: bool = False
-    # Not a complete HTTP request, so the connection may end without an answer.
-    silence: bool = False
-    # The answer has no body.
-    head: bool = False
-    # The valid statuses; if empty, any that is not a failure of the server.
-    expected: tuple[int, ...] = field(default=())
-
-
-def request(path, body=b"", method="POST", headers=(), length=None):
-    length = len(body) if length is None else length
-    lines = [f"{method} {path} HTTP/1.1", "Host: test", "Connection: close", *headers]
-    if method == "POST":
-        lines += ["Content-Type: application/json", f"Content-Length: {length}"]
-    return "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
-
-
-def path_and_body(chance):
-    path = chance.choice(POSTS)
-    return path, json.dumps(BODIES[path]).encode()
-
-
-def broken_json(chance):
-    """A good body with bytes changed, deleted, duplicated or cut off."""
-    path, body = path_and_body(chance)
-    body = bytearray(body)
-    for _ in range(chance.randint(1, 8)):
-        at = chance.randrange(len(body)) if body else 0
-        match chance.randrange(5):
-            case 0:
-                body[at : at + 1] = bytes([chance.randrange(256)])
-            case 1:
-                del body[at : at + chance.randint(1, 10)]
-            case 2:
-                body[at:at] = body[at : at + chance.randint(1, 30)]
-            case 3:
-                body[at:at] = chance.choice(b'{}[],:"\\').to_bytes()
-            case 4:
-                del body[at:]
-    return Attack("broken JSON", [request(path, bytes(body))])
-
-
-def wrong_values(chance):
-    """Values of any type in any field."""
-    path, _ = path_and_body(chance)
-    fields = {name: json.dumps(value) for name, value in BODIES[path].items()}
-    names = [*fields, "model", "user", "é", ""]
-    for _ in range(chance.randint(1, 3)):
-        fields[chance.choice(names)] = chance.choice(VALUES)
-    pairs = [f"{json.dumps(name)}:{value}" for name, value in fields.items()]
-    if chance.random() < 0.2:
-        pairs += pairs[:1]
-    return Attack("wrong values", [request(path, ("{" + ",".join(pairs) + "}").encode())])
-
-
-def deep_nesting(chance):
-    path, _ = path_and_body(chance)
-    name = chance.choice([*BODIES[path], "unknown"])
-    depth = chance.choice((64, 127, 128, 129, 1000, 20_000, 200_000))
-    opening, closing = chance.choice((("[", "]"), ('{"a":', "}"), ('[{"text":', "}]")))
-    inside = opening * depth + "1" + (closing * depth if chance.random() < 0.7 else "")
-    return Attack("deep nesting", [request(path, f'{{"{name}":{inside}}}'.encode())])
-
-
-def wrong_encoding(chance):
-    path, body = path_and_body(chance)
-    text = body.decode()
-    kind = chance.randrange(8)
-    if kind == 0:
-        return Attack("gzip", [request(path, gzip.compress(body), headers=[
-            "Content-Encoding: gzip"])], expected=(415,))
-    bodies = [
-        gzip.compress(body),
-        text.encode("utf-16"),
-        text.encode("utf-32"),
-        b"\xef\xbb\xbf" + body,
-        body.replace(b"a", b"\xff\xfe", 2),
-        body.replace(b"a", b"\xed\xa0\x80", 1),
-        body.replace(b"a", b"\xc0\x80", 1),
+        behind = await victim.ask(done)
+        took, ended = time.perf_counter() - started, task.done()
+        task.cancel()
+        result = (await asyncio.gather(task, return_exceptions=True))[0]
+        if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
+            raise result
+        attackers.client.close()
+        silent = await live
+        await asyncio.sleep(options.rest)
+        watcher.cancel()
+        kept = server.resident() - before
+        panics = sum("panicked" in line for line in server.log())
+    slow, quick = percentile(behind, 0.95), percentile(alone, 0.95)
+    statuses = ", ".join(sorted(set(attackers.statuses))) or "none"
+    return [
+        Row(f"{name}: {attack.__doc__.split('.')[0]}",
+            f"{took:.1f} s{'' if ended or not ends else ', not done'}; answers {statuses}"),
+        Row(f"{name}: query alone", f"{milliseconds(alone)} ({len(alone)})"),
+        Row(f"{name}: query meanwhile", f"{milliseconds(behind)} ({len(behind)})"),
+        Row(f"{name}: p95", f"{1e3 * slow:.1f} ms",
+            f"≤ {1e3 * DELAY:.0f} ms + {1e3 * quick:.1f} ms", slow <= quick + DELAY),
+        Row(f"{name}: /live", milliseconds(silent), f"p95 ≤ {1e3 * LIVE:.0f} ms",
+            percentile(silent, 0.95) <= LIVE),
+        Row(f"{name}: kept {options.rest:.0f} s after",
+            f"{mebibytes(kept)}; at most {mebibytes(max(peak) - before)} meanwhile",
+            f"≤ {mebibytes(KEPT)}", kept <= KEPT and not panics),
     ]
-    headers = chance.choice(((), ("Content-Encoding: br",), ("Content-Encoding: \x80",)))
-    return Attack("wrong encoding", [request(path, bodies[kind - 1], headers=headers)],
-                  silence=headers[-1:] == ("Content-Encoding: \x80",))
 
 
-def strange_text(chance):
-    """A text that is hard to tokenize, or an empty one, in a good body."""
-    text = chance.choice(LONG_TEXTS if chance.random() < LONG_SHARE else TEXTS)
-    path = chance.choice(POSTS)
-    body = json.dumps(replaced(BODIES[path], text), ensure_ascii=chance.random() < 0.5)
-    return Attack("strange text", [request(path, body.encode("utf-8", "surrogatepass"))])
+class Victim:
+    """Short queries of another key, each on a connection of its own."""
+
+    def __init__(self, server):
+        self.server = server
+        # 16 tokens, with the special ones.
+        self.body = texts.body("the keeper of the lighthouse wrote a short note to the harbour")
+        self.right = b""
+
+    async def query(self):
+        client = Client(self.server.address)
+        request = client.request("POST", PATH, self.body, (authorization("victim"),))
+        try:
+            return await client.send(request)
+        finally:
+            client.close()
+
+    async def warm_up(self):
+        self.right = (await self.query()).body
+        client = Client(self.server.address)
+        for text in [*texts.mixed(200, 5), "a " * 9000]:
+            await client.post(PATH, texts.body(text, truncate=True), (authorization("victim"),))
+        client.close()
+
+    async def ask(self, done):
+        """The latencies in seconds of queries that are sent one after the other."""
+        seconds = []
+        while not done(seconds):
+            await asyncio.sleep(PAUSE_SECONDS)
+            start = time.perf_counter()
+            answer = await self.query()
+            seconds.append(time.perf_counter() - start)
+            if answer.body != self.right:
+                raise SystemExit(f"a wrong answer: {answer.status} {answer.body[:300]}")
+        return seconds
+
+    async def live(self, duration):
+        """The latencies of `/live`, without a key."""
+        seconds, end = [], time.perf_counter() + duration
+        while time.perf_counter() < end:
+            client = Client(self.server.address)
+            start = time.perf_counter()
+            # Connections without a key make room for others.
+            with contextlib.suppress(Ended):
+                await client.get("/live")
+                seconds.append(time.perf_counter() - start)
+            client.close()
+            await asyncio.sleep(0.1)
+        return seconds or [float("inf")]
 
 
-def replaced(value, text):
-    """`value` with `text` in place of each of its texts."""
-    if isinstance(value, list):
-        return [replaced(one, text) for one in value]
-    if isinstance(value, dict):
-        kept = ("task", "model", "embedding_type", "input_type", "embedding_types", "prompt_name")
-        return {k: v if k in kept else replaced(v, text) for k, v in value.items()}
-    return text if isinstance(value, str) else value
+async def watch(server, peak):
+    while True:
+        await asyncio.sleep(0.05)
+        peak.append(server.resident())
 
 
-def many_items(chance):
-    count = chance.choice((513, 2048, 2049, 20_000))
-    item = chance.choice(('"a"', "[1]", '["a"]', "1", '{"text":"a"}', "null"))
-    body = '{"input":[' + ",".join([item] * count) + "]}"
-    path = chance.choice(("/v1/embeddings", "/v1/classify", "/v1/similarity", "/api/embed"))
-    return Attack("many items", [request(path, body.encode())])
+async def browsers(options):
+    """What foreign web pages get from a server without keys."""
+    expected = {
+        ("Host: evil.example",): 403,
+        ("Host: localhost", "Origin: https://evil.example"): 403,
+        ("Host: localhost", "Origin: null"): 403,
+        ("Host: localhost", "Content-Type: text/plain"): 415,
+        ("Host: localhost", "Content-Type: application/x-www-form-urlencoded"): 415,
+        ("Host: localhost", "Content-Type: multipart/form-data; boundary=x"): 415,
+        ("Host: localhost", "Content-Type: application/json"): 200,
+    }
+    got = {}
+    with Server(options.program) as server:
+        client = Client(server.address)
+        body = texts.body("hi")
+        for headers in expected:
+            lines = [f"POST {PATH} HTTP/1.1", *headers, f"Content-Length: {len(body)}"]
+            answer = await client.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            got[headers] = answer.status
+        client.close()
+    wrong = [f"{headers}: {got[headers]}" for headers in expected if got[headers] != expected[headers]]
+    return [Row("requests of foreign pages", "; ".join(wrong) or f"{len(got)} as expected",
+                "refused", not wrong)]
 
-
-def slow_body(chance):
-    """A body in pieces, which is completed in time or never."""
-    path, body = path_and_body(chance)
-    cuts = sorted(chance.sample(range(1, len(body)), 4))
-    pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)])]
-    sent = [request(path, pieces[0], length=len(body)), *pieces[1:]]
-    if chance.random() < 0.5:
-        return Attack("slow body", sent, pause=0.02)
-    return Attack("body without end", sent[:2], pause=0.05, expected=(408,))
-
-
-def slow_head(chance):
-    head = request(*path_and_body(chance))
-    return Attack("head without end", [head[: chance.randint(1, 40)]], silence=True)
-
-
-def gone(chance):
-    """The client disconnects: within the head, within the body, or before the answer."""
-    if chance.random() < 0.5:
-        body = texts.body([texts.sentence(chance, 300)] * chance.randint(1, 8))
-        whole = request("/v1/embeddings", body)
-    else:
-        whole = request(*path_and_body(chance))
-    sent = whole if chance.random() < 0.5 else whole[: chance.randrange(len(whole))]
-    return Attack("gone", [sent], leaves=True, silence=True)
-
-
-def bad_http(chance):
-    path, body = path_and_body(chance)
-    good = request(path, body)
-    return Attack("bad HTTP", [chance.choice((
-        b"\r\n\r\n\r\n",
-        b"GET\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
-        chance.randbytes(chance.randint(1, 2000)) + b"\r\n\r\n",
-        good.replace(b"Content-Length: ", b"Content-Length: -"),
-        good.replace(b"Content-Length: ", b"Content-Length: 9" + b"9" * 30),
-        good.replace(b"Content-Length", b"Content-Length: 3\r\nContent-Length"),
-        good.replace(b"Content-Length: ", b"Transfer-Encoding: chunked\r\nContent-Length: "),
-        good.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked"),
-        good.replace(b"Host: test", b"X: " + b"x" * 500_000),
-        good.replace(b"Host: test", b"\r\n".join([b"X-%d: y" % i for i in range(500)])),
-        good.replace(b"POST /", b"POST /" + b"y" * 100_000),
-        good.replace(b" HTTP/1.1", b"\x00 HTTP/1.1"),
-        good.replace(b"Host: test", b"Host: \x00\x01"),
-        good.replace(b"Host: test", b": x"),
-    ))], silence=True)
-
-
-def only_head(chance):
-    path, _ = path_and_body(chance)
-    return Attack("HEAD", [request(chance.choice((path, *GETS)), method="HEAD")], head=True)
-
-
-def strange_http(chance):
-    """Valid HTTP that clients seldom send: each request must be answered."""
-    path, body = path_and_body(chance)
-    chunks = b"".join(b"%x\r\n%s\r\n" % (1, body[i : i + 1]) for i in range(len(body)))
-    chunked = request(path, body).replace(
-        b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
-    return Attack("strange HTTP", [chance.choice((
-        request(path, body, method=chance.choice(("PUT", "PATCH", "DELETE", "TRACE", "FOO"))),
-        request(path, body).replace(b"HTTP/1.1", b"HTTP/1.0"),
-        request("http://other.example" + path, body),
-        request(path + "?" + "q=%00&" * 1000, body),
-        request("/task/%00" + path, body),
-        request("/task/" + "x" * 5000 + path, body),
-        request("/task//" + path, body),
-        request("/task/separation/task/separation" + path, body),
-        request(path + chance.choice(("/", "//", "/..", "%2e%2e", ";x", "%ff", "/%")), body),
-        request(chance.choice(GETS) + "/../../../../etc/passwd", method="GET"),
-        request("/v1/classifiers/" + chance.choice(("..%2f..%2fx", "%00", "x" * 5000, ".", "*")),
-                method="DELETE"),
-        request("*", method="OPTIONS"),
-        chunked[: -len(body)] + chunks + b"0\r\n\r\n",
-        request(path, body).replace(b"application/json", chance.choice((
-            b"text/plain", b"multipart/form-data", b"x" * 3000))),
-    ))])
-
-
-def strange_headers(chance):
-    path, body = path_and_body(chance)
-    headers = [chance.choice((
-        "Authorization: Bearer " + "x" * 5000,
-        "Authorization: \u00e9\u00e9",
-        "Authorization: Bearer",
-        "X-Request-Id: " + "y" * 1000,
-        "X-Request-Id: a b\"c{}",
-        "X-Jina-Task: " + chance.choice(("nothing", "é", "", "x" * 1000)),
-        "traceparent: 00-" + "f" * 32 + "-" + "0" * 16 + "-zz",
-        "traceparent: " + "-" * 1000,
-        "Origin: null",
-        "Accept: application/xml",
-        "Accept-Encoding: " + "gzip, " * 500,
-        "Expect: 100-continue",
-        "Expect: nonsense",
-        "Upgrade: websocket\r\nConnection: Upgrade",
-        "Range: bytes=0-1",
-        "If-None-Match: *",
-        "X-Forwarded-For: " + "1.2.3.4, " * 200,
-    )) for _ in range(chance.randint(1, 3))]
-    return Attack("strange headers", [request(path, body, headers=headers)])
-
-
-def huge_body(chance):
-    """A body over the limit."""
-    body = b'{"input":"' + b"x" * chance.choice((1_100_000, 3_000_000)) + b'"}'
-    return Attack("huge body", [request("/v1/embeddings", body)], expected=(413,))
-
-
-# The kinds, and the weight of each.
-KINDS = (
-    (broken_json, 25), (wrong_values, 25), (deep_nesting, 6), (wrong_encoding, 8),
-    (strange_text, 8), (many_items, 2), (slow_body, 4), (slow_head, 1), (gone, 8), (bad_http, 5),
-    (strange_http, 5), (only_head, 1), (strange_headers, 5), (huge_body, 1),
-)
-
-
-def attack(seed, number):
-    """Request `number` of a run with `seed`, which does not depend on other requests."""
-    chance = random.Random(f"{seed}/{number}")
-    [kind] = chance.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])
-    return kind(chance)

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import report
+from attacks import ATTACKS, attacks
 from hostile import hostile
 from overload import overload
 from program import ROOT
 from short import short
+from soak import soak
 from steady import steady
 from stop import stop
 from storm import storm_bar
@@ -29,6 +31,8 @@ BARS = {
     "hostile": (hostile, 0),
     "stop": (stop, 3),
     "storm": (storm_bar, 0),
+    "attacks": (attacks, 10),
+    "soak": (soak, 7200),
 }
 
 
@@ -55,6 +59,10 @@ def arguments():
     parser.add_argument("--requests", type=int, default=10_000, help="of `hostile`")
     parser.add_argument("--seed", type=int, default=1, help="of `hostile`")
     parser.add_argument("--only", type=int, help="of `hostile`: send only this request, and print it")
+    parser.add_argument("--attack", action="append", choices=list(ATTACKS),
+                        help="of `attacks`: only this one; repeatable")
+    parser.add_argument("--rest", type=float, default=60,
+                        help="of `attacks`: seconds after an attack until memory is read")
     parser.add_argument("--model", type=Path, help="of `short`: a checkpoint folder, instead of a "
                         "synthetic one of the released shape")
     parser.add_argument(

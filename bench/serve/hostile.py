@@ -6,7 +6,7 @@ import json
 import time
 
 import texts
-from attacks import attack
+from hostile_requests import attack
 from client import Client, Ended, take_answer
 from load import PATH, milliseconds
 from program import Server

@@ -39,8 +39,14 @@ class Processor:
 class Server:
     """`kokeshi serve` with `arguments`. As a context manager, it is killed at the end."""
 
-    def __init__(self, program, *arguments):
+    def __init__(self, program, *arguments, files=None, before=None):
+        """`files`: name → text of files in its working folder; `before` is called with the program
+        and that folder before the start."""
         self.folder = tempfile.TemporaryDirectory()
+        for name, text in (files or {}).items():
+            (Path(self.folder.name) / name).write_text(text)
+        if before:
+            before(program, self.folder.name)
         command = [program, "serve", "--port", "0", "--log-format", "json", *arguments]
         self.process = subprocess.Popen(
             command, cwd=self.folder.name, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -54,7 +60,7 @@ class Server:
     def wait_for_address(self):
         for line in self.process.stderr:
             self.lines.append(line)
-            found = re.search(r"listening on http://(\S+)", line)
+            found = re.search(r"listening on http://([\w.:\[\]]+)", line)
             if found:
                 return found[1]
         raise SystemExit("the server did not start:\n" + "".join(self.lines))
@@ -77,6 +83,13 @@ class Server:
         """The resident memory of the process in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
+
+    def descriptors(self):
+        """The number of open files, sockets included."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
     def seconds(self):
         """Processor time of the process so far."""

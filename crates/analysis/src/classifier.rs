@@ -49,11 +49,14 @@ pub struct Listing {
     pub id: String,
     /// Who may use it.
     pub access: Visibility,
+    /// The owner, as the server identifies it; `None` if the server had no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Time of the last training, in seconds since 1970.
     pub updated: u64,
 }
 
-/// Who may use a classifier. The server records this but does not enforce it.
+/// Who may use a classifier.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
@@ -226,7 +229,7 @@ mod tests {
 
     fn listing() -> Listing {
         let id = "0123456789abcdef0123456789abcdef".to_owned();
-        Listing { id, access: Visibility::Private, updated: 1_700_000_000 }
+        Listing { id, access: Visibility::Private, owner: None, updated: 1_700_000_000 }
     }
 
     #[test]
@@ -247,7 +250,10 @@ mod tests {
 
     #[test]
     fn a_classifier_reads_back_as_it_was_written() {
-        for (revision, listing) in [(None, Some(listing())), (training().revision, None)] {
+        let owned = Listing { owner: Some("team-a".to_owned()), ..listing() };
+        for (revision, listing) in
+            [(None, Some(listing())), (None, Some(owned)), (training().revision, None)]
+        {
             let training = Training { revision, task: None, ..training() };
             let written = TrainedClassifier { training, listing, regression: regression() };
             let json = written.to_json().expect("JSON");

@@ -59,6 +59,9 @@ pub enum Error {
         /// Bytes that they take.
         bytes: usize,
     },
+    /// The caller has stopped the work.
+    #[error("the work was stopped")]
+    Stopped,
     /// The system refused a thread.
     #[error("cannot start a thread: {0}")]
     Threads(#[from] std::io::Error),

@@ -67,6 +67,12 @@ impl Regression {
         &self.labels
     }
 
+    /// The labels alone, for lists of classifiers.
+    #[must_use]
+    pub fn without_weights(self) -> Self {
+        Self { labels: self.labels, weights: Vec::new(), bias: Vec::new() }
+    }
+
     /// Dimensions of the vectors that it was trained on; 0 before training.
     pub fn dimensions(&self) -> usize {
         self.weights.first().map_or(0, Vec::len)
@@ -87,9 +93,28 @@ impl Regression {
         labels: &[String],
         steps: usize,
     ) -> Result<()> {
+        self.train_while(compute, (vectors, labels), steps, &mut || true)
+    }
+
+    /// As [`Self::train`], and calls `keep_running` before each step; once that returns `false`,
+    /// training stops.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::train`], and [`Error::Stopped`].
+    pub fn train_while(
+        &mut self,
+        compute: &Compute,
+        (vectors, labels): (&[Vec<f32>], &[String]),
+        steps: usize,
+        keep_running: &mut dyn FnMut() -> bool,
+    ) -> Result<()> {
         let examples = self.examples(vectors, labels)?;
         let mut descent = Descent::new(&examples, RIDGE);
         for _ in 0..steps {
+            if !keep_running() {
+                return Err(Error::Stopped);
+            }
             descent.step(compute, self);
         }
         Ok(())
@@ -432,6 +457,24 @@ mod tests {
         });
         let right = right.count();
         assert!(right > 1000, "{right}");
+    }
+
+    #[test]
+    fn training_stops_at_its_next_step() {
+        let vectors = [vec![1.0, 0.0], vec![0.0, 1.0]];
+        let (mut trained, mut steps) = (Regression::default(), 0);
+        let mut keep_running = || {
+            steps += 1;
+            steps <= 3
+        };
+        let stopped = trained.train_while(
+            &compute(1),
+            (&vectors[..], &labels(["a", "b"])[..]),
+            1000,
+            &mut keep_running,
+        );
+        assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+        assert_eq!(steps, 4);
     }
 
     #[test]

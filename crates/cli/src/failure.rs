@@ -43,6 +43,14 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// The message of `error`, the advice of its causes, and the exit status, for a log.
+pub(crate) fn described(error: &anyhow::Error) -> (String, Vec<String>, Exit) {
+    match error.downcast_ref::<clap::Error>() {
+        Some(usage) => (usage.render().to_string(), Vec::new(), Exit::Usage),
+        None => (message(error), error.chain().filter_map(hint).collect(), Exit::Failure),
+    }
+}
+
 /// Prints `error` and returns the exit status.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {

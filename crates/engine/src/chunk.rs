@@ -2,9 +2,10 @@
 
 use crate::chars::CharCursor;
 use crate::chunking::Chunking;
-use crate::error::{Error, Result};
+use crate::cuts::BLOCK_BYTES;
+use crate::error::{Error, KeepRunning, Result, check_running};
 use crate::spans::TokenBounds;
-use crate::units::{lines, paragraphs, sentences, words};
+use crate::units::{Units, lines, paragraphs, sentences, words};
 use std::ops::Range;
 
 /// A part of a document with a vector of its own. All ranges are half open.
@@ -47,17 +48,27 @@ type ChunkRanges = (Range<usize>, Range<usize>);
 ///
 /// # Errors
 ///
-/// If a size is 0.
-pub(crate) fn cut(text: &str, bounds: &TokenBounds, chunking: Chunking) -> Result<Vec<Chunk>> {
+/// If a size is 0, or the work is stopped.
+pub(crate) fn cut(
+    text: &str,
+    bounds: &TokenBounds,
+    chunking: Chunking,
+    keep_running: &mut KeepRunning<'_>,
+) -> Result<Vec<Chunk>> {
     if let Chunking::Tokens(0) | Chunking::Sentences(0) | Chunking::Semantic(0) = chunking {
         return Err(Error::Options(format!("`{chunking}` has no chunks; use a size of 1 or more")));
     }
+    let mut steps = Steps { keep_running, bytes: 0 };
     let ranges: Vec<ChunkRanges> = match chunking {
         Chunking::Tokens(size) => every(size, 0..bounds.len(), bounds).collect(),
-        Chunking::Sentences(count) => groups(&sentences(text), count, bounds),
-        Chunking::Lines => groups(&lines(text), 1, bounds),
-        Chunking::Paragraphs => groups(&paragraphs(text), 1, bounds),
-        Chunking::Semantic(size) => Packer { text, bounds, size, full: Vec::new() }.pack(),
+        Chunking::Sentences(count) => groups(sentences(text), count, bounds, &mut steps)?,
+        Chunking::Lines => groups(lines(text), 1, bounds, &mut steps)?,
+        Chunking::Paragraphs => groups(paragraphs(text), 1, bounds, &mut steps)?,
+        Chunking::Semantic(size) => {
+            let mut packer = Packer { text, bounds, size, full: Vec::new() };
+            packer.pack_range(&(0..text.len()), &SEGMENTERS, &mut steps)?;
+            packer.full
+        }
     };
     let mut cursor = CharCursor::new(text);
     let chunk = |(tokens, bytes): ChunkRanges| {
@@ -65,6 +76,25 @@ pub(crate) fn cut(text: &str, bounds: &TokenBounds, chunking: Chunking) -> Resul
         Chunk { bytes, chars, tokens }
     };
     Ok(ranges.into_iter().map(chunk).collect())
+}
+
+/// Asks whether work should go on, once for each [`BLOCK_BYTES`].
+struct Steps<'a, 'b> {
+    keep_running: &'a mut KeepRunning<'b>,
+    /// Since it asked.
+    bytes: usize,
+}
+
+impl Steps<'_, '_> {
+    /// Counts the work on a unit.
+    fn advance(&mut self, unit: &Range<usize>) -> Result<()> {
+        self.bytes += unit.len();
+        if self.bytes < BLOCK_BYTES {
+            return Ok(());
+        }
+        self.bytes = 0;
+        check_running(self.keep_running)
+    }
 }
 
 /// `tokens`, cut after every `size` tokens.
@@ -81,16 +111,27 @@ fn every(
 }
 
 /// Chunks of `count` neighbouring units each.
-fn groups(units: &[Range<usize>], count: usize, bounds: &TokenBounds) -> Vec<ChunkRanges> {
-    let ranges = |group: &[Range<usize>]| {
-        let bytes = group[0].start..group[group.len() - 1].end;
-        (bounds.tokens(&bytes), bytes)
-    };
-    units.chunks(count).map(ranges).collect()
+fn groups(
+    mut units: Units<'_>,
+    count: usize,
+    bounds: &TokenBounds,
+    steps: &mut Steps<'_, '_>,
+) -> Result<Vec<ChunkRanges>> {
+    let mut groups = Vec::new();
+    while let Some(first) = units.next() {
+        let mut bytes = first;
+        steps.advance(&bytes)?;
+        for unit in units.by_ref().take(count - 1) {
+            steps.advance(&unit)?;
+            bytes.end = unit.end;
+        }
+        groups.push((bounds.tokens(&bytes), bytes));
+    }
+    Ok(groups)
 }
 
 /// A function that cuts a text into units of one kind.
-type Segmenter = fn(&str) -> Vec<Range<usize>>;
+type Segmenter = for<'a> fn(&'a str) -> Units<'a>;
 
 /// Units of meaning, from large to small.
 const SEGMENTERS: [Segmenter; 4] = [paragraphs, lines, sentences, words];
@@ -107,19 +148,22 @@ struct Packer<'a> {
 }
 
 impl Packer<'_> {
-    fn pack(mut self) -> Vec<ChunkRanges> {
-        self.pack_range(&(0..self.text.len()), &SEGMENTERS);
-        self.full
-    }
-
     /// Packs the units of `range`, the largest of `segmenters` first.
-    fn pack_range(&mut self, range: &Range<usize>, segmenters: &[Segmenter]) {
+    fn pack_range(
+        &mut self,
+        range: &Range<usize>,
+        segmenters: &[Segmenter],
+        steps: &mut Steps<'_, '_>,
+    ) -> Result<()> {
         let Some((segment, smaller)) = segmenters.split_first() else {
             let tokens = self.bounds.tokens(range);
-            return self.full.extend(every(self.size, tokens, self.bounds));
+            self.full.extend(every(self.size, tokens, self.bounds));
+            return Ok(());
         };
         let mut open: Option<Range<usize>> = None;
-        for unit in segment(&self.text[range.clone()]) {
+        let text = self.text;
+        for unit in segment(&text[range.clone()]) {
+            steps.advance(&unit)?;
             let unit = range.start + unit.start..range.start + unit.end;
             let joined = open.as_ref().map_or(unit.start, |open| open.start)..unit.end;
             if self.fits(&joined) {
@@ -130,10 +174,11 @@ impl Packer<'_> {
             if self.fits(&unit) {
                 open = Some(unit);
             } else {
-                self.pack_range(&unit, smaller);
+                self.pack_range(&unit, smaller, steps)?;
             }
         }
         self.close(open);
+        Ok(())
     }
 
     /// Whether `bytes` fits into one chunk.
@@ -159,7 +204,7 @@ mod tests {
     /// `text`, tokenized and cut.
     fn cut(tokenizer: &Tokenizer, text: &str, chunking: Chunking) -> Result<Vec<Chunk>> {
         let tokens = tokenizer.tokens(text, &mut || true)?;
-        super::cut(text, &TokenBounds::new(text, &tokens), chunking)
+        super::cut(text, &TokenBounds::new(text, &tokens), chunking, &mut || true)
     }
 
     fn tokenizer() -> Tokenizer {
@@ -170,6 +215,24 @@ mod tests {
     fn parts(text: &str, chunking: Chunking) -> Vec<&str> {
         let chunks = cut(&tokenizer(), text, chunking).expect("chunks");
         chunks.into_iter().map(|chunk| &text[chunk.bytes]).collect()
+    }
+
+    #[test]
+    fn cutting_asks_about_every_block_and_stops() {
+        let text = "One sentence. Another one\nin lines. ".repeat(20_000);
+        let tokenizer = tokenizer();
+        let tokens = tokenizer.tokens(&text, &mut || true).expect("tokens");
+        let bounds = TokenBounds::new(&text, &tokens);
+        for chunking in [Chunking::Sentences(3), Chunking::Lines, Chunking::Semantic(8)] {
+            let mut asked = 0;
+            let mut keep_running = || {
+                asked += 1;
+                asked < 10
+            };
+            let stopped = super::cut(&text, &bounds, chunking, &mut keep_running);
+            assert!(matches!(stopped, Err(Error::Stopped)), "{chunking}");
+            assert_eq!(asked, 10, "{chunking}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Where a text can be cut so that its parts have the tokens of the whole: then a long text is
 //! tokenized in blocks, and what truncation drops is not tokenized at all.
 //!
-//! The cut is before ASCII white space that follows a letter, a digit or punctuation of ASCII.
+//! The cut is before ASCII white space that follows a letter, a digit, or punctuation of ASCII or of
+//! Chinese and Japanese.
 //! These steps of a tokenizer give the same on both sides as in the whole:
 //!
 //! - Added tokens: none contains white space, so none reaches over the cut; one that takes the
@@ -86,8 +87,17 @@ fn ends_word(text: &str) -> bool {
     text.chars().next_back().is_some_and(|last| {
         // A few letters, such as U+0D4E, form a grapheme with what follows.
         let is_alone = || format!("{last} ").graphemes(true).count() == 2;
-        last.is_ascii_graphic() || last.is_alphanumeric() && is_alone()
+        last.is_ascii_graphic() || is_cjk_mark(last) || last.is_alphanumeric() && is_alone()
     })
+}
+
+/// Whether this is punctuation that ends sentences or parts of them in Chinese and Japanese, where
+/// lines seldom end in anything else.
+fn is_cjk_mark(letter: char) -> bool {
+    matches!(
+        letter,
+        '、' | '。' | '」' | '』' | '】' | '》' | '！' | '，' | '：' | '；' | '？' | '）'
+    )
 }
 
 /// Whether a normalizer changes characters or graphemes independently of each other, except for

@@ -142,6 +142,13 @@ impl Model {
         self.preparer.request_while(inputs, keep_running)
     }
 
+    /// Bytes of the longest part of `text` that [`Self::prepare_while`] and
+    /// [`Self::tokenize_while`] tokenize without asking whether to go on. `is_first_enough` if only
+    /// the first tokens may be needed: for a whole text whose tail is dropped or refused.
+    pub fn longest_step(&self, text: &str, is_first_enough: bool) -> usize {
+        self.preparer.tokenizer().longest_step(text, is_first_enough)
+    }
+
     /// Replaces the encoder with the result of `wrap`.
     #[cfg(test)]
     pub(crate) fn wrap(self, wrap: impl FnOnce(Box<dyn Forward>) -> Box<dyn Forward>) -> Self {
@@ -224,7 +231,20 @@ impl TokenizedText<'_> {
     ///
     /// If a size is 0.
     pub fn chunk(&self, chunking: Chunking) -> Result<Vec<Chunk>> {
-        chunk::cut(self.text, &self.bounds, chunking)
+        self.chunk_while(chunking, &mut || true)
+    }
+
+    /// As [`Self::chunk`], and asks `keep_running` about every 32 KiB of the text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::chunk`], and [`Error::Stopped`](crate::Error::Stopped).
+    pub fn chunk_while(
+        &self,
+        chunking: Chunking,
+        keep_running: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Chunk>> {
+        chunk::cut(self.text, &self.bounds, chunking, keep_running)
     }
 }
 

@@ -50,6 +50,11 @@ impl Prefixes {
         is_known.then(|| Self { longest: longest(tokenizer), added })
     }
 
+    /// Whether first tokens of a single long word are found without the rest of it.
+    pub(crate) fn are_within_words(&self) -> bool {
+        self.longest.is_some()
+    }
+
     /// More than `need` first tokens of `text`, or `None` if that takes most of the text.
     ///
     /// # Errors

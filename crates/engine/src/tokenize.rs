@@ -113,6 +113,16 @@ impl Tokenizer {
         Ok(tokens)
     }
 
+    /// Bytes of the longest part of `text` that is tokenized at once; if only its first tokens are
+    /// needed, of the longest part that may be.
+    pub(crate) fn longest_step(&self, text: &str, is_first_enough: bool) -> usize {
+        let takes_part = self.prefixes.as_ref().is_some_and(Prefixes::are_within_words);
+        if is_first_enough && takes_part {
+            return text.len().min(WIDE_BYTES);
+        }
+        self.cuts.blocks(text).map(|block| block.len()).max().unwrap_or(0)
+    }
+
     /// The ids of a text that has at most `limit` tokens, or more than `limit` of its first ids.
     pub(crate) fn first(
         &self,

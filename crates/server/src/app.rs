@@ -2,25 +2,39 @@
 
 use crate::auth::Keys;
 use crate::bindings::ReadBindings;
+use crate::browsers::Guard;
+use crate::buffers::Buffers;
 use crate::classifiers::Classifiers;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::registry::{ModelEntry, Registry};
 use crate::request_id::RequestIds;
+use crate::routes::Readiness;
 use crate::shutdown::Drain;
 use crate::traces::Traces;
 use crate::work::Workers;
 use kokeshi::Models;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What can change while the server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Arc<Config>,
+    pub(crate) keys: Arc<Keys>,
+}
 
 /// The state of a server.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) config: Config,
+    settings: RwLock<Settings>,
     pub(crate) registry: Registry,
-    pub(crate) keys: Keys,
+    /// Refuses requests of foreign web pages, if neither keys nor permissions do.
+    pub(crate) guard: Option<Guard>,
+    /// Counts the bytes of bodies and answers.
+    pub(crate) buffers: Buffers,
+    pub(crate) readiness: Readiness,
     pub(crate) classifiers: Option<Classifiers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
@@ -41,10 +55,12 @@ impl App {
         read_bindings: Option<ReadBindings>,
         models: Models,
     ) -> Result<Self> {
-        let keys = Keys::new(&config)?;
+        let keys = Keys::new(&config, &Keys::default())?;
         if keys.is_empty() && !config.allow_open && !config.address.ip().is_loopback() {
             return Err(Error::KeyRequired { address: config.address });
         }
+        let guard = Guard::new(&config);
+        let buffers = Buffers::new(config.limits.buffered_bytes);
         let metrics: Arc<Metrics> = Arc::default();
         let queue_tokens = config.limits.queue_tokens;
         let registry =
@@ -53,10 +69,13 @@ impl App {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let traces = config.otlp_endpoint.as_deref().map(Traces::start).transpose()?;
+        let settings = Settings { config: Arc::new(config), keys: Arc::new(keys) };
         Ok(Self {
-            config,
+            settings: RwLock::new(settings),
             registry,
-            keys,
+            guard,
+            buffers,
+            readiness: Readiness::default(),
             classifiers,
             metrics,
             drain: Drain::default(),
@@ -65,6 +84,26 @@ impl App {
             traces,
             workers: Workers::new(cores),
         })
+    }
+
+    /// The current configuration.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.settings().config)
+    }
+
+    /// The current keys.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.settings().keys)
+    }
+
+    /// A change is one assignment, so the settings are usable after a panic.
+    fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Uses these settings from the next request on.
+    pub(crate) fn set(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// Loads all models, or only the first, so that errors appear before the first request.
@@ -81,7 +120,8 @@ impl App {
     }
 
     fn check_default_task(&self, all: bool) -> Result<()> {
-        let Some(task) = self.config.default_task.as_ref().filter(|_| all) else { return Ok(()) };
+        let config = self.config();
+        let Some(task) = config.default_task.as_ref().filter(|_| all) else { return Ok(()) };
         let running = self.registry.running_models();
         let mut tasks = running.iter().flat_map(|running| &running.model.config().tasks);
         match tasks.any(|known| known.name == *task) {

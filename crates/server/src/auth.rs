@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::files::read_text_file;
 use crate::limits::{Allowance, KeyUsage};
 use crate::problem::{ApiResult, Problem};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -19,6 +20,8 @@ type Hash = [u8; 32];
 pub(crate) struct Key {
     /// Its name in logs. Only the hash of the key itself is kept.
     pub(crate) name: Arc<str>,
+    /// Identifies it as the owner of classifiers, also after keys were added or reordered.
+    pub(crate) owner: Arc<str>,
     hash: Hash,
     pub(crate) usage: Arc<KeyUsage>,
 }
@@ -46,20 +49,37 @@ struct KeyEntry {
 }
 
 impl Keys {
-    /// The keys of the file, and the hashes of the plain-text keys.
-    pub(crate) fn new(config: &Config) -> Result<Self> {
+    /// The keys of the file, and the hashes of the plain-text keys. A key that `earlier` has under
+    /// the same name, with the same limits, keeps its usage.
+    pub(crate) fn new(config: &Config, earlier: &Self) -> Result<Self> {
         let mut keys = match &config.api_key_file {
             Some(file) => read_file(file)?,
             None => Vec::new(),
         };
         // A header's value has no white space at its ends either.
-        let plain = config.api_keys.iter().map(|key| key.trim()).filter(|key| !key.is_empty());
-        for (number, key) in plain.enumerate() {
+        for (number, key) in config.api_keys.iter().map(|key| key.trim()).enumerate() {
+            // Ignoring it would open a server that was meant to have a key.
+            if key.is_empty() {
+                return Err(Error::EmptyApiKey { number: number + 1 });
+            }
             check_letters(number, key)?;
-            let hash = Sha256::digest(key).into();
-            keys.push(Key::new(&format!("key-{number}"), hash, Allowance::default()));
+            let hash: Hash = Sha256::digest(key).into();
+            let owner = format!("key:{:.16x}", Sha256::digest(hash));
+            let name = format!("key-{number}");
+            keys.push(Key::new(&name, &owner, hash, Allowance::default()));
+        }
+        for key in &mut keys {
+            let allowance = key.usage.allowance();
+            let same = |old: &&Key| old.owner == key.owner && old.usage.allowance() == allowance;
+            if let Some(old) = earlier.0.iter().find(same) {
+                key.usage = Arc::clone(&old.usage);
+            }
         }
         Ok(Self(keys))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -98,8 +118,13 @@ impl Keys {
 }
 
 impl Key {
-    fn new(name: &str, hash: Hash, allowance: Allowance) -> Self {
-        Self { name: name.into(), hash, usage: Arc::new(KeyUsage::new(allowance)) }
+    fn new(name: &str, owner: &str, hash: Hash, allowance: Allowance) -> Self {
+        Self {
+            name: name.into(),
+            owner: owner.into(),
+            hash,
+            usage: Arc::new(KeyUsage::new(allowance)),
+        }
     }
 }
 
@@ -115,7 +140,7 @@ fn unauthorized(code: &'static str, message: &str) -> Problem {
 
 fn read_file(path: &Path) -> Result<Vec<Key>> {
     let invalid = |reason: String| Error::File { path: path.to_owned(), reason };
-    let text = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
+    let text = read_text_file(path)?;
     let file: KeyFile = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
     if file.key.is_empty() {
         return Err(invalid("it has no [[key]]".to_owned()));
@@ -130,7 +155,9 @@ fn read_file(path: &Path) -> Result<Vec<Key>> {
             tokens_per_minute: entry.tokens_per_minute,
             concurrency: entry.concurrency,
         };
-        Ok(Key::new(&entry.name, hash, allowance))
+        // A new secret under the same name is still the same owner.
+        let owner = format!("name:{}", entry.name);
+        Ok(Key::new(&entry.name, &owner, hash, allowance))
     };
     file.key.iter().map(key).collect()
 }

@@ -1,11 +1,12 @@
 //! Reads the body of a request, within limits of size and time.
 
-use crate::admission::Caller;
+use crate::admission::{Bodies, Caller};
 use crate::app::App;
+use crate::buffers::Held;
 use crate::half_open::ClientWaits;
 use crate::problem::{ApiResult, Problem};
 use crate::wire;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -23,9 +24,15 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         check_encoding(request.headers())?;
-        let caller = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name));
-        let waits = request.extensions().get::<ClientWaits>().cloned();
-        let bytes = read(request.into_body(), app).await?;
+        let extensions = request.extensions();
+        let caller = extensions.get::<Caller>().map(|caller| Arc::clone(&caller.name));
+        let (waits, bodies) =
+            (extensions.get::<ClientWaits>().cloned(), extensions.get::<Bodies>().cloned());
+        let client = caller.clone().unwrap_or_else(|| "public".into());
+        let (bytes, held) = read(request.into_body(), app, &client).await?;
+        if let Some(bodies) = bodies {
+            bodies.keep(held);
+        }
         if let Some(waits) = waits {
             waits.set(true);
         }
@@ -50,25 +57,43 @@ fn check_encoding(headers: &HeaderMap) -> ApiResult<()> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "INPUT_INVALID_ENCODING", message))
 }
 
-async fn read(body: Body, app: &App) -> ApiResult<Bytes> {
-    let limit = app.config.limits.body_bytes;
-    let collected = Limited::new(body, limit).collect();
-    match tokio::time::timeout(app.config.timeouts.body, collected).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!(
-                "the body is over the limit of {limit} bytes; send fewer texts per request"
-            );
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INPUT_TOO_LARGE", message))
+/// The bytes of a body, which count as held by `client`.
+async fn read(body: Body, app: &App, client: &Arc<str>) -> ApiResult<(Bytes, Held)> {
+    let limit = app.config().timeouts.body;
+    let Ok(read) = tokio::time::timeout(limit, collect(body, app, client)).await else {
+        let seconds = limit.as_secs_f64();
+        let message = format!("the body did not arrive within {seconds} seconds");
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "INPUT_TIMEOUT", message));
+    };
+    read
+}
+
+async fn collect(body: Body, app: &App, client: &Arc<str>) -> ApiResult<(Bytes, Held)> {
+    let limit = app.config().limits.body_bytes;
+    let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes));
+    let announced = announced.and_then(Result::ok).filter(|bytes| *bytes <= limit).unwrap_or(0);
+    let mut held = app.buffers.hold(client, announced)?;
+    let mut body = Limited::new(body, limit);
+    let mut bytes = Vec::with_capacity(announced);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| unread(&*error, limit))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let more = (bytes.len() + data.len()).saturating_sub(announced.max(bytes.len()));
+        if more > 0 {
+            held.grow(more)?;
         }
-        Ok(Err(error)) => {
-            let message = format!("the body did not arrive completely: {error}");
-            Err(Problem::bad_request("INPUT_INCOMPLETE", message))
-        }
-        Err(_) => {
-            let seconds = app.config.timeouts.body.as_secs_f64();
-            let message = format!("the body did not arrive within {seconds} seconds");
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "INPUT_TIMEOUT", message))
-        }
+        bytes.extend_from_slice(&data);
     }
+    Ok((bytes.into(), held))
+}
+
+/// Why a body was not read.
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {
+    if error.is::<LengthLimitError>() {
+        let message =
+            format!("the body is over the limit of {limit} bytes; send fewer texts per request");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INPUT_TOO_LARGE", message);
+    }
+    let message = format!("the body did not arrive completely: {error}");
+    Problem::bad_request("INPUT_INCOMPLETE", message)
 }

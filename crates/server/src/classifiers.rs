@@ -1,14 +1,17 @@
 //! The folder of trained classifiers, one file each.
 
 use crate::error::{Error, Result};
+use crate::files::read_file;
 use crate::problem::{ApiResult, Problem};
 use kokeshi_analysis::{Compute, Listing, Regression, TrainedClassifier, Training, Visibility};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::OwnedMutexGuard;
 
 /// Steps of gradient descent in one iteration of the API.
 const STEPS: usize = 10;
@@ -17,8 +20,10 @@ const STEPS: usize = 10;
 #[derive(Debug)]
 pub(crate) struct Classifiers {
     folder: PathBuf,
-    /// Held while a file changes, so that trainings of one classifier run one at a time.
+    /// Held while a file is replaced or removed.
     writing: Mutex<()>,
+    /// The classifiers that are being trained further, by id.
+    training: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 /// A classifier with the id that clients use.
@@ -30,10 +35,10 @@ pub(crate) struct ListedClassifier {
 }
 
 impl ListedClassifier {
-    /// An untrained classifier, for vectors of `model` with `task`.
-    pub(crate) fn new(model: &str, task: Option<String>) -> Self {
+    /// An untrained classifier of `owner`, for vectors of `model` with `task`.
+    pub(crate) fn new(model: &str, task: Option<String>, owner: Option<&str>) -> Self {
         Self {
-            listing: Listing { id: String::new(), access: Visibility::default(), updated: 0 },
+            listing: Listing { owner: owner.map(str::to_owned), ..unlisted() },
             training: Training {
                 model: model.to_owned(),
                 revision: None,
@@ -46,20 +51,37 @@ impl ListedClassifier {
         }
     }
 
-    /// Continues training with `vectors`, one for each of `labels`; new labels are added.
+    /// Continues training with `vectors`, one for each of `labels`; new labels are added. It runs on
+    /// one thread, and stops once `keep_running` returns `false`.
     pub(crate) fn train(
         &mut self,
-        vectors: &[Vec<f32>],
-        labels: &[String],
+        (vectors, labels): (&[Vec<f32>], &[String]),
         iterations: usize,
+        keep_running: &mut dyn FnMut() -> bool,
     ) -> kokeshi_analysis::Result<()> {
-        let compute = Compute::new(None, None)?;
-        self.regression.train(&compute, vectors, labels, iterations * STEPS)?;
+        let compute = Compute::new(Some(1), None)?;
+        let (examples, steps) = ((vectors, labels), iterations * STEPS);
+        self.regression.train_while(&compute, examples, steps, keep_running)?;
         self.training.dimensions = self.regression.dimensions();
         self.training.samples += vectors.len();
         self.listing.updated = since_1970().as_secs();
         Ok(())
     }
+
+    /// Whether `caller`, the owner of new classifiers of a request, may use it.
+    fn is_for(&self, caller: Option<&str>) -> bool {
+        self.listing.access == Visibility::Public || self.is_owned_by(caller)
+    }
+
+    /// Whether it belongs to `caller`. Without keys, everybody is the same caller.
+    pub(crate) fn is_owned_by(&self, caller: Option<&str>) -> bool {
+        self.listing.owner.as_deref() == caller
+    }
+}
+
+/// The listing of a file that has none.
+fn unlisted() -> Listing {
+    Listing { id: String::new(), access: Visibility::default(), owner: None, updated: 0 }
 }
 
 fn since_1970() -> Duration {
@@ -71,64 +93,101 @@ impl Classifiers {
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)
             .map_err(|error| Error::File { path: folder.to_owned(), reason: error.to_string() })?;
-        Ok(Self { folder: folder.to_owned(), writing: Mutex::default() })
+        let (writing, training) = (Mutex::default(), Mutex::default());
+        Ok(Self { folder: folder.to_owned(), writing, training })
     }
 
-    /// All classifiers, by id.
-    pub(crate) fn list(&self) -> ApiResult<Vec<ListedClassifier>> {
+    /// Waits until no other request trains the classifier `id`.
+    pub(crate) async fn lock(&self, id: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut training = self.training.lock().unwrap_or_else(PoisonError::into_inner);
+            training.retain(|_, lock| lock.strong_count() > 0);
+            let known = training.get(id).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::default();
+                training.insert(id.to_owned(), Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+
+    /// The classifiers that `caller` may use, by id, as long as `keep_running` is true.
+    pub(crate) fn list(
+        &self,
+        caller: Option<&str>,
+        keep_running: &mut dyn FnMut() -> bool,
+    ) -> ApiResult<Vec<ListedClassifier>> {
         let mut classifiers = Vec::new();
         for file in fs::read_dir(&self.folder).map_err(|error| unusable(&error))? {
             let name = file.map_err(|error| unusable(&error))?.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
-            if let Some(id) = id.filter(|id| is_id(id)) {
-                classifiers.push(self.get(id)?);
+            let Some(id) = id.filter(|id| is_id(id)) else { continue };
+            if !keep_running() {
+                return Err(kokeshi::Error::Stopped.into());
+            }
+            let classifier = self.read(id)?;
+            if classifier.is_for(caller) {
+                // Its weights are not listed.
+                let regression = classifier.regression.without_weights();
+                classifiers.push(ListedClassifier { regression, ..classifier });
             }
         }
         classifiers.sort_by(|a, b| a.listing.id.cmp(&b.listing.id));
         Ok(classifiers)
     }
 
-    pub(crate) fn get(&self, id: &str) -> ApiResult<ListedClassifier> {
-        let json = fs::read(self.path(id)?).map_err(|error| read_problem(id, &error))?;
+    /// The classifier `id`. To others than its owner, a private one does not exist.
+    pub(crate) fn get(&self, id: &str, caller: Option<&str>) -> ApiResult<ListedClassifier> {
+        let classifier = self.read(id)?;
+        if classifier.is_for(caller) { Ok(classifier) } else { Err(unknown(id)) }
+    }
+
+    /// Size of the file of `id`, in bytes; 0 if there is none.
+    pub(crate) fn len_bytes(&self, id: &str) -> usize {
+        let path = self.path(id).ok();
+        let metadata = path.and_then(|path| fs::metadata(path).ok());
+        metadata.map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX))
+    }
+
+    fn read(&self, id: &str) -> ApiResult<ListedClassifier> {
+        let path = self.path(id)?;
+        fs::metadata(&path).map_err(|error| read_problem(id, &error))?;
+        let json = read_file(&path).map_err(|error| unusable(&error))?;
         let file = TrainedClassifier::from_json(&json).map_err(|error| unusable(&error))?;
         let TrainedClassifier { training, listing, regression } = file;
-        let unlisted = || Listing { id: String::new(), access: Visibility::default(), updated: 0 };
         let listing = Listing { id: id.to_owned(), ..listing.unwrap_or_else(unlisted) };
         Ok(ListedClassifier { listing, training, regression })
     }
 
-    pub(crate) fn remove(&self, id: &str) -> ApiResult<()> {
+    pub(crate) fn remove(&self, id: &str, caller: Option<&str>) -> ApiResult<()> {
+        self.get(id, caller)?;
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         fs::remove_file(self.path(id)?).map_err(|error| read_problem(id, &error))
     }
 
-    /// Changes the classifier `id`, or a new one from `create`, and stores it. Readers see the old
-    /// file or the new one, never a part.
-    pub(crate) fn change(
-        &self,
-        id: Option<&str>,
-        create: impl FnOnce() -> ListedClassifier,
-        change: impl FnOnce(&mut ListedClassifier) -> ApiResult<()>,
-    ) -> ApiResult<ListedClassifier> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut classifier = match id {
-            Some(id) => self.get(id)?,
-            None => create(),
-        };
-        change(&mut classifier)?;
-        if id.is_none() {
+    /// Stores a classifier; one without an id gets one. Readers see the old file or the new one,
+    /// never a part.
+    ///
+    /// # Errors
+    ///
+    /// 404 if it had an id and was removed meanwhile.
+    pub(crate) fn store(&self, classifier: &mut ListedClassifier) -> ApiResult<()> {
+        let is_new = classifier.listing.id.is_empty();
+        if is_new {
             classifier.listing.id = new_id(&classifier.regression);
         }
-        self.write(&classifier)?;
-        Ok(classifier)
-    }
-
-    fn write(&self, classifier: &ListedClassifier) -> ApiResult<()> {
         let path = self.path(&classifier.listing.id)?;
         let ListedClassifier { listing, training, regression } = classifier.clone();
         let file = TrainedClassifier { training, listing: Some(listing), regression };
         let json = file.to_json().map_err(|error| unusable(&error))?;
         let unfinished = path.with_extension("unfinished");
         fs::write(&unfinished, json).map_err(|error| unusable(&error))?;
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_new && !path.exists() {
+            drop(fs::remove_file(&unfinished));
+            return Err(unknown(&classifier.listing.id));
+        }
         fs::rename(&unfinished, &path).map_err(|error| unusable(&error))
     }
 
@@ -179,10 +238,11 @@ mod tests {
     fn training_separates_labels_and_continues_from_the_last_state() {
         let vectors = [vec![1.0, 0.0], vec![0.9, 0.1], vec![0.0, 1.0], vec![0.1, 0.9]];
         let labels = ["a", "a", "b", "b"].map(str::to_owned);
-        let mut classifier = ListedClassifier::new("m", None);
+        let mut classifier = ListedClassifier::new("m", None, None);
         // With many steps, momentum would carry the weights past the optimum.
         let mut train = |vectors: &[Vec<f32>], labels: &[String], iterations| {
-            classifier.train(vectors, labels, iterations).expect("trained");
+            let examples = (vectors, labels);
+            classifier.train(examples, iterations, &mut || true).expect("trained");
             let samples = (classifier.training.samples, classifier.regression.labels().len());
             (classifier.regression.probabilities(&[1.0, 0.0]), samples)
         };
@@ -193,6 +253,17 @@ mod tests {
         assert!(train(&vectors, &labels, 10).0[0] > 0.99);
         let (_, samples) = train(&[vec![-1.0, -1.0]], &["c".to_owned()], 10);
         assert_eq!(samples, (13, 3));
+    }
+
+    #[test]
+    fn a_private_classifier_is_its_owners_alone() {
+        let mut classifier = ListedClassifier::new("m", None, Some("a"));
+        let callers = [Some("a"), Some("b"), None];
+        assert_eq!(callers.map(|caller| classifier.is_for(caller)), [true; 3]);
+        classifier.listing.access = Visibility::Private;
+        assert_eq!(callers.map(|caller| classifier.is_for(caller)), [true, false, false]);
+        classifier.listing.owner = None;
+        assert_eq!(callers.map(|caller| classifier.is_for(caller)), [false, false, true]);
     }
 
     #[test]

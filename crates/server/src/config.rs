@@ -19,6 +19,9 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Origins that browsers may send requests from; if empty, CORS is off.
     pub cors_origins: Vec<String>,
+    /// Names of this server, apart from `localhost` and addresses; `*` for any. They are checked
+    /// without keys on loopback, where requests for other names come from foreign web pages.
+    pub allow_hosts: Vec<String>,
     /// The task of requests that do not name one, if the model has it.
     pub default_task: Option<String>,
     /// Whether late chunking joins several inputs of `retrieval.query` into one document, as the
@@ -58,6 +61,8 @@ pub struct Limits {
     pub request_tokens: usize,
     /// Tokens that are waiting or running, for each model.
     pub queue_tokens: usize,
+    /// Bytes of the bodies of requests and of unread answers.
+    pub buffered_bytes: usize,
     /// Open connections; on further ones, only probes are answered.
     pub connections: usize,
 }
@@ -71,10 +76,51 @@ pub struct Timeouts {
     pub body: Duration,
     /// From submission to the answer, including the time in the queue.
     pub request: Duration,
+    /// For a client that reads nothing of its answer; one that reads slowly has more, 4 KiB per
+    /// second.
+    pub write: Duration,
     /// For the forward pass of `/ready`.
     pub ready: Duration,
     /// For finishing accepted requests after the signal to stop.
     pub drain: Duration,
+}
+
+impl Config {
+    /// These settings with those of `new` that can change while a server runs, and the names of
+    /// those that differ and cannot.
+    pub(crate) fn updated(&self, new: &Self) -> (Self, Vec<&'static str>) {
+        let updated = Self {
+            api_key_file: new.api_key_file.clone(),
+            api_keys: new.api_keys.clone(),
+            tls: new.tls.clone().filter(|_| self.tls.is_some()).or_else(|| self.tls.clone()),
+            default_task: new.default_task.clone(),
+            join_queries: new.join_queries,
+            log_inputs: new.log_inputs,
+            public_metrics: new.public_metrics,
+            limits: Limits {
+                queue_tokens: self.limits.queue_tokens,
+                buffered_bytes: self.limits.buffered_bytes,
+                connections: self.limits.connections,
+                ..new.limits
+            },
+            timeouts: new.timeouts,
+            ..self.clone()
+        };
+        let fixed = [
+            ("host or port", self.address.ip() != new.address.ip()),
+            ("allow-open", self.allow_open != new.allow_open),
+            ("tls-cert", self.tls.is_some() != new.tls.is_some()),
+            ("cors-origin", self.cors_origins != new.cors_origins),
+            ("allow-host", self.allow_hosts != new.allow_hosts),
+            ("classifiers", self.classifiers != new.classifiers),
+            ("otlp-endpoint", self.otlp_endpoint != new.otlp_endpoint),
+            ("queue-tokens", self.limits.queue_tokens != new.limits.queue_tokens),
+            ("max-buffered", self.limits.buffered_bytes != new.limits.buffered_bytes),
+            ("max-connections", self.limits.connections != new.limits.connections),
+        ];
+        let fixed = fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name);
+        (updated, fixed.collect())
+    }
 }
 
 impl Default for Config {
@@ -86,6 +132,7 @@ impl Default for Config {
             api_keys: Vec::new(),
             tls: None,
             cors_origins: Vec::new(),
+            allow_hosts: Vec::new(),
             default_task: None,
             join_queries: false,
             classifiers: None,
@@ -105,6 +152,7 @@ impl Default for Limits {
             items: 2048,
             request_tokens: 1 << 20,
             queue_tokens: 1 << 18,
+            buffered_bytes: 512 << 20,
             connections: 1024,
         }
     }
@@ -116,6 +164,7 @@ impl Default for Timeouts {
             headers: Duration::from_secs(30),
             body: Duration::from_secs(60),
             request: Duration::from_secs(600),
+            write: Duration::from_secs(30),
             ready: Duration::from_secs(10),
             drain: Duration::from_secs(30),
         }

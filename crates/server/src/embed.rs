@@ -3,6 +3,7 @@
 use crate::admission::Caller;
 use crate::app::App;
 use crate::problem::{ApiResult, Problem};
+use crate::registry::ModelRef;
 use crate::running_model::RunningModel;
 use crate::wire::input::RequestTexts;
 use crate::work::Pace;
@@ -24,6 +25,31 @@ pub(crate) struct EmbedRequest {
     /// `None` applies it only to lists of lists.
     pub(crate) late_chunking: Option<bool>,
 }
+
+impl EmbedRequest {
+    /// Tokens that the request has at least, as far as its size shows: what of them is charged
+    /// before anything is tokenized.
+    fn least_tokens(&self) -> usize {
+        let least = |text: &String| match self.truncate {
+            Some(_) => least_tokens(text.len()).min(TRUNCATED_TOKENS),
+            None => least_tokens(text.len()),
+        };
+        let sum = |texts: &Vec<String>| texts.iter().map(least).sum::<usize>();
+        match &self.texts {
+            RequestTexts::Flat(texts) => sum(texts),
+            RequestTexts::Nested(documents) => documents.iter().map(sum).sum(),
+        }
+    }
+}
+
+/// Tokens that a text of `bytes` bytes has at least, unless it consists of white space: a token has
+/// seldom more than 16 bytes.
+pub(crate) fn least_tokens(bytes: usize) -> usize {
+    (bytes / 32).max(1)
+}
+
+/// Tokens of a truncated text that are charged before it is tokenized.
+const TRUNCATED_TOKENS: usize = 1024;
 
 /// The end that `truncate` of most dialects drops.
 pub(crate) fn tail(truncate: bool) -> Option<TextEnd> {
@@ -106,6 +132,23 @@ impl EngineTexts {
         }
     }
 
+    /// Refuses texts that cannot be tokenized in short steps.
+    fn check_steps(&self, model: &Model, truncated_end: Option<TextEnd>) -> ApiResult<()> {
+        let is_first_enough = truncated_end != Some(TextEnd::Head);
+        let check = |(index, text): (usize, &String), is_first_enough| {
+            check_step(model, index, text, is_first_enough)
+        };
+        match self {
+            Self::Whole(texts) => {
+                texts.iter().enumerate().try_for_each(|text| check(text, is_first_enough))
+            }
+            Self::Documents(documents) => {
+                let mut parts = documents.iter().flatten().enumerate();
+                parts.try_for_each(|part| check(part, false))
+            }
+        }
+    }
+
     fn inputs<'a>(&'a self, parts: &'a [Vec<&'a str>], options: &Options) -> Vec<Input<'a>> {
         let with_options = |input: Input<'a>| input.options(options.clone());
         match self {
@@ -115,6 +158,27 @@ impl EngineTexts {
             }
         }
     }
+}
+
+/// The longest part of a text that may be tokenized in one step: some two seconds and 200 MB.
+pub(crate) const MAX_STEP_BYTES: usize = 1 << 20;
+
+/// Refuses a text with a longer step: nobody else could have a turn meanwhile.
+pub(crate) fn check_step(
+    model: &Model,
+    index: usize,
+    text: &str,
+    is_first_enough: bool,
+) -> ApiResult<()> {
+    let bytes = model.longest_step(text, is_first_enough);
+    if bytes <= MAX_STEP_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "text {index} has {bytes} bytes without white space after a letter, digit or punctuation; \
+         the limit is {MAX_STEP_BYTES} bytes. Split it, or set truncate to keep its beginning"
+    );
+    Err(Problem::bad_request("INPUT_TOO_LONG", message))
 }
 
 fn borrow(texts: &[String]) -> Vec<&str> {
@@ -129,14 +193,11 @@ impl App {
         caller: &Caller,
     ) -> ApiResult<EmbedResponse> {
         self.check_count(request.texts.count())?;
-        if self.config.log_inputs {
+        if self.config().log_inputs {
             tracing::info!(request_id = %caller.request_id, texts = ?request.texts, "inputs");
         }
         let PreparedRequest { model, request, task } = self.prepare(request, caller).await?;
-        let tokens = request.tokens();
-        self.check_tokens(tokens)?;
-        caller.charge(tokens)?;
-        let limit = self.config.timeouts.request;
+        let limit = self.config().timeouts.request;
         let embedded = model.embed(request, &caller.name, limit).await?;
         let response = response(&model.name, task, embedded);
         let labels = [response.model.as_str(), response.task.as_deref().unwrap_or("")];
@@ -147,7 +208,7 @@ impl App {
 
     /// Refuses a request with too many items.
     pub(crate) fn check_count(&self, count: usize) -> ApiResult<()> {
-        let items = self.config.limits.items;
+        let items = self.config().limits.items;
         if count <= items {
             return Ok(());
         }
@@ -158,7 +219,7 @@ impl App {
 
     /// Refuses a request with too many tokens.
     pub(crate) fn check_tokens(&self, tokens: usize) -> ApiResult<()> {
-        let limit = self.config.limits.request_tokens;
+        let limit = self.config().limits.request_tokens;
         if tokens <= limit {
             return Ok(());
         }
@@ -168,33 +229,41 @@ impl App {
         Err(Problem::bad_request("INPUT_TOO_LONG", message))
     }
 
-    /// Loads the model and tokenizes, on a thread that may block.
+    /// Loads the model and tokenizes. A part of the tokens is charged before.
     async fn prepare(
         self: &Arc<Self>,
         request: EmbedRequest,
         caller: &Caller,
     ) -> ApiResult<PreparedRequest> {
-        let model = self.registry.resolve(request.model.as_deref())?;
-        if let Some(running) = self.registry.running(model.entry()) {
-            running.check_room(&caller.name)?;
-        }
-        let (app, caller) = (Arc::clone(self), caller.clone());
-        let (client, size) = (Arc::clone(&caller.name), request.texts.len_bytes());
-        self.work(&client, size, move |pace| app.prepare_blocking(request, &caller, pace)).await?
+        // The name is resolved once, so that the model, the task and the dimensions agree.
+        let reference = self.registry.resolve(request.model.as_deref())?;
+        let model = self.loaded(&caller.name, &reference).await?;
+        model.check_room(&caller.name)?;
+        let deposit = caller.deposit(request.least_tokens())?;
+        let (app, client, size) =
+            (Arc::clone(self), Arc::clone(&caller.name), request.texts.len_bytes());
+        let state = caller.clone();
+        let tokenize =
+            move |pace: &mut Pace| app.prepare_blocking(request, (&reference, model), &state, pace);
+        let prepared = self.work(&client, size, tokenize).await??;
+        let tokens = prepared.request.tokens();
+        self.check_tokens(tokens)?;
+        caller.settle(deposit, tokens)?;
+        Ok(prepared)
     }
 
     fn prepare_blocking(
         &self,
         request: EmbedRequest,
+        (reference, model): (&ModelRef, Arc<RunningModel>),
         caller: &Caller,
         pace: &mut Pace,
     ) -> ApiResult<PreparedRequest> {
-        // The name is resolved once, so that the model, the task and the dimensions agree.
-        let reference = self.registry.resolve(request.model.as_deref())?;
-        let (model, binding) = (self.registry.load(reference.entry())?, reference.binding());
+        let binding = reference.binding();
+        let config = self.config();
         let default = match binding {
             Some(binding) => binding.query_task.as_ref(),
-            None => self.config.default_task.as_ref(),
+            None => config.default_task.as_ref(),
         };
         let suffix = reference.task.as_deref();
         let task = task(&model.model, &request.task, (suffix, default), caller);
@@ -206,7 +275,9 @@ impl App {
             truncated_end: request.truncate.unwrap_or_default(),
             ..Options::default()
         };
+        let truncated_end = request.truncate;
         let texts = self.engine_texts(request.texts, request.late_chunking, task.as_deref())?;
+        texts.check_steps(&model.model, truncated_end)?;
         let parts = texts.parts();
         let inputs = texts.inputs(&parts, &options);
         let request = model.model.prepare_while(&inputs, &mut || pace.keep_running())?;
@@ -222,7 +293,7 @@ impl App {
         Ok(match (texts, late_chunking) {
             (RequestTexts::Flat(texts), None | Some(false)) => EngineTexts::Whole(texts),
             (RequestTexts::Flat(texts), Some(true))
-                if task == Some("retrieval.query") && !self.config.join_queries =>
+                if task == Some("retrieval.query") && !self.config().join_queries =>
             {
                 EngineTexts::Documents(texts.into_iter().map(|text| vec![text]).collect())
             }

@@ -34,6 +34,18 @@ pub enum Error {
         /// The letter in the key; counts from 1.
         position: usize,
     },
+    /// An API key without letters.
+    #[error("API key {number} is empty. Remove it, or set it to a secret")]
+    EmptyApiKey {
+        /// Counts from 1.
+        number: usize,
+    },
+    /// A configuration that would open a running server.
+    #[error("no API key is left; a server with keys does not become open while it runs")]
+    NoKeyLeft,
+    /// Settings that the caller cannot read again.
+    #[error("{0}")]
+    Settings(String),
     /// No model to serve.
     #[error("there is no model to serve")]
     NoModel,

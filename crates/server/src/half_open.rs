@@ -3,20 +3,46 @@
 //! What distinguishes them is how their system answers more bytes, so while such a client waits, it
 //! gets an interim response (RFC 9110, 15.2), which any client of HTTP/1.1 skips: if the client has
 //! gone, the connection is reset.
+//!
+//! Clients that do not read their answers are noticed here as well: they must not hold connections.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Time before the first and the second interim response. Most requests are answered by then.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Maximum time between two interim responses.
 const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Bytes per second that a client must read of its answer on average, while it reads at all.
+const MIN_RATE: f64 = 4096.0;
+
+/// A stream whose connection can be ended without waiting for the client.
+pub(crate) trait Reset {
+    /// Lets the system drop what is not sent yet when the stream is closed.
+    fn reset_when_closed(&self);
+}
+
+impl Reset for TcpStream {
+    fn reset_when_closed(&self) {
+        // This fails only on a closed socket.
+        drop(self.set_zero_linger());
+    }
+}
+
+impl Reset for TlsStream<TcpStream> {
+    fn reset_when_closed(&self) {
+        self.get_ref().0.reset_when_closed();
+    }
+}
 
 /// Whether the client of a connection has sent its whole request and waits for an answer of which
 /// nothing has been written.
@@ -33,6 +59,14 @@ impl ClientWaits {
     }
 }
 
+/// Bytes of a write.
+fn count(written: &Poll<io::Result<usize>>) -> usize {
+    match written {
+        Poll::Ready(Ok(count)) => *count,
+        _ => 0,
+    }
+}
+
 /// A stream whose sending half may be closed by the client. Clones are the same stream.
 pub(crate) struct HalfOpen<S>(Arc<Mutex<State<S>>>);
 
@@ -43,6 +77,25 @@ struct State<S> {
     has_ended: bool,
     /// Whether a part of a response may not have been written yet.
     is_blocked: bool,
+    /// Maximum time in which the client reads nothing.
+    write_limit: Duration,
+    /// While it is blocked: until when the client must have read more.
+    write_until: Option<Instant>,
+}
+
+impl<S> State<S> {
+    /// Records a write of `written` bytes, after which more wait if it `is_blocked`.
+    fn wrote(&mut self, written: usize, is_blocked: bool) {
+        self.is_blocked = is_blocked;
+        if !is_blocked {
+            self.write_until = None;
+            return;
+        }
+        let latest = Instant::now() + self.write_limit;
+        let until = self.write_until.unwrap_or(latest);
+        let more = Duration::from_secs_f64(written as f64 / MIN_RATE);
+        self.write_until = Some(latest.min(until + more));
+    }
 }
 
 impl<S> Clone for HalfOpen<S> {
@@ -52,9 +105,43 @@ impl<S> Clone for HalfOpen<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> HalfOpen<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        let state = State { stream, ahead: None, has_ended: false, is_blocked: false };
+    /// A stream whose client may stop reading for `write_limit` at most; see
+    /// [`Self::reader_stopped`].
+    pub(crate) fn new(stream: S, write_limit: Duration) -> Self {
+        let state = State {
+            stream,
+            ahead: None,
+            has_ended: false,
+            is_blocked: false,
+            write_limit,
+            write_until: None,
+        };
         Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Waits until the client has not read enough of its answer for too long.
+    pub(crate) async fn reader_stopped(&self) {
+        loop {
+            let (limit, until) = {
+                let state = self.lock();
+                (state.write_limit, state.write_until)
+            };
+            let now = Instant::now();
+            match until {
+                Some(until) if until <= now => return,
+                Some(until) => tokio::time::sleep(until - now).await,
+                // An answer that is blocked from now on has more time than this.
+                None => tokio::time::sleep(limit).await,
+            }
+        }
+    }
+
+    /// Ends the connection, when it is dropped, without sending the rest.
+    pub(crate) fn reset_when_closed(&self)
+    where
+        S: Reset,
+    {
+        self.lock().stream.reset_when_closed();
     }
 
     /// Waits until a client that waits has gone. To be polled after the connection, by the same
@@ -154,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HalfOpen<S> {
     ) -> Poll<io::Result<usize>> {
         let mut state = self.lock();
         let written = Pin::new(&mut state.stream).poll_write(cx, bytes);
-        state.is_blocked = !matches!(written, Poll::Ready(Ok(count)) if count == bytes.len());
+        state.wrote(count(&written), count(&written) != bytes.len());
         written
     }
 
@@ -166,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HalfOpen<S> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let mut state = self.lock();
         let written = Pin::new(&mut state.stream).poll_write_vectored(cx, parts);
-        state.is_blocked = !matches!(written, Poll::Ready(Ok(count)) if count == len);
+        state.wrote(count(&written), count(&written) != len);
         written
     }
 
@@ -177,7 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HalfOpen<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.lock();
         let flushed = Pin::new(&mut state.stream).poll_flush(cx);
-        state.is_blocked |= flushed.is_pending();
+        let is_blocked = state.is_blocked || flushed.is_pending();
+        state.wrote(0, is_blocked);
         flushed
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Limits of a key; `None` means unlimited.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Allowance {
     pub(crate) requests_per_minute: Option<u32>,
     pub(crate) tokens_per_minute: Option<u32>,
@@ -19,7 +19,7 @@ pub(crate) struct Allowance {
 pub(crate) struct KeyUsage {
     requests: Option<Mutex<Bucket>>,
     tokens: Option<Mutex<Bucket>>,
-    concurrency: Option<usize>,
+    allowance: Allowance,
     running: AtomicUsize,
 }
 
@@ -33,16 +33,21 @@ impl KeyUsage {
         Self {
             requests: allowance.requests_per_minute.map(bucket),
             tokens: allowance.tokens_per_minute.map(bucket),
-            concurrency: allowance.concurrency,
+            allowance,
             running: AtomicUsize::new(0),
         }
+    }
+
+    /// The limits.
+    pub(crate) fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     /// Counts a request, or refuses it with the time of the next attempt.
     pub(crate) fn admit(self: &Arc<Self>) -> ApiResult<Permit> {
         let permit = Permit(Arc::clone(self));
         let running = self.running.fetch_add(1, Ordering::Relaxed);
-        if let Some(limit) = self.concurrency.filter(|limit| running >= *limit) {
+        if let Some(limit) = self.allowance.concurrency.filter(|limit| running >= *limit) {
             let message = format!(
                 "this key may have {limit} concurrent requests; wait for one to be answered"
             );
@@ -58,12 +63,19 @@ impl KeyUsage {
         take(self.tokens.as_ref(), tokens, "RATE_TOKEN_LIMIT_EXCEEDED", "tokens")
     }
 
-    /// Counts tokens of work that is done, even if too few were left.
-    pub(crate) fn charge_more(&self, tokens: usize) {
+    /// Refuses a key that has no tokens left.
+    pub(crate) fn check_tokens(&self) -> ApiResult<()> {
+        self.charge(1)?;
+        self.correct(-1.0);
+        Ok(())
+    }
+
+    /// Counts tokens of work that is done, even if too few were left, or returns some.
+    pub(crate) fn correct(&self, tokens: f64) {
         if let Some(bucket) = &self.tokens {
             let mut bucket = lock(bucket);
             bucket.fill(Instant::now());
-            bucket.level -= tokens as f64;
+            bucket.level = (bucket.level - tokens).min(bucket.capacity);
         }
     }
 

@@ -1,46 +1,51 @@
 //! Sockets: accepting connections, timeouts, and stopping.
 
 use crate::app::App;
+use crate::config::Timeouts;
+use crate::connections::{Connections, Slot};
 use crate::error::{Error, Result};
-use crate::half_open::{ClientWaits, HalfOpen};
+use crate::half_open::{ClientWaits, HalfOpen, Reset};
+use crate::reload::{ReadConfig, Reload};
 use crate::service::{ApiService, Peer};
-use crate::{shutdown, tls};
+use crate::shutdown;
+use crate::tls::Certificate;
 use axum::body::Body;
 use axum::http::Version;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 /// Minimum time for sending the last bytes of answers when stopping.
 const MIN_FLUSH: Duration = Duration::from_secs(2);
-/// Maximum number of connections over the limit that are answered, with a refusal; further ones
-/// wait to be accepted.
+/// Maximum size of the head of a request, in bytes, and of what of an answer waits for the socket.
+const MAX_HEAD: usize = 64 << 10;
+/// Maximum number of connections over the limit that are answered, with a refusal; for further ones
+/// the oldest is closed.
 const MAX_REFUSED: usize = 256;
 
 /// A server that is bound to its address but does not answer yet.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     service: ApiService,
-    tls: Option<Tls>,
+    tls: Option<Certificate>,
+    /// The configuration file, and how to read it again.
+    config: Option<(PathBuf, ReadConfig)>,
 }
 
-/// A TLS acceptor, with `Debug`.
-#[derive(Clone)]
-struct Tls(TlsAcceptor);
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls")
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -51,13 +56,20 @@ impl Server {
     ///
     /// [`Error::Bind`] if the address is in use, [`Error::File`] if the files for TLS are invalid.
     pub fn bind(service: ApiService) -> Result<Self> {
-        let config = &service.app.config;
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?.map(Tls);
+        let config = service.app.config();
+        let tls = config.tls.as_ref().map(Certificate::open).transpose()?;
         let address = config.address;
         let listener =
             TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, service, tls })
+        Ok(Self { listener, address, service, tls, config: None })
+    }
+
+    /// Also follows changes of the configuration in `file`, which `read` reads again. The key file
+    /// and those for TLS are followed in any case.
+    #[must_use]
+    pub fn with_config(self, file: PathBuf, read: ReadConfig) -> Self {
+        Self { config: Some((file, read)), ..self }
     }
 
     /// The address that it listens on. If port 0 was configured, this has the port that the system
@@ -85,13 +97,16 @@ impl Server {
         &self.service.app
     }
 
-    async fn serve(self) -> Result<usize> {
+    async fn serve(mut self) -> Result<usize> {
         self.listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
         let graceful = GracefulShutdown::new();
+        let (app, tls, config) = (Arc::clone(self.app()), self.tls.clone(), self.config.take());
+        let reload = Reload::new(app, tls, config);
         // Connections are still accepted while draining: a refusal is better than no answer.
         let (unanswered, remaining) = tokio::select! {
             () = self.accept(&listener, &graceful) => (0, Duration::ZERO),
+            ended = reload.follow() => return ended.map(|()| 0).map_err(Error::from),
             drained = self.drain() => drained?,
         };
         drop(listener);
@@ -104,16 +119,17 @@ impl Server {
 
     /// Accepts connections until the future is dropped.
     async fn accept(&self, listener: &tokio::net::TcpListener, graceful: &GracefulShutdown) {
-        let connections = Arc::new(Semaphore::new(self.app().config.limits.connections));
-        let refused = Arc::new(Semaphore::new(MAX_REFUSED));
+        let limit = self.app().config().limits.connections;
+        let connections = Connections::new(limit, !self.app().keys().is_empty());
+        let refused = Connections::new(MAX_REFUSED, true);
         loop {
-            let Ok(refusal) = Arc::clone(&refused).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let permit = Arc::clone(&connections).try_acquire_owned();
-                    let peer = Peer { address, is_over_limit: permit.is_err() };
-                    let permit = permit.unwrap_or(refusal);
-                    self.spawn_connection(stream, peer, permit, graceful.watcher());
+                    let slot = connections.take();
+                    let peer = Peer { address, is_over_limit: slot.is_none() };
+                    if let Some(slot) = slot.or_else(|| refused.take()) {
+                        self.spawn_connection(stream, peer, slot, graceful.watcher());
+                    }
                 }
                 // File descriptors have run out, or a client has disconnected: neither stops the
                 // server.
@@ -129,7 +145,7 @@ impl Server {
     /// unanswered requests and the rest of the drain timeout.
     async fn drain(&self) -> Result<(usize, Duration)> {
         shutdown::signal().await?;
-        let limit = self.app().config.timeouts.drain;
+        let limit = self.app().config().timeouts.drain;
         tracing::info!(seconds = limit.as_secs_f64(), "stopping");
         let started = Instant::now();
         self.app().drain.close();
@@ -137,75 +153,90 @@ impl Server {
         Ok((unanswered, limit.saturating_sub(started.elapsed())))
     }
 
-    /// Serves a connection in a new task, which holds `permit`.
-    fn spawn_connection(
-        &self,
-        stream: tokio::net::TcpStream,
-        peer: Peer,
-        permit: OwnedSemaphorePermit,
-        watcher: Watcher,
-    ) {
+    /// Serves a connection in a new task, which holds `slot`.
+    fn spawn_connection(&self, stream: TcpStream, peer: Peer, slot: Slot, watcher: Watcher) {
         // Small answers must not be delayed. This fails only on a closed socket.
         drop(stream.set_nodelay(true));
-        let (service, tls) = (self.service.clone(), self.tls.clone());
-        let headers = self.app().config.timeouts.headers;
+        let (slot, tls) = (Arc::new(slot), self.tls.as_ref().map(Certificate::acceptor));
+        let connection = Connection {
+            peer,
+            slot: Arc::clone(&slot),
+            service: self.service.clone(),
+            timeouts: self.app().config().timeouts,
+            watcher,
+        };
         tokio::spawn(async move {
-            match tls {
-                None => serve_http(stream, peer, service, headers, watcher).await,
-                Some(Tls(acceptor)) => {
-                    let handshake = tokio::time::timeout(headers, acceptor.accept(stream));
-                    match handshake.await {
-                        Ok(Ok(stream)) => serve_http(stream, peer, service, headers, watcher).await,
-                        Ok(Err(error)) => {
-                            tracing::debug!(peer = %peer.address, %error, "TLS handshake failed");
-                        }
-                        Err(_) => {
-                            tracing::debug!(peer = %peer.address, "TLS handshake timed out");
-                        }
-                    }
+            tokio::select! {
+                () = connection.serve(stream, tls) => {}
+                () = slot.given_away() => {
+                    tracing::debug!(peer = %peer.address, "closed to make room for another one");
                 }
             }
-            drop(permit);
         });
     }
 }
 
-/// Serves HTTP on one connection until it ends.
-async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
+/// A connection and what it is served with.
+struct Connection {
     peer: Peer,
+    slot: Arc<Slot>,
     service: ApiService,
-    headers: Duration,
+    timeouts: Timeouts,
     watcher: Watcher,
-) {
-    let stream = HalfOpen::new(stream);
-    let waits = ClientWaits::default();
-    let waiting = waits.clone();
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        // Older clients do not know interim responses.
-        if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(waiting.clone());
+}
+
+impl Connection {
+    /// Serves it until it ends.
+    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        let (peer, limit) = (self.peer.address, self.timeouts.headers);
+        let Some(acceptor) = tls else { return self.serve_http(stream).await };
+        match tokio::time::timeout(limit, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve_http(stream).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
         }
-        let (mut service, waiting) = (service.clone(), waiting.clone());
-        async move {
-            let response = service.call(request).await;
-            waiting.set(false);
-            response
+    }
+
+    async fn serve_http<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
+    {
+        let Self { peer, slot, service, timeouts, watcher } = self;
+        let stream = HalfOpen::new(stream, timeouts.write);
+        let waits = ClientWaits::default();
+        let waiting = waits.clone();
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(Arc::clone(&slot));
+            // Older clients do not know interim responses.
+            if request.version() == Version::HTTP_11 {
+                request.extensions_mut().insert(waiting.clone());
+            }
+            let (mut service, waiting) = (service.clone(), waiting.clone());
+            async move {
+                let response = service.call(request).await;
+                waiting.set(false);
+                response
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.headers)
+            .half_close(true)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream.clone()), service);
+        let ended = tokio::select! {
+            biased;
+            ended = watcher.watch(connection) => ended,
+            () = stream.client_gone(&waits) => return,
+            () = stream.reader_stopped() => {
+                tracing::debug!(peer = %peer.address, "the client does not read its answer");
+                return stream.reset_when_closed();
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %peer.address, %error, "the connection ended early");
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(headers)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream.clone()), service);
-    let ended = tokio::select! {
-        biased;
-        ended = watcher.watch(connection) => ended,
-        () = stream.client_gone(&waits) => return,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %peer.address, %error, "the connection ended early");
     }
 }

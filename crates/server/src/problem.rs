@@ -1,5 +1,6 @@
 //! Refusals of requests, without their bodies, which depend on the dialect.
 
+use crate::classifiers::unusable;
 use crate::running_model::queue_full;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -94,6 +95,15 @@ impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
         let message = format!("cannot read the path: {rejection}");
         Self::bad_request("INPUT_INVALID", message)
+    }
+}
+
+impl From<kokeshi_analysis::Error> for Problem {
+    fn from(error: kokeshi_analysis::Error) -> Self {
+        match error {
+            kokeshi_analysis::Error::Stopped => kokeshi::Error::Stopped.into(),
+            error => unusable(&error),
+        }
     }
 }
 

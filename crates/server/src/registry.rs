@@ -46,7 +46,7 @@ const OWNERS: [&str; 4] = ["jinaai/", "jina-ai/", "jina_ai/", "kokeshi/"];
 /// All served models, and which of them are running.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    entries: Vec<ModelEntry>,
+    entries: Vec<Arc<ModelEntry>>,
     bindings: Bindings,
     models: Models,
     queue_tokens: usize,
@@ -57,20 +57,20 @@ pub(crate) struct Registry {
 
 /// The meaning of a request's `model` field.
 #[derive(Clone, Debug)]
-pub(crate) struct ModelRef<'a> {
-    target: Target<'a>,
+pub(crate) struct ModelRef {
+    target: Target,
     /// The task after the colon.
     pub(crate) task: Option<String>,
 }
 
 /// A served model, or a name that is bound to a collection.
 #[derive(Clone, Debug)]
-enum Target<'a> {
-    Model(&'a ModelEntry),
+enum Target {
+    Model(Arc<ModelEntry>),
     Collection(Arc<Binding>),
 }
 
-impl ModelRef<'_> {
+impl ModelRef {
     pub(crate) fn entry(&self) -> &ModelEntry {
         match &self.target {
             Target::Model(entry) => entry,
@@ -103,6 +103,7 @@ impl Registry {
         if let Some(entry) = duplicate {
             return Err(Error::DuplicateModel { name: entry.name.clone() });
         }
+        let entries = entries.into_iter().map(Arc::new).collect();
         let (bindings, running) = (Bindings::new(read_bindings), Mutex::default());
         Ok(Self { entries, bindings, models, queue_tokens, metrics, running })
     }
@@ -112,15 +113,16 @@ impl Registry {
         &self.bindings
     }
 
-    pub(crate) fn entries(&self) -> &[ModelEntry] {
+    pub(crate) fn entries(&self) -> &[Arc<ModelEntry>] {
         &self.entries
     }
 
     /// Resolves a model's name, which may have an owner before it, and a task
     /// (`name:retrieval.query`) or Ollama's `:latest` after it. `None` resolves to the first model.
-    pub(crate) fn resolve<'a>(&'a self, name: Option<&'a str>) -> ApiResult<ModelRef<'a>> {
+    pub(crate) fn resolve(&self, name: Option<&str>) -> ApiResult<ModelRef> {
         let Some(name) = name else {
-            return Ok(ModelRef { target: Target::Model(&self.entries[0]), task: None });
+            let first = Arc::clone(&self.entries[0]);
+            return Ok(ModelRef { target: Target::Model(first), task: None });
         };
         let bare = OWNERS.iter().find_map(|owner| strip_prefix(name, owner)).unwrap_or(name);
         if let Some(target) = self.target(name).or_else(|| self.target(bare)) {
@@ -136,12 +138,12 @@ impl Registry {
         Ok(ModelRef { target, task })
     }
 
-    fn target(&self, name: &str) -> Option<Target<'_>> {
-        let entry = self.entry(name).map(Target::Model);
+    fn target(&self, name: &str) -> Option<Target> {
+        let entry = self.entry(name).cloned().map(Target::Model);
         entry.or_else(|| self.bindings.find(name).map(Target::Collection))
     }
 
-    fn entry(&self, name: &str) -> Option<&ModelEntry> {
+    fn entry(&self, name: &str) -> Option<&Arc<ModelEntry>> {
         self.entries.iter().find(|entry| entry.name.eq_ignore_ascii_case(name))
     }
 

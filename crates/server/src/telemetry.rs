@@ -1,6 +1,7 @@
 //! The log on standard error: one line per request, as text or JSON.
 
 use crate::error::{Error, Result};
+use crate::visible::{Lines, LogWriter};
 use tracing::level_filters::LevelFilter;
 
 /// The format of the log.
@@ -39,11 +40,33 @@ pub fn start_log(format: LogFormat, level: LogLevel) -> Result<()> {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
+    let lines = match format {
+        LogFormat::Text => Lines::Text,
+        LogFormat::Json => Lines::Json,
+    };
+    let log = tracing_subscriber::fmt().with_writer(move || LogWriter(lines)).with_max_level(level);
     let log = log.with_target(false);
     let started = match format {
         LogFormat::Text => log.with_ansi(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
-    started.map_err(|error| Error::Telemetry(error.to_string()))
+    started.map_err(|error| Error::Telemetry(error.to_string()))?;
+    // The message of a panic would be lines of text between lines of JSON.
+    if format == LogFormat::Json {
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    }
+    Ok(())
+}
+
+/// Logs what a program reports when it starts.
+pub fn log_note(text: &str) {
+    tracing::info!("{text}");
+}
+
+/// Logs why a program ends, with advice.
+pub fn log_failure(message: &str, hints: &[String]) {
+    match hints.is_empty() {
+        true => tracing::error!("{message}"),
+        false => tracing::error!(hint = hints.join("; "), "{message}"),
+    }
 }

@@ -3,6 +3,8 @@
 use crate::app::App;
 use crate::cl100k;
 use crate::problem::{ApiResult, Problem};
+use crate::registry::ModelRef;
+use crate::running_model::RunningModel;
 use crate::turns::{Turn, Turns};
 use crate::wire::input::{RawInput, RequestTexts};
 use std::sync::Arc;
@@ -22,16 +24,18 @@ pub(crate) struct Workers {
     long: Turns,
     /// For the one forward pass that may run outside a queue.
     passes: Turns,
+    /// For loading models, one at a time.
+    loads: Turns,
 }
 
 impl Workers {
     pub(crate) fn new(cores: usize) -> Self {
         let (short, long) = (Turns::new(cores), Turns::new((cores / 2).max(1)));
-        Self { short, long, passes: Turns::new(1) }
+        Self { short, long, passes: Turns::new(1), loads: Turns::new(1) }
     }
 }
 
-/// Says running work whether to go on.
+/// Tells running work whether to go on.
 pub(crate) struct Pace {
     /// `None` for short work.
     turn: Option<Turn>,
@@ -45,6 +49,11 @@ impl Pace {
             turn.pause();
         }
         !is_set(&self.is_cancelled)
+    }
+
+    /// As [`Self::keep_running`], with the refusal of a request whose client has gone.
+    pub(crate) fn check(&mut self) -> ApiResult<()> {
+        if self.keep_running() { Ok(()) } else { Err(stopped()) }
     }
 }
 
@@ -72,17 +81,9 @@ impl App {
     ) -> ApiResult<T> {
         let is_long = size > SHORT_BYTES;
         let turns = if is_long { &self.workers.long } else { &self.workers.short };
-        let limit = self.config.timeouts.request;
+        let limit = self.config().timeouts.request;
         let run = run(turns, client, size, is_long, work);
         tokio::time::timeout(limit, run).await.map_err(|_| Problem::timeout(limit))?
-    }
-
-    /// Runs short `work` of the server itself, or of whoever asks for little.
-    pub(crate) async fn compute<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> ApiResult<T> {
-        run(&self.workers.short, &"server".into(), 1, false, |_| work()).await
     }
 
     /// Runs `work` that contains a forward pass, outside the queue: one at a time, clients in turn,
@@ -95,6 +96,23 @@ impl App {
         run(&self.workers.passes, client, usize::MAX, false, |_| work()).await
     }
 
+    /// The model of a request, which is loaded if it is not running. That takes seconds, and so has
+    /// a slot of its own.
+    pub(crate) async fn loaded(
+        self: &Arc<Self>,
+        client: &Arc<str>,
+        reference: &ModelRef,
+    ) -> ApiResult<Arc<RunningModel>> {
+        if let Some(running) = self.registry.running(reference.entry()) {
+            return Ok(running);
+        }
+        let (app, reference) = (Arc::clone(self), reference.clone());
+        let limit = self.config().timeouts.request;
+        let load = move |_: &mut Pace| app.registry.load(reference.entry());
+        let run = run(&self.workers.loads, client, usize::MAX, false, load);
+        Ok(tokio::time::timeout(limit, run).await.map_err(|_| Problem::timeout(limit))???)
+    }
+
     /// The texts of the field called `field`.
     pub(crate) async fn texts(
         &self,
@@ -103,6 +121,7 @@ impl App {
         input: RawInput,
     ) -> ApiResult<RequestTexts> {
         let tokens = input.token_ids();
+        self.check_tokens(tokens)?;
         if tokens <= MAX_INLINE_TOKENS {
             return input.texts(field, cl100k::decode);
         }

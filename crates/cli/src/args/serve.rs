@@ -52,6 +52,10 @@ pub(crate) struct AddressArguments {
     /// Origin that browsers may send requests from, or `*`; repeatable. Without it, CORS is off
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "KOKESHI_CORS_ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
+    /// Name of this server in requests, apart from `localhost`, or `*` for any; repeatable. Without
+    /// keys on loopback, requests for other names are refused: foreign web pages send them
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "KOKESHI_ALLOW_HOST")]
+    pub(crate) allow_host: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -149,6 +153,15 @@ pub(crate) struct LimitArguments {
     /// Maximum number of waiting and running tokens per model; more requests are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1 << 18, env = "KOKESHI_QUEUE_TOKENS")]
     pub(crate) queue_tokens: usize,
+    /// Maximum size of the bodies and unread answers of all requests together
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = bytes::parse,
+        default_value = "512MiB",
+        env = "KOKESHI_MAX_BUFFERED"
+    )]
+    pub(crate) max_buffered: usize,
     /// Maximum number of open connections; requests on others are refused with 429
     #[arg(long, value_name = "N", default_value_t = 1024, env = "KOKESHI_MAX_CONNECTIONS")]
     pub(crate) max_connections: usize,
@@ -170,6 +183,15 @@ pub(crate) struct LimitArguments {
         env = "KOKESHI_BODY_TIMEOUT"
     )]
     pub(crate) body_timeout: Duration,
+    /// Maximum seconds in which a client reads nothing of its response
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = seconds,
+        default_value = "30",
+        env = "KOKESHI_WRITE_TIMEOUT"
+    )]
+    pub(crate) write_timeout: Duration,
     /// Maximum seconds for a response, including the time in the queue
     #[arg(
         long,

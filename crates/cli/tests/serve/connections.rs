@@ -15,7 +15,7 @@ fn slow_headers_and_bodies_time_out() {
     // Either a reply or the end of the connection.
     let _ = slow.read_to_end(&mut reply);
     let mut slow = server.connect();
-    let head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+    let head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
     slow.write_all(head).expect("a part of a body");
     let mut reply = [0; 12];
     slow.read_exact(&mut reply).expect("an answer");
@@ -154,4 +154,57 @@ fn long_texts_do_not_delay_a_short_query() {
     // Requests of clients that have gone end.
     drop(streams);
     server.wait_for("kokeshi_requests_in_flight 1");
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answers_loses_its_connection() {
+    let server = Server::start(&["--write-timeout", "0.5", "--max-connections", "1"]);
+    let mut greedy = server.connect();
+    let ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    greedy.write_all(&ask).expect("requests");
+    let started = Instant::now();
+    let embed = || server.post("/v1/embeddings", &json!({"input": "x"})).status;
+    assert_eq!(embed(), 429, "the only connection is taken");
+    while embed() != 200 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the connection is still open");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // A slow reader gets its whole answer.
+    let server = Server::start(&["--write-timeout", "0.5"]);
+    let mut slow = server.connect();
+    let body = json!({"input": vec!["x"; 2048]}).to_string();
+    crate::write_request(&mut slow, "POST", "/v1/embeddings", &[], body.as_bytes());
+    let (mut answer, mut part) = (Vec::new(), vec![0; 1 << 20]);
+    loop {
+        std::thread::sleep(Duration::from_millis(200));
+        match slow.read(&mut part).expect("a part") {
+            0 => break,
+            bytes => answer.extend_from_slice(&part[..bytes]),
+        }
+    }
+    assert_eq!(crate::Reply::parse(&answer).vectors().len(), 2048);
+}
+
+#[test]
+fn connections_without_a_key_make_room() {
+    let key = [("KOKESHI_API_KEY", "secret")];
+    let server = Server::start_with(&["--max-connections", "4"], &key, |_| ());
+    let mut idle: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    let embed = || {
+        let headers = [("Authorization", "Bearer secret")];
+        server.send("POST", "/v1/embeddings", &headers, b"{\"input\":\"x\"}").status
+    };
+    let started = Instant::now();
+    for _ in 0..8 {
+        assert_eq!(embed(), 200);
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    // The oldest one was closed.
+    assert!(matches!(idle[0].read(&mut [0; 1]), Ok(0) | Err(_)));
+}
+
+#[test]
+fn every_number_of_connections_is_possible() {
+    let server = Server::start(&["--max-connections", "18446744073709551615"]);
+    assert_eq!(server.get("/live").status, 200);
 }

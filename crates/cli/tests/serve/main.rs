@@ -24,7 +24,7 @@ struct Server {
     /// Its standard error until now.
     log: Arc<Mutex<String>>,
     /// Its working folder; removed when dropped.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -69,6 +69,7 @@ impl Server {
             assert!(read > 0, "the server ended: {log}");
             log.push_str(&line);
             if let Some((_, address)) = line.trim().split_once("listening on ") {
+                let address = address.split('"').next().expect("an address");
                 break address.rsplit('/').next().expect("an address").to_owned();
             }
         };
@@ -79,7 +80,7 @@ impl Server {
                 *writer.lock().expect("a log") += &(line + "\n");
             }
         });
-        Self { child, address, log, _folder: folder }
+        Self { child, address, log, folder }
     }
 
     /// `POST` of JSON.
@@ -124,9 +125,25 @@ impl Server {
 
     #[cfg(unix)]
     fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
-        assert!(killed.success());
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill");
+        assert!(sent.success());
+    }
+
+    /// Waits until the log contains `text`.
+    #[track_caller]
+    fn wait_for_log(&self, text: &str) {
+        reply::wait_for(text, || self.log.lock().expect("a log").clone());
+    }
+
+    /// A file in its working folder.
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
     }
 }
 
@@ -154,7 +171,8 @@ fn write_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");

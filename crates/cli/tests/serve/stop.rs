@@ -33,6 +33,31 @@ fn the_log_is_json_with_ids_and_texts_only_if_configured() {
     }
 }
 
+#[test]
+fn a_log_of_json_is_json_from_the_first_line_and_at_a_failed_start() {
+    let server = Server::start(&["--log-format", "json"]);
+    server.get("/v1/nothing/%1b");
+    server.wait_for_log("/v1/nothing");
+    let log = server.log.lock().expect("a log").clone();
+    assert!(log.lines().count() >= 3, "{log}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let failed = |args: &[&str]| {
+        let output = crate::command(args, &[], &folder).output().expect("an end");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let (status, missing) =
+        failed(&["--log-format", "json", "--api-key-file", "none.toml", "--check"]);
+    assert_eq!(status, Some(4), "{missing}");
+    assert!(missing.contains("none.toml"), "{missing}");
+    let (_, bad) = failed(&["--log-format", "json", "--config", "none.toml"]);
+    for line in log.lines().chain(missing.lines()).chain(bad.lines()) {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| {
+            panic!("{error}: {line}");
+        });
+        assert!(entry["level"].is_string() && entry["message"].is_string(), "{line}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn after_a_signal_accepted_requests_are_finished_and_new_ones_refused() {

@@ -11,6 +11,11 @@ use std::collections::HashSet;
 
 /// Maximum size of a list: a thousand times the usual size.
 const MAX_BYTES: u64 = 16 << 20;
+/// Maximum number of files of a model: the largest checkpoints have some hundred.
+const MAX_FILES: usize = 2000;
+/// Maximum number of files whose size and checksum the list lacks: each takes a request. Mirrors that
+/// list only names have models of some ten files.
+const MAX_UNDESCRIBED: usize = 100;
 /// Maximum size of a file: a terabyte is far more than any model, and sums of such sizes cannot
 /// overflow.
 const MAX_FILE_BYTES: u64 = 1 << 40;
@@ -111,7 +116,18 @@ impl Listing {
             select::model_files(&paths).map_err(|missing| remote.not_a_model(missing))?;
         let selected: HashSet<_> = selected.into_iter().collect();
         let siblings = answer.siblings.iter().filter(|s| selected.contains(s.rfilename.as_str()));
-        let described = siblings.map(|sibling| match sibling.file() {
+        let siblings: Vec<_> = siblings.collect();
+        let undescribed = siblings.iter().filter(|sibling| sibling.file().is_none()).count();
+        for (files, limit, of) in [
+            (siblings.len(), MAX_FILES, "of the model"),
+            (undescribed, MAX_UNDESCRIBED, "without size and checksum"),
+        ] {
+            if files > limit {
+                let reason = format!("it has {files} files {of}; the limit is {limit}");
+                return Err(malformed(remote, &reason));
+            }
+        }
+        let described = siblings.into_iter().map(|sibling| match sibling.file() {
             Some(file) => Ok(file),
             None => RemoteFile::request(remote, &answer.sha, &sibling.rfilename, events),
         });

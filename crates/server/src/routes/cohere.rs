@@ -74,7 +74,7 @@ async fn embed(
     };
     let embedded = app.embed(request, caller).await?;
     let id = Arc::clone(&caller.request_id);
-    vectors_response(app, embedded, move |embedded| {
+    vectors_response(app, caller, embedded, move |embedded| {
         let types = types.as_deref();
         let (vectors, tokens) = (&embedded.vectors[..], embedded.tokens);
         ResponseBody { id: &id, texts: &texts, vectors, tokens, types, api_version }.write()

@@ -3,22 +3,34 @@
 use super::table::{Description, Route};
 use super::{Access, ROUTES};
 use crate::app::App;
+use crate::problem::Problem;
 use crate::wire::error::schema_name;
-use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use maud::{PreEscaped, html};
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use utoipa::OpenApi;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
-/// The OpenAPI document.
+/// The OpenAPI document. It never changes, and needs no key, so it is written once.
 pub(crate) async fn openapi() -> Response {
+    static DOCUMENT: OnceLock<Result<Bytes, String>> = OnceLock::new();
+    match DOCUMENT.get_or_init(document) {
+        Ok(document) => super::json(document.clone()).into_response(),
+        Err(error) => {
+            tracing::error!(error, "cannot write the OpenAPI document");
+            Problem::internal("the request failed; see the server's log").into_response()
+        }
+    }
+}
+
+fn document() -> Result<Bytes, String> {
     let mut api = Description::openapi();
     for route in ROUTES.iter().filter(|route| route.is_documented) {
         let Some(item) = api.paths.paths.get_mut(&route.documented_path()) else { continue };
@@ -26,7 +38,7 @@ pub(crate) async fn openapi() -> Response {
         let operations = operations.into_iter().flatten();
         operations.for_each(|operation| describe_refusals(route, operation));
     }
-    Json(api).into_response()
+    serde_json::to_vec(&api).map(Bytes::from).map_err(|error| error.to_string())
 }
 
 /// Refusals of all operations that are not public.

@@ -36,7 +36,7 @@ pub(crate) async fn embeddings(
         late_chunking: body.late_chunking,
     };
     let embedded = app.embed(request, &caller).await?;
-    vectors_response(&app, embedded, move |embedded| {
+    vectors_response(&app, &caller, embedded, move |embedded| {
         embeddings::write(&embedded.model, embedded.tokens, &embedded.vectors, &kinds)
     })
     .await

@@ -11,11 +11,12 @@ mod segment;
 mod table;
 mod tei;
 
+pub(crate) use probes::Readiness;
 pub(crate) use table::dialect;
 pub use table::{Access, Dialect, ROUTES, Route};
 
 use crate::accounting::account;
-use crate::admission::{REMAINING, admit};
+use crate::admission::{Caller, REMAINING, admit};
 use crate::app::App;
 use crate::embed::{EmbedResponse, TRUNCATED, WINDOWS};
 use crate::error::{Error, Result};
@@ -46,7 +47,7 @@ pub(crate) fn router(app: &Arc<App>) -> Result<Router> {
         })
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(from_fn_with_state(Arc::clone(app), admit));
-    let routes = match cors(&app.config.cors_origins)? {
+    let routes = match cors(&app.config().cors_origins)? {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
@@ -66,7 +67,11 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>> {
     }
     let origin = |origin: &String| {
         let invalid = || Error::Origin { origin: origin.clone() };
-        let has_scheme = origin.starts_with("http://") || origin.starts_with("https://");
+        // Pages of programs and of a browser's extensions have schemes of their own.
+        let has_scheme = origin.split_once("://").is_some_and(|(scheme, host)| {
+            let letters = scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+            letters && !scheme.is_empty() && !host.is_empty()
+        });
         let value = HeaderValue::from_str(origin).ok();
         value.filter(|_| has_scheme && !origin.ends_with('/')).ok_or_else(invalid)
     };
@@ -96,6 +101,7 @@ const MAX_INLINE_ELEMENTS: usize = 1 << 16;
 /// A response whose body `write` creates from the vectors.
 async fn vectors_response(
     app: &App,
+    caller: &Caller,
     embedded: EmbedResponse,
     write: impl FnOnce(&EmbedResponse) -> Vec<u8> + Send + 'static,
 ) -> ApiResult<Response> {
@@ -103,7 +109,10 @@ async fn vectors_response(
     let elements: usize = embedded.vectors.iter().map(Vec::len).sum();
     let body = match elements {
         0..=MAX_INLINE_ELEMENTS => write(&embedded),
-        _ => app.compute(move || write(&embedded)).await?,
+        _ => {
+            let size = elements * size_of::<f32>();
+            app.work(&caller.name, size, move |_| write(&embedded)).await?
+        }
     };
     Ok((headers, json(body)).into_response())
 }

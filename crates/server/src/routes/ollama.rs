@@ -35,7 +35,7 @@ pub(crate) async fn embed(
 ) -> ApiResult<Response> {
     let started = Instant::now();
     let Some(input) = body.input.filter(|input| !input.is_empty()) else {
-        let model = loaded(&app, body.model).await?;
+        let model = loaded(&app, &caller, body.model.as_deref()).await?;
         return Ok(json(ollama::write_empty(&model.name)).into_response());
     };
     let request = EmbedRequest {
@@ -48,7 +48,7 @@ pub(crate) async fn embed(
         late_chunking: None,
     };
     let embedded = app.embed(request, &caller).await.map_err(not_found)?;
-    vectors_response(&app, embedded, move |embedded| {
+    vectors_response(&app, &caller, embedded, move |embedded| {
         ollama::write(&embedded.model, &embedded.vectors, embedded.tokens, started.elapsed())
     })
     .await
@@ -68,7 +68,7 @@ pub(crate) async fn embeddings(
     Json(body): Json<PromptBody>,
 ) -> ApiResult<Response> {
     let Some(prompt) = body.prompt.filter(|prompt| !prompt.is_empty()) else {
-        loaded(&app, body.model).await?;
+        loaded(&app, &caller, body.model.as_deref()).await?;
         return Ok(json("{\"embedding\":[]}").into_response());
     };
     let request = EmbedRequest {
@@ -81,7 +81,7 @@ pub(crate) async fn embeddings(
         late_chunking: None,
     };
     let embedded = app.embed(request, &caller).await.map_err(not_found)?;
-    vectors_response(&app, embedded, |embedded| {
+    vectors_response(&app, &caller, embedded, |embedded| {
         let mut out = b"{\"embedding\":".to_vec();
         write_floats(&mut out, embedded.vectors.first().map_or(&[], Vec::as_slice));
         out.push(b'}');
@@ -91,28 +91,29 @@ pub(crate) async fn embeddings(
 }
 
 /// The model of a request without texts, which only loads it.
-async fn loaded(app: &Arc<App>, model: Option<String>) -> ApiResult<Arc<RunningModel>> {
-    let state = Arc::clone(app);
-    let load = move || {
-        let reference = state.registry.resolve(model.as_deref()).map_err(not_found)?;
-        ApiResult::Ok(state.registry.load(reference.entry())?)
-    };
-    app.compute(load).await?
+async fn loaded(
+    app: &Arc<App>,
+    caller: &Caller,
+    model: Option<&str>,
+) -> ApiResult<Arc<RunningModel>> {
+    let reference = app.registry.resolve(model).map_err(not_found)?;
+    app.loaded(&caller.name, &reference).await
 }
 
 /// The served models
 #[utoipa::path(get, path = "/api/tags", tag = "Ollama", responses((status = 200, body = Tags)))]
 pub(crate) async fn tags(State(app): State<Arc<App>>) -> axum::Json<Tags> {
-    axum::Json(Tags { models: app.registry.entries().iter().map(tag).collect() })
+    axum::Json(Tags { models: app.registry.entries().iter().map(|entry| tag(entry)).collect() })
 }
 
 /// The loaded models
 #[utoipa::path(get, path = "/api/ps", tag = "Ollama", responses((status = 200, body = Tags)))]
 pub(crate) async fn ps(State(app): State<Arc<App>>) -> axum::Json<Tags> {
     let running = app.registry.running_models();
-    let is_running = |entry: &&ModelEntry| running.iter().any(|model| model.name == entry.name);
+    let is_running =
+        |entry: &&Arc<ModelEntry>| running.iter().any(|model| model.name == entry.name);
     let entries = app.registry.entries().iter().filter(is_running);
-    axum::Json(Tags { models: entries.map(tag).collect() })
+    axum::Json(Tags { models: entries.map(|entry| tag(entry)).collect() })
 }
 
 /// The version of this program

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kokeshi::Input;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The process answers
 #[utoipa::path(get, path = "/live", tag = "Operation", responses((status = 200, body = String)))]
@@ -18,7 +18,8 @@ pub(crate) async fn live() -> &'static str {
 
 /// Every loaded model embeds a text through its queue
 ///
-/// A model with a full queue is ready as long as the queue is moving. The answer is `ready`, then a
+/// A model with a full queue is ready as long as the queue is moving. Requests within half a second
+/// get the same answer. The answer is `ready`, then a
 /// line for each loaded model with its device, and one for each name that is bound to a collection.
 #[utoipa::path(
     get,
@@ -30,7 +31,35 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> ApiResult<String> {
     if app.drain.is_closing() {
         return Err(Problem::unavailable("the server is stopping"));
     }
-    let limit = app.config.timeouts.ready;
+    app.readiness.of(&app).await
+}
+
+/// How long an answer of `/ready` is given to others as well: they need no key, and a forward pass
+/// each would cost whatever they ask for.
+const SHARED_FOR: Duration = Duration::from_millis(500);
+
+/// The last answer of `/ready`, and when it was found.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness(tokio::sync::Mutex<Option<(Instant, ApiResult<String>)>>);
+
+impl Readiness {
+    /// The last answer if it is recent, or a new one. Requests that come meanwhile wait for it.
+    async fn of(&self, app: &App) -> ApiResult<String> {
+        let mut last = self.0.lock().await;
+        match &*last {
+            Some((time, answer)) if time.elapsed() < SHARED_FOR => answer.clone(),
+            _ => {
+                let answer = check(app).await;
+                *last = Some((Instant::now(), answer.clone()));
+                answer
+            }
+        }
+    }
+}
+
+/// Runs a forward pass of every loaded model.
+async fn check(app: &App) -> ApiResult<String> {
+    let limit = app.config().timeouts.ready;
     let mut answer = "ready\n".to_owned();
     for running in app.registry.running_models() {
         let name = running.name.clone();

@@ -1,19 +1,22 @@
 //! `/v1/segment`: the chunks of a text. `/v1/similarity`: cosines of texts.
 
+use super::json;
 use crate::admission::Caller;
 use crate::app::App;
 use crate::body::Json;
-use crate::embed::{EmbedRequest, RequestTask, tail};
+use crate::embed::{EmbedRequest, EmbedResponse, RequestTask, check_step, least_tokens, tail};
 use crate::problem::{ApiResult, Problem};
 use crate::wire::embeddings::Usage;
 use crate::wire::input::RequestTexts;
 use crate::wire::segment::{
     SegmentBody, SegmentResponse, SegmentUsage, Similarity, SimilarityBody, SimilarityResponse,
 };
+use crate::wire::write_json;
 use crate::work::Pace;
 use axum::Extension;
 use axum::extract::State;
-use kokeshi::{Chunk, Chunking, TokenizedText, cosine};
+use axum::response::{IntoResponse, Response};
+use kokeshi::{Chunk, Chunking, Model, TokenizedText, cosine};
 use std::sync::Arc;
 
 /// Default maximum number of characters of a chunk, as in the hosted service.
@@ -33,32 +36,35 @@ pub(crate) async fn segment(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<SegmentBody>,
-) -> ApiResult<axum::Json<SegmentResponse>> {
+) -> ApiResult<Response> {
     if body.return_tokens == Some(true) {
         let message = "this server does not return tokens; omit `return_tokens`";
         return Err(Problem::invalid("return_tokens", message));
     }
-    // A key without tokens left must not keep the server busy; how many are due is known
-    // afterwards.
-    caller.charge(1)?;
-    let (state, size) = (Arc::clone(&app), body.content.len());
-    let response =
-        app.work(&caller.name, size, move |pace| segments(&state, &body, pace)).await??;
-    caller.charge_more(response.num_tokens.saturating_sub(1));
-    Ok(axum::Json(response))
+    let reference = app.registry.resolve(body.model.as_deref())?;
+    let running = app.loaded(&caller.name, &reference).await?;
+    let deposit = caller.deposit(least_tokens(body.content.len()))?;
+    let size = body.content.len();
+    let work = move |pace: &mut Pace| {
+        let response = segments(&running.model, &body, pace)?;
+        pace.check()?;
+        ApiResult::Ok((response.num_tokens, write_json(&response)?))
+    };
+    let (tokens, response) = app.work(&caller.name, size, work).await??;
+    caller.settle_done(deposit, tokens);
+    Ok(json(response).into_response())
 }
 
-fn segments(app: &App, body: &SegmentBody, pace: &mut Pace) -> ApiResult<SegmentResponse> {
+fn segments(model: &Model, body: &SegmentBody, pace: &mut Pace) -> ApiResult<SegmentResponse> {
     let text = body.content.as_str();
-    let reference = app.registry.resolve(body.model.as_deref())?;
-    let model = &app.registry.load(reference.entry())?.model;
+    check_step(model, 0, text, false)?;
     let tokenized = model.tokenize_while(text, &mut || pace.keep_running())?;
     let chunks = match &body.chunking {
         Some(chunking) => {
             let chunking: Chunking = chunking
                 .parse()
                 .map_err(|error: kokeshi::Error| Problem::invalid("chunking", error.to_string()))?;
-            tokenized.chunk(chunking)?
+            tokenized.chunk_while(chunking, &mut || pace.keep_running())?
         }
         None => {
             let length = body.max_chunk_length.map_or(DEFAULT_CHUNK_LENGTH, |count| count.0);
@@ -91,10 +97,8 @@ fn chunks_within(
     // A token of prose has at least two characters, so this is close to `length` characters.
     let mut tokens = length.div_ceil(2).min(text.len().max(1));
     loop {
-        let chunks = tokenized.chunk(Chunking::Semantic(tokens))?;
-        if !pace.keep_running() {
-            return Err(kokeshi::Error::Stopped.into());
-        }
+        let semantic = Chunking::Semantic(tokens);
+        let chunks = tokenized.chunk_while(semantic, &mut || pace.keep_running())?;
         if tokens == 1 || chunks.iter().all(|chunk| chunk.chars.len() <= length) {
             return Ok(chunks);
         }
@@ -114,7 +118,15 @@ pub(crate) async fn similarity(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Json(body): Json<SimilarityBody>,
-) -> ApiResult<axum::Json<SimilarityResponse>> {
+) -> ApiResult<Response> {
+    let limit = app.config().timeouts.request;
+    let compared = tokio::time::timeout(limit, compared(&app, &caller, body));
+    let response = compared.await.map_err(|_| Problem::timeout(limit))??;
+    Ok(json(response).into_response())
+}
+
+/// The body of an answer.
+async fn compared(app: &Arc<App>, caller: &Caller, body: SimilarityBody) -> ApiResult<Vec<u8>> {
     let RequestTexts::Flat(texts) = app.texts(&caller.name, "input", body.input).await? else {
         return Err(Problem::invalid("input", "expected a text or a list of texts"));
     };
@@ -138,32 +150,51 @@ pub(crate) async fn similarity(
         truncate: tail(body.truncate.unwrap_or(false)),
         late_chunking: None,
     };
-    let embedded = app.embed(request(texts, task), &caller).await?;
-    let (mut tokens, vectors) = (embedded.tokens, embedded.vectors);
-    let data = match &body.query {
+    let embedded = app.embed(request(texts, task), caller).await?;
+    let EmbedResponse { model, mut tokens, vectors, .. } = embedded;
+    let query = match &body.query {
         Some(query) => {
             let query = request(vec![query.clone()], "retrieval.query");
-            let query = app.embed(query, &caller).await?;
+            let query = app.embed(query, caller).await?;
             tokens += query.tokens;
-            let to_query = |vector: &Vec<f32>| cosine(&query.vectors[0], vector);
-            let similarity =
-                |(index, vector)| Similarity::Query { index, similarity: to_query(vector) };
-            vectors.iter().enumerate().map(similarity).collect()
+            query.vectors.into_iter().next()
         }
-        None => {
-            // A few hundred texts are compared in less than a tenth of a second.
-            let size = vectors.len() * vectors.len() * vectors.first().map_or(0, Vec::len);
-            app.work(&caller.name, size, move |_| similarity_rows(&vectors)).await?
-        }
+        None => None,
     };
-    let usage = Usage { total_tokens: tokens, prompt_tokens: tokens };
-    Ok(axum::Json(SimilarityResponse { object: "list", model: embedded.model, usage, data }))
+    let others = if query.is_some() { 1 } else { vectors.len() };
+    let size = others * vectors.iter().map(Vec::len).sum::<usize>();
+    let write = move |pace: &mut Pace| {
+        let data = match &query {
+            Some(query) => similarities(query, &vectors),
+            None => similarity_rows(&vectors, pace)?,
+        };
+        let usage = Usage { total_tokens: tokens, prompt_tokens: tokens };
+        write_json(&SimilarityResponse { object: "list", model, usage, data })
+    };
+    app.work(&caller.name, size, write).await?
 }
 
-fn similarity_rows(vectors: &[Vec<f32>]) -> Vec<Similarity> {
-    let row = |(index, vector): (usize, &Vec<f32>)| Similarity::Row {
-        index,
-        similarities: vectors.iter().map(|other| cosine(vector, other)).collect(),
+/// The cosine of every vector with `query`.
+fn similarities(query: &[f32], vectors: &[Vec<f32>]) -> Vec<Similarity> {
+    let one = |(index, vector): (usize, &Vec<f32>)| {
+        let similarity = cosine(query, vector);
+        Similarity::Query { index, similarity }
     };
-    vectors.iter().enumerate().map(row).collect()
+    vectors.iter().enumerate().map(one).collect()
+}
+
+/// Rows of cosines that are computed between two pauses.
+const ROWS_PER_STEP: usize = 16;
+
+/// The cosines of all pairs.
+fn similarity_rows(vectors: &[Vec<f32>], pace: &mut Pace) -> ApiResult<Vec<Similarity>> {
+    let mut rows = Vec::with_capacity(vectors.len());
+    for (index, vector) in vectors.iter().enumerate() {
+        if index % ROWS_PER_STEP == 0 {
+            pace.check()?;
+        }
+        let similarities = vectors.iter().map(|other| cosine(vector, other)).collect();
+        rows.push(Similarity::Row { index, similarities });
+    }
+    Ok(rows)
 }

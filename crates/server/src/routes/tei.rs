@@ -33,7 +33,7 @@ pub(crate) async fn embed(
     Json(body): Json<TeiBody>,
 ) -> ApiResult<Response> {
     let embedded = app.embed(request(&app, &caller, body).await?, &caller).await?;
-    vectors_response(&app, embedded, |embedded| tei::write(&embedded.vectors)).await
+    vectors_response(&app, &caller, embedded, |embedded| tei::write(&embedded.vectors)).await
 }
 
 async fn request(app: &App, caller: &Caller, body: TeiBody) -> ApiResult<EmbedRequest> {
@@ -78,7 +78,7 @@ pub(crate) async fn embed_all(
     let RequestTexts::Flat(texts) = request.texts else {
         return Err(Problem::invalid("inputs", "expected a text or a list of texts"));
     };
-    let limit = app.config.timeouts.request;
+    let limit = app.config().timeouts.request;
     let body = tokio::time::timeout(limit, states_body(&app, caller, texts, request.task)).await;
     Ok(json(body.map_err(|_| Problem::timeout(limit))??).into_response())
 }
@@ -91,12 +91,18 @@ async fn states_body(
     texts: Vec<String>,
     task: RequestTask,
 ) -> ApiResult<Vec<u8>> {
-    let state = Arc::clone(app);
+    let running = app.loaded(&caller.name, &app.registry.resolve(None)?).await?;
+    running.check_room(&caller.name)?;
+    let least = texts.iter().map(|text| embed::least_tokens(text.len())).sum();
+    let deposit = caller.deposit(least)?;
+    let (state, model) = (Arc::clone(app), Arc::clone(&running));
     let (client, size) = (Arc::clone(&caller.name), texts.iter().map(String::len).sum());
+    let (owned, key) = (caller.clone(), caller);
     let checked = app.work(&client, size, move |pace| {
-        check_texts(&state, &caller, &texts, &task, pace).map(|checked| (checked, texts))
+        check_texts(&state, (&model, &owned), &texts, &task, pace).map(|checked| (checked, texts))
     });
-    let ((running, options), texts) = checked.await??;
+    let ((options, tokens), texts) = checked.await??;
+    key.settle(deposit, tokens)?;
     let mut out = vec![b'['];
     for text in texts {
         let (running, options) = (Arc::clone(&running), options.clone());
@@ -115,21 +121,25 @@ async fn states_body(
     Ok(out)
 }
 
-/// Checks all texts, so that errors appear before the first forward pass.
+/// Checks all texts, so that errors appear before the first forward pass. Returns their options and
+/// tokens.
 fn check_texts(
     app: &App,
-    caller: &Caller,
+    (running, caller): (&RunningModel, &Caller),
     texts: &[String],
     task: &RequestTask,
     pace: &mut Pace,
-) -> ApiResult<(Arc<RunningModel>, Options)> {
-    let running = app.registry.load(app.registry.resolve(None)?.entry())?;
-    running.check_room(&caller.name)?;
-    let task = embed::task(&running.model, task, (None, app.config.default_task.as_ref()), caller);
+) -> ApiResult<(Options, usize)> {
+    let model = &running.model;
+    let config = app.config();
+    let task = embed::task(model, task, (None, config.default_task.as_ref()), caller);
     let options = Options { task, ..Options::default() };
+    for (index, text) in texts.iter().enumerate() {
+        embed::check_step(model, index, text, true)?;
+    }
     let inputs = texts.iter().map(|text| Input::new(text).options(options.clone()));
     let inputs: Vec<_> = inputs.collect();
-    let tokens = running.model.prepare_while(&inputs, &mut || pace.keep_running())?.tokens();
+    let tokens = model.prepare_while(&inputs, &mut || pace.keep_running())?.tokens();
     app.check_tokens(tokens)?;
     if tokens > MAX_STATE_TOKENS {
         let message = format!(
@@ -138,8 +148,7 @@ fn check_texts(
         );
         return Err(Problem::bad_request("INPUT_TOO_LONG", message));
     }
-    caller.charge(tokens)?;
-    Ok((running, options))
+    Ok((options, tokens))
 }
 
 /// The first served model
@@ -149,17 +158,19 @@ fn check_texts(
     tag = "Text Embeddings Inference",
     responses((status = 200, body = Info))
 )]
-pub(crate) async fn info(State(app): State<Arc<App>>) -> ApiResult<Response> {
-    let state = Arc::clone(&app);
-    let running = app.compute(move || state.registry.load(&state.registry.entries()[0])).await??;
+pub(crate) async fn info(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> ApiResult<Response> {
+    let running = app.loaded(&caller.name, &app.registry.resolve(None)?).await?;
     let config = running.model.config();
     Ok(axum::Json(Info {
         model_id: app.registry.entries()[0].repo.clone().unwrap_or_else(|| running.name.clone()),
         model_dtype: "float32",
         model_type: ModelType { embedding: Pooling { pooling: "mean" } },
         max_input_length: config.max_tokens,
-        max_client_batch_size: app.config.limits.items,
-        max_batch_tokens: app.config.limits.request_tokens,
+        max_client_batch_size: app.config().limits.items,
+        max_batch_tokens: app.config().limits.request_tokens,
         prompts: config.tasks.iter().map(|task| task.name.clone()).collect(),
         version: env!("CARGO_PKG_VERSION"),
     })

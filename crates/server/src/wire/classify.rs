@@ -59,51 +59,51 @@ impl<'de> Visitor<'de> for LabelsVisitor {
     }
 }
 
-/// A label and its probability.
+/// A label and its probability. It borrows the label, which an answer has once for each input.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct Prediction {
-    pub(crate) label: String,
+pub(crate) struct Prediction<'a> {
+    pub(crate) label: &'a str,
     pub(crate) score: f32,
 }
 
 /// The decision for one input and one list of labels.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct Decision {
+pub(crate) struct Decision<'a> {
     /// The most likely label.
-    pub(crate) prediction: String,
+    pub(crate) prediction: &'a str,
     pub(crate) score: f32,
     /// In the order of the labels; the scores sum to 1.
-    pub(crate) predictions: Vec<Prediction>,
+    pub(crate) predictions: Vec<Prediction<'a>>,
 }
 
 /// The decision for one input, or one decision per group of labels.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = Decided)]
-pub(crate) enum DecisionSet {
-    One(Decision),
+pub(crate) enum DecisionSet<'a> {
+    One(Decision<'a>),
     Groups {
         /// By the name of the group.
-        predictions: BTreeMap<String, Decision>,
+        predictions: BTreeMap<&'a str, Decision<'a>>,
     },
 }
 
 /// An entry of `data`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Classified)]
-pub(crate) struct Classification {
+pub(crate) struct Classification<'a> {
     /// `classification`.
     pub(crate) object: &'static str,
     pub(crate) index: usize,
     #[serde(flatten)]
-    pub(crate) decisions: DecisionSet,
+    pub(crate) decisions: DecisionSet<'a>,
 }
 
 /// The answer to a [`ClassifyBody`].
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ClassifyResponse {
+pub(crate) struct ClassifyResponse<'a> {
     pub(crate) usage: TokenCount,
-    pub(crate) data: Vec<Classification>,
+    pub(crate) data: Vec<Classification<'a>>,
 }
 
 /// Tokens of inputs and labels.
@@ -117,7 +117,7 @@ pub(crate) struct TokenCount {
 pub(crate) struct TrainBody {
     pub(crate) model: Option<String>,
     pub(crate) classifier_id: Option<String>,
-    /// `public` or `private`. It is recorded and listed, but every key may use every classifier.
+    /// `public`, the default: every key may use it; or `private`: only the key that created it.
     pub(crate) access: Option<ClassifierAccess>,
     /// Iterations of ten steps each; default 10.
     pub(crate) num_iters: Option<Count>,

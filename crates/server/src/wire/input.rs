@@ -2,7 +2,8 @@
 
 use crate::problem::{ApiResult, Problem};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
 use std::fmt;
 use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -13,8 +14,14 @@ use utoipa::{PartialSchema, ToSchema};
 pub(crate) enum RawInput {
     Text(String),
     Token(u32),
+    /// A list of nothing but token ids: a body may have millions.
+    Tokens(Vec<u32>),
     List(Vec<Self>),
 }
+
+/// Maximum number of items in all lists of an input, without token ids, so that a body of short
+/// items does not take many times its size.
+const MAX_ITEMS: usize = 1 << 20;
 
 /// Texts to embed.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,13 +56,37 @@ const EXPECTED: &str = "a text, {\"text\": …} or a list of these";
 
 impl<'de> Deserialize<'de> for RawInput {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
+        RawVisitor { room: &Cell::new(MAX_ITEMS) }.deserialize(deserializer)
     }
 }
 
-struct RawVisitor;
+/// Reads an input, or an item of one.
+#[derive(Clone, Copy)]
+struct RawVisitor<'a> {
+    /// Items that the lists may still have.
+    room: &'a Cell<usize>,
+}
 
-impl<'de> Visitor<'de> for RawVisitor {
+impl RawVisitor<'_> {
+    fn take_room<E: Error>(self, items: usize) -> Result<(), E> {
+        let room = self.room.get().checked_sub(items);
+        let room = room.ok_or_else(|| {
+            E::custom(format_args!("more than {MAX_ITEMS} items; send fewer per request"))
+        })?;
+        self.room.set(room);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for RawVisitor<'_> {
+    type Value = RawInput;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawInput, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RawVisitor<'_> {
     type Value = RawInput;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,11 +107,18 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawInput, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
+        let (mut tokens, mut list) = (Vec::new(), Vec::new());
+        while let Some(item) = items.next_element_seed(self)? {
+            match item {
+                RawInput::Token(token) if list.is_empty() => tokens.push(token),
+                item => {
+                    self.take_room(tokens.len() + 1)?;
+                    list.extend(tokens.drain(..).map(RawInput::Token));
+                    list.push(item);
+                }
+            }
         }
-        Ok(RawInput::List(list))
+        Ok(if tokens.is_empty() { RawInput::List(list) } else { RawInput::Tokens(tokens) })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<RawInput, A::Error> {
@@ -113,7 +151,7 @@ impl RawInput {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Text(text) => text.is_empty(),
-            Self::Token(_) => false,
+            Self::Token(_) | Self::Tokens(_) => false,
             Self::List(items) => items.is_empty(),
         }
     }
@@ -123,6 +161,7 @@ impl RawInput {
         match self {
             Self::Text(_) => 0,
             Self::Token(_) => 1,
+            Self::Tokens(ids) => ids.len(),
             Self::List(items) => items.iter().map(Self::token_ids).sum(),
         }
     }
@@ -136,6 +175,7 @@ impl RawInput {
         let items = match self {
             Self::List(items) => items,
             Self::Text(text) => return Ok(RequestTexts::Flat(vec![text])),
+            Self::Tokens(ids) => return Ok(RequestTexts::Flat(vec![decode(&ids)?])),
             Self::Token(_) => {
                 return Err(Problem::invalid(field, format!("expected {EXPECTED}")));
             }
@@ -146,7 +186,7 @@ impl RawInput {
         match items[0] {
             Self::Text(_) => all_texts(items, field).map(RequestTexts::Flat),
             Self::Token(_) => Ok(RequestTexts::Flat(vec![decode(&all_tokens(items, field)?)?])),
-            Self::List(_) => nested_lists(items, field, decode),
+            Self::Tokens(_) | Self::List(_) => nested_lists(items, field, decode),
         }
     }
 }
@@ -157,16 +197,24 @@ fn nested_lists(
     field: &str,
     decode: impl Fn(&[u32]) -> ApiResult<String>,
 ) -> ApiResult<RequestTexts> {
-    let are_token_ids = matches!(
-        &items[0],
-        RawInput::List(inner) if matches!(inner.first(), Some(RawInput::Token(_)))
-    );
+    let are_token_ids = match &items[0] {
+        RawInput::List(inner) => matches!(inner.first(), Some(RawInput::Token(_))),
+        first => matches!(first, RawInput::Tokens(_)),
+    };
     let (mut texts, mut documents) = (Vec::new(), Vec::new());
     for (index, item) in items.into_iter().enumerate() {
         let field = format!("{field}[{index}]");
-        let RawInput::List(inner) = item else {
-            let message = "expected a list like the items before it";
-            return Err(Problem::invalid(field, message));
+        let inner = match item {
+            RawInput::Tokens(ids) if are_token_ids => {
+                texts.push(decode(&ids)?);
+                continue;
+            }
+            RawInput::Tokens(ids) => ids.into_iter().take(1).map(RawInput::Token).collect(),
+            RawInput::List(inner) => inner,
+            RawInput::Text(_) | RawInput::Token(_) => {
+                let message = "expected a list like the items before it";
+                return Err(Problem::invalid(field, message));
+            }
         };
         if inner.is_empty() {
             return Err(Problem::invalid(field, "expected at least one item; the list is empty"));
@@ -231,3 +279,27 @@ impl PartialSchema for RawInput {
 }
 
 impl ToSchema for RawInput {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<RawInput, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lists_of_token_ids_are_compact_and_of_short_items_bounded() {
+        let ids = format!("[{}1]", "1,".repeat(3 << 20));
+        assert!(matches!(parse(&ids), Ok(RawInput::Tokens(ids)) if ids.len() == (3 << 20) + 1));
+        assert!(matches!(parse("[1,2]"), Ok(RawInput::Tokens(_))));
+        assert!(matches!(parse("[1,\"a\"]"), Ok(RawInput::List(items)) if items.len() == 2));
+        for item in ["[]", "\"\"", "[[]]", "{\"text\":\"\"}"] {
+            let many = format!("[{}{item}]", format!("{item},").repeat(1 << 20));
+            let error = parse(&many).expect_err("too many");
+            assert!(error.starts_with("more than 1048576 items"), "{error}");
+        }
+        let mixed = format!("[{}\"a\"]", "1,".repeat(3 << 20));
+        assert!(parse(&mixed).expect_err("too many").starts_with("more than 1048576 items"));
+    }
+}

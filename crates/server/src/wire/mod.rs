@@ -12,6 +12,7 @@ pub(crate) mod tei;
 pub(crate) mod vectors;
 
 use crate::problem::{ApiResult, Problem};
+use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::fmt::Display;
 use std::str::Utf8Error;
@@ -40,6 +41,14 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> ApiResult<T> {
     })?;
     json.end().map_err(|error| invalid_json(&error))?;
     Ok(value)
+}
+
+/// The JSON of an answer that may be large, for writing it outside the async threads.
+pub(crate) fn write_json(answer: &impl Serialize) -> ApiResult<Vec<u8>> {
+    serde_json::to_vec(answer).map_err(|error| {
+        tracing::error!(%error, "cannot write an answer");
+        Problem::internal("the request failed; see the server's log")
+    })
 }
 
 /// Refuses invalid JSON, because a wrong type may be found before the first syntax error.

@@ -61,6 +61,103 @@ fn limits_of_a_key_are_enforced_and_reported() {
 }
 
 #[test]
+fn a_key_without_tokens_is_refused_before_its_body_is_read() {
+    let server = with_keys("tokens_per_minute = 8");
+    let send = |path: &str, body: &[u8]| {
+        server.send("POST", path, &[("Authorization", "Bearer secret-a")], body)
+    };
+    // What a text has at least is charged before it is tokenized.
+    let long = json!({"content": "word ".repeat(1000)}).to_string();
+    assert_eq!(send("/v1/segment", long.as_bytes()).status, 200, "the debt is allowed once");
+    let refused = send("/v1/embeddings", b"not JSON");
+    refused.refusal(429, "RATE_TOKEN_LIMIT_EXCEEDED");
+    assert_eq!(refused.header("x-ratelimit-remaining-tokens"), Some("0"));
+    let server = with_keys("tokens_per_minute = 100");
+    let send = |body: &serde_json::Value| {
+        let headers = [("Authorization", "Bearer secret-a")];
+        server.send("POST", "/v1/embeddings", &headers, body.to_string().as_bytes())
+    };
+    let one = send(&json!({"input": "x"})).success();
+    assert!(one["usage"]["total_tokens"].as_u64() < Some(10));
+    let long = json!({"input": "word ".repeat(2000)});
+    send(&long).refusal(429, "RATE_TOKEN_LIMIT_EXCEEDED");
+    let metrics = server.send("GET", "/metrics", &[("Authorization", "Bearer secret-b")], b"");
+    assert!(metrics.text().contains("kokeshi_errors_total{code=\"RATE_TOKEN_LIMIT_EXCEEDED\"} 1"));
+}
+
+#[test]
+fn without_keys_requests_of_foreign_pages_are_refused() {
+    let server = Server::start();
+    let send = |headers: &[(&str, &str)]| {
+        server.send("POST", "/v1/embeddings", headers, b"{\"input\":\"x\"}")
+    };
+    let own = ("Host", "127.0.0.1:8080");
+    assert_eq!(send(&[own, ("Origin", "http://127.0.0.1:8080")]).status, 200);
+    send(&[("Host", "evil.example")]).refusal(403, "AUTH_FOREIGN_HOST");
+    send(&[own, ("Origin", "https://evil.example")]).refusal(403, "AUTH_FOREIGN_ORIGIN");
+    let form = server.send_as("text/plain", "/v1/embeddings", b"{\"input\":\"x\"}");
+    form.refusal(415, "INPUT_INVALID_CONTENT_TYPE");
+    let foreign = server.send("GET", "/v1/models", &[("Host", "evil.example")], b"");
+    foreign.refusal(403, "AUTH_FOREIGN_HOST");
+    let config = |api_keys: &[&str], allow_hosts: &[&str]| Config {
+        api_keys: api_keys.iter().map(|&key| key.to_owned()).collect(),
+        allow_hosts: allow_hosts.iter().map(|&host| host.to_owned()).collect(),
+        ..Config::default()
+    };
+    let named = Server::with(config(&[], &["my.name"]));
+    let get = |server: &Server, headers: &[(&str, &str)]| {
+        server.send("GET", "/v1/models", headers, b"").status
+    };
+    assert_eq!(get(&named, &[("Host", "my.name:8080")]), 200);
+    let keyed = Server::with(config(&["secret"], &[]));
+    let key = ("Authorization", "Bearer secret");
+    assert_eq!(get(&keyed, &[("Host", "my.name"), key]), 200);
+}
+
+#[test]
+fn with_keys_only_preflight_requests_are_answered_without_one() {
+    let cors_origins = vec!["*".to_owned()];
+    let api_keys = vec!["secret".to_owned()];
+    let server = Server::with(Config { cors_origins, api_keys, ..Config::default() });
+    let headers = [("Origin", "https://a.example"), ("Access-Control-Request-Method", "POST")];
+    for path in ["/v1/models", "/v1/embeddings", "/metrics", "/unknown"] {
+        let preflight = server.send("OPTIONS", path, &headers, b"");
+        assert_eq!((preflight.status, preflight.body.len()), (200, 0), "{path}");
+        for method in ["GET", "POST", "DELETE", "PUT", "HEAD"] {
+            assert_eq!(server.send(method, path, &headers, b"{}").status, 401, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_key_is_refused() {
+    use kokeshi::{LoadOptions, Models};
+    for keys in [&[""][..], &[" "], &["secret", ""]] {
+        let api_keys = keys.iter().map(|&key| key.to_owned()).collect();
+        let models = Models::new(LoadOptions::default(), None);
+        let config = Config { api_keys, ..Config::default() };
+        let service = kokeshi_server::ApiService::new(config, vec![crate::starter()], None, models);
+        let error = service.expect_err("no server").to_string();
+        assert!(error.contains("is empty"), "{keys:?}: {error}");
+    }
+}
+
+#[test]
+fn bodies_and_answers_take_a_bounded_amount_of_memory() {
+    let limits = kokeshi_server::Limits { buffered_bytes: 1, ..Default::default() };
+    let server = Server::with(Config { limits, ..Config::default() });
+    assert_eq!(embed(&server, None).status, 200, "nothing is held");
+    // A large answer that is not read yet.
+    let body = json!({"input": vec!["x"; 64]}).to_string();
+    let unread = server.respond("/v1/embeddings", body.as_bytes());
+    let refused = embed(&server, None);
+    refused.refusal(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+    assert_eq!(server.get("/live").status, 200);
+    drop(unread);
+    assert_eq!(embed(&server, None).status, 200);
+}
+
+#[test]
 fn browsers_may_send_requests_only_from_configured_origins() {
     let preflight = |server: &Server| {
         let headers =

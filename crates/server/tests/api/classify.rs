@@ -2,8 +2,9 @@
 
 use crate::{Server, vector};
 use kokeshi::cosine;
-use kokeshi_server::Config;
+use kokeshi_server::{Config, Timeouts};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[test]
 fn scores_of_labels_are_the_softmax_of_their_cosines() {
@@ -106,6 +107,127 @@ fn a_classifier_is_trained_used_stored_listed_and_deleted() {
     server.post("/v1/train", &one).refusal(400, "INPUT_INVALID_LABELS");
     let outside = json!({"classifier_id": "../../etc/passwd", "input": "x"});
     server.post("/v1/classify", &outside).refusal(404, "RESOURCE_NOT_FOUND");
+}
+
+/// A server with a folder for classifiers and this request timeout.
+fn trainer(folder: &tempfile::TempDir, request: Duration) -> Server {
+    let timeouts = Timeouts { request, ..Timeouts::default() };
+    let classifiers = Some(folder.path().to_owned());
+    Server::with(Config { classifiers, timeouts, ..Config::default() })
+}
+
+fn examples(count: usize, labels: usize) -> Value {
+    let example = |number: usize| json!({"text": format!("text {number}"), "label": format!("label {}", number % labels)});
+    (0..count).map(example).collect()
+}
+
+#[test]
+fn a_training_that_is_too_long_is_refused_before_it_begins() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = trainer(&folder, Duration::from_secs(600));
+    let train = |input: Value, iterations: usize| {
+        server.post("/v1/train", &json!({"input": input, "num_iters": iterations}))
+    };
+    let refused = train(examples(2000, 500), 1000).refusal(400, "INPUT_TOO_LONG");
+    let detail = refused["detail"].as_str().expect("a message");
+    let expected = "2000 examples × 500 labels × 1000 iterations are 1000000000; the limit is";
+    assert!(detail.starts_with(expected), "{detail}");
+    train(examples(2000, 2000), 1).refusal(400, "INPUT_LABEL_LIMIT_EXCEEDED");
+    train(examples(4, 2), 1001).refusal(400, "INPUT_INVALID");
+    train(examples(2049, 2), 1).refusal(400, "INPUT_TOO_MANY_ITEMS");
+    let long = json!([{"text": "a", "label": "x".repeat(1025)}, {"text": "b", "label": "y"}]);
+    train(long, 1).refusal(400, "INPUT_INVALID_LABELS");
+    let metrics = server.get("/metrics").text();
+    assert!(!metrics.contains("kokeshi_texts_total{"), "no text was embedded");
+}
+
+#[test]
+fn a_training_ends_with_its_request_and_others_have_its_slot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = trainer(&folder, Duration::from_millis(1500));
+    let body = json!({"input": examples(128, 128), "num_iters": 1000});
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    for _ in 0..cores {
+        server.post("/v1/train", &body).refusal(504, "SERVICE_TIMEOUT");
+    }
+    // Long work as well, which would wait for ever if trainings went on.
+    let content = "A few words. ".repeat(8000);
+    server.post("/v1/segment", &json!({"content": content})).success();
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_private_classifier_exists_for_its_key_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api_keys = ["secret-a", "secret-b"].map(str::to_owned).to_vec();
+    let classifiers = Some(folder.path().to_owned());
+    let server = Server::with(Config { classifiers, api_keys, ..Config::default() });
+    let send = |key: &str, method: &str, path: &str, body: &Value| {
+        let key = format!("Bearer secret-{key}");
+        server.send(method, path, &[("Authorization", &key)], body.to_string().as_bytes())
+    };
+    let train = |access: &str| {
+        let body = json!({"input": examples(4, 2), "access": access});
+        let trained = send("a", "POST", "/v1/train", &body).success();
+        trained["classifier_id"].as_str().expect("an id").to_owned()
+    };
+    let [private, public] = ["private", "public"].map(train);
+    let listed = |key: &str| {
+        let list = send(key, "GET", "/v1/classifiers", &json!({})).success();
+        list.as_array().map(Vec::len)
+    };
+    assert_eq!((listed("a"), listed("b")), (Some(2), Some(1)));
+    let classify = |key: &str, id: &str| {
+        let body = json!({"classifier_id": id, "input": "text 1"});
+        send(key, "POST", "/v1/classify", &body).status
+    };
+    assert_eq!([classify("a", &private), classify("b", &private)], [200, 404]);
+    assert_eq!([classify("a", &public), classify("b", &public)], [200, 200]);
+    let more = |key: &str, id: &str, access: &str| {
+        let body = json!({"classifier_id": id, "input": examples(4, 2), "access": access});
+        send(key, "POST", "/v1/train", &body).status
+    };
+    assert_eq!(more("b", &private, "public"), 404);
+    // Others may train a public one, but not take it away.
+    assert_eq!((more("b", &public, "private"), classify("a", &public)), (200, 200));
+    let remove = |key: &str, id: &str| {
+        send(key, "DELETE", &format!("/v1/classifiers/{id}"), &json!({})).status
+    };
+    assert_eq!(
+        [remove("b", &private), remove("a", &private), remove("b", &public)],
+        [404, 204, 204]
+    );
+}
+
+#[test]
+fn an_answer_that_would_repeat_long_labels_very_often_is_refused() {
+    let server = Server::start();
+    let labels: Vec<String> = (0..512).map(|n| format!("{n} {}", "x".repeat(1000))).collect();
+    let body = json!({"input": vec!["a"; 512], "labels": labels});
+    let refused = server.post("/v1/classify", &body).refusal(400, "INPUT_LABEL_LIMIT_EXCEEDED");
+    let detail = refused["detail"].as_str().expect("a message");
+    assert!(detail.contains("512 inputs; the limit is 67108864"), "{detail}");
+}
+
+#[test]
+fn a_text_that_has_no_steps_is_refused_where_all_of_it_is_needed() {
+    let server = Server::start();
+    let letters = "a".repeat((1 << 20) + 1);
+    let message = |reply: crate::Reply| {
+        let refused = reply.refusal(400, "INPUT_TOO_LONG");
+        refused["detail"].as_str().expect("a message").to_owned()
+    };
+    let segment = message(server.post("/v1/segment", &json!({"content": letters})));
+    assert!(segment.starts_with("text 0 has 1048577 bytes without white space"), "{segment}");
+    let late = json!({"input": ["a", letters], "late_chunking": true});
+    assert!(message(server.post("/v1/embeddings", &late)).starts_with("text 1 has 1048577 bytes"));
+    let left = json!({"inputs": letters, "truncate": true, "truncation_direction": "left"});
+    assert_eq!(server.post("/embed", &left).status, 400);
+    let right = json!({"input": letters, "truncate": true});
+    server.post("/v1/embeddings", &right).success();
+    // Chinese lines end in marks that are not letters.
+    let lines = "灯塔看守人写了一封短信。\n".repeat((1 << 21) / 37);
+    server.post("/v1/segment", &json!({"content": lines})).success();
 }
 
 #[test]

@@ -73,12 +73,29 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::from(body.to_vec())).expect("a request");
+        let response = self.call(request.body(Body::from(body.to_vec())).expect("a request"));
+        self.runtime.block_on(read(response))
+    }
+
+    /// `POST` of a body of the type `kind`.
+    #[track_caller]
+    fn send_as(&self, kind: &str, path: &str, body: &[u8]) -> Reply {
+        let request = Request::builder().method(Method::POST).uri(path);
+        let request = request.header(header::CONTENT_TYPE, kind);
+        let response = self.call(request.body(Body::from(body.to_vec())).expect("a request"));
+        self.runtime.block_on(read(response))
+    }
+
+    /// The response to a `POST` of JSON, whose body is not read yet.
+    #[track_caller]
+    fn respond(&self, path: &str, body: &[u8]) -> axum::response::Response {
+        let request = Request::builder().method(Method::POST).uri(path);
+        self.call(request.body(Body::from(body.to_vec())).expect("a request"))
+    }
+
+    fn call(&self, request: Request<Body>) -> axum::response::Response {
         let service = self.service.clone();
-        self.runtime.block_on(async move {
-            let response = service.oneshot(request).await.expect("a response");
-            read(response).await
-        })
+        self.runtime.block_on(async { service.oneshot(request).await.expect("a response") })
     }
 
     /// The vectors of a successful response of `/v1/embeddings`.

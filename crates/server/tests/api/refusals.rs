@@ -182,6 +182,24 @@ fn a_byte_order_mark_and_the_identity_encoding_in_any_case_are_accepted() {
 }
 
 #[test]
+fn probes_share_a_forward_pass() {
+    let server = Server::start();
+    let passes = || {
+        let metrics = server.get("/metrics").text();
+        let line = metrics.lines().find(|line| line.starts_with("kokeshi_forward_seconds_count"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    assert_eq!(server.get("/ready").status, 200);
+    // Others may have to wait for the cores, so that half a second passes.
+    let (before, started) = (passes(), std::time::Instant::now());
+    for _ in 0..50 {
+        assert!(server.get("/ready").text().starts_with("ready\n"));
+    }
+    let spans = started.elapsed().as_millis() as u64 / 500 + 1;
+    assert!(passes() - before <= spans, "{} in {spans}", passes() - before);
+}
+
+#[test]
 fn a_full_queue_refuses_lists_and_single_texts_at_once() {
     let server = Server::with(limited(|limits| limits.queue_tokens = 1));
     let long = json!({"input": vec!["word ".repeat(1500); 3]});

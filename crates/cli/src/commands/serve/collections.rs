@@ -162,6 +162,7 @@ impl Migration {
             None => (None, text),
         };
         let path = Path::new(path);
+        kokeshi_server::check_file(path)?;
         let plan = Plan::read(path)?;
         let ledger = migrate::ledger_path(&plan.store.as_str().into(), path);
         let name = name.unwrap_or(&plan.switch).to_owned();

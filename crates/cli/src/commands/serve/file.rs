@@ -13,7 +13,7 @@ use toml::{Table, Value};
 /// The options of this call, with those of the file that neither a flag nor a variable sets. The
 /// file's values are parsed like flags, so that each option has one definition.
 pub(super) fn merge(file: &Path) -> anyhow::Result<ServeArguments> {
-    let text = std::fs::read_to_string(file)
+    let text = kokeshi_server::read_text_file(file)
         .with_context(|| format!("cannot read the configuration {}", file.display()))?;
     let table: Table = toml::from_str(&text)
         .with_context(|| format!("the configuration {} is not TOML", file.display()))?;
@@ -57,6 +57,10 @@ fn flags(
     }
     let flag = |value: String| OsString::from(format!("--{key}={value}"));
     Ok(match value {
+        // No keys would mean an open server.
+        Value::Array(values) if values.is_empty() && key == "api-key" => {
+            anyhow::bail!("`api-key` is an empty list; remove it, or add a key")
+        }
         Value::Boolean(true) if !argument.get_action().takes_values() => {
             vec![format!("--{key}").into()]
         }

@@ -6,31 +6,70 @@ mod file;
 use crate::args::{
     AddressArguments, LimitArguments, LogFormat, LogLevel, ServeArguments, TelemetryArguments,
 };
-use crate::failure::hinted;
+use crate::env;
+use crate::failure::{self, hinted};
 use crate::printer::Printer;
 use crate::selection;
 use kokeshi::{LoadOptions, Models};
 use kokeshi_server::{
-    ApiService, Config, Error, Licence, Limits, ModelEntry, Server, Timeouts, TlsFiles,
+    ApiService, Config, Error, Licence, Limits, ModelEntry, ReadConfig, Server, Timeouts, TlsFiles,
 };
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let merged = arguments.config.as_deref().map(file::merge).transpose()?;
-    let arguments = merged.as_ref().unwrap_or(arguments);
+    let merged = arguments.config.as_deref().map(file::merge).transpose();
+    // A mistake in the file is reported in the format that the command line asks for.
+    let known = merged.as_ref().ok().and_then(Option::as_ref).unwrap_or(arguments);
+    let (format, level) = log_settings(&known.telemetry);
+    kokeshi_server::start_log(format, level)?;
+    let is_json = format == kokeshi_server::LogFormat::Json;
+    let notes = Notes { printer, is_json };
+    let file = arguments.config.as_deref();
+    let ended = merged.and_then(|merged| serve(merged.as_ref().unwrap_or(arguments), file, &notes));
+    match ended {
+        Err(error) if is_json => {
+            let (message, hints, exit) = failure::described(&error);
+            kokeshi_server::log_failure(&message, &hints);
+            Ok(exit.into())
+        }
+        ended => ended,
+    }
+}
+
+/// What the server reports before it serves: lines for people, or of the log if that is JSON.
+struct Notes<'a> {
+    printer: &'a Printer,
+    is_json: bool,
+}
+
+impl Notes<'_> {
+    fn note(&self, text: &str) {
+        match self.is_json {
+            true => kokeshi_server::log_note(text),
+            false => self.printer.note(text),
+        }
+    }
+}
+
+/// Serves; `file` is the configuration file that `arguments` are merged from.
+fn serve(
+    arguments: &ServeArguments,
+    file: Option<&Path>,
+    notes: &Notes<'_>,
+) -> anyhow::Result<ExitCode> {
+    check_variables(arguments)?;
     let served = arguments.models.models.iter().map(|model| entry(model));
     let (entries, locations): (Vec<ModelEntry>, Vec<String>) =
         served.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
     let names = entries.iter().map(|entry| entry.name.clone()).zip(locations);
     let read_bindings = collections::reader(&arguments.collections, names.collect())?;
     for entry in &entries {
-        printer.note(&description(entry));
+        notes.note(&description(entry));
     }
     let options = LoadOptions { device: selection::device(&arguments.device.arithmetic)? };
     let models = Models::new(options, arguments.device.memory_budget);
-    let (format, level) = log_settings(&arguments.telemetry);
-    kokeshi_server::start_log(format, level)?;
     // Within a memory budget, models replace each other, so loading all would be wasted work.
     let load_all = arguments.check || arguments.device.memory_budget.is_none();
     raise_open_file_limit();
@@ -39,15 +78,60 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     let server = Server::bind(service.clone())?;
     service.load(load_all)?;
     if arguments.check {
-        printer.note("the configuration is valid");
+        notes.note("the configuration is valid");
         return Ok(ExitCode::SUCCESS);
     }
     let scheme = if arguments.address.tls_cert.is_some() { "https" } else { "http" };
-    printer.note(&format!("listening on {scheme}://{}", server.address()));
+    notes.note(&format!("listening on {scheme}://{}", server.address()));
+    let server = match file {
+        Some(file) => server.with_config(file.to_owned(), read_again(arguments, file)),
+        None => server,
+    };
     match server.run()? {
         0 => Ok(ExitCode::SUCCESS),
         1 => anyhow::bail!("stopped with 1 unanswered request"),
         unanswered => anyhow::bail!("stopped with {unanswered} unanswered requests"),
+    }
+}
+
+/// Reads the configuration file again, and names what differs from `arguments` beyond the server's
+/// configuration.
+fn read_again(arguments: &ServeArguments, file: &Path) -> ReadConfig {
+    let (before, file) = (fixed(arguments), file.to_owned());
+    Box::new(move || {
+        let read = file::merge(&file).and_then(|new| check_variables(&new).map(|()| new));
+        let new = read.map_err(|error| format!("{error:#}"))?;
+        let differ = before.iter().zip(fixed(&new)).filter(|(before, new)| **before != *new);
+        Ok((config(&new), differ.map(|((name, _), _)| *name).collect()))
+    })
+}
+
+/// The options that only a restart changes, with their names.
+fn fixed(arguments: &ServeArguments) -> [(&'static str, String); 6] {
+    [
+        ("port", arguments.address.port.to_string()),
+        ("model", format!("{:?}", arguments.models.models)),
+        ("collection, migration or store", format!("{:?}", arguments.collections)),
+        ("log-format", format!("{:?}", arguments.telemetry.log_format)),
+        ("log-level", format!("{:?}", arguments.telemetry.log_level)),
+        ("device", format!("{:?}", arguments.device)),
+    ]
+}
+
+/// Refuses variables of keys that are set to nothing: elsewhere that means unset, but here a mistake
+/// in another file would open the server.
+fn check_variables(arguments: &ServeArguments) -> anyhow::Result<()> {
+    let access = &arguments.access;
+    let mistakes = [
+        ("KOKESHI_API_KEY", access.api_key.is_empty()),
+        ("KOKESHI_API_KEY_FILE", access.api_key_file.is_none()),
+    ];
+    match mistakes.into_iter().find(|(name, is_used)| *is_used && env::is_empty(name.as_ref())) {
+        None => Ok(()),
+        Some((name, _)) => Err(hinted(
+            format!("the variable {name} is set, but empty"),
+            "set it to a value, or unset it to serve without a key",
+        )),
     }
 }
 
@@ -101,13 +185,15 @@ fn description(entry: &ModelEntry) -> String {
 }
 
 fn config(arguments: &ServeArguments) -> Config {
-    let AddressArguments { host, port, tls_cert, tls_key, cors_origin } = &arguments.address;
+    let AddressArguments { host, port, tls_cert, tls_key, cors_origin, allow_host } =
+        &arguments.address;
     let tls = tls_cert.clone().zip(tls_key.clone());
     let (models, access) = (&arguments.models, &arguments.access);
     Config {
         address: SocketAddr::new(*host, *port),
         tls: tls.map(|(certificates, key)| TlsFiles { certificates, key }),
         cors_origins: cors_origin.clone(),
+        allow_hosts: allow_host.clone(),
         default_task: models.default_task.clone(),
         join_queries: models.join_queries,
         classifiers: models.classifiers.clone(),
@@ -144,6 +230,7 @@ fn limits(arguments: &LimitArguments) -> Limits {
         items: arguments.max_items,
         request_tokens: arguments.max_request_tokens,
         queue_tokens: arguments.queue_tokens,
+        buffered_bytes: arguments.max_buffered,
         connections: arguments.max_connections,
     }
 }
@@ -153,6 +240,7 @@ fn timeouts(arguments: &LimitArguments) -> Timeouts {
         headers: arguments.header_timeout,
         body: arguments.body_timeout,
         request: arguments.request_timeout,
+        write: arguments.write_timeout,
         ready: arguments.ready_timeout,
         drain: arguments.drain_timeout,
     }

@@ -81,3 +81,32 @@ fn checksums_that_a_mirror_does_not_list_are_requested_for_each_file() {
     let message = Cache::of(&server).pull().0.unwrap_err().to_string();
     assert!(message.contains("it has no size and checksum of config.json"), "{message}");
 }
+
+#[test]
+fn a_list_of_very_many_files_costs_no_request_for_each() {
+    let siblings = |count: usize, described: bool| {
+        let parts = (0..count).map(|number| format!("part-{number}.safetensors"));
+        let names = ["config.json", "tokenizer.json", "model.safetensors.index.json"];
+        let names = names.map(str::to_owned).into_iter().chain(parts);
+        let entry = |name: String| {
+            let file = format!("\"size\": 1, \"blobId\": \"{COMMIT}\"");
+            let file = if described { format!(", {file}") } else { String::new() };
+            format!("{{\"rfilename\": \"{name}\"{file}}}")
+        };
+        let names: Vec<_> = names.map(entry).collect();
+        format!("{{\"sha\": \"{COMMIT}\", \"siblings\": [{}]}}", names.join(","))
+    };
+    for (list, message) in [
+        (siblings(20_000, false), "it has 20003 files of the model; the limit is 2000"),
+        (siblings(20_000, true), "it has 20003 files of the model; the limit is 2000"),
+        (siblings(98, false), "it has 101 files without size and checksum; the limit is 100"),
+    ] {
+        let path = "/api/models/me/mine/revision/x?blobs=true";
+        let server = Server::start(&[(path, list.as_bytes())]);
+        let cache = Cache::of(&server);
+        let mut ignore = |_: PullEvent<'_>| {};
+        let error = crate::pull(&cache.config, "me/mine", "x", &mut ignore).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+        assert_eq!(server.connections(), 1);
+    }
+}
