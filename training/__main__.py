@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from training import convert, prepare, vocabulary
+from training import convert, evaluate, export, order, polish, prepare, vocabulary
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +35,10 @@ COMMANDS = [
     ("data", prepare, "Read, clean and deduplicate the texts of all sources"),
     ("vocabulary", vocabulary, "Write the tokenizer of the teacher's pieces"),
     ("convert", convert, "Fit the student's weights in closed form"),
+    ("polish", polish, "Train the last layers a little"),
+    ("order", order, "Take out the mean vector, and put the dimensions in order"),
+    ("export", export, "Write the model's folder, quantized"),
+    ("evaluate", evaluate, "Print the figures of the model card"),
 ]
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from training import draws, prepare, teacher
-from training.draws import Draw
 from training.heads import Moments, Queries, rebased
 from training.kernels import Example, Kernels
-from training.network import Layer, batches, centred_cosine, encode, layer_norm, split_heads
+from training.network import Layer, agreement, batches, layer_norm, split_heads
 from training.ridge import Ridge
 from training.student import EPS, Student
 from training.teacher import Teacher, Trace
@@ -231,27 +230,19 @@ def _restore(progress: Path, student: Student, texts: list[Batch]) -> None:
     print(f"continues after layer {len(student.layers) - 1} of {progress}", flush=True)
 
 
-def fidelity(model: Teacher, student: Student, texts: list[Draw]) -> float:
-    """The mean centred cosine of both models' vectors of texts."""
-    sequences = [text.tokens for text in texts]
-    device = str(model.words.device)
-    vectors = (encode(forward, sequences, device) for forward in (model.forward, student.forward))
-    return float(centred_cosine(*vectors).mean())
-
-
 def run(arguments: argparse.Namespace) -> None:
     """`convert`."""
     work, settings = arguments.work, Settings()
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     texts = prepare.read(work / "texts.jsonl.gz")
     drawn = draws.draw(texts, tokenizer, settings.tokens, settings.longest, settings.seed)
-    held_out = draws.held_out(texts, tokenizer, settings.longest, settings.seed)
+    held_out = draws.held_out(texts, tokenizer)
     del texts
     print(f"{len(drawn)} texts, {sum(len(text.tokens) for text in drawn)} tokens", flush=True)
     model = teacher.load(arguments.teacher or teacher.package_file()).to(arguments.device)
     progress = work / "convert.progress.pt"
     student = convert(model, [text.tokens for text in drawn], settings, progress)
-    cosine = fidelity(model, student, held_out)
+    cosine = agreement(model.forward, student.forward, held_out, arguments.device)
     print(f"centred cosine to the teacher on {len(held_out)} held-out texts: {cosine:.4f}")
     student.save(work / "converted.safetensors")
     progress.unlink()

@@ -27,6 +27,7 @@ TLDR_LANGUAGES = frozenset(["en", "de", "zh", "ja", "es", "fr"])
 TLDR_SHARE = 0.3
 SENTENCE_PREFIXES = [QUERY] * 12 + [PASSAGE] * 3 + [BARE] * 4
 PASSAGE_PREFIXES = [PASSAGE] * 5 + [QUERY, BARE]
+LONGEST_HELD_OUT = 500
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,10 @@ def _is_thinned(text: Text, rng: random.Random) -> bool:
     return text.language not in TLDR_LANGUAGES or rng.random() >= TLDR_SHARE
 
 
-def held_out(texts: list[Text], tokenizer: Tokenizer, longest: int, seed: int) -> list[Draw]:
-    """Up to 252 held-out texts with "query: ": 200 sentences of news in 20 languages, 12 passages
-    in four and 40 everyday sentences."""
-    rng = random.Random(seed)
+def held_out(texts: list[Text], tokenizer: Tokenizer) -> list[list[int]]:
+    """The tokens of up to 252 held-out texts with "query: ": 200 sentences of news in 20 languages,
+    12 passages in four and 40 everyday sentences."""
+    rng = random.Random(2)
     rows = [text for text in texts if text.held_out]
     news = "en de fr es ru zh ja ar hi te fi sw tr vi th he el ko ta pl".split()
     pools = [
@@ -120,4 +121,4 @@ def held_out(texts: list[Text], tokenizer: Tokenizer, longest: int, seed: int) -
         for pool, size in zip(pools, sizes, strict=True)
         for text in rng.sample(pool, min(size, len(pool)))
     ]
-    return [Draw(QUERY, text, tokenize(tokenizer, QUERY + text, longest)) for text in picked]
+    return [tokenize(tokenizer, QUERY + text, LONGEST_HELD_OUT) for text in picked]

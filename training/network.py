@@ -55,6 +55,10 @@ class Layer:
 T = TypeVar("T")
 
 
+Forward = Callable[[Tensor, Tensor | None], Tensor]
+"""Token ids and a mask, `[batch, tokens]`, to the last states, `[batch, tokens, hidden]`."""
+
+
 def moved(weights: T, device: str) -> T:
     """A dataclass with its tensors on a device."""
     tensors = {k: v.to(device) for k, v in vars(weights).items() if isinstance(v, Tensor)}
@@ -118,9 +122,7 @@ def mean_pooled(states: Tensor, mask: Tensor | None) -> Tensor:
 
 
 @torch.no_grad()
-def encode(
-    forward: Callable[[Tensor, Tensor | None], Tensor], sequences: list[list[int]], device: str
-) -> Tensor:
+def encode(forward: "Forward", sequences: list[list[int]], device: str) -> Tensor:
     """Mean-pooled last states of sequences, `[sequences, hidden]`, on the CPU and not
     normalized."""
     pooled: list[Tensor] = [torch.empty(0)] * len(sequences)
@@ -131,6 +133,7 @@ def encode(
     return torch.stack(pooled)
 
 
-def centred_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosines of the rows of two `[rows, hidden]`, each after subtraction of its mean, `[rows]`."""
-    return F.cosine_similarity(a - a.mean(0), b - b.mean(0), dim=1)
+def agreement(a: Forward, b: Forward, sequences: list[list[int]], device: str) -> float:
+    """The mean cosine of two models' vectors of sequences, each minus the model's mean vector."""
+    x, y = (encode(forward, sequences, device) for forward in (a, b))
+    return float(F.cosine_similarity(x - x.mean(0), y - y.mean(0), dim=1).mean())

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+HOST = "https://github.com"
+
 
 class RepositoryError(Exception):
     """A repository, commit or file that cannot be had."""
@@ -52,7 +54,7 @@ def open_repository(name: str, commit: str, cache: Path, mirror: Path | None = N
         if not _has_commit(repository):
             repository.git_dir.mkdir(parents=True, exist_ok=True)
             _git(repository.git_dir, "init", "--quiet", "--bare")
-            url = f"https://github.com/{name}.git"
+            url = f"{HOST}/{name}.git"
             _git(repository.git_dir, "fetch", "--quiet", "--depth=1", url, commit)
     if not _has_commit(repository):
         raise RepositoryError(f"{repository.git_dir} lacks the commit {commit} of {name}")

