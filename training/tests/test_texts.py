@@ -12,7 +12,7 @@ import pytest
 from training import prepare, repositories, sources, teacher, vocabulary
 from training.draws import draw, held_out, tokenize
 from training.languages import language
-from training.prepare import Collector, Exclusions, Text
+from training.prepare import Collector, Exclusions
 from training.repositories import RepositoryError, open_repository
 from training.sources import Item, sentence
 from training.tests import toy
@@ -157,7 +157,7 @@ def test_tanaka_is_joined_again(tmp_path):
 
 def test_tldr_pairs_descriptions_by_position(tmp_path):
     files = {
-        "pages/common/tar.md": "# tar\n\n> Archiving.\n> More: <https://a>.\n\n- E[x]tract:\n\n`a`\n",
+        "pages/common/tar.md": "# tar\n\n> Archiving.\n> http://a\n\n- E[x]tract:\n\n`a`\n",
         "pages.de/common/tar.md": "# tar\n\n> Archivieren.\n\n- Entpacken:\n",
         "pages.fr/common/tar.md": "# tar\n\n- Extraire :\n\n- Plus :\n",
     }
@@ -171,7 +171,7 @@ def test_the_other_sources_are_read(tmp_path):
     files = {
         "bld/top_sentences/de_top_sentences.csv": "sentence,count\nNa, komm schon.,9\nJa.,8\n",
         "bld/top_sentences/ze_zh_top_sentences.csv": "sentence,count\n这是一个很长的句子吧,9\n",
-        "categories/animals": "\n#Q Which of these animals sleeps?\n^ Sloth\nA Frog\n\n#Q Short?\n^ a\n",
+        "categories/animals": "\n#Q Which of these animals sleeps?\n^ Sloth\n\n#Q Short?\n^ a\n",
         "data/data_full.json": json.dumps({"train": [["Book it", "a"], ["What", "oos"]]}),
         "squad.json": json.dumps(squad),
         "tune.tsv": "One .\tOne . <::::> Two .\n",
@@ -295,7 +295,6 @@ def test_the_tokenizer_has_the_special_tokens_and_normalization_of_xlm_r(tokeniz
 
 
 def test_the_package_contains_the_published_teacher():
-    """Its vectors, against those that the package's own engine computes."""
     model = teacher.load(teacher.package_file())
     assert (model.shape.hidden, model.shape.layers, model.shape.heads) == (384, 12, 12)
     assert model.pieces[:4] == vocabulary.SPECIAL and model.pieces[-1] == "<mask>"
@@ -306,7 +305,3 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "x.bin").write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(ValueError, match="does not start with E5S1"):
         teacher.load(tmp_path / "x.bin")
-
-
-def test_texts_are_plain_data():
-    assert Text(1, "sentence", "en", "s", "t", False).kind == "sentence"
