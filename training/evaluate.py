@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import json
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from training import export, teacher, vocabulary
 from training.draws import tokenize
 from training.export import INSTRUCTIONS
 from training.network import encode
+from training.prepare import json_lines
 
 STS_LANGUAGES = "en ja pl de fr ru es nl zh it pt".split()
 STS_PAIRS = 600
@@ -51,7 +51,7 @@ def embedder(model: str, device: str) -> Embed:
 
 def rows(path: Path) -> list[dict]:
     """The objects of a file of JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+    return json_lines(path.read_text(encoding="utf8"))
 
 
 def share(items: list, count: int) -> list:

@@ -54,7 +54,6 @@ class Layer:
 
 T = TypeVar("T")
 
-
 Forward = Callable[[Tensor, Tensor | None], Tensor]
 """Token ids and a mask, `[batch, tokens]`, to the last states, `[batch, tokens, hidden]`."""
 

@@ -59,11 +59,10 @@ class Exclusions:
         if not files:
             raise ValueError(f"{path} has no JSON file; nothing would be excluded")
         for file in files:
-            lines = file.read_text(encoding="utf8")
-            rows = lines.splitlines() if file.suffix == ".jsonl" else [lines]
-            for row in rows:
-                for text in _strings(json.loads(row)):
-                    self.add(text)
+            contents = file.read_text(encoding="utf8")
+            values = json_lines(contents) if file.suffix == ".jsonl" else [json.loads(contents)]
+            for text in _strings(values):
+                self.add(text)
 
     def has(self, text: str) -> bool:
         """Whether this very text is excluded."""
@@ -90,6 +89,11 @@ def cleaned(text: str) -> str:
     """The text without control characters and with single spaces."""
     text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)
     return re.sub(r"\s+", " ", text).strip()
+
+
+def json_lines(contents: str) -> list[Any]:
+    """The values of JSON lines. Texts may contain other ends of lines than the line feed."""
+    return [json.loads(line) for line in contents.split("\n") if line]
 
 
 def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401 (any JSON value)

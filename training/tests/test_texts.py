@@ -199,18 +199,19 @@ def test_the_other_sources_are_read(tmp_path):
 
 
 def test_texts_of_evaluation_sets_are_left_out(tmp_path):
-    (tmp_path / "a.jsonl").write_text(json.dumps({"nested": ["The Cat sat. It purred loudly!"]}))
+    row = {"nested": ["The Cat sat. It purred loudly!", "one\u2028two"]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n")
     exclusions = Exclusions()
     exclusions.add_files(tmp_path)
     collector = Collector(exclusions)
-    for text in ("the cat  sat", "IT PURRED LOUDLY", "The cat sat. It purred loudly"):
+    for text in ("one two", "the cat  sat", "IT PURRED LOUDLY", "The cat sat. It purred loudly"):
         assert collector.rows("s", sentence(("en", text))) == []
     passage = "Something else comes first here. " * 6 + "It purred loudly!"
     assert collector.rows("s", Item("passage", [("en", passage)]))  # 15 letters: too short a match
     exclusions.add("A long sentence of the evaluation set.")
     passage = passage + " A long sentence of the evaluation set."
     assert collector.rows("s", Item("passage", [("en", passage)])) == []
-    assert collector.excluded == {"s": 4}
+    assert collector.excluded == {"s": 5}
     assert collector.rows("s", sentence(("en", "A dog sat")))
 
 
