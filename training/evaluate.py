@@ -3,6 +3,7 @@
 import argparse
 import functools
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,20 @@ def rows(path: Path) -> list[dict]:
     return json_lines(path.read_text(encoding="utf8"))
 
 
+def present(paths: dict[str, Path]) -> dict[str, Path]:
+    """The paths that exist; names the others.
+
+    Raises:
+        FileNotFoundError: none exists.
+    """
+    missing = [str(path) for path in paths.values() if not path.exists()]
+    if len(missing) == len(paths):
+        raise FileNotFoundError(f"none of these evaluation sets is there: {', '.join(missing)}")
+    if missing:
+        print(f"left out, not there: {', '.join(missing)}", file=sys.stderr)
+    return {name: path for name, path in paths.items() if path.exists()}
+
+
 def share(items: list, count: int) -> list:
     """All items, or a random share of them that is the same for every model."""
     return items if len(items) <= count else random.Random(0).sample(items, count)
@@ -78,8 +93,9 @@ def _ranks(values: Tensor) -> Tensor:
 def sts(embed: Embed, sets: Path) -> dict[int, dict[str, float]]:
     """Spearman · 100 of cosines with scores, by dimensions and language."""
     scores: dict[int, dict[str, float]] = defaultdict(dict)
-    for language in STS_LANGUAGES:
-        pairs = share(rows(sets / "sts" / f"stsb-{language}.jsonl"), STS_PAIRS)
+    files = {language: sets / "sts" / f"stsb-{language}.jsonl" for language in STS_LANGUAGES}
+    for language, file in present(files).items():
+        pairs = share(rows(file), STS_PAIRS)
         a, b = (
             embed([pair[side] for pair in pairs], "text-matching")
             for side in ("sentence1", "sentence2")
@@ -93,8 +109,10 @@ def sts(embed: Embed, sets: Path) -> dict[int, dict[str, float]]:
 def tatoeba(embed: Embed, sets: Path) -> dict[int, dict[str, float]]:
     """Accuracy · 100 of the nearest English sentence, by dimensions and language."""
     scores: dict[int, dict[str, float]] = defaultdict(dict)
-    for language in TATOEBA_LANGUAGES:
-        pairs = rows(sets / "bitext" / "tatoeba" / f"{language}.jsonl")
+    folder = sets / "bitext" / "tatoeba"
+    files = {language: folder / f"{language}.jsonl" for language in TATOEBA_LANGUAGES}
+    for language, file in present(files).items():
+        pairs = rows(file)
         english = [pair["sentence2"] for pair in pairs]
         a = embed([pair["sentence1"] for pair in pairs], "text-matching")
         b = embed(english, "text-matching")
@@ -110,8 +128,8 @@ def xquad(embed: Embed, sets: Path) -> dict[int, dict[str, float]]:
     (`en@10`), of all passages in the language; `zh-en`: of the passages in English."""
     scores: dict[int, dict[str, float]] = defaultdict(dict)
     english = None
-    for language in XQUAD_LANGUAGES:
-        folder = sets / "retrieval" / f"xquad-{language}"
+    folders = {language: sets / "retrieval" / f"xquad-{language}" for language in XQUAD_LANGUAGES}
+    for language, folder in present(folders).items():
         corpus = rows(folder / "corpus.jsonl")
         index = {passage["_id"]: i for i, passage in enumerate(corpus)}
         lines = (folder / "qrels.tsv").read_text().splitlines()
@@ -139,7 +157,7 @@ def _recalls(name: str, q: Tensor, p: Tensor, truth: Tensor) -> dict[str, float]
     }
 
 
-def banking(embed: Embed, sets: Path) -> float:
+def banking(embed: Embed, sets: Path) -> dict[int, dict[str, float]]:
     """Accuracy · 100 of a logistic regression on ten texts of each of 77 classes."""
     folder = sets / "classification"
     classes: dict[str, list[str]] = defaultdict(list)
@@ -152,12 +170,13 @@ def banking(embed: Embed, sets: Path) -> float:
         for text in rng.sample(classes[label], BANKING_PER_CLASS)
     ]
     test = rng.sample(rows(folder / "banking77-test.jsonl"), BANKING_TEST)
-    x = unit(embed([text for text, _ in samples], "classification"), max(DIMENSIONS))
-    z = unit(embed([row["text"] for row in test], "classification"), max(DIMENSIONS))
+    d = max(DIMENSIONS)
+    x = unit(embed([text for text, _ in samples], "classification"), d)
+    z = unit(embed([row["text"] for row in test], "classification"), d)
     weight, bias = logistic_regression(x, torch.tensor([i for _, i in samples]), len(labels))
     predicted = (z @ weight.T + bias).argmax(1).tolist()
     right = sum(labels[i] == row["label"] for i, row in zip(predicted, test, strict=True))
-    return 100 * right / len(test)
+    return {d: {"en": 100 * right / len(test)}}
 
 
 def logistic_regression(x: Tensor, classes: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -186,6 +205,9 @@ def table(name: str, scores: dict[int, dict[str, float]]) -> None:
     print(", ".join(f"{d}: {mean:.2f}" for d, mean in means.items()), flush=True)
 
 
+PARTS = {"STS-B": sts, "Tatoeba": tatoeba, "XQuAD": xquad, "Banking77": banking}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `evaluate`."""
     parser.add_argument(
@@ -194,13 +216,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sets", type=Path, required=True, metavar="FOLDER", help="Folder of evaluation sets"
     )
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="What to measure"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """`evaluate`."""
     model = arguments.model or str(arguments.work / "model")
     embed = embedder(model, arguments.device)
-    table("STS-B", sts(embed, arguments.sets))
-    table("Tatoeba", tatoeba(embed, arguments.sets))
-    table("XQuAD", xquad(embed, arguments.sets))
-    print(f"Banking77: {banking(embed, arguments.sets):.2f}")
+    for name in arguments.parts:
+        table(name, PARTS[name](embed, arguments.sets))

@@ -121,7 +121,7 @@ def mean_pooled(states: Tensor, mask: Tensor | None) -> Tensor:
 
 
 @torch.no_grad()
-def encode(forward: "Forward", sequences: list[list[int]], device: str) -> Tensor:
+def encode(forward: Forward, sequences: list[list[int]], device: str) -> Tensor:
     """Mean-pooled last states of sequences, `[sequences, hidden]`, on the CPU and not
     normalized."""
     pooled: list[Tensor] = [torch.empty(0)] * len(sequences)

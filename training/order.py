@@ -28,6 +28,10 @@ GREEDY = 256
 # Wrong partners of each vector: the nearest, and a random one.
 NEAREST = 4
 SEED = 4
+# Sources whose sentences have translations.
+PARALLEL = frozenset(
+    ["ntrex", "tico19", "tanaka", *(f"tatoeba_{language}" for language in ("de", "fr", "es", "zh"))]
+)
 
 
 @dataclass
@@ -51,11 +55,6 @@ def translations(texts: list[Text], rng: random.Random) -> list[tuple[str, str]]
             english, other = group["en"], group[rng.choice(others)]
             pools[english.source == "ntrex"].append((english.text, other.text))
     return [pair for pool in pools.values() for pair in pool[: TRANSLATIONS // 2]]
-
-
-PARALLEL = frozenset(
-    ["ntrex", "tico19", "tanaka", *(f"tatoeba_{language}" for language in ("de", "fr", "es", "zh"))]
-)
 
 
 def questions(texts: list[Text], rng: random.Random) -> list[tuple[str, str]]:

@@ -185,7 +185,7 @@ def test_a_regression_separates_classes():
     assert ((x @ weight.T + bias).argmax(1) == classes).all()
 
 
-def test_evaluation_sets_are_scored(tmp_path, monkeypatch):
+def test_evaluation_sets_are_scored(tmp_path, monkeypatch, capsys):
     """Vectors that are perfect get full marks, and random ones do not."""
 
     def write(path, rows):
@@ -205,7 +205,7 @@ def test_evaluation_sets_are_scored(tmp_path, monkeypatch):
     pairs = [{"sentence1": f"a {i}", "sentence2": f"b {i % 4}", "score": i == i % 4}
              for i in range(8)]  # fmt: skip
     for name in ("STS_LANGUAGES", "TATOEBA_LANGUAGES", "XQUAD_LANGUAGES"):
-        monkeypatch.setattr(evaluate, name, ["en", "zh"])
+        monkeypatch.setattr(evaluate, name, ["en", "zh", "xx"])
     for language in ("en", "zh"):
         write(tmp_path / f"sts/stsb-{language}.jsonl", pairs)
         write(tmp_path / f"bitext/tatoeba/{language}.jsonl", pairs[:4])
@@ -218,6 +218,9 @@ def test_evaluation_sets_are_scored(tmp_path, monkeypatch):
     assert evaluate.tatoeba(embed, tmp_path)[384] == {"en": 100, "zh": 100}
     recalls = evaluate.xquad(embed, tmp_path)[384]
     assert recalls["en"] == recalls["zh-en"] == pytest.approx(100 * 8 / 9)
+    assert "xquad-xx" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match=r"stsb-en\.jsonl"):
+        evaluate.sts(embed, tmp_path / "empty")
 
 
 def test_every_step_is_a_command():
