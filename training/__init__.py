@@ -1,0 +1,1 @@
+"""The recipe of the bundled model: `python -m training COMMAND`, see README.md."""
