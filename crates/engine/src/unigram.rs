@@ -216,7 +216,8 @@ impl Trie {
         let sorted = Sorted::new(vocab);
         let mut trie = Self { bytes: vec![0], children: Vec::new(), pieces: Vec::new() };
         // The range of sorted pieces below each node, in order of nodes, level by level.
-        let (mut level, mut depth) = (vec![0..sorted.ids.len()], 0);
+        let root = 0..sorted.ids.len();
+        let (mut level, mut depth) = (Vec::from([root]), 0);
         while !level.is_empty() {
             let mut next = Vec::new();
             for mut range in level {
