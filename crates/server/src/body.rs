@@ -70,7 +70,7 @@ async fn read(body: Body, app: &App, client: &Arc<str>) -> ApiResult<(Bytes, Hel
 
 async fn collect(body: Body, app: &App, client: &Arc<str>) -> ApiResult<(Bytes, Held)> {
     let limit = app.config().limits.body_bytes;
-    let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes));
+    let announced = body.size_hint().exact().map(usize::try_from);
     let announced = announced.and_then(Result::ok).filter(|bytes| *bytes <= limit).unwrap_or(0);
     let mut held = app.buffers.hold(client, announced)?;
     let mut body = Limited::new(body, limit);
