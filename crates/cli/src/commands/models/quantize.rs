@@ -194,10 +194,13 @@ impl Report<'_> {
     }
 
     fn text(&self) -> String {
-        let licence = self.source.licence.as_deref().unwrap_or("unknown; see the original's card");
+        let licence = match &self.source.licence {
+            Some(licence) => format!("{licence}: that of the original applies to the copy"),
+            None => "unknown: see the card of the original; its licence applies to the copy".into(),
+        };
         let lines = [
             ("folder", self.folder.display().to_string()),
-            ("licence", format!("{licence}: that of the original applies to the copy")),
+            ("licence", licence),
             ("weights", self.sizes()),
             ("cosine", self.cosines()),
         ];
@@ -218,8 +221,16 @@ impl Report<'_> {
         let task = if task.is_empty() { String::new() } else { format!(", {task}") };
         let text = text.replace('\n', " ");
         format!(
-            "to the original in f32: mean {mean:.5}, worst {worst:.5} of {count} ({text:?}{task})"
+            "{mean:.5} to the original in f32 on average, {worst:.5} at worst of {count} \
+             (`{text}`{task})"
         )
+    }
+
+    /// The original's name and, if it says more, its folder.
+    fn location(&self) -> String {
+        let Source { name, location, .. } = &self.source;
+        let location = location.to_string();
+        if *name == location { location } else { format!("{name} ({location})") }
     }
 
     /// The card of the copy.
@@ -231,7 +242,7 @@ impl Report<'_> {
         };
         format!(
             "---\nlicense: {licence}\nbase_model: {name}\n---\n# {name}, quantized\n\n\
-             Written by `kokeshi models quantize` from {name} ({location}). Linear layers are in \
+             Written by `kokeshi models quantize` from {location}. Linear layers are in \
              eight bits with a scale per row, the embedding table in {table}; norms, biases and \
              adapters are as in the original. Names and `quantization_config` are those of \
              compressed-tensors.\n\n\
@@ -239,7 +250,7 @@ impl Report<'_> {
              original, if it has one, is `{ORIGINAL_CARD}`.\n\n\
              - weights: {sizes}\n- cosine: {cosines}\n",
             name = self.source.name,
-            location = self.source.location,
+            location = self.location(),
             stated = self.source.licence.as_deref().unwrap_or("see the card of the original"),
             sizes = self.sizes(),
             cosines = self.cosines(),
