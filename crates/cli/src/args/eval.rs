@@ -201,7 +201,8 @@ pub(crate) struct EvalSearchArguments {
     /// Search only with late chunking, or only without it [default: both]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) late_chunking: Option<bool>,
-    /// Tokens in a window of late chunking, in long sets [default: the model's limit]
+    /// Tokens in a window of late chunking, in long sets [default: the length up to which the
+    /// model was trained]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..))]
     pub(crate) window: Option<u32>,
     /// How search stores vectors: `f32`, `f16`, `int8` or `bits` [default: `f16`]

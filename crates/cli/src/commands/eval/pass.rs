@@ -12,10 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// An eighth of a window of late chunking is shared with the next, at most as much as the engine's
-/// default.
-const OVERLAP_SHARE: usize = 8;
-
 /// The work was stopped with Ctrl-C.
 #[derive(Debug)]
 pub(super) struct Stopped;
@@ -141,9 +137,7 @@ impl<'a> Pass<'a> {
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let mut options = self.options(TextUse::Passage);
         if let Some(size) = self.arguments.search.window {
-            let size = size as usize;
-            let overlap = (size / OVERLAP_SHARE).min(Window::default().overlap);
-            options.window = Window { size: Some(size), overlap };
+            options.window = Window { size: Some(size as usize), overlap: None };
         }
         self.run(&[Input::late(document, chunks).options(options)], document.len())
     }
