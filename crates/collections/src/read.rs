@@ -68,9 +68,15 @@ impl<'a> Reader<'a> {
             scope.spawn(move || {
                 let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
                 while let Some(task) = next() {
+                    if self.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let read = self.read(task);
+                    // A stop may have ended the reader of the file, which is not the file's fault.
+                    let is_cut_short = matches!(read, ReadFile::LeftOut(..))
+                        && self.stop.load(Ordering::Relaxed);
                     // The receiver is gone after a failure, which is reported elsewhere.
-                    let stopped = self.stop.load(Ordering::Relaxed);
-                    if stopped || to.send(self.read(task)).is_err() {
+                    if is_cut_short || to.send(read).is_err() {
                         return;
                     }
                 }

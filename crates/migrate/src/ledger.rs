@@ -8,8 +8,12 @@
 //! recorded has been changed by another program.
 
 use crate::error::{Error, Result};
+use crate::plan::Plan;
 use kokeshi_store::{Chunk, Document};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -47,7 +51,12 @@ CREATE TABLE IF NOT EXISTS migration_written (
     hash BLOB NOT NULL,
     PRIMARY KEY (name, hash)
 ) WITHOUT ROWID;
+-- The version of these tables; a ledger without this table has version 1.
+CREATE TABLE IF NOT EXISTS migration_ledger (version INTEGER NOT NULL);
 ";
+
+/// The version of the tables that this program writes.
+const VERSION: i64 = 2;
 
 /// The state of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +131,21 @@ pub struct MigrationProgress {
     pub seconds: f64,
     /// The state of both collections when they were verified.
     pub verified: Option<String>,
+    /// What its steps may touch; `None` if an earlier version of the program began it.
+    pub record: Option<MigrationRecord>,
+}
+
+/// What a run recorded: the plan that it followed, and the collections that it found and created.
+/// Later steps touch these collections and no others, whatever the plan says by then.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct MigrationRecord {
+    /// The plan, as JSON.
+    pub plan: Value,
+    /// The id of the old collection ([`Collection::id`](kokeshi_store::Collection::id)); `None` if
+    /// it is in another store.
+    pub old: Option<String>,
+    /// The id of the new collection.
+    pub new: String,
 }
 
 /// A document that could not be embedded.
@@ -150,13 +174,42 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// If SQLite fails.
+    /// [`Error::NotALedger`] if the file is another program's, [`Error::NewerLedger`] if a newer
+    /// version wrote it, or if SQLite fails.
     pub fn open(path: &Path) -> Result<Self> {
         let fail = |source| Error::Ledger { path: path.to_owned(), source };
-        let connection = Connection::open(path).map_err(fail)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+        if path.exists() && !path.is_file() {
+            return Err(Error::NotALedger { path: path.to_owned() });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        guard(&connection).map_err(fail)?;
+        check(path, &connection)?;
         connection.execute_batch(TABLES).map_err(fail)?;
+        upgrade(&connection).map_err(fail)?;
         Ok(Self { path: path.to_owned(), connection })
+    }
+
+    /// Opens the ledger in the SQLite file at `path` for reading, and changes nothing; `None` if
+    /// there is no file, or no ledger in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        if !path.is_file() {
+            return Err(Error::NotALedger { path: path.to_owned() });
+        }
+        let fail = |source| Error::Ledger { path: path.to_owned(), source };
+        let connection = read_only(path).map_err(fail)?;
+        check(path, &connection)?;
+        let is_ledger = has_table(&connection, "migrations").map_err(fail)?;
+        Ok(is_ledger.then(|| Self { path: path.to_owned(), connection }))
     }
 
     fn fail(&self) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
@@ -169,7 +222,7 @@ impl Ledger {
     ///
     /// If SQLite fails; here and below.
     pub fn all(&self) -> Result<Vec<MigrationProgress>> {
-        let sql = format!("{SELECT} ORDER BY name");
+        let sql = format!("{} ORDER BY name", self.select()?);
         let mut statement = self.connection.prepare(&sql).map_err(self.fail())?;
         let rows = statement.query_map([], progress).map_err(self.fail())?;
         rows.collect::<rusqlite::Result<_>>().map_err(self.fail())
@@ -177,27 +230,40 @@ impl Ledger {
 
     /// The migration called `name`, if it has begun.
     pub fn find(&self, name: &str) -> Result<Option<MigrationProgress>> {
-        let sql = format!("{SELECT} WHERE name = ?1");
+        let sql = format!("{} WHERE name = ?1", self.select()?);
         self.connection.query_row(&sql, [name], progress).optional().map_err(self.fail())
+    }
+
+    /// The query of all migrations. A ledger of version 1 that is only read has no records.
+    fn select(&self) -> Result<String> {
+        let has_records = has_records(&self.connection).map_err(self.fail())?;
+        let record = if has_records { "record" } else { "NULL" };
+        Ok(format!("{SELECT}, {record} FROM migrations"))
     }
 
     /// Records a migration unless it has begun, and returns its progress.
     ///
     /// # Errors
     ///
-    /// [`Error::Changed`] if it has begun with another fingerprint.
-    pub fn begin(&self, name: &str, fingerprint: &str) -> Result<MigrationProgress> {
+    /// [`Error::Edited`] if it has begun with another plan.
+    pub fn begin(&self, plan: &Plan) -> Result<MigrationProgress> {
+        let (name, fingerprint) = (&plan.name, plan.fingerprint());
         let sql = "INSERT OR IGNORE INTO migrations (name, state, fingerprint) VALUES (?1, ?2, ?3)";
         let values = params![name, State::Planned.name(), fingerprint];
         self.connection.execute(sql, values).map_err(self.fail())?;
-        let found = self.find(name)?.filter(|found| found.fingerprint == fingerprint);
-        found.ok_or_else(|| Error::Changed {
-            name: name.to_owned(),
-            difference:
-                "its plan names other models or options than before; undo the edit, or give \
-                 the plan another `name` and another collection to write to"
-                    .to_owned(),
-        })
+        let found = self.find(name)?.ok_or_else(|| Error::Ledger {
+            path: self.path.clone(),
+            source: rusqlite::Error::QueryReturnedNoRows,
+        })?;
+        plan.check_unedited(&found)?;
+        Ok(found)
+    }
+
+    /// Records what later steps may touch.
+    pub(crate) fn set_record(&self, name: &str, record: &MigrationRecord) -> Result<()> {
+        let record = serde_json::to_string(record).unwrap_or_default();
+        let sql = "UPDATE migrations SET record = ?2 WHERE name = ?1";
+        self.connection.execute(sql, [name, &record]).map(drop).map_err(self.fail())
     }
 
     /// Removes a migration from the ledger.
@@ -288,7 +354,70 @@ impl Ledger {
 }
 
 const SELECT: &str = "SELECT name, state, fingerprint, after, passes, documents, chunks, tokens, \
-                      seconds, verified FROM migrations";
+                      seconds, verified";
+
+/// Limits what a file that somebody else may have written can do.
+fn guard(connection: &Connection) -> rusqlite::Result<()> {
+    kokeshi_store::backend::harden(connection)?;
+    connection.busy_timeout(BUSY_TIMEOUT)
+}
+
+/// A connection that changes nothing.
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = kokeshi_store::backend::open_for_reading(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    connection.prepare(sql)?.exists([name])
+}
+
+fn has_records(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM pragma_table_info('migrations') WHERE name = 'record'";
+    connection.prepare(sql)?.exists([])
+}
+
+/// Refuses files that neither this program nor an earlier version has written.
+fn check(path: &Path, connection: &Connection) -> Result<()> {
+    let fail = |source| Error::Ledger { path: path.to_owned(), source };
+    let id: i64 = connection
+        .query_row("PRAGMA application_id", [], |row| row.get(0))
+        .map_err(fail)?;
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    let objects: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(fail)?;
+    let is_ours = kokeshi_store::backend::is_store(id);
+    if objects > 0 && !is_ours && !has_table(connection, "migration_failures").map_err(fail)? {
+        return Err(Error::NotALedger { path: path.to_owned() });
+    }
+    if !has_table(connection, "migration_ledger").map_err(fail)? {
+        return Ok(());
+    }
+    let sql = "SELECT max(version) FROM migration_ledger";
+    let found: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).map_err(fail)?;
+    match found {
+        Some(found) if found > VERSION => {
+            Err(Error::NewerLedger { path: path.to_owned(), found, supported: VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
+    if connection.prepare("SELECT 1 FROM migration_ledger")?.exists([])? {
+        return Ok(());
+    }
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    if !has_records(&transaction)? {
+        // What the steps of a migration may touch, as JSON.
+        transaction.execute_batch("ALTER TABLE migrations ADD COLUMN record TEXT")?;
+    }
+    let sql = "INSERT INTO migration_ledger (version) SELECT ?1 \
+               WHERE NOT EXISTS (SELECT 1 FROM migration_ledger WHERE version >= ?1)";
+    transaction.execute(sql, [VERSION])?;
+    transaction.commit()
+}
 
 fn progress(row: &Row<'_>) -> rusqlite::Result<MigrationProgress> {
     let state: String = row.get(1)?;
@@ -304,6 +433,7 @@ fn progress(row: &Row<'_>) -> rusqlite::Result<MigrationProgress> {
         tokens: row.get(7)?,
         seconds: row.get(8)?,
         verified: row.get(9)?,
+        record: row.get::<_, Option<String>>(10)?.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 

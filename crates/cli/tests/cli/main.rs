@@ -18,6 +18,7 @@ mod foreign_table;
 mod formats;
 mod index;
 mod migrate;
+mod migrate_own;
 mod migrate_switch;
 mod migrate_verify;
 mod models;

@@ -86,7 +86,10 @@ impl PointStore {
         let records = self.records(name, &PointFilter::path(Record::COLLECTION.to_owned()))?;
         Ok(records.into_iter().find_map(|record| match record {
             Record::Collection { provenance, created } => {
-                Some(Collection { name: name.to_owned(), provenance, created, aliases: Vec::new() })
+                let (name, aliases) = (name.to_owned(), Vec::new());
+                // An engine may have only names for tables; no call gives one to another table.
+                let id = format!("{name}@{created}");
+                Some(Collection { id, name, provenance, created, aliases })
             }
             _ => None,
         }))

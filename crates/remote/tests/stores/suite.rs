@@ -2,7 +2,8 @@
 
 use crate::fixtures::{Case, all_texts, document, dot, object, provenance, vector};
 use kokeshi_store::{
-    ChunkLocation, Condition, Counts, Document, Error, Filter, Provenance, Query, Storage, Store,
+    ChunkLocation, Condition, Counts, Document, Error, Filter, Provenance, Query, Replacement,
+    Storage, Store,
 };
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -363,15 +364,20 @@ pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'
     let target = |store: &dyn Store, name: &str| {
         store.collection(name).expect("a store").map(|found| found.name)
     };
+    let id = |store: &dyn Store, name: &str| {
+        store.collection(name).expect("a store").expect("a collection").id
+    };
+    let (old_id, new_id) = (id(&*store, &old), id(&*store, &new));
+    let named = |name| Replacement { name, old: Some(&old_id), new: &new_id, kept: &kept };
     store.set_alias(&name, &old).expect("an alias");
     assert!(!store.switch_calls(&name, &new, &kept).expect("calls").is_empty());
-    store.switch(&name, &new, &kept).expect("a switch");
+    store.switch(&named(&name)).expect("a switch");
     assert_eq!(target(&*store, &name), Some(new.clone()));
-    store.switch(&name, &old, &kept).expect("a switch back");
+    assert_eq!(store.switch_back(&named(&name)).expect("a switch back").name, old);
     assert_eq!(target(&*store, &name), Some(old.clone()));
     // If the name is a collection's own, the collection is renamed in the same step, or the store
     // reports that it cannot do that.
-    match store.switch(&old, &new, &kept) {
+    match store.switch(&named(&old)) {
         Ok(()) => {
             assert_eq!(target(&*store, &old), Some(new.clone()));
             assert_eq!(target(&*store, &kept), Some(kept.clone()));
@@ -380,7 +386,7 @@ pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'
                 Some(kept.clone()),
                 "the alias still points to the renamed collection"
             );
-            store.switch(&old, &new, &kept).expect("again");
+            store.switch(&named(&old)).expect("again");
             assert_eq!(target(&*store, &old), Some(new));
         }
         Err(error @ Error::Unsupported { .. }) => {
@@ -389,4 +395,52 @@ pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Whatever names lead to, a replacement removes its old collection only, and only if nobody reads
+/// it.
+pub(crate) fn a_replacement_touches_only_its_own_collections(case: &Case<'_>) {
+    let mut store = kokeshi_remote::create(case.address).expect("a store");
+    let storage = store.storages()[0];
+    let [old, new, other, name, kept] =
+        ["old", "new", "other", "name", "kept"].map(|part| format!("{}-{part}", case.name));
+    for collection in [&old, &new, &other] {
+        store.create(collection, &provenance(storage)).expect("a collection");
+    }
+    let id = |store: &dyn Store, name: &str| {
+        store.collection(name).expect("a store").expect("a collection").id
+    };
+    let (old_id, new_id, other_id) = (id(&*store, &old), id(&*store, &new), id(&*store, &other));
+    let replacement = Replacement { name: &name, old: Some(&old_id), new: &new_id, kept: &kept };
+    let exists = |store: &dyn Store| {
+        [&old, &new, &other].map(|name| store.collection(name).expect("a store").is_some())
+    };
+    // The name leads to a third collection: nothing may change.
+    store.set_alias(&name, &other).expect("an alias");
+    assert!(matches!(store.switch(&replacement), Err(Error::NotReplaceable { .. })));
+    assert!(matches!(store.switch_back(&replacement), Err(Error::NotReplaceable { .. })));
+    assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
+    assert_eq!(store.collection(&name).expect("a store").map(|found| found.name), Some(other.clone()));
+    // Readers use the old collection.
+    store.set_alias(&name, &old).expect("an alias");
+    assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
+    store.switch(&replacement).expect("a switch");
+    // Another name still leads to the old collection.
+    let reader = format!("{name}-2");
+    store.set_alias(&reader, &old).expect("an alias");
+    assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
+    store.set_alias(&reader, &other).expect("an alias");
+    // The id of the third one as the old one: the caller's own mistake removes nothing in use.
+    let mistaken = Replacement { old: Some(&new_id), ..replacement };
+    assert!(matches!(store.remove_replaced(&mistaken), Err(Error::NotReplaceable { .. })));
+    assert_eq!(exists(&*store), [true; 3]);
+    assert_eq!(store.remove_replaced(&replacement).expect("removed"), Some(old.clone()));
+    assert_eq!(exists(&*store), [false, true, true]);
+    // A later collection of the same name is another one.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    store.create(&old, &provenance(storage)).expect("a collection");
+    assert_eq!(store.remove_replaced(&replacement).expect("nothing to remove"), None);
+    assert!(matches!(store.switch_back(&replacement), Err(Error::NotReplaceable { .. })));
+    assert_eq!(exists(&*store), [true; 3]);
+    assert_eq!(id(&*store, &other), other_id);
 }

@@ -7,16 +7,19 @@ mod check;
 mod collections;
 mod documents;
 mod matrix;
-mod open;
+pub(crate) mod open;
 mod readers;
 mod search;
 #[cfg(test)]
 mod tests;
 
+pub use ann::{GraphCommand, answer_graph_requests, read_graphs_with};
+
 use crate::ann::{AnnBuild, AnnIndex, OnBuildStep};
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Query};
+use crate::replacement::Replacement;
 use crate::storage::Storage;
 use crate::traits::{IndexedFolders, Lock, Source, Store};
 use kokeshi_kernels::Level;
@@ -32,6 +35,7 @@ use std::path::{Path, PathBuf};
 pub struct Sqlite {
     path: PathBuf,
     connection: Connection,
+    access: open::Access,
     threads: usize,
     level: Level,
     /// What searches cached, by collection and table.
@@ -41,7 +45,7 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the store at `path`.
+    /// Opens the store at `path`. One that may not be changed can be read and searched.
     ///
     /// # Errors
     ///
@@ -50,7 +54,7 @@ impl Sqlite {
         if !path.exists() {
             return Err(Error::Missing { path: path.to_owned() });
         }
-        Self::with(path, open::open(path)?)
+        Ok(Self::with(path, open::open(path)?))
     }
 
     /// Opens the store at `path`, or creates an empty one with its parent folders.
@@ -67,18 +71,19 @@ impl Sqlite {
             };
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
-        Self::with(path, open::open(path)?)
+        Ok(Self::with(path, (open::create(path)?, open::Access::Write)))
     }
 
-    fn with(path: &Path, connection: Connection) -> Result<Self> {
-        Ok(Self {
+    fn with(path: &Path, (connection, access): (Connection, open::Access)) -> Self {
+        Self {
             path: path.to_owned(),
             connection,
+            access,
             threads: Threads::available(),
             level: Level::best(),
             scans: RefCell::default(),
             graphs: RefCell::default(),
-        })
+        }
     }
 
     /// Limits search to `threads` threads and kernels of `level`; the default is all threads and
@@ -198,25 +203,17 @@ impl Store for Sqlite {
     fn drop_collection(&mut self, name: &str) -> Result<()> {
         let id = self.write(|connection| {
             let (id, _) = self.require(name)?;
-            let fail = Error::sqlite(&self.path);
-            documents::remove_words(connection, id).map_err(fail)?;
-            blocks::remove_all(connection, id).map_err(fail)?;
-            collections::delete(connection, id).map_err(fail)?;
+            self.remove_rows(connection, id)?;
             Ok(id)
         })?;
-        self.scans.borrow_mut().retain(|&(collection, _), _| collection != id);
-        self.graphs.borrow_mut().remove(&id);
-        ann::remove_files(&self.path, id);
+        self.remove_caches(id);
         Ok(())
     }
 
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
         self.write(|connection| {
             let (id, _) = self.require(collection)?;
-            if collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
-                let store = self.name();
-                return Err(Error::NameTaken { name: alias.to_owned(), kind: "collection", store });
-            }
+            self.refuse_own_name(connection, alias)?;
             collections::set_alias(connection, alias, id).map_err(Error::sqlite(&self.path))
         })
     }
@@ -256,21 +253,59 @@ impl Store for Sqlite {
         })
     }
 
-    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+    fn find_id(&self, id: &str) -> Result<Option<Collection>> {
+        let found = collections::find_id(&self.connection, id).map_err(Error::sqlite(&self.path))?;
+        Ok(found.map(|(_, found)| found))
+    }
+
+    fn switch(&mut self, replacement: &Replacement<'_>) -> Result<()> {
         self.write(|connection| {
             let fail = Error::sqlite(&self.path);
-            let (id, _) = self.require(collection)?;
-            if let Some((old, found)) = collections::find(connection, name).map_err(fail)?
-                && found.name == name
-            {
-                if old == id {
-                    return Ok(());
-                }
-                self.refuse_taken(kept)?;
-                collections::rename(connection, old, kept).map_err(fail)?;
+            let name = replacement.name;
+            let named = collections::find(connection, name).map_err(fail)?;
+            let found = named.as_ref().map(|(_, found)| found);
+            if !replacement.needs_switch(&self.name(), found)? {
+                return Ok(());
             }
-            collections::set_alias(connection, name, id).map_err(fail)
+            let (new, _) = self.require_id(replacement.new)?;
+            if let Some((old, _)) = named.filter(|(_, found)| found.name == name) {
+                self.refuse_taken(replacement.kept)?;
+                collections::rename(connection, old, replacement.kept).map_err(fail)?;
+            }
+            collections::set_alias(connection, name, new).map_err(fail)
         })
+    }
+
+    fn switch_back(&mut self, replacement: &Replacement<'_>) -> Result<Collection> {
+        self.write(|connection| {
+            let fail = Error::sqlite(&self.path);
+            let name = replacement.name;
+            let found = collections::find(connection, name).map_err(fail)?.map(|(_, found)| found);
+            let is_needed = replacement.needs_switch_back(&self.name(), found.as_ref())?;
+            let (id, old) = self.require_id(replacement.old.unwrap_or_default())?;
+            if is_needed {
+                self.refuse_own_name(connection, name)?;
+                collections::set_alias(connection, name, id).map_err(fail)?;
+            }
+            Ok(old)
+        })
+    }
+
+    fn remove_replaced(&mut self, replacement: &Replacement<'_>) -> Result<Option<String>> {
+        let removed = self.write(|connection| {
+            let fail = Error::sqlite(&self.path);
+            let old = collections::find_id(connection, replacement.old.unwrap_or_default());
+            let Some((id, old)) = old.map_err(fail)? else { return Ok(None) };
+            let found = collections::find(connection, replacement.name).map_err(fail)?;
+            let found = found.map(|(_, found)| found);
+            replacement.check_removal(&self.name(), found.as_ref(), &old)?;
+            self.remove_rows(connection, id)?;
+            Ok(Some((id, old.name)))
+        })?;
+        Ok(removed.map(|(id, name)| {
+            self.remove_caches(id);
+            name
+        }))
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
@@ -360,6 +395,37 @@ impl Sqlite {
         let all = collections::all(&self.connection).map_err(fail)?;
         let names = all.iter().map(|found| found.name.as_str());
         Err(Error::unknown_collection(name, self.name(), names))
+    }
+
+    /// The collection with this [`Collection::id`], with its id in this file.
+    fn require_id(&self, id: &str) -> Result<(i64, Collection)> {
+        let found = collections::find_id(&self.connection, id).map_err(Error::sqlite(&self.path))?;
+        found.ok_or_else(|| Error::gone(self.name()))
+    }
+
+    /// Removes a collection, in the transaction of `connection`.
+    fn remove_rows(&self, connection: &Connection, id: i64) -> Result<()> {
+        let fail = Error::sqlite(&self.path);
+        documents::remove_words(connection, id).map_err(fail)?;
+        blocks::remove_all(connection, id).map_err(fail)?;
+        collections::delete(connection, id).map_err(fail)
+    }
+
+    /// Removes what is kept outside the database of a collection that has been removed.
+    fn remove_caches(&self, id: i64) {
+        self.scans.borrow_mut().retain(|&(collection, _), _| collection != id);
+        self.graphs.borrow_mut().remove(&id);
+        ann::remove_files(&self.path, id);
+    }
+
+    fn refuse_own_name(&self, connection: &Connection, alias: &str) -> Result<()> {
+        match collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
+            true => {
+                let (name, store) = (alias.to_owned(), self.name());
+                Err(Error::NameTaken { name, kind: "collection", store })
+            }
+            false => Ok(()),
+        }
     }
 
     fn refuse_taken(&self, name: &str) -> Result<()> {

@@ -17,8 +17,8 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
             let plan = Plan::read(path)?;
             let locations = locations(&plan, arguments.store.as_ref(), None)?;
             let file = ledger_path(&locations.store, path);
-            let found = if file.exists() { Ledger::open(&file)?.find(&plan.name)? } else { None };
-            found.into_iter().collect()
+            let ledger = Ledger::read(&file)?;
+            ledger.map(|ledger| ledger.find(&plan.name)).transpose()?.flatten().into_iter().collect()
         }
         None => of_store(arguments)?,
     };
@@ -55,10 +55,15 @@ fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<MigrationP
     let configured = config::current().value(config::Key::Store).map(Address::from);
     let location =
         StoreLocation::to_search(arguments.store.as_ref().or(configured.as_ref()), None)?;
-    // Opening the store reports what is wrong with it.
-    location.open()?;
     match &location.store {
-        Address::File(file) => Ok(Ledger::open(file)?.all()?),
+        Address::File(file) => {
+            if !file.exists() {
+                // Opening the store reports what is wrong with it.
+                location.open()?;
+            }
+            let ledger = Ledger::read(file)?;
+            Ok(ledger.map(|ledger| ledger.all()).transpose()?.unwrap_or_default())
+        }
         Address::Server(_) => Err(crate::failure::hinted(
             "the migrations of a server are recorded next to their plans",
             "name a plan: `kokeshi migrate status PLAN`",
