@@ -13,8 +13,8 @@
 //! config                    the configuration file
 //! args                      the command line: definitions only
 //! recent                    the indexes that were made lately
-//! bytes, env, exit, features, layout   sizes, environment variables, exit statuses, cargo
-//!                           features, columns
+//! bytes, env, exit, features, layout, text_file, visible   sizes, environment variables, exit
+//!                           statuses, cargo features, columns, small files, texts of others
 //! ```
 
 mod args;
@@ -36,7 +36,9 @@ mod printer;
 mod recent;
 mod selection;
 mod status_line;
+mod text_file;
 mod view;
+mod visible;
 
 use args::{Arguments, Command};
 use clap::ColorChoice;

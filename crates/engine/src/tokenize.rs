@@ -1,5 +1,6 @@
 //! Text → token ids and byte offsets, as the tokenizer file specifies.
 
+use crate::bounded;
 use crate::count::TokenCount;
 use crate::cuts::{BLOCK_BYTES, Cuts};
 use crate::error::{Error, KeepRunning, Result, check_running};
@@ -79,6 +80,7 @@ impl Tokenizer {
         let text = std::str::from_utf8(json).map_err(|e| unusable(e.to_string()))?;
         let mut inner: tokenizers::Tokenizer =
             text.parse().map_err(|e: tokenizers::Error| unusable(e.to_string()))?;
+        bounded::check(&inner).map_err(unusable)?;
         // The file's own length limit and padding are for training; the program has its own.
         inner.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
         inner.with_padding(None);

@@ -90,6 +90,17 @@ pub trait Store: Source {
     /// them or none; any other marks a document that is not completely written with an empty hash.
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()>;
 
+    /// Adds the chunks of `document` after the `first` chunks that the store already has of it, and
+    /// replaces its other fields. A large document is written in such pieces; until the last one,
+    /// its hash is empty.
+    fn append(&mut self, collection: &str, document: &Document, first: usize) -> Result<()> {
+        let stored = self.documents(collection, std::slice::from_ref(&document.path))?;
+        let mut whole = document.clone();
+        let before = stored.into_iter().flat_map(|stored| stored.chunks).take(first);
+        whole.chunks = before.chain(std::mem::take(&mut whole.chunks)).collect();
+        self.upsert(collection, &[whole])
+    }
+
     /// Removes the documents at `paths`, and returns how many existed.
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize>;
 

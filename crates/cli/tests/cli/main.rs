@@ -16,6 +16,7 @@ mod foreign;
 #[cfg(feature = "postgres")]
 mod foreign_table;
 mod formats;
+mod hostile;
 mod index;
 mod migrate;
 mod migrate_own;
@@ -32,6 +33,7 @@ mod tasks;
 #[cfg(unix)]
 mod terminal;
 mod threads;
+mod upgrade;
 mod v2;
 
 use kokeshi_testkit::fixture;

@@ -3,7 +3,6 @@
 use crate::Sandbox;
 use crate::index::success;
 use crate::migrate::{open, plan, planned, step};
-use kokeshi_store::Store;
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
@@ -199,8 +198,8 @@ fn status_and_serve_change_no_file_of_others() {
     let status = sandbox.run(["migrate", "status", "--store", "mine.db"]);
     assert!(status.failure(4).contains("is the file of another program"), "{}", status.stderr);
     let after = snapshot(&sandbox.path("."));
-    let names = |all: &[(String, Vec<u8>)]| all.iter().map(|(name, _)| name.clone()).collect();
-    assert_eq!(names(&before), names(&after) as Vec<String>);
+    let names = |all: &[(String, Vec<u8>)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&before), names(&after));
     for ((name, before), (_, after)) in before.iter().zip(&after) {
         assert_eq!(before, after, "{name}");
     }

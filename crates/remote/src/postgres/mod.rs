@@ -227,6 +227,15 @@ impl Store for Postgres {
         })
     }
 
+    fn append(&mut self, collection: &str, document: &Document, first: usize) -> Result<()> {
+        self.write(|transaction| {
+            let (id, found) = self.require(transaction, collection)?;
+            found.provenance.check_widths(std::slice::from_ref(document))?;
+            let written = write::append(transaction, id, &found.provenance, (document, first));
+            written.map_err(self.fail())
+        })
+    }
+
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
         self.write(|transaction| {
             let (id, _) = self.require(transaction, collection)?;

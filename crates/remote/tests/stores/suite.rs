@@ -444,3 +444,32 @@ pub(crate) fn a_replacement_touches_only_its_own_collections(case: &Case<'_>) {
     assert_eq!(exists(&*store), [true; 3]);
     assert_eq!(id(&*store, &other), other_id);
 }
+
+/// A large document is written in pieces; a piece that is written again changes nothing.
+pub(crate) fn a_document_grows_in_pieces(case: &Case<'_>) {
+    let mut store = kokeshi_remote::create(case.address).expect("a store");
+    let storage = store.storages()[0];
+    store.create(case.name, &provenance(storage)).expect("a collection");
+    let whole = document("a", 1..=7);
+    store.upsert(case.name, &[document("a", [50, 51]), document("b", [60])]).expect("written");
+    let piece = |range: std::ops::Range<usize>| Document {
+        hash: if range.end == 7 { whole.hash.clone() } else { String::new() },
+        chunks: whole.chunks[range].to_vec(),
+        ..whole.clone()
+    };
+    store.upsert(case.name, &[piece(0..3)]).expect("the first piece");
+    store.append(case.name, &piece(3..5), 3).expect("a piece");
+    let entry = |store: &dyn Store| store.entries(case.name, &["a".to_owned()]).expect("entries")[0].clone();
+    assert_eq!((entry(&*store).hash.as_str(), entry(&*store).chunks), ("", 5));
+    store.append(case.name, &piece(5..7), 5).expect("the last piece");
+    assert_eq!((entry(&*store).hash, entry(&*store).chunks), (whole.hash.clone(), 7));
+    let read = store.documents(case.name, &["a".to_owned()]).expect("documents");
+    let texts = |document: &Document| -> Vec<String> {
+        document.chunks.iter().map(|chunk| chunk.text.clone()).collect()
+    };
+    assert_eq!(texts(&read[0]), texts(&whole));
+    assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 2, chunks: 8 });
+    // A shorter document replaces all pieces.
+    store.upsert(case.name, &[document("a", [9])]).expect("written");
+    assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 2, chunks: 2 });
+}

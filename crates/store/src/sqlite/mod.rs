@@ -227,6 +227,16 @@ impl Store for Sqlite {
         })
     }
 
+    fn append(&mut self, collection: &str, document: &Document, first: usize) -> Result<()> {
+        self.write(|connection| {
+            let (id, found) = self.require(collection)?;
+            found.provenance.check_widths(std::slice::from_ref(document))?;
+            let piece = (document, first);
+            let written = documents::append(connection, id, &found.provenance, piece);
+            written.map_err(Error::sqlite(&self.path))
+        })
+    }
+
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
         self.write(|connection| {
             let (id, _) = self.require(collection)?;

@@ -1,7 +1,9 @@
 //! A retrieval set in the layout of BEIR: `corpus.jsonl`, `queries.jsonl` and judgements.
 
 use crate::failure::hinted;
+use crate::text_file;
 use anyhow::Context;
+use kokeshi_documents::MAX_FILE_BYTES;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
@@ -137,7 +139,7 @@ fn each_object(
 /// Grades above 0 by query and document, from three columns with or without a header.
 fn judgements(path: &Path) -> anyhow::Result<BTreeMap<String, HashMap<String, f64>>> {
     let content =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        text_file::read(path, MAX_FILE_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
     let mut judged: BTreeMap<String, HashMap<String, f64>> = BTreeMap::new();
     for (number, line) in (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let columns: Vec<&str> = line.split('\t').map(str::trim).collect();

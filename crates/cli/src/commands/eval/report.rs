@@ -1,6 +1,7 @@
 //! The figures of an evaluation, for people and for programs.
 
 use crate::layout::{counted, fitted};
+use crate::visible::visible;
 use kokeshi_analysis::Quality;
 use kokeshi_collections::OpenCollection;
 use kokeshi_store::Provenance;
@@ -38,7 +39,11 @@ pub(super) fn text(collection: &OpenCollection, sets: &[SetFigures]) -> String {
     let Provenance { model, dimensions, chunking, storage, codes, .. } = &collection.provenance;
     let codes = codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
     let mut text =
-        format!("{model}, {dimensions} dimensions, {storage}{codes}; chunks: {chunking}\n\n");
+        format!(
+            "{}, {dimensions} dimensions, {storage}{codes}; chunks: {}\n\n",
+            visible(model),
+            visible(chunking)
+        );
     let mut line = |set: &str, method: &str, chunks: &str, [ndcg, recall]: [&str; 2]| {
         let (set, method) = (fitted(set, NAMES.0), fitted(method, NAMES.1));
         // Writing to a string cannot fail.

@@ -24,6 +24,6 @@ pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Re
         ExtractFormat::Odt => text_of_office(Format::Odt, &content),
         ExtractFormat::Pptx => text_of_office(Format::Pptx, &content),
     };
-    printer.print(&text?)?;
+    printer.print_bytes(text?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

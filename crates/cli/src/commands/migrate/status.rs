@@ -5,6 +5,7 @@ use crate::args::MigrateStatusArguments;
 use crate::config;
 use crate::layout::counted;
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi_collections::StoreLocation;
 use kokeshi_migrate::{Ledger, MigrationProgress, Plan};
 use kokeshi_store::Address;
@@ -32,7 +33,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     let mut text = String::new();
     for one in &all {
         let pass = match (&one.after, one.passes) {
-            (Some(after), _) => format!("a pass is under way, done up to {after}"),
+            (Some(after), _) => format!("a pass is under way, done up to {}", visible(after)),
             (None, 0) => "not run yet".to_owned(),
             (None, passes) => format!("{} done", counted(passes, "pass")),
         };
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
         let _ = writeln!(
             text,
             "{}: {}; {pass}; wrote {} with {}, {} tokens in {:.1} s",
-            one.name,
+            visible(&one.name),
             one.state,
             counted(one.documents, "document"),
             counted(one.chunks, "chunk"),

@@ -4,6 +4,7 @@ use super::Migration;
 use crate::args::{MigrateCleanArguments, MigrateSwitchArguments};
 use crate::commands::confirm::confirm;
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi_migrate::Removal;
 
 pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> anyhow::Result<()> {
@@ -14,7 +15,7 @@ pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> a
             true => vec![format!("nothing: readers open `{}`", plan.switch)],
             false => migration.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept)?,
         };
-        return printer.print(&(calls.join("\n") + "\n"));
+        return printer.print(&lines(&calls));
     }
     let ledger = migration.open_ledger()?;
     let source = migration.source()?;
@@ -48,7 +49,7 @@ pub(super) fn rollback(
             true => vec![format!("nothing: readers open `{old}`")],
             false => migration.store.switch_calls(&plan.switch, old, &plan.kept)?,
         };
-        return printer.print(&(calls.join("\n") + "\n"));
+        return printer.print(&lines(&calls));
     }
     let ledger = migration.open_ledger()?;
     let old = kokeshi_migrate::rollback(plan, &mut *migration.store, &ledger)?;
@@ -87,4 +88,9 @@ pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> any
         Removal::Elsewhere => "done; the source of the old vectors was not changed".to_owned(),
     });
     Ok(())
+}
+
+/// One call per line.
+fn lines(calls: &[String]) -> String {
+    calls.iter().map(|call| format!("{}\n", visible(call))).collect()
 }

@@ -3,6 +3,7 @@
 use crate::args::ServeArguments;
 use crate::config;
 use crate::failure::hinted;
+use crate::text_file;
 use anyhow::Context;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
@@ -13,7 +14,7 @@ use toml::{Table, Value};
 /// The options of this call, with those of the file that neither a flag nor a variable sets. The
 /// file's values are parsed like flags, so that each option has one definition.
 pub(super) fn merge(file: &Path) -> anyhow::Result<ServeArguments> {
-    let text = std::fs::read_to_string(file)
+    let text = text_file::read(file, text_file::MAX_SETTINGS)
         .with_context(|| format!("cannot read the configuration {}", file.display()))?;
     let table: Table = toml::from_str(&text)
         .with_context(|| format!("the configuration {} is not TOML", file.display()))?;
