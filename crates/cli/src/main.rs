@@ -83,7 +83,10 @@ fn preferences(arguments: &Arguments) -> Preferences {
 
 /// Whether a mistake in the configuration file stops `command`.
 fn needs_configuration(command: &Command) -> bool {
-    !matches!(command, Command::Completions(_) | Command::Man(_) | Command::Extract(_) | Command::Graph(_))
+    !matches!(
+        command,
+        Command::Completions(_) | Command::Man(_) | Command::Extract(_) | Command::Graph(_)
+    )
 }
 
 fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {

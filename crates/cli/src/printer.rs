@@ -114,9 +114,7 @@ impl Printer {
     /// Prints data as it is.
     pub(crate) fn print_bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let mut out = self.data();
-        out.write_all(bytes)
-            .and_then(|()| out.flush())
-            .context("cannot write standard output")
+        out.write_all(bytes).and_then(|()| out.flush()).context("cannot write standard output")
     }
 
     /// Prints lines for people, broken between words if they are wider than the terminal.

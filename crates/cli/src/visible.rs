@@ -89,7 +89,8 @@ mod tests {
     fn only_colours_and_links_remain_of_a_styled_text() {
         let own = "\x1b[1;31ma\x1b[0m \x1b]8;;file:///a%20b\x1b\\a\x1b]8;;\x1b\\\n\tb";
         assert_eq!(styled(own), own);
-        for attack in ["\x1b[2J", "\x1b]0;title\x07", "\x1b[", "\x1b", "\x1b]8;;a\x07b", "\u{9b}2J"] {
+        for attack in ["\x1b[2J", "\x1b]0;title\x07", "\x1b[", "\x1b", "\x1b]8;;a\x07b", "\u{9b}2J"]
+        {
             let shown = styled(attack);
             assert!(!shown.contains(is_hidden), "{attack:?}: {shown:?}");
         }

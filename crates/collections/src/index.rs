@@ -290,10 +290,11 @@ impl Batches<'_> {
         self.summary.tokens += embeddings.tokens;
         self.resize(start.elapsed());
         let mut vectors = embeddings.vectors.into_iter();
-        let documents: Vec<(Document, Piece)> =
-            batch.into_iter().map(|file| (file.piece, file)).map(|(piece, file)| {
-                (document(file, &mut vectors), piece)
-            }).collect();
+        let documents: Vec<(Document, Piece)> = batch
+            .into_iter()
+            .map(|file| (file.piece, file))
+            .map(|(piece, file)| (document(file, &mut vectors), piece))
+            .collect();
         self.summary.documents += whole;
         let chunks = documents.iter().map(|(document, _)| document.chunks.len());
         self.summary.chunks += chunks.sum::<usize>();

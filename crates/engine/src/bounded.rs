@@ -104,7 +104,9 @@ fn element(regex: &str) -> Option<usize> {
     match first {
         '(' | ')' | '|' | '*' | '+' | '?' | '{' | '}' | '^' | '$' => None,
         '\\' => match regex[1..].chars().next()? {
-            'p' | 'P' => regex.starts_with("\\p{").then(|| regex.find('}')).flatten().map(|end| end + 1),
+            'p' | 'P' => {
+                regex.starts_with("\\p{").then(|| regex.find('}')).flatten().map(|end| end + 1)
+            }
             // References to groups, and positions.
             '0'..='9' | 'b' | 'B' | 'A' | 'z' | 'Z' | 'G' | 'k' | 'g' => None,
             c => Some(1 + c.len_utf8()),
@@ -137,8 +139,22 @@ mod tests {
             assert!(is_linear(regex), "{regex}");
         }
         for regex in [
-            "(a+)+$", "(a|a)*b", "a+b", "a*", r"(.)\1", "", "a?", "^a", r"\b", "a+?", "[a&&[b]]+", "a{0,9}",
-            "(?=a)", "[", "\\", "a{2}{3}",
+            "(a+)+$",
+            "(a|a)*b",
+            "a+b",
+            "a*",
+            r"(.)\1",
+            "",
+            "a?",
+            "^a",
+            r"\b",
+            "a+?",
+            "[a&&[b]]+",
+            "a{0,9}",
+            "(?=a)",
+            "[",
+            "\\",
+            "a{2}{3}",
         ] {
             assert!(!is_linear(regex), "{regex}");
         }

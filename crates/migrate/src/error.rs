@@ -51,7 +51,7 @@ pub enum Error {
         recorded: String,
     },
     /// A file that is not a ledger, where one was expected.
-    #[error("{path} is the file of another program, not the ledger of a migration")]
+    #[error("{path} is not the ledger of a migration: it belongs to another program")]
     NotALedger {
         /// The file.
         path: PathBuf,

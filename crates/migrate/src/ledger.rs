@@ -8,55 +8,15 @@
 //! recorded has been changed by another program.
 
 use crate::error::{Error, Result};
+use crate::ledger_file;
 use crate::plan::Plan;
 use kokeshi_store::{Chunk, Document};
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How long a call waits for another process to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS migrations (
-    name TEXT PRIMARY KEY,
-    state TEXT NOT NULL,
-    -- Everything that decides the vectors of both sides, as it was when the migration began.
-    fingerprint TEXT NOT NULL,
-    -- The last path of the current pass; NULL between passes.
-    after TEXT,
-    passes INTEGER NOT NULL DEFAULT 0,
-    documents INTEGER NOT NULL DEFAULT 0,
-    chunks INTEGER NOT NULL DEFAULT 0,
-    tokens INTEGER NOT NULL DEFAULT 0,
-    seconds REAL NOT NULL DEFAULT 0,
-    -- The state of both collections when they were verified.
-    verified TEXT
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS migration_failures (
-    name TEXT NOT NULL,
-    path TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    PRIMARY KEY (name, path)
-) WITHOUT ROWID;
--- Chunks that were written, or were about to be, where documents have no times.
-CREATE TABLE IF NOT EXISTS migration_written (
-    name TEXT NOT NULL,
-    hash BLOB NOT NULL,
-    PRIMARY KEY (name, hash)
-) WITHOUT ROWID;
--- The version of these tables; a ledger without this table has version 1.
-CREATE TABLE IF NOT EXISTS migration_ledger (version INTEGER NOT NULL);
-";
-
-/// The version of the tables that this program writes.
-const VERSION: i64 = 2;
 
 /// The state of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,19 +137,7 @@ impl Ledger {
     /// [`Error::NotALedger`] if the file is another program's, [`Error::NewerLedger`] if a newer
     /// version wrote it, or if SQLite fails.
     pub fn open(path: &Path) -> Result<Self> {
-        let fail = |source| Error::Ledger { path: path.to_owned(), source };
-        if path.exists() && !path.is_file() {
-            return Err(Error::NotALedger { path: path.to_owned() });
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-        guard(&connection).map_err(fail)?;
-        check(path, &connection)?;
-        connection.execute_batch(TABLES).map_err(fail)?;
-        upgrade(&connection).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self { path: path.to_owned(), connection: ledger_file::open(path)? })
     }
 
     /// Opens the ledger in the SQLite file at `path` for reading, and changes nothing; `None` if
@@ -199,17 +147,8 @@ impl Ledger {
     ///
     /// As [`Self::open`].
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        if !path.is_file() {
-            return Err(Error::NotALedger { path: path.to_owned() });
-        }
-        let fail = |source| Error::Ledger { path: path.to_owned(), source };
-        let connection = read_only(path).map_err(fail)?;
-        check(path, &connection)?;
-        let is_ledger = has_table(&connection, "migrations").map_err(fail)?;
-        Ok(is_ledger.then(|| Self { path: path.to_owned(), connection }))
+        let connection = ledger_file::read(path)?;
+        Ok(connection.map(|connection| Self { path: path.to_owned(), connection }))
     }
 
     fn fail(&self) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
@@ -236,7 +175,7 @@ impl Ledger {
 
     /// The query of all migrations. A ledger of version 1 that is only read has no records.
     fn select(&self) -> Result<String> {
-        let has_records = has_records(&self.connection).map_err(self.fail())?;
+        let has_records = ledger_file::has_records(&self.connection).map_err(self.fail())?;
         let record = if has_records { "record" } else { "NULL" };
         Ok(format!("{SELECT}, {record} FROM migrations"))
     }
@@ -355,69 +294,6 @@ impl Ledger {
 
 const SELECT: &str = "SELECT name, state, fingerprint, after, passes, documents, chunks, tokens, \
                       seconds, verified";
-
-/// Limits what a file that somebody else may have written can do.
-fn guard(connection: &Connection) -> rusqlite::Result<()> {
-    kokeshi_store::backend::harden(connection)?;
-    connection.busy_timeout(BUSY_TIMEOUT)
-}
-
-/// A connection that changes nothing.
-fn read_only(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = kokeshi_store::backend::open_for_reading(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
-}
-
-fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
-    connection.prepare(sql)?.exists([name])
-}
-
-fn has_records(connection: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM pragma_table_info('migrations') WHERE name = 'record'";
-    connection.prepare(sql)?.exists([])
-}
-
-/// Refuses files that neither this program nor an earlier version has written.
-fn check(path: &Path, connection: &Connection) -> Result<()> {
-    let fail = |source| Error::Ledger { path: path.to_owned(), source };
-    let id: i64 = connection
-        .query_row("PRAGMA application_id", [], |row| row.get(0))
-        .map_err(fail)?;
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
-    let objects: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(fail)?;
-    let is_ours = kokeshi_store::backend::is_store(id);
-    if objects > 0 && !is_ours && !has_table(connection, "migration_failures").map_err(fail)? {
-        return Err(Error::NotALedger { path: path.to_owned() });
-    }
-    if !has_table(connection, "migration_ledger").map_err(fail)? {
-        return Ok(());
-    }
-    let sql = "SELECT max(version) FROM migration_ledger";
-    let found: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).map_err(fail)?;
-    match found {
-        Some(found) if found > VERSION => {
-            Err(Error::NewerLedger { path: path.to_owned(), found, supported: VERSION })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
-    if connection.prepare("SELECT 1 FROM migration_ledger")?.exists([])? {
-        return Ok(());
-    }
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    if !has_records(&transaction)? {
-        // What the steps of a migration may touch, as JSON.
-        transaction.execute_batch("ALTER TABLE migrations ADD COLUMN record TEXT")?;
-    }
-    let sql = "INSERT INTO migration_ledger (version) SELECT ?1 \
-               WHERE NOT EXISTS (SELECT 1 FROM migration_ledger WHERE version >= ?1)";
-    transaction.execute(sql, [VERSION])?;
-    transaction.commit()
-}
 
 fn progress(row: &Row<'_>) -> rusqlite::Result<MigrationProgress> {
     let state: String = row.get(1)?;

@@ -16,6 +16,7 @@ mod comparison;
 mod detect;
 mod error;
 mod ledger;
+mod ledger_file;
 mod locations;
 mod plan;
 mod preview;

@@ -66,7 +66,11 @@ fn progress(
 
 /// The record of a migration that a version without records began: its collections are those that
 /// the plan names, if the old one still is in the state that was verified.
-fn adopted(plan: &Plan, progress: &MigrationProgress, store: &dyn Store) -> Result<MigrationRecord> {
+fn adopted(
+    plan: &Plan,
+    progress: &MigrationProgress,
+    store: &dyn Store,
+) -> Result<MigrationRecord> {
     let new = store.collection(&plan.to.collection)?;
     let new = new.ok_or_else(|| Error::missing(&plan.name, &plan.to.collection))?;
     let mut old = None;

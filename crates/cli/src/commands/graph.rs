@@ -13,12 +13,8 @@ const MEMORY: u64 = 1 << 30;
 
 pub(crate) fn run(arguments: &GraphArguments) -> anyhow::Result<ExitCode> {
     fence::enter(arguments.parent, arguments.memory, None)?;
-    kokeshi_store::answer_graph_requests(
-        &arguments.file,
-        io::stdin().lock(),
-        io::stdout().lock(),
-    )
-    .with_context(|| format!("cannot answer requests about {}", arguments.file.display()))?;
+    kokeshi_store::answer_graph_requests(&arguments.file, io::stdin().lock(), io::stdout().lock())
+        .with_context(|| format!("cannot answer requests about {}", arguments.file.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -202,17 +202,14 @@ pub(super) fn table(
 
 fn unreadable(error: Error, source: &Source) -> anyhow::Error {
     match error {
-        Error::Input(error) => {
-            anyhow::Error::from(error).context(format!("cannot read {source}"))
-        }
+        Error::Input(error) => anyhow::Error::from(error).context(format!("cannot read {source}")),
         Error::NoText(reason) if reason.ends_with("is not UTF-8") => hinted(
             format!("{source}: {reason}"),
             "convert text of another encoding, for example with `iconv -f LATIN1 -t UTF-8`",
         ),
-        Error::NoText(reason) if reason.ends_with("has no end") => hinted(
-            format!("{source}: {reason}"),
-            "close the quote, or double it if it is a letter",
-        ),
+        Error::NoText(reason) if reason.ends_with("has no end") => {
+            hinted(format!("{source}: {reason}"), "close the quote, or double it if it is a letter")
+        }
         other => anyhow::anyhow!("{source}: {other}"),
     }
 }

@@ -138,11 +138,12 @@ fn an_unknown_collection_or_store_cannot_have_an_index() {
 
 #[test]
 fn a_damaged_index_never_ends_a_search() {
-    const TRIALS: usize = 40;
+    const TRIALS: usize = 24;
     let sandbox = sentences();
     sandbox.run(["ann", "--store", "n.db"]).quiet();
     let folder = sandbox.path("n.db.near/1");
-    let file = fs::read_dir(folder).expect("a folder").next().expect("a file").expect("a file").path();
+    let file =
+        fs::read_dir(folder).expect("a folder").next().expect("a file").expect("a file").path();
     let whole = fs::read(&file).expect("a file");
     let mut random = kokeshi_testkit::Random::new(3);
     let mut unused = 0;
@@ -152,7 +153,9 @@ fn a_damaged_index_never_ends_a_search() {
             // Random bytes in some pages, a page of another place, one bit, and everything.
             0 => (0..8).for_each(|_| {
                 let page = random.below(damaged.len() / 4096) * 4096;
-                damaged[page..page + 64].iter_mut().for_each(|byte| *byte = random.below(256) as u8);
+                damaged[page..page + 64]
+                    .iter_mut()
+                    .for_each(|byte| *byte = random.below(256) as u8);
             }),
             1 => (0..4).for_each(|_| {
                 let [from, to] = [0; 2].map(|_| random.below(damaged.len() / 4096) * 4096);
@@ -170,8 +173,10 @@ fn a_damaged_index_never_ends_a_search() {
         assert_eq!(found.status, Some(0), "trial {trial}: {}", found.stderr);
         assert!(found.text().contains("Sentence 77 is short."), "trial {trial}: {}", found.text());
         unused += usize::from(found.stderr.contains("the ANN index is not used"));
-        let status = sandbox.run(["status", "--store", "n.db"]);
-        assert_eq!(status.status, Some(0), "trial {trial}: {}", status.stderr);
+        if trial % 6 == 0 {
+            let status = sandbox.run(["status", "--store", "n.db"]);
+            assert_eq!(status.status, Some(0), "trial {trial}: {}", status.stderr);
+        }
     }
     assert!(unused >= TRIALS / 4, "only {unused} of {TRIALS} damages were noticed");
 }

@@ -389,7 +389,9 @@ fn impossible_plans_are_refused() {
     sandbox.write("new.plan.toml", text.replace("dimensions = 256", "dimensions = 128"));
     let changed = step(&sandbox, "index.db", "run");
     assert!(
-        changed.failure(4).contains("the line `to.dimensions = 128` of the plan of `new` was `256`"),
+        changed
+            .failure(4)
+            .contains("the line `to.dimensions = 128` of the plan of `new` was `256`"),
         "{}",
         changed.stderr
     );

@@ -15,8 +15,7 @@ fn switched(store: &str) -> Sandbox {
         assert_eq!(run.status, Some(0), "{next}: {}{}", run.text(), run.stderr);
     }
     let mut opened = open(store, &sandbox);
-    let provenance =
-        opened.collection("new").expect("a store").expect("a collection").provenance;
+    let provenance = opened.collection("new").expect("a store").expect("a collection").provenance;
     opened.create("precious", &provenance).expect("a collection");
     sandbox
 }
@@ -172,11 +171,13 @@ fn status_and_serve_change_no_file_of_others() {
     let sandbox = planned("index.db");
     // A store on a server has its ledger next to the plan.
     let text = fs::read_to_string(sandbox.path("new.plan.toml")).expect("a plan");
-    let at_server = text.replace("store = \"index.db\"", "store = \"chroma://127.0.0.1:1\"");
+    let store = sandbox.path("index.db").display().to_string();
+    let at_server =
+        text.replace(&format!("store = \"{store}\""), "store = \"chroma://127.0.0.1:1\"");
     assert_ne!(text, at_server);
     sandbox.write("server.plan.toml", at_server);
-    sandbox.write("mine.plan.toml", text.replace("\"index.db\"", "\"mine.db\""));
-    sandbox.write("empty.plan.toml", text.replace("\"index.db\"", "\"empty.db\""));
+    sandbox.write("mine.plan.toml", text.replace(&store, "mine.db"));
+    sandbox.write("empty.plan.toml", text.replace(&store, "empty.db"));
     for name in ["mine.db", "server.plan.ledger"] {
         let connection = Connection::open(sandbox.path(name)).expect("a file");
         let journal = "PRAGMA journal_mode = WAL; CREATE TABLE mine (x); PRAGMA user_version = 77";
@@ -196,9 +197,10 @@ fn status_and_serve_change_no_file_of_others() {
         }
     }
     let status = sandbox.run(["migrate", "status", "--store", "mine.db"]);
-    assert!(status.failure(4).contains("is the file of another program"), "{}", status.stderr);
+    assert!(status.failure(4).contains("is not the ledger of a migration"), "{}", status.stderr);
     let after = snapshot(&sandbox.path("."));
-    let names = |all: &[(String, Vec<u8>)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let names =
+        |all: &[(String, Vec<u8>)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&before), names(&after));
     for ((name, before), (_, after)) in before.iter().zip(&after) {
         assert_eq!(before, after, "{name}");

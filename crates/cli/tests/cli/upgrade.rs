@@ -47,9 +47,10 @@ fn an_index_of_an_earlier_starter_is_searched_or_moved() {
     assert!(status.quiet().contains("3 documents, 4 chunks"), "{}", status.text());
     let all = documents(&*open("index.db", &sandbox), "default");
     assert_eq!(all.keys().collect::<Vec<_>>(), ["lamp.md", "menu.csv", "ship.txt"]);
-    let lengths = all.values().flat_map(|document| &document.chunks).map(|chunk| {
-        chunk.vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>()
-    });
+    let lengths = all
+        .values()
+        .flat_map(|document| &document.chunks)
+        .map(|chunk| chunk.vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>());
     assert!(lengths.into_iter().all(|length| (length - 1.0).abs() < 1e-2));
     let found = search(&sandbox);
     match found.status {
@@ -72,12 +73,15 @@ fn an_index_of_a_starter_that_is_gone_is_refused_and_moves_to_the_new_one() {
 fn vectors_that_an_earlier_starter_wrote_are_a_source_of_a_migration() {
     let sandbox = earlier(&["vectors.jsonl", "vectors.npy"]);
     let mut rows = String::new();
-    for (number, line) in fs::read_to_string(sandbox.path("vectors.jsonl")).expect("a file").lines().enumerate() {
+    for (number, line) in
+        fs::read_to_string(sandbox.path("vectors.jsonl")).expect("a file").lines().enumerate()
+    {
         let mut row: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let vector = row["embedding"].take();
         assert_eq!(vector.as_array().map(Vec::len), Some(256));
         let text = format!("text {number}");
-        rows += &format!("{}\n", serde_json::json!({ "id": number, "text": text, "vector": vector }));
+        rows +=
+            &format!("{}\n", serde_json::json!({ "id": number, "text": text, "vector": vector }));
     }
     sandbox.write("old.jsonl", rows);
     let plan = ["migrate", "plan", "--source", "old.jsonl", "--store", "new.db", "--to", "new"];
@@ -132,7 +136,9 @@ fn files_of_newer_versions_are_refused_with_both_versions() {
     let sandbox = earlier(&["index.db", "classifier.json"]);
     let connection = Connection::open(sandbox.path("index.db")).expect("a store");
     connection
-        .execute_batch("PRAGMA user_version = 99; UPDATE meta SET value = '9.9' WHERE key = 'version'")
+        .execute_batch(
+            "PRAGMA user_version = 99; UPDATE meta SET value = '9.9' WHERE key = 'version'",
+        )
         .expect("changed");
     drop(connection);
     for command in [&["search", "x"][..], &["status"], &["index"], &["migrate", "status"]] {

@@ -147,9 +147,7 @@ fn json_row(line: usize, row: &str) -> Result<Map<String, Value>> {
     }
     match serde_json::from_str(row) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(Value::String(text)) => {
-            Ok(Map::from_iter([("text".to_owned(), Value::String(text))]))
-        }
+        Ok(Value::String(text)) => Ok(Map::from_iter([("text".to_owned(), Value::String(text))])),
         Ok(_) => Err(Error::NoText(format!("line {line} is neither a JSON object nor a string"))),
         Err(error) => Err(Error::NoText(format!("line {line} is not JSON: {error}"))),
     }

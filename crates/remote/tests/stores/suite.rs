@@ -420,7 +420,10 @@ pub(crate) fn a_replacement_touches_only_its_own_collections(case: &Case<'_>) {
     assert!(matches!(store.switch(&replacement), Err(Error::NotReplaceable { .. })));
     assert!(matches!(store.switch_back(&replacement), Err(Error::NotReplaceable { .. })));
     assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
-    assert_eq!(store.collection(&name).expect("a store").map(|found| found.name), Some(other.clone()));
+    assert_eq!(
+        store.collection(&name).expect("a store").map(|found| found.name),
+        Some(other.clone())
+    );
     // Readers use the old collection.
     store.set_alias(&name, &old).expect("an alias");
     assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
@@ -459,7 +462,9 @@ pub(crate) fn a_document_grows_in_pieces(case: &Case<'_>) {
     };
     store.upsert(case.name, &[piece(0..3)]).expect("the first piece");
     store.append(case.name, &piece(3..5), 3).expect("a piece");
-    let entry = |store: &dyn Store| store.entries(case.name, &["a".to_owned()]).expect("entries")[0].clone();
+    let entry = |store: &dyn Store| {
+        store.entries(case.name, &["a".to_owned()]).expect("entries")[0].clone()
+    };
     assert_eq!((entry(&*store).hash.as_str(), entry(&*store).chunks), ("", 5));
     store.append(case.name, &piece(5..7), 5).expect("the last piece");
     assert_eq!((entry(&*store).hash, entry(&*store).chunks), (whole.hash.clone(), 7));

@@ -41,7 +41,7 @@ pub(super) fn append(
     let mut rows = vector_rows(connection, collection, provenance);
     // A document that another process has removed in the meantime is not created again.
     if let Some(id) = find(connection, collection, &document.path)? {
-        write_document(connection, collection, Some(id), document)?;
+        update_document(connection, id, document)?;
         write_chunks(connection, (collection, id, first), document, (&mut slots, &mut rows))?;
     }
     drop(rows);
@@ -57,9 +57,7 @@ fn vector_rows<'c>(
 ) -> Vec<VectorRows<'c>> {
     let tables = [BlockTable::Vectors, BlockTable::Codes].into_iter();
     let tables = tables.filter_map(|table| Some((table, table.layout(provenance)?)));
-    tables
-        .map(|(table, layout)| VectorRows::new(connection, collection, table, layout))
-        .collect()
+    tables.map(|(table, layout)| VectorRows::new(connection, collection, table, layout)).collect()
 }
 
 /// Writes the chunks of a document, of which the first one has the ordinal `first`.
@@ -158,6 +156,17 @@ fn write_document(
     ];
     connection.prepare_cached(sql)?.execute(&values[..])?;
     Ok(old.unwrap_or_else(|| connection.last_insert_rowid()))
+}
+
+/// Replaces the fields of a document, and keeps its chunks.
+fn update_document(connection: &Connection, id: i64, document: &Document) -> rusqlite::Result<()> {
+    let metadata = Value::Object(document.metadata.clone()).to_string();
+    let Document { hash, modified, size, format, .. } = document;
+    let sql = "UPDATE documents SET hash = ?2, modified = ?3, size = ?4, format = ?5, \
+               metadata = ?6 WHERE id = ?1";
+    let size = size.cast_signed();
+    let values = params![id, hash, modified, size, format, metadata];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// Collection, document, ordinal and slot of a chunk.

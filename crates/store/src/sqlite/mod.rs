@@ -9,6 +9,7 @@ mod documents;
 mod matrix;
 pub(crate) mod open;
 mod readers;
+mod replacement;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -264,58 +265,21 @@ impl Store for Sqlite {
     }
 
     fn find_id(&self, id: &str) -> Result<Option<Collection>> {
-        let found = collections::find_id(&self.connection, id).map_err(Error::sqlite(&self.path))?;
+        let found =
+            collections::find_id(&self.connection, id).map_err(Error::sqlite(&self.path))?;
         Ok(found.map(|(_, found)| found))
     }
 
     fn switch(&mut self, replacement: &Replacement<'_>) -> Result<()> {
-        self.write(|connection| {
-            let fail = Error::sqlite(&self.path);
-            let name = replacement.name;
-            let named = collections::find(connection, name).map_err(fail)?;
-            let found = named.as_ref().map(|(_, found)| found);
-            if !replacement.needs_switch(&self.name(), found)? {
-                return Ok(());
-            }
-            let (new, _) = self.require_id(replacement.new)?;
-            if let Some((old, _)) = named.filter(|(_, found)| found.name == name) {
-                self.refuse_taken(replacement.kept)?;
-                collections::rename(connection, old, replacement.kept).map_err(fail)?;
-            }
-            collections::set_alias(connection, name, new).map_err(fail)
-        })
+        self.switch_to_new(replacement)
     }
 
     fn switch_back(&mut self, replacement: &Replacement<'_>) -> Result<Collection> {
-        self.write(|connection| {
-            let fail = Error::sqlite(&self.path);
-            let name = replacement.name;
-            let found = collections::find(connection, name).map_err(fail)?.map(|(_, found)| found);
-            let is_needed = replacement.needs_switch_back(&self.name(), found.as_ref())?;
-            let (id, old) = self.require_id(replacement.old.unwrap_or_default())?;
-            if is_needed {
-                self.refuse_own_name(connection, name)?;
-                collections::set_alias(connection, name, id).map_err(fail)?;
-            }
-            Ok(old)
-        })
+        self.switch_to_old(replacement)
     }
 
     fn remove_replaced(&mut self, replacement: &Replacement<'_>) -> Result<Option<String>> {
-        let removed = self.write(|connection| {
-            let fail = Error::sqlite(&self.path);
-            let old = collections::find_id(connection, replacement.old.unwrap_or_default());
-            let Some((id, old)) = old.map_err(fail)? else { return Ok(None) };
-            let found = collections::find(connection, replacement.name).map_err(fail)?;
-            let found = found.map(|(_, found)| found);
-            replacement.check_removal(&self.name(), found.as_ref(), &old)?;
-            self.remove_rows(connection, id)?;
-            Ok(Some((id, old.name)))
-        })?;
-        Ok(removed.map(|(id, name)| {
-            self.remove_caches(id);
-            name
-        }))
+        self.remove_old(replacement)
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
@@ -405,12 +369,6 @@ impl Sqlite {
         let all = collections::all(&self.connection).map_err(fail)?;
         let names = all.iter().map(|found| found.name.as_str());
         Err(Error::unknown_collection(name, self.name(), names))
-    }
-
-    /// The collection with this [`Collection::id`], with its id in this file.
-    fn require_id(&self, id: &str) -> Result<(i64, Collection)> {
-        let found = collections::find_id(&self.connection, id).map_err(Error::sqlite(&self.path))?;
-        found.ok_or_else(|| Error::gone(self.name()))
     }
 
     /// Removes a collection, in the transaction of `connection`.

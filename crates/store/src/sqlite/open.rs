@@ -179,7 +179,11 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
 }
 
 /// Refuses files of other programs and of newer versions.
-fn check(path: &Path, connection: &Connection) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Error::NotAStore`], [`Error::NewerSchema`], or if SQLite fails.
+pub fn check(path: &Path, connection: &Connection) -> Result<()> {
     let fail = Error::sqlite(path);
     let application = pragma(connection, "application_id").map_err(fail)?;
     let count = "SELECT count(*) FROM sqlite_schema";

@@ -122,7 +122,12 @@ fn worst(confusion: &Confusion, width: usize) -> String {
         if cells.is_empty() { String::new() } else { "\nmost often confused\n".to_owned() };
     for (count, truth, predicted) in cells.into_iter().take(WORST) {
         let [truth, predicted] = [truth, predicted].map(|class| &confusion.labels[class]);
-        let _ = writeln!(out, "{count:>6}  {}  mistaken for  {}", fitted(truth, width), visible(predicted));
+        let _ = writeln!(
+            out,
+            "{count:>6}  {}  mistaken for  {}",
+            fitted(truth, width),
+            visible(predicted)
+        );
     }
     out
 }

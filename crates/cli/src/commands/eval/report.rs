@@ -38,12 +38,11 @@ const NAMES: (usize, usize) = (16, 26);
 pub(super) fn text(collection: &OpenCollection, sets: &[SetFigures]) -> String {
     let Provenance { model, dimensions, chunking, storage, codes, .. } = &collection.provenance;
     let codes = codes.map_or_else(String::new, |codes| format!(", short list by {codes}"));
-    let mut text =
-        format!(
-            "{}, {dimensions} dimensions, {storage}{codes}; chunks: {}\n\n",
-            visible(model),
-            visible(chunking)
-        );
+    let mut text = format!(
+        "{}, {dimensions} dimensions, {storage}{codes}; chunks: {}\n\n",
+        visible(model),
+        visible(chunking)
+    );
     let mut line = |set: &str, method: &str, chunks: &str, [ndcg, recall]: [&str; 2]| {
         let (set, method) = (fitted(set, NAMES.0), fitted(method, NAMES.1));
         // Writing to a string cannot fail.

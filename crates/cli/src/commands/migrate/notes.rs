@@ -214,7 +214,9 @@ pub(super) fn rankings(queries: &[MigrationQuery], preview: &Preview) -> String 
             writeln!(text, "  queries with known answers: {old} before, {} after", figures(new));
     }
     for ranking in preview.rankings.iter().take(RANKINGS) {
-        let first = |paths: &[String]| paths.iter().take(3).map(|path| visible(path)).collect::<Vec<_>>().join(", ");
+        let first = |paths: &[String]| {
+            paths.iter().take(3).map(|path| visible(path)).collect::<Vec<_>>().join(", ")
+        };
         let old = ranking.old.as_deref().map_or("unknown".to_owned(), first);
         let _ = writeln!(
             text,

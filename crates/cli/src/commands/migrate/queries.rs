@@ -22,8 +22,8 @@ pub(super) struct MigrationQuery {
 
 /// Reads one JSON object per line.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<MigrationQuery>> {
-    let text =
-        text_file::read(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = text_file::read(path, MAX_BYTES)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {

@@ -19,7 +19,12 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
             let locations = locations(&plan, arguments.store.as_ref(), None)?;
             let file = ledger_path(&locations.store, path);
             let ledger = Ledger::read(&file)?;
-            ledger.map(|ledger| ledger.find(&plan.name)).transpose()?.flatten().into_iter().collect()
+            ledger
+                .map(|ledger| ledger.find(&plan.name))
+                .transpose()?
+                .flatten()
+                .into_iter()
+                .collect()
         }
         None => of_store(arguments)?,
     };

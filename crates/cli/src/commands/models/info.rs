@@ -3,8 +3,8 @@
 use crate::args::InfoArguments;
 use crate::layout::counted;
 use crate::printer::Printer;
-use crate::visible::visible;
 use crate::selection;
+use crate::visible::visible;
 use kokeshi::{
     Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
 };

@@ -29,7 +29,9 @@ pub(super) fn files(
 ) -> anyhow::Result<()> {
     let lines: String = names
         .iter()
-        .map(|name| linked(&visible(&location.display_path(name)), &location.path(name), printer) + "\n")
+        .map(|name| {
+            linked(&visible(&location.display_path(name)), &location.path(name), printer) + "\n"
+        })
         .collect();
     printer.print(&lines)
 }
@@ -287,10 +289,15 @@ mod tests {
                     text: text.clone(),
                     metadata: serde_json::Map::new(),
                 };
-                let result = SearchResult { hit, best: best.clone(), identical: Vec::new(), stale: None };
+                let result =
+                    SearchResult { hit, best: best.clone(), identical: Vec::new(), stale: None };
                 let begin = std::time::Instant::now();
                 let lines = excerpt(&result, 1, &printer).join(" ");
-                assert!(begin.elapsed() < std::time::Duration::from_secs(3), "{:?}", begin.elapsed());
+                assert!(
+                    begin.elapsed() < std::time::Duration::from_secs(3),
+                    "{:?}",
+                    begin.elapsed()
+                );
                 assert!(best.start == 0 || lines.contains("The lamp."), "{lines}");
             }
         }

@@ -18,8 +18,8 @@ use ::postgres::Transaction;
 use columns::Column;
 use kokeshi_store::backend::Field;
 use kokeshi_store::{
-    Collection, Counts, Document, Entry, Error, Fields, Hit, Lock, Provenance, Query,
-    Replacement, Result, Source, Storage, Store, Url,
+    Collection, Counts, Document, Entry, Error, Fields, Hit, Lock, Provenance, Query, Replacement,
+    Result, Source, Storage, Store, Url,
 };
 use schema::TableSchema;
 
