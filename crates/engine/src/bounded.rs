@@ -90,9 +90,9 @@ fn is_linear(regex: &str) -> bool {
         if let Some(quantified) = rest.strip_prefix(['+', '*']) {
             return quantified.is_empty() && !rest.starts_with('*');
         }
-        if rest.starts_with('{') {
-            let digits = rest[1..].trim_start_matches(|c: char| c.is_ascii_digit() || c == ',');
-            return digits == "}" && !rest.starts_with("{0") && !rest.starts_with("{,");
+        if let Some(count) = rest.strip_prefix('{') {
+            let end = count.trim_start_matches(|c: char| c.is_ascii_digit() || c == ',');
+            return end == "}" && !count.starts_with(['0', ',']);
         }
     }
     !regex.is_empty()

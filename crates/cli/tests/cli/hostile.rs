@@ -54,7 +54,10 @@ fn a_prepared_store_neither_hangs_nor_takes_all_memory() {
         ("UPDATE collections SET dimensions = 1 << 40", true),
         ("UPDATE chunks SET slot = slot + (1 << 60)", false),
         ("UPDATE chunks SET first_byte = 1 << 60, end_byte = 7, first_line = 1 << 50", false),
-        ("UPDATE documents SET metadata = '[' || hex(zeroblob(1000)) || ']', path = path || char(10)", false),
+        (
+            "UPDATE documents SET metadata = '[' || hex(zeroblob(1000)) || ']', path = path || char(10)",
+            false,
+        ),
         ("UPDATE chunks SET text = '', metadata = 'x'", false),
         ("DELETE FROM words", false),
         ("DELETE FROM chunks", false),
