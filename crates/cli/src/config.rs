@@ -2,6 +2,7 @@
 
 use crate::args::{self, DeviceKind};
 use crate::env;
+use crate::text_file;
 use anyhow::{Context, bail};
 use clap::{ColorChoice, ValueEnum};
 use std::ffi::OsStr;
@@ -126,7 +127,7 @@ impl Config {
     }
 
     fn read(path: PathBuf) -> anyhow::Result<Self> {
-        let text = match std::fs::read_to_string(&path) {
+        let text = match text_file::read(&path, text_file::MAX_SETTINGS) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(Self { path: Some(path), ..Self::default() });

@@ -130,8 +130,9 @@ fn collection_hint(error: &kokeshi_collections::Error) -> Option<String> {
         Error::NoIndex { path } => no_index_hint(path),
         Error::NotUtf8 { .. } => "rename it".to_owned(),
         Error::WeightsChanged { .. } => {
-            "vectors of different weights cannot be compared: restore the old weights, or index \
-             again into another collection with --collection NAME"
+            "vectors of different weights cannot be compared: `kokeshi migrate plan --to NAME \
+             --model MODEL` moves the collection to a model that is here, without downtime; \
+             indexing again into another collection with --collection NAME works as well"
                 .to_owned()
         }
         Error::Replaced { .. } => "search again".to_owned(),

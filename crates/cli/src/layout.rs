@@ -1,5 +1,6 @@
 //! Text in the columns of a terminal.
 
+use crate::visible::is_hidden;
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -7,13 +8,13 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// Wide characters that a line does not begin with.
 const CLOSING: &str = "。、，．！？）」』】；：〕》";
 
-/// `text` as one line of exactly `width` columns: control characters become spaces, a longer text
+/// `text` as one line of exactly `width` columns: hidden characters become spaces, a longer text
 /// ends in `…`, a shorter one is padded.
 pub(crate) fn fitted(text: &str, width: usize) -> String {
     let mut line = String::new();
     let mut columns = 0;
     // A text of megabytes is not walked to its end for one column of a table.
-    let visible = text.chars().take(4 * width + 1).map(|c| if c.is_control() { ' ' } else { c });
+    let visible = text.chars().take(4 * width + 1).map(|c| if is_hidden(c) { ' ' } else { c });
     let visible: Vec<(char, usize)> = visible.map(|c| (c, c.width().unwrap_or(0))).collect();
     let total: usize = visible.iter().map(|(_, width)| width).sum();
     let limit = if total > width { width.saturating_sub(1) } else { width };

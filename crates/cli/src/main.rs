@@ -13,8 +13,8 @@
 //! config                    the configuration file
 //! args                      the command line: definitions only
 //! recent                    the indexes that were made lately
-//! bytes, env, exit, features, layout   sizes, environment variables, exit statuses, cargo
-//!                           features, columns
+//! bytes, env, exit, features, layout, text_file, visible   sizes, environment variables, exit
+//!                           statuses, cargo features, columns, small files, texts of others
 //! ```
 
 mod args;
@@ -36,7 +36,9 @@ mod printer;
 mod recent;
 mod selection;
 mod status_line;
+mod text_file;
 mod view;
+mod visible;
 
 use args::{Arguments, Command};
 use clap::ColorChoice;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     if let Some(path) = config::current().path.as_ref().filter(|_| config::current().exists) {
         printer.detail(&format!("configuration {}", path.display()));
     }
+    commands::graph::read_graphs_in_processes();
     let result = match loaded {
         Err(error) if needs_configuration(&arguments.command) => Err(error),
         _ => run(&arguments.command, &printer),
@@ -80,7 +83,10 @@ fn preferences(arguments: &Arguments) -> Preferences {
 
 /// Whether a mistake in the configuration file stops `command`.
 fn needs_configuration(command: &Command) -> bool {
-    !matches!(command, Command::Completions(_) | Command::Man(_) | Command::Extract(_))
+    !matches!(
+        command,
+        Command::Completions(_) | Command::Man(_) | Command::Extract(_) | Command::Graph(_)
+    )
 }
 
 fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -99,6 +105,7 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Forget(options) => commands::forget::run(options, printer),
         Command::Eval(options) => commands::eval::run(options, printer),
         Command::Extract(options) => commands::extract::run(options, printer),
+        Command::Graph(options) => commands::graph::run(options),
         Command::Bench(options) => commands::bench::run(options, printer),
         Command::Migrate(command) => commands::migrate::run(command, printer),
         Command::Config(options) => commands::config::run(options, printer),

@@ -3,6 +3,7 @@
 use crate::env;
 use crate::layout::folded;
 use crate::status_line::{DataStream, StatusLine};
+use crate::visible::{message, styled};
 use anyhow::Context;
 use clap::ColorChoice;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -104,12 +105,16 @@ impl Printer {
         BufWriter::new(DataStream::new(self.line.clone(), self.terminal))
     }
 
-    /// Prints the whole result of a command.
+    /// Prints the whole result of a command. Of what a terminal would obey, only line breaks,
+    /// colours and links remain.
     pub(crate) fn print(&self, text: &str) -> anyhow::Result<()> {
+        self.print_bytes(styled(text).as_bytes())
+    }
+
+    /// Prints data as it is.
+    pub(crate) fn print_bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let mut out = self.data();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .context("cannot write standard output")
+        out.write_all(bytes).and_then(|()| out.flush()).context("cannot write standard output")
     }
 
     /// Prints lines for people, broken between words if they are wider than the terminal.
@@ -156,15 +161,20 @@ impl Printer {
         }
     }
 
-    fn say(&self, message: &str) {
-        // If standard error is closed, there is nowhere to report it; here and below.
-        let _ = self.line.hidden(|| writeln!(io::stderr(), "{message}"));
+    fn say(&self, text: &str) {
+        self.write(&message(text));
     }
 
-    fn write_message(&self, label: &str, colour: &str, message: &str) {
-        self.say(&match self.bold_errors {
-            true => format!("\x1b[1;{colour}m{label}:\x1b[0m {message}"),
-            false => format!("{label}: {message}"),
+    fn write(&self, text: &str) {
+        // If standard error is closed, there is nowhere to report it; here and below.
+        let _ = self.line.hidden(|| writeln!(io::stderr(), "{text}"));
+    }
+
+    fn write_message(&self, label: &str, colour: &str, text: &str) {
+        let text = message(text);
+        self.write(&match self.bold_errors {
+            true => format!("\x1b[1;{colour}m{label}:\x1b[0m {text}"),
+            false => format!("{label}: {text}"),
         });
     }
 }

@@ -1,6 +1,7 @@
 //! The indexes that were made lately, by which a search that finds none can name some.
 
 use crate::env;
+use crate::text_file;
 use kokeshi_collections::StoreLocation;
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ fn list() -> Option<PathBuf> {
 
 /// Folders that were indexed lately and still have their indexes, the last one first.
 pub(crate) fn folders() -> Vec<PathBuf> {
-    let text = list().and_then(|list| fs::read_to_string(list).ok()).unwrap_or_default();
+    let read = |list: PathBuf| text_file::read(&list, text_file::MAX_SETTINGS).ok();
+    let text = list().and_then(read).unwrap_or_default();
     let has_index = |folder: &PathBuf| {
         let above = StoreLocation::all_above(folder);
         above.first().is_some_and(|index| index.root() == Some(folder))

@@ -7,7 +7,7 @@ use crate::embedder::Passage;
 use crate::error::{Error, Result};
 use crate::left_out::{LeftOut, LeftOutReason, StoredText, record};
 use crate::plan::{FileTask, IndexPlan, Unreachable};
-use crate::read::{ChunkedFile, ReadFile, Reader};
+use crate::read::{ChunkedFile, Piece, ReadFile, Reader};
 use crate::settings::OpenCollection;
 use kokeshi_documents::Extractor;
 use kokeshi_store::{Address, Chunk, Document};
@@ -25,6 +25,8 @@ const BATCH: (usize, usize) = (8 << 10, 512 << 10);
 const BATCH_TIME: Duration = Duration::from_secs(2);
 /// Maximum number of files in a batch.
 const BATCH_FILES: usize = 1024;
+/// How much text a part counts as: each needs memory for its metadata and its vector.
+const PART_BYTES: usize = 128;
 /// Minimum age at which a file's modification time is reliable: file systems record it in steps of
 /// up to two seconds, and a second change within a step does not alter it.
 const RELIABLE_AGE_NS: i128 = 2_000_000_000;
@@ -132,6 +134,8 @@ impl IndexRun<'_> {
 /// The content of one transaction.
 enum Change {
     Upsert(Vec<Document>),
+    /// A later piece of a document, and the number of chunks in earlier ones.
+    Append(Document, usize),
     Seen(Vec<SeenFile>),
     Remove(Vec<String>),
 }
@@ -162,6 +166,7 @@ fn write(address: &Address, collection: &str, changes: &Receiver<Change>) -> Res
     for change in changes {
         match change {
             Change::Upsert(documents) => store.upsert(collection, &documents)?,
+            Change::Append(document, first) => store.append(collection, &document, first)?,
             Change::Seen(files) => store.require_folders()?.set_seen(collection, &files)?,
             Change::Remove(names) => drop(store.remove(collection, &names)?),
         }
@@ -189,6 +194,18 @@ impl Batches<'_> {
         if names.is_empty() { Ok(()) } else { self.send(Change::Remove(names)) }
     }
 
+    /// Sends whole documents and first pieces together, and each later piece after them.
+    fn send_all(&self, documents: Vec<(Document, Piece)>) -> Result<()> {
+        let (first, later): (Vec<_>, Vec<_>) =
+            documents.into_iter().partition(|(_, piece)| piece.first == 0);
+        if !first.is_empty() {
+            self.send(Change::Upsert(first.into_iter().map(|(document, _)| document).collect()))?;
+        }
+        later
+            .into_iter()
+            .try_for_each(|(document, piece)| self.send(Change::Append(document, piece.first)))
+    }
+
     fn embed_all(&mut self, files: &Receiver<ReadFile>) -> Result<()> {
         loop {
             let (ReadBatch { files: batch, seen, records }, more) = self.next_batch(files);
@@ -204,7 +221,7 @@ impl Batches<'_> {
             }
             if !batch.is_empty() {
                 let documents = self.embed(batch)?;
-                self.send(Change::Upsert(documents))?;
+                self.send_all(documents)?;
             }
             if !more {
                 return Ok(());
@@ -218,7 +235,7 @@ impl Batches<'_> {
         while bytes < self.size && batch.len() < BATCH_FILES {
             match files.recv() {
                 Ok(ReadFile::Changed(file)) => {
-                    bytes += file.text.text.len();
+                    bytes += file.text.text.len() + file.text.parts.len() * PART_BYTES;
                     if let Some(encoding) = file.text.guessed {
                         *self.summary.guessed.entry(encoding).or_default() += 1;
                     }
@@ -231,6 +248,8 @@ impl Batches<'_> {
                     batch.seen.push((task.name.clone(), time, task.file.len_bytes));
                 }
                 Ok(ReadFile::LeftOut(task, reason, hash)) => {
+                    // Its record must not be replaced by pieces that were read before the mistake.
+                    batch.files.retain(|file| file.task.name != task.name);
                     self.progress.advance(0, 0, task.file.len_bytes);
                     batch.records.extend(self.leave_out(task, reason, hash));
                 }
@@ -256,24 +275,28 @@ impl Batches<'_> {
         hash.filter(|_| is_recorded).map(|hash| record(task, &kind, &hash, time))
     }
 
-    fn embed(&mut self, batch: Vec<ChunkedFile>) -> Result<Vec<Document>> {
+    fn embed(&mut self, batch: Vec<ChunkedFile>) -> Result<Vec<(Document, Piece)>> {
         let start = Instant::now();
         let passages: Vec<Passage<'_>> = batch.iter().flat_map(passages).collect();
-        let bytes: u64 = batch.iter().map(|file| file.task.file.len_bytes).sum();
+        let bytes: u64 = batch.iter().map(len_bytes).sum();
         let embedder = &self.run.collection.embedder;
         let embeddings = embedder.passages(&passages, &mut |progress| {
             let share = progress.tokens as f64 / progress.total_tokens.max(1) as f64;
             self.progress.show(0, progress.tokens, (share * bytes as f64) as u64);
         })?;
         drop(passages);
-        self.progress.advance(batch.len(), embeddings.tokens, bytes);
+        let whole = batch.iter().filter(|file| !file.piece.has_more).count();
+        self.progress.advance(whole, embeddings.tokens, bytes);
         self.summary.tokens += embeddings.tokens;
         self.resize(start.elapsed());
         let mut vectors = embeddings.vectors.into_iter();
-        let documents: Vec<Document> =
-            batch.into_iter().map(|file| document(file, &mut vectors)).collect();
-        self.summary.documents += documents.len();
-        let chunks = documents.iter().map(|document| document.chunks.len());
+        let documents: Vec<(Document, Piece)> = batch
+            .into_iter()
+            .map(|file| (file.piece, file))
+            .map(|(piece, file)| (document(file, &mut vectors), piece))
+            .collect();
+        self.summary.documents += whole;
+        let chunks = documents.iter().map(|(document, _)| document.chunks.len());
         self.summary.chunks += chunks.sum::<usize>();
         Ok(documents)
     }
@@ -294,20 +317,33 @@ fn passages(file: &ChunkedFile) -> impl Iterator<Item = Passage<'_>> {
     })
 }
 
+/// The bytes of a file that count as done with this piece of it.
+fn len_bytes(file: &ChunkedFile) -> u64 {
+    let ChunkedFile { piece, text, task, .. } = file;
+    let (done, size) = (piece.start as u64, task.file.len_bytes);
+    match piece.has_more {
+        // Its text may be longer than the file: rows contain the names of their columns.
+        true => (text.text.len() as u64).min(size.saturating_sub(done)),
+        false => size.saturating_sub(done),
+    }
+}
+
 /// The document of a file, whose chunks get the next `vectors`.
 fn document(file: ChunkedFile, vectors: &mut impl Iterator<Item = Vec<f32>>) -> Document {
-    let ChunkedFile { task, hash, format, text, chunks } = file;
+    let ChunkedFile { task, hash, format, text, chunks, piece } = file;
     let parts = text.parts.into_iter().zip(chunks);
     let chunks = parts.flat_map(|(part, chunks)| {
         chunks.into_iter().map(move |chunk| (part.metadata.clone(), chunk))
     });
     let chunks = chunks.zip(vectors).map(|((metadata, chunk), vector)| {
-        let LocatedChunk { location, .. } = chunk;
-        Chunk { text: text.text[location.bytes.clone()].to_owned(), location, metadata, vector }
+        let LocatedChunk { mut location, .. } = chunk;
+        let chunk = text.text[location.bytes.clone()].to_owned();
+        location.bytes = piece.start + location.bytes.start..piece.start + location.bytes.end;
+        Chunk { text: chunk, location, metadata, vector }
     });
     Document {
         chunks: chunks.collect(),
-        modified: reliable_time(&task),
+        modified: if piece.has_more { 0 } else { reliable_time(&task) },
         path: task.name,
         hash,
         size: task.file.len_bytes,

@@ -38,7 +38,9 @@ impl LeftOutReason {
     pub(crate) fn of(error: Error) -> Self {
         match error {
             Error::MissingFeature { feature } => Self::MissingFeature(feature),
-            Error::Io { source, .. } => Self::Inaccessible(source.to_string()),
+            Error::Io { source, .. } | Error::Input(source) => {
+                Self::Inaccessible(source.to_string())
+            }
             other => Self::Invalid(other.to_string()),
         }
     }

@@ -17,6 +17,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The stream that is read failed.
+    #[error("cannot be read: {0}")]
+    Input(#[source] std::io::Error),
     /// A glob cannot be parsed, or a folder cannot be walked: a message for people.
     #[error("{0}")]
     Walk(String),

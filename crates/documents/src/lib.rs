@@ -30,6 +30,6 @@ pub use html::text_of_html;
 pub use office::text_of_office;
 pub use pdf::text_of_pdf;
 pub use reader::reader;
-pub use rows::TEXT_FIELDS;
+pub use rows::{Segments, TEXT_FIELDS, Table, TableRow};
 pub use text::{DocumentPart, DocumentText};
 pub use walk::{FileEntry, WalkOptions, changed, walk};

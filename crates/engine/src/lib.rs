@@ -33,6 +33,7 @@
 //! # Ok::<(), kokeshi::Error>(())
 //! ```
 
+mod bounded;
 mod capability;
 mod chars;
 mod chunk;

@@ -1,5 +1,6 @@
 //! Text → token ids and byte offsets, as the tokenizer file specifies.
 
+use crate::bounded;
 use crate::count::TokenCount;
 use crate::cuts::{BLOCK_BYTES, Cuts};
 use crate::error::{Error, KeepRunning, Result, check_running};
@@ -78,6 +79,7 @@ impl Tokenizer {
         let unusable = |reason: String| Error::Tokenizer { path: path.to_owned(), reason };
         let text = std::str::from_utf8(json).map_err(|e| unusable(e.to_string()))?;
         let inner = pipeline::parse(text).map_err(|e| unusable(e.to_string()))?;
+        bounded::check(&inner).map_err(unusable)?;
         let probe = inner.encode_fast("a", true).map_err(|e| unusable(e.to_string()))?;
         let specials = specials(&probe);
         let (cuts, prefixes) = (Cuts::of(&inner), Prefixes::of(&inner));

@@ -37,6 +37,38 @@ pub enum Error {
         /// What differs, and what to do.
         difference: String,
     },
+    /// A line of the plan differs from what was run.
+    #[error(
+        "the line `{line}` of the plan of `{name}` was {recorded} when the migration began; undo \
+         the edit, or create another plan that writes to another collection"
+    )]
+    Edited {
+        /// The plan's name.
+        name: String,
+        /// The line as it is now.
+        line: String,
+        /// What the line was, for people.
+        recorded: String,
+    },
+    /// A file that is not a ledger, where one was expected.
+    #[error("{path} is not the ledger of a migration: it belongs to another program")]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A ledger that a newer version wrote.
+    #[error(
+        "the ledger {path} has version {found}, which a newer version of kokeshi wrote; this one \
+         supports versions up to {supported}"
+    )]
+    NewerLedger {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that this build supports.
+        supported: i64,
+    },
     /// The ledger.
     #[error("the ledger {path}: {source}")]
     Ledger {
@@ -63,4 +95,12 @@ pub enum Error {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] kokeshi::Error),
+}
+
+impl Error {
+    /// The error of a `collection` of the plan `name` that no longer exists.
+    pub(crate) fn missing(name: &str, collection: &str) -> Self {
+        let difference = format!("collection `{collection}` no longer exists");
+        Self::Changed { name: name.to_owned(), difference }
+    }
 }

@@ -8,46 +8,15 @@
 //! recorded has been changed by another program.
 
 use crate::error::{Error, Result};
+use crate::ledger_file;
+use crate::plan::Plan;
 use kokeshi_store::{Chunk, Document};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How long a call waits for another process to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS migrations (
-    name TEXT PRIMARY KEY,
-    state TEXT NOT NULL,
-    -- Everything that decides the vectors of both sides, as it was when the migration began.
-    fingerprint TEXT NOT NULL,
-    -- The last path of the current pass; NULL between passes.
-    after TEXT,
-    passes INTEGER NOT NULL DEFAULT 0,
-    documents INTEGER NOT NULL DEFAULT 0,
-    chunks INTEGER NOT NULL DEFAULT 0,
-    tokens INTEGER NOT NULL DEFAULT 0,
-    seconds REAL NOT NULL DEFAULT 0,
-    -- The state of both collections when they were verified.
-    verified TEXT
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS migration_failures (
-    name TEXT NOT NULL,
-    path TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    PRIMARY KEY (name, path)
-) WITHOUT ROWID;
--- Chunks that were written, or were about to be, where documents have no times.
-CREATE TABLE IF NOT EXISTS migration_written (
-    name TEXT NOT NULL,
-    hash BLOB NOT NULL,
-    PRIMARY KEY (name, hash)
-) WITHOUT ROWID;
-";
 
 /// The state of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +91,21 @@ pub struct MigrationProgress {
     pub seconds: f64,
     /// The state of both collections when they were verified.
     pub verified: Option<String>,
+    /// What its steps may touch; `None` if an earlier version of the program began it.
+    pub record: Option<MigrationRecord>,
+}
+
+/// What a run recorded: the plan that it followed, and the collections that it found and created.
+/// Later steps touch these collections and no others, whatever the plan says by then.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct MigrationRecord {
+    /// The plan, as JSON.
+    pub plan: Value,
+    /// The id of the old collection ([`Collection::id`](kokeshi_store::Collection::id)); `None` if
+    /// it is in another store.
+    pub old: Option<String>,
+    /// The id of the new collection.
+    pub new: String,
 }
 
 /// A document that could not be embedded.
@@ -150,13 +134,21 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// If SQLite fails.
+    /// [`Error::NotALedger`] if the file is another program's, [`Error::NewerLedger`] if a newer
+    /// version wrote it, or if SQLite fails.
     pub fn open(path: &Path) -> Result<Self> {
-        let fail = |source| Error::Ledger { path: path.to_owned(), source };
-        let connection = Connection::open(path).map_err(fail)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
-        connection.execute_batch(TABLES).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self { path: path.to_owned(), connection: ledger_file::open(path)? })
+    }
+
+    /// Opens the ledger in the SQLite file at `path` for reading, and changes nothing; `None` if
+    /// there is no file, or no ledger in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let connection = ledger_file::read(path)?;
+        Ok(connection.map(|connection| Self { path: path.to_owned(), connection }))
     }
 
     fn fail(&self) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
@@ -169,7 +161,7 @@ impl Ledger {
     ///
     /// If SQLite fails; here and below.
     pub fn all(&self) -> Result<Vec<MigrationProgress>> {
-        let sql = format!("{SELECT} ORDER BY name");
+        let sql = format!("{} ORDER BY name", self.select()?);
         let mut statement = self.connection.prepare(&sql).map_err(self.fail())?;
         let rows = statement.query_map([], progress).map_err(self.fail())?;
         rows.collect::<rusqlite::Result<_>>().map_err(self.fail())
@@ -177,27 +169,40 @@ impl Ledger {
 
     /// The migration called `name`, if it has begun.
     pub fn find(&self, name: &str) -> Result<Option<MigrationProgress>> {
-        let sql = format!("{SELECT} WHERE name = ?1");
+        let sql = format!("{} WHERE name = ?1", self.select()?);
         self.connection.query_row(&sql, [name], progress).optional().map_err(self.fail())
+    }
+
+    /// The query of all migrations. A ledger of version 1 that is only read has no records.
+    fn select(&self) -> Result<String> {
+        let has_records = ledger_file::has_records(&self.connection).map_err(self.fail())?;
+        let record = if has_records { "record" } else { "NULL" };
+        Ok(format!("{SELECT}, {record} FROM migrations"))
     }
 
     /// Records a migration unless it has begun, and returns its progress.
     ///
     /// # Errors
     ///
-    /// [`Error::Changed`] if it has begun with another fingerprint.
-    pub fn begin(&self, name: &str, fingerprint: &str) -> Result<MigrationProgress> {
+    /// [`Error::Edited`] if it has begun with another plan.
+    pub fn begin(&self, plan: &Plan) -> Result<MigrationProgress> {
+        let (name, fingerprint) = (&plan.name, plan.fingerprint());
         let sql = "INSERT OR IGNORE INTO migrations (name, state, fingerprint) VALUES (?1, ?2, ?3)";
         let values = params![name, State::Planned.name(), fingerprint];
         self.connection.execute(sql, values).map_err(self.fail())?;
-        let found = self.find(name)?.filter(|found| found.fingerprint == fingerprint);
-        found.ok_or_else(|| Error::Changed {
-            name: name.to_owned(),
-            difference:
-                "its plan names other models or options than before; undo the edit, or give \
-                 the plan another `name` and another collection to write to"
-                    .to_owned(),
-        })
+        let found = self.find(name)?.ok_or_else(|| Error::Ledger {
+            path: self.path.clone(),
+            source: rusqlite::Error::QueryReturnedNoRows,
+        })?;
+        plan.check_unedited(&found)?;
+        Ok(found)
+    }
+
+    /// Records what later steps may touch.
+    pub(crate) fn set_record(&self, name: &str, record: &MigrationRecord) -> Result<()> {
+        let record = serde_json::to_string(record).unwrap_or_default();
+        let sql = "UPDATE migrations SET record = ?2 WHERE name = ?1";
+        self.connection.execute(sql, [name, &record]).map(drop).map_err(self.fail())
     }
 
     /// Removes a migration from the ledger.
@@ -288,7 +293,7 @@ impl Ledger {
 }
 
 const SELECT: &str = "SELECT name, state, fingerprint, after, passes, documents, chunks, tokens, \
-                      seconds, verified FROM migrations";
+                      seconds, verified";
 
 fn progress(row: &Row<'_>) -> rusqlite::Result<MigrationProgress> {
     let state: String = row.get(1)?;
@@ -304,6 +309,7 @@ fn progress(row: &Row<'_>) -> rusqlite::Result<MigrationProgress> {
         tokens: row.get(7)?,
         seconds: row.get(8)?,
         verified: row.get(9)?,
+        record: row.get::<_, Option<String>>(10)?.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 

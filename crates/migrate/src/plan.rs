@@ -1,11 +1,16 @@
 //! The plan: a file that people read, edit and review before anything runs.
 
 use crate::error::{Error, Result};
-use crate::ledger::State;
+use crate::ledger::{MigrationProgress, State};
 use kokeshi_store::{Address, Codes, Fields, Provenance, Storage};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+/// Maximum size of a plan, in bytes.
+const MAX_PLAN_BYTES: u64 = 1 << 20;
 
 /// A migration from one collection to another.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -114,8 +119,14 @@ impl Plan {
     /// If the file cannot be read, or is not a plan.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
         let refused = |reason: String| Error::Plan { path: path.to_owned(), reason };
+        // Reading a pipe or a device may never end.
+        let metadata = std::fs::metadata(path).map_err(failed)?;
+        if !metadata.is_file() || metadata.len() > MAX_PLAN_BYTES {
+            let limit = MAX_PLAN_BYTES >> 20;
+            return Err(refused(format!("it is not a file of at most {limit} MiB")));
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
         let plan: Self = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
         if plan.from.collection == plan.to.collection && !plan.is_between_stores() {
             return Err(refused(format!(
@@ -164,12 +175,81 @@ impl Plan {
         !self.store_is_file() && !self.store.starts_with("postgres")
     }
 
+    /// Checks that the plan is the one that the migration began with, as far as its steps depend on
+    /// it: `sample` and `queries` may change, and until the switch also the names that it uses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Edited`], which names the first line that differs.
+    pub(crate) fn check_unedited(&self, progress: &MigrationProgress) -> Result<()> {
+        let now = self.to_value();
+        let recorded = match &progress.record {
+            Some(record) => record.plan.clone(),
+            // An earlier version recorded only the sides.
+            None => {
+                let sides = progress.fingerprint.split_once('\n').unwrap_or_default();
+                let side = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+                let mut plan = now.clone();
+                plan["from"] = side(sides.0);
+                plan["to"] = side(sides.1);
+                plan
+            }
+        };
+        let is_free = |key: &str| match key {
+            "sample" | "queries" => true,
+            "switch" | "kept" => !matches!(progress.state, State::Switched | State::Cleaned),
+            // A ledger in the store's own file belongs to that file, wherever it is now.
+            "store" => self.store_is_file(),
+            _ => false,
+        };
+        match difference("", &recorded, &now, &is_free) {
+            None => Ok(()),
+            Some((line, recorded)) => {
+                Err(Error::Edited { name: self.name.clone(), line, recorded })
+            }
+        }
+    }
+
+    /// Its keys and values.
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     /// Everything that determines the vectors of both sides. If it has changed since the migration
     /// began, the vectors that are already written are not comparable with new ones.
     pub fn fingerprint(&self) -> String {
         let side = |side: &Side| serde_json::to_string(side).unwrap_or_default();
         format!("{}\n{}", side(&self.from), side(&self.to))
     }
+}
+
+/// The first line of a plan that differs from what was recorded, and what it was.
+fn difference(
+    table: &str,
+    recorded: &Value,
+    now: &Value,
+    is_free: &dyn Fn(&str) -> bool,
+) -> Option<(String, String)> {
+    let empty = Map::new();
+    let (old, new) = (recorded.as_object().unwrap_or(&empty), now.as_object().unwrap_or(&empty));
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys.into_iter().filter(|key| !is_free(&format!("{table}{key}"))) {
+        let [was, is] = [old, new].map(|side| side.get(key).unwrap_or(&Value::Null));
+        if was.is_object() && is.is_object() {
+            let found = difference(&format!("{table}{key}."), was, is, is_free);
+            if found.is_some() {
+                return found;
+            }
+        } else if was != is {
+            let line = match is {
+                Value::Null => format!("{table}{key} (missing)"),
+                is => format!("{table}{key} = {is}"),
+            };
+            let was = if was.is_null() { "missing".to_owned() } else { format!("`{was}`") };
+            return Some((line, was));
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! so that the engine never waits for a store.
 
 use crate::error::{Error, Result};
-use crate::ledger::{BatchTotals, Ledger, MigrationProgress, State};
+use crate::ledger::{BatchTotals, Ledger, MigrationProgress, MigrationRecord, State};
 use crate::locations::Locations;
 use crate::plan::Plan;
 use crate::read::{Batch, Reader};
@@ -121,7 +121,7 @@ fn begin(
     locations: &Locations,
     ledger: &Ledger,
 ) -> Result<MigrationProgress> {
-    let progress = ledger.begin(&plan.name, &plan.fingerprint())?;
+    let progress = ledger.begin(plan)?;
     if matches!(progress.state, State::Switched | State::Cleaned) {
         return Err(Error::State {
             name: plan.name.clone(),
@@ -132,25 +132,26 @@ fn begin(
     }
     let mut store = locations.open_store(&plan.from.collection)?;
     let old = source.collection(&plan.from.collection)?;
-    let missing = || Error::Changed {
-        name: plan.name.clone(),
-        difference: format!("collection `{}` no longer exists", plan.from.collection),
-    };
-    let old = old.ok_or_else(missing)?;
+    let old = old.ok_or_else(|| Error::missing(&plan.name, &plan.from.collection))?;
     // For foreign vectors, the plan is the only record of their provenance.
     if !old.provenance.is_unknown() {
         plan.from.provenance()?.check_same(&plan.from.collection, &old.provenance)?;
     }
     let provenance = plan.to.provenance()?;
-    match store.collection(&plan.to.collection)? {
-        Some(new) => new.provenance.check_same(&new.name, &provenance)?,
-        None => store.create(&plan.to.collection, &provenance)?,
+    if store.collection(&plan.to.collection)?.is_none() {
+        store.create(&plan.to.collection, &provenance)?;
     }
+    let new = store.collection(&plan.to.collection)?;
+    let new = new.ok_or_else(|| Error::missing(&plan.name, &plan.to.collection))?;
+    new.provenance.check_same(&new.name, &provenance)?;
     if !plan.is_between_stores() {
         for (path, options) in store.roots(&plan.from.collection)? {
             store.require_folders()?.set_root(&plan.to.collection, &path, &options)?;
         }
     }
+    let old = Some(old.id).filter(|_| !plan.is_between_stores());
+    let record = MigrationRecord { plan: plan.to_value(), old, new: new.id };
+    ledger.set_record(&plan.name, &record)?;
     ledger.set_state(&plan.name, State::Running)?;
     Ok(progress)
 }

@@ -55,8 +55,8 @@ pub fn verify(
     (old, new): (Option<&Embedder>, &Embedder),
     queries: &[String],
 ) -> Result<Verification> {
-    let progress = ledger.begin(&plan.name, &plan.fingerprint())?;
-    let from = old_name(plan, store)?.to_owned();
+    let progress = ledger.begin(plan)?;
+    let from = old_name(plan, progress.record.as_ref(), store)?.to_owned();
     let before = state_of_both(plan, &from, (source, store))?;
     let mut checks = document_checks(plan, (source, &from), store, ledger)?;
     let provenance = plan.to.provenance()?;

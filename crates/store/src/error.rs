@@ -40,6 +40,25 @@ pub enum Error {
         /// The newest schema version that this build supports.
         supported: i32,
     },
+    /// The file was written by an older version, and cannot be upgraded.
+    #[error(
+        "{path} has schema {found}, and this version of kokeshi needs {supported}: it would be \
+         upgraded, but cannot be written"
+    )]
+    OlderSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i32,
+        /// The schema version that this build reads.
+        supported: i32,
+    },
+    /// The file may not be changed.
+    #[error("cannot write {path}: the file or its folder may not be changed by this user")]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process is writing.
     #[error("another kokeshi process is writing to {store}; nothing was changed")]
     Busy {
@@ -80,6 +99,14 @@ pub enum Error {
         kind: &'static str,
         /// The store.
         store: String,
+    },
+    /// What a migration would switch or remove is not what it was begun with.
+    #[error("{reason} in {store}: another program has changed it; nothing was changed")]
+    NotReplaceable {
+        /// The store.
+        store: String,
+        /// What a name leads to, in place of what was recorded.
+        reason: String,
     },
     /// Vectors of two provenances would be mixed.
     #[error("collection `{collection}` cannot hold vectors of another provenance: {differences}")]
@@ -274,6 +301,12 @@ impl Error {
         Self::UnknownCollection { name: name.to_owned(), store, known }
     }
 
+    /// The error of a recorded collection that no longer exists.
+    pub fn gone(store: String) -> Self {
+        let reason = "a collection of this migration no longer exists".to_owned();
+        Self::NotReplaceable { store, reason }
+    }
+
     /// Turns an error of SQLite about the file `path` into one that people can act on.
     pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self + Copy + '_ {
         move |source| {
@@ -283,6 +316,7 @@ impl Error {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                     Self::Busy { store: path.display().to_string() }
                 }
+                Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
                 Some(ErrorCode::NotADatabase) => {
                     Self::NotAStore { path, reason: "it is not an SQLite file".to_owned() }
                 }

@@ -21,6 +21,7 @@ mod fusion;
 mod paging;
 mod provenance;
 mod record;
+mod replacement;
 mod rows;
 mod sqlite;
 mod storage;
@@ -39,7 +40,8 @@ pub use provenance::Provenance;
 pub use record::{
     Chunk, ChunkLocation, Collection, Counts, Document, Entry, Hit, Query, RankContribution,
 };
+pub use replacement::Replacement;
 pub use rows::{JsonRows, parquet_rows};
-pub use sqlite::Sqlite;
+pub use sqlite::{GraphCommand, Sqlite, answer_graph_requests, read_graphs_with};
 pub use storage::{Codes, Storage};
 pub use traits::{IndexedFolders, Lock, Source, Store};

@@ -71,6 +71,9 @@ pub struct Entry {
 /// A collection: documents with vectors of one provenance.
 #[derive(Clone, Debug)]
 pub struct Collection {
+    /// What identifies it in its store, whatever it is called. Another collection, which may have
+    /// the same name later, has another id if the store can distinguish the two.
+    pub id: String,
     /// Its name.
     pub name: String,
     /// What produced its vectors.

@@ -4,6 +4,7 @@ use crate::ann::{AnnBuild, AnnIndex, OnBuildStep};
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Query};
+use crate::replacement::Replacement;
 use crate::storage::Storage;
 use std::any::Any;
 use std::collections::HashSet;
@@ -89,6 +90,17 @@ pub trait Store: Source {
     /// them or none; any other marks a document that is not completely written with an empty hash.
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()>;
 
+    /// Adds the chunks of `document` after the `first` chunks that the store already has of it, and
+    /// replaces its other fields. A large document is written in such pieces; until the last one,
+    /// its hash is empty.
+    fn append(&mut self, collection: &str, document: &Document, first: usize) -> Result<()> {
+        let stored = self.documents(collection, std::slice::from_ref(&document.path))?;
+        let mut whole = document.clone();
+        let before = stored.into_iter().flat_map(|stored| stored.chunks).take(first);
+        whole.chunks = before.chain(std::mem::take(&mut whole.chunks)).collect();
+        self.upsert(collection, &[whole])
+    }
+
     /// Removes the documents at `paths`, and returns how many existed.
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize>;
 
@@ -118,19 +130,69 @@ pub trait Store: Source {
         Ok(new.len())
     }
 
-    /// Lets `name` resolve to `collection`, in one step for all readers. If `name` is a
-    /// collection's own name, that collection is renamed to `kept`.
-    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
-        match self.collection(name)? {
-            Some(found) if found.name == name => Err(Error::Unsupported {
-                store: self.name(),
+    /// The collection whose [`Collection::id`] is `id`, if it exists.
+    fn find_id(&self, id: &str) -> Result<Option<Collection>> {
+        Ok(self.collections()?.into_iter().find(|found| found.id == id))
+    }
+
+    /// Lets the name resolve to the new collection, in one step for all readers. If it is the old
+    /// collection's own name, that collection is renamed. A store with transactions checks in the
+    /// same one what the name resolves to; any other checks it immediately before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReplaceable`] if the name resolves to a third collection.
+    fn switch(&mut self, replacement: &Replacement<'_>) -> Result<()> {
+        let (name, store) = (replacement.name, self.name());
+        let found = self.collection(name)?;
+        if !replacement.needs_switch(&store, found.as_ref())? {
+            return Ok(());
+        }
+        if found.is_some_and(|found| found.name == name) {
+            let kept = replacement.kept;
+            return Err(Error::Unsupported {
+                store,
                 wanted: format!(
                     "way to rename the collection `{name}` to `{kept}` while it is read"
                 ),
                 known: "aliases: let readers use one, and switch that".to_owned(),
-            }),
-            _ => self.set_alias(name, collection),
+            });
         }
+        let new = self.require_id(replacement.new)?;
+        self.set_alias(name, &new.name)
+    }
+
+    /// Lets the name resolve to the old collection again, checked as in [`Self::switch`], and
+    /// returns that collection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReplaceable`] if the name resolves to a third collection, or the old one no
+    /// longer exists.
+    fn switch_back(&mut self, replacement: &Replacement<'_>) -> Result<Collection> {
+        let found = self.collection(replacement.name)?;
+        let is_needed = replacement.needs_switch_back(&self.name(), found.as_ref())?;
+        let old = self.require_id(replacement.old.unwrap_or_default())?;
+        if is_needed {
+            self.set_alias(replacement.name, &old.name)?;
+        }
+        Ok(old)
+    }
+
+    /// Removes the old collection if readers of the name use the new one, checked as in
+    /// [`Self::switch`], and returns its name; `None` if it no longer exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReplaceable`] if readers use the old one by this or another name.
+    fn remove_replaced(&mut self, replacement: &Replacement<'_>) -> Result<Option<String>> {
+        let Some(old) = self.find_id(replacement.old.unwrap_or_default())? else {
+            return Ok(None);
+        };
+        let found = self.collection(replacement.name)?;
+        replacement.check_removal(&self.name(), found.as_ref(), &old)?;
+        self.drop_collection(&old.name)?;
+        Ok(Some(old.name))
     }
 
     /// The calls or statements of [`Self::switch`], for people.
@@ -203,6 +265,18 @@ pub trait IndexedFolders {
         Ok(())
     }
 }
+
+/// The collection whose [`Collection::id`] is `id`.
+trait RequireId: Store {
+    /// # Errors
+    ///
+    /// [`Error::NotReplaceable`] if it no longer exists.
+    fn require_id(&self, id: &str) -> Result<Collection> {
+        self.find_id(id)?.ok_or_else(|| Error::gone(self.name()))
+    }
+}
+
+impl<S: Store + ?Sized> RequireId for S {}
 
 impl dyn Store + '_ {
     /// The paths that were indexed into a collection with their options; none if the store keeps no

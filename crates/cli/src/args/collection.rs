@@ -176,6 +176,21 @@ pub(crate) struct ExtractArguments {
     /// Limit of the address space, in bytes
     #[arg(long, value_name = "BYTES")]
     pub(crate) memory: Option<u64>,
+    /// The process that started this one, which ends with it
+    #[arg(long, value_name = "ID")]
+    pub(crate) parent: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphArguments {
+    /// The file of the graph
+    pub(crate) file: PathBuf,
+    /// Limit of the address space, in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory: Option<u64>,
+    /// The process that started this one, which ends with it
+    #[arg(long, value_name = "ID")]
+    pub(crate) parent: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

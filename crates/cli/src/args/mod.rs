@@ -179,6 +179,9 @@ pub(crate) enum Command {
     /// Print the text of a PDF file or web page from standard input, within limits
     #[command(hide = true)]
     Extract(ExtractArguments),
+    /// Answer requests about the graph of an ANN index
+    #[command(hide = true)]
+    Graph(GraphArguments),
 }
 
 /// Parses a number of seconds, such as `30` or `0.5`.

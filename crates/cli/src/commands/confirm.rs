@@ -1,6 +1,7 @@
 //! Questions before something is removed.
 
 use crate::failure::hinted;
+use crate::visible::visible;
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Asks `question` on the terminal.
@@ -15,7 +16,7 @@ pub(super) fn confirm(question: &str) -> anyhow::Result<()> {
             "use --yes to skip the confirmation",
         ));
     }
-    write!(std::io::stderr(), "{question} [yes/no] ")?;
+    write!(std::io::stderr(), "{} [yes/no] ", visible(question))?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() {

@@ -118,7 +118,7 @@ pub(super) fn update(
 ) -> anyhow::Result<IndexSummary> {
     let start = Instant::now();
     let meter = |bytes| Meter::new(Some(bytes), "document", printer);
-    let summary = indexer.update(&Subprocess, stop, meter)?;
+    let summary = indexer.update(&Subprocess(stop), stop, meter)?;
     print_summary(&summary, indexer.location(), start, printer);
     Ok(summary)
 }

@@ -2,8 +2,10 @@
 
 use crate::layout::counted;
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi_collections::{LeftOut, LeftOutReason, StoredText, Unreachable};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Maximum number of left-out files whose reasons are printed.
 const REASONS: usize = 10;
@@ -14,7 +16,7 @@ const KINDS: usize = 8;
 /// or that should have one.
 pub(super) fn print_reasons(left_out: &[LeftOut], printer: &Printer) {
     for file in left_out.iter().filter(|file| file.is_named) {
-        printer.error(&format!("{} is not indexed: {}", file.path.display(), file.reason));
+        printer.error(&format!("{} is not indexed: {}", shown(&file.path), file.reason));
     }
     let expected: Vec<String> = left_out.iter().filter_map(message).collect();
     expected.iter().take(REASONS).for_each(|message| printer.warning(message));
@@ -23,8 +25,12 @@ pub(super) fn print_reasons(left_out: &[LeftOut], printer: &Printer) {
     }
 }
 
+fn shown(path: &Path) -> String {
+    visible(&path.display().to_string()).into_owned()
+}
+
 fn message(file: &LeftOut) -> Option<String> {
-    let path = file.path.display();
+    let path = shown(&file.path);
     match (file.text, &file.reason) {
         _ if file.is_named => None,
         (StoredText::Removed, LeftOutReason::NoText) => None,
@@ -35,7 +41,7 @@ fn message(file: &LeftOut) -> Option<String> {
             Some(format!("{path} cannot be read, and its earlier text is kept: {reason}"))
         }
         (_, LeftOutReason::Binary | LeftOutReason::NoText | LeftOutReason::Earlier(_)) => None,
-        _ => Some(format!("left out {file}")),
+        (_, reason) => Some(format!("left out {path}: {reason}")),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::args::StatusArguments;
 use crate::bytes;
 use crate::layout::counted;
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi_collections::{
     IndexPlan, LeftOut, StoreLocation, Unreachable, left_out_kind, recorded_roots,
 };
@@ -64,7 +65,7 @@ fn state(
 
 fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionState]) -> String {
     let size = size.map_or_else(String::new, |size| format!(": {}", bytes::format(size)));
-    let mut text = format!("{}{size}\n", location.display_store());
+    let mut text = format!("{}{size}\n", visible(&location.display_store().to_string()));
     if states.is_empty() {
         text.push_str("no collection yet\n");
     }
@@ -73,7 +74,7 @@ fn text_of(location: &StoreLocation, size: Option<u64>, states: &[CollectionStat
         let provenance = &collection.provenance;
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {name:<11}{value}");
+            let _ = writeln!(text, "  {name:<11}{}", visible(value));
         };
         let mut title = vec![collection.name.clone()];
         title.extend(collection.aliases.iter().map(|alias| format!("alias {alias}")));

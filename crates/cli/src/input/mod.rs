@@ -316,8 +316,8 @@ fn read(
         }
         InputFormat::Jsonl => Box::new(records::jsonl(open(&source)?, source).map(with_text)),
         InputFormat::Json => Box::new(records::json(open(&source)?, source)?.map(with_text)),
-        InputFormat::Csv => Box::new(records::csv(open(&source)?, source)?.map(with_text)),
-        InputFormat::Tsv => Box::new(records::tsv(open(&source)?, source)?.map(with_text)),
+        InputFormat::Csv => Box::new(records::table(open(&source)?, source, b',')?.map(with_text)),
+        InputFormat::Tsv => Box::new(records::table(open(&source)?, source, b'\t')?.map(with_text)),
         InputFormat::Parquet => Box::new(records::parquet(source)?.map(with_text)),
     })
 }

@@ -3,7 +3,7 @@
 use super::{Origin, Source, SourceText, lines};
 use crate::failure::hinted;
 use anyhow::Context;
-use kokeshi_documents::{MAX_FILE_BYTES, TEXT_FIELDS};
+use kokeshi_documents::{Error, MAX_FILE_BYTES, TEXT_FIELDS, Table, TableRow};
 use serde_json::{Map, Value};
 use std::io::{BufRead, Read};
 use std::rc::Rc;
@@ -183,149 +183,35 @@ pub(super) fn parquet(
     }))
 }
 
-/// The rows below the header of a table whose fields may be quoted (RFC 4180). The separator is
-/// the one of `,`, `;`, tab and `|` that the header has most of.
-pub(super) fn csv(
-    from: impl BufRead,
+/// The rows below the header of a table whose separator is `separator` or, if the header lacks it,
+/// another usual one. Quotes are those of [`Table`].
+pub(super) fn table(
+    from: impl Read,
     source: Source,
+    separator: u8,
 ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordLine>>> {
-    let mut rows = QuotedRows { lines: lines::texts(from, source.clone()), separator: None };
-    let header = rows.next().transpose()?;
-    let separator = rows.separator.unwrap_or(',');
-    Ok(table(rows, header, move |row| csv_fields(row, separator)))
+    let table = Table::new(from, separator).map_err(|error| unreadable(error, &source))?;
+    let header: Rc<str> = table.header().into();
+    Ok(table.map(move |row| {
+        let TableRow { line, raw, fields } = row.map_err(|error| unreadable(error, &source))?;
+        let origin = Origin { number: 0, source: source.clone(), line: Some(line) };
+        let (bytes, header) = (raw.len() + 1, Some(Rc::clone(&header)));
+        Ok(RecordLine { raw, header, value: Value::Object(fields), origin, bytes })
+    }))
 }
 
-/// The rows below the header of a table of tab-separated values. A quote is a letter, unless it
-/// encloses the whole field.
-pub(super) fn tsv(
-    from: impl BufRead,
-    source: Source,
-) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordLine>>> {
-    let mut rows = lines::texts(from, source);
-    let header = rows.next().transpose()?;
-    Ok(table(rows, header, |row| Ok(row.split('\t').map(unquoted).collect())))
-}
-
-fn unquoted(field: &str) -> String {
-    let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
-    match inner.filter(|inner| !inner.replace("\"\"", "").contains('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => field.to_owned(),
+fn unreadable(error: Error, source: &Source) -> anyhow::Error {
+    match error {
+        Error::Input(error) => anyhow::Error::from(error).context(format!("cannot read {source}")),
+        Error::NoText(reason) if reason.ends_with("is not UTF-8") => hinted(
+            format!("{source}: {reason}"),
+            "convert text of another encoding, for example with `iconv -f LATIN1 -t UTF-8`",
+        ),
+        Error::NoText(reason) if reason.ends_with("has no end") => {
+            hinted(format!("{source}: {reason}"), "close the quote, or double it if it is a letter")
+        }
+        other => anyhow::anyhow!("{source}: {other}"),
     }
-}
-
-fn csv_fields(row: &str, separator: char) -> anyhow::Result<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new();
-    reader.has_headers(false).delimiter(separator as u8).buffer_capacity(row.len() + 1);
-    let record = reader.from_reader(row.as_bytes()).records().next().transpose()?;
-    Ok(record.iter().flat_map(csv::StringRecord::iter).map(str::to_owned).collect())
-}
-
-/// `rows` with the names in `header`. A second column of the same name has its number added.
-fn table(
-    rows: impl Iterator<Item = anyhow::Result<SourceText>>,
-    header: Option<SourceText>,
-    fields: impl Fn(&str) -> anyhow::Result<Vec<String>>,
-) -> impl Iterator<Item = anyhow::Result<RecordLine>> {
-    let header: Rc<str> = header.map_or_else(String::new, |header| header.text).into();
-    let mut names: Option<Vec<String>> = None;
-    let filled = |row: &anyhow::Result<SourceText>| {
-        row.as_ref().map_or(true, |row| !row.text.trim().is_empty())
-    };
-    rows.filter(filled).map(move |row| {
-        let row = row?;
-        let invalid = || format!("cannot read {}", row.origin);
-        if names.is_none() {
-            names = Some(fields(&header).with_context(invalid)?);
-        }
-        let names = names.as_deref().unwrap_or_default();
-        let mut object = Map::new();
-        for (at, field) in fields(&row.text).with_context(invalid)?.into_iter().enumerate() {
-            let name = names.get(at).filter(|name| !object.contains_key(name.as_str()));
-            let name = name.cloned().unwrap_or_else(|| match names.get(at) {
-                Some(name) => format!("{name} {}", at + 1),
-                None => format!("column {}", at + 1),
-            });
-            object.insert(name, Value::String(field));
-        }
-        let (value, header) = (Value::Object(object), Some(Rc::clone(&header)));
-        Ok(RecordLine { raw: row.text, header, value, origin: row.origin, bytes: row.bytes })
-    })
-}
-
-/// Lines joined where a quoted field contains their break.
-struct QuotedRows<I> {
-    lines: I,
-    /// Known once the header has been read.
-    separator: Option<char>,
-}
-
-impl<I: Iterator<Item = anyhow::Result<SourceText>>> Iterator for QuotedRows<I> {
-    type Item = anyhow::Result<SourceText>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut row = match self.lines.next()? {
-            Ok(row) => row,
-            Err(error) => return Some(Err(error)),
-        };
-        let separator = *self.separator.get_or_insert_with(|| separator_of(&row.text));
-        let mut quotes = Quotes { separator, open: None, at_start: true };
-        quotes.pass(&row.text, row.origin.line);
-        while let Some(line) = quotes.open {
-            match self.lines.next() {
-                Some(Ok(next)) => {
-                    row.text.push('\n');
-                    row.text.push_str(&next.text);
-                    row.bytes += next.bytes;
-                    quotes.pass(&next.text, next.origin.line);
-                }
-                Some(Err(error)) => return Some(Err(error)),
-                None => {
-                    let source = &row.origin.source;
-                    return Some(Err(hinted(
-                        format!("line {line} of {source} opens a quote that is never closed"),
-                        "close the quote, or double it if it is a letter",
-                    )));
-                }
-            }
-            // A quote that is never closed must not collect a file of any size.
-            if let Err(error) = lines::check_size(row.text.as_bytes(), &row.origin) {
-                return Some(Err(error));
-            }
-        }
-        Some(Ok(row))
-    }
-}
-
-/// Where the quotes of a row open and close.
-struct Quotes {
-    separator: char,
-    /// The line in which the quote opened that is open now.
-    open: Option<usize>,
-    /// Whether the next character is the first of its field.
-    at_start: bool,
-}
-
-impl Quotes {
-    fn pass(&mut self, text: &str, line: Option<usize>) {
-        let mut letters = text.chars().peekable();
-        while let Some(c) = letters.next() {
-            match (c, self.open) {
-                // Two quotes are a letter.
-                ('"', Some(_)) if letters.next_if_eq(&'"').is_none() => self.open = None,
-                ('"', None) if self.at_start => self.open = Some(line.unwrap_or(1)),
-                _ => {}
-            }
-            self.at_start = self.open.is_none() && c == self.separator;
-        }
-    }
-}
-
-/// The separator that a header has most of.
-fn separator_of(header: &str) -> char {
-    let count = |separator: &char| header.chars().filter(|c| c == separator).count();
-    // Of equals, the last is chosen: a header without any has a comma.
-    ['|', '\t', ';', ','].into_iter().max_by_key(count).unwrap_or(',')
 }
 
 #[cfg(test)]
@@ -343,7 +229,7 @@ mod tests {
     fn of_csv(content: &str) -> Vec<(Option<usize>, String)> {
         let owned = content.to_owned();
         let bytes: &'static [u8] = owned.leak().as_bytes();
-        texts(csv(bytes, Source::Stdin).expect("a table"), None)
+        texts(table(bytes, Source::Stdin, b',').expect("a table"), None)
     }
 
     #[test]
@@ -351,7 +237,10 @@ mod tests {
         let expected =
             [(Some(2), "one".to_owned()), (Some(4), "two\nlines".into()), (Some(6), "3".into())];
         assert_eq!(of_csv("id,text\n1,one\n\n2,\"two\nlines\"\n3,3\n"), expected);
-        assert_eq!(of_csv("id,text\r\n1,one\r\n\r\n2,\"two\r\nlines\"\r\n3,3\r\n"), expected);
+        // A line break within quotes is part of the field.
+        let crlf = of_csv("id,text\r\n1,one\r\n\r\n2,\"two\r\nlines\"\r\n3,3\r\n");
+        assert_eq!(crlf[1], (Some(4), "two\r\nlines".to_owned()));
+        assert_eq!((&crlf[0], &crlf[2]), (&expected[0], &expected[2]));
         assert_eq!(of_csv("id;text\n1;\"a; \"\"b\"\"\"\n"), [(Some(2), "a; \"b\"".to_owned())]);
         assert_eq!(of_csv("question\nwhy\n"), [(Some(2), "why".to_owned())]);
     }
@@ -359,9 +248,9 @@ mod tests {
     #[test]
     fn a_quote_that_is_never_closed_is_named_by_its_line() {
         let content = "id,text\n1,fine\n2,\"Hello\n3,three\n";
-        let rows = csv(content.as_bytes(), Source::Stdin).expect("a table");
+        let rows = table(content.as_bytes(), Source::Stdin, b',').expect("a table");
         let error = rows.filter_map(Result::err).next().expect("an error");
-        let expected = "line 3 of standard input opens a quote that is never closed";
+        let expected = "standard input: the quote that opens a field in line 3 has no end";
         assert_eq!(error.to_string(), expected);
     }
 
@@ -369,7 +258,7 @@ mod tests {
     fn a_quote_in_tab_separated_values_is_a_letter() {
         let content =
             "id\ttext\n1\tfine\n2\t\"Hello there\n3\t\"all \"\"quoted\"\"\"\n4\tRain \"in Spain\n";
-        let rows = texts(tsv(content.as_bytes(), Source::Stdin).expect("a table"), None);
+        let rows = texts(table(content.as_bytes(), Source::Stdin, b'\t').expect("a table"), None);
         let rows: Vec<&str> = rows.iter().map(|row| row.1.as_str()).collect();
         assert_eq!(rows, ["fine", "\"Hello there", "all \"quoted\"", "Rain \"in Spain"]);
     }
@@ -405,8 +294,8 @@ mod tests {
 
     #[test]
     fn columns_of_the_same_name_are_all_kept() {
-        let rows = csv(&b"id,note,note\n1,a,b\n"[..], Source::Stdin).expect("a table");
+        let rows = table(&b"id,note,note\n1,a,b\n"[..], Source::Stdin, b',').expect("a table");
         let row = rows.map(|row| row.expect("a row").value).next().expect("a row");
-        assert_eq!(row, serde_json::json!({"id": "1", "note": "a", "note 3": "b"}));
+        assert_eq!(row, serde_json::json!({"id": "1", "note": "a", "note 2": "b"}));
     }
 }

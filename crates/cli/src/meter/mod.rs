@@ -6,6 +6,7 @@ mod line;
 use crate::layout::counted;
 use crate::printer::{Printer, ProgressStyle};
 use crate::status_line::StatusLine;
+use crate::visible::visible;
 use estimate::Estimate;
 use line::Snapshot;
 use std::io::{self, Write};
@@ -148,7 +149,7 @@ fn draw(shared: &Shared, line: &StatusLine, blocks: bool) {
 fn log(shared: &Shared) {
     while let Some(snapshot) = shared.wait(LOG) {
         // If standard error is closed, there is nowhere to show it.
-        let _ = writeln!(io::stderr(), "{}", snapshot.text());
+        let _ = writeln!(io::stderr(), "{}", visible(&snapshot.text()));
     }
 }
 

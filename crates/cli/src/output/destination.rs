@@ -1,12 +1,15 @@
 //! Standard output, or a file that appears only when it is complete.
 
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use anyhow::Context;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) struct Destination {
     writer: Box<dyn Write>,
@@ -20,12 +23,50 @@ struct Unfinished {
     path: PathBuf,
 }
 
+/// The unfinished files of this process, which a signal that ends it removes.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+impl Unfinished {
+    /// Creates the file under its temporary name, which may be left over from a killed process. A
+    /// link of that name is not followed: the file behind it is not ours.
+    fn create(path: &Path) -> io::Result<(Self, File)> {
+        let partial = partial(path);
+        if let Err(error) = fs::remove_file(&partial)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
+        unfinished().insert(partial.clone());
+        // If the command waits for signals itself, it ends by itself as well, and drops this.
+        let _ = ctrlc::set_handler(remove_all_and_exit);
+        if let Ok(old) = fs::metadata(path) {
+            // Who could not read the file before cannot read it now.
+            file.set_permissions(old.permissions())?;
+        }
+        Ok((Self { partial, path: path.to_owned() }, file))
+    }
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // After the rename there is nothing to remove; before it, an error has already been
         // reported.
         let _ = fs::remove_file(&self.partial);
+        unfinished().remove(&self.partial);
     }
+}
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remove_all_and_exit() {
+    for partial in &*unfinished() {
+        // The process ends: there is nobody left to tell.
+        let _ = fs::remove_file(partial);
+    }
+    std::process::exit(Exit::Interrupted as i32);
 }
 
 impl Destination {
@@ -46,14 +87,14 @@ impl Destination {
         if regular {
             refuse_binary(path)?;
         }
-        let partial = partial(path);
-        let target = if regular { &partial } else { path };
-        let file = File::create(target).with_context(|| format!("cannot write {}", path.display()));
-        Ok(Self {
-            writer: Box::new(BufWriter::new(file?)),
-            name: path.display().to_string(),
-            unfinished: regular.then(|| Unfinished { partial, path: path.to_owned() }),
-        })
+        let opened = match regular {
+            true => Unfinished::create(path).map(|(unfinished, file)| (Some(unfinished), file)),
+            false => OpenOptions::new().write(true).open(path).map(|file| (None, file)),
+        };
+        let (unfinished, file) =
+            opened.with_context(|| format!("cannot write {}", path.display()))?;
+        let writer = Box::new(BufWriter::new(file));
+        Ok(Self { writer, name: path.display().to_string(), unfinished })
     }
 
     pub(crate) fn writer(&mut self) -> &mut dyn Write {

@@ -4,6 +4,7 @@ use super::comparison::RankChange;
 use super::{Grid, MatrixComparison, Ranking, RankingComparison, colour, share};
 use crate::layout::{counted, fitted};
 use crate::printer::Printer;
+use crate::visible::visible;
 use std::io::{self, Write};
 
 /// Columns of the longest bar, and of the shortest that is worth drawing.
@@ -62,7 +63,7 @@ pub(super) fn rankings(
     printer: &Printer,
 ) -> io::Result<()> {
     let [first, second] = &rankings.models;
-    writeln!(to, "A  {first}\nB  {second}\n")?;
+    writeln!(to, "A  {}\nB  {}\n", visible(first), visible(second))?;
     writeln!(to, "{:>4}  {:>6}  {:>CLIMB_WIDTH$}  {:>4}  {:>6}", "A", "score", "", "B", "score")?;
     let beside = 2 * FIGURES_WIDTH + CLIMB_WIDTH + 2;
     let has_room = printer.fits(beside + TEXT_WIDTH);
@@ -102,7 +103,7 @@ pub(super) fn matrices(
     printer: &Printer,
 ) -> io::Result<()> {
     for (number, (heading, grid)) in matrices.grids().iter().enumerate() {
-        writeln!(to, "{}{heading}", if number > 0 { "\n" } else { "" })?;
+        writeln!(to, "{}{}", if number > 0 { "\n" } else { "" }, visible(heading))?;
         self::grid(grid, to, printer)?;
     }
     Ok(())

@@ -135,3 +135,48 @@ fn an_unknown_collection_or_store_cannot_have_an_index() {
     assert!(missing.failure(4).contains("no collection `x`"));
     assert!(sandbox.run(["ann"]).failure(4).contains("no index"));
 }
+
+#[test]
+fn a_damaged_index_never_ends_a_search() {
+    const TRIALS: usize = 24;
+    let sandbox = sentences();
+    sandbox.run(["ann", "--store", "n.db"]).quiet();
+    let folder = sandbox.path("n.db.near/1");
+    let file =
+        fs::read_dir(folder).expect("a folder").next().expect("a file").expect("a file").path();
+    let whole = fs::read(&file).expect("a file");
+    let mut random = kokeshi_testkit::Random::new(3);
+    let mut unused = 0;
+    for trial in 0..TRIALS {
+        let mut damaged = whole.clone();
+        match trial % 4 {
+            // Random bytes in some pages, a page of another place, one bit, and everything.
+            0 => (0..8).for_each(|_| {
+                let page = random.below(damaged.len() / 4096) * 4096;
+                damaged[page..page + 64]
+                    .iter_mut()
+                    .for_each(|byte| *byte = random.below(256) as u8);
+            }),
+            1 => (0..4).for_each(|_| {
+                let [from, to] = [0; 2].map(|_| random.below(damaged.len() / 4096) * 4096);
+                damaged.copy_within(from..from + 4096, to);
+            }),
+            2 => (0..2000).for_each(|_| {
+                let at = random.below(damaged.len());
+                damaged[at] ^= 1 << random.below(8);
+            }),
+            _ => damaged.iter_mut().step_by(7).for_each(|byte| *byte = random.below(256) as u8),
+        }
+        fs::write(&file, damaged).expect("a damaged file");
+        let search = ["search", "Sentence 77 is short.", "--store", "n.db", "-n", "1"];
+        let found = sandbox.run(search);
+        assert_eq!(found.status, Some(0), "trial {trial}: {}", found.stderr);
+        assert!(found.text().contains("Sentence 77 is short."), "trial {trial}: {}", found.text());
+        unused += usize::from(found.stderr.contains("the ANN index is not used"));
+        if trial % 6 == 0 {
+            let status = sandbox.run(["status", "--store", "n.db"]);
+            assert_eq!(status.status, Some(0), "trial {trial}: {}", status.stderr);
+        }
+    }
+    assert!(unused >= TRIALS / 4, "only {unused} of {TRIALS} damages were noticed");
+}

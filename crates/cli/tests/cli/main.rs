@@ -16,8 +16,10 @@ mod foreign;
 #[cfg(feature = "postgres")]
 mod foreign_table;
 mod formats;
+mod hostile;
 mod index;
 mod migrate;
+mod migrate_own;
 mod migrate_switch;
 mod migrate_verify;
 mod models;
@@ -31,6 +33,7 @@ mod tasks;
 #[cfg(unix)]
 mod terminal;
 mod threads;
+mod upgrade;
 mod v2;
 
 use kokeshi_testkit::fixture;

@@ -388,7 +388,13 @@ fn impossible_plans_are_refused() {
     assert_eq!(step(&sandbox, "index.db", "run").status, Some(0));
     sandbox.write("new.plan.toml", text.replace("dimensions = 384", "dimensions = 128"));
     let changed = step(&sandbox, "index.db", "run");
-    assert!(changed.failure(4).contains("has changed since it began"), "{}", changed.stderr);
+    assert!(
+        changed
+            .failure(4)
+            .contains("the line `to.dimensions = 128` of the plan of `new` was `256`"),
+        "{}",
+        changed.stderr
+    );
     sandbox.write("new.plan.toml", "name = 1");
     let broken = step(&sandbox, "index.db", "run");
     assert!(broken.failure(4).contains("is not a plan of a migration"), "{}", broken.stderr);

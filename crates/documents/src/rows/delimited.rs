@@ -4,6 +4,8 @@ use crate::error::{Error, Result};
 
 /// Separators of tables, the likeliest first.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// Maximum number of fields of a record: spreadsheets have no more.
+pub(super) const MAX_FIELDS: usize = 16_384;
 /// Number of records by which a separator is chosen.
 const SAMPLE: usize = 20;
 
@@ -15,18 +17,15 @@ pub(super) struct Record {
     pub(super) fields: Vec<String>,
 }
 
-/// The records of a text, without blank lines.
-///
-/// A field in quotes may contain separators, line breaks and doubled quotes. A quote at the start
-/// of a field that does not end with one is a letter, and so is any other quote. If its end would
-/// be on another line, it is a letter only between tabs: other programs that write tabs do not
-/// quote.
+/// The records of a text; see [`Table`](super::Table) for what a quote means.
 #[derive(Clone, Debug)]
 pub(super) struct Records<'a> {
     text: &'a str,
     separator: u8,
     at: usize,
     line: usize,
+    /// Whether a quote was looked for up to the end of the text.
+    has_searched_all: bool,
 }
 
 /// What begins with a quote.
@@ -40,22 +39,36 @@ enum Quoted {
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(text: &'a str, separator: u8) -> Self {
-        Self { text, separator, at: 0, line: 1 }
+    /// The records of `text`, which begins with `line`.
+    pub(super) fn new(text: &'a str, separator: u8, line: usize) -> Self {
+        Self { text, separator, at: 0, line, has_searched_all: false }
     }
 
-    /// The records of a table whose separator is `expected` or, if the first line lacks it, the one
-    /// that divides the first records most evenly. A first line `sep=;` names it.
-    pub(super) fn detect(text: &'a str, expected: u8) -> Self {
+    /// The separator of the table that begins with `text`: `expected` or, if the first line lacks
+    /// it, the one that divides the first records most evenly. A first line `sep=;` names it, and
+    /// has as many bytes as are returned with it.
+    pub(super) fn detect(text: &'a str, expected: u8) -> (u8, usize) {
         let first = text.lines().next().unwrap_or_default();
         if let Some(&[separator]) = first.trim().strip_prefix("sep=").map(str::as_bytes) {
-            let mut records = Self::new(text, separator);
+            let mut records = Self::new(text, separator, 1);
             records.next_line(first.len());
-            return records;
+            return (separator, records.at);
         }
         let candidates = [expected].into_iter().chain(SEPARATORS);
-        let best = candidates.rev().max_by_key(|&separator| Self::new(text, separator).evenness());
-        Self::new(text, best.unwrap_or(expected))
+        let best =
+            candidates.rev().max_by_key(|&separator| Self::new(text, separator, 1).evenness());
+        (best.unwrap_or(expected), 0)
+    }
+
+    /// The byte after the last record, and the line that begins there.
+    pub(super) fn position(&self) -> (usize, usize) {
+        (self.at, self.line)
+    }
+
+    /// Whether the records up to byte `end` would be the same in a longer text.
+    pub(super) fn is_within(&self, end: usize) -> bool {
+        // A line break of two characters may be cut in half.
+        !self.has_searched_all && end < self.text.len()
     }
 
     /// The share of the first records, in thousandths, that have as many fields as the header, and
@@ -90,7 +103,7 @@ impl<'a> Records<'a> {
         self.line += usize::from(breaks > 0);
     }
 
-    fn quoted(&self) -> Quoted {
+    fn quoted(&mut self) -> Quoted {
         let start = self.at + 1;
         let (mut field, mut from) = (String::new(), start);
         let between_tabs = self.separator == b'\t';
@@ -108,6 +121,7 @@ impl<'a> Records<'a> {
             }
             from = quote + 2;
         }
+        self.has_searched_all = true;
         if between_tabs { Quoted::Letter } else { Quoted::Unclosed }
     }
 
@@ -135,9 +149,13 @@ impl<'a> Records<'a> {
         Ok(self.text[start..self.at].to_owned())
     }
 
-    fn record(&mut self) -> Result<Record> {
+    pub(super) fn record(&mut self) -> Result<Record> {
         let mut record = Record { line: self.line, fields: Vec::new() };
         loop {
+            if record.fields.len() == MAX_FIELDS {
+                let reason = format!("line {} has more than {MAX_FIELDS} fields", record.line);
+                return Err(Error::NoText(reason));
+            }
             record.fields.push(self.field()?);
             if self.byte(self.at) != Some(self.separator) {
                 self.next_line(self.at);
@@ -178,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(text: &str, separator: u8) -> Vec<(usize, Vec<String>)> {
-        let records = Records::new(text, separator).map(|record| record.expect("a record"));
+        let records = Records::new(text, separator, 1).map(|record| record.expect("a record"));
         records.map(|Record { line, fields }| (line, fields)).collect()
     }
 
@@ -207,7 +225,7 @@ mod tests {
     #[test]
     fn an_unclosed_quote_between_commas_is_an_error_with_the_line_where_it_opened() {
         for text in ["a,b\n\n1,\"open\n2,x\n", "a,b\r\n\r\n1,\"open\r\n2,x \"y\" z\r\n"] {
-            let error = Records::new(text, b',').find_map(Result::err).expect("an error");
+            let error = Records::new(text, b',', 1).find_map(Result::err).expect("an error");
             let wanted = "the quote that opens a field in line 3 has no end";
             assert_eq!(error.to_string(), wanted);
         }
@@ -241,11 +259,9 @@ mod tests {
             ("alone\nx; y\n", b',', b','),
             ("id,text\n1,\"a;b\"\n", b',', b','),
         ] {
-            assert_eq!(Records::detect(text, expected).separator, separator, "{text:?}");
+            assert_eq!(Records::detect(text, expected).0, separator, "{text:?}");
         }
-        let records: Vec<Record> =
-            Records::detect("sep=|\r\na|b\r\n", b',').map(|record| record.expect("one")).collect();
-        assert_eq!(records, [Record { line: 2, fields: vec!["a".into(), "b".into()] }]);
+        assert_eq!(Records::detect("sep=|\r\na|b\r\n", b','), (b'|', "sep=|\r\n".len()));
     }
 
     /// Fields of letters and of what separates fields and records.
@@ -264,7 +280,7 @@ mod tests {
         ) {
             let text = parts.concat();
             let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
-            let read: String = Records::new(&text, b'\t')
+            let read: String = Records::new(&text, b'\t', 1)
                 .flat_map(|record| record.expect("a record").fields)
                 .collect();
             prop_assert_eq!(letters(&read), letters(&text));
@@ -281,7 +297,7 @@ mod tests {
                 text += &format!("x,\"{}\"\n", field.replace('"', "\"\""));
             }
             let records: Vec<Record> =
-                Records::new(&text, b',').map(|record| record.expect("a record")).collect();
+                Records::new(&text, b',', 1).map(|record| record.expect("a record")).collect();
             let found: Vec<usize> = records.iter().map(|record| record.line).collect();
             prop_assert_eq!(found, lines);
             let read: Vec<&String> = records.iter().map(|record| &record.fields[1]).collect();

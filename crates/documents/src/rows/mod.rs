@@ -1,13 +1,17 @@
 //! Tables and JSON lines: each row is a separate part, and its fields are metadata.
 
 mod delimited;
+mod segments;
+mod table;
 
 use crate::blobs::without_blobs;
 use crate::error::{Error, Result};
 use crate::text::{DocumentPart, DocumentText};
-use delimited::Records;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::io::Read;
+
+pub use segments::Segments;
+pub use table::{Table, TableRow};
 
 /// Fields with a row's text, the likeliest first. The text of a row with none of them is all of its
 /// strings.
@@ -16,6 +20,26 @@ pub const TEXT_FIELDS: [&str; 5] = ["text", "content", "body", "passage", "abstr
 const TITLE_FIELDS: [&str; 2] = ["title", "name"];
 /// Maximum length of a string that is kept to filter by, in bytes.
 const MAX_VALUE: usize = 256;
+
+/// Whether a value is kept to filter by: a list counts with all that it contains.
+pub(crate) fn is_short(value: &Value) -> bool {
+    let len = |value: &Value| match value {
+        Value::String(text) => Some(text.len()),
+        Value::Object(_) | Value::Array(_) => None,
+        // No number or truth value is longer when it is written.
+        _ => Some(size_of::<f64>()),
+    };
+    match value {
+        Value::Array(values) => {
+            values.len() <= MAX_VALUE
+                && values.iter().map(len).sum::<Option<usize>>().is_some_and(|len| len <= MAX_VALUE)
+        }
+        value => len(value).is_some_and(|len| len <= MAX_VALUE),
+    }
+}
+
+/// Maximum number of values in a line of JSON: each takes up to 100 bytes of memory.
+const MAX_JSON_VALUES: usize = 1 << 20;
 
 /// The rows read so far.
 #[derive(Default)]
@@ -34,15 +58,8 @@ impl Rows {
         } else {
             self.all_of(fields);
         }
-        let short = |value: &Value| match value {
-            Value::String(text) => text.len() <= MAX_VALUE,
-            Value::Object(_) => false,
-            Value::Array(values) => {
-                values.iter().all(|value| !value.is_object() && !value.is_array())
-            }
-            _ => true,
-        };
-        let metadata = fields.iter().filter(|(_, value)| short(value));
+        let metadata =
+            fields.iter().filter(|(name, value)| name.len() <= MAX_VALUE && is_short(value));
         let metadata = metadata.map(|(name, value)| (name.clone(), value.clone())).collect();
         let bytes = start..self.text.len();
         self.parts.push(DocumentPart { bytes, sections: Vec::new(), line: Some(line), metadata });
@@ -99,55 +116,40 @@ fn filled<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 
 /// Reads one JSON object or string per line.
 pub(crate) fn jsonl(text: &str) -> Result<DocumentText> {
-    let mut rows = Rows::default();
-    for (line, row) in (1..).zip(text.lines()).filter(|(_, row)| !row.trim().is_empty()) {
-        match serde_json::from_str(row) {
-            Ok(Value::Object(fields)) => rows.push(line, &fields),
-            Ok(Value::String(text)) => {
-                rows.push(line, &Map::from_iter([("text".to_owned(), Value::String(text))]));
-            }
-            Ok(_) => {
-                let reason = format!("line {line} is neither a JSON object nor a string");
-                return Err(Error::NoText(reason));
-            }
-            Err(error) => return Err(Error::NoText(format!("line {line} is not JSON: {error}"))),
-        }
-    }
-    Ok(rows.into_text())
+    whole(Segments::jsonl(text.as_bytes()))
 }
 
 /// Reads records below a header, whose fields are separated by `separator` or, if the header lacks
 /// it, by another usual one.
 pub(crate) fn table(text: &str, separator: u8) -> Result<DocumentText> {
-    let mut records = Records::detect(text, separator);
-    let header = records.next().transpose()?.map(|record| record.fields).unwrap_or_default();
-    let mut names = Names::default();
-    let columns: Vec<String> =
-        (1..).zip(header).map(|(number, name)| names.unique(number, name.trim())).collect();
-    let mut rows = Rows::default();
-    for record in records {
-        let record = record?;
-        let name = |at: usize| {
-            columns.get(at).cloned().unwrap_or_else(|| names.clone().unique(at + 1, ""))
-        };
-        let fields = record.fields.into_iter().enumerate();
-        let fields = fields.map(|(at, value)| (name(at), Value::from(value)));
-        rows.push(record.line, &fields.collect());
-    }
-    Ok(rows.into_text())
+    whole(Segments::table(text.as_bytes(), separator)?)
 }
 
-/// Names of columns, no two of which are the same.
-#[derive(Clone, Debug, Default)]
-struct Names(HashSet<String>);
+/// All segments as one text.
+fn whole<R: Read>(segments: Segments<R>) -> Result<DocumentText> {
+    let mut whole = DocumentText::default();
+    for segment in segments {
+        let (segment, start) = (segment?, whole.text.len());
+        whole.text += &segment.text;
+        whole.parts.extend(segment.parts.into_iter().map(|part| DocumentPart {
+            bytes: start + part.bytes.start..start + part.bytes.end,
+            ..part
+        }));
+    }
+    Ok(whole)
+}
 
-impl Names {
-    /// The name of a column: `name`, or `name 2` and so on if it is taken, or by its number.
-    fn unique(&mut self, number: usize, name: &str) -> String {
-        let name = if name.is_empty() { format!("column {number}") } else { name.to_owned() };
-        let numbered = (2..).map(|count| format!("{name} {count}"));
-        let mut names = [name.clone()].into_iter().chain(numbered);
-        names.find(|name| self.0.insert(name.clone())).unwrap_or(name)
+/// The object or string in a line of JSON.
+fn json_row(line: usize, row: &str) -> Result<Map<String, Value>> {
+    if row.bytes().filter(|byte| *byte == b',').count() > MAX_JSON_VALUES {
+        let reason = format!("line {line} has more than {MAX_JSON_VALUES} values");
+        return Err(Error::NoText(reason));
+    }
+    match serde_json::from_str(row) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Value::String(text)) => Ok(Map::from_iter([("text".to_owned(), Value::String(text))])),
+        Ok(_) => Err(Error::NoText(format!("line {line} is neither a JSON object nor a string"))),
+        Err(error) => Err(Error::NoText(format!("line {line} is not JSON: {error}"))),
     }
 }
 
@@ -182,6 +184,27 @@ mod tests {
         assert_eq!(rows[2].2, json!({"a": "b"}));
         for (text, reason) in [("{\n", "line 1"), ("1\n", "neither")] {
             assert!(jsonl(text).expect_err(text).to_string().contains(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_value_over_the_limit_is_metadata() {
+        let (long, part) = ("x".repeat(MAX_VALUE + 1), "x".repeat(MAX_VALUE / 2 + 1));
+        for (value, is_kept) in [
+            (json!("x".repeat(MAX_VALUE)), true),
+            (json!(long), false),
+            (json!([long]), false),
+            (json!([part, part]), false),
+            (json!([part, "x"]), true),
+            (json!(vec![0; MAX_VALUE + 1]), false),
+            (json!([[]]), false),
+            (json!(null), true),
+        ] {
+            let row = json!({ "text": "t", "field": value, "x".repeat(MAX_VALUE + 1): 1 });
+            let text = jsonl(&row.to_string()).expect("rows");
+            let metadata = &text.parts[0].metadata;
+            assert_eq!(metadata.contains_key("field"), is_kept, "{value}");
+            assert_eq!(metadata.len(), 1 + usize::from(is_kept), "{value}");
         }
     }
 

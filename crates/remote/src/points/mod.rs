@@ -157,6 +157,11 @@ trait PointEngine: Send {
     /// Whether [`Self::nearest`] can be exact.
     fn is_exact(&self) -> bool;
 
+    /// What identifies a table, if the engine has more than its name for that.
+    fn table_id(&self, _table: &str) -> Result<Option<String>, CallError> {
+        Ok(None)
+    }
+
     /// Aliases and the tables that they point to.
     fn aliases(&self) -> Result<Vec<(String, String)>, CallError>;
 

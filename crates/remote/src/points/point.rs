@@ -41,9 +41,9 @@ pub(super) fn id(parts: &[&str]) -> String {
     format!("{a}-{b}-{c}-{d}-{e}")
 }
 
-/// The chunks of a document.
-pub(super) fn chunks(document: &Document) -> impl Iterator<Item = Point> + '_ {
-    document.chunks.iter().enumerate().map(|(ordinal, chunk)| {
+/// The chunks of a document, of which the first one has the ordinal `first`.
+pub(super) fn chunks(document: &Document, first: usize) -> impl Iterator<Item = Point> + '_ {
+    (first..).zip(&document.chunks).map(|(ordinal, chunk)| {
         let location = &chunk.location;
         let body = json!({
             "ordinal": ordinal,

@@ -86,7 +86,10 @@ impl PointStore {
         let records = self.records(name, &PointFilter::path(Record::COLLECTION.to_owned()))?;
         Ok(records.into_iter().find_map(|record| match record {
             Record::Collection { provenance, created } => {
-                Some(Collection { name: name.to_owned(), provenance, created, aliases: Vec::new() })
+                let (name, aliases) = (name.to_owned(), Vec::new());
+                // An engine may have only names for tables; no call gives one to another table.
+                let id = format!("{name}@{created}");
+                Some(Collection { id, name, provenance, created, aliases })
             }
             _ => None,
         }))
@@ -253,12 +256,26 @@ impl Store for PointStore {
         self.delete(&table, &paths)?;
         for documents in documents.chunks(BATCH) {
             let points: Vec<Point> =
-                documents.iter().flat_map(|document| point::chunks(document)).collect();
+                documents.iter().flat_map(|document| point::chunks(document, 0)).collect();
             self.put(&table, &points)?;
         }
         let written: Vec<Record> =
             documents.iter().map(|document| Record::of_document(document, true)).collect();
         self.put_records(&found.name, &written)
+    }
+
+    /// Points with the same ids are replaced, so a repeated call writes nothing twice.
+    fn append(&mut self, collection: &str, document: &Document, first: usize) -> Result<()> {
+        let found = self.require(collection)?;
+        found.provenance.check_widths(std::slice::from_ref(document))?;
+        let points: Vec<Point> = point::chunks(document, first).collect();
+        self.put(&names::chunks(&found.name), &points)?;
+        let is_whole = !document.hash.is_empty();
+        let mut record = Record::of_document(document, is_whole);
+        if let Record::Document(entry) = &mut record {
+            entry.chunks += first;
+        }
+        self.put_records(&found.name, &[record])
     }
 
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {

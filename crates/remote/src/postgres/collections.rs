@@ -48,6 +48,14 @@ pub(super) fn find(
     Ok(Some((id, found)))
 }
 
+/// The collection whose [`Collection::id`] is `id`, with its id.
+pub(super) fn find_id(
+    client: &mut impl GenericClient,
+    id: &str,
+) -> Result<Option<(i64, Collection)>, Error> {
+    Ok(all(client)?.into_iter().find(|(_, found)| found.id == id))
+}
+
 pub(super) fn all(client: &mut impl GenericClient) -> Result<Vec<(i64, Collection)>, Error> {
     let sql = "SELECT collection, alias FROM kokeshi.aliases ORDER BY alias COLLATE \"C\"";
     let mut aliases: HashMap<i64, Vec<String>> = HashMap::new();
@@ -66,8 +74,10 @@ pub(super) fn all(client: &mut impl GenericClient) -> Result<Vec<(i64, Collectio
 fn collection(row: &Row) -> Option<(i64, Collection)> {
     let provenance = serde_json::from_str(row.get(3)).ok()?;
     let provenance = Provenance::from_json(&provenance)?;
-    let (name, created) = (row.get(1), row.get(2));
-    Some((row.get(0), Collection { name, provenance, created, aliases: Vec::new() }))
+    let (id, name, created): (i64, _, _) = (row.get(0), row.get(1), row.get(2));
+    let aliases = Vec::new();
+    // An identity column never repeats a value.
+    Some((id, Collection { id: id.to_string(), name, provenance, created, aliases }))
 }
 
 /// Creates a collection with its two tables.

@@ -17,7 +17,7 @@ use ::postgres::Transaction;
 use kokeshi_store::backend::Field;
 use kokeshi_store::{
     Collection, Counts, Document, Entry, Error, Fields, Hit, IndexedFolders, Lock, Provenance,
-    Query, Result, Source, Storage, Store, Url,
+    Query, Replacement, Result, Source, Storage, Store, Url,
 };
 use session::Session;
 use std::fmt;
@@ -102,6 +102,16 @@ impl Postgres {
         let all = collections::all(transaction).map_err(fail)?;
         let names = all.iter().map(|(_, found)| found.name.as_str());
         Err(Error::unknown_collection(name, self.name(), names).into())
+    }
+
+    /// The collection with this [`Collection::id`], with its id.
+    fn require_id(
+        &self,
+        transaction: &mut Transaction<'_>,
+        id: &str,
+    ) -> Result<(i64, Collection), CallError> {
+        let found = collections::find_id(transaction, id).map_err(self.fail())?;
+        found.ok_or_else(|| Error::gone(self.name()).into())
     }
 
     fn refuse_taken(&self, transaction: &mut Transaction<'_>, name: &str) -> Result<(), CallError> {
@@ -217,6 +227,15 @@ impl Store for Postgres {
         })
     }
 
+    fn append(&mut self, collection: &str, document: &Document, first: usize) -> Result<()> {
+        self.write(|transaction| {
+            let (id, found) = self.require(transaction, collection)?;
+            found.provenance.check_widths(std::slice::from_ref(document))?;
+            let written = write::append(transaction, id, &found.provenance, (document, first));
+            written.map_err(self.fail())
+        })
+    }
+
     fn remove(&mut self, collection: &str, paths: &[String]) -> Result<usize> {
         self.write(|transaction| {
             let (id, _) = self.require(transaction, collection)?;
@@ -248,18 +267,46 @@ impl Store for Postgres {
         })
     }
 
-    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
+    fn switch(&mut self, replacement: &Replacement<'_>) -> Result<()> {
         self.write(|transaction| {
-            let (id, _) = self.require(transaction, collection)?;
-            match collections::find(transaction, name).map_err(self.fail())? {
-                Some((old, _)) if old == id => return Ok(()),
-                Some((old, found)) if found.name == name => {
-                    self.refuse_taken(transaction, kept)?;
-                    collections::rename(transaction, old, kept).map_err(self.fail())?;
-                }
-                _ => {}
+            let name = replacement.name;
+            let named = collections::find(transaction, name).map_err(self.fail())?;
+            let found = named.as_ref().map(|(_, found)| found);
+            if !replacement.needs_switch(&self.name(), found)? {
+                return Ok(());
             }
-            collections::set_alias(transaction, name, id).map_err(self.fail())
+            let (new, _) = self.require_id(transaction, replacement.new)?;
+            if let Some((old, _)) = named.filter(|(_, found)| found.name == name) {
+                self.refuse_taken(transaction, replacement.kept)?;
+                collections::rename(transaction, old, replacement.kept).map_err(self.fail())?;
+            }
+            collections::set_alias(transaction, name, new).map_err(self.fail())
+        })
+    }
+
+    fn switch_back(&mut self, replacement: &Replacement<'_>) -> Result<Collection> {
+        self.write(|transaction| {
+            let name = replacement.name;
+            let found = collections::find(transaction, name).map_err(self.fail())?;
+            let found = found.map(|(_, found)| found);
+            let is_needed = replacement.needs_switch_back(&self.name(), found.as_ref())?;
+            let (id, old) = self.require_id(transaction, replacement.old.unwrap_or_default())?;
+            if is_needed {
+                collections::set_alias(transaction, name, id).map_err(self.fail())?;
+            }
+            Ok(old)
+        })
+    }
+
+    fn remove_replaced(&mut self, replacement: &Replacement<'_>) -> Result<Option<String>> {
+        self.write(|transaction| {
+            let old = collections::find_id(transaction, replacement.old.unwrap_or_default());
+            let Some((id, old)) = old.map_err(self.fail())? else { return Ok(None) };
+            let found = collections::find(transaction, replacement.name).map_err(self.fail())?;
+            let found = found.map(|(_, found)| found);
+            replacement.check_removal(&self.name(), found.as_ref(), &old)?;
+            collections::delete(transaction, id).map_err(self.fail())?;
+            Ok(Some(old.name))
         })
     }
 

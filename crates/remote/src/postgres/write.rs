@@ -31,12 +31,40 @@ pub(super) fn upsert(
     let old: Vec<i64> = ids.values().copied().collect();
     let sql = format!("DELETE FROM kokeshi.chunks_{collection} WHERE document = ANY($1)");
     transaction.execute(&sql, &[&old])?;
+    copy(transaction, collection, provenance, (&documents, &ids, 0))
+}
+
+/// Adds the chunks of `document` after its `first` ones, and replaces its other fields. A call that
+/// is repeated because its answer was lost writes nothing twice.
+pub(super) fn append(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    provenance: &Provenance,
+    (document, first): (&Document, usize),
+) -> Result<(), Error> {
+    let ids = write_documents(transaction, collection, &[document])?;
+    let old: Vec<i64> = ids.values().copied().collect();
+    let sql = format!(
+        "DELETE FROM kokeshi.chunks_{collection} WHERE document = ANY($1) AND ordinal >= $2"
+    );
+    let from = i32::try_from(first).unwrap_or(i32::MAX);
+    transaction.execute(&sql, &[&old, &from])?;
+    copy(transaction, collection, provenance, (&[document], &ids, from))
+}
+
+/// Writes the chunks of documents with these ids, whose first ordinal is `first`.
+fn copy(
+    transaction: &mut Transaction<'_>,
+    collection: i64,
+    provenance: &Provenance,
+    (documents, ids, first): (&[&Document], &HashMap<String, i64>, i32),
+) -> Result<(), Error> {
     let types = column_types(transaction, collection)?;
     let sql = format!("COPY kokeshi.chunks_{collection} ({CHUNK}) FROM STDIN BINARY");
     let mut rows = BinaryCopyInWriter::new(transaction.copy_in(&sql)?, &types);
     for document in documents {
         if let Some(id) = ids.get(&*storable(&document.path)) {
-            write_chunks(&mut rows, *id, provenance.storage, document)?;
+            write_chunks(&mut rows, (*id, first), provenance.storage, document)?;
         }
     }
     rows.finish().map(drop)
@@ -107,11 +135,11 @@ fn column_types(transaction: &mut Transaction<'_>, collection: i64) -> Result<Ve
 
 fn write_chunks(
     rows: &mut BinaryCopyInWriter<'_>,
-    id: i64,
+    (id, first): (i64, i32),
     storage: Storage,
     document: &Document,
 ) -> Result<(), Error> {
-    for (ordinal, chunk) in (0_i32..).zip(&document.chunks) {
+    for (ordinal, chunk) in (first..).zip(&document.chunks) {
         let location = &chunk.location;
         let limits = [location.bytes.start, location.bytes.end, location.lines.0, location.lines.1];
         let [first_byte, end_byte, first_line, last_line] = limits.map(|limit| limit as i64);

@@ -33,6 +33,8 @@ macro_rules! conforms {
             an_alias_moves_in_one_step,
             documents_come_back_as_they_were_written,
             existing_documents_are_not_inserted_again,
+            a_document_grows_in_pieces,
+            a_replacement_touches_only_its_own_collections,
             a_switch_moves_a_name_to_another_collection_and_back,
             roots_and_times_are_recorded,
             an_unsupported_storage_is_refused_with_the_supported_ones,

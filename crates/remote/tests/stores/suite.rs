@@ -2,7 +2,8 @@
 
 use crate::fixtures::{Case, all_texts, document, dot, object, provenance, vector};
 use kokeshi_store::{
-    ChunkLocation, Condition, Counts, Document, Error, Filter, Provenance, Query, Storage, Store,
+    ChunkLocation, Condition, Counts, Document, Error, Filter, Provenance, Query, Replacement,
+    Storage, Store,
 };
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -363,15 +364,20 @@ pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'
     let target = |store: &dyn Store, name: &str| {
         store.collection(name).expect("a store").map(|found| found.name)
     };
+    let id = |store: &dyn Store, name: &str| {
+        store.collection(name).expect("a store").expect("a collection").id
+    };
+    let (old_id, new_id) = (id(&*store, &old), id(&*store, &new));
+    let named = |name| Replacement { name, old: Some(&old_id), new: &new_id, kept: &kept };
     store.set_alias(&name, &old).expect("an alias");
     assert!(!store.switch_calls(&name, &new, &kept).expect("calls").is_empty());
-    store.switch(&name, &new, &kept).expect("a switch");
+    store.switch(&named(&name)).expect("a switch");
     assert_eq!(target(&*store, &name), Some(new.clone()));
-    store.switch(&name, &old, &kept).expect("a switch back");
+    assert_eq!(store.switch_back(&named(&name)).expect("a switch back").name, old);
     assert_eq!(target(&*store, &name), Some(old.clone()));
     // If the name is a collection's own, the collection is renamed in the same step, or the store
     // reports that it cannot do that.
-    match store.switch(&old, &new, &kept) {
+    match store.switch(&named(&old)) {
         Ok(()) => {
             assert_eq!(target(&*store, &old), Some(new.clone()));
             assert_eq!(target(&*store, &kept), Some(kept.clone()));
@@ -380,7 +386,7 @@ pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'
                 Some(kept.clone()),
                 "the alias still points to the renamed collection"
             );
-            store.switch(&old, &new, &kept).expect("again");
+            store.switch(&named(&old)).expect("again");
             assert_eq!(target(&*store, &old), Some(new));
         }
         Err(error @ Error::Unsupported { .. }) => {
@@ -389,4 +395,86 @@ pub(crate) fn a_switch_moves_a_name_to_another_collection_and_back(case: &Case<'
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Whatever names lead to, a replacement removes its old collection only, and only if nobody reads
+/// it.
+pub(crate) fn a_replacement_touches_only_its_own_collections(case: &Case<'_>) {
+    let mut store = kokeshi_remote::create(case.address).expect("a store");
+    let storage = store.storages()[0];
+    let [old, new, other, name, kept] =
+        ["old", "new", "other", "name", "kept"].map(|part| format!("{}-{part}", case.name));
+    for collection in [&old, &new, &other] {
+        store.create(collection, &provenance(storage)).expect("a collection");
+    }
+    let id = |store: &dyn Store, name: &str| {
+        store.collection(name).expect("a store").expect("a collection").id
+    };
+    let (old_id, new_id, other_id) = (id(&*store, &old), id(&*store, &new), id(&*store, &other));
+    let replacement = Replacement { name: &name, old: Some(&old_id), new: &new_id, kept: &kept };
+    let exists = |store: &dyn Store| {
+        [&old, &new, &other].map(|name| store.collection(name).expect("a store").is_some())
+    };
+    // The name leads to a third collection: nothing may change.
+    store.set_alias(&name, &other).expect("an alias");
+    assert!(matches!(store.switch(&replacement), Err(Error::NotReplaceable { .. })));
+    assert!(matches!(store.switch_back(&replacement), Err(Error::NotReplaceable { .. })));
+    assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
+    assert_eq!(
+        store.collection(&name).expect("a store").map(|found| found.name),
+        Some(other.clone())
+    );
+    // Readers use the old collection.
+    store.set_alias(&name, &old).expect("an alias");
+    assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
+    store.switch(&replacement).expect("a switch");
+    // Another name still leads to the old collection.
+    let reader = format!("{name}-2");
+    store.set_alias(&reader, &old).expect("an alias");
+    assert!(matches!(store.remove_replaced(&replacement), Err(Error::NotReplaceable { .. })));
+    store.set_alias(&reader, &other).expect("an alias");
+    // The id of the third one as the old one: the caller's own mistake removes nothing in use.
+    let mistaken = Replacement { old: Some(&new_id), ..replacement };
+    assert!(matches!(store.remove_replaced(&mistaken), Err(Error::NotReplaceable { .. })));
+    assert_eq!(exists(&*store), [true; 3]);
+    assert_eq!(store.remove_replaced(&replacement).expect("removed"), Some(old.clone()));
+    assert_eq!(exists(&*store), [false, true, true]);
+    // A later collection of the same name is another one.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    store.create(&old, &provenance(storage)).expect("a collection");
+    assert_eq!(store.remove_replaced(&replacement).expect("nothing to remove"), None);
+    assert!(matches!(store.switch_back(&replacement), Err(Error::NotReplaceable { .. })));
+    assert_eq!(exists(&*store), [true; 3]);
+    assert_eq!(id(&*store, &other), other_id);
+}
+
+/// A large document is written in pieces; a piece that is written again changes nothing.
+pub(crate) fn a_document_grows_in_pieces(case: &Case<'_>) {
+    let mut store = kokeshi_remote::create(case.address).expect("a store");
+    let storage = store.storages()[0];
+    store.create(case.name, &provenance(storage)).expect("a collection");
+    let whole = document("a", 1..=7);
+    store.upsert(case.name, &[document("a", [50, 51]), document("b", [60])]).expect("written");
+    let piece = |range: std::ops::Range<usize>| Document {
+        hash: if range.end == 7 { whole.hash.clone() } else { String::new() },
+        chunks: whole.chunks[range].to_vec(),
+        ..whole.clone()
+    };
+    store.upsert(case.name, &[piece(0..3)]).expect("the first piece");
+    store.append(case.name, &piece(3..5), 3).expect("a piece");
+    let entry = |store: &dyn Store| {
+        store.entries(case.name, &["a".to_owned()]).expect("entries")[0].clone()
+    };
+    assert_eq!((entry(&*store).hash.as_str(), entry(&*store).chunks), ("", 5));
+    store.append(case.name, &piece(5..7), 5).expect("the last piece");
+    assert_eq!((entry(&*store).hash, entry(&*store).chunks), (whole.hash.clone(), 7));
+    let read = store.documents(case.name, &["a".to_owned()]).expect("documents");
+    let texts = |document: &Document| -> Vec<String> {
+        document.chunks.iter().map(|chunk| chunk.text.clone()).collect()
+    };
+    assert_eq!(texts(&read[0]), texts(&whole));
+    assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 2, chunks: 8 });
+    // A shorter document replaces all pieces.
+    store.upsert(case.name, &[document("a", [9])]).expect("written");
+    assert_eq!(store.count(case.name).expect("counts"), Counts { documents: 2, chunks: 2 });
 }

@@ -259,7 +259,13 @@ impl Source for Rows {
         let provenance = Provenance::unknown(self.dimensions, self.storage);
         let (own, aliases) = (self.vector.clone(), self.alias.iter().cloned().collect());
         let found = self.is(name);
-        Ok(found.then_some(Collection { name: own, provenance, created: 0, aliases }))
+        Ok(found.then_some(Collection {
+            id: own.clone(),
+            name: own,
+            provenance,
+            created: 0,
+            aliases,
+        }))
     }
 
     fn list_after(&self, collection: &str, after: &str, limit: usize) -> Result<Vec<Entry>> {

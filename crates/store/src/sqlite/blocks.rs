@@ -151,10 +151,14 @@ impl Slots {
         let mut statement = connection.prepare_cached(&sql)?;
         let (first, end) = keys(collection);
         let mut rows = statement.query([first, end])?;
+        let limit = max_slots(connection)?;
         let mut words = Vec::new();
         while let Some(row) = rows.next()? {
             let number = (row.get::<_, i64>(0)? - first) as usize;
             let data = row.get_ref(1)?.as_blob()?;
+            if data.len() != SLOTS_PER_ROW / 8 || number * SLOTS_PER_ROW > limit {
+                return Err(damaged("bits of slots that no vector can have"));
+            }
             words.resize(number * SLOTS_PER_ROW / 64, 0);
             words.extend(data.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
         }
@@ -360,11 +364,35 @@ pub(super) fn clear(
 pub(super) fn count(
     connection: &Connection,
     collection: i64,
-    table: BlockTable,
+    (table, layout): (BlockTable, Layout),
 ) -> rusqlite::Result<usize> {
     let sql = format!("SELECT max(block) FROM {} WHERE block >= ?1 AND block < ?2", table.name());
     let (first, end) = keys(collection);
     let last: Option<Option<i64>> =
         connection.prepare_cached(&sql)?.query_row([first, end], |row| row.get(0)).optional()?;
-    Ok(last.flatten().map_or(0, |last| (last - first) as usize + 1))
+    let count = last.flatten().map_or(0, |last| (last - first) as usize + 1);
+    match count.saturating_mul(layout.block()) <= len_bytes(connection)? {
+        true => Ok(count),
+        false => Err(damaged("blocks that do not fit into it")),
+    }
+}
+
+/// The size of the database, in bytes.
+fn len_bytes(connection: &Connection) -> rusqlite::Result<usize> {
+    let pragma = |name: &str| -> rusqlite::Result<usize> {
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+    };
+    Ok(pragma("page_count")?.saturating_mul(pragma("page_size")?))
+}
+
+/// More slots than a database of this size can have, because each has a row of vectors.
+pub(super) fn max_slots(connection: &Connection) -> rusqlite::Result<usize> {
+    const MIN_ROW_BYTES: usize = 64;
+    Ok(len_bytes(connection)? / MIN_ROW_BYTES + SLOTS_PER_ROW)
+}
+
+/// The error of contents that no version of this program writes.
+pub(super) fn damaged(what: &str) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(code, Some(format!("it has {what}")))
 }

@@ -41,7 +41,7 @@ pub(super) fn inconsistencies(connection: &Connection) -> rusqlite::Result<Vec<S
             let Some(layout) = table.layout(&collection.provenance) else { continue };
             let sql = "SELECT max(slot) FROM chunks WHERE collection = ?1";
             let last: Option<usize> = connection.query_row(sql, [id], |row| row.get(0))?;
-            let blocks = blocks::count(connection, id, table)?;
+            let blocks = blocks::count(connection, id, (table, layout))?;
             if last.is_some_and(|last| last / layout.rows >= blocks) {
                 found.push(format!("{name}: the table `{}` lacks its last rows", table.name()));
             }
@@ -50,14 +50,19 @@ pub(super) fn inconsistencies(connection: &Connection) -> rusqlite::Result<Vec<S
     Ok(found)
 }
 
+fn slot_error() -> rusqlite::Error {
+    blocks::damaged("a chunk with a slot that no vector can have")
+}
+
 /// Compares the bits of a collection with its chunks.
 fn slots(connection: &Connection, id: i64) -> rusqlite::Result<Vec<String>> {
     let live = Slots::read(connection, BitTable::Live, id)?;
     let mut expected = Slots::default();
     let mut statement = connection.prepare("SELECT slot FROM chunks WHERE collection = ?1")?;
     let slots = statement.query_map(params![id], |row| row.get::<_, usize>(0))?;
+    let limit = blocks::max_slots(connection)?;
     for slot in slots {
-        expected.insert(slot?);
+        expected.insert(Some(slot?).filter(|slot| *slot <= limit).ok_or_else(slot_error)?);
     }
     let words = 0..live.len().max(expected.len()) / 64;
     let wrong: u32 = words.map(|at| (live.word(at) ^ expected.word(at)).count_ones()).sum();

@@ -6,6 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// More dimensions than any model has.
+const MAX_DIMENSIONS: usize = 1 << 20;
+
 const COLUMNS: &str = "id, name, model, revision, passage_task, query_task, dimensions, \
                        normalised, chunking, late, storage, codes, created";
 
@@ -28,6 +31,22 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Collection>> 
     rows.collect()
 }
 
+/// The collection whose [`Collection::id`] is `wanted`, with its id in this file.
+pub(super) fn find_id(
+    connection: &Connection,
+    wanted: &str,
+) -> rusqlite::Result<Option<(i64, Collection)>> {
+    let id = wanted.split('-').next().and_then(|id| id.parse::<i64>().ok());
+    let sql = format!("SELECT {COLUMNS} FROM collections WHERE id = ?1");
+    let found = connection.query_row(&sql, [id], |row| with_aliases(connection, row)).optional()?;
+    Ok(found.filter(|(_, found)| found.id == wanted))
+}
+
+/// An id that is not reused, unlike that of a row.
+fn public_id(id: i64, created: i64) -> String {
+    format!("{id}-{created}")
+}
+
 pub(super) fn exists(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM collections WHERE name = ?1")?.exists([name])
 }
@@ -42,14 +61,19 @@ fn with_aliases(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(i64
         revision: row.get(3)?,
         passage_task: row.get(4)?,
         query_task: row.get(5)?,
-        dimensions: row.get(6)?,
+        dimensions: match row.get(6)? {
+            dimensions if dimensions <= MAX_DIMENSIONS => dimensions,
+            _ => return Err(super::blocks::damaged("a collection with too many dimensions")),
+        },
         normalized: row.get(7)?,
         chunking: row.get(8)?,
         late: row.get(9)?,
         storage: parse(10, &row.get::<_, String>(10)?)?,
         codes: row.get::<_, Option<String>>(11)?.map(|text| parse(11, &text)).transpose()?,
     };
-    Ok((id, Collection { name: row.get(1)?, provenance, created: row.get(12)?, aliases }))
+    let created: i64 = row.get(12)?;
+    let name = row.get(1)?;
+    Ok((id, Collection { id: public_id(id, created), name, provenance, created, aliases }))
 }
 
 fn parse<T: FromStr<Err = crate::Error>>(column: usize, text: &str) -> rusqlite::Result<T> {

@@ -16,29 +16,65 @@ pub(super) fn upsert(
     documents: &[Document],
 ) -> rusqlite::Result<()> {
     let mut slots = Allocation::begin(connection, collection)?;
-    let tables = [BlockTable::Vectors, BlockTable::Codes];
-    let mut rows: Vec<VectorRows<'_>> = tables
-        .into_iter()
-        .filter_map(|table| Some((table, table.layout(provenance)?)))
-        .map(|(table, layout)| VectorRows::new(connection, collection, table, layout))
-        .collect();
+    let mut rows = vector_rows(connection, collection, provenance);
     for document in documents {
         let old = find(connection, collection, &document.path)?;
         if let Some(id) = old {
             remove_chunks(connection, id, &mut slots)?;
         }
         let id = write_document(connection, collection, old, document)?;
-        for (ordinal, chunk) in document.chunks.iter().enumerate() {
-            let slot = slots.allocate();
-            write_chunk(connection, (collection, id, ordinal, slot), chunk)?;
-            for rows in &mut rows {
-                rows.write(slot, &chunk.vector)?;
-            }
-        }
+        write_chunks(connection, (collection, id, 0), document, (&mut slots, &mut rows))?;
     }
     drop(rows);
     slots.end()?;
     collections::count_change(connection, collection)
+}
+
+/// Adds the chunks of `document` after its `first` ones, and replaces its other fields.
+pub(super) fn append(
+    connection: &Connection,
+    collection: i64,
+    provenance: &Provenance,
+    (document, first): (&Document, usize),
+) -> rusqlite::Result<()> {
+    let mut slots = Allocation::begin(connection, collection)?;
+    let mut rows = vector_rows(connection, collection, provenance);
+    // A document that another process has removed in the meantime is not created again.
+    if let Some(id) = find(connection, collection, &document.path)? {
+        update_document(connection, id, document)?;
+        write_chunks(connection, (collection, id, first), document, (&mut slots, &mut rows))?;
+    }
+    drop(rows);
+    slots.end()?;
+    collections::count_change(connection, collection)
+}
+
+/// Writers of the vectors and codes of a collection.
+fn vector_rows<'c>(
+    connection: &'c Connection,
+    collection: i64,
+    provenance: &Provenance,
+) -> Vec<VectorRows<'c>> {
+    let tables = [BlockTable::Vectors, BlockTable::Codes].into_iter();
+    let tables = tables.filter_map(|table| Some((table, table.layout(provenance)?)));
+    tables.map(|(table, layout)| VectorRows::new(connection, collection, table, layout)).collect()
+}
+
+/// Writes the chunks of a document, of which the first one has the ordinal `first`.
+fn write_chunks(
+    connection: &Connection,
+    (collection, id, first): (i64, i64, usize),
+    document: &Document,
+    (slots, rows): (&mut Allocation<'_>, &mut [VectorRows<'_>]),
+) -> rusqlite::Result<()> {
+    for (ordinal, chunk) in (first..).zip(&document.chunks) {
+        let slot = slots.allocate();
+        write_chunk(connection, (collection, id, ordinal, slot), chunk)?;
+        for rows in &mut *rows {
+            rows.write(slot, &chunk.vector)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes those of `documents` whose paths are new, and returns how many.
@@ -120,6 +156,17 @@ fn write_document(
     ];
     connection.prepare_cached(sql)?.execute(&values[..])?;
     Ok(old.unwrap_or_else(|| connection.last_insert_rowid()))
+}
+
+/// Replaces the fields of a document, and keeps its chunks.
+fn update_document(connection: &Connection, id: i64, document: &Document) -> rusqlite::Result<()> {
+    let metadata = Value::Object(document.metadata.clone()).to_string();
+    let Document { hash, modified, size, format, .. } = document;
+    let sql = "UPDATE documents SET hash = ?2, modified = ?3, size = ?4, format = ?5, \
+               metadata = ?6 WHERE id = ?1";
+    let size = size.cast_signed();
+    let values = params![id, hash, modified, size, format, metadata];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// Collection, document, ordinal and slot of a chunk.

@@ -7,16 +7,20 @@ mod check;
 mod collections;
 mod documents;
 mod matrix;
-mod open;
+pub(crate) mod open;
 mod readers;
+mod replacement;
 mod search;
 #[cfg(test)]
 mod tests;
+
+pub use ann::{GraphCommand, answer_graph_requests, read_graphs_with};
 
 use crate::ann::{AnnBuild, AnnIndex, OnBuildStep};
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Query};
+use crate::replacement::Replacement;
 use crate::storage::Storage;
 use crate::traits::{IndexedFolders, Lock, Source, Store};
 use kokeshi_kernels::Level;
@@ -32,6 +36,7 @@ use std::path::{Path, PathBuf};
 pub struct Sqlite {
     path: PathBuf,
     connection: Connection,
+    access: open::Access,
     threads: usize,
     level: Level,
     /// What searches cached, by collection and table.
@@ -41,7 +46,7 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the store at `path`.
+    /// Opens the store at `path`. One that may not be changed can be read and searched.
     ///
     /// # Errors
     ///
@@ -50,7 +55,7 @@ impl Sqlite {
         if !path.exists() {
             return Err(Error::Missing { path: path.to_owned() });
         }
-        Self::with(path, open::open(path)?)
+        Ok(Self::with(path, open::open(path)?))
     }
 
     /// Opens the store at `path`, or creates an empty one with its parent folders.
@@ -67,18 +72,19 @@ impl Sqlite {
             };
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
-        Self::with(path, open::open(path)?)
+        Ok(Self::with(path, (open::create(path)?, open::Access::Write)))
     }
 
-    fn with(path: &Path, connection: Connection) -> Result<Self> {
-        Ok(Self {
+    fn with(path: &Path, (connection, access): (Connection, open::Access)) -> Self {
+        Self {
             path: path.to_owned(),
             connection,
+            access,
             threads: Threads::available(),
             level: Level::best(),
             scans: RefCell::default(),
             graphs: RefCell::default(),
-        })
+        }
     }
 
     /// Limits search to `threads` threads and kernels of `level`; the default is all threads and
@@ -198,25 +204,17 @@ impl Store for Sqlite {
     fn drop_collection(&mut self, name: &str) -> Result<()> {
         let id = self.write(|connection| {
             let (id, _) = self.require(name)?;
-            let fail = Error::sqlite(&self.path);
-            documents::remove_words(connection, id).map_err(fail)?;
-            blocks::remove_all(connection, id).map_err(fail)?;
-            collections::delete(connection, id).map_err(fail)?;
+            self.remove_rows(connection, id)?;
             Ok(id)
         })?;
-        self.scans.borrow_mut().retain(|&(collection, _), _| collection != id);
-        self.graphs.borrow_mut().remove(&id);
-        ann::remove_files(&self.path, id);
+        self.remove_caches(id);
         Ok(())
     }
 
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
         self.write(|connection| {
             let (id, _) = self.require(collection)?;
-            if collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
-                let store = self.name();
-                return Err(Error::NameTaken { name: alias.to_owned(), kind: "collection", store });
-            }
+            self.refuse_own_name(connection, alias)?;
             collections::set_alias(connection, alias, id).map_err(Error::sqlite(&self.path))
         })
     }
@@ -226,6 +224,16 @@ impl Store for Sqlite {
             let (id, found) = self.require(collection)?;
             found.provenance.check_widths(documents)?;
             let written = documents::upsert(connection, id, &found.provenance, documents);
+            written.map_err(Error::sqlite(&self.path))
+        })
+    }
+
+    fn append(&mut self, collection: &str, document: &Document, first: usize) -> Result<()> {
+        self.write(|connection| {
+            let (id, found) = self.require(collection)?;
+            found.provenance.check_widths(std::slice::from_ref(document))?;
+            let piece = (document, first);
+            let written = documents::append(connection, id, &found.provenance, piece);
             written.map_err(Error::sqlite(&self.path))
         })
     }
@@ -256,21 +264,22 @@ impl Store for Sqlite {
         })
     }
 
-    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
-        self.write(|connection| {
-            let fail = Error::sqlite(&self.path);
-            let (id, _) = self.require(collection)?;
-            if let Some((old, found)) = collections::find(connection, name).map_err(fail)?
-                && found.name == name
-            {
-                if old == id {
-                    return Ok(());
-                }
-                self.refuse_taken(kept)?;
-                collections::rename(connection, old, kept).map_err(fail)?;
-            }
-            collections::set_alias(connection, name, id).map_err(fail)
-        })
+    fn find_id(&self, id: &str) -> Result<Option<Collection>> {
+        let found =
+            collections::find_id(&self.connection, id).map_err(Error::sqlite(&self.path))?;
+        Ok(found.map(|(_, found)| found))
+    }
+
+    fn switch(&mut self, replacement: &Replacement<'_>) -> Result<()> {
+        self.switch_to_new(replacement)
+    }
+
+    fn switch_back(&mut self, replacement: &Replacement<'_>) -> Result<Collection> {
+        self.switch_to_old(replacement)
+    }
+
+    fn remove_replaced(&mut self, replacement: &Replacement<'_>) -> Result<Option<String>> {
+        self.remove_old(replacement)
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
@@ -360,6 +369,31 @@ impl Sqlite {
         let all = collections::all(&self.connection).map_err(fail)?;
         let names = all.iter().map(|found| found.name.as_str());
         Err(Error::unknown_collection(name, self.name(), names))
+    }
+
+    /// Removes a collection, in the transaction of `connection`.
+    fn remove_rows(&self, connection: &Connection, id: i64) -> Result<()> {
+        let fail = Error::sqlite(&self.path);
+        documents::remove_words(connection, id).map_err(fail)?;
+        blocks::remove_all(connection, id).map_err(fail)?;
+        collections::delete(connection, id).map_err(fail)
+    }
+
+    /// Removes what is kept outside the database of a collection that has been removed.
+    fn remove_caches(&self, id: i64) {
+        self.scans.borrow_mut().retain(|&(collection, _), _| collection != id);
+        self.graphs.borrow_mut().remove(&id);
+        ann::remove_files(&self.path, id);
+    }
+
+    fn refuse_own_name(&self, connection: &Connection, alias: &str) -> Result<()> {
+        match collections::exists(connection, alias).map_err(Error::sqlite(&self.path))? {
+            true => {
+                let (name, store) = (alias.to_owned(), self.name());
+                Err(Error::NameTaken { name, kind: "collection", store })
+            }
+            false => Ok(()),
+        }
     }
 
     fn refuse_taken(&self, name: &str) -> Result<()> {

@@ -16,6 +16,7 @@ const BLOCKS_PER_READER: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockReader<'a> {
     path: &'a Path,
+    access: open::Access,
     collection: i64,
     table: BlockTable,
     pub(super) layout: Layout,
@@ -32,11 +33,12 @@ impl<'a> BlockReader<'a> {
         (collection, generation): (i64, i64),
         (table, layout): (BlockTable, Layout),
     ) -> Result<Self> {
-        let count = blocks::count(&store.connection, collection, table);
+        let count = blocks::count(&store.connection, collection, (table, layout));
         let count = count.map_err(Error::sqlite(&store.path))?;
         let readers = count.div_ceil(BLOCKS_PER_READER).clamp(1, store.threads);
         let share = count.div_ceil(readers).max(1);
-        Ok(Self { path: &store.path, collection, table, layout, generation, count, share })
+        let (path, access) = (&store.path, store.access);
+        Ok(Self { path, access, collection, table, layout, generation, count, share })
     }
 
     /// Calls `visit` with each block and its number, on the thread of the part that it belongs to.
@@ -49,7 +51,7 @@ impl<'a> BlockReader<'a> {
     ) -> Result<Option<Vec<T>>> {
         let parts: Vec<(usize, T)> = (0..).step_by(self.share).zip(parts).collect();
         let read = |(first, mut part): (usize, T)| -> rusqlite::Result<Option<T>> {
-            let connection = open::reader(self.path)?;
+            let connection = open::reader(self.path, self.access)?;
             connection.execute_batch("BEGIN")?;
             if collections::generation(&connection, self.collection)? != self.generation {
                 return Ok(None);

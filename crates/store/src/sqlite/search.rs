@@ -89,6 +89,7 @@ impl Sqlite {
         let mut all = self.connection.prepare_cached(sql)?;
         let sql = "SELECT slot, metadata FROM chunks WHERE document = ?1";
         let mut chunks = self.connection.prepare_cached(sql)?;
+        let limit = blocks::max_slots(&self.connection)?;
         let mut rows = all.query([collection])?;
         while let Some(row) = rows.next()? {
             if !filter.matches_path(row.get_ref(1)?.as_str()?) {
@@ -102,7 +103,10 @@ impl Sqlite {
             while let Some(chunk) = chunks.next()? {
                 let own = documents::metadata(chunk.get_ref(1)?.as_str_or_null()?);
                 if filter.matches_metadata(&own, &document) {
-                    slots.insert(chunk.get(0)?);
+                    match chunk.get(0)? {
+                        slot if slot <= limit => slots.insert(slot),
+                        _ => return Err(blocks::damaged("a slot that no vector can have")),
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use super::Decision;
 use crate::layout::{counted, fitted};
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi::Options;
 use kokeshi_analysis::Confusion;
 use serde_json::{Value, json};
@@ -121,7 +122,12 @@ fn worst(confusion: &Confusion, width: usize) -> String {
         if cells.is_empty() { String::new() } else { "\nmost often confused\n".to_owned() };
     for (count, truth, predicted) in cells.into_iter().take(WORST) {
         let [truth, predicted] = [truth, predicted].map(|class| &confusion.labels[class]);
-        let _ = writeln!(out, "{count:>6}  {}  mistaken for  {predicted}", fitted(truth, width));
+        let _ = writeln!(
+            out,
+            "{count:>6}  {}  mistaken for  {}",
+            fitted(truth, width),
+            visible(predicted)
+        );
     }
     out
 }

@@ -20,6 +20,7 @@ use kokeshi_store::Entry;
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 /// Number of terms in the name of a group.
 const TERMS: usize = 3;
@@ -144,9 +145,11 @@ fn from_collection(
 /// be read are left out with a warning.
 fn texts(location: &StoreLocation, entries: &[Entry], printer: &Printer) -> Vec<SourceText> {
     let mut documents = Vec::new();
+    // Ctrl-C ends this command at once, and its processes with it.
+    let never = AtomicBool::new(false);
     for entry in entries {
         let path = location.path(&entry.path);
-        match document_text(&path, &Subprocess) {
+        match document_text(&path, &Subprocess(&never)) {
             Ok(Some(text)) => {
                 let source = Source::File(Path::new(&location.display_path(&entry.path)).into());
                 let origin = Origin { number: documents.len(), source, line: None };

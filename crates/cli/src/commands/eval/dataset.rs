@@ -4,7 +4,9 @@ use super::rows;
 use super::share::Share;
 use crate::args::SameId;
 use crate::failure::hinted;
+use crate::text_file;
 use anyhow::Context;
+use kokeshi_documents::MAX_FILE_BYTES;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
@@ -196,7 +198,7 @@ fn drawn(mut queries: Vec<JudgedQuery>, share: Share) -> Vec<JudgedQuery> {
 /// Grades above 0 by query and document, from three columns with or without a header.
 fn judgements(path: &Path) -> anyhow::Result<BTreeMap<String, HashMap<String, f64>>> {
     let content =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        text_file::read(path, MAX_FILE_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
     let mut judged: BTreeMap<String, HashMap<String, f64>> = BTreeMap::new();
     for (number, line) in (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let columns: Vec<&str> = line.split('\t').map(str::trim).collect();

@@ -133,7 +133,7 @@ impl<'a> SearchMethods<'a> {
         let plan = IndexPlan::new(&self.location, &[(documents.to_owned(), all)], Vec::new())?;
         let mut meter = Meter::new(Some(plan.bytes()), "document", self.printer);
         let (store, stop) = (&self.location.store, self.stop);
-        let run = IndexRun { store, collection: &collection, extractor: &Subprocess, stop };
+        let run = IndexRun { store, collection: &collection, extractor: &Subprocess(stop), stop };
         let summary = run.execute(plan, &mut meter)?;
         let mut left_out = summary.left_out.iter();
         // A document without text is found by no search.

@@ -2,6 +2,7 @@
 
 mod subprocess;
 
+use super::fence;
 use crate::args::{ExtractArguments, ExtractFormat};
 use crate::printer::Printer;
 use anyhow::Context;
@@ -12,9 +13,7 @@ use std::process::ExitCode;
 pub(crate) use subprocess::Subprocess;
 
 pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
-    if let Some(bytes) = arguments.memory {
-        limit_memory(bytes)?;
-    }
+    fence::enter(arguments.parent, arguments.memory, Some(subprocess::TIME))?;
     let mut content = Vec::new();
     io::stdin().read_to_end(&mut content).context("cannot read standard input")?;
     let text = match arguments.format {
@@ -25,20 +24,6 @@ pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Re
         ExtractFormat::Odt => text_of_office(Format::Odt, &content),
         ExtractFormat::Pptx => text_of_office(Format::Pptx, &content),
     };
-    printer.print(&text?)?;
+    printer.print_bytes(text?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Limits the address space of this process from now on.
-#[cfg(unix)]
-fn limit_memory(bytes: u64) -> anyhow::Result<()> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    setrlimit(Resource::As, limit).context("cannot limit memory")
-}
-
-/// Other systems have no such limit; the time limit of the parent still holds.
-#[cfg(not(unix))]
-fn limit_memory(_: u64) -> anyhow::Result<()> {
-    Ok(())
 }

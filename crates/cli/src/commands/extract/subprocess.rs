@@ -2,25 +2,29 @@
 //! large, and a hostile file may make them panic, loop, or take all memory.
 
 use crate::args::ExtractFormat;
+use crate::commands::fence;
 use clap::ValueEnum;
 use kokeshi_documents::{Error, Extractor, Format};
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time limit for a file.
-const TIME: Duration = Duration::from_secs(60);
+pub(super) const TIME: Duration = Duration::from_secs(60);
+/// Time between two looks at the flag.
+const TICK: Duration = Duration::from_millis(50);
 /// Limit of the memory for a file, in bytes.
 const MEMORY: u64 = 1 << 30;
 /// Longest text of a file, in bytes.
 const LONGEST_TEXT: u64 = 64 << 20;
 
-/// Runs `kokeshi extract`.
-pub(crate) struct Subprocess;
+/// Runs `kokeshi extract`, until the flag is set.
+pub(crate) struct Subprocess<'a>(pub(crate) &'a AtomicBool);
 
-impl Extractor for Subprocess {
+impl Extractor for Subprocess<'_> {
     fn extract(&self, format: Format, content: &[u8]) -> Result<String, Error> {
         let format = match format {
             Format::Docx => ExtractFormat::Docx,
@@ -32,7 +36,7 @@ impl Extractor for Subprocess {
         };
         let mut child = start(format)
             .map_err(|error| Error::NoText(format!("its reader cannot be started: {error}")))?;
-        let result = text(&mut child, content);
+        let result = text(&mut child, content, self.0);
         // It has ended or is no longer needed; either way no process must stay behind.
         let _ = child.kill();
         let _ = child.wait();
@@ -42,15 +46,15 @@ impl Extractor for Subprocess {
 
 fn start(format: ExtractFormat) -> std::io::Result<Child> {
     let format = format.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
-    Command::new(std::env::current_exe()?)
-        .args(["extract", "--format", &format, "--memory", &MEMORY.to_string()])
+    fence::command("extract", MEMORY)?
+        .args(["--format", &format])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
 }
 
-fn text(child: &mut Child, content: &[u8]) -> Result<String, Error> {
+fn text(child: &mut Child, content: &[u8], stop: &AtomicBool) -> Result<String, Error> {
     let failed = |reason: String| Error::NoText(reason);
     let (Some(mut input), Some(output), Some(errors)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -75,8 +79,18 @@ fn text(child: &mut Child, content: &[u8]) -> Result<String, Error> {
         reason
     });
     drop(to);
-    let Ok(text) = from.recv_timeout(TIME) else {
-        return Err(failed(format!("reading it took more than {} s", TIME.as_secs())));
+    let start = Instant::now();
+    let text = loop {
+        match from.recv_timeout(TICK) {
+            Ok(text) => break text,
+            Err(_) if stop.load(Ordering::Relaxed) => {
+                return Err(failed("reading it was stopped".to_owned()));
+            }
+            Err(_) if start.elapsed() >= TIME => {
+                return Err(failed(format!("reading it took more than {} s", TIME.as_secs())));
+            }
+            Err(_) => {}
+        }
     };
     let text = text.map_err(|error| failed(format!("its reader failed: {error}")))?;
     if text.len() as u64 > LONGEST_TEXT {

@@ -48,11 +48,23 @@ struct Migration {
 }
 
 impl Migration {
+    /// Opens the store, which only the first run of a plan may create.
     fn open(arguments: &PlanArguments) -> anyhow::Result<Self> {
+        Self::prepare(arguments, false)
+    }
+
+    fn create(arguments: &PlanArguments) -> anyhow::Result<Self> {
+        Self::prepare(arguments, true)
+    }
+
+    fn prepare(arguments: &PlanArguments, creates: bool) -> anyhow::Result<Self> {
         let path = &arguments.plan;
         let plan = Plan::read(path)?;
         let lock = lock(path)?;
         let locations = locations(&plan, arguments.store.as_ref(), arguments.source.as_ref())?;
+        if !creates && matches!(&locations.store, Address::File(file) if !file.exists()) {
+            kokeshi_remote::open(&locations.store)?;
+        }
         let store = locations.open_store(&plan.from.collection)?;
         let ledger = ledger_path(&locations.store, path);
         Ok(Self { plan, locations, store, ledger, _lock: lock })

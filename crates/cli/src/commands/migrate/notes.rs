@@ -3,6 +3,7 @@
 use super::queries::{self, MigrationQuery};
 use crate::bytes;
 use crate::layout::counted;
+use crate::visible::visible;
 use kokeshi_analysis::Quality;
 use kokeshi_collections::Embedder;
 use kokeshi_migrate::{ModelFit, Plan, Preview, VectorSizes};
@@ -213,12 +214,14 @@ pub(super) fn rankings(queries: &[MigrationQuery], preview: &Preview) -> String 
             writeln!(text, "  queries with known answers: {old} before, {} after", figures(new));
     }
     for ranking in preview.rankings.iter().take(RANKINGS) {
-        let first = |paths: &[String]| paths.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        let first = |paths: &[String]| {
+            paths.iter().take(3).map(|path| visible(path)).collect::<Vec<_>>().join(", ")
+        };
         let old = ranking.old.as_deref().map_or("unknown".to_owned(), first);
         let _ = writeln!(
             text,
             "  {}\n    before: {old}\n    after:  {}",
-            ranking.query,
+            visible(&ranking.query),
             first(&ranking.new)
         );
     }

@@ -1,11 +1,15 @@
 //! The user's own queries, which both models are compared on.
 
+use crate::text_file;
 use anyhow::Context;
 use kokeshi_analysis::Quality;
 use kokeshi_migrate::Ranking;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
+
+/// Maximum size of a file of queries, in bytes.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A query, and the documents that answer it, if known.
 #[derive(Debug, Deserialize)]
@@ -18,8 +22,8 @@ pub(super) struct MigrationQuery {
 
 /// Reads one JSON object per line.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<MigrationQuery>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = text_file::read(path, MAX_BYTES)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {

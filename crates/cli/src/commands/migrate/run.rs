@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
-    let migration = Migration::open(&arguments.plan)?;
+    let migration = Migration::create(&arguments.plan)?;
     let plan = &migration.plan;
     let embedder = migration.embedder(&plan.to, &loader(&arguments.device)?)?;
     let source = migration.source()?;

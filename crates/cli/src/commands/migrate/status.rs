@@ -5,6 +5,7 @@ use crate::args::MigrateStatusArguments;
 use crate::config;
 use crate::layout::counted;
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi_collections::StoreLocation;
 use kokeshi_migrate::{Ledger, MigrationProgress, Plan};
 use kokeshi_store::Address;
@@ -17,8 +18,13 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
             let plan = Plan::read(path)?;
             let locations = locations(&plan, arguments.store.as_ref(), None)?;
             let file = ledger_path(&locations.store, path);
-            let found = if file.exists() { Ledger::open(&file)?.find(&plan.name)? } else { None };
-            found.into_iter().collect()
+            let ledger = Ledger::read(&file)?;
+            ledger
+                .map(|ledger| ledger.find(&plan.name))
+                .transpose()?
+                .flatten()
+                .into_iter()
+                .collect()
         }
         None => of_store(arguments)?,
     };
@@ -32,7 +38,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
     let mut text = String::new();
     for one in &all {
         let pass = match (&one.after, one.passes) {
-            (Some(after), _) => format!("a pass is under way, done up to {after}"),
+            (Some(after), _) => format!("a pass is under way, done up to {}", visible(after)),
             (None, 0) => "not run yet".to_owned(),
             (None, passes) => format!("{} done", counted(passes, "pass")),
         };
@@ -40,7 +46,7 @@ pub(super) fn run(arguments: &MigrateStatusArguments, printer: &Printer) -> anyh
         let _ = writeln!(
             text,
             "{}: {}; {pass}; wrote {} with {}, {} tokens in {:.1} s",
-            one.name,
+            visible(&one.name),
             one.state,
             counted(one.documents, "document"),
             counted(one.chunks, "chunk"),
@@ -55,10 +61,15 @@ fn of_store(arguments: &MigrateStatusArguments) -> anyhow::Result<Vec<MigrationP
     let configured = config::current().value(config::Key::Store).map(Address::from);
     let location =
         StoreLocation::to_search(arguments.store.as_ref().or(configured.as_ref()), None)?;
-    // Opening the store reports what is wrong with it.
-    location.open()?;
     match &location.store {
-        Address::File(file) => Ok(Ledger::open(file)?.all()?),
+        Address::File(file) => {
+            if !file.exists() {
+                // Opening the store reports what is wrong with it.
+                location.open()?;
+            }
+            let ledger = Ledger::read(file)?;
+            Ok(ledger.map(|ledger| ledger.all()).transpose()?.unwrap_or_default())
+        }
         Address::Server(_) => Err(crate::failure::hinted(
             "the migrations of a server are recorded next to their plans",
             "name a plan: `kokeshi migrate status PLAN`",

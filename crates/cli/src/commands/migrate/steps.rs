@@ -4,6 +4,8 @@ use super::Migration;
 use crate::args::{MigrateCleanArguments, MigrateSwitchArguments};
 use crate::commands::confirm::confirm;
 use crate::printer::Printer;
+use crate::visible::visible;
+use kokeshi_migrate::Removal;
 
 pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> anyhow::Result<()> {
     let mut migration = Migration::open(&arguments.plan)?;
@@ -13,7 +15,7 @@ pub(super) fn switch(arguments: &MigrateSwitchArguments, printer: &Printer) -> a
             true => vec![format!("nothing: readers open `{}`", plan.switch)],
             false => migration.store.switch_calls(&plan.switch, &plan.to.collection, &plan.kept)?,
         };
-        return printer.print(&(calls.join("\n") + "\n"));
+        return printer.print(&lines(&calls));
     }
     let ledger = migration.open_ledger()?;
     let source = migration.source()?;
@@ -47,14 +49,14 @@ pub(super) fn rollback(
             true => vec![format!("nothing: readers open `{old}`")],
             false => migration.store.switch_calls(&plan.switch, old, &plan.kept)?,
         };
-        return printer.print(&(calls.join("\n") + "\n"));
+        return printer.print(&lines(&calls));
     }
     let ledger = migration.open_ledger()?;
-    kokeshi_migrate::rollback(plan, &mut *migration.store, &ledger)?;
-    let (switch, old, model) = (&plan.switch, &plan.from.collection, &plan.from.model);
+    let old = kokeshi_migrate::rollback(plan, &mut *migration.store, &ledger)?;
+    let (switch, model) = (&plan.switch, &plan.from.model);
     printer.note(&match *switch == plan.to.collection {
         true => format!("point readers to `{old}` again, with {model}"),
-        false => format!("`{switch}` is the old collection again, with {model}"),
+        false => format!("`{switch}` is `{old}` again, with {model}"),
     });
     Ok(())
 }
@@ -62,26 +64,33 @@ pub(super) fn rollback(
 pub(super) fn clean(arguments: &MigrateCleanArguments, printer: &Printer) -> anyhow::Result<()> {
     let mut migration = Migration::open(&arguments.plan)?;
     let plan = &migration.plan;
-    let old = match plan.switch == plan.from.collection {
-        true => plan.kept.clone(),
-        false => plan.from.collection.clone(),
-    };
+    let ledger = migration.open_ledger()?;
+    let store = migration.store.name();
+    let found = kokeshi_migrate::removal(plan, &*migration.store, &ledger)?;
     if arguments.dry_run {
-        return printer.print(&match plan.is_between_stores() {
-            true => "nothing: the old vectors are elsewhere\n".to_owned(),
-            false => format!("drop collection `{old}` of {}\n", migration.store.name()),
+        return printer.print(&match found {
+            Removal::Collection(old) => format!("drop collection `{old}` of {store}\n"),
+            Removal::Gone => "nothing: the old collection no longer exists\n".to_owned(),
+            Removal::Elsewhere => "nothing: the old vectors are elsewhere\n".to_owned(),
         });
     }
-    if !arguments.yes && !plan.is_between_stores() {
-        confirm(&format!("Remove `{old}` of {} permanently?", migration.store.name()))?;
+    if let Removal::Collection(old) = &found
+        && !arguments.yes
+    {
+        confirm(&format!("Remove `{old}` of {store} permanently?"))?;
     }
-    let ledger = migration.open_ledger()?;
-    match kokeshi_migrate::clean(plan, &mut *migration.store, &ledger)? {
-        Some(removed) => printer.note(&format!(
-            "removed `{removed}`: the vectors of {} no longer exist",
-            plan.from.model
-        )),
-        None => printer.note("done; the source of the old vectors was not changed"),
-    }
+    let model = &plan.from.model;
+    printer.note(&match kokeshi_migrate::clean(plan, &mut *migration.store, &ledger)? {
+        Removal::Collection(old) => {
+            format!("removed `{old}`: the vectors of {model} no longer exist")
+        }
+        Removal::Gone => "done; the old collection no longer existed".to_owned(),
+        Removal::Elsewhere => "done; the source of the old vectors was not changed".to_owned(),
+    });
     Ok(())
+}
+
+/// One call per line.
+fn lines(calls: &[String]) -> String {
+    calls.iter().map(|call| format!("{}\n", visible(call))).collect()
 }

@@ -7,6 +7,7 @@ use crate::args::MigrateVerifyArguments;
 use crate::exit::Exit;
 use crate::output::{Destination, is_stdout};
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi_migrate::Verification;
 use serde_json::json;
 use std::fmt::Write;
@@ -59,7 +60,7 @@ fn text_of(report: &Verification, queries: &[MigrationQuery]) -> String {
     for check in &report.checks {
         let mark = if check.passed { "ok    " } else { "FAILED" };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{mark}  {}: {}", check.name, check.detail);
+        let _ = writeln!(text, "{mark}  {}: {}", check.name, visible(&check.detail));
     }
     if let Some(recall) = report.recall {
         let _ = writeln!(text, "recall@10 of approximate against exact search: {recall:.3}");

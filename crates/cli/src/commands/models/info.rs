@@ -5,6 +5,7 @@ use crate::args::InfoArguments;
 use crate::layout::counted;
 use crate::printer::Printer;
 use crate::selection;
+use crate::visible::visible;
 use kokeshi::{
     Activation, Checkpoint, Layout, LoadOptions, Model, Position, TensorInfo, TokenizerInfo,
 };
@@ -126,7 +127,7 @@ impl ModelInfo {
             ("device", selection::describe_auto_device()),
             ("tasks", format!("{}, {}", counted(config.tasks.len(), "task"), self.adapters())),
         ];
-        let lines = lines.map(|(name, value)| format!("{name:<12}{value}\n"));
+        let lines = lines.map(|(name, value)| format!("{name:<12}{}\n", visible(&value)));
         lines.concat() + &self.tasks() + "\n" + &self.table()
     }
 
@@ -150,7 +151,7 @@ impl ModelInfo {
 
     fn tasks(&self) -> String {
         let tasks = self.checkpoint.config().tasks.iter();
-        tasks.map(|task| format!("  {:<20}{:?}\n", task.name, task.instruction)).collect()
+        tasks.map(|task| format!("  {:<20}{:?}\n", visible(&task.name), task.instruction)).collect()
     }
 
     /// The tensors; those whose names differ only in numbers (layers, tasks) share a line.
@@ -161,7 +162,7 @@ impl ModelInfo {
             *groups.entry(key).or_default() += 1;
         }
         let lines = groups.iter().map(|((name, dtype, shape), count)| {
-            format!("{count:>5} × {dtype:<5}{:<18}{name}\n", format!("{shape:?}"))
+            format!("{count:>5} × {dtype:<5}{:<18}{}\n", format!("{shape:?}"), visible(name))
         });
         lines.collect()
     }

@@ -4,6 +4,7 @@ use super::SearchResult;
 use crate::args::SearchArguments;
 use crate::layout::line_ranges;
 use crate::printer::Printer;
+use crate::visible::visible;
 use kokeshi_collections::{OpenCollection, Staleness, StoreLocation};
 use kokeshi_store::{Hit, RankContribution, reciprocal_rank};
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Maximum number of bytes of a sentence that are shown.
 const LONGEST_SENTENCE: usize = 600;
+/// Bytes before and after the best sentence in which its neighbours are looked for, and bytes of it
+/// that are looked at.
+const NEAR: usize = 4096;
 /// Maximum number of places with an identical text that are shown.
 const IDENTICAL: usize = 5;
 
@@ -25,7 +29,9 @@ pub(super) fn files(
 ) -> anyhow::Result<()> {
     let lines: String = names
         .iter()
-        .map(|name| linked(&location.display_path(name), &location.path(name), printer) + "\n")
+        .map(|name| {
+            linked(&visible(&location.display_path(name)), &location.path(name), printer) + "\n"
+        })
         .collect();
     printer.print(&lines)
 }
@@ -64,7 +70,7 @@ pub(super) fn text(
 
 /// The file and lines of a hit.
 fn place(hit: &Hit, location: &StoreLocation) -> String {
-    format!("{}{}", location.display_path(&hit.path), line_or_page(hit))
+    format!("{}{}", visible(&location.display_path(&hit.path)), line_or_page(hit))
 }
 
 fn staleness(stale: Staleness) -> &'static str {
@@ -124,8 +130,12 @@ fn why(hit: &Hit) -> String {
 
 /// The lines of the best sentence, marked, with `context` sentences on either side.
 fn excerpt(result: &SearchResult, context: usize, printer: &Printer) -> Vec<String> {
-    let text = &result.hit.text;
-    let best = result.best.clone();
+    let (whole, best) = (&result.hit.text, &result.best);
+    // Finding sentences takes quadratic time where there are no words, and no more is shown.
+    let from = whole.floor_char_boundary(best.start.saturating_sub(NEAR));
+    let to = whole.floor_char_boundary(best.end.min(best.start + NEAR).saturating_add(NEAR));
+    let text = &whole[from..to];
+    let best = best.start - from..whole.floor_char_boundary(best.end.min(best.start + NEAR)) - from;
     let sentences: Vec<Range<usize>> =
         text.split_sentence_bound_indices().map(|(at, part)| at..at + part.len()).collect();
     let first = sentences.iter().position(|sentence| sentence.end > best.start).unwrap_or(0);
@@ -134,8 +144,8 @@ fn excerpt(result: &SearchResult, context: usize, printer: &Printer) -> Vec<Stri
     let end = sentences.get((last + context).min(sentences.len().saturating_sub(1)));
     let end = end.map_or(text.len(), |sentence| sentence.end).max(best.end);
     let start = start.min(best.start);
-    let before = if start > 0 { "… " } else { "" };
-    let after = if end < text.len() { " …" } else { "" };
+    let before = if from + start > 0 { "… " } else { "" };
+    let after = if from + end < whole.len() { " …" } else { "" };
     let (head, tail) = (plain(&text[start..best.start]), plain(&text[best.end..end]));
     let head = format!("{before}{}", spaced(&head, false));
     let marked = head.len()..head.len() + plain(&text[best.clone()]).len();
@@ -154,9 +164,9 @@ fn bold_within(text: &str, line: Range<usize>, marked: &Range<usize>, printer: &
     format!("{head}\x1b[1m{bold}\x1b[0m{tail}")
 }
 
-/// The text on one line, without control characters, which could control a terminal.
+/// The text on one line, as a terminal can show it.
 fn plain(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| word.replace(char::is_control, ""));
+    let words = text.split_whitespace().map(visible);
     let text = words.collect::<Vec<_>>().join(" ");
     if text.len() <= LONGEST_SENTENCE {
         return text;
@@ -258,7 +268,39 @@ mod tests {
 
     #[test]
     fn no_text_can_control_a_terminal() {
-        assert_eq!(plain("a\x1b[31mb\n\tc\u{7}"), "a[31mb c");
+        assert_eq!(plain("a\x1b[31mb\n\tc\u{7}"), "a\\u001b[31mb c\\u0007");
+    }
+
+    #[test]
+    fn an_excerpt_takes_no_longer_for_a_text_without_words() {
+        let printer = Printer::detect();
+        for filler in [" \n".repeat(200_000), ". ".repeat(200_000), "\u{200b}".repeat(100_000)] {
+            let text = format!("First. {filler}The lamp. {filler}Last.");
+            let start = text.find("The lamp").expect("a sentence");
+            for best in [start..start + 9, 0..text.len()] {
+                let hit = Hit {
+                    score: 1.0,
+                    dense: None,
+                    words: None,
+                    path: String::new(),
+                    format: String::new(),
+                    ordinal: 0,
+                    location: kokeshi_store::ChunkLocation::default(),
+                    text: text.clone(),
+                    metadata: serde_json::Map::new(),
+                };
+                let result =
+                    SearchResult { hit, best: best.clone(), identical: Vec::new(), stale: None };
+                let begin = std::time::Instant::now();
+                let lines = excerpt(&result, 1, &printer).join(" ");
+                assert!(
+                    begin.elapsed() < std::time::Duration::from_secs(3),
+                    "{:?}",
+                    begin.elapsed()
+                );
+                assert!(best.start == 0 || lines.contains("The lamp."), "{lines}");
+            }
+        }
     }
 
     #[test]

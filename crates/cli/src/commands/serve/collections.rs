@@ -171,11 +171,8 @@ impl Migration {
 
     /// Its state. The first run creates the ledger.
     fn state(&self) -> anyhow::Result<State> {
-        if !self.ledger.exists() {
-            return Ok(State::Planned);
-        }
-        let entry = Ledger::open(&self.ledger)?.find(&self.plan.name)?;
-        Ok(entry.map_or(State::Planned, |entry| entry.state))
+        let Some(ledger) = Ledger::read(&self.ledger)? else { return Ok(State::Planned) };
+        Ok(ledger.find(&self.plan.name)?.map_or(State::Planned, |entry| entry.state))
     }
 }
 

@@ -99,6 +99,11 @@ impl Chroma {
 }
 
 impl PointEngine for Chroma {
+    fn table_id(&self, table: &str) -> Result<Option<String>, CallError> {
+        self.ids.borrow_mut().remove(table);
+        self.id(table)
+    }
+
     fn address(&self) -> String {
         self.http.store().to_owned()
     }

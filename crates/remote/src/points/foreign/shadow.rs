@@ -159,7 +159,9 @@ impl Source for ShadowCopy {
         let mut aliases: Vec<String> =
             aliases.filter(|(_, to)| *to == own).map(|(alias, _)| alias).collect();
         aliases.sort();
-        Ok(Some(Collection { name: own, provenance, created, aliases }))
+        let id = reader.call(|engine| engine.table_id(&own))?.unwrap_or_else(|| own.clone());
+        let id = format!("{id}@{created}");
+        Ok(Some(Collection { id, name: own, provenance, created, aliases }))
     }
 
     /// Changes made between two pages become visible when the first page is read again.

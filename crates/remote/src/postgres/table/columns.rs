@@ -27,11 +27,13 @@ pub(super) struct Column {
 }
 
 impl Column {
-    pub(super) fn as_collection(&self) -> Collection {
+    /// The collection that it is in a table. A number is not used again by a later column.
+    pub(super) fn as_collection(&self, schema: &TableSchema) -> Collection {
         let aliases =
             if self.name == self.collection { Vec::new() } else { vec![self.name.clone()] };
         let (name, provenance) = (self.collection.clone(), self.provenance.clone());
-        Collection { name, provenance, created: 0, aliases }
+        let id = format!("{}.{}", schema.oid, self.number);
+        Collection { id, name, provenance, created: 0, aliases }
     }
 
     /// Its current name, quoted.

@@ -18,8 +18,8 @@ use ::postgres::Transaction;
 use columns::Column;
 use kokeshi_store::backend::Field;
 use kokeshi_store::{
-    Collection, Counts, Document, Entry, Error, Fields, Hit, Lock, Provenance, Query, Result,
-    Source, Storage, Store, Url,
+    Collection, Counts, Document, Entry, Error, Fields, Hit, Lock, Provenance, Query, Replacement,
+    Result, Source, Storage, Store, Url,
 };
 use schema::TableSchema;
 
@@ -76,22 +76,35 @@ impl Table {
     fn rename_statements(
         &self,
         transaction: &mut Transaction<'_>,
-        (name, collection, kept): (&str, &str, Option<&str>),
+        (name, target, kept): (&str, &Column, Option<&str>),
     ) -> Result<Vec<String>, CallError> {
-        let target = self.require(transaction, collection)?;
         let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
-        let statements = columns::rename_statements(&self.schema, &all, name, &target, kept);
+        let statements = columns::rename_statements(&self.schema, &all, name, target, kept);
         statements.map_err(|taken| {
             Error::NameTaken { name: taken, kind: "column", store: self.name() }.into()
         })
     }
 
-    fn rename(&self, name: &str, collection: &str, kept: Option<&str>) -> Result<()> {
-        self.session.write(|transaction| {
-            let statements = self.rename_statements(transaction, (name, collection, kept))?;
-            let run = |statement: &String| transaction.batch_execute(statement);
-            statements.iter().try_for_each(run).map_err(self.session.fail())
-        })
+    fn rename(
+        &self,
+        transaction: &mut Transaction<'_>,
+        names: (&str, &Column, Option<&str>),
+    ) -> Result<(), CallError> {
+        let statements = self.rename_statements(transaction, names)?;
+        let run = |statement: &String| transaction.batch_execute(statement);
+        statements.iter().try_for_each(run).map_err(self.session.fail())
+    }
+
+    /// The column that `name` resolves to, and the one with the [`Collection::id`] `id`.
+    fn named_and_identified(
+        &self,
+        transaction: &mut Transaction<'_>,
+        (name, id): (&str, &str),
+    ) -> Result<(Option<Collection>, Option<Column>), CallError> {
+        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+        let as_collection = |column: &Column| column.as_collection(&self.schema);
+        let named = columns::find(&all, name).map(as_collection);
+        Ok((named, all.into_iter().find(|column| as_collection(column).id == id)))
     }
 }
 
@@ -103,7 +116,7 @@ impl Source for Table {
     fn collection(&self, name: &str) -> Result<Option<Collection>> {
         self.session.read(|transaction| {
             let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
-            Ok(columns::find(&all, name).map(Column::as_collection))
+            Ok(columns::find(&all, name).map(|column| column.as_collection(&self.schema)))
         })
     }
 
@@ -154,7 +167,7 @@ impl Store for Table {
     fn collections(&self) -> Result<Vec<Collection>> {
         self.session.read(|transaction| {
             let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
-            Ok(all.iter().map(Column::as_collection).collect())
+            Ok(all.iter().map(|column| column.as_collection(&self.schema)).collect())
         })
     }
 
@@ -180,7 +193,10 @@ impl Store for Table {
     }
 
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
-        self.rename(alias, collection, None)
+        self.session.write(|transaction| {
+            let target = self.require(transaction, collection)?;
+            self.rename(transaction, (alias, &target, None))
+        })
     }
 
     fn upsert(&mut self, collection: &str, documents: &[Document]) -> Result<()> {
@@ -218,13 +234,47 @@ impl Store for Table {
         self.list_after(collection, "", usize::MAX)
     }
 
-    fn switch(&mut self, name: &str, collection: &str, kept: &str) -> Result<()> {
-        self.rename(name, collection, Some(kept))
+    fn switch(&mut self, replacement: &Replacement<'_>) -> Result<()> {
+        self.session.write(|transaction| {
+            let ids = (replacement.name, replacement.new);
+            let (named, new) = self.named_and_identified(transaction, ids)?;
+            if !replacement.needs_switch(&self.name(), named.as_ref())? {
+                return Ok(());
+            }
+            let new = new.ok_or_else(|| Error::gone(self.name()))?;
+            self.rename(transaction, (replacement.name, &new, Some(replacement.kept)))
+        })
+    }
+
+    fn switch_back(&mut self, replacement: &Replacement<'_>) -> Result<Collection> {
+        self.session.write(|transaction| {
+            let ids = (replacement.name, replacement.old.unwrap_or_default());
+            let (named, old) = self.named_and_identified(transaction, ids)?;
+            let is_needed = replacement.needs_switch_back(&self.name(), named.as_ref())?;
+            let old = old.ok_or_else(|| Error::gone(self.name()))?;
+            if is_needed {
+                self.rename(transaction, (replacement.name, &old, None))?;
+            }
+            Ok(old.as_collection(&self.schema))
+        })
+    }
+
+    fn remove_replaced(&mut self, replacement: &Replacement<'_>) -> Result<Option<String>> {
+        self.session.write(|transaction| {
+            let ids = (replacement.name, replacement.old.unwrap_or_default());
+            let (named, old) = self.named_and_identified(transaction, ids)?;
+            let Some(column) = old else { return Ok(None) };
+            let old = column.as_collection(&self.schema);
+            replacement.check_removal(&self.name(), named.as_ref(), &old)?;
+            columns::remove(transaction, &self.schema, &column).map_err(self.session.fail())?;
+            Ok(Some(old.name))
+        })
     }
 
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
         self.session.read(|transaction| {
-            let statements = self.rename_statements(transaction, (name, collection, Some(kept)))?;
+            let target = self.require(transaction, collection)?;
+            let statements = self.rename_statements(transaction, (name, &target, Some(kept)))?;
             Ok([vec!["BEGIN".to_owned()], statements, vec!["COMMIT".to_owned()]].concat())
         })
     }

@@ -1,6 +1,7 @@
 //! Opening a collection's graph, and search by it.
 
 use super::graph::{Graph, MAKER};
+use super::process::GraphProcess;
 use super::{IndexRecord, Usability, folder, is_outgrown, record};
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
@@ -10,6 +11,7 @@ use crate::sqlite::blocks::{self, BitTable, BlockTable, Slots};
 use rusqlite::Connection;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Candidates from the graph per requested hit, and their minimum number.
@@ -25,11 +27,50 @@ pub(super) const BATCH: usize = 8192;
 /// The state of the graph that a record names.
 #[derive(Clone)]
 enum GraphState {
-    Open(Arc<Graph>),
+    Open(Arc<OpenGraph>),
     /// Its file no longer exists.
     Gone,
     /// The reason why it cannot be used, a sentence for people.
     Unfit(String),
+}
+
+/// A graph that this process reads, or another one does.
+enum OpenGraph {
+    Here(Arc<Graph>),
+    Elsewhere(GraphProcess),
+}
+
+impl OpenGraph {
+    fn open(path: &Path) -> Result<Self, String> {
+        match GraphProcess::start(path) {
+            Some(process) => process.map(Self::Elsewhere),
+            None => Graph::open(path).map(Self::Here),
+        }
+    }
+
+    /// Width of the vectors.
+    fn width(&self) -> usize {
+        match self {
+            Self::Here(graph) => graph.width(),
+            Self::Elsewhere(process) => process.width(),
+        }
+    }
+
+    /// The slots of about `count` vectors that are nearest to `query`, best first.
+    fn nearest(&self, query: &[f32], count: usize) -> Result<Vec<usize>, String> {
+        match self {
+            Self::Here(graph) => graph.nearest(query, count),
+            Self::Elsewhere(process) => process.nearest(query, count),
+        }
+    }
+
+    /// The vector of the slot `number`, if the graph has it.
+    fn vector(&self, number: u32) -> Result<Option<Vec<f32>>, String> {
+        match self {
+            Self::Here(graph) => graph.vector(number),
+            Self::Elsewhere(process) => process.vector(number),
+        }
+    }
 }
 
 /// The graph that was opened last for a collection.
@@ -139,7 +180,7 @@ impl Sqlite {
         record: &IndexRecord,
         provenance: &Provenance,
         slots: (&Slots, &Slots),
-    ) -> Result<Option<Arc<Graph>>, String> {
+    ) -> Result<Option<Arc<OpenGraph>>, String> {
         let path = folder(&self.path, id).join(&record.file);
         let bytes = match fs::metadata(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -152,7 +193,7 @@ impl Sqlite {
         if bytes != record.bytes {
             return Err(format!("its file has {bytes} bytes, not {}", record.bytes));
         }
-        let graph = Graph::open(&path)?;
+        let graph = Arc::new(OpenGraph::open(&path)?);
         if graph.width() != provenance.dimensions {
             return Err(format!("its vectors have {} dimensions", graph.width()));
         }
@@ -165,7 +206,7 @@ impl Sqlite {
     fn compare(
         &self,
         id: i64,
-        graph: &Graph,
+        graph: &OpenGraph,
         provenance: &Provenance,
         (live, written): (&Slots, &Slots),
     ) -> Result<(), String> {

@@ -13,11 +13,19 @@ mod graph;
 mod index;
 #[cfg(not(feature = "ann"))]
 mod no_index;
+#[cfg(not(feature = "ann"))]
+mod no_process;
+#[cfg(feature = "ann")]
+mod process;
 
 #[cfg(feature = "ann")]
 pub(super) use index::CachedGraph;
 #[cfg(not(feature = "ann"))]
 pub(super) use no_index::CachedGraph;
+#[cfg(not(feature = "ann"))]
+pub use no_process::{GraphCommand, answer_graph_requests, read_graphs_with};
+#[cfg(feature = "ann")]
+pub use process::{GraphCommand, answer_graph_requests, read_graphs_with};
 
 use super::Sqlite;
 use super::blocks::{BitTable, Slots};
