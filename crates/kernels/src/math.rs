@@ -13,7 +13,7 @@ const LOWEST_EXPONENT: f32 = -126.0;
 #[inline(always)]
 pub(crate) fn exp2<I: Isa>(v: I, x: I::F32) -> I::F32 {
     const COEFFICIENTS: [f32; 6] =
-        [1.327_647_2e-3, 9.675_541e-3, 5.550_713_3e-2, 0.240_221_2, 0.693_146_97, 1.000_000_07];
+        [1.327_647_2e-3, 9.675_541e-3, 5.550_713_3e-2, 0.240_221_2, 0.693_146_97, 1.000_000_1];
     let x = v.max(x, v.splat(LOWEST_EXPONENT));
     let n = v.round(x);
     v.mul_exp2(polynomial(v, v.sub(x, n), COEFFICIENTS), n)
@@ -51,22 +51,22 @@ pub(crate) fn gelu<I: Isa>(v: I, x: I::F32) -> I::F32 {
     const LIMIT: f32 = 5.2;
     const EVEN: [f32; 8] = [
         1.940_570_2e-4,
-        6.242_385_4e-4,
+        6.242_385e-4,
         2.637_089_7e-3,
         8.023_237e-3,
-        1.813_055_1e-2,
+        1.813_055e-2,
         3.196_270_5e-2,
         5.002_61e-2,
         0.135_949_98,
     ];
     const ODD: [f32; 7] = [
-        -5.545_506_9e-4,
-        -9.999_255_8e-4,
-        -5.044_859_8e-3,
+        -5.545_507e-4,
+        -9.999_255e-4,
+        -5.044_86e-3,
         -1.236_456_1e-2,
         -2.476_078_4e-2,
         -3.992_566_4e-2,
-        -6.774_379_8e-2,
+        -6.774_38e-2,
     ];
     let square = v.min(v.mul(x, x), v.splat(LIMIT * LIMIT));
     let s = v.mul_add(square, v.splat(2.0 / (LIMIT * LIMIT)), v.splat(-1.0));

@@ -1,6 +1,6 @@
 //! Softmax over blocks of keys, for one panel of queries.
 
-use crate::gemm::element::{Operand, Scales};
+use crate::gemm::element::{Element, Operand, RowScale, Scales};
 use crate::gemm::strips::{Strips, WHOLE_STRIPS};
 use crate::gemm::tile::{Epilogue, NV, Sums, multiply, nr};
 use crate::isa::{Isa, MAX_LANES};
@@ -124,6 +124,12 @@ fn score<I: Isa, E: Operand>(
     maxima
 }
 
+/// A sum of floats.
+#[inline(always)]
+fn float<I: Isa, E: Element>(v: I, sum: E::Sum<I>) -> I::F32 {
+    E::value(v, sum, RowScale::NONE, Scales::none(v))
+}
+
 /// Writes the scores of a strip of keys and keeps the largest.
 struct Scores<'a, I: Isa> {
     bias: Option<Bias<I>>,
@@ -138,7 +144,7 @@ impl<I: Isa, E: Operand> Epilogue<I, E> for Scores<'_, I> {
     #[inline(always)]
     fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
         let Some(to) = self.scores.get_mut(m * nr::<I>()..(m + 1) * nr::<I>()) else { return };
-        let mut scores = [E::value(v, sums[0], Scales::NONE), E::value(v, sums[1], Scales::NONE)];
+        let mut scores = [float::<I, E>(v, sums[0]), float::<I, E>(v, sums[1])];
         if let Some(bias) = &self.bias {
             scores = bias.add(v, self.first + m, scores);
         }
@@ -219,7 +225,7 @@ impl<I: Isa, E: Operand> Epilogue<I, E> for Context<'_, I> {
     fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
         let decay = self.decay;
         for n in 0..NV {
-            let x = E::value(v, sums[n], Scales::NONE);
+            let x = float::<I, E>(v, sums[n]);
             let context = &mut self.context[m * nr::<I>() + n * I::LANES..];
             v.store(v.mul_add(v.load(context), decay[n], x), context);
         }

@@ -4,7 +4,6 @@ use super::tile::NV;
 use crate::isa::{BLOCK, Isa, Product, pair_of};
 use crate::math::{exp2, exp2_for_bf16};
 use crate::memory::ScratchElement;
-use crate::rows::range;
 use bytemuck::Pod;
 
 /// The form of both factors. Columns are those of a panel of weights, rows those of x.
@@ -62,8 +61,8 @@ pub(crate) trait Element: 'static {
     fn store_sum<I: Isa>(isa: I, sum: Self::Sum<I>, to: &mut [u32]);
     /// `a + b`
     fn add<I: Isa>(isa: I, a: Self::Sum<I>, b: Self::Sum<I>) -> Self::Sum<I>;
-    /// A sum as f32 values. Sums of integers get their offset and scales.
-    fn value<I: Isa>(isa: I, sum: Self::Sum<I>, scales: Scales<'_>) -> I::F32;
+    /// A sum as f32 values. Sums of integers get the offset and scales of their row and columns.
+    fn value<I: Isa>(isa: I, sum: Self::Sum<I>, row: RowScale, columns: Scales<I>) -> I::F32;
 
     /// Steps of a depth, in whole blocks.
     fn steps(depth: usize) -> usize {
@@ -92,21 +91,20 @@ impl RowScale {
     pub(crate) const NONE: RowScale = RowScale { scale: 1.0, zero: 0 };
 }
 
-/// Scales and offsets of sums of integers; empty where sums are floats.
+/// Scales and offsets of a vector of columns of integers; unused where sums are floats.
 #[derive(Clone, Copy)]
-pub(crate) struct Scales<'a> {
-    /// That of the row.
-    pub(crate) row: RowScale,
-    /// Scales of a vector of columns.
-    pub(crate) columns: &'a [f32],
-    /// Added to the sums of a vector of columns, times the row's zero where rows have different ones.
-    pub(crate) offsets: &'a [u32],
+pub(crate) struct Scales<I: Isa> {
+    pub(crate) scales: I::F32,
+    /// Added to the sums, times the row's zero where rows have different ones.
+    pub(crate) offsets: I::Words,
 }
 
-impl Scales<'_> {
+impl<I: Isa> Scales<I> {
     /// For sums of floats.
-    pub(crate) const NONE: Scales<'static> =
-        Scales { row: RowScale::NONE, columns: &[], offsets: &[] };
+    #[inline(always)]
+    pub(crate) fn none(v: I) -> Self {
+        Self { scales: v.splat(1.0), offsets: v.splat_word(0) }
+    }
 }
 
 /// Packs a row into blocks that start `stride` steps apart, the first at the front of `to`. Steps
@@ -139,10 +137,6 @@ pub(crate) struct Float;
 pub(crate) struct Widened;
 /// Both factors bf16: a step is a pair of consecutive values of the depth.
 pub(crate) struct Pairs;
-/// Both factors of eight bits, four in a step: weights signed, rows unsigned. Where a level has no
-/// dot products of bytes, rows have seven bits.
-pub(crate) struct Quads;
-
 /// The functions that all elements with f32 sums share.
 macro_rules! float_sums {
     () => {
@@ -165,7 +159,7 @@ macro_rules! float_sums {
             v.add(a, b)
         }
         #[inline(always)]
-        fn value<I: Isa>(_: I, sum: I::F32, _: Scales<'_>) -> I::F32 {
+        fn value<I: Isa>(_: I, sum: I::F32, _: RowScale, _: Scales<I>) -> I::F32 {
             sum
         }
     };
@@ -268,109 +262,6 @@ impl Element for Pairs {
     #[inline(always)]
     fn multiply_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
         v.matrix_bf16(rows, panel, to);
-    }
-}
-
-/// Largest magnitude of a weight as a signed byte; −128 is not used, so that the range is symmetric.
-const LARGEST_BYTE: f32 = 127.0;
-/// The zero of rows of eight bits: it is in the middle, so that columns need no product with it.
-pub(crate) const ROW_ZERO: u32 = 128;
-/// Difference of the largest and the smallest value of a row of seven bits, one less than they
-/// have: both are rounded, and their sum can be one more.
-const SEVEN_BIT_RANGE: f32 = 126.0;
-
-/// The divisor for values up to `largest` that become integers up to `limit`. Where it would be so
-/// small that its inverse is infinite, as in a row of zeros, all values become 0.
-fn divisor(largest: f32, limit: f32) -> f32 {
-    let scale = largest / limit;
-    if scale > f32::MIN_POSITIVE { scale } else { 1.0 }
-}
-
-impl Element for Quads {
-    type Column = u32;
-    type Row = u32;
-    type Factor<I: Isa> = I::Words;
-    type Sum<I: Isa> = I::Words;
-    const DEPTH: usize = 4;
-    const USES_MATRIX: bool = true;
-
-    #[inline(always)]
-    fn pack_column<I: Isa>(v: I, weights: &[f32], to: &mut [u32]) -> ColumnScale {
-        let [lowest, highest] = range(v, weights);
-        let scale = divisor(highest.max(-lowest), LARGEST_BYTE);
-        let row = RowScale { scale, zero: ROW_ZERO };
-        pack_row::<I, Self>(v, weights, row, to, BLOCK);
-        let mut sum = 0_u32;
-        for word in to {
-            // Flipping the highest bit of a byte takes its offset of 128 away.
-            *word ^= 0x8080_8080;
-            let bytes = word.to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
-            sum = sum.wrapping_add(bytes.into_iter().sum::<i32>().cast_unsigned());
-        }
-        ColumnScale { scale, sum }
-    }
-    /// Seven bits reach from the smallest value to the largest, and so lose little against eight
-    /// bits around zero where most values have one sign, as after GELU.
-    #[inline(always)]
-    fn scale<I: Isa>(v: I, row: &[f32]) -> RowScale {
-        let [lowest, highest] = range(v, row);
-        if !I::PREFERS_U7 {
-            let scale = divisor(highest.max(-lowest), LARGEST_BYTE);
-            return RowScale { scale, zero: ROW_ZERO };
-        }
-        let scale = divisor(highest * 0.5 - lowest * 0.5, SEVEN_BIT_RANGE * 0.5);
-        // The product is that of the lowest value when it is packed, so their sum is 0.
-        RowScale { scale, zero: (-lowest * (1.0 / scale)).round_ties_even() as u32 }
-    }
-    #[inline(always)]
-    fn pack<I: Isa>(v: I, values: &[f32], RowScale { scale, zero }: RowScale, to: &mut [u32]) {
-        let (factor, zero) = (v.splat(1.0 / scale), v.splat_word(zero));
-        for (x, to) in values.chunks_exact(4 * I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
-            let integers =
-                |n: usize| v.add_words(v.to_ints(v.mul(v.load(&x[n * I::LANES..]), factor)), zero);
-            v.store_bytes([integers(0), integers(1), integers(2), integers(3)], to);
-        }
-    }
-    #[inline(always)]
-    fn load<I: Isa>(v: I, columns: &[u32]) -> [I::Words; NV] {
-        [v.load_words(columns), v.load_words(&columns[I::LANES..])]
-    }
-    #[inline(always)]
-    fn splat<I: Isa>(v: I, row: u32) -> I::Words {
-        v.splat_word(row)
-    }
-    #[inline(always)]
-    fn zero<I: Isa>(v: I) -> I::Words {
-        v.splat_word(0)
-    }
-    #[inline(always)]
-    fn multiply<I: Isa>(v: I, row: I::Words, columns: I::Words, sum: I::Words) -> I::Words {
-        if I::PREFERS_U7 { v.dot_u7i8(row, columns, sum) } else { v.dot_u8i8(row, columns, sum) }
-    }
-    #[inline(always)]
-    fn multiply_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
-        v.matrix_u8i8(rows, panel, to);
-    }
-    #[inline(always)]
-    fn load_sum<I: Isa>(v: I, sums: &[u32]) -> I::Words {
-        v.load_words(sums)
-    }
-    #[inline(always)]
-    fn store_sum<I: Isa>(v: I, sum: I::Words, to: &mut [u32]) {
-        v.store_words(sum, to);
-    }
-    #[inline(always)]
-    fn add<I: Isa>(v: I, a: I::Words, b: I::Words) -> I::Words {
-        v.add_words(a, b)
-    }
-    #[inline(always)]
-    fn value<I: Isa>(v: I, sum: I::Words, scales: Scales<'_>) -> I::F32 {
-        let mut offsets = v.load_words(scales.offsets);
-        if I::PREFERS_U7 {
-            offsets = v.mul_words(offsets, v.splat_word(scales.row.zero));
-        }
-        let scale = v.mul(v.load(scales.columns), v.splat(scales.row.scale));
-        v.mul(v.ints_to_f32(v.add_words(sum, offsets)), scale)
     }
 }
 

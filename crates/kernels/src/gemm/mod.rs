@@ -7,6 +7,7 @@
 
 pub(crate) mod element;
 mod pack;
+mod quads;
 pub(crate) mod strips;
 pub(crate) mod tile;
 
@@ -18,8 +19,9 @@ use crate::math::{gelu, relu};
 use crate::memory::Scratch;
 use crate::rows::{dot, store};
 use crate::threads::Threads;
-use element::{Element, Float, Pairs, Quads, RowScale, Widened, pack_row};
+use element::{Element, Float, Pairs, RowScale, Scales, Widened, pack_row};
 use pack::Panels;
+use quads::Quads;
 use strips::{MR, Strips};
 use tile::{NV, Sums, multiply, nr};
 
@@ -277,6 +279,9 @@ impl<E: Element> Kernel for Block<'_, E> {
             let col = first / outputs * nr;
             let (panel, rest) =
                 product.panels[col * steps + depth.start * nr..].split_at(depth.len() * nr);
+            let bias = &product.weights.bias[col..];
+            let bias = [v.load(bias), v.load(&bias[I::LANES..])];
+            let scales = product.weights.scales(v, col);
             // Meanwhile the next columns are prefetched from memory, a part of them with each strip.
             let ahead = &rest[..panel.len().min(rest.len())];
             let strips = product.strips.within(rows.clone());
@@ -288,6 +293,8 @@ impl<E: Element> Kernel for Block<'_, E> {
                     partial: partial.get_mut((strip.start - rows.start) * nr..).unwrap_or_default(),
                     is_first: depth.start == 0,
                     is_last: depth.end == steps,
+                    bias,
+                    scales,
                     product,
                     rect: &mut rect,
                     start: strip.start,
@@ -304,11 +311,13 @@ impl<E: Element> Kernel for Block<'_, E> {
 
 /// Adds up the blocks of the depth; then adds bias and low-rank update, applies the activation, and
 /// writes the tile to the output.
-struct Epilogue<'a, 'b, E: Element> {
+struct Epilogue<'a, 'b, I: Isa, E: Element> {
     /// Sums of the strip over the previous blocks of the depth.
     partial: &'a mut [u32],
     is_first: bool,
     is_last: bool,
+    bias: [I::F32; NV],
+    scales: [Scales<I>; NV],
     product: &'a Product<'a, E>,
     rect: &'a mut Rect<'b>,
     /// The tile's first row.
@@ -319,7 +328,7 @@ struct Epilogue<'a, 'b, E: Element> {
     first: usize,
 }
 
-impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, E> {
+impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, I, E> {
     #[inline(always)]
     fn row(&mut self, v: I, m: usize, mut sums: [E::Sum<I>; NV]) {
         if !(self.is_first && self.is_last) {
@@ -336,7 +345,7 @@ impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, E> {
         }
         let row = self.start + m;
         if self.is_last && row < self.rect.rows().end {
-            let values = self.product.values(v, row, self.col, sums);
+            let values = self.values(v, row, sums);
             let from = self.first - self.rect.cols().start;
             let to = &mut self.rect.row_mut(row)[from..];
             activate(v, self.product.weights.activation, values, to);
@@ -344,25 +353,22 @@ impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, E> {
     }
 }
 
-impl<E: Element> Product<'_, E> {
-    /// The sums of a row and the panel whose first packed column is `col`, with bias and low-rank
-    /// update.
+impl<I: Isa, E: Element> Epilogue<'_, '_, I, E> {
+    /// The sums of a row with bias and low-rank update.
     #[inline(always)]
-    fn values<I: Isa>(&self, v: I, row: usize, col: usize, sums: [E::Sum<I>; NV]) -> [I::F32; NV] {
-        let (weights, row_scale) = (self.weights, self.scales[row]);
-        let mut values = [v.splat(0.0); NV];
+    fn values(&self, v: I, row: usize, sums: [E::Sum<I>; NV]) -> [I::F32; NV] {
+        let Product { weights, scales, adapters, down, .. } = self.product;
+        let mut values = self.bias;
         for n in 0..NV {
-            let scales = weights.scales(row_scale, col + n * I::LANES);
-            let value = E::value(v, sums[n], scales);
-            values[n] = v.add(value, v.load(&weights.bias[col + n * I::LANES..]));
+            values[n] = v.add(E::value(v, sums[n], scales[row], self.scales[n]), values[n]);
         }
-        if let (Some(bank), Some(adapter)) = (&weights.lora, self.adapters[row]) {
+        if let (Some(bank), Some(adapter)) = (&weights.lora, adapters[row]) {
             let width = weights.bias.len();
-            let down = &self.down[row * bank.rank..][..bank.rank];
+            let down = &down[row * bank.rank..][..bank.rank];
             let up = &bank.up[adapter * bank.rank * width..][..bank.rank * width];
             for (&down, up) in down.iter().zip(up.chunks_exact(width)) {
                 for n in 0..NV {
-                    let up = v.load(&up[col + n * I::LANES..]);
+                    let up = v.load(&up[self.col + n * I::LANES..]);
                     values[n] = v.mul_add(v.splat(down), up, values[n]);
                 }
             }

@@ -1,9 +1,8 @@
 //! Weights packed in the order in which the tile reads them.
 
 use super::Activation;
-use super::element::{
-    ColumnScale, Element, Float, Pairs, Quads, ROW_ZERO, RowScale, Scales, Widened,
-};
+use super::element::{ColumnScale, Element, Float, Pairs, Scales, Widened};
+use super::quads::{Quads, ROW_ZERO};
 use super::tile::NV;
 use crate::isa::{BLOCK, Isa, Kernel, Level};
 use crate::memory::Aligned;
@@ -299,13 +298,16 @@ impl Weights {
         self.inputs
     }
 
-    /// The scales and offsets of the sums of a row with the columns from `col` on.
+    /// The scales and offsets of the vectors of columns from `col` on.
     #[inline(always)]
-    pub(super) fn scales(&self, row: RowScale, col: usize) -> Scales<'_> {
+    pub(super) fn scales<I: Isa>(&self, v: I, col: usize) -> [Scales<I>; NV] {
         if self.scales.is_empty() {
-            return Scales::NONE;
+            return [Scales::none(v); NV];
         }
-        Scales { row, columns: &self.scales[col..], offsets: &self.offsets[col..] }
+        [col, col + I::LANES].map(|col| Scales {
+            scales: v.load(&self.scales[col..]),
+            offsets: v.load_words(&self.offsets[col..]),
+        })
     }
 
     /// Rank of the low-rank updates; 0 if there are none.
