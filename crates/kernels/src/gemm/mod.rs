@@ -146,8 +146,7 @@ impl Call<'_> {
         let row_bytes = size_of::<E::Row>() * steps;
         let row_ends = strips.bands((block_bytes / row_bytes.max(1)).min(MAX_ROW_BLOCK));
         let panels = weights.columns.panels();
-        // Eight tasks per thread even out the end, where one thread would wait for another.
-        let bands = (8 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
+        let bands = self.tasks().div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
         let end = |band| band * panels / bands * weights.columns.panel_outputs();
         let col_ends: Vec<_> = (1..=bands).map(|band| end(band).min(weights.outputs())).collect();
         let rects = grid(out, weights.outputs(), &row_ends, &col_ends);
@@ -156,6 +155,16 @@ impl Call<'_> {
             let partial = if depth_block < steps { scratch.take(len) } else { &mut [] };
             weights.level.run(Block { product: &product, rect, partial });
         });
+    }
+
+    /// Number of tasks of the product: sixteen per thread even out the end, where one thread waits for
+    /// another, but each is long enough to outweigh the cost of scheduling it.
+    fn tasks(&self) -> usize {
+        /// Multiplications of a task: some ten microseconds.
+        const PRODUCTS: usize = 1 << 20;
+        let products = self.x.len() * self.weights.outputs();
+        let most = (products / PRODUCTS).max(1).next_multiple_of(self.threads.count());
+        (16 * self.threads.count()).min(most)
     }
 
     /// Packs the rows of `x` and computes the first half of each row's low-rank update.

@@ -90,9 +90,11 @@ impl Strips {
         (strip.start * steps + (row - strip.start) * BLOCK, strip.len() * BLOCK)
     }
 
-    /// Ends of bands of at least one strip and about `rows` rows each.
+    /// Ends of bands of equal numbers of whole strips, as far as possible: of at least one strip, and
+    /// at most about `rows` rows each.
     pub(crate) fn bands(self, rows: usize) -> Vec<usize> {
-        let step = (rows / self.height).max(1) * self.height;
+        let count = self.rows.div_ceil(rows.max(self.height)).max(1);
+        let step = self.rows.div_ceil(count).next_multiple_of(self.height).max(self.height);
         let whole = (step..self.rows).step_by(step).take_while(|&end| end <= self.low_from);
         whole.chain((self.rows > 0).then_some(self.rows)).collect()
     }
