@@ -20,7 +20,9 @@ pub fn synthesize(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let tokenizer = match shape {
-        SyntheticShape::V3 | SyntheticShape::Tiny => kokeshi_starter::TOKENIZER.to_vec(),
+        SyntheticShape::V3 | SyntheticShape::StarterV1 | SyntheticShape::Tiny => {
+            kokeshi_starter::TOKENIZER.to_vec()
+        }
         SyntheticShape::V2Base => character_tokenizer().to_string().into_bytes(),
     };
     Ok(kokeshi_model::synthesize(folder, shape, &tokenizer, seed, progress)?)

@@ -1,5 +1,5 @@
 //! Speed of attention against the peak of this machine's multiply-add instructions, measured in the
-//! same run: `cargo run --release -p kokeshi-kernels --example attention [LEVEL]`.
+//! same run: `cargo run --release -p kokeshi-kernels --example attention [LEVEL [THREADS]]`.
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 
@@ -11,8 +11,10 @@ use kokeshi_kernels::{Level, Precision};
 use std::ops::Range;
 use std::time::Instant;
 
-const HEADS: usize = 16;
-const HEAD_DIM: usize = 64;
+/// Number of heads, and width of each, of jina-embeddings-v3 and of the bundled model.
+const SHAPES: [(usize, usize); 2] = [(16, 64), (12, 32)];
+
+const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
 /// Batches: number of sequences, and tokens of each.
 const BATCHES: [(usize, usize); 5] = [(8, 128), (4, 512), (1, 2048), (1, 8192), (1, 16)];
@@ -27,14 +29,15 @@ fn speed(
     threads: &Threads,
     level: Level,
     precision: Precision,
+    (heads, head_dim): (usize, usize),
     position: Position<'_>,
     (sequences, len): (usize, usize),
 ) -> f64 {
-    let hidden = HEADS * HEAD_DIM;
+    let hidden = heads * head_dim;
     let sequences: Vec<Range<usize>> = (0..sequences).map(|i| i * len..(i + 1) * len).collect();
     let tokens = sequences.len() * len;
     let qkv = values(tokens * 3 * hidden);
-    let heads = Heads { sequences: &sequences, heads: HEADS, head_dim: HEAD_DIM, position };
+    let heads = Heads { sequences: &sequences, heads, head_dim, position };
     let mut out = vec![0.0; tokens * hidden];
     let mut run = |level, precision| {
         let start = Instant::now();
@@ -52,25 +55,27 @@ fn speed(
 }
 
 fn main() {
-    let threads = Threads::new(Threads::available()).expect("threads start");
+    let count = std::env::args().nth(2).and_then(|count| count.parse().ok());
+    let threads = Threads::new(count.unwrap_or_else(Threads::available)).expect("threads start");
     println!("{} threads; share of the peak measured just before", threads.count());
     let only = std::env::args().nth(1);
     let wanted = |level: &Level| only.as_ref().is_none_or(|name| name == level.name());
-    let table = RopeTable::new(8192, HEAD_DIM, 20_000.0);
-    let slopes: Vec<f32> = (0..HEADS).map(|i| 0.5_f32.powi(i as i32 / 2 + 1)).collect();
     for level in Level::available().filter(wanted) {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for (shape, precision) in SHAPES.into_iter().flat_map(|s| PRECISIONS.map(|p| (s, p))) {
+            let (heads, head_dim) = shape;
+            let table = RopeTable::new(8192, head_dim, 20_000.0);
+            let slopes: Vec<f32> = (0..heads).map(|i| 0.5_f32.powi(i as i32 / 2 + 1)).collect();
             let peak = operations(&threads, level, precision);
             for (name, position) in
                 [("rope", Position::Rope(&table)), ("alibi", Position::Alibi(&slopes))]
             {
                 print!(
-                    "{:<11} {precision:<5?} {name:<5} peak {:>5.0} Gop/s",
+                    "{:<11} {precision:<5?} {heads} × {head_dim} {name:<5} peak {:>5.0} Gop/s",
                     level.name(),
                     peak / 1e9
                 );
                 for batch in BATCHES {
-                    let share = speed(&threads, level, precision, position, batch) / peak;
+                    let share = speed(&threads, level, precision, shape, position, batch) / peak;
                     print!("  {}×{}: {share:.2}", batch.0, batch.1);
                 }
                 println!();

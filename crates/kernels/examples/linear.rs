@@ -1,5 +1,5 @@
 //! Speed of linear layers against the peak of this machine's multiply-add instructions, measured in
-//! the same run: `cargo run --release -p kokeshi-kernels --example linear [LEVEL]`.
+//! the same run: `cargo run --release -p kokeshi-kernels --example linear [LEVEL [THREADS]]`.
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 
@@ -8,6 +8,10 @@ use kokeshi_kernels::peak::operations;
 use kokeshi_kernels::threads::Threads;
 use kokeshi_kernels::{Level, Precision};
 use std::time::Instant;
+
+/// Inputs and outputs of the layers of jina-embeddings-v3 and of the bundled model.
+const SHAPES: [(usize, usize); 7] =
+    [(1024, 3072), (1024, 4096), (4096, 1024), (384, 1152), (384, 384), (384, 1536), (1536, 384)];
 
 fn values(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0).collect()
@@ -37,7 +41,8 @@ fn speed(threads: &Threads, weights: &Weights, matrix: &[f32], rows: usize, tole
 }
 
 fn main() {
-    let threads = Threads::new(Threads::available()).expect("threads start");
+    let count = std::env::args().nth(2).and_then(|count| count.parse().ok());
+    let threads = Threads::new(count.unwrap_or_else(Threads::available)).expect("threads start");
     println!("{} threads; share of the peak measured just before", threads.count());
     let only = std::env::args().nth(1);
     let wanted = |level: &Level| only.as_ref().is_none_or(|name| name == level.name());
@@ -52,7 +57,7 @@ fn main() {
             let tolerance = if storage == Storage::Int8 { 0.3 } else { 1e-3 };
             let peak = operations(&threads, level, precision);
             print!("{:<11} {storage:<8?} peak {:>5.0} Gop/s", level.name(), peak / 1e9);
-            for (inputs, outputs) in [(1024, 3072), (1024, 4096), (4096, 1024)] {
+            for (inputs, outputs) in SHAPES {
                 let matrix = values(inputs * outputs);
                 let read_row = |row: usize, to: &mut [f32]| {
                     to.copy_from_slice(&matrix[row * inputs..][..inputs]);
@@ -60,6 +65,7 @@ fn main() {
                 let layer = Layer {
                     rows: outputs,
                     inputs,
+                    scales: Vec::new(),
                     scales: Vec::new(),
                     bias: Vec::new(),
                     lora: None,

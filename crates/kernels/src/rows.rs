@@ -3,7 +3,7 @@
 use crate::isa::{Isa, MAX_LANES};
 
 /// The sum of a row's terms: `add` adds the terms of a vector to the sums, and `term` computes one
-/// term, for the values past the last whole vector.
+/// term, for the values past the last whole vector. Four sums hide the latency of additions.
 #[inline(always)]
 pub(crate) fn sum<I: Isa>(
     v: I,
@@ -11,12 +11,18 @@ pub(crate) fn sum<I: Isa>(
     add: impl Fn(I::F32, I::F32) -> I::F32,
     term: impl Fn(f32) -> f32,
 ) -> f32 {
-    let (vectors, tail) = whole_vectors::<I>(row);
-    let mut sums = v.splat(0.0);
-    for x in vectors {
-        sums = add(sums, v.load(x));
+    let (mut sums, blocks) = ([v.splat(0.0); 4], row.chunks_exact(4 * I::LANES));
+    let (vectors, tail) = whole_vectors::<I>(blocks.remainder());
+    for block in blocks {
+        for n in 0..4 {
+            sums[n] = add(sums[n], v.load(&block[n * I::LANES..]));
+        }
     }
-    v.sum(sums) + tail.iter().map(|x| term(*x)).sum::<f32>()
+    for x in vectors {
+        sums[0] = add(sums[0], v.load(x));
+    }
+    let total = v.add(v.add(sums[0], sums[1]), v.add(sums[2], sums[3]));
+    v.sum(total) + tail.iter().map(|x| term(*x)).sum::<f32>()
 }
 
 /// The dot product of two rows of the same length.
@@ -30,18 +36,20 @@ pub(crate) fn dot<I: Isa>(v: I, a: &[f32], b: &[f32]) -> f32 {
     v.sum(sums) + tail.iter().zip(other_tail).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// The largest magnitude in a row; 0 if it is empty.
+/// The smallest and the largest of 0 and the values of a row.
 #[inline(always)]
-pub(crate) fn largest_magnitude<I: Isa>(v: I, row: &[f32]) -> f32 {
+pub(crate) fn range<I: Isa>(v: I, row: &[f32]) -> [f32; 2] {
     let (vectors, tail) = whole_vectors::<I>(row);
-    let mut largest = v.splat(0.0);
+    let (mut lowest, mut highest) = (v.splat(0.0), v.splat(0.0));
     for x in vectors {
         let x = v.load(x);
-        largest = v.max(largest, v.max(x, v.sub(v.splat(0.0), x)));
+        (lowest, highest) = (v.min(lowest, x), v.max(highest, x));
     }
-    let mut lanes = [0.0; MAX_LANES];
-    v.store(largest, &mut lanes);
-    lanes.iter().chain(tail).fold(0.0, |a: f32, b| a.max(b.abs()))
+    let mut lanes = [[0.0; MAX_LANES]; 2];
+    v.store(lowest, &mut lanes[0]);
+    v.store(highest, &mut lanes[1]);
+    let [low, high] = lanes.map(|lanes| lanes.into_iter().chain(tail.iter().copied()));
+    [low.fold(0.0, f32::min), high.fold(0.0, f32::max)]
 }
 
 /// `x ← f(x, others)` for every element of `row`; the others are rows of the same length.
@@ -95,7 +103,7 @@ mod tests {
     struct Probe(usize);
 
     impl Kernel for Probe {
-        type Output = ([f32; 3], Vec<f32>);
+        type Output = ([f32; 4], Vec<f32>);
 
         #[inline(always)]
         fn run<I: Isa>(self, v: I) -> Self::Output {
@@ -106,7 +114,8 @@ mod tests {
                 v.sub(v.add(x, a), v.add(a, b))
             });
             let sum = sum(v, &row, |sum, x| v.add(sum, x), |x| x);
-            ([sum, dot(v, &row, &row), largest_magnitude(v, &negative)], doubled)
+            let [lowest, highest] = [range(v, &negative)[0], range(v, &row)[1]];
+            ([sum, dot(v, &row, &row), -lowest, highest], doubled)
         }
     }
 
@@ -115,7 +124,7 @@ mod tests {
         for level in Level::available() {
             for len in (0..40).chain([63, 64, 65]) {
                 let (results, doubled) = level.run(Probe(len));
-                let want = [len * (len + 1) / 2, len * (len + 1) * (2 * len + 1) / 6, len];
+                let want = [len * (len + 1) / 2, len * (len + 1) * (2 * len + 1) / 6, len, len];
                 assert_eq!(results, want.map(|x| x as f32), "{level:?}, {len}");
                 let want: Vec<f32> = (1..=len).map(|x| 2.0 * x as f32).collect();
                 assert_eq!(doubled, want, "{level:?}, {len}");

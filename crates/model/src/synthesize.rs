@@ -19,20 +19,28 @@ pub enum SyntheticShape {
     V3,
     /// jina-embeddings-v2-base-en: 12 layers, hidden 768, ALiBi, gated; 137 million parameters.
     V2Base,
+    /// The next bundled model: 12 layers, hidden 384, 12 heads; 118 million parameters, of which 21
+    /// million in the layers.
+    StarterV1,
     /// A small network of the v3 kind: 2 layers, hidden 64.
     Tiny,
 }
 
 impl SyntheticShape {
     /// Every shape.
-    pub const ALL: [SyntheticShape; 3] =
-        [SyntheticShape::V3, SyntheticShape::V2Base, SyntheticShape::Tiny];
+    pub const ALL: [SyntheticShape; 4] = [
+        SyntheticShape::V3,
+        SyntheticShape::V2Base,
+        SyntheticShape::StarterV1,
+        SyntheticShape::Tiny,
+    ];
 
     /// The name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::V3 => "v3",
             Self::V2Base => "v2-base",
+            Self::StarterV1 => "starter-v1",
             Self::Tiny => "tiny",
         }
     }
@@ -42,6 +50,7 @@ impl SyntheticShape {
         let (layers, hidden, heads, ffn_hidden) = match self {
             Self::V2Base => return v2_base_config(),
             Self::V3 => (24, 1024, 16, 4096),
+            Self::StarterV1 => (12, 384, 12, 1536),
             Self::Tiny => (2, 64, 4, 128),
         };
         let tasks: Vec<_> = released_tasks().collect();

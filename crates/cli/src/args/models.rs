@@ -79,7 +79,8 @@ pub(crate) struct QuantizeArguments {
 pub(crate) struct SynthesizeArguments {
     /// Folder to create
     pub(crate) folder: PathBuf,
-    /// Shape: `v3` as released (1.1 GB), `tiny` (the same architecture), or `v2-base`
+    /// Shape: `v3` as released (1.1 GB), `starter-v1` and `tiny` (the same architecture), or
+    /// `v2-base`
     #[arg(long, default_value = SyntheticShape::V3.name(), value_parser = shape)]
     pub(crate) shape: SyntheticShape,
     /// Seed of the weights; the same seed writes the same file

@@ -9,7 +9,8 @@ mod pack;
 mod softmax;
 
 use crate::gemm::element::{Float, Operand, Pairs};
-use crate::gemm::tile::{Sums, nr, strip_rows};
+use crate::gemm::strips::Strips;
+use crate::gemm::tile::{Sums, nr};
 use crate::grid::{Rect, grid};
 use crate::isa::{Isa, Kernel, Level};
 use crate::memory::Scratch;
@@ -17,7 +18,7 @@ use crate::precision::Precision;
 use crate::rope::RopeTable;
 use crate::threads::Threads;
 use pack::{Source, unpack_context};
-use softmax::{Bias, KEY_BLOCK, Packed, attend};
+use softmax::{Bias, KEY_BLOCK, Packed, attend, packed_keys};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -128,12 +129,11 @@ impl<E: Operand> Kernel for Head<'_, E> {
     fn run<I: Isa>(self, v: I) {
         let Self { source, mut out, scratch, .. } = self;
         let (dim, len, nr) = (source.heads.head_dim, source.sequence.len(), nr::<I>());
-        let key_strip = strip_rows::<E>(I::LANES, I::HAS_MATRIX, KEY_BLOCK);
-        let value_strip = strip_rows::<E>(I::LANES, I::HAS_MATRIX, dim);
-        let rows = dim.next_multiple_of(value_strip);
+        let value_strips = Strips::new::<E>(I::LANES, I::HAS_MATRIX, dim);
+        let rows = value_strips.padded();
         let (steps, key_steps) = (E::steps(dim), E::steps(len));
         let [keys, values, operands, floats] = scratch;
-        let keys = keys.take(len.next_multiple_of(key_strip) * steps);
+        let keys = keys.take(packed_keys::<I, E>(len) * steps);
         let values = values.take(rows * key_steps);
         let operands = operands.take((steps + E::steps(KEY_BLOCK)) * nr);
         let (queries, probabilities) = operands.split_at_mut(steps * nr);
@@ -141,12 +141,12 @@ impl<E: Operand> Kernel for Head<'_, E> {
         let (scores, floats) = floats.split_at_mut(KEY_BLOCK * nr);
         let (context, rotated) = floats.split_at_mut(rows * nr);
         let mut sums = Sums::new();
-        source.pack_keys::<I, E>(v, key_strip, rotated, keys);
-        source.pack_values::<I, E>(v, value_strip, values);
+        source.pack_keys::<I, E>(v, rotated, keys);
+        source.pack_values::<I, E>(v, value_strips, values);
         for first in out.rows().step_by(nr) {
             let last = (first + nr).min(out.rows().end);
             source.pack_queries::<I, E>(v, first..last, rotated, queries);
-            let packed = Packed { queries, keys, values, len, key_strip, value_strip };
+            let packed = Packed { queries, keys, values, len, value_strips };
             let bias = source.slope().map(|s| Bias::new(v, s, first - source.sequence.start));
             let totals =
                 attend::<I, E>(v, &packed, bias, &mut sums, scores, probabilities, context);

@@ -1,7 +1,9 @@
 //! q, k and v of one head, rotated and packed as the tile reads them.
 
+use super::softmax::{KEY_BLOCK, key_strips};
 use super::{Heads, Position};
-use crate::gemm::element::{Operand, pack_row};
+use crate::gemm::element::{Operand, RowScale, pack_row};
+use crate::gemm::strips::Strips;
 use crate::gemm::tile::{NV, nr};
 use crate::grid::Rect;
 use crate::isa::{BLOCK, Isa, MAX_LANES};
@@ -35,21 +37,27 @@ impl Source<'_> {
 
     /// Writes the vector of a token to `to`, rotated where positions rotate and times `scale`.
     #[inline(always)]
-    fn rotate(&self, which: usize, token: usize, scale: f32, to: &mut [f32]) {
-        let from = self.vector(which, token);
+    fn rotate<I: Isa>(&self, v: I, which: usize, token: usize, scale: f32, to: &mut [f32]) {
+        let (from, scale) = (self.vector(which, token), v.splat(scale));
         let Position::Rope(table) = self.heads.position else {
-            to.iter_mut().zip(from).for_each(|(to, x)| *to = x * scale);
+            for (to, x) in to.chunks_mut(I::LANES).zip(from.chunks(I::LANES)) {
+                v.store_partial(v.mul(v.load_partial(x), scale), to);
+            }
             return;
         };
         let (cos, sin) = table.at(token - self.sequence.start);
         let half = from.len() / 2;
         let ((low, high), (to_low, to_high)) = (from.split_at(half), to.split_at_mut(half));
-        let pairs = low.iter().zip(high).zip(cos.iter().zip(sin));
-        for ((to_low, to_high), ((low, high), (cos, sin))) in
-            to_low.iter_mut().zip(to_high).zip(pairs)
-        {
-            *to_low = (low * cos - high * sin) * scale;
-            *to_high = (high * cos + low * sin) * scale;
+        for start in (0..half).step_by(I::LANES) {
+            let part = start..(start + I::LANES).min(half);
+            let load = |from: &[f32]| v.load_partial(&from[part.clone()]);
+            let (low, high, cos, sin) = (load(low), load(high), load(cos), load(sin));
+            let [first, second] = [
+                v.sub(v.mul(low, cos), v.mul(high, sin)),
+                v.add(v.mul(high, cos), v.mul(low, sin)),
+            ];
+            v.store_partial(v.mul(first, scale), &mut to_low[part.clone()]);
+            v.store_partial(v.mul(second, scale), &mut to_high[part.clone()]);
         }
     }
 
@@ -59,16 +67,20 @@ impl Source<'_> {
     pub(super) fn pack_keys<I: Isa, E: Operand>(
         &self,
         v: I,
-        strip: usize,
         rotated: &mut [f32],
         keys: &mut [E::Step],
     ) {
         let steps = E::steps(self.heads.head_dim);
         let rotated = &mut rotated[..self.heads.head_dim];
-        for (i, token) in self.sequence.clone().enumerate() {
-            self.rotate(1, token, 1.0, rotated);
-            let to = &mut keys[i / strip * strip * steps + i % strip * BLOCK..];
-            pack_row::<I, E>(v, rotated, 1.0, to, strip * BLOCK);
+        for start in (0..self.sequence.len()).step_by(KEY_BLOCK) {
+            let count = KEY_BLOCK.min(self.sequence.len() - start);
+            let strips = key_strips::<I, E>(count);
+            let block = &mut keys[start * steps..];
+            for key in 0..count {
+                self.rotate(v, 1, self.sequence.start + start + key, 1.0, rotated);
+                let (at, stride) = strips.location(key, steps);
+                pack_row::<I, E>(v, rotated, RowScale::NONE, &mut block[at..], stride);
+            }
         }
     }
 
@@ -77,7 +89,7 @@ impl Source<'_> {
     pub(super) fn pack_values<I: Isa, E: Operand>(
         &self,
         v: I,
-        strip: usize,
+        strips: Strips,
         values: &mut [E::Step],
     ) {
         /// Maximum number of keys in a block, whichever the element.
@@ -95,11 +107,9 @@ impl Source<'_> {
                     }
                 }
                 for (column, elements) in (start..end).zip(&columns) {
-                    let to = column / strip * strip * steps
-                        + first_step * strip
-                        + column % strip * BLOCK;
-                    let to = &mut values[to..][..BLOCK];
-                    E::pack(v, &elements[..BLOCK * E::DEPTH], 1.0, to);
+                    let (at, stride) = strips.location(column, steps);
+                    let to = &mut values[at + first_step / BLOCK * stride..][..BLOCK];
+                    E::pack(v, &elements[..BLOCK * E::DEPTH], RowScale::NONE, to);
                 }
             }
         }
@@ -132,7 +142,7 @@ impl Source<'_> {
         for start in tokens.clone().step_by(I::LANES) {
             for (token, to) in (start..tokens.end).zip(rotated.chunks_exact_mut(depth)) {
                 let (to, padding) = to.split_at_mut(dim);
-                self.rotate(0, token, scale, to);
+                self.rotate(v, 0, token, scale, to);
                 padding.fill(0.0);
             }
             let panel = &mut queries[start - tokens.start..];

@@ -1,28 +1,39 @@
 //! Softmax over blocks of keys, for one panel of queries.
 
-use crate::gemm::element::{Operand, Scales};
-use crate::gemm::tile::{Epilogue, NV, Sums, WHOLE_STRIPS, multiply, nr};
-use crate::isa::{BLOCK, Isa, MAX_LANES};
+use crate::gemm::element::{Element, Operand, RowScale, Scales};
+use crate::gemm::strips::{Strips, WHOLE_STRIPS};
+use crate::gemm::tile::{Epilogue, NV, Sums, multiply, nr};
+use crate::isa::{Isa, MAX_LANES};
 use crate::math::exp2;
 
 /// Keys of a block whose scores are kept at once: with AVX-512 they occupy 12 KiB of the level-1
 /// cache.
 pub(super) const KEY_BLOCK: usize = WHOLE_STRIPS;
 
+/// The strips of `keys` keys, those of a block or the last ones.
+#[inline(always)]
+pub(super) fn key_strips<I: Isa, E: Operand>(keys: usize) -> Strips {
+    Strips::new::<E>(I::LANES, I::HAS_MATRIX, keys)
+}
+
+/// Rows of the strips of `len` keys: every block has its own.
+#[inline(always)]
+pub(super) fn packed_keys<I: Isa, E: Operand>(len: usize) -> usize {
+    len - len % KEY_BLOCK + key_strips::<I, E>(len % KEY_BLOCK).padded()
+}
+
 /// Operands of one panel of queries.
 pub(super) struct Packed<'a, T> {
     /// A panel, with head_dim as its depth.
     pub(super) queries: &'a [T],
-    /// Strips of keys, with head_dim as their depth.
+    /// Strips of keys, block by block, with head_dim as their depth.
     pub(super) keys: &'a [T],
     /// Strips of columns of v, with the keys as their depth.
     pub(super) values: &'a [T],
     /// Number of keys.
     pub(super) len: usize,
-    /// Keys per strip.
-    pub(super) key_strip: usize,
-    /// Columns of v per strip.
-    pub(super) value_strip: usize,
+    /// Strips of columns of v.
+    pub(super) value_strips: Strips,
 }
 
 /// `−slope · |i − j|` for a panel of queries, times log₂ e like all scores.
@@ -98,18 +109,25 @@ fn score<I: Isa, E: Operand>(
     sums: &mut Sums,
     scores: &mut [f32],
 ) -> [I::F32; NV] {
-    let (nr, strip) = (nr::<I>(), packed.key_strip);
+    let nr = nr::<I>();
     let steps = packed.queries.len() / nr;
     let mut maxima = [v.splat(f32::MIN); NV];
-    let keys = packed.keys[start * steps..].chunks_exact(strip * steps);
-    for ((keys, scores), first) in
-        keys.zip(scores.chunks_mut(strip * nr)).zip((start..).step_by(strip))
-    {
+    let (block, keys) = (&packed.keys[start * steps..], scores.len() / nr);
+    for strip in key_strips::<I, E>(keys).within(0..keys) {
+        let (height, first) = (strip.len(), start + strip.start);
+        let scores = &mut scores[strip.start * nr..strip.end.min(keys) * nr];
+        let strip = &block[strip.start * steps..strip.end * steps];
         let mut epilogue = Scores { bias, first, scores, maxima };
-        multiply::<I, E>(v, keys, packed.queries, &[], sums, &mut epilogue);
+        multiply::<I, E>(v, height, strip, packed.queries, &[], sums, &mut epilogue);
         maxima = epilogue.maxima;
     }
     maxima
+}
+
+/// A sum of floats.
+#[inline(always)]
+fn float<I: Isa, E: Element>(v: I, sum: E::Sum<I>) -> I::F32 {
+    E::value(v, sum, RowScale::NONE, Scales::none(v))
 }
 
 /// Writes the scores of a strip of keys and keeps the largest.
@@ -126,7 +144,7 @@ impl<I: Isa, E: Operand> Epilogue<I, E> for Scores<'_, I> {
     #[inline(always)]
     fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
         let Some(to) = self.scores.get_mut(m * nr::<I>()..(m + 1) * nr::<I>()) else { return };
-        let mut scores = [E::value(v, sums[0], Scales::NONE), E::value(v, sums[1], Scales::NONE)];
+        let mut scores = [float::<I, E>(v, sums[0]), float::<I, E>(v, sums[1])];
         if let Some(bias) = &self.bias {
             scores = bias.add(v, self.first + m, scores);
         }
@@ -184,12 +202,15 @@ fn accumulate<I: Isa, E: Operand>(
     sums: &mut Sums,
     context: &mut [f32],
 ) {
-    let (nr, strip) = (nr::<I>(), packed.value_strip);
-    let (steps, from) = (probabilities.len() / nr, start / (E::DEPTH * BLOCK) * strip * BLOCK);
-    let values = packed.values.chunks_exact(strip * E::steps(packed.len));
-    for (values, context) in values.zip(context.chunks_exact_mut(strip * nr)) {
-        let values = &values[from..][..strip * steps];
-        multiply::<I, E>(v, values, probabilities, &[], sums, &mut Context { context, decay });
+    let nr = nr::<I>();
+    let (steps, key_steps) = (probabilities.len() / nr, E::steps(packed.len));
+    for strip in packed.value_strips.within(0..context.len() / nr) {
+        let height = strip.len();
+        let context = &mut context[strip.start * nr..strip.end * nr];
+        let values = &packed.values[strip.start * key_steps + start / E::DEPTH * height..];
+        let mut epilogue = Context { context, decay };
+        let values = &values[..height * steps];
+        multiply::<I, E>(v, height, values, probabilities, &[], sums, &mut epilogue);
     }
 }
 
@@ -204,7 +225,7 @@ impl<I: Isa, E: Operand> Epilogue<I, E> for Context<'_, I> {
     fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
         let decay = self.decay;
         for n in 0..NV {
-            let x = E::value(v, sums[n], Scales::NONE);
+            let x = float::<I, E>(v, sums[n]);
             let context = &mut self.context[m * nr::<I>() + n * I::LANES..];
             v.store(v.mul_add(v.load(context), decay[n], x), context);
         }

@@ -87,7 +87,7 @@ fn compare(
 }
 
 /// Lengths around the tile, the vectors of all levels, and a block of keys.
-const LENS: [usize; 12] = [1, 2, 5, 6, 7, 15, 16, 17, 119, 120, 121, 300];
+const LENS: [usize; 14] = [1, 2, 5, 6, 7, 15, 16, 17, 97, 98, 119, 120, 121, 300];
 
 /// Random q, k and v of all tokens, each value passed through `change`.
 fn random_qkv(random: &mut Random, hidden: usize, change: impl Fn(f32) -> f32) -> Vec<f32> {
@@ -102,7 +102,7 @@ fn slopes(heads: usize) -> Vec<f32> {
 #[test]
 fn every_level_follows_the_definition_on_ragged_batches() {
     let mut random = Random::new(11);
-    for (heads, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10), (1, 96)] {
+    for (heads, head_dim) in [(1, 2), (3, 16), (2, 32), (2, 64), (2, 10), (1, 96)] {
         // Scores of up to about ±60, so that the running maximum and the decay matter.
         let qkv = random_qkv(&mut random, heads * head_dim, |x| x * 2.5);
         let (rope, slopes) = (RopeTable::new(300, head_dim, 20000.0), slopes(heads));
@@ -118,7 +118,7 @@ fn every_level_follows_the_definition_on_ragged_batches() {
 #[test]
 fn bf16_products_are_off_by_no_more_than_the_rounding_of_their_factors() {
     let mut random = Random::new(13);
-    for (heads, head_dim) in [(1, 2), (3, 16), (2, 64), (2, 10)] {
+    for (heads, head_dim) in [(1, 2), (3, 16), (2, 32), (2, 64), (2, 10)] {
         let qkv = random_qkv(&mut random, heads * head_dim, |x| x.clamp(-1.0, 1.0));
         let (rope, slopes) = (RopeTable::new(300, head_dim, 20000.0), slopes(heads));
         // Rounding changes a factor by up to 2⁻⁸ of its magnitude. A score sums head_dim products

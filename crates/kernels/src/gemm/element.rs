@@ -1,9 +1,9 @@
 //! The forms in which the factors of a product are stored and multiplied.
 
+use super::tile::NV;
 use crate::isa::{BLOCK, Isa, Product, pair_of};
 use crate::math::{exp2, exp2_for_bf16};
 use crate::memory::ScratchElement;
-use crate::rows::largest_magnitude;
 use bytemuck::Pod;
 
 /// The form of both factors. Columns are those of a panel of weights, rows those of x.
@@ -21,22 +21,27 @@ pub(crate) trait Element: 'static {
     /// Whether matrix hardware multiplies it.
     const USES_MATRIX: bool;
 
-    /// Divides a column of weights by its scale, if it has one.
-    fn scale_column(_weights: &mut [f32]) -> ColumnScale {
-        ColumnScale::default()
+    /// Packs a column of weights, and returns its scale if it has one. With `scale`, the weights are
+    /// integers from -128 to 127 that have it already.
+    fn pack_column<I: Isa>(
+        isa: I,
+        weights: &[f32],
+        scale: Option<f32>,
+        to: &mut [Self::Column],
+    ) -> ColumnScale;
+    /// Where a step has column `col` of a panel whose vectors have `lanes` lanes.
+    fn slot(col: usize, _lanes: usize) -> usize {
+        col
     }
-    /// One step of a column of weights, already divided by the column's scale; missing weights are
-    /// 0.
-    fn column(weights: &[f32]) -> Self::Column;
-    /// The divisor of the values of `row` when they are packed.
-    fn scale<I: Isa>(_: I, _row: &[f32]) -> f32 {
-        1.0
+    /// How the values of `row` are rounded to integers when they are packed.
+    fn scale<I: Isa>(_: I, _row: &[f32]) -> RowScale {
+        RowScale::NONE
     }
     /// Packs a block of a row, `BLOCK * DEPTH` values.
-    fn pack<I: Isa>(isa: I, values: &[f32], scale: f32, to: &mut [Self::Row]);
+    fn pack<I: Isa>(isa: I, values: &[f32], scale: RowScale, to: &mut [Self::Row]);
 
-    /// Loads a step of a vector of columns.
-    fn load<I: Isa>(isa: I, columns: &[Self::Column]) -> Self::Factor<I>;
+    /// Loads a step of a panel.
+    fn load<I: Isa>(isa: I, columns: &[Self::Column]) -> [Self::Factor<I>; NV];
     /// Broadcasts a step of a row to all lanes.
     fn splat<I: Isa>(isa: I, row: Self::Row) -> Self::Factor<I>;
     /// The empty sum.
@@ -56,10 +61,14 @@ pub(crate) trait Element: 'static {
         _to: &mut Product,
     ) {
     }
-    /// Loads a vector of sums from such a product.
+    /// Loads a vector of sums from such a product, or from where [`Element::store_sum`] wrote it.
     fn load_sum<I: Isa>(isa: I, sums: &[u32]) -> Self::Sum<I>;
-    /// A sum as f32 values. Sums of integers get their offset and scales.
-    fn value<I: Isa>(isa: I, sum: Self::Sum<I>, scales: Scales<'_>) -> I::F32;
+    /// Writes a vector of sums to the front of `to`.
+    fn store_sum<I: Isa>(isa: I, sum: Self::Sum<I>, to: &mut [u32]);
+    /// `a + b`
+    fn add<I: Isa>(isa: I, a: Self::Sum<I>, b: Self::Sum<I>) -> Self::Sum<I>;
+    /// A sum as f32 values. Sums of integers get the offset and scales of their row and columns.
+    fn value<I: Isa>(isa: I, sum: Self::Sum<I>, row: RowScale, columns: Scales<I>) -> I::F32;
 
     /// Steps of a depth, in whole blocks.
     fn steps(depth: usize) -> usize {
@@ -72,32 +81,36 @@ pub(crate) trait Element: 'static {
 pub(crate) struct ColumnScale {
     /// The divisor of its weights.
     pub(crate) scale: f32,
-    /// Added to its sums: minus the offset of the rows' bytes times the sum of its weights.
-    pub(crate) offset: u32,
+    /// The sum of its weights.
+    pub(crate) sum: u32,
 }
 
-impl ColumnScale {
-    /// Those of a column of integers from -128 to 127.
-    pub(crate) fn of_integers(weights: &[f32], scale: f32) -> Self {
-        let sum: i32 = weights.iter().map(|weight| *weight as i32).sum();
-        Self { scale, offset: (-BYTE_OFFSET * sum).cast_unsigned() }
-    }
+/// How a row is rounded to unsigned integers: `x / scale + zero`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowScale {
+    pub(crate) scale: f32,
+    pub(crate) zero: u32,
 }
 
-/// Scales and offsets of sums of integers; empty where sums are floats.
+impl RowScale {
+    /// For rows that are not rounded to integers.
+    pub(crate) const NONE: RowScale = RowScale { scale: 1.0, zero: 0 };
+}
+
+/// Scales and offsets of a vector of columns of integers; unused where sums are floats.
 #[derive(Clone, Copy)]
-pub(crate) struct Scales<'a> {
-    /// Scale of the row.
-    pub(crate) row: f32,
-    /// Scales of a vector of columns.
-    pub(crate) columns: &'a [f32],
-    /// Added to the sums of a vector of columns beforehand.
-    pub(crate) offsets: &'a [u32],
+pub(crate) struct Scales<I: Isa> {
+    pub(crate) scales: I::F32,
+    /// Added to the sums, times the row's zero where rows have different ones.
+    pub(crate) offsets: I::Words,
 }
 
-impl Scales<'_> {
+impl<I: Isa> Scales<I> {
     /// For sums of floats.
-    pub(crate) const NONE: Scales<'static> = Scales { row: 1.0, columns: &[], offsets: &[] };
+    #[inline(always)]
+    pub(crate) fn none(v: I) -> Self {
+        Self { scales: v.splat(1.0), offsets: v.splat_word(0) }
+    }
 }
 
 /// Packs a row into blocks that start `stride` steps apart, the first at the front of `to`. Steps
@@ -106,7 +119,7 @@ impl Scales<'_> {
 pub(crate) fn pack_row<I: Isa, E: Element>(
     v: I,
     row: &[f32],
-    scale: f32,
+    scale: RowScale,
     to: &mut [E::Row],
     stride: usize,
 ) {
@@ -130,9 +143,6 @@ pub(crate) struct Float;
 pub(crate) struct Widened;
 /// Both factors bf16: a step is a pair of consecutive values of the depth.
 pub(crate) struct Pairs;
-/// Both factors of eight bits, four in a step: weights signed, rows offset by 128 and unsigned.
-pub(crate) struct Quads;
-
 /// The functions that all elements with f32 sums share.
 macro_rules! float_sums {
     () => {
@@ -147,7 +157,15 @@ macro_rules! float_sums {
             v.bits_to_f32(v.load_words(sums))
         }
         #[inline(always)]
-        fn value<I: Isa>(_: I, sum: I::F32, _: Scales<'_>) -> I::F32 {
+        fn store_sum<I: Isa>(v: I, sum: I::F32, to: &mut [u32]) {
+            v.store_words(v.f32_to_bits(sum), to);
+        }
+        #[inline(always)]
+        fn add<I: Isa>(v: I, a: I::F32, b: I::F32) -> I::F32 {
+            v.add(a, b)
+        }
+        #[inline(always)]
+        fn value<I: Isa>(_: I, sum: I::F32, _: RowScale, _: Scales<I>) -> I::F32 {
             sum
         }
     };
@@ -162,7 +180,7 @@ macro_rules! float_rows {
         const USES_MATRIX: bool = false;
 
         #[inline(always)]
-        fn pack<I: Isa>(_: I, values: &[f32], _: f32, to: &mut [f32]) {
+        fn pack<I: Isa>(_: I, values: &[f32], _: RowScale, to: &mut [f32]) {
             to.copy_from_slice(values);
         }
         #[inline(always)]
@@ -181,12 +199,14 @@ impl Element for Float {
     float_sums!();
     float_rows!();
 
-    fn column(weights: &[f32]) -> f32 {
-        weights[0]
+    #[inline(always)]
+    fn pack_column<I: Isa>(_: I, weights: &[f32], _: Option<f32>, to: &mut [f32]) -> ColumnScale {
+        to[..weights.len()].copy_from_slice(weights);
+        ColumnScale::default()
     }
     #[inline(always)]
-    fn load<I: Isa>(v: I, columns: &[f32]) -> I::F32 {
-        v.load(columns)
+    fn load<I: Isa>(v: I, columns: &[f32]) -> [I::F32; NV] {
+        [v.load(columns), v.load(&columns[I::LANES..])]
     }
 }
 
@@ -195,12 +215,20 @@ impl Element for Widened {
     float_sums!();
     float_rows!();
 
-    fn column(weights: &[f32]) -> u16 {
-        pair_of(weights[0], 0.0) as u16
+    #[inline(always)]
+    fn pack_column<I: Isa>(_: I, weights: &[f32], _: Option<f32>, to: &mut [u16]) -> ColumnScale {
+        for (to, weight) in to.iter_mut().zip(weights) {
+            *to = pair_of(*weight, 0.0) as u16;
+        }
+        ColumnScale::default()
+    }
+    /// The columns of both vectors alternate, so that one load and two operations widen them.
+    fn slot(col: usize, lanes: usize) -> usize {
+        col % lanes * NV + col / lanes
     }
     #[inline(always)]
-    fn load<I: Isa>(v: I, columns: &[u16]) -> I::F32 {
-        v.load_bf16(columns)
+    fn load<I: Isa>(v: I, columns: &[u16]) -> [I::F32; NV] {
+        v.load_bf16_pairs(columns)
     }
 }
 
@@ -212,18 +240,22 @@ impl Element for Pairs {
     const USES_MATRIX: bool = true;
     float_sums!();
 
-    fn column(weights: &[f32]) -> u32 {
-        pair_of(weights[0], weights.get(1).copied().unwrap_or(0.0))
+    #[inline(always)]
+    fn pack_column<I: Isa>(_: I, weights: &[f32], _: Option<f32>, to: &mut [u32]) -> ColumnScale {
+        for (to, weights) in to.iter_mut().zip(weights.chunks(2)) {
+            *to = pair_of(weights[0], weights.get(1).copied().unwrap_or(0.0));
+        }
+        ColumnScale::default()
     }
     #[inline(always)]
-    fn pack<I: Isa>(v: I, values: &[f32], _: f32, to: &mut [u32]) {
+    fn pack<I: Isa>(v: I, values: &[f32], _: RowScale, to: &mut [u32]) {
         for (x, to) in values.chunks_exact(2 * I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
             v.store_bf16(v.load(x), v.load(&x[I::LANES..]), to);
         }
     }
     #[inline(always)]
-    fn load<I: Isa>(v: I, columns: &[u32]) -> I::Words {
-        v.load_words(columns)
+    fn load<I: Isa>(v: I, columns: &[u32]) -> [I::Words; NV] {
+        [v.load_words(columns), v.load_words(&columns[I::LANES..])]
     }
     #[inline(always)]
     fn splat<I: Isa>(v: I, row: u32) -> I::Words {
@@ -236,80 +268,6 @@ impl Element for Pairs {
     #[inline(always)]
     fn multiply_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
         v.matrix_bf16(rows, panel, to);
-    }
-}
-
-/// Largest magnitude of a value as a signed byte; −128 is not used, so that the range is symmetric.
-const LARGEST_BYTE: f32 = 127.0;
-/// The offset of a row's bytes, which makes them unsigned.
-const BYTE_OFFSET: i32 = 128;
-
-impl Element for Quads {
-    type Column = u32;
-    type Row = u32;
-    type Factor<I: Isa> = I::Words;
-    type Sum<I: Isa> = I::Words;
-    const DEPTH: usize = 4;
-    const USES_MATRIX: bool = true;
-
-    fn scale_column(weights: &mut [f32]) -> ColumnScale {
-        let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs()));
-        let scale = if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 };
-        for weight in &mut *weights {
-            *weight = (*weight * (1.0 / scale)).round_ties_even();
-        }
-        ColumnScale::of_integers(weights, scale)
-    }
-    fn column(weights: &[f32]) -> u32 {
-        let byte = |i| weights.get(i).map_or(0, |w: &f32| w.round_ties_even() as i8);
-        u32::from_le_bytes([0, 1, 2, 3].map(byte).map(i8::cast_unsigned))
-    }
-    #[inline(always)]
-    fn scale<I: Isa>(v: I, row: &[f32]) -> f32 {
-        let largest = largest_magnitude(v, row);
-        // A row of zeros must not be divided by zero.
-        if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 }
-    }
-    #[inline(always)]
-    fn pack<I: Isa>(v: I, values: &[f32], scale: f32, to: &mut [u32]) {
-        let (factor, offset) = (v.splat(1.0 / scale), v.splat_word(BYTE_OFFSET.cast_unsigned()));
-        let mut words = [0; 4 * BLOCK];
-        for (x, to) in values.chunks_exact(I::LANES).zip(words.chunks_exact_mut(I::LANES)) {
-            let bytes = v.add_words(v.to_ints(v.mul(v.load(x), factor)), offset);
-            v.store_words(bytes, to);
-        }
-        for (to, bytes) in to.iter_mut().zip(words.chunks_exact(4)) {
-            *to = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | bytes[3] << 24;
-        }
-    }
-    #[inline(always)]
-    fn load<I: Isa>(v: I, columns: &[u32]) -> I::Words {
-        v.load_words(columns)
-    }
-    #[inline(always)]
-    fn splat<I: Isa>(v: I, row: u32) -> I::Words {
-        v.splat_word(row)
-    }
-    #[inline(always)]
-    fn zero<I: Isa>(v: I) -> I::Words {
-        v.splat_word(0)
-    }
-    #[inline(always)]
-    fn multiply<I: Isa>(v: I, row: I::Words, columns: I::Words, sum: I::Words) -> I::Words {
-        v.dot_u8i8(row, columns, sum)
-    }
-    #[inline(always)]
-    fn multiply_matrix<I: Isa>(v: I, rows: &[u32], panel: &[u32], to: &mut Product) {
-        v.matrix_u8i8(rows, panel, to);
-    }
-    #[inline(always)]
-    fn load_sum<I: Isa>(v: I, sums: &[u32]) -> I::Words {
-        v.load_words(sums)
-    }
-    #[inline(always)]
-    fn value<I: Isa>(v: I, sum: I::Words, scales: Scales<'_>) -> I::F32 {
-        let sum = v.add_words(sum, v.load_words(scales.offsets));
-        v.mul(v.ints_to_f32(sum), v.mul(v.load(scales.columns), v.splat(scales.row)))
     }
 }
 

@@ -1,25 +1,29 @@
 //! Linear layers: `y = activation(x Wᵀ + bias + LoRA)`.
 //!
-//! The blocking is that of Goto and van de Geijn (2008) without its split of the depth: a block of
-//! packed rows of `x` stays in the level-2 cache, the panels of W stream through it, and a register
-//! tile multiplies. Bias, low-rank update and activation are applied to the tile before it leaves
-//! the registers.
+//! The blocking is that of Goto and van de Geijn (2008): a block of packed rows of `x` stays in the
+//! level-2 cache, the panels of W stream through it, and a register tile multiplies. With vectors of
+//! AVX2, the depth is cut so that the part of a panel stays in the level-1 cache. Bias, low-rank
+//! update and activation are applied to the tile before it leaves the registers.
 
 pub(crate) mod element;
 mod pack;
+mod quads;
+pub(crate) mod strips;
 pub(crate) mod tile;
 
 pub use pack::{Layer, LoraBank, ReadRow, Storage, Weights};
 
-use crate::grid::{Rect, even_ends, grid};
-use crate::isa::{BLOCK, Isa, Kernel};
+use crate::grid::{Rect, grid};
+use crate::isa::{BLOCK, Isa, Kernel, MATRIX, MAX_LANES};
 use crate::math::{gelu, relu};
 use crate::memory::Scratch;
 use crate::rows::{dot, store};
 use crate::threads::Threads;
-use element::{Element, Float, Pairs, Quads, Widened, pack_row};
+use element::{Element, Float, Pairs, RowScale, Scales, Widened, pack_row};
 use pack::Panels;
-use tile::{NV, Sums, multiply, nr, strip_rows};
+use quads::Quads;
+use strips::{MR, Strips};
+use tile::{NV, Sums, multiply, nr};
 
 /// The activation after a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +51,27 @@ const ROW_BLOCK_BYTES: usize = 256 * 1024;
 /// The same with matrix hardware, which comes with 2 MiB of that cache. The weights are read once
 /// per block, and tiles consume them faster than the next cache delivers.
 const MATRIX_ROW_BLOCK_BYTES: usize = 1024 * 1024;
+/// Maximum number of rows in such a block.
+const MAX_ROW_BLOCK: usize = 768;
+/// Bytes of a strip and a panel that should stay in the level-1 cache of a CPU without AVX-512, at
+/// least 32 KiB: less than all of it, because the next strip and the outputs pass through too.
+const DEPTH_BLOCK_BYTES: usize = 24 * 1024;
+
+/// Steps of the depth that are multiplied at once, out of `steps`.
+///
+/// Wider vectors came with caches of 48 KiB and 2 MiB, whose bandwidth hides the longer way.
+fn depth_block<E: Element>(lanes: usize, steps: usize) -> usize {
+    let step_bytes = NV * lanes * size_of::<E::Column>() + MR * size_of::<E::Row>();
+    let most = if lanes < MAX_LANES { DEPTH_BLOCK_BYTES / step_bytes } else { steps };
+    let blocks = steps.div_ceil(most.max(BLOCK));
+    steps.div_ceil(blocks.max(1)).next_multiple_of(BLOCK)
+}
 
 /// Buffers of a call to [`linear`], reused between calls.
 #[derive(Debug, Default)]
 pub struct Workspace {
     rows: Scratch,
-    scales: Vec<f32>,
+    scales: Vec<RowScale>,
     down: Vec<f32>,
 }
 
@@ -77,7 +96,7 @@ pub fn linear(
     assert_eq!(out.len(), adapters.len() * weights.outputs());
     let Workspace { rows, scales, down } = workspace;
     down.resize(adapters.len() * weights.rank(), 0.0);
-    scales.resize(adapters.len(), 1.0);
+    scales.resize(adapters.len(), RowScale::NONE);
     let call = Call { threads, x, weights, adapters };
     match &weights.panels {
         Panels::F32(panels) => call.run::<Float>(panels, rows, scales, down, out),
@@ -100,55 +119,90 @@ impl Call<'_> {
         &self,
         panels: &[E::Column],
         rows: &mut Scratch,
-        scales: &mut [f32],
+        scales: &mut [RowScale],
         down: &mut [f32],
         out: &mut [f32],
     ) {
         let Self { threads, weights, adapters, .. } = *self;
-        let (steps, has_matrix) = (E::steps(weights.inputs), weights.level.has_matrix());
-        let strip = strip_rows::<E>(weights.level.lanes(), has_matrix, adapters.len());
-        let rows = rows.take(adapters.len().next_multiple_of(strip) * steps);
-        self.prepare_rows::<E>(strip, steps, rows, scales, down);
-        let product = Product::<E> { weights, panels, strip, steps, rows, scales, down, adapters };
+        let (steps, lanes) = (E::steps(weights.inputs), weights.level.lanes());
+        let has_matrix = weights.level.has_matrix();
+        let strips = Strips::new::<E>(lanes, has_matrix, adapters.len());
+        let rows = rows.take(strips.padded() * steps);
+        self.prepare_rows::<E>(strips, steps, rows, scales, down);
+        let depth_block = depth_block::<E>(lanes, steps);
+        let product = Product::<E> {
+            weights,
+            panels,
+            strips,
+            steps,
+            depth_block,
+            rows,
+            scales,
+            down,
+            adapters,
+        };
 
         let block_bytes = if has_matrix { MATRIX_ROW_BLOCK_BYTES } else { ROW_BLOCK_BYTES };
-        let strip_bytes = size_of::<E::Row>() * steps * strip;
-        let block = (block_bytes / strip_bytes.max(1)).clamp(1, 64) * strip;
-        let row_ends = even_ends(adapters.len(), block);
+        let row_bytes = size_of::<E::Row>() * steps;
+        let row_ends = strips.bands((block_bytes / row_bytes.max(1)).min(MAX_ROW_BLOCK));
         let panels = weights.columns.panels();
-        // Eight tasks per thread even out the end, where one thread would wait for another.
-        let bands = (8 * threads.count()).div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
-        let band = panels.div_ceil(bands.max(1)) * weights.columns.panel_outputs();
-        let col_ends = even_ends(weights.outputs(), band);
+        let bands = self.tasks().div_ceil(row_ends.len().max(1)).clamp(1, panels.max(1));
+        let end = |band| band * panels / bands * weights.columns.panel_outputs();
+        let col_ends: Vec<_> = (1..=bands).map(|band| end(band).min(weights.outputs())).collect();
         let rects = grid(out, weights.outputs(), &row_ends, &col_ends);
-        threads.run(rects, |rect, _| weights.level.run(Block { product: &product, rect }));
+        threads.run(rects, |rect, [scratch, ..]| {
+            let len = rect.rows().len().next_multiple_of(MATRIX) * NV * lanes;
+            let partial = if depth_block < steps { scratch.take(len) } else { &mut [] };
+            weights.level.run(Block { product: &product, rect, partial });
+        });
+    }
+
+    /// Number of tasks of the product: sixteen per thread even out the end, where one thread waits for
+    /// another, but each is long enough to outweigh the cost of scheduling it.
+    fn tasks(&self) -> usize {
+        /// Multiplications of a task: some ten microseconds.
+        const PRODUCTS: usize = 1 << 20;
+        let products = self.x.len() * self.weights.outputs();
+        let most = (products / PRODUCTS).max(1).next_multiple_of(self.threads.count());
+        (16 * self.threads.count()).min(most)
     }
 
     /// Packs the rows of `x` and computes the first half of each row's low-rank update.
     fn prepare_rows<E: Element>(
         &self,
-        strip: usize,
+        strips: Strips,
         steps: usize,
         rows: &mut [E::Row],
-        scales: &mut [f32],
+        scales: &mut [RowScale],
         down: &mut [f32],
     ) {
-        /// Rows per task: enough to outweigh the cost of scheduling it.
+        /// Maximum number of rows per task, and minimum number of values: enough to outweigh the
+        /// cost of scheduling it.
         const ROWS: usize = 32;
-        let weights = self.weights;
-        let share = self.adapters.len().div_ceil(self.threads.count());
-        let count = share.clamp(1, ROWS).next_multiple_of(strip);
-        let mut down = down.chunks_mut((count * weights.rank()).max(1));
-        let tasks: Vec<_> = self
-            .x
-            .chunks(count * weights.inputs)
-            .zip(rows.chunks_mut(count * steps))
-            .zip(scales.chunks_mut(count).zip(self.adapters.chunks(count)))
-            .map(|((x, strips), (scales, adapters))| {
-                let down = down.next().unwrap_or_default();
-                Prepare::<E> { weights, strip, steps, x, strips, scales, adapters, down }
-            })
-            .collect();
+        const VALUES: usize = 8192;
+        let Self { x, weights, adapters, .. } = *self;
+        let (inputs, rank) = (weights.inputs, weights.rank());
+        let (mut rows, mut scales, mut down) = (rows, scales, down);
+        let share = adapters.len().div_ceil(self.threads.count());
+        let mut start = 0;
+        let task = |end| {
+            let rows_of_task = start..end;
+            start = end;
+            let (count, padded) = (rows_of_task.len(), strips.at(end - 1).end - rows_of_task.start);
+            Prepare::<E> {
+                weights,
+                strips,
+                steps,
+                first: rows_of_task.start,
+                x: &x[rows_of_task.start * inputs..end * inputs],
+                strip_steps: rows.split_off_mut(..padded * steps).unwrap_or_default(),
+                scales: scales.split_off_mut(..count).unwrap_or_default(),
+                adapters: &adapters[rows_of_task],
+                down: down.split_off_mut(..count * rank).unwrap_or_default(),
+            }
+        };
+        let count = share.min(ROWS).max(VALUES.div_ceil(inputs));
+        let tasks: Vec<_> = strips.bands(count).into_iter().map(task).collect();
         self.threads.run(tasks, |task, _| weights.level.run(task));
     }
 }
@@ -156,11 +210,13 @@ impl Call<'_> {
 /// Packs a few strips of rows and computes `down[row] = A x[row]` for the adapter of each row.
 struct Prepare<'a, E: Element> {
     weights: &'a Weights,
-    strip: usize,
+    strips: Strips,
     steps: usize,
+    /// The first row.
+    first: usize,
     x: &'a [f32],
-    strips: &'a mut [E::Row],
-    scales: &'a mut [f32],
+    strip_steps: &'a mut [E::Row],
+    scales: &'a mut [RowScale],
     adapters: &'a [Option<usize>],
     down: &'a mut [f32],
 }
@@ -170,12 +226,12 @@ impl<E: Element> Kernel for Prepare<'_, E> {
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
-        let Self { strip, steps, .. } = self;
+        let Self { strips, steps, first, .. } = self;
         let depth = self.weights.inputs;
-        for (i, (row, scale)) in self.x.chunks_exact(depth).zip(self.scales).enumerate() {
-            *scale = E::scale(v, row);
-            let first = i / strip * strip * steps + i % strip * BLOCK;
-            pack_row::<I, E>(v, row, *scale, &mut self.strips[first..], strip * BLOCK);
+        for (row, (x, scale)) in (first..).zip(self.x.chunks_exact(depth).zip(self.scales)) {
+            *scale = E::scale(v, x);
+            let (at, stride) = strips.location(row, steps);
+            pack_row::<I, E>(v, x, *scale, &mut self.strip_steps[at - first * steps..], stride);
         }
         let Some(bank) = &self.weights.lora else { return };
         let rows = self.x.chunks_exact(depth).zip(self.down.chunks_exact_mut(bank.rank));
@@ -193,14 +249,15 @@ impl<E: Element> Kernel for Prepare<'_, E> {
 struct Product<'a, E: Element> {
     weights: &'a Weights,
     panels: &'a [E::Column],
-    /// Rows of a strip.
-    strip: usize,
+    strips: Strips,
     /// Steps of the depth.
     steps: usize,
+    /// Steps that are multiplied at once.
+    depth_block: usize,
     /// Packed rows of x, strip by strip.
     rows: &'a [E::Row],
     /// `[rows]`
-    scales: &'a [f32],
+    scales: &'a [RowScale],
     /// `[rows, rank]`
     down: &'a [f32],
     adapters: &'a [Option<usize>],
@@ -210,6 +267,9 @@ struct Product<'a, E: Element> {
 struct Block<'a, E: Element> {
     product: &'a Product<'a, E>,
     rect: Rect<'a>,
+    /// Sums of a panel over the first blocks of the depth, `[rows, nr]`; empty if there is one
+    /// block.
+    partial: &'a mut [u32],
 }
 
 impl<E: Element> Kernel for Block<'_, E> {
@@ -217,28 +277,56 @@ impl<E: Element> Kernel for Block<'_, E> {
 
     #[inline(always)]
     fn run<I: Isa>(self, v: I) {
-        let Self { product, mut rect } = self;
-        let (strip, steps, cols) = (product.strip, product.steps, rect.cols());
+        let Self { product, mut rect, partial } = self;
+        let (steps, rows, nr) = (product.steps, rect.rows(), nr::<I>());
         let outputs = product.weights.columns.panel_outputs();
         let mut sums = Sums::new();
-        for first in cols.clone().step_by(outputs) {
-            let col = first / outputs * nr::<I>();
-            let (panel, rest) = product.panels[col * steps..].split_at(nr::<I>() * steps);
-            // Meanwhile the next panel is prefetched from memory, a part of it with each strip.
+        for (first, depth) in rect.cols().step_by(outputs).flat_map(|first| {
+            let blocks = (0..steps).step_by(product.depth_block);
+            blocks.map(move |start| (first, start..(start + product.depth_block).min(steps)))
+        }) {
+            let col = first / outputs * nr;
+            let (panel, rest) =
+                product.panels[col * steps + depth.start * nr..].split_at(depth.len() * nr);
+            let bias = &product.weights.bias[col..];
+            let bias = [v.load(bias), v.load(&bias[I::LANES..])];
+            let scales = product.weights.scales(v, col);
+            // Meanwhile the next columns are prefetched from memory, a part of them with each strip.
             let ahead = &rest[..panel.len().min(rest.len())];
-            let mut ahead = ahead.chunks(panel.len().div_ceil(rect.rows().len().div_ceil(strip)));
-            for start in rect.rows().step_by(strip) {
-                let rows = &product.rows[start * steps..][..strip * steps];
-                let mut epilogue = Epilogue { product, rect: &mut rect, start, col, first };
+            let strips = product.strips.within(rows.clone());
+            let mut ahead = ahead.chunks(panel.len().div_ceil(strips.clone().count()));
+            for strip in strips {
+                let height = strip.len();
+                let packed = &product.rows[strip.start * steps + depth.start * height..];
+                let mut epilogue = Epilogue {
+                    partial: partial.get_mut((strip.start - rows.start) * nr..).unwrap_or_default(),
+                    is_first: depth.start == 0,
+                    is_last: depth.end == steps,
+                    bias,
+                    scales,
+                    product,
+                    rect: &mut rect,
+                    start: strip.start,
+                    col,
+                    first,
+                };
+                let packed = &packed[..depth.len() * height];
                 let ahead = ahead.next().unwrap_or_default();
-                multiply::<I, E>(v, rows, panel, ahead, &mut sums, &mut epilogue);
+                multiply::<I, E>(v, height, packed, panel, ahead, &mut sums, &mut epilogue);
             }
         }
     }
 }
 
-/// Adds bias and low-rank update to a tile, applies the activation, and writes it to the output.
-struct Epilogue<'a, 'b, E: Element> {
+/// Adds up the blocks of the depth; then adds bias and low-rank update, applies the activation, and
+/// writes the tile to the output.
+struct Epilogue<'a, 'b, I: Isa, E: Element> {
+    /// Sums of the strip over the previous blocks of the depth.
+    partial: &'a mut [u32],
+    is_first: bool,
+    is_last: bool,
+    bias: [I::F32; NV],
+    scales: [Scales<I>; NV],
     product: &'a Product<'a, E>,
     rect: &'a mut Rect<'b>,
     /// The tile's first row.
@@ -249,12 +337,24 @@ struct Epilogue<'a, 'b, E: Element> {
     first: usize,
 }
 
-impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, E> {
+impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, I, E> {
     #[inline(always)]
-    fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]) {
+    fn row(&mut self, v: I, m: usize, mut sums: [E::Sum<I>; NV]) {
+        if !(self.is_first && self.is_last) {
+            let partial = &mut self.partial[m * nr::<I>()..][..nr::<I>()];
+            for n in 0..NV {
+                let partial = &mut partial[n * I::LANES..][..I::LANES];
+                if !self.is_first {
+                    sums[n] = E::add(v, E::load_sum(v, partial), sums[n]);
+                }
+                if !self.is_last {
+                    E::store_sum(v, sums[n], partial);
+                }
+            }
+        }
         let row = self.start + m;
-        if row < self.rect.rows().end {
-            let values = self.product.values(v, row, self.col, sums);
+        if self.is_last && row < self.rect.rows().end {
+            let values = self.values(v, row, sums);
             let from = self.first - self.rect.cols().start;
             let to = &mut self.rect.row_mut(row)[from..];
             activate(v, self.product.weights.activation, values, to);
@@ -262,25 +362,22 @@ impl<I: Isa, E: Element> tile::Epilogue<I, E> for Epilogue<'_, '_, E> {
     }
 }
 
-impl<E: Element> Product<'_, E> {
-    /// The sums of a row and the panel whose first packed column is `col`, with bias and low-rank
-    /// update.
+impl<I: Isa, E: Element> Epilogue<'_, '_, I, E> {
+    /// The sums of a row with bias and low-rank update.
     #[inline(always)]
-    fn values<I: Isa>(&self, v: I, row: usize, col: usize, sums: [E::Sum<I>; NV]) -> [I::F32; NV] {
-        let (weights, row_scale) = (self.weights, self.scales[row]);
-        let mut values = [v.splat(0.0); NV];
+    fn values(&self, v: I, row: usize, sums: [E::Sum<I>; NV]) -> [I::F32; NV] {
+        let Product { weights, scales, adapters, down, .. } = self.product;
+        let mut values = self.bias;
         for n in 0..NV {
-            let scales = weights.scales(row_scale, col + n * I::LANES);
-            let value = E::value(v, sums[n], scales);
-            values[n] = v.add(value, v.load(&weights.bias[col + n * I::LANES..]));
+            values[n] = v.add(E::value(v, sums[n], scales[row], self.scales[n]), values[n]);
         }
-        if let (Some(bank), Some(adapter)) = (&weights.lora, self.adapters[row]) {
+        if let (Some(bank), Some(adapter)) = (&weights.lora, adapters[row]) {
             let width = weights.bias.len();
-            let down = &self.down[row * bank.rank..][..bank.rank];
+            let down = &down[row * bank.rank..][..bank.rank];
             let up = &bank.up[adapter * bank.rank * width..][..bank.rank * width];
             for (&down, up) in down.iter().zip(up.chunks_exact(width)) {
                 for n in 0..NV {
-                    let up = v.load(&up[col + n * I::LANES..]);
+                    let up = v.load(&up[self.col + n * I::LANES..]);
                     values[n] = v.mul_add(v.splat(down), up, values[n]);
                 }
             }

@@ -1,11 +1,13 @@
 //! Weights packed in the order in which the tile reads them.
 
 use super::Activation;
-use super::element::{ColumnScale, Element, Float, Pairs, Quads, Scales, Widened};
+use super::element::{ColumnScale, Element, Float, Pairs, Scales, Widened};
+use super::quads::{Quads, ROW_ZERO};
 use super::tile::NV;
-use crate::isa::{BLOCK, Level};
+use crate::isa::{BLOCK, Isa, Kernel, Level};
 use crate::memory::Aligned;
 use crate::threads::Threads;
+use bytemuck::Zeroable;
 
 /// How weights are stored in memory and multiplied. Sums are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,9 @@ pub struct Weights {
     pub(super) panels: Panels,
     /// Scales of packed columns of integers, `[panels * nr]`, or empty.
     scales: Aligned<f32>,
-    /// Offsets of the sums of packed columns of integers, `[panels * nr]`, or empty; see
-    /// [`ColumnScale::offset`].
+    /// Offsets of the sums of packed columns of integers, `[panels * nr]`, or empty: minus the sum of
+    /// a column, which is added once per unit of a row's zero; times [`ROW_ZERO`] where all rows have
+    /// this zero.
     offsets: Aligned<u32>,
     /// `[panels * nr]`, zero where there is no row of W.
     pub(super) bias: Aligned<f32>,
@@ -66,6 +69,17 @@ pub(super) enum Panels {
     Bf16(Aligned<u16>),
     Bf16Dot(Aligned<u32>),
     Int8(Aligned<u32>),
+}
+
+/// Where the rows of W come from, and what packs them.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    threads: &'a Threads,
+    level: Level,
+    inputs: usize,
+    read_row: ReadRow<'a>,
+    /// [`Layer::scales`]
+    scales: &'a [f32],
 }
 
 /// Which row of W is in which packed column.
@@ -112,33 +126,16 @@ impl Columns {
         (output < half).then_some(value + output)
     }
 
-    /// Packs W, `[panels, steps, nr]`, one panel per task. `row_scales` is [`Layer::scales`];
-    /// `scales` has one element per packed column.
-    fn pack<E: Element>(
-        self,
-        threads: &Threads,
-        inputs: usize,
-        (read_row, row_scales): (ReadRow<'_>, &[f32]),
-        scales: &mut [ColumnScale],
-    ) -> Aligned<E::Column> {
-        let (nr, steps) = (NV * self.lanes, E::steps(inputs));
+    /// Packs W, `[panels, steps, nr]`, one panel per task. `scales` has one element per packed
+    /// column.
+    fn pack<E: Element>(self, from: Source<'_>, scales: &mut [ColumnScale]) -> Aligned<E::Column> {
+        let (nr, steps) = (NV * self.lanes, E::steps(from.inputs));
         let mut panels = Aligned::zeroed(self.width() * steps);
         let tasks = panels.chunks_mut(nr * steps).zip(scales.chunks_mut(nr));
-        threads.run(tasks.enumerate().collect(), |(i, (panel, scales)), [scratch, ..]| {
-            let columns = scratch.take(nr * inputs);
-            let scaled = columns.chunks_exact_mut(inputs).zip(scales);
-            for (col, (column, scale)) in (i * nr..).zip(scaled) {
-                let row = self.row(col);
-                match row {
-                    Some(row) => read_row(row, column),
-                    None => column.fill(0.0),
-                }
-                *scale = match row.and_then(|row| row_scales.get(row)) {
-                    Some(&scale) => ColumnScale::of_integers(column, scale),
-                    None => E::scale_column(column),
-                };
-            }
-            interleave::<E>(columns, inputs, nr, panel);
+        from.threads.run(tasks.enumerate().collect(), |(i, (panel, scales)), [scratch, ..]| {
+            let row = scratch.take(from.inputs);
+            let columns = self;
+            from.level.run(PackPanel::<E> { columns, from, first: i * nr, row, scales, panel });
         });
         panels
     }
@@ -162,15 +159,52 @@ impl Columns {
     }
 }
 
-/// Packs the columns of a panel, `[nr, inputs]`, to `[steps, nr]`: one block of the depth at a
-/// time, so that strided writes stay in the level-1 cache.
-fn interleave<E: Element>(columns: &[f32], inputs: usize, nr: usize, panel: &mut [E::Column]) {
+/// Packs the columns of one panel.
+struct PackPanel<'a, E: Element> {
+    columns: Columns,
+    from: Source<'a>,
+    /// The panel's first column.
+    first: usize,
+    /// Room for a row of W.
+    row: &'a mut [f32],
+    scales: &'a mut [ColumnScale],
+    panel: &'a mut [E::Column],
+}
+
+impl<E: Element> Kernel for PackPanel<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, v: I) {
+        let Self { columns, from, first, row, scales, panel } = self;
+        let steps = E::steps(from.inputs);
+        let mut packed = vec![E::Column::zeroed(); scales.len() * steps];
+        for (col, (to, scale)) in (first..).zip(packed.chunks_exact_mut(steps).zip(scales)) {
+            if let Some(of_w) = columns.row(col) {
+                (from.read_row)(of_w, row);
+                *scale = E::pack_column(v, row, from.scales.get(of_w).copied(), to);
+            }
+        }
+        interleave::<E>(&packed, steps, columns.lanes, panel);
+    }
+}
+
+/// Packs the columns of a panel, `[nr, steps]`, to `[steps, nr]`: one block of the depth at a time,
+/// so that strided writes stay in the level-1 cache.
+#[inline(always)]
+fn interleave<E: Element>(
+    columns: &[E::Column],
+    steps: usize,
+    lanes: usize,
+    panel: &mut [E::Column],
+) {
+    let nr = NV * lanes;
     for (i, block) in panel.chunks_exact_mut(BLOCK * nr).enumerate() {
-        let depth = i * BLOCK * E::DEPTH..((i + 1) * BLOCK * E::DEPTH).min(inputs);
-        for (col, column) in columns.chunks_exact(inputs).enumerate() {
-            let steps = column[depth.clone()].chunks(E::DEPTH);
-            for (to, weights) in block[col..].iter_mut().step_by(nr).zip(steps) {
-                *to = E::column(weights);
+        for (col, column) in columns.chunks_exact(steps).enumerate() {
+            let slot = E::slot(col, lanes);
+            let from = &column[i * BLOCK..][..BLOCK];
+            for (to, step) in block[slot..].iter_mut().step_by(nr).zip(from) {
+                *to = *step;
             }
         }
     }
@@ -217,17 +251,18 @@ impl Weights {
         assert!(!gated || rows.is_multiple_of(2), "a gated layer has two rows per output");
         let columns = Columns { rows, lanes: level.lanes(), gated };
         let mut scaled = vec![ColumnScale::default(); columns.width()];
-        let (from, to) = ((read_row, &scales[..]), &mut scaled[..]);
+        let from = Source { threads, level, inputs, read_row, scales: &scales };
         let panels = match storage {
-            Storage::F32 => Panels::F32(columns.pack::<Float>(threads, inputs, from, to)),
-            Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(threads, inputs, from, to)),
-            Storage::Bf16Dot => Panels::Bf16Dot(columns.pack::<Pairs>(threads, inputs, from, to)),
-            Storage::Int8 => Panels::Int8(columns.pack::<Quads>(threads, inputs, from, to)),
+            Storage::F32 => Panels::F32(columns.pack::<Float>(from, &mut scaled)),
+            Storage::Bf16 => Panels::Bf16(columns.pack::<Widened>(from, &mut scaled)),
+            Storage::Bf16Dot => Panels::Bf16Dot(columns.pack::<Pairs>(from, &mut scaled)),
+            Storage::Int8 => Panels::Int8(columns.pack::<Quads>(from, &mut scaled)),
         };
         let quantized = if storage == Storage::Int8 { columns.width() } else { 0 };
         let (mut scales, mut offsets) = (Aligned::zeroed(quantized), Aligned::zeroed(quantized));
         for ((scale, offset), from) in scales.iter_mut().zip(&mut offsets[..]).zip(scaled) {
-            (*scale, *offset) = (from.scale, from.offset);
+            let zero = if level.prefers_u7() { 1 } else { ROW_ZERO };
+            (*scale, *offset) = (from.scale, zero.wrapping_mul(from.sum.wrapping_neg()));
         }
         let mut spread_bias = Aligned::zeroed(columns.width());
         if !bias.is_empty() {
@@ -269,13 +304,16 @@ impl Weights {
         self.inputs
     }
 
-    /// The scales and offsets of the sums of a row with the columns from `col` on.
+    /// The scales and offsets of the vectors of columns from `col` on.
     #[inline(always)]
-    pub(super) fn scales(&self, row: f32, col: usize) -> Scales<'_> {
+    pub(super) fn scales<I: Isa>(&self, v: I, col: usize) -> [Scales<I>; NV] {
         if self.scales.is_empty() {
-            return Scales::NONE;
+            return [Scales::none(v); NV];
         }
-        Scales { row, columns: &self.scales[col..], offsets: &self.offsets[col..] }
+        [col, col + I::LANES].map(|col| Scales {
+            scales: v.load(&self.scales[col..]),
+            offsets: v.load_words(&self.offsets[col..]),
+        })
     }
 
     /// Rank of the low-rank updates; 0 if there are none.

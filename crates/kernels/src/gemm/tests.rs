@@ -101,6 +101,7 @@ fn every_level_and_storage_follows_the_definition_at_every_edge() {
         (61, 40, 48, 4),
         (400, 24, 31, 3),
         (3, 1030, 65, 4),
+        (50, 1500, 40, 2),
     ];
     for (rows, inputs, outputs, rank) in shapes {
         let case = Case::random(&mut random, rows, inputs, outputs, rank);
@@ -177,24 +178,41 @@ fn inputs_that_are_exact_in_bf16_are_multiplied_exactly() {
 fn quantized(values: &[f32]) -> (Vec<i64>, f64) {
     let largest = values.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
     let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-    let byte = |x: &f32| (x * (1.0 / scale)).round_ties_even() as i64;
-    (values.iter().map(byte).collect(), f64::from(scale))
+    (rounded(values, scale), f64::from(scale))
+}
+
+/// The same with 126 steps from the lowest to the highest of the values and 0.
+fn quantized_to_seven_bits(values: &[f32]) -> (Vec<i64>, f64) {
+    let highest = values.iter().copied().fold(0.0, f32::max);
+    let lowest = values.iter().copied().fold(0.0, f32::min);
+    let scale = if highest > lowest { (highest * 0.5 - lowest * 0.5) / 63.0 } else { 1.0 };
+    let integers = rounded(values, scale);
+    let zero = (-lowest * (1.0 / scale)).round_ties_even() as i64;
+    assert!(integers.iter().all(|x| (0..128).contains(&(x + zero))));
+    (integers, f64::from(scale))
+}
+
+fn rounded(values: &[f32], scale: f32) -> Vec<i64> {
+    values.iter().map(|x| (x * (1.0 / scale)).round_ties_even() as i64).collect()
 }
 
 #[test]
 fn bytes_are_multiplied_as_exact_integers() {
     let threads = Threads::new(2).expect("threads start");
     let mut random = Random::new(6);
-    for (rows, inputs, outputs) in [(1, 1, 1), (7, 63, 33), (35, 64, 31), (3, 1030, 65)] {
+    for (rows, inputs, outputs) in [(1, 1, 1), (7, 63, 33), (35, 64, 31), (8, 1030, 65)] {
         let mut case = Case::random(&mut random, rows, inputs, outputs, 0);
-        // An outlier, and a row and an output of zeros, which have no scale.
+        // An outlier, rows of one sign, and a row and an output of zeros, which have no scale.
         case.x[0] = 40.0;
+        case.x[rows / 2 * inputs..][..inputs].iter_mut().for_each(|x| *x = x.abs());
+        case.x[rows / 3 * inputs..][..inputs].iter_mut().for_each(|x| *x = -x.abs());
         case.x[(rows - 1) * inputs..].fill(0.0);
         case.weight[(outputs - 1) * inputs..].fill(0.0);
         for level in Level::available() {
+            let row = if level.prefers_u7() { quantized_to_seven_bits } else { quantized };
             let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
-            for (row, got) in got.chunks(outputs).enumerate() {
-                let (x, x_scale) = quantized(&case.x[row * inputs..][..inputs]);
+            for (i, got) in got.chunks(outputs).enumerate() {
+                let (x, x_scale) = row(&case.x[i * inputs..][..inputs]);
                 for (output, &got) in got.iter().enumerate() {
                     let (w, w_scale) = quantized(&case.weight[output * inputs..][..inputs]);
                     let sum: i64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
@@ -203,7 +221,7 @@ fn bytes_are_multiplied_as_exact_integers() {
                     let error = (f64::from(got) - want).abs();
                     assert!(
                         error <= 1e-6 * (want.abs() + bias.abs()),
-                        "{level:?}, {rows}x{inputs}x{outputs} at ({row}, {output}): {error:e}"
+                        "{level:?}, {rows}x{inputs}x{outputs} at ({i}, {output}): {error:e}"
                     );
                 }
             }
@@ -223,9 +241,10 @@ fn integers_with_scales_of_their_own_are_multiplied_as_they_are() {
         case.scales = random.normal(outputs);
         case.scales[outputs - 1] = 0.0;
         for level in Level::available() {
+            let row = if level.prefers_u7() { quantized_to_seven_bits } else { quantized };
             let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
-            for (row, got) in got.chunks(outputs).enumerate() {
-                let (x, x_scale) = quantized(&case.x[row * inputs..][..inputs]);
+            for (i, got) in got.chunks(outputs).enumerate() {
+                let (x, x_scale) = row(&case.x[i * inputs..][..inputs]);
                 for (output, &got) in got.iter().enumerate() {
                     let w = &case.weight[output * inputs..][..inputs];
                     let sum: i64 = x.iter().zip(w).map(|(x, w)| x * *w as i64).sum();
@@ -234,10 +253,24 @@ fn integers_with_scales_of_their_own_are_multiplied_as_they_are() {
                     let error = (f64::from(got) - want).abs();
                     assert!(
                         error <= 1e-6 * (want.abs() + bias.abs()),
-                        "{level:?}, {rows}x{inputs}x{outputs} at ({row}, {output}): {error:e}"
+                        "{level:?}, {rows}x{inputs}x{outputs} at ({i}, {output}): {error:e}"
                     );
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn tiny_and_huge_values_have_finite_products_of_bytes() {
+    let threads = Threads::new(1).expect("threads start");
+    for magnitude in [1e-45, 1e-40, 1e-37, 1e30, f32::MAX] {
+        let mut case = Case::random(&mut Random::new(7), 2, 64, 3, 0);
+        case.x.iter_mut().for_each(|x| *x = x.signum() * magnitude);
+        case.weight.fill(1e-3);
+        for level in Level::available() {
+            let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
+            assert!(got.iter().all(|x| x.is_finite()), "{level:?}, {magnitude:e}: {got:?}");
         }
     }
 }

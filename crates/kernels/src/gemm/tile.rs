@@ -5,40 +5,16 @@
 //! multiplies at once; elsewhere, as many as fit the registers.
 
 use super::element::Element;
+use super::strips::{LOW_MR, MR, SHORT_MR, TALL_MR};
 use crate::isa::{BLOCK, Isa, MATRIX, MAX_LANES, Product};
 use crate::memory::CACHE_LINE;
 
 /// Vectors in a row of the register tile.
 pub(crate) const NV: usize = 2;
-/// Rows of the tile in 16 registers: 6 × 2 sums, 2 vectors of B and 1 broadcast of A fill 15 of
-/// them, and 12 independent sums hide the latency of a fused multiply-add.
-const MR: usize = 6;
-/// The same in the 32 registers of AVX-512: 24 sums, so that 14 loads and broadcasts serve 24
-/// multiplications.
-const TALL_MR: usize = 12;
-/// The same for numbers of rows that fill tall tiles badly, such as 16 or 64: 10 loads serve 16.
-const SHORT_MR: usize = 8;
-/// A number of rows that is whole strips at every level, and whole blocks of every element.
-pub(crate) const WHOLE_STRIPS: usize = 96;
 
 /// Columns of a panel.
 pub(crate) const fn nr<I: Isa>() -> usize {
     NV * I::LANES
-}
-
-/// Rows of a strip if there are `rows` in all, at a level with vectors of `lanes` lanes, with or
-/// without matrix hardware.
-pub(crate) const fn strip_rows<E: Element>(lanes: usize, has_matrix: bool, rows: usize) -> usize {
-    if has_matrix && E::USES_MATRIX {
-        MATRIX
-    } else if lanes < MAX_LANES {
-        MR
-    } else if 17 * rows.next_multiple_of(SHORT_MR) < 16 * rows.next_multiple_of(TALL_MR) {
-        // A sixteenth less work outweighs reading the panels more often.
-        SHORT_MR
-    } else {
-        TALL_MR
-    }
 }
 
 /// The buffer to which matrix hardware writes a product.
@@ -61,13 +37,14 @@ pub(crate) trait Epilogue<I: Isa, E: Element> {
     fn row(&mut self, v: I, m: usize, sums: [E::Sum<I>; NV]);
 }
 
-/// Multiplies a strip of rows by a panel, and passes every row's sums to `epilogue`.
+/// Multiplies a strip of `height` rows by a panel, and passes every row's sums to `epilogue`.
 ///
 /// Each sum runs over the depth in order, so it does not depend on the row's index in the strip.
 /// Meanwhile the columns `ahead` are prefetched, evenly over the depth.
 #[inline(always)]
 pub(crate) fn multiply<I: Isa, E: Element>(
     v: I,
+    height: usize,
     rows: &[E::Row],
     panel: &[E::Column],
     ahead: &[E::Column],
@@ -80,11 +57,15 @@ pub(crate) fn multiply<I: Isa, E: Element>(
             epilogue.row(v, m, [E::load_sum(v, sums), E::load_sum(v, &sums[I::LANES..])]);
         }
     } else if I::LANES < MAX_LANES {
-        finish(v, tile::<I, E, MR>(v, rows, panel, ahead), epilogue);
-    } else if rows.len() * nr::<I>() == panel.len() * SHORT_MR {
-        finish(v, tile::<I, E, SHORT_MR>(v, rows, panel, ahead), epilogue);
+        match height {
+            MR => finish(v, tile::<I, E, MR>(v, rows, panel, ahead), epilogue),
+            _ => finish(v, tile::<I, E, LOW_MR>(v, rows, panel, ahead), epilogue),
+        }
     } else {
-        finish(v, tile::<I, E, TALL_MR>(v, rows, panel, ahead), epilogue);
+        match height {
+            SHORT_MR => finish(v, tile::<I, E, SHORT_MR>(v, rows, panel, ahead), epilogue),
+            _ => finish(v, tile::<I, E, TALL_MR>(v, rows, panel, ahead), epilogue),
+        }
     }
 }
 
@@ -109,16 +90,18 @@ fn tile<I: Isa, E: Element, const MR: usize>(
     ahead: &[E::Column],
 ) -> [[E::Sum<I>; NV]; MR] {
     let mut sums = [[E::zero(v); NV]; MR];
-    let blocks = rows.chunks_exact(MR * BLOCK).zip(panel.chunks_exact(BLOCK * nr::<I>()));
+    let (rows, _) = rows.as_chunks::<BLOCK>();
+    let (rows, _) = rows.as_chunks::<MR>();
+    let blocks = rows.iter().zip(panel.chunks_exact(BLOCK * nr::<I>()));
     let mut ahead = ahead.chunks(ahead.len().div_ceil(blocks.len().max(1)).max(1));
     for (rows, panel) in blocks {
         for line in ahead.next().unwrap_or_default().chunks(CACHE_LINE / size_of::<E::Column>()) {
             v.prefetch(line);
         }
-        for (step, columns) in panel.chunks_exact(nr::<I>()).enumerate() {
-            let columns = [E::load(v, columns), E::load(v, &columns[I::LANES..])];
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let row = E::splat(v, rows[m * BLOCK + step]);
+        for step in 0..BLOCK {
+            let columns = E::load(v, &panel[step * nr::<I>()..][..nr::<I>()]);
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                let row = E::splat(v, row[step]);
                 sums[0] = E::multiply(v, row, columns[0], sums[0]);
                 sums[1] = E::multiply(v, row, columns[1], sums[1]);
             }

@@ -12,6 +12,21 @@ pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{Avx2, Avx512};
 
+/// Runs for `cycles` cycles of the CPU's clock, rounded up to a whole hundred; `false` if this
+/// architecture has no instruction whose time is known.
+pub(crate) fn spin(cycles: u64) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        x86_64::spin(cycles);
+        true
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = cycles;
+        false
+    }
+}
+
 /// Rows and columns of a product of [`Isa::matrix_bf16`] and [`Isa::matrix_u8i8`].
 pub const MATRIX: usize = 32;
 /// A product of [`MATRIX`] rows and [`MATRIX`] columns, row by row: the bits of f32, or i32.
@@ -35,13 +50,16 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type Words: Copy;
     /// Whether it has hardware for products of whole matrices.
     const HAS_MATRIX: bool = false;
+    /// Whether [`Isa::dot_u7i8`] is faster than [`Isa::dot_u8i8`].
+    const PREFERS_U7: bool = false;
 
     /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::F32;
     /// The first `LANES` values of `src`.
     fn load(self, src: &[f32]) -> Self::F32;
-    /// The first `LANES` bf16 values of `src`, widened exactly.
-    fn load_bf16(self, src: &[u16]) -> Self::F32;
+    /// The first `2 · LANES` bf16 values of `src`, widened exactly: those at even indices, then
+    /// those at odd ones.
+    fn load_bf16_pairs(self, src: &[u16]) -> [Self::F32; 2];
     /// The first `LANES` IEEE half-precision values of `src`, widened exactly.
     fn load_f16(self, src: &[u16]) -> Self::F32;
     /// Writes all lanes to the front of `dst`.
@@ -58,9 +76,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// The larger of each pair of lanes. Neither may be NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The smaller of each pair of lanes. Neither may be NaN.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The nearest integer, ties to even.
     fn round(self, x: Self::F32) -> Self::F32;
-    /// `x · 2^n` for integral n in `-126..=127`.
+    /// `x · 2^n` for integral n in `-126..=127`, where neither x nor the result is zero or
+    /// subnormal.
     fn mul_exp2(self, x: Self::F32, n: Self::F32) -> Self::F32;
     /// Sum of all lanes.
     fn sum(self, x: Self::F32) -> f32;
@@ -74,6 +95,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn store_words(self, x: Self::Words, dst: &mut [u32]);
     /// `a + b` of 32-bit integers, modulo 2³².
     fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// `a · b` of 32-bit integers, modulo 2³².
+    fn mul_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// The bits of each f32.
+    fn f32_to_bits(self, x: Self::F32) -> Self::Words;
     /// Reinterprets each word as the bits of an f32.
     fn bits_to_f32(self, x: Self::Words) -> Self::F32;
     /// The f32 nearest to each signed integer.
@@ -89,6 +114,26 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// `sums + a₀ b₀ + a₁ b₁ + a₂ b₂ + a₃ b₃` for the bytes of each lane, those of `a` unsigned and
     /// those of `b` signed; exact modulo 2³².
     fn dot_u8i8(self, a: Self::Words, b: Self::Words, sums: Self::Words) -> Self::Words;
+
+    /// As [`Isa::dot_u8i8`], for bytes of `a` below 128. Two products then fit 16 signed bits, so
+    /// that levels without dot products need half of the multiplications.
+    #[inline(always)]
+    fn dot_u7i8(self, a: Self::Words, b: Self::Words, sums: Self::Words) -> Self::Words {
+        self.dot_u8i8(a, b, sums)
+    }
+
+    /// Writes the integers of `x`, all in `0..=255`, as bytes to the front of `dst`, in their order
+    /// and four to a word.
+    #[inline(always)]
+    fn store_bytes(self, x: [Self::Words; 4], dst: &mut [u32]) {
+        let mut words = [0; 4 * MAX_LANES];
+        for (x, to) in x.into_iter().zip(words.chunks_exact_mut(Self::LANES)) {
+            self.store_words(x, to);
+        }
+        for (to, x) in dst[..Self::LANES].iter_mut().zip(words.chunks_exact(4)) {
+            *to = x[0] | x[1] << 8 | x[2] << 16 | x[3] << 24;
+        }
+    }
 
     /// Rounds the `2 · LANES` values of `first` and `second` to bf16 and writes them, in their
     /// order, to the front of `dst`.
@@ -270,6 +315,11 @@ impl Level {
     /// Whether bf16 products are faster than those of f32.
     pub fn has_bf16_dot(self) -> bool {
         self >= Level::Avx512Dot
+    }
+
+    /// Whether int8 products take rows of seven bits ([`Isa::PREFERS_U7`]).
+    pub(crate) fn prefers_u7(self) -> bool {
+        matches!(self, Level::Avx2 | Level::Avx512)
     }
 
     /// Whether products of bf16 and of eight bits run in matrix hardware ([`Isa::HAS_MATRIX`]).

@@ -32,8 +32,9 @@ impl Isa for Portable {
         lanes(|i| src[..LANES][i])
     }
     #[inline(always)]
-    fn load_bf16(self, src: &[u16]) -> [f32; LANES] {
-        lanes(|i| f32::from_bits(u32::from(src[..LANES][i]) << 16))
+    fn load_bf16_pairs(self, src: &[u16]) -> [[f32; LANES]; 2] {
+        let src = &src[..2 * LANES];
+        [0, 1].map(|odd| lanes(|i| f32::from_bits(u32::from(src[2 * i + odd]) << 16)))
     }
     #[inline(always)]
     fn load_f16(self, src: &[u16]) -> [f32; LANES] {
@@ -72,6 +73,10 @@ impl Isa for Portable {
     fn max(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
         lanes(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
+    #[inline(always)]
+    fn min(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanes(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
     /// Adding 1.5 · 2²³ leaves no bits for a fraction, so the addition itself rounds to even.
     /// `f32::round_ties_even` is a library call on SSE2. Valid below 2²² in magnitude, where every
     /// caller stays; larger values are integers already.
@@ -107,6 +112,14 @@ impl Isa for Portable {
     #[inline(always)]
     fn add_words(self, a: [u32; LANES], b: [u32; LANES]) -> [u32; LANES] {
         words(|i| a[i].wrapping_add(b[i]))
+    }
+    #[inline(always)]
+    fn mul_words(self, a: [u32; LANES], b: [u32; LANES]) -> [u32; LANES] {
+        words(|i| a[i].wrapping_mul(b[i]))
+    }
+    #[inline(always)]
+    fn f32_to_bits(self, x: [f32; LANES]) -> [u32; LANES] {
+        words(|i| x[i].to_bits())
     }
     #[inline(always)]
     fn bits_to_f32(self, x: [u32; LANES]) -> [f32; LANES] {

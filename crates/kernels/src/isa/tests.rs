@@ -26,7 +26,8 @@ impl Kernel for Probe {
         let a: Vec<f32> = (0..16).map(|i| i as f32 * 1.25 - 7.5).collect();
         let b: Vec<f32> = (0..16).map(|i| 3.0 - i as f32 * 0.5 + 0.125).collect();
         let n: Vec<f32> = (0..16).map(|i| (i * 16 - 120) as f32).collect();
-        let half: Vec<u16> = a.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+        let half = |x: f32| (x.to_bits() >> 16) as u16;
+        let halves: Vec<u16> = a.iter().zip(&b).flat_map(|(a, b)| [half(*a), half(*b)]).collect();
         let pairs: Vec<u32> = (0..16).map(pair).collect();
         let bytes: Vec<u32> = (0..16).map(bytes).collect();
         let (x, y) = (v.load(&a), v.load(&b));
@@ -34,7 +35,11 @@ impl Kernel for Probe {
         for vector in [
             v.splat(2.5),
             x,
-            v.load_bf16(&half),
+            v.load_bf16_pairs(&halves)[0],
+            v.load_bf16_pairs(&halves)[1],
+            v.min(x, y),
+            v.bits_to_f32(v.f32_to_bits(y)),
+            v.ints_to_f32(v.mul_words(v.to_ints(x), v.to_ints(y))),
             v.add(x, y),
             v.sub(x, y),
             v.mul(x, y),
@@ -53,6 +58,11 @@ impl Kernel for Probe {
             v.ints_to_f32(v.dot_u8i8(
                 v.load_words(&bytes),
                 v.splat_word(bytes[1]),
+                v.splat_word(7),
+            )),
+            v.ints_to_f32(v.dot_u7i8(
+                v.splat_word(bytes[1] & 0x7f7f_7f7f),
+                v.load_words(&bytes),
                 v.splat_word(7),
             )),
         ] {
@@ -75,10 +85,14 @@ fn every_level_agrees_with_the_definition_lane_by_lane() {
     for level in Level::available() {
         let lanes = level.lanes();
         let results = level.run(Probe);
-        let definitions: [&dyn Fn(usize) -> f32; 19] = [
+        let definitions: [&dyn Fn(usize) -> f32; 24] = [
             &|_| 2.5,
             &a,
             &a,
+            &b,
+            &|i| a(i).min(b(i)),
+            &b,
+            &|i| a(i).round_ties_even() * b(i).round_ties_even(),
             &|i| a(i) + b(i),
             &|i| a(i) - b(i),
             &|i| a(i) * b(i),
@@ -103,13 +117,20 @@ fn every_level_agrees_with_the_definition_lane_by_lane() {
                 let products = bytes(i).to_le_bytes().into_iter().zip(signed);
                 7.0 + products.map(|(a, b)| f32::from(a) * f32::from(b)).sum::<f32>()
             },
+            &|i| {
+                // 127 · 127 and 127 · −128 twice in neighbours: the largest sums of 16 bits.
+                let unsigned = bytes(1).to_le_bytes().map(|byte| byte & 127);
+                let products = unsigned.into_iter().zip(bytes(i).to_le_bytes());
+                let product = |(a, b): (u8, u8)| f32::from(a) * f32::from(b.cast_signed());
+                7.0 + products.map(product).sum::<f32>()
+            },
         ];
         for (op, (definition, result)) in definitions.iter().zip(&results).enumerate() {
             let want: Vec<f32> = (0..lanes).map(definition).collect();
             assert_eq!(result[..lanes], want, "{level:?}, operation {op}");
         }
-        assert_eq!(results[19], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
-        assert_eq!(results[20], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
+        assert_eq!(results[24], (0..3).map(b).collect::<Vec<_>>(), "{level:?}, store_partial");
+        assert_eq!(results[25], [(0..lanes).map(a).sum::<f32>()], "{level:?}, sum");
     }
 }
 
@@ -198,6 +219,37 @@ fn every_level_rounds_pairs_as_the_definition_does() {
         let [got, want, in_order, ordered] = level.run(StorePairs);
         assert_eq!(got, want, "{level:?}");
         assert_eq!(in_order, ordered, "{level:?}");
+    }
+}
+
+/// Products whose sums of two are the largest of 16 bits, and bytes of four vectors of integers.
+struct Bytes;
+
+impl Kernel for Bytes {
+    type Output = (bool, Vec<u32>, Vec<u32>);
+
+    #[inline(always)]
+    fn run<I: Isa>(self, v: I) -> Self::Output {
+        let mut sums = vec![0; I::LANES];
+        let (largest, lowest) = (v.splat_word(0x7f7f_7f7f), v.splat_word(0x8080_8080));
+        v.store_words(v.dot_u7i8(largest, lowest, v.splat_word(0)), &mut sums);
+        let integers: Vec<u32> = (0..4 * I::LANES as u32).map(|i| i * 37 % 256).collect();
+        let load = |n: usize| v.load_words(&integers[n * I::LANES..]);
+        let mut bytes = vec![0; I::LANES];
+        v.store_bytes([load(0), load(1), load(2), load(3)], &mut bytes);
+        (I::PREFERS_U7, sums, bytes)
+    }
+}
+
+#[test]
+fn every_level_packs_bytes_in_order_and_sums_products_of_seven_bits_exactly() {
+    for level in Level::available() {
+        let (prefers_u7, sums, bytes) = level.run(Bytes);
+        assert_eq!(prefers_u7, level.prefers_u7(), "{level:?}");
+        assert!(sums.iter().all(|&sum| sum.cast_signed() == -4 * 127 * 128), "{level:?}");
+        let bytes: Vec<u8> = bytes.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let want: Vec<u8> = (0..4 * level.lanes()).map(|i| (i * 37 % 256) as u8).collect();
+        assert_eq!(bytes, want, "{level:?}");
     }
 }
 

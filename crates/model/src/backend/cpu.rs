@@ -82,8 +82,12 @@ impl Cpu {
 
     /// Runs `work` on bands of rows of `x`, spread over the threads.
     fn rows(&self, x: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+        /// Maximum number of rows per task, and minimum number of values: enough to outweigh the
+        /// cost of scheduling it.
         const BAND: usize = 16;
-        let rows = BAND.min((x.len() / width).div_ceil(self.threads.count())).max(1);
+        const VALUES: usize = 8192;
+        let share = (x.len() / width).div_ceil(self.threads.count());
+        let rows = BAND.min(share).max(VALUES.div_ceil(width));
         let bands = x.chunks_mut(rows * width).enumerate().collect();
         self.threads.run(bands, |(i, band): (usize, &mut [f32]), _| work(i * rows, band));
     }

@@ -33,6 +33,19 @@ fn the_v2_shape_has_the_published_number_of_tensors_and_parameters() {
 }
 
 #[test]
+fn the_starter_shape_has_heads_of_32_and_the_parameters_of_its_model() {
+    let json = SyntheticShape::StarterV1.config().to_string();
+    let config = config::parse(Path::new("config.json"), json.as_bytes(), None);
+    let config = config.expect("the config is valid");
+    assert_eq!((config.layers, config.head_dim(), config.ffn_hidden), (12, 32, 1536));
+    let parameters = |tasks| -> usize {
+        original_tensors(&config, tasks, 4).values().map(|s| s.iter().product::<usize>()).sum()
+    };
+    // With those of the pooler, which no embedding uses.
+    assert_eq!(parameters(0), 117_295_488 + 384 * 385);
+}
+
+#[test]
 fn a_synthetic_checkpoint_loads_and_runs_and_its_seed_decides_its_bytes() {
     let folders = [7, 7, 8].map(|seed| {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -14,6 +14,7 @@ mod timing;
 mod workload;
 
 use crate::args::BenchArguments;
+use crate::failure::hinted;
 use crate::meter::Progress;
 use crate::output::is_stdout;
 use crate::printer::Printer;
@@ -63,14 +64,15 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
     for note in &report.left_out {
         printer.note(note);
     }
-    if report.is_disturbed() {
-        printer.warning(
-            "some rows seem faster than the processor's peak, because other programs were running \
-             while it was measured; run again when the machine is idle",
-        );
-    }
     if let Some(path) = &arguments.svg {
         svg::write(path, &report.chart(), printer)?;
+    }
+    if report.is_disturbed() {
+        return Err(hinted(
+            "some rows are faster than the peak of the processor: other programs were running while \
+             it was measured",
+            "run again when the machine is idle",
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -197,8 +197,8 @@ fn drawn(mut queries: Vec<JudgedQuery>, share: Share) -> Vec<JudgedQuery> {
 
 /// Grades above 0 by query and document, from three columns with or without a header.
 fn judgements(path: &Path) -> anyhow::Result<BTreeMap<String, HashMap<String, f64>>> {
-    let content =
-        text_file::read(path, MAX_FILE_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
+    let content = text_file::read(path, MAX_FILE_BYTES)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let mut judged: BTreeMap<String, HashMap<String, f64>> = BTreeMap::new();
     for (number, line) in (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let columns: Vec<&str> = line.split('\t').map(str::trim).collect();

@@ -37,6 +37,7 @@ impl Isa for Avx2 {
     const LANES: usize = 8;
     type F32 = __m256;
     type Words = __m256i;
+    const PREFERS_U7: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -48,12 +49,13 @@ impl Isa for Avx2 {
         proven!(_mm256_loadu_ps(src))
     }
     #[inline(always)]
-    fn load_bf16(self, src: &[u16]) -> __m256 {
-        let src = src[..8].as_ptr().cast();
-        let half = proven!(_mm_loadu_si128(src));
-        let wide = proven!(_mm256_cvtepu16_epi32(half));
-        let bits = proven!(_mm256_slli_epi32::<16>(wide));
-        proven!(_mm256_castsi256_ps(bits))
+    fn load_bf16_pairs(self, src: &[u16]) -> [__m256; 2] {
+        let src = src[..16].as_ptr().cast();
+        let pairs = proven!(_mm256_loadu_si256(src));
+        let even = proven!(_mm256_slli_epi32::<16>(pairs));
+        let mask = proven!(_mm256_set1_epi32(HIGH));
+        let odd = proven!(_mm256_and_si256(pairs, mask));
+        [even, odd].map(|bits| proven!(_mm256_castsi256_ps(bits)))
     }
     #[inline(always)]
     fn load_f16(self, src: &[u16]) -> __m256 {
@@ -91,6 +93,10 @@ impl Isa for Avx2 {
         proven!(_mm256_max_ps(a, b))
     }
     #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_min_ps(a, b))
+    }
+    #[inline(always)]
     fn round(self, x: __m256) -> __m256 {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         proven!(_mm256_round_ps::<NEAREST>(x))
@@ -98,10 +104,8 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn mul_exp2(self, x: __m256, n: __m256) -> __m256 {
         let n = proven!(_mm256_cvtps_epi32(n));
-        let bias = proven!(_mm256_set1_epi32(127));
-        let exponent = proven!(_mm256_add_epi32(n, bias));
-        let bits = proven!(_mm256_slli_epi32::<23>(exponent));
-        self.mul(x, proven!(_mm256_castsi256_ps(bits)))
+        let exponent = proven!(_mm256_slli_epi32::<23>(n));
+        self.bits_to_f32(self.add_words(self.f32_to_bits(x), exponent))
     }
     #[inline(always)]
     fn sum(self, x: __m256) -> f32 {
@@ -138,6 +142,14 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn add_words(self, a: __m256i, b: __m256i) -> __m256i {
         proven!(_mm256_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn mul_words(self, a: __m256i, b: __m256i) -> __m256i {
+        proven!(_mm256_mullo_epi32(a, b))
+    }
+    #[inline(always)]
+    fn f32_to_bits(self, x: __m256) -> __m256i {
+        proven!(_mm256_castps_si256(x))
     }
     #[inline(always)]
     fn bits_to_f32(self, x: __m256i) -> __m256 {
@@ -195,5 +207,23 @@ impl Isa for Avx2 {
         let sums = proven!(_mm256_add_epi32(sums, products));
         let products = proven!(_mm256_madd_epi16(a_odd, b_odd));
         proven!(_mm256_add_epi32(sums, products))
+    }
+    #[inline(always)]
+    fn dot_u7i8(self, a: __m256i, b: __m256i, sums: __m256i) -> __m256i {
+        // A sum of two products of up to 127 · 128 fits 16 bits, so nothing saturates.
+        let products = proven!(_mm256_maddubs_epi16(a, b));
+        let ones = proven!(_mm256_set1_epi16(1));
+        let products = proven!(_mm256_madd_epi16(products, ones));
+        proven!(_mm256_add_epi32(sums, products))
+    }
+    #[inline(always)]
+    fn store_bytes(self, [a, b, c, d]: [__m256i; 4], dst: &mut [u32]) {
+        let low = proven!(_mm256_packs_epi32(a, b));
+        let high = proven!(_mm256_packs_epi32(c, d));
+        let bytes = proven!(_mm256_packus_epi16(low, high));
+        // Packing works within 128-bit halves: the words are those of a, b, c, d, a, b, c, d.
+        let order = proven!(_mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        let bytes = proven!(_mm256_permutevar8x32_epi32(bytes, order));
+        self.store_words(bytes, dst);
     }
 }

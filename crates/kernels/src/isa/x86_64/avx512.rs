@@ -55,6 +55,7 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
     type F32 = __m512;
     type Words = __m512i;
     const HAS_MATRIX: bool = MATRIX;
+    const PREFERS_U7: bool = !DOT;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -66,12 +67,13 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
         proven!(_mm512_loadu_ps(src))
     }
     #[inline(always)]
-    fn load_bf16(self, src: &[u16]) -> __m512 {
-        let src = src[..16].as_ptr().cast();
-        let half = proven!(_mm256_loadu_si256(src));
-        let wide = proven!(_mm512_cvtepu16_epi32(half));
-        let bits = proven!(_mm512_slli_epi32::<16>(wide));
-        proven!(_mm512_castsi512_ps(bits))
+    fn load_bf16_pairs(self, src: &[u16]) -> [__m512; 2] {
+        let src = src[..32].as_ptr().cast();
+        let pairs = proven!(_mm512_loadu_si512(src));
+        let even = proven!(_mm512_slli_epi32::<16>(pairs));
+        let mask = proven!(_mm512_set1_epi32(HIGH));
+        let odd = proven!(_mm512_and_si512(pairs, mask));
+        [even, odd].map(|bits| proven!(_mm512_castsi512_ps(bits)))
     }
     #[inline(always)]
     fn load_f16(self, src: &[u16]) -> __m512 {
@@ -107,6 +109,10 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
     #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
         proven!(_mm512_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_min_ps(a, b))
     }
     #[inline(always)]
     fn round(self, x: __m512) -> __m512 {
@@ -161,6 +167,14 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
     #[inline(always)]
     fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
         proven!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn mul_words(self, a: __m512i, b: __m512i) -> __m512i {
+        proven!(_mm512_mullo_epi32(a, b))
+    }
+    #[inline(always)]
+    fn f32_to_bits(self, x: __m512) -> __m512i {
+        proven!(_mm512_castps_si512(x))
     }
     #[inline(always)]
     fn bits_to_f32(self, x: __m512i) -> __m512 {
@@ -237,6 +251,25 @@ impl<const DOT: bool, const MATRIX: bool> Isa for Avx512<DOT, MATRIX> {
         let sums = proven!(_mm512_add_epi32(sums, products));
         let products = proven!(_mm512_madd_epi16(a_odd, b_odd));
         proven!(_mm512_add_epi32(sums, products))
+    }
+    #[inline(always)]
+    fn dot_u7i8(self, a: __m512i, b: __m512i, sums: __m512i) -> __m512i {
+        if DOT {
+            return self.dot_u8i8(a, b, sums);
+        }
+        // A sum of two products of up to 127 · 128 fits 16 bits, so nothing saturates.
+        let products = proven!(_mm512_maddubs_epi16(a, b));
+        let ones = proven!(_mm512_set1_epi16(1));
+        let products = proven!(_mm512_madd_epi16(products, ones));
+        proven!(_mm512_add_epi32(sums, products))
+    }
+    #[inline(always)]
+    fn store_bytes(self, x: [__m512i; 4], dst: &mut [u32]) {
+        for (x, to) in x.into_iter().zip(dst[..16].chunks_exact_mut(4)) {
+            let bytes = proven!(_mm512_cvtepi32_epi8(x));
+            let to = to.as_mut_ptr().cast();
+            proven!(_mm_storeu_si128(to, bytes));
+        }
     }
     #[inline(always)]
     fn store_bf16(self, first: __m512, second: __m512, dst: &mut [u32]) {
