@@ -66,7 +66,6 @@ fn main() {
                     rows: outputs,
                     inputs,
                     scales: Vec::new(),
-                    scales: Vec::new(),
                     bias: Vec::new(),
                     lora: None,
                     activation: None,
