@@ -78,7 +78,7 @@ impl Checkpoint {
         sentence_transformers: Option<&[u8]>,
         weights: impl Into<Cow<'static, [u8]>>,
     ) -> Result<Self> {
-        let location = PathBuf::from("memory");
+        let location = PathBuf::from("the checkpoint in memory");
         let path = location.join("config.json");
         let config = config::parse(&path, json, sentence_transformers)?;
         let schemes = config::schemes(&path, json)?;

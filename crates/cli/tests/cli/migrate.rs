@@ -391,7 +391,7 @@ fn impossible_plans_are_refused() {
     assert!(
         changed
             .failure(4)
-            .contains("the line `to.dimensions = 128` of the plan of `new` was `256`"),
+            .contains("the line `to.dimensions = 128` of the plan of `new` was `384`"),
         "{}",
         changed.stderr
     );

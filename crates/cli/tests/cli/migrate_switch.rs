@@ -17,7 +17,7 @@ fn an_alias_switches(store: &str) {
     assert_eq!(step(&sandbox, store, "verify").status, Some(0));
     let mixed = AtomicBool::new(false);
     let done = AtomicBool::new(false);
-    let widths: BTreeMap<usize, Vec<f32>> = [48, 256].map(|n| (n, vec![0.1; n])).into();
+    let widths: BTreeMap<usize, Vec<f32>> = [48, 384].map(|n| (n, vec![0.1; n])).into();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let (store, mut searches) = (open(store, &sandbox), [0; 2]);

@@ -92,7 +92,7 @@ fn assert_near(a: &BTreeMap<u64, Vec<f32>>, b: &BTreeMap<u64, Vec<f32>>) {
 fn assert_alike(application: &mut Application) {
     let [old, new] = ["articles", "new"].map(|name| {
         let shape = ask(application, &json!({ "do": "shape", "name": name })).to_string();
-        shape.replace("256", "48").replace(r#","book":"keyword""#, "")
+        shape.replace("384", "48").replace(r#","book":"keyword""#, "")
     });
     assert_eq!(new, old);
 }
@@ -180,7 +180,7 @@ fn switched_under_a_reader(sandbox: &Sandbox, server: &Server, application: &mut
                 assert_eq!(widths.len(), 30);
                 widths.dedup();
                 assert_eq!(widths.len(), 1, "vectors of both models at once");
-                seen[usize::from(widths == [256])] += 1;
+                seen[usize::from(widths == [384])] += 1;
             }
             seen
         });

@@ -85,7 +85,9 @@ fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
     fs::create_dir(sandbox.path("d")).expect("a folder");
     let write = |file: u64, seed: u64| sandbox.write(&format!("d/{file}.md"), essay(seed));
     (0..FILES).for_each(|file| write(file, file));
-    let index = ["index", "d", "--threads", "1", "--store", &address];
+    // A tiny model, so that most of a run is reading and writing, where a kill could hurt.
+    let model = crate::tiny_v3().display().to_string();
+    let index = ["index", "d", "--threads", "1", "--model", &model, "--store", &address];
     let mut generator = Random::new(1);
     let mut random = |bound: u64| generator.below(bound as usize) as u64;
     let started = Instant::now();
@@ -110,7 +112,7 @@ fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
     std::thread::sleep(Duration::from_millis(500));
     drop(opened(&server));
     assert!(start(&sandbox, &index).wait().expect("an end").success());
-    let fresh = ["index", "d", "--threads", "1", "--store", "fresh.db"];
+    let fresh = ["index", "d", "--threads", "1", "--model", &model, "--store", "fresh.db"];
     assert!(start(&sandbox, &fresh).wait().expect("an end").success());
     let fresh = kokeshi_store::Sqlite::open(&sandbox.path("fresh.db")).expect("a store");
     assert_eq!(content(&*opened(&server), "default"), content(&fresh, "default"));

@@ -95,6 +95,7 @@ fn info_shows_the_properties_of_v2() {
     position    ALiBi
     activation  GEGLU
     limit       8192 tokens, special tokens included
+    trained on  texts of up to 8192 tokens
     dimensions  24, cannot be reduced
     tokenizer   BPE, 98 tokens
     tasks       1 task, no adapters
@@ -108,6 +109,7 @@ fn info_shows_the_properties_of_v2() {
     position    ALiBi
     activation  ReGLU
     limit       8192 tokens, special tokens included
+    trained on  texts of up to 8192 tokens
     dimensions  40, cannot be reduced
     tokenizer   BPE, 320 tokens
     tasks       1 task, no adapters
