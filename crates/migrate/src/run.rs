@@ -149,7 +149,11 @@ fn begin(
             store.require_folders()?.set_root(&plan.to.collection, &path, &options)?;
         }
     }
-    let old = Some(old.id).filter(|_| !plan.is_between_stores());
+    // A source may know a collection by its name alone.
+    let old = match plan.is_between_stores() {
+        true => None,
+        false => store.collection(&plan.from.collection)?.map(|found| found.id),
+    };
     let record = MigrationRecord { plan: plan.to_value(), old, new: new.id };
     ledger.set_record(&plan.name, &record)?;
     ledger.set_state(&plan.name, State::Running)?;

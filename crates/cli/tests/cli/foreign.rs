@@ -38,6 +38,7 @@ pub(crate) fn step(sandbox: &Sandbox, step: &str, more: &[&str]) -> Run {
     sandbox.run(["migrate", step, "new.plan.toml"].iter().chain(more))
 }
 
+#[track_caller]
 pub(crate) fn passed(run: &Run) {
     assert_eq!(run.status, Some(0), "{}{}", run.text(), run.stderr);
 }

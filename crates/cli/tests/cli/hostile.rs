@@ -105,7 +105,8 @@ fn the_excerpt_of_a_text_without_words_is_found_at_once() {
     fs::create_dir(sandbox.path("d")).expect("a folder");
     sandbox.write("d/a.txt", format!("Lamp.{}End.", " \n".repeat(60_000)));
     sandbox.write("d/b.txt", format!("Lamp {}", ". ".repeat(60_000)));
-    success(&sandbox.run(["index", "d"]));
+    let model = crate::tiny_v3().display().to_string();
+    success(&sandbox.run(["index", "d", "--model", &model]));
     let start = Instant::now();
     assert_eq!(sandbox.run(["search", "lamp", "d"]).status, Some(0));
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());

@@ -294,7 +294,8 @@ fn ctrl_c_keeps_what_was_indexed() {
     for file in 0..FILES {
         sandbox.write(&format!("d/{file}.md"), essay(file));
     }
-    let mut child = start(&sandbox, &["index", "d", "--threads", "1"]);
+    let model = crate::tiny_v3().display().to_string();
+    let mut child = start(&sandbox, &["index", "d", "--threads", "1", "--model", &model]);
     let path = sandbox.path("d/.kokeshi/index.db");
     let deadline = Instant::now() + Duration::from_secs(60);
     let count = || {
