@@ -219,12 +219,13 @@ fn other_precisions_stay_close() {
 #[test]
 fn integers_of_a_file_are_not_rounded_again_for_eight_bit_kernels() {
     for layout in ["v3-tiny/original", "v3-tiny/native_split", "v2-tiny/std_wordpiece"] {
-        // So few values that rounding them to another scale moves them.
+        // So few values that rounding them to another scale moves them. At this level rows have eight
+        // bits; with seven, their own rounding hides the difference.
         let coarse = Form { largest: 3, ..ROWS };
         let [integers, widened] = pair(layout, [coarse, ROWS]);
         let want = vectors(&*open(&widened, Device::Reference));
         let off = |folder| {
-            let got = vectors(&*open(folder, cpu(None, Precision::Int8)));
+            let got = vectors(&*open(folder, cpu(Some(Level::Portable), Precision::Int8)));
             got.iter().zip(&want).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
         };
         let (kept, rounded) = (off(&integers), off(&widened));

@@ -234,7 +234,7 @@ fn a_text_that_has_no_steps_is_refused_where_all_of_it_is_needed() {
 fn a_classifier_in_the_first_format_is_used_and_trained_further() {
     let folder = tempfile::tempdir().expect("a folder");
     let id = "0123456789abcdef0123456789abcdef";
-    let width = 256;
+    let width = 384;
     let row = |weight: f64| vec![weight; width];
     let file = json!({
         "classifier_id": id, "model": "starter", "access": "private", "num_samples": 4,
