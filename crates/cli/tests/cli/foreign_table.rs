@@ -103,7 +103,7 @@ fn a_column_of_a_table_moves_and_comes_back() {
             "SELECT vector_dims(embedding) FROM app.\"Docs\" WHERE embedding IS NOT NULL LIMIT 1";
         client.query_one(sql, &[]).expect("a width").get(0)
     };
-    assert_eq!(width(&mut client), 256);
+    assert_eq!(width(&mut client), 384);
     // Readers use it: no vector is removed any longer.
     client.batch_execute("UPDATE app.\"Docs\" SET body = 'Later.' WHERE id = 9").expect("a change");
     assert_eq!(count(&mut client, "embedding IS NULL"), 0);
@@ -131,7 +131,7 @@ fn switched_under_a_reader(sandbox: &Sandbox, server: &Server, more: &[&str]) {
                 let row = client.query_one(sql, &[]).expect("no error");
                 let (least, most): (i32, i32) = (row.get(0), row.get(1));
                 assert_eq!(least, most, "vectors of both models at once");
-                seen[usize::from(most == 256)] += 1;
+                seen[usize::from(most == 384)] += 1;
             }
             seen
         });
