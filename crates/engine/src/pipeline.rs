@@ -63,16 +63,15 @@ pub(crate) fn parse(json: &str) -> Result<Pipeline, tokenizers::Error> {
 fn unigram(file: &File<'_>) -> Option<Result<Pipeline, tokenizers::Error>> {
     let model: UnigramFile<'_> = serde_json::from_str(file.model.get()).ok()?;
     let model = Unigram::new(&model).ok()?;
-    let part = |part: Option<&RawValue>| part.map_or("null", RawValue::get).to_owned();
     // Through `FromStr`: its generic readers would compile the library's parsers again here.
     let rest = format!(
         r#"{{"version": {}, "normalizer": {}, "pre_tokenizer": {}, "post_processor": {},
             "decoder": {}, "model": {{"type": "WordLevel", "vocab": {{}}, "unk_token": ""}}}}"#,
         file.version.map_or("\"1.0\"", RawValue::get),
-        part(file.normalizer),
-        part(file.pre_tokenizer),
-        part(file.post_processor),
-        part(file.decoder),
+        file.normalizer.map_or("null", RawValue::get),
+        file.pre_tokenizer.map_or("null", RawValue::get),
+        file.post_processor.map_or("null", RawValue::get),
+        file.decoder.map_or("null", RawValue::get),
     );
     let rest: Result<tokenizers::Tokenizer, tokenizers::Error> = rest.parse();
     Some(rest.and_then(|rest| {
