@@ -68,6 +68,13 @@ struct Best {
     id: u32,
 }
 
+/// A part of a word, which becomes a token.
+struct Part {
+    bytes: Range<usize>,
+    /// `None` for unknown characters.
+    piece: Option<u32>,
+}
+
 impl Unigram {
     /// # Errors
     ///
@@ -132,19 +139,18 @@ impl Unigram {
         Ok(best)
     }
 
-    /// The bytes of each part and its piece, which is `None` for unknown characters: neighbouring
-    /// ones are one part.
-    fn split(&self, word: &str) -> Result<Vec<(Range<usize>, Option<u32>)>, tokenizers::Error> {
+    /// The parts of the best path; neighbouring unknown characters are one.
+    fn split(&self, word: &str) -> Result<Vec<Part>, tokenizers::Error> {
         let best = self.best_paths(word)?;
-        let mut parts: Vec<(Range<usize>, Option<u32>)> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
         let (mut end, mut follows_unknown) = (word.len(), false);
         while end > 0 {
             let Best { start, id, .. } = best[end];
             let start = start as usize;
             let is_unknown = Some(id) == self.unknown;
             match parts.last_mut() {
-                Some((last, _)) if is_unknown && follows_unknown => last.start = start,
-                _ => parts.push((start..end, (!is_unknown).then_some(id))),
+                Some(last) if is_unknown && follows_unknown => last.bytes.start = start,
+                _ => parts.push(Part { bytes: start..end, piece: (!is_unknown).then_some(id) }),
             }
             (end, follows_unknown) = (start, is_unknown);
         }
@@ -170,8 +176,8 @@ impl Model for Unigram {
             return Err(format!("a word of {} bytes is too long", word.len()).into());
         }
         let mut tokens = Vec::new();
-        for (part, piece) in self.split(word)? {
-            let (text, offsets) = (&word[part.clone()], (part.start, part.end));
+        for Part { bytes, piece } in self.split(word)? {
+            let (text, offsets) = (&word[bytes.clone()], (bytes.start, bytes.end));
             // Unknown characters together can be a piece that is worth less than they are.
             match piece.or_else(|| self.trie.find(text.as_bytes())) {
                 Some(id) => tokens.push(Token::new(id, text.to_owned(), offsets)),
