@@ -63,7 +63,7 @@ impl<'p> Embedder<'p> {
         long_texts: LongTexts,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let mut vectors = Vec::with_capacity(documents.len());
-        for block in blocks(documents) {
+        for block in blocks(documents, |one| one.text.len()) {
             let wholes: Vec<[Chunk; 1]> = block.iter().map(|one| [whole(&one.text)]).collect();
             let inputs = block.iter().zip(&wholes).map(|(one, whole)| match long_texts {
                 LongTexts::Limited => Input::new(&one.text),
@@ -135,13 +135,13 @@ pub(crate) fn options(encoding: &EncodingArguments, task: Option<&str>) -> Optio
     }
 }
 
-/// `documents` in blocks that are embedded together.
-fn blocks(documents: &[SourceText]) -> impl Iterator<Item = &[SourceText]> {
-    let mut rest = documents;
+/// `texts`, whose bytes `len` counts, in blocks that are embedded together.
+pub(crate) fn blocks<T>(texts: &[T], len: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = texts;
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = rest.iter().take(BLOCK_TEXTS).take_while(|one| {
-            bytes += one.text.len();
+            bytes += len(one);
             bytes <= BLOCK_BYTES
         });
         let count = fits.count().max(1).min(rest.len());

@@ -2,7 +2,7 @@
 
 use super::kind::Tasks;
 use crate::args::{EvalArguments, EvalKind, TextUse};
-use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS};
+use crate::embedder::blocks;
 use crate::meter::Progress;
 use crate::printer::Printer;
 use kokeshi::{Chunk, Input, Model, Options, Window};
@@ -121,7 +121,7 @@ impl<'a> Pass<'a> {
         }
         let options = self.options(text_use);
         let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(distinct.len());
-        for block in blocks(&distinct) {
+        for block in blocks(&distinct, |text| text.len()) {
             let inputs: Vec<Input<'_>> =
                 block.iter().map(|text| Input::new(text).options(options.clone())).collect();
             vectors.extend(self.run(&inputs, block.iter().map(|text| text.len()).sum())?);
@@ -167,19 +167,4 @@ impl<'a> Pass<'a> {
         }
         Ok(embedded.into_iter().flat_map(|result| result.vectors).collect())
     }
-}
-
-/// `texts` in blocks that are embedded together.
-fn blocks<'t, 's>(texts: &'t [&'s str]) -> impl Iterator<Item = &'t [&'s str]> {
-    let mut rest = texts;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = rest.iter().take(BLOCK_TEXTS).take_while(|text| {
-            bytes += text.len();
-            bytes <= BLOCK_BYTES
-        });
-        let (block, after) = rest.split_at(fits.count().max(1).min(rest.len()));
-        rest = after;
-        (!block.is_empty()).then_some(block)
-    })
 }
