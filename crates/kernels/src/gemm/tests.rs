@@ -14,6 +14,11 @@ struct Case {
 }
 
 impl Case {
+    /// The row of W of an output.
+    fn weights_of(&self, output: usize) -> &[f32] {
+        &self.weight[output * self.inputs..][..self.inputs]
+    }
+
     fn random(
         random: &mut Random,
         rows: usize,
@@ -196,6 +201,31 @@ fn rounded(values: &[f32], scale: f32) -> Vec<i64> {
     values.iter().map(|x| (x * (1.0 / scale)).round_ties_even() as i64).collect()
 }
 
+/// Checks a product of bytes at every level; `integers` are those of an output's weights, and their
+/// scale.
+fn assert_exact(threads: &Threads, case: &Case, integers: impl Fn(usize) -> (Vec<i64>, f64)) {
+    let (inputs, outputs) = (case.inputs, case.outputs);
+    for level in Level::available() {
+        let row = if level.prefers_u7() { quantized_to_seven_bits } else { quantized };
+        let got = case.run(threads, &case.pack(level, Storage::Int8, None));
+        for (i, got) in got.chunks(outputs).enumerate() {
+            let (x, x_scale) = row(&case.x[i * inputs..][..inputs]);
+            for (output, &got) in got.iter().enumerate() {
+                let (w, w_scale) = integers(output);
+                let sum: i64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
+                let bias = f64::from(case.bias[output]);
+                let want = sum as f64 * x_scale * w_scale + bias;
+                let error = (f64::from(got) - want).abs();
+                assert!(
+                    error <= 1e-6 * (want.abs() + bias.abs()),
+                    "{level:?}, {}x{inputs}x{outputs} at ({i}, {output}): {error:e}",
+                    case.x.len() / inputs
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_are_multiplied_as_exact_integers() {
     let threads = Threads::new(2).expect("threads start");
@@ -208,24 +238,7 @@ fn bytes_are_multiplied_as_exact_integers() {
         case.x[rows / 3 * inputs..][..inputs].iter_mut().for_each(|x| *x = -x.abs());
         case.x[(rows - 1) * inputs..].fill(0.0);
         case.weight[(outputs - 1) * inputs..].fill(0.0);
-        for level in Level::available() {
-            let row = if level.prefers_u7() { quantized_to_seven_bits } else { quantized };
-            let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
-            for (i, got) in got.chunks(outputs).enumerate() {
-                let (x, x_scale) = row(&case.x[i * inputs..][..inputs]);
-                for (output, &got) in got.iter().enumerate() {
-                    let (w, w_scale) = quantized(&case.weight[output * inputs..][..inputs]);
-                    let sum: i64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
-                    let bias = f64::from(case.bias[output]);
-                    let want = sum as f64 * x_scale * w_scale + bias;
-                    let error = (f64::from(got) - want).abs();
-                    assert!(
-                        error <= 1e-6 * (want.abs() + bias.abs()),
-                        "{level:?}, {rows}x{inputs}x{outputs} at ({i}, {output}): {error:e}"
-                    );
-                }
-            }
-        }
+        assert_exact(&threads, &case, |output| quantized(case.weights_of(output)));
     }
 }
 
@@ -240,24 +253,10 @@ fn integers_with_scales_of_their_own_are_multiplied_as_they_are() {
         case.weight = integers.collect();
         case.scales = random.normal(outputs);
         case.scales[outputs - 1] = 0.0;
-        for level in Level::available() {
-            let row = if level.prefers_u7() { quantized_to_seven_bits } else { quantized };
-            let got = case.run(&threads, &case.pack(level, Storage::Int8, None));
-            for (i, got) in got.chunks(outputs).enumerate() {
-                let (x, x_scale) = row(&case.x[i * inputs..][..inputs]);
-                for (output, &got) in got.iter().enumerate() {
-                    let w = &case.weight[output * inputs..][..inputs];
-                    let sum: i64 = x.iter().zip(w).map(|(x, w)| x * *w as i64).sum();
-                    let bias = f64::from(case.bias[output]);
-                    let want = sum as f64 * x_scale * f64::from(case.scales[output]) + bias;
-                    let error = (f64::from(got) - want).abs();
-                    assert!(
-                        error <= 1e-6 * (want.abs() + bias.abs()),
-                        "{level:?}, {rows}x{inputs}x{outputs} at ({i}, {output}): {error:e}"
-                    );
-                }
-            }
-        }
+        assert_exact(&threads, &case, |output| {
+            let integers = case.weights_of(output).iter().map(|w| *w as i64);
+            (integers.collect(), f64::from(case.scales[output]))
+        });
     }
 }
 
