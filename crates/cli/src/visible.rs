@@ -1,16 +1,9 @@
 //! Text of others on a terminal. Names of files, metadata, messages of servers and the like may
 //! contain characters that move the cursor, hide text or reverse its order.
 
+pub(crate) use kokeshi_server::is_hidden;
 use std::borrow::Cow;
 use std::fmt::Write;
-
-/// Whether a terminal obeys this character instead of showing it: control characters, separators
-/// of lines, and what changes the direction of text.
-pub(crate) fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// `text` on one line, with hidden characters as escapes, such as `\u001b`.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {

@@ -53,3 +53,4 @@ pub use reload::ReadConfig;
 pub use routes::{Access, Dialect, ROUTES, Route};
 pub use service::ApiService;
 pub use telemetry::{LogFormat, LogLevel, log_failure, log_note, start_log};
+pub use visible::is_hidden;

@@ -34,11 +34,12 @@ impl Write for LogWriter {
     }
 }
 
-/// Whether a character acts on what shows it instead of being shown.
-fn is_hidden(letter: char) -> bool {
+/// Whether a terminal obeys a character instead of showing it: control characters, separators of
+/// lines, and what changes the direction of text.
+pub fn is_hidden(letter: char) -> bool {
     letter.is_control()
-        || matches!(letter,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(letter, '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `line` with hidden characters as escapes.
@@ -52,7 +53,9 @@ fn visible(line: &str, lines: Lines) -> Cow<'_, str> {
             _ if !is_hidden(letter) => shown.push(letter),
             Lines::Text => shown.extend(letter.escape_default()),
             // Writing to a string cannot fail.
-            Lines::Json => drop(write!(shown, "\\u{:04x}", u32::from(letter))),
+            Lines::Json => letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }),
         }
     }
     shown.into()
@@ -76,5 +79,8 @@ mod tests {
         assert_eq!(shown, r#"{"path":"\u009b\u202e\u2028"}"#);
         let read: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
         assert_eq!(read["path"], "\u{9b}\u{202e}\u{2028}");
+        // Beyond 16 bits, JSON has two escapes.
+        assert_eq!(visible("\u{feff}\u{e0001}", Lines::Json), r"\ufeff\udb40\udc01");
+        assert_eq!(visible("\u{feff}\u{e0001}", Lines::Text), r"\u{feff}\u{e0001}");
     }
 }
