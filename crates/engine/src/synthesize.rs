@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use kokeshi_model::SyntheticShape;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::path::Path;
 
 /// Writes a checkpoint of `shape` with random weights to `folder`. The same seed gives the same
@@ -28,41 +28,49 @@ pub fn synthesize(
     Ok(kokeshi_model::synthesize(folder, shape, &tokenizer, seed, progress)?)
 }
 
+/// What a tokenizer of characters has besides its vocabulary.
+const CHARACTERS: &str = r###"{
+  "version": "1.0", "truncation": null, "padding": null,
+  "added_tokens": [
+    {"id": 0, "content": "[PAD]", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false},
+    {"id": 1, "content": "[UNK]", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false},
+    {"id": 2, "content": "[CLS]", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false},
+    {"id": 3, "content": "[SEP]", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}
+  ],
+  "normalizer": {
+    "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true
+  },
+  "pre_tokenizer": {"type": "BertPreTokenizer"},
+  "post_processor": {
+    "type": "TemplateProcessing",
+    "single": [
+      {"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+      {"SpecialToken": {"id": "[SEP]", "type_id": 0}}
+    ],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {
+      "[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+      "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}
+    }
+  },
+  "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+  "model": {
+    "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+    "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
+  }
+}"###;
+
 /// A WordPiece tokenizer whose pieces are letters and digits: the bundled tokenizer has more pieces
 /// than the embedding table of a v2 model has rows.
 fn character_tokenizer() -> Value {
-    let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
-    let characters = ('a'..='z').chain('0'..='9');
-    let pieces = characters.flat_map(|c| [c.to_string(), format!("##{c}")]);
-    let vocab: Map<String, Value> = specials
-        .iter()
-        .cloned()
-        .chain(pieces)
-        .zip(0..)
-        .map(|(piece, id)| (piece, json!(id)))
-        .collect();
-    let added = specials.iter().zip(0..).map(|(content, id)| {
-        json!({ "id": id, "content": content, "special": true, "single_word": false,
-                "lstrip": false, "rstrip": false, "normalized": false })
-    });
-    let special = |name: &str| json!({ "SpecialToken": { "id": name, "type_id": 0 } });
-    let entry = |name: &str, id: u32| json!({ "id": name, "ids": [id], "tokens": [name] });
-    json!({
-        "version": "1.0", "truncation": null, "padding": null,
-        "added_tokens": added.collect::<Vec<_>>(),
-        "normalizer": { "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-                        "strip_accents": null, "lowercase": true },
-        "pre_tokenizer": { "type": "BertPreTokenizer" },
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [special("[CLS]"), { "Sequence": { "id": "A", "type_id": 0 } }, special("[SEP]")],
-            "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
-            "special_tokens": { "[CLS]": entry("[CLS]", 2), "[SEP]": entry("[SEP]", 3) },
-        },
-        "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
-        "model": { "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                   "max_input_chars_per_word": 100, "vocab": vocab },
-    })
+    let mut tokenizer: Value = serde_json::from_str(CHARACTERS).expect("JSON");
+    let vocab = tokenizer["model"]["vocab"].as_object_mut().expect("the vocabulary");
+    for character in ('a'..='z').chain('0'..='9') {
+        for piece in [character.to_string(), format!("##{character}")] {
+            vocab.insert(piece, vocab.len().into());
+        }
+    }
+    tokenizer
 }
 
 #[cfg(test)]

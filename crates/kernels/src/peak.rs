@@ -6,7 +6,7 @@ use crate::precision::Precision;
 use crate::threads::Threads;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Independent sums in 32 registers, enough to hide the latency of every instruction here: the
 /// measured peak was lower with 12, and with 24 some sums spilled to memory.
@@ -123,15 +123,23 @@ impl Multiply {
     }
 }
 
-/// Runs of each measurement. Each takes half of a millisecond, so that some of them are undisturbed
-/// even on a busy machine.
+/// Most runs of a measurement. With vector instructions each takes half of a millisecond, so that some
+/// of them are undisturbed even on a busy machine.
 const RUNS: usize = 300;
+/// Least number of runs, where each takes long.
+const LEAST_RUNS: usize = 5;
+/// Time after which a measurement makes no more runs than it must.
+const ENOUGH: Duration = Duration::from_millis(300);
 
 /// How often per second all threads together do `work`, which does it `count` times: the best run of
 /// one thread, while all are busy, times their number.
 fn rate(threads: &Threads, count: usize, work: impl Fn() + Sync) -> f64 {
     let least = AtomicU64::new(u64::MAX);
-    for _ in 0..RUNS {
+    let start = Instant::now();
+    for run in 0..RUNS {
+        if run >= LEAST_RUNS && start.elapsed() > ENOUGH {
+            break;
+        }
         threads.run(vec![(); threads.count()], |(), _| {
             let start = Instant::now();
             work();

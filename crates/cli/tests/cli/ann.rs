@@ -1,8 +1,8 @@
 //! `kokeshi ann`, and the ANN index in `search` and `status`.
 
-use crate::Sandbox;
 use crate::durable::on_a_small_disk;
 use crate::index::{essay, start, store, success};
+use crate::{Sandbox, tiny_v3};
 use std::fs;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ fn indexed() -> Sandbox {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("d")).expect("a folder");
     (0..40).for_each(|file| sandbox.write(&format!("d/{file}.md"), essay(file)));
-    success(&sandbox.run(["index", "d"]));
+    success(&sandbox.run(["index", "d", "--model", &tiny_v3().display().to_string()]));
     sandbox
 }
 
@@ -24,7 +24,9 @@ fn sentences() -> Sandbox {
         let text: String = (100 * file..100 * (file + 1)).map(sentence).collect();
         sandbox.write(&format!("d/{file}.md"), text);
     }
-    success(&sandbox.run(["index", "d", "--store", "n.db", "--chunk", "sentences"]));
+    let model = tiny_v3().display().to_string();
+    let options = ["--store", "n.db", "--chunk", "sentences", "--model", &model];
+    success(&sandbox.run(["index", "d"].iter().chain(&options)));
     sandbox
 }
 

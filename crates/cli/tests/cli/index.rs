@@ -281,7 +281,7 @@ pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
 /// A text that differs with `seed`, of several chunks.
 pub(crate) fn essay(seed: u64) -> String {
     let paragraph =
-        |at: u64| format!("Paragraph {at} of essay {seed}: {}\n\n", "words go on. ".repeat(30));
+        |at: u64| format!("Paragraph {at} of essay {seed}: {}\n\n", "words go on. ".repeat(10));
     (0..5).map(paragraph).collect()
 }
 

@@ -120,11 +120,11 @@ const SLOW: [&str; 4] = ["--threads", "1", "--simd-level", "portable"];
 /// The options that read the texts of [`long_work`].
 const LINES: [&str; 4] = ["--input", "texts.txt", "--input-format", "lines"];
 /// Number of those texts.
-const COUNT: usize = 150;
+const COUNT: usize = 80;
 
 /// Writes texts that take a few seconds, one per line.
 fn long_work(sandbox: &Sandbox) {
-    let line = |i: usize| format!("{i} {}\n", "the lighthouse keeper wrote a letter ".repeat(6));
+    let line = |i: usize| format!("{i} {}\n", "the lighthouse keeper wrote a letter ".repeat(2));
     sandbox.write("texts.txt", (0..COUNT).map(line).collect::<String>());
 }
 

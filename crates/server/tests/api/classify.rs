@@ -211,7 +211,7 @@ fn an_answer_that_would_repeat_long_labels_very_often_is_refused() {
 
 #[test]
 fn a_text_that_has_no_steps_is_refused_where_all_of_it_is_needed() {
-    let server = Server::start();
+    let server = Server::v3();
     let letters = "a".repeat((1 << 20) + 1);
     let message = |reply: crate::Reply| {
         let refused = reply.refusal(400, "INPUT_TOO_LONG");

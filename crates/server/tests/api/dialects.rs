@@ -122,6 +122,7 @@ fn routes_that_ollama_clients_probe_are_answered() {
     let reply = server.post("/api/embed", &json!({"model": "starter", "input": [TEXT]})).success();
     assert!(reply["prompt_eval_count"].as_u64() > Some(0) && reply["total_duration"].is_u64());
     // Ollama truncates texts over the limit unless `truncate` is false.
+    let server = Server::v3();
     let long = "word ".repeat(9000);
     assert_eq!(server.post("/api/embed", &json!({"input": long})).status, 200);
     let strict = server.post("/api/embed", &json!({"input": long, "truncate": false}));
