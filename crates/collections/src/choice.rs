@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::location::{StoreLocation, canonical, is_below};
+use crate::mounts::recorded_mounts;
 use crate::plan::IndexPlan;
 use crate::roots::{Root, recorded_roots};
 use std::path::Path;
@@ -93,9 +94,10 @@ fn differences(
     collection: &str,
 ) -> Result<usize> {
     let names = location.folder_names(path);
-    let mut entries = location.open()?.list(collection)?;
+    let store = location.open()?;
+    let (mut entries, mounts) = (store.list(collection)?, recorded_mounts(&*store, collection)?);
     entries.retain(|entry| names.iter().any(|name| is_below(&entry.path, name)));
-    let mut plan = IndexPlan::new(location, roots, entries)?;
+    let mut plan = IndexPlan::new(location, roots, &mounts, entries)?;
     plan.settle();
     Ok(plan.differences())
 }

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::index::{IndexProgress, IndexRun, IndexSummary};
 use crate::location::StoreLocation;
+use crate::mounts::{record_mounts, recorded_mounts};
 use crate::plan::IndexPlan;
 use crate::roots::{Root, RunRoots, record_roots, walk_options_json};
 use crate::settings::OpenCollection;
@@ -19,6 +20,8 @@ pub struct Indexer {
     roots: Vec<Root>,
     /// Names of roots that were not recorded before this run.
     new_roots: Vec<String>,
+    /// Names of folders where another index knew of a disk.
+    pub(crate) mounts: Vec<String>,
     prune_missing: bool,
     _lock: Lock,
 }
@@ -40,8 +43,17 @@ impl Indexer {
     ) -> Result<Self> {
         let recorded = record_roots(&mut *store, &location, &collection.name, paths, options)?;
         let RunRoots { roots, new: new_roots } = recorded;
-        let prune_missing = false;
-        Ok(Self { location, store, collection, roots, new_roots, prune_missing, _lock: lock })
+        let (mounts, prune_missing) = (Vec::new(), false);
+        Ok(Self {
+            location,
+            store,
+            collection,
+            roots,
+            new_roots,
+            mounts,
+            prune_missing,
+            _lock: lock,
+        })
     }
 
     /// Also removes the documents of folders that are missing or cannot be read, if `prune` is
@@ -76,11 +88,14 @@ impl Indexer {
     ) -> Result<IndexSummary> {
         let name = self.collection.name.clone();
         let entries = self.store.list(&name)?;
-        let mut plan = IndexPlan::new(&self.location, &self.roots, entries)?;
+        let mut mounts = recorded_mounts(&*self.store, &name)?;
+        mounts.append(&mut self.mounts);
+        let mut plan = IndexPlan::new(&self.location, &self.roots, &mounts, entries)?;
         if self.prune_missing {
             plan.prune_unreachable(&self.store.list(&name)?);
             self.forget_missing_roots()?;
         }
+        record_mounts(&mut *self.store, &name, &plan.covered, &plan.mounts())?;
         let (store, collection) = (&self.location.store, &self.collection);
         let run = IndexRun { store, collection, extractor, stop };
         let mut progress = progress(plan.bytes());

@@ -3,11 +3,12 @@
 use crate::error::Result;
 use crate::left_out::{LeftOut, LeftOutReason, StoredText, is_of_this_reader, left_out_kind};
 use crate::location::{StoreLocation, is_below};
+use crate::mounts::{Device, device, is_mount};
 use crate::revision::content_hash;
 use crate::roots::Root;
 use kokeshi_documents::{Error as ReadError, FileEntry, MAX_FILE_BYTES, WalkOptions, walk};
 use kokeshi_store::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Unreachable {
     name: String,
     /// Whether that is unusual only if the collection has documents of it.
     may_be_empty: bool,
+    /// Whether it is a folder where a disk was mounted when it was indexed.
+    is_mount: bool,
 }
 
 /// The work of an indexing run.
@@ -59,6 +62,12 @@ pub struct IndexPlan {
     pub left_out: Vec<LeftOut>,
     /// Roots and folders that could not be looked at.
     pub unreachable: Vec<Unreachable>,
+    /// Names of the roots that were walked.
+    pub(crate) covered: Vec<String>,
+    /// Names of folders below the roots where a disk is mounted.
+    mounts: Vec<String>,
+    /// Documents whose files were found, although others of their folder could not be looked at.
+    present: BTreeSet<String>,
 }
 
 /// The files at and below the roots, by name; roots may overlap.
@@ -68,6 +77,8 @@ struct Files {
     found: BTreeMap<String, (FileEntry, bool)>,
     /// Names of the roots.
     covered: Vec<String>,
+    /// The folders of the files, without those of the roots and above.
+    folders: BTreeSet<PathBuf>,
 }
 
 impl IndexPlan {
@@ -75,12 +86,28 @@ impl IndexPlan {
     ///
     /// A document is gone only if the folder that it was in could be read. The documents of a root
     /// that does not exist or is an empty folder are kept as well, because it may be on a disk that
-    /// is not mounted.
+    /// is not mounted. So are those of a folder where a disk was mounted when it was indexed
+    /// (`mounts`, see [`recorded_mounts`](crate::recorded_mounts)) and is not.
     ///
     /// # Errors
     ///
     /// If a glob cannot be parsed.
-    pub fn new(location: &StoreLocation, roots: &[Root], entries: Vec<Entry>) -> Result<Self> {
+    pub fn new(
+        location: &StoreLocation,
+        roots: &[Root],
+        mounts: &[String],
+        entries: Vec<Entry>,
+    ) -> Result<Self> {
+        Self::with_devices(location, roots, mounts, entries, &device)
+    }
+
+    fn with_devices(
+        location: &StoreLocation,
+        roots: &[Root],
+        mounts: &[String],
+        entries: Vec<Entry>,
+        device: Device<'_>,
+    ) -> Result<Self> {
         let (mut plan, mut files) = (Self::default(), Files::default());
         for (root, options) in roots {
             // What an outer root covers need not exist.
@@ -90,8 +117,49 @@ impl IndexPlan {
                 plan.add_root(location, root, options, &mut files)?;
             }
         }
+        let folders = files.folders.iter().filter(|folder| is_mount(folder, device));
+        plan.mounts = folders.filter_map(|folder| location.document_name(folder)).collect();
+        plan.add_unmounted(location, mounts, &files.covered, device);
+        plan.covered.clone_from(&files.covered);
         plan.compare(files, entries);
         Ok(plan)
+    }
+
+    /// Adds those of the folders `mounts` below the roots where no disk is mounted now.
+    fn add_unmounted(
+        &mut self,
+        location: &StoreLocation,
+        mounts: &[String],
+        covered: &[String],
+        device: Device<'_>,
+    ) {
+        let is_covered = |name: &&String| covered.iter().any(|root| is_below(name, root));
+        for name in mounts.iter().filter(is_covered) {
+            let path = location.path(name);
+            let absence = absence(&path).or_else(|| {
+                (!is_mount(&path, device)).then(|| "it is on the disk of the folder above".into())
+            });
+            if let Some(absence) = absence {
+                let reason = format!("{absence}; when it was indexed, a disk was mounted there");
+                let (documents, name) = (0, name.clone());
+                let place = Unreachable {
+                    path,
+                    reason,
+                    documents,
+                    name,
+                    may_be_empty: true,
+                    is_mount: true,
+                };
+                self.unreachable.push(place);
+            }
+        }
+    }
+
+    /// Names of folders below the roots where a disk is mounted, or was and has documents that are
+    /// kept.
+    pub(crate) fn mounts(&self) -> Vec<String> {
+        let kept = self.unreachable.iter().filter(|place| place.is_mount);
+        self.mounts.iter().chain(kept.map(|place| &place.name)).cloned().collect()
     }
 
     /// Adds the files at and below `root`.
@@ -110,8 +178,7 @@ impl IndexPlan {
         files.covered.push(name.clone());
         if let Some(reason) = absence(&path) {
             let may_be_empty = path.read_dir().is_ok();
-            let place = Unreachable { path, reason, documents: 0, name, may_be_empty };
-            self.unreachable.push(place);
+            self.add_unreachable(path, reason, name, may_be_empty);
             return Ok(());
         }
         for file in walk(&path, options)? {
@@ -120,14 +187,24 @@ impl IndexPlan {
                 Err(ReadError::Unreachable { path: place, reason }) => {
                     let path = place.unwrap_or_else(|| path.clone());
                     let name = location.document_name(&path).unwrap_or_else(|| name.clone());
-                    let place =
-                        Unreachable { path, reason, documents: 0, name, may_be_empty: false };
-                    self.unreachable.push(place);
+                    self.add_unreachable(path, reason, name, false);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    fn add_unreachable(&mut self, path: PathBuf, reason: String, name: String, may_be_empty: bool) {
+        let (documents, is_mount) = (0, false);
+        self.unreachable.push(Unreachable {
+            path,
+            reason,
+            documents,
+            name,
+            may_be_empty,
+            is_mount,
+        });
     }
 
     fn leave_out(&mut self, path: PathBuf, reason: LeftOutReason, is_named: bool) {
@@ -145,6 +222,11 @@ impl IndexPlan {
             return;
         }
         let is_named = file.path == root;
+        for folder in file.path.ancestors().skip(1).take_while(|folder| *folder != root) {
+            if !folder.starts_with(root) || !files.folders.insert(folder.to_owned()) {
+                break;
+            }
+        }
         match location.document_name(&file.path) {
             Some(name) => drop(files.found.insert(name, (file, is_named))),
             None => self.leave_out(file.path, LeftOutReason::Name, is_named),
@@ -156,7 +238,14 @@ impl IndexPlan {
     fn compare(&mut self, files: Files, entries: Vec<Entry>) {
         let is_covered = |name: &str| files.covered.iter().any(|root| is_below(name, root));
         for entry in &entries {
-            if !is_covered(&entry.path) || files.found.contains_key(&entry.path) {
+            if files.found.contains_key(&entry.path) {
+                let is_kept = |place: &Unreachable| is_below(&entry.path, &place.name);
+                if self.unreachable.iter().any(is_kept) {
+                    self.present.insert(entry.path.clone());
+                }
+                continue;
+            }
+            if !is_covered(&entry.path) {
                 continue;
             }
             let is_document = left_out_kind(entry).is_none();
@@ -229,7 +318,10 @@ impl IndexPlan {
     /// `entries` has some.
     pub fn prune_unreachable(&mut self, entries: &[Entry]) {
         for place in std::mem::take(&mut self.unreachable) {
-            for entry in entries.iter().filter(|entry| is_below(&entry.path, &place.name)) {
+            let is_away = |entry: &&Entry| {
+                is_below(&entry.path, &place.name) && !self.present.contains(&entry.path)
+            };
+            for entry in entries.iter().filter(is_away) {
                 match left_out_kind(entry) {
                     None => self.gone.push(entry.path.clone()),
                     Some(_) => self.dropped.push(entry.path.clone()),
@@ -299,7 +391,7 @@ mod tests {
 
     fn unreachable(name: &str) -> Unreachable {
         let (path, reason, name) = (PathBuf::from(name), "no".to_owned(), name.to_owned());
-        Unreachable { path, reason, documents: 0, name, may_be_empty: false }
+        Unreachable { path, reason, documents: 0, name, may_be_empty: false, is_mount: false }
     }
 
     #[test]
@@ -308,7 +400,8 @@ mod tests {
         let mut entries: Vec<Entry> = names.iter().map(|name| entry(name, "text")).collect();
         entries.push(entry("x", "left out: binary"));
         let found = BTreeMap::from([file("a", 7, 3)]);
-        let files = Files { found, covered: vec!["a".to_owned(), "locked".to_owned()] };
+        let files =
+            Files { found, covered: vec!["a".to_owned(), "locked".to_owned()], ..Files::default() };
         let mut plan =
             IndexPlan { unreachable: vec![unreachable("locked")], ..IndexPlan::default() };
         plan.compare(files, entries.clone());
@@ -319,7 +412,7 @@ mod tests {
 
         // A root that could be read, but for one folder.
         let found = BTreeMap::from([file("a", 7, 3)]);
-        let files = Files { found, covered: vec![".".to_owned()] };
+        let files = Files { found, covered: vec![".".to_owned()], ..Files::default() };
         let mut plan =
             IndexPlan { unreachable: vec![unreachable("locked")], ..IndexPlan::default() };
         plan.compare(files, entries);
@@ -345,7 +438,7 @@ mod tests {
             file("large", 8, MAX_FILE_BYTES + 1),
         ]);
         let mut plan = IndexPlan::default();
-        plan.compare(Files { found, covered: vec![".".to_owned()] }, entries());
+        plan.compare(Files { found, covered: vec![".".to_owned()], ..Files::default() }, entries());
         let tasks: Vec<&str> = plan.tasks.iter().map(|task| task.name.as_str()).collect();
         assert_eq!(tasks, ["changed", "old"]);
         let texts: Vec<_> =
@@ -353,5 +446,59 @@ mod tests {
         let kinds = [("larger than 256 MiB", StoredText::Removed), ("binary", StoredText::None)];
         assert_eq!(texts, kinds.map(|(kind, text)| (kind.to_owned(), text)));
         assert_eq!(plan.dropped, ["large"], "its text is no longer the file's");
+    }
+
+    /// A location whose root has `a.md` and `disk/b.md`, with the path of the folder `disk`.
+    fn with_disk(folder: &Path) -> (StoreLocation, PathBuf) {
+        let disk = folder.join("disk");
+        std::fs::create_dir(&disk).expect("a folder");
+        for file in [folder.join("a.md"), disk.join("b.md")] {
+            std::fs::write(file, "text").expect("a file");
+        }
+        (StoreLocation::to_index(None, &[folder.to_owned()]).expect("a location"), disk)
+    }
+
+    #[test]
+    fn nothing_is_gone_below_a_folder_whose_disk_is_not_mounted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("a path");
+        let (location, disk) = with_disk(&root);
+        let roots = [(root.clone(), WalkOptions::default())];
+        let names = ["a.md", "disk/b.md", "disk/c/d.md", "other/e.md"];
+        let entries: Vec<Entry> = names.iter().map(|name| entry(name, "text")).collect();
+        let plan = |mounts: &[String], is_mounted: bool| {
+            let device = |path: &Path| {
+                let is_disk = is_mounted && path.starts_with(&disk);
+                path.exists().then_some(u64::from(is_disk))
+            };
+            IndexPlan::with_devices(&location, &roots, mounts, entries.clone(), &device)
+                .expect("a plan")
+        };
+        let mounted = plan(&[], true);
+        let mounts = mounted.mounts();
+        assert_eq!(mounts, ["disk"]);
+        assert_eq!(mounted.gone, ["disk/c/d.md", "other/e.md"], "what is gone from a disk is gone");
+        let kept = |expected: usize, reason: &str| {
+            let mut plan = plan(&mounts, false);
+            assert_eq!(
+                (&plan.gone[..], plan.mounts()),
+                (&["other/e.md".to_owned()][..], mounts.clone())
+            );
+            let place = &plan.unreachable[0];
+            assert_eq!((&place.path, place.documents), (&disk, expected));
+            assert!(place.reason.starts_with(reason), "{}", place.reason);
+            plan.prune_unreachable(&entries);
+            assert_eq!((plan.gone.len(), plan.mounts().len()), (expected + 1, 0));
+        };
+        // The folder has a file of its own, which is found.
+        kept(1, "it is on the disk of the folder above; when it was indexed, a disk was mounted");
+        std::fs::remove_file(disk.join("b.md")).expect("removed");
+        kept(2, "it is an empty folder; when");
+        std::fs::remove_dir(&disk).expect("removed");
+        kept(2, "it does not exist; when");
+        // Without the record, the folder is one that was emptied on purpose.
+        assert_eq!(plan(&[], false).gone.len(), 3);
+        std::fs::create_dir(&disk).expect("a folder");
+        assert_eq!(plan(&mounts, true).gone, ["other/e.md"], "the disk is empty");
     }
 }

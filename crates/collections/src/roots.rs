@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::location::{StoreLocation, canonical, is_below};
+use crate::mounts::{mounts_of, with_mounts};
 use kokeshi_documents::WalkOptions;
 use kokeshi_store::Store;
 use std::path::PathBuf;
@@ -65,7 +66,10 @@ pub(crate) fn record_roots(
         if let Some((_, json)) = inherited {
             roots.push((path, parse_walk_options(json)));
         } else {
-            store.require_folders()?.set_root(collection, &name, &walk_options_json(options))?;
+            let before = recorded.iter().find(|(root, _)| *root == name);
+            let mounts = before.map_or_else(Vec::new, |(_, json)| mounts_of(json));
+            let json = with_mounts(&walk_options_json(options), &mounts);
+            store.require_folders()?.set_root(collection, &name, &json)?;
             roots.push((path, options.clone()));
             if recorded.iter().all(|(root, _)| *root != name) {
                 new.push(name);

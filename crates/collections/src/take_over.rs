@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::indexer::Indexer;
 use crate::left_out::left_out_kind;
 use crate::location::StoreLocation;
+use crate::mounts::recorded_mounts;
 use crate::roots::recorded_roots;
 use kokeshi_store::{Document, Entry};
 
@@ -26,6 +27,9 @@ impl Indexer {
         for (root, options) in recorded_roots(&*from, inner, &name)? {
             self.add_root(root, options)?;
         }
+        let mounts = recorded_mounts(&*from, &name)?.into_iter();
+        self.mounts
+            .extend(mounts.filter_map(|mount| self.location.document_name(&inner.path(&mount))));
         if collection.provenance != self.collection.provenance {
             return Ok(0);
         }

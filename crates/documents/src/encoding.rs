@@ -77,7 +77,7 @@ fn exactly(encoding: &'static Encoding, content: &[u8]) -> Option<String> {
 fn undeclared(content: &[u8]) -> Result<Option<DecodedText>> {
     let prefix = &content[..content.len().min(BINARY_PREFIX)];
     if prefix.contains(&0) {
-        return Ok(unmarked_utf16(content));
+        return Ok(unmarked_utf16(content).map(|(text, encoding)| guess(text, encoding)));
     }
     if content.is_ascii() && content.windows(2).any(|pair| pair == b"\x1b$") {
         return Ok(exactly(ISO_2022_JP, content).map(|text| guess(text, ISO_2022_JP)));
@@ -150,10 +150,15 @@ fn damaged_utf8(content: &[u8]) -> Option<DecodedText> {
     })
 }
 
-/// A text in UTF-16 without a mark: most of its zero bytes are the high bytes of ASCII.
-fn unmarked_utf16(content: &[u8]) -> Option<DecodedText> {
+/// A text in UTF-16 without a mark, and the encoding: most of its zero bytes are the high bytes of
+/// ASCII.
+pub(crate) fn unmarked_utf16(content: &[u8]) -> Option<(String, &'static Encoding)> {
     let zeros =
         |offset: usize| content.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    // A few zero bytes in a text are nothing but that: UTF-16 with as few is not valid as UTF-8.
+    if (zeros(0) + zeros(1)) * 4 < content.len() && str::from_utf8(content).is_ok() {
+        return None;
+    }
     let encoding = if zeros(1) >= zeros(0) { UTF_16LE } else { UTF_16BE };
     let text = exactly(encoding, content)?;
     let count = |is: fn(&char) -> bool| text.chars().filter(is).count();
@@ -162,7 +167,7 @@ fn unmarked_utf16(content: &[u8]) -> Option<DecodedText> {
         matches!(c, '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{9f}')
             || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}')
     });
-    (foreign == 0 && readable * 2 > count(|_| true)).then(|| guess(text, encoding))
+    (foreign == 0 && readable * 2 > count(|_| true)).then_some((text, encoding))
 }
 
 /// The encoding that a page declares in `<meta charset>`, `<meta http-equiv>` or `<?xml encoding>`.
@@ -279,7 +284,7 @@ mod tests {
     #[test]
     fn binary_files_are_no_texts_and_broken_ones_are_refused() {
         let noise: Vec<u8> = (0..2000_u32).map(|at| (at * 7919 % 251 + 1) as u8).collect();
-        for content in [&b"ELF\0\x01\0\0\x02"[..], &noise] {
+        for content in [&b"ELF\0\x01\0\0\x02"[..], &noise, b"a\r\n\nb\0c\n\rd"] {
             assert_eq!(decode(content).expect("readable"), None);
         }
         for content in [&b"\xff\xfe\0\xd8"[..], b"\xff\xfe\0\0a\0\0\0", b"\xef\xbb\xbfcaf\xe9"] {

@@ -20,6 +20,7 @@ mod pdf;
 mod reader;
 mod rows;
 mod text;
+mod utf16;
 mod walk;
 
 pub use cut::cut;
@@ -32,4 +33,5 @@ pub use pdf::text_of_pdf;
 pub use reader::reader;
 pub use rows::{Segments, TEXT_FIELDS, Table, TableRow};
 pub use text::{DocumentPart, DocumentText};
+pub use utf16::{Utf8Source, utf16_to_utf8};
 pub use walk::{FileEntry, WalkOptions, changed, walk};

@@ -55,6 +55,11 @@ pub struct Options {
     pub truncated_end: TextEnd,
     /// How late chunking covers a document that is longer than the model was trained for.
     pub window: Window,
+    /// Whether every window begins with the special tokens and the instruction before the text, in
+    /// the place of tokens whose states come from the window before it. Without them, states of a
+    /// model that was trained with them may be useless. The published implementation of long late
+    /// chunking has them in the first window only.
+    pub windows_have_lead: bool,
     /// Which late chunks include the special tokens and the instruction.
     pub late_spans: LateSpans,
 }
@@ -70,6 +75,7 @@ impl Default for Options {
             max_tokens: None,
             truncated_end: TextEnd::default(),
             window: Window::default(),
+            windows_have_lead: true,
             late_spans: LateSpans::default(),
         }
     }

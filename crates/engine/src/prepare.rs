@@ -202,7 +202,8 @@ impl Preparer {
         let spans = late::in_model_input(spans, content.len(), frame.lengths(), options.late_spans);
         let passes = window::passes(ids.len(), sizes, &spans);
         let blank = spans.iter().any(Range::is_empty).then(|| frame.whole(frame.wrap(&[])));
-        let document = Sequence { ids, adapter: frame.adapter, spans, passes };
+        let lead = if options.windows_have_lead { frame.lengths().0 } else { 0 };
+        let document = Sequence { ids, adapter: frame.adapter, lead, spans, passes };
         let finish = Finish::new(options, self.config.hidden);
         Ok(Prepared { document, blank, truncated_tokens: TokenCount::default(), finish })
     }

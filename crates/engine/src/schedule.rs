@@ -94,7 +94,7 @@ impl PassBatch {
     pub(crate) fn push(&mut self, request: &Request, index: PassIndex) {
         let (sequence, pass) = request.pass(index);
         let start = self.batch.tokens();
-        self.batch.push(&sequence.ids[pass.run.clone()], sequence.adapter);
+        self.batch.push(&pass.ids(&sequence.ids, sequence.lead), sequence.adapter);
         let spans = pass.cut(&sequence.spans);
         self.spans.extend(spans.map(|(_, span)| start + span.start..start + span.end));
         self.width = self.width.max(request.inputs[index.input].finish.width);
@@ -188,7 +188,7 @@ mod tests {
 
     fn sequence(ids: Vec<u32>, spans: Vec<Range<usize>>, size: usize) -> Sequence {
         let passes = passes(ids.len(), (size, size / 4), &spans);
-        Sequence { ids, adapter: None, spans, passes }
+        Sequence { ids, adapter: None, lead: 0, spans, passes }
     }
 
     fn request(documents: Vec<Sequence>, hidden: usize) -> Request {
@@ -231,7 +231,8 @@ mod tests {
                 let span_means = |spans: Vec<Range<usize>>| {
                     let sizes = (number("embed_size"), number("overlap"));
                     let passes = passes(ids.len(), sizes, &spans);
-                    let sequence = Sequence { ids: ids.clone(), adapter: task, spans, passes };
+                    let sequence =
+                        Sequence { ids: ids.clone(), adapter: task, lead: 0, spans, passes };
                     means(&*forward, vec![sequence], &mut |_| ()).remove(0)
                 };
                 let spans: Vec<[usize; 2]> =

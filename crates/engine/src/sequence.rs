@@ -8,6 +8,8 @@ use std::ops::Range;
 pub(crate) struct Sequence {
     pub(crate) ids: Vec<u32>,
     pub(crate) adapter: Option<usize>,
+    /// Number of first tokens with which every pass begins.
+    pub(crate) lead: usize,
     /// Token ranges of `ids`; empty for a chunk without tokens.
     pub(crate) spans: Vec<Range<usize>>,
     /// The forward passes that cover the spans.
@@ -41,6 +43,6 @@ impl Frame<'_> {
         // A tokenizer without special tokens leaves nothing to run for an empty text.
         let passes = (tokens > 0).then(|| Pass::whole(tokens)).into_iter().collect();
         let spans = std::iter::once(0..tokens).collect();
-        Sequence { ids, adapter: self.adapter, spans, passes }
+        Sequence { ids, adapter: self.adapter, lead: 0, spans, passes }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::input::Window;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The default overlap is at most so many tokens.
@@ -21,6 +22,19 @@ impl Pass {
     /// One pass over a whole sequence.
     pub(crate) fn whole(tokens: usize) -> Self {
         Self { run: 0..tokens, keep: 0..tokens }
+    }
+
+    /// The tokens that run, of a sequence's `ids`. A pass that begins later than the sequence begins
+    /// with its first `lead` tokens, in the place of the first ones that it shares with the pass
+    /// before, at most half of these; so no state that is used is lost.
+    pub(crate) fn ids<'a>(&self, ids: &'a [u32], lead: usize) -> Cow<'a, [u32]> {
+        let part = &ids[self.run.clone()];
+        let shared = self.keep.start - self.run.start;
+        let lead = lead.min(shared.div_ceil(2));
+        match self.run.start {
+            0 => Cow::Borrowed(part),
+            _ => Cow::Owned([&ids[..lead], &part[lead..]].concat()),
+        }
     }
 
     /// The part of each of `spans` that this pass covers: the index of the span, and the token
@@ -103,6 +117,22 @@ mod tests {
         assert_eq!(windows(64, 64, 16), [Pass::whole(64)]);
         let two = windows(65, 64, 16);
         assert_eq!(two[1], Pass { run: 48..65, keep: 64..65 });
+    }
+
+    #[test]
+    fn later_windows_begin_as_the_sequence_does_and_keep_their_tokens() {
+        let ids: Vec<u32> = (0..600).collect();
+        for (overlap, lead, replaced) in
+            [(32, 5, 5), (32, 20, 16), (1, 5, 1), (0, 5, 0), (32, 0, 0)]
+        {
+            for pass in windows(600, 128, overlap) {
+                let (run, start) = (pass.ids(&ids, lead), pass.run.start);
+                let replaced = if start == 0 { 0 } else { replaced };
+                assert_eq!(run[..replaced], ids[..replaced]);
+                assert_eq!(run[replaced..], ids[start + replaced..pass.run.end]);
+                assert!(start + replaced <= pass.keep.start);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Texts at the model's limit of 8192 tokens, `<s>` and `</s>` included.
 
-use kokeshi::{Chunking, Error, Input, LoadOptions, Model, Options, TokenCount};
+use kokeshi::{Chunking, Error, Input, LoadOptions, Model, Options, TokenCount, cosine};
 use kokeshi_testkit::{assert_close, fixture};
 
 const LIMIT: usize = 8192;
@@ -69,5 +69,26 @@ fn late_chunking_over_the_limit_runs_in_windows_and_keeps_every_chunk() {
     for vector in &embedded[0].vectors {
         let norm = vector.iter().map(|x| x * x).sum::<f32>();
         assert_close("squared length", &[norm], &[1.0], 1e-5);
+    }
+}
+
+#[test]
+fn chunks_in_the_middle_of_a_document_have_vectors_of_what_they_say() {
+    let model = Model::starter(&LoadOptions::default()).expect("a model");
+    let text = [
+        include_str!("../../../demo/english/alice.txt"),
+        include_str!("../../../demo/english/gettysburg.txt"),
+        include_str!("../../../demo/english/aesop.md"),
+    ]
+    .join("\n\n");
+    let chunks = model.chunk(&text, Chunking::Tokens(200)).expect("chunks");
+    let late = model.embed(&[Input::late(&text, &chunks).task("retrieval.passage")]);
+    let late = late.expect("vectors").remove(0);
+    assert!(late.windows > 3, "{} windows: some have neither end of the text", late.windows);
+    for (chunk, vector) in chunks.iter().zip(&late.vectors) {
+        let alone = Input::new(&text[chunk.bytes.clone()]).task("retrieval.passage");
+        let alone = model.embed(&[alone]).expect("a vector").remove(0);
+        let cosine = cosine(vector, &alone.vectors[0]);
+        assert!(cosine > 0.4, "{cosine} for the chunk at {:?}", chunk.bytes);
     }
 }

@@ -1,30 +1,53 @@
-//! Reading the small files that a server is configured with.
+//! The one way in which small files are read as a whole, those that a server is configured with
+//! among them.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
-/// Maximum size of such a file, in bytes.
+/// Maximum size of a file that a server is configured with, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Checks that `path` is a regular file of at most 16 MiB, or a link to one: reading a device need
-/// not end, and opening a FIFO waits for a writer.
+/// The contents of a regular file of at most `limit` bytes, or of a link to one: reading a device
+/// need not end, and opening a FIFO waits for a writer.
+///
+/// # Errors
+///
+/// If the file cannot be read, is of another kind, or is larger.
+pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    check_regular(path, limit)?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("it has grown beyond {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// # Errors
+///
+/// Those of [`read_regular`], apart from reading.
+fn check_regular(path: &Path, limit: u64) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "a folder" } else { "a device, FIFO or socket" };
+        return Err(io::Error::other(format!("{kind}, not a regular file")));
+    }
+    if metadata.len() > limit {
+        let reason = format!("{} bytes; the limit is {limit} bytes", metadata.len());
+        return Err(io::Error::other(reason));
+    }
+    Ok(())
+}
+
+/// Checks that `path` is a regular file of at most 16 MiB, or a link to one.
 ///
 /// # Errors
 ///
 /// [`Error::File`].
 pub fn check_file(path: &Path) -> Result<()> {
-    let metadata = fs::metadata(path).map_err(|error| invalid(path, error.to_string()))?;
-    if !metadata.is_file() {
-        let kind = if metadata.is_dir() { "a folder" } else { "a device, FIFO or socket" };
-        return Err(invalid(path, format!("{kind}, not a regular file")));
-    }
-    if metadata.len() > MAX_BYTES {
-        let reason = format!("{} bytes; the limit is {MAX_BYTES} bytes", metadata.len());
-        return Err(invalid(path, reason));
-    }
-    Ok(())
+    check_regular(path, MAX_BYTES).map_err(|error| invalid(path, error.to_string()))
 }
 
 /// The contents of a file that [`check_file`] accepts.
@@ -33,14 +56,7 @@ pub fn check_file(path: &Path) -> Result<()> {
 ///
 /// [`Error::File`].
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    check_file(path)?;
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
-    read.map_err(|error| invalid(path, error.to_string()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(invalid(path, format!("it has grown beyond {MAX_BYTES} bytes")));
-    }
-    Ok(bytes)
+    read_regular(path, MAX_BYTES).map_err(|error| invalid(path, error.to_string()))
 }
 
 /// As [`read_file`], for a text.

@@ -45,7 +45,7 @@ mod work;
 pub use bindings::{Binding, ReadBindings};
 pub use config::{Config, Limits, Timeouts, TlsFiles};
 pub use error::{Error, Result};
-pub use files::{check_file, read_file, read_text_file};
+pub use files::{check_file, read_file, read_regular, read_text_file};
 pub use listen::Server;
 pub use page::page;
 pub use registry::{Licence, LoadModel, ModelEntry};

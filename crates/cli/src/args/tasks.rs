@@ -74,7 +74,7 @@ pub(crate) struct ClassifyArguments {
     /// Use a classifier that was written with --save
     #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "dimensions", "no_instruction"])]
     pub(crate) classifier: Option<PathBuf>,
-    /// Write the classifier to a file; texts are then optional
+    /// Write the classifier to a file, or to standard output with `-`; texts are then optional
     #[arg(long, value_name = "FILE", requires = "train")]
     pub(crate) save: Option<PathBuf>,
     /// Maximum number of training steps

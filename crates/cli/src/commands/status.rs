@@ -7,7 +7,7 @@ use crate::layout::counted;
 use crate::printer::Printer;
 use crate::visible::visible;
 use kokeshi_collections::{
-    IndexPlan, LeftOut, StoreLocation, Unreachable, left_out_kind, recorded_roots,
+    IndexPlan, LeftOut, StoreLocation, Unreachable, left_out_kind, recorded_mounts, recorded_roots,
 };
 use kokeshi_store::{AnnIndex, Collection, Counts, Store, UnusedReason};
 use serde_json::json;
@@ -53,7 +53,8 @@ fn state(
     let roots = roots.collect();
     let entries = store.list(name)?;
     let records = entries.iter().filter(|entry| left_out_kind(entry).is_some()).count();
-    let mut plan = IndexPlan::new(location, &recorded_roots(store, location, name)?, entries)?;
+    let indexed = (recorded_roots(store, location, name)?, recorded_mounts(store, name)?);
+    let mut plan = IndexPlan::new(location, &indexed.0, &indexed.1, entries)?;
     plan.settle();
     let (changed, gone) = (plan.tasks.len(), plan.gone.len());
     let IndexPlan { left_out, unreachable, .. } = plan;

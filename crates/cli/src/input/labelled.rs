@@ -4,6 +4,7 @@ use super::records::scalar;
 use super::{Purpose, Source, SourceText, default_format, read};
 use crate::args::InputFormat;
 use crate::failure::hinted;
+use crate::printer::Printer;
 
 /// The names of the fields that contain texts and labels. Without a name, a text is in the first
 /// usual field.
@@ -26,12 +27,13 @@ pub(crate) fn read_labelled(
     source: &Source,
     fields: FieldNames<'_>,
     first: usize,
+    printer: &Printer,
 ) -> anyhow::Result<Vec<LabelledText>> {
     let format = match default_format(source, Purpose::Texts) {
         InputFormat::Document | InputFormat::Lines => InputFormat::Jsonl,
         format => format,
     };
-    let texts = read(source.clone(), format, fields.text)?;
+    let texts = read(source.clone(), format, fields.text, printer)?;
     texts.zip(first..).map(|(text, number)| labelled(text?, number, fields.label)).collect()
 }
 

@@ -130,9 +130,14 @@ impl Texts {
         }
         let bytes = sources.iter().map(|source| size(source, &texts)).sum();
         let (explicit, field) = (arguments.input_format, arguments.text_field.clone());
+        let printer = printer.clone();
         let documents = sources.into_iter().flat_map(move |source| {
             let format = explicit.unwrap_or_else(|| default_format(&source, purpose));
-            documents(source, format, field.as_deref(), &mut texts)
+            if source == Source::Arguments {
+                return from_arguments(take(&mut texts));
+            }
+            let texts = read(source, format, field.as_deref(), &printer);
+            texts.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
         });
         Ok(Self { bytes, documents: Box::new(documents), count: 0 })
     }
@@ -216,7 +221,12 @@ fn matching(pattern: &str) -> anyhow::Result<Vec<Source>> {
 
 /// The source that an option for one file names.
 pub(crate) fn source_of(path: &Path) -> Source {
-    if path.as_os_str() == STDIN { Source::Stdin } else { Source::File(path.into()) }
+    if is_stdin(path) { Source::Stdin } else { Source::File(path.into()) }
+}
+
+/// Whether the file that an option names is standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == STDIN
 }
 
 /// Warns of arguments that are texts, but also names of files: probably the files are meant.
@@ -284,20 +294,11 @@ fn default_format(source: &Source, purpose: Purpose) -> InputFormat {
 
 type TextIterator = Box<dyn Iterator<Item = anyhow::Result<SourceText>>>;
 
-/// The texts of `source`, moved out of `arguments` if that is the source.
-fn documents(
-    source: Source,
-    format: InputFormat,
-    text_field: Option<&str>,
-    arguments: &mut Vec<String>,
-) -> TextIterator {
-    if source == Source::Arguments {
-        return Box::new(take(arguments).into_iter().map(|text| {
-            let origin = Origin { number: 0, source: Source::Arguments, line: None };
-            Ok(SourceText { bytes: text.len(), text, origin, record: None })
-        }));
-    }
-    read(source, format, text_field).unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+fn from_arguments(texts: Vec<String>) -> TextIterator {
+    Box::new(texts.into_iter().map(|text| {
+        let origin = Origin { number: 0, source: Source::Arguments, line: None };
+        Ok(SourceText { bytes: text.len(), text, origin, record: None })
+    }))
 }
 
 /// The texts of a file or of standard input.
@@ -305,7 +306,9 @@ fn read(
     source: Source,
     format: InputFormat,
     text_field: Option<&str>,
+    printer: &Printer,
 ) -> anyhow::Result<TextIterator> {
+    let open = |source: &Source| open(source, printer);
     let field = text_field.map(str::to_owned);
     let with_text = move |record: anyhow::Result<RecordLine>| record?.text(field.as_deref());
     Ok(match format {

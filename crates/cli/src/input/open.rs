@@ -1,9 +1,11 @@
-//! Files and standard input as bytes, decompressed where their first bytes say so.
+//! Files and standard input as bytes, decompressed and converted where their first bytes say so.
 
 use super::Source;
 use super::compressed;
 use crate::failure::hinted;
+use crate::printer::Printer;
 use anyhow::Context;
+use kokeshi_documents::{Utf8Source, utf16_to_utf8};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -14,12 +16,21 @@ const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const PARQUET: &[u8] = b"PAR1";
 
-/// Opens a source.
+/// Opens a source of text, which is converted if it is in UTF-16.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or has a form that this build cannot read.
-pub(super) fn open(source: &Source) -> anyhow::Result<Box<dyn BufRead>> {
+pub(super) fn open(source: &Source, printer: &Printer) -> anyhow::Result<Box<dyn BufRead>> {
+    let read = utf16_to_utf8(decompressed(source)?);
+    let Utf8Source { bytes, guessed } = read.with_context(|| format!("cannot read {source}"))?;
+    if let Some(encoding) = guessed {
+        printer.warning(&format!("{source} read as {encoding}, which its bytes suggest"));
+    }
+    Ok(bytes)
+}
+
+fn decompressed(source: &Source) -> anyhow::Result<Box<dyn BufRead>> {
     let mut from: Box<dyn BufRead> = match source {
         Source::File(path) => {
             let file = File::open(path).with_context(|| format!("cannot read {source}"))?;

@@ -76,6 +76,16 @@ pub(crate) struct Progress {
 impl Progress {
     /// `total` is the whole work in any unit, if it is known in advance.
     pub(crate) fn new(total: Option<u64>, printer: &Printer) -> Self {
+        Self::logging(total, printer, LOG, io::stderr())
+    }
+
+    /// As [`Self::new`], with the time between two lines of text, and where these go.
+    fn logging(
+        total: Option<u64>,
+        printer: &Printer,
+        pause: Duration,
+        to: impl Write + Send + 'static,
+    ) -> Self {
         let (facts, estimate) = (Vec::new(), Estimate::default());
         let state =
             State { total, done: 0, facts, estimate, start: Instant::now(), is_over: false };
@@ -83,7 +93,7 @@ impl Progress {
         let (to_show, line, blocks) = (Arc::clone(&shared), printer.line.clone(), printer.blocks);
         let shower = match printer.progress {
             ProgressStyle::Line => Some(thread::spawn(move || draw(&to_show, &line, blocks))),
-            ProgressStyle::Log => Some(thread::spawn(move || log(&to_show))),
+            ProgressStyle::Log => Some(thread::spawn(move || log(&to_show, pause, to))),
             ProgressStyle::Off => None,
         };
         Self { shared, line: printer.line.clone(), shower }
@@ -146,10 +156,10 @@ fn draw(shared: &Shared, line: &StatusLine, blocks: bool) {
     }
 }
 
-fn log(shared: &Shared) {
-    while let Some(snapshot) = shared.wait(LOG) {
-        // If standard error is closed, there is nowhere to show it.
-        let _ = writeln!(io::stderr(), "{}", visible(&snapshot.text()));
+fn log(shared: &Shared, pause: Duration, mut to: impl Write) {
+    while let Some(snapshot) = shared.wait(pause) {
+        // If the stream is closed, there is nowhere to show it.
+        let _ = writeln!(to, "{}", visible(&snapshot.text()));
     }
 }
 
@@ -167,7 +177,10 @@ pub(crate) struct Meter {
 impl Meter {
     /// `bytes` is the size of the input, if known; `noun` is what is counted, such as `text`.
     pub(crate) fn new(bytes: Option<u64>, noun: &'static str, printer: &Printer) -> Self {
-        let progress = Progress::new(bytes, printer);
+        Self::of(Progress::new(bytes, printer), noun)
+    }
+
+    fn of(progress: Progress, noun: &'static str) -> Self {
         Self { progress, noun, start: Instant::now(), texts: 0, tokens: 0, bytes: 0 }
     }
 
@@ -189,5 +202,83 @@ impl Meter {
         self.texts += texts;
         self.tokens += tokens;
         self.bytes += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that were written so far.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn all(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8");
+            text.lines().map(str::to_owned).collect()
+        }
+
+        /// Waits until there are `count` lines.
+        fn wait_for(&self, count: usize) {
+            let start = Instant::now();
+            while self.all().len() < count {
+                assert!(start.elapsed() < Duration::from_secs(60), "{:?}", self.all());
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn printer(progress: ProgressStyle) -> Printer {
+        let mut printer = Printer::detect();
+        printer.progress = progress;
+        printer
+    }
+
+    #[test]
+    fn without_a_terminal_a_line_is_written_after_every_pause_until_the_work_is_over() {
+        assert_eq!(LOG, Duration::from_secs(30));
+        let (lines, pause) = (Lines::default(), Duration::from_millis(20));
+        let start = Instant::now();
+        let log = printer(ProgressStyle::Log);
+        let progress = Progress::logging(Some(200), &log, pause, lines.clone());
+        let mut meter = Meter::of(progress, "text");
+        meter.advance(1, 50, 100);
+        lines.wait_for(2);
+        assert!(start.elapsed() >= 2 * pause, "two pauses");
+        meter.advance(2, 50, 50);
+        lines.wait_for(lines.all().len() + 2);
+        drop(meter);
+        let written = lines.all();
+        assert!(written[0].starts_with("50 %, 1 text, "), "{written:?}");
+        assert!(written[0].ends_with(" tokens/s"), "{written:?}");
+        assert!(written.last().is_some_and(|last| last.starts_with("75 %, 3 texts, ")));
+        thread::sleep(3 * pause);
+        assert_eq!(lines.all(), written, "the work is over");
+    }
+
+    #[test]
+    fn nothing_is_written_before_the_first_pause_is_over_nor_if_it_is_not_wanted() {
+        for (style, pause) in
+            [(ProgressStyle::Log, LOG), (ProgressStyle::Off, Duration::from_millis(1))]
+        {
+            let lines = Lines::default();
+            let progress = Progress::logging(None, &printer(style), pause, lines.clone());
+            let mut meter = Meter::of(progress, "text");
+            meter.advance(1, 50, 100);
+            thread::sleep(Duration::from_millis(30));
+            drop(meter);
+            assert_eq!(lines.all(), [""; 0], "{style:?}");
+        }
     }
 }

@@ -17,6 +17,8 @@ const BAR: usize = 220;
 const SCORE: usize = 70;
 /// Pixels between two rankings, where lines connect the ranks of each text.
 const SLOPE: usize = 90;
+/// The share from which white is easier to read on a cell than black.
+const DARK: f32 = 0.7;
 /// Pixels next to the matrix or the bars, for the texts, and how many characters fit in them.
 const TEXT: usize = 480;
 const TEXT_CHARS: usize = 64;
@@ -143,7 +145,7 @@ fn cells(grid: &Grid<'_>) -> Drawing {
             @let y = 10 + i * CELL;
             @for (j, &value) in values.iter().enumerate() {
                 @let (x, share) = (10 + j * CELL, grid.share(value));
-                @let ink = if share > 0.5 { "white" } else { "black" };
+                @let ink = if share > DARK { "white" } else { "black" };
                 @let title = format!("{}\n{text}\n{}", grid.number(value, 4), grid.texts[j]);
                 (rect(x, y, CELL, CELL, share, &title))
                 (label(middle(x), middle(y) + 5, "middle", ink, &grid.number(value, 2)))
@@ -190,6 +192,26 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The contrast between two luminances, as WCAG 2 defines it.
+    fn contrast(a: f64, b: f64) -> f64 {
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn the_figures_of_every_cell_can_be_read() {
+        let linear = |value: u8| {
+            let value = f64::from(value) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        for step in 0..=100_u8 {
+            let share = f32::from(step) / 100.0;
+            let [r, g, b] = colour(share).map(linear);
+            let ink = if share > DARK { 1.0 } else { 0.0 };
+            let found = contrast(0.2126 * r + 0.7152 * g + 0.0722 * b, ink);
+            assert!(found >= 4.5, "{share}: {found}");
+        }
+    }
 
     #[test]
     fn texts_cannot_break_the_markup() {

@@ -163,3 +163,59 @@ fn blank_lines_are_left_out_of_comparisons_and_named() {
     assert_eq!(indices, [&json!(0), &json!(2)], "numbers are those of the input");
     assert_eq!(sandbox.run(base.iter().chain(&["--keep-blank"])).quiet().lines().count(), 4);
 }
+
+/// `text` in UTF-16 with the units in one byte order.
+fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(unit).collect()
+}
+
+#[test]
+fn input_in_utf16_is_read_as_index_reads_it() {
+    let sandbox = Sandbox::new();
+    let expected = expected(&sandbox);
+    let vectors = |run: &Run| run.jsonl().iter().map(vector).collect::<Vec<_>>();
+    let lines = "\u{feff}one\r\ntwo, three\r\n";
+    for unit in [u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes] {
+        let run = sandbox.run_with(["embed"], &utf16(lines, unit));
+        assert_eq!(vectors(&run), expected);
+        sandbox.write("marked.csv", utf16(&format!("\u{feff}{CSV}"), unit));
+        assert_eq!(vectors(&sandbox.run(["embed", "--input", "marked.csv"])), expected);
+    }
+    sandbox.write("plain.txt", utf16("one", u16::to_le_bytes));
+    let run = sandbox.run(["embed", "--input", "plain.txt"]);
+    let warning = "warning: plain.txt read as UTF-16LE, which its bytes suggest\n";
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), warning));
+    assert_eq!(vectors(&Run { stderr: String::new(), ..run }), expected[..1]);
+    let half = [&b"\xff\xfe"[..], &utf16("one", u16::to_le_bytes), b"\0\xd8x\0"].concat();
+    let run = sandbox.run_with(["embed"], &half);
+    let reason = "cannot read standard input: it begins as UTF-16LE and is not valid in it";
+    assert!(run.failure(4).contains(reason), "{}", run.stderr);
+}
+
+#[test]
+fn a_dash_for_a_classifier_or_queries_is_a_stream_or_refused() {
+    let sandbox = Sandbox::new();
+    let train = "{\"text\": \"lamp\", \"label\": \"a\"}\n{\"text\": \"box\", \"label\": \"b\"}\n";
+    sandbox.write("train.jsonl", train);
+    let run = sandbox.run(["classify", "--train", "train.jsonl", "--save", "-"]);
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let saved: serde_json::Value = serde_json::from_slice(&run.stdout).expect("a classifier");
+    sandbox.write("saved.json", saved.to_string());
+    let texts = ["the lamp", "--classifier", "saved.json"];
+    assert!(sandbox.run(["classify"].iter().chain(&texts)).quiet().starts_with("a "));
+    for (arguments, reason) in [
+        (
+            &["classify", "--train", "train.jsonl", "--save", "-", "the lamp"][..],
+            "--save - writes the classifier to standard output, where the labels of the texts go",
+        ),
+        (&["classify", "--classifier", "-", "the lamp"], "--classifier needs a file"),
+        (
+            &["migrate", "plan", "--from", "old", "--to", "new", "--queries", "-"],
+            "--queries needs a file: `kokeshi migrate verify` reads it again",
+        ),
+    ] {
+        let run = sandbox.run(arguments);
+        assert!(run.failure(2).contains(reason), "{}", run.stderr);
+    }
+    assert!(!sandbox.path("-").exists());
+}

@@ -69,7 +69,7 @@ fn collect(node: &Rc<Node>, in_head: bool, found: &mut Found) {
     }
 }
 
-fn tag(node: &Node) -> Option<&str> {
+pub(super) fn tag(node: &Node) -> Option<&str> {
     match &node.data {
         NodeData::Element { name, .. } => Some(&name.local),
         _ => None,

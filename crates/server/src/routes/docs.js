@@ -129,7 +129,7 @@ const show = (path, method, operation, api, parent) => {
   if (error) { element("h3", "Body of a refusal", box); fieldTable(error, api, box); }
 };
 fetch("/openapi.json").then((response) => response.json()).then((api) => {
-  document.getElementById("about").textContent = api.info.description;
+  prose("span", api.info.description, document.getElementById("about"));
   const main = document.getElementById("paths"), byTag = {};
   main.textContent = "";
   const paths = Object.entries(api.paths).sort(([a], [b]) => (b === FIRST) - (a === FIRST));

@@ -7,8 +7,11 @@ use crate::args::ClassifyArguments;
 use crate::config;
 use crate::embedder::{Embedder, LongTexts, options};
 use crate::failure::{hinted, usage};
-use crate::input::{self, FieldNames, Origin, Purpose, Source, SourceText, Texts, read_labelled};
+use crate::input::{
+    self, FieldNames, Origin, Purpose, Source, SourceText, Texts, is_stdin, read_labelled,
+};
 use crate::meter::{Meter, Progress};
+use crate::output::is_stdout;
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
 use kokeshi::{Options, cosine};
@@ -48,6 +51,7 @@ struct Decision {
 }
 
 pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+    check_streams(arguments)?;
     let saved = arguments.classifier.as_deref().map(file::read).transpose()?;
     let name = model(arguments, saved.as_ref())?;
     let loaded = Loader::new(&arguments.device)?.get(&name)?;
@@ -67,8 +71,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
         (None, Some(_)) => Classifier::Trained(train(arguments, &mut embedder, &options)?),
         (None, None) => by_meaning(arguments, &mut embedder, &options)?,
     };
-    let has_no_input = arguments.input.texts.is_empty() && arguments.input.input.is_empty();
-    if arguments.save.is_some() && has_no_input {
+    if arguments.save.is_some() && has_no_input(arguments) {
         return Ok(ExitCode::SUCCESS);
     }
     let decisions = decisions(arguments, &classifier, &mut embedder, &options)?;
@@ -83,6 +86,26 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
         (false, None) => printer.print(&show::text(&decisions, printer))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn has_no_input(arguments: &ClassifyArguments) -> bool {
+    arguments.input.texts.is_empty() && arguments.input.input.is_empty()
+}
+
+/// # Errors
+///
+/// If `-` would stand for a stream that is used already, or that cannot serve.
+fn check_streams(arguments: &ClassifyArguments) -> anyhow::Result<()> {
+    if arguments.save.as_deref().is_some_and(is_stdout) && !has_no_input(arguments) {
+        return Err(usage(
+            "--save - writes the classifier to standard output, where the labels of the texts go; \
+             save it in a file, or pass no texts",
+        ));
+    }
+    if arguments.classifier.as_deref().is_some_and(is_stdin) {
+        return Err(usage("--classifier needs a file; standard input is for texts"));
+    }
+    Ok(())
 }
 
 /// The name of the model; a saved classifier needs the one that it was trained with.
@@ -140,7 +163,7 @@ fn train(
     let Some(path) = &arguments.train else { return Err(usage("--train needs a file")) };
     let fields =
         FieldNames { text: arguments.input.text_field.as_deref(), label: &arguments.label_field };
-    let examples = read_labelled(&input::source_of(path), fields, 0)?;
+    let examples = read_labelled(&input::source_of(path), fields, 0, embedder.printer)?;
     let (documents, labels): (Vec<SourceText>, Vec<String>) =
         examples.into_iter().map(|example| (example.document, example.label)).unzip();
     if documents.is_empty() {
@@ -173,7 +196,8 @@ fn train(
             samples: vectors.len(),
         };
         let regression = regression.clone();
-        file::write(to, &TrainedClassifier { training, listing: None, regression })?;
+        let trained = TrainedClassifier { training, listing: None, regression };
+        file::write(to, &trained, embedder.printer)?;
     }
     Ok(regression)
 }
@@ -232,7 +256,7 @@ fn texts(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Tex
     let fields = FieldNames { text: arguments.input.text_field.as_deref(), label: truth };
     let mut all = Vec::new();
     for source in input::matching_sources(&arguments.input.input)? {
-        all.extend(read_labelled(&source, fields, all.len())?);
+        all.extend(read_labelled(&source, fields, all.len(), printer)?);
     }
     Ok(Box::new(all.into_iter().map(|one| Ok((one.document, Some(one.label))))))
 }

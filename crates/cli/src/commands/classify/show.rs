@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
-/// Maximum number of columns of a label.
+/// Maximum number of columns of a label on a terminal.
 const LABEL: usize = 28;
 /// Maximum number of classes for a whole confusion matrix.
 const SMALL: usize = 10;
@@ -19,6 +19,8 @@ const SMALL: usize = 10;
 const TEXT: usize = 12;
 /// Columns of the figures of a class.
 const FIGURES: usize = 34;
+/// Heading of the rows of a confusion matrix.
+const TRUE_PREDICTED: &str = "true \\ predicted";
 /// Number of confusions to show for more classes.
 const WORST: usize = 10;
 
@@ -54,8 +56,9 @@ pub(super) fn evaluation(confusion: &Confusion, printer: &Printer) -> String {
         if classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") },
     );
     let width = confusion.labels.iter().map(|label| label.width()).max().unwrap_or(0);
-    let narrow = if printer.terminal { printer.width().saturating_sub(FIGURES) } else { LABEL };
-    let width = width.clamp(5, narrow.clamp(5, LABEL));
+    let room = if printer.terminal { printer.width().saturating_sub(FIGURES) } else { usize::MAX };
+    let longest = if printer.terminal { LABEL } else { usize::MAX };
+    let width = width.clamp(5, room.clamp(5, longest));
     let _ = writeln!(out, "{}  precision  recall     F1  texts", fitted("class", width));
     for (label, class) in confusion.labels.iter().zip(confusion.classes()) {
         let (precision, recall, f1) = (class.precision, class.recall, class.f1);
@@ -83,18 +86,25 @@ fn entry(decision: &Decision, width: usize, printer: &Printer) -> String {
 /// Whether the whole confusion matrix can be shown: always if it does not go to a terminal.
 fn fits_table(confusion: &Confusion, width: usize, printer: &Printer) -> bool {
     let classes = confusion.labels.len();
-    !printer.terminal || classes <= SMALL && printer.fits(width.max(16) + 6 * classes)
+    !printer.terminal || classes <= SMALL && printer.fits(heading(confusion, width) + 6 * classes)
+}
+
+/// Columns of a numbered label in front of its row.
+fn heading(confusion: &Confusion, width: usize) -> usize {
+    let digits = confusion.labels.len().to_string().len();
+    (digits + 1 + width).max(TRUE_PREDICTED.len())
 }
 
 /// Rows are true classes, columns predicted ones, in the order of the classes above.
 fn table(confusion: &Confusion, width: usize, printer: &Printer) -> String {
-    let mut out = format!("\n{}", fitted("true \\ predicted", width.max(16)));
+    let width = heading(confusion, width);
+    let mut out = format!("\n{}", fitted(TRUE_PREDICTED, width));
     for column in 1..=confusion.labels.len() {
         let _ = write!(out, "{column:>6}");
     }
     out.push('\n');
     for (number, (label, counts)) in confusion.labels.iter().zip(&confusion.counts).enumerate() {
-        let label = fitted(&format!("{} {label}", number + 1), width.max(16));
+        let label = fitted(&format!("{} {label}", number + 1), width);
         let _ = write!(out, "{label}");
         for (column, count) in counts.iter().enumerate() {
             let cell = if *count == 0 { "·".to_owned() } else { count.to_string() };
@@ -160,4 +170,44 @@ pub(super) fn json(
         });
     }
     printer.print(&(serde_json::to_string_pretty(&answer)? + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn twelve() -> Confusion {
+        let labels: Vec<String> =
+            (0..12).map(|n| format!("a label with more than twenty-eight columns, {n}")).collect();
+        Confusion::of((0..12).map(|n| (labels[n].as_str(), labels[(n * n) % 12].as_str())))
+    }
+
+    fn printer(terminal: bool) -> Printer {
+        let mut printer = Printer::detect();
+        (printer.terminal, printer.colour) = (terminal, false);
+        printer
+    }
+
+    #[test]
+    fn a_confusion_matrix_that_goes_to_a_pipe_is_whole() {
+        let confusion = twelve();
+        let printer = printer(false);
+        let text = evaluation(&confusion, &printer);
+        let (_, matrix) = text.split_once(TRUE_PREDICTED).expect("a matrix");
+        let rows: Vec<&str> = matrix.lines().skip(1).collect();
+        assert_eq!(rows.len(), 12, "{text}");
+        for (number, row) in rows.iter().enumerate() {
+            let label = &confusion.labels[number];
+            assert!(row.starts_with(&format!("{} {label} ", number + 1)), "{row}");
+            let cells = row.rsplit(label).next().expect("cells").split_whitespace().count();
+            assert_eq!(cells, 12, "{row}");
+        }
+        assert!(!text.contains('…') && !text.contains("most often confused"), "{text}");
+    }
+
+    #[test]
+    fn a_confusion_matrix_that_is_too_wide_for_a_terminal_is_a_list() {
+        let text = evaluation(&twelve(), &printer(true));
+        assert!(text.contains("most often confused") && !text.contains(TRUE_PREDICTED), "{text}");
+    }
 }

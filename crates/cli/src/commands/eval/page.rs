@@ -11,7 +11,7 @@ use maud::{Markup, html};
 const STYLE: &str = "
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .soft { fill: var(--soft); }
 .bar { fill: var(--new); } .mean { fill: var(--old); } .axis { stroke: var(--line); }
-.scroll svg { min-width: 34rem; } .line { fill: none; stroke-width: 2; }
+.scroll svg { min-width: 34rem; max-width: 46rem; } .line { fill: none; stroke-width: 2; }
 td.number, th.number { text-align: right; } summary { cursor: pointer; margin: .6rem 0; }
 ";
 

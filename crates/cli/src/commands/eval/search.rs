@@ -130,7 +130,8 @@ impl<'a> SearchMethods<'a> {
         let model = self.template.embedder.model.clone();
         let collection = OpenCollection::new(collection.to_owned(), provenance, model);
         let all = WalkOptions { hidden: true, ignored: true, globs: Vec::new() };
-        let plan = IndexPlan::new(&self.location, &[(documents.to_owned(), all)], Vec::new())?;
+        let roots = [(documents.to_owned(), all)];
+        let plan = IndexPlan::new(&self.location, &roots, &[], Vec::new())?;
         let mut meter = Meter::new(Some(plan.bytes()), "document", self.printer);
         let (store, stop) = (&self.location.store, self.stop);
         let run = IndexRun { store, collection: &collection, extractor: &Subprocess(stop), stop };

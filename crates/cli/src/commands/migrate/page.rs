@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 const STYLE: &str = "
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } .old { fill: var(--old); } .new { fill: var(--new); }
-.scroll svg { min-width: 34rem; }
+.scroll svg { min-width: 34rem; max-width: 46rem; }
 ";
 /// Width of the longest bar, and where bars begin.
 const BAR: f64 = 420.0;

@@ -6,7 +6,8 @@ use super::{embedder, loader};
 use crate::args::MigratePlanArguments;
 use crate::collection::load_model;
 use crate::env;
-use crate::failure::hinted;
+use crate::failure::{hinted, usage};
+use crate::input::is_stdin;
 use crate::output::{Destination, is_stdout};
 use crate::printer::Printer;
 use crate::selection::{self, Loader};
@@ -26,6 +27,9 @@ const MODEL: &str = "jina-embeddings-v3";
 const FOR_CODE: &str = "jina-embeddings-v2-base-code";
 
 pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow::Result<()> {
+    if arguments.queries.as_deref().is_some_and(is_stdin) {
+        return Err(usage("--queries needs a file: `kokeshi migrate verify` reads it again"));
+    }
     let path = target(arguments)?;
     let mut locations = locations(arguments)?;
     locations.fields = fields(&locations, arguments.from())?;

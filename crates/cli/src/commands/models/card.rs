@@ -1,15 +1,20 @@
 //! Model cards: the licence that one states.
 
+use crate::text_file;
 use kokeshi_collections::ModelLocation;
 
 /// The name of the card in a model's folder.
 pub(super) const NAME: &str = "README.md";
+/// Maximum size of a card, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The licence in the front matter of a model's card.
 pub(super) fn licence(location: &ModelLocation) -> Option<String> {
     match location {
         ModelLocation::Bundled => None,
-        ModelLocation::Folder(folder) => stated(&std::fs::read_to_string(folder.join(NAME)).ok()?),
+        ModelLocation::Folder(folder) => {
+            stated(&text_file::read(&folder.join(NAME), MAX_BYTES).ok()?)
+        }
     }
 }
 
