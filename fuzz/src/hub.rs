@@ -45,7 +45,8 @@ fn answer(mut stream: TcpStream) {
         true => ("200 OK", &*body),
         false => ("404 Not Found", &b""[..]),
     };
-    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head =
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     // The client may have gone.
     drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)));
 }

@@ -16,7 +16,10 @@ pub(crate) fn checkpoint(weights: &[u8]) {
     if let Ok(encoder) = load(&checkpoint, &Device::Reference) {
         let mut batch = Batch::new();
         batch.push(&[0, 2, 1], Some(1));
-        assert_eq!(encoder.hidden_states(&batch).expect("states").len(), 3 * encoder.config().hidden);
+        assert_eq!(
+            encoder.hidden_states(&batch).expect("states").len(),
+            3 * encoder.config().hidden
+        );
     }
 }
 

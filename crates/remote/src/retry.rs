@@ -52,10 +52,12 @@ fn retry_within<T>(
         match attempt() {
             Ok(value) => return Ok(value),
             Err(CallError::Permanent(error)) => return Err(error),
-            Err(CallError::Transient(reason)) => match waits.next().filter(|_| started.elapsed() < limit) {
-                Some(wait) => thread::sleep(wait),
-                None => return Err(Error::Unreachable { store: store.to_owned(), reason }),
-            },
+            Err(CallError::Transient(reason)) => {
+                match waits.next().filter(|_| started.elapsed() < limit) {
+                    Some(wait) => thread::sleep(wait),
+                    None => return Err(Error::Unreachable { store: store.to_owned(), reason }),
+                }
+            }
         }
     }
 }

@@ -90,7 +90,9 @@ impl Proxy {
             match disturbance {
                 Disturbance::None => {}
                 Disturbance::Delay(time) => thread::sleep(time),
-                Disturbance::Cut(bytes) => piece = &mut piece[..count.min(bytes - total.min(bytes))],
+                Disturbance::Cut(bytes) => {
+                    piece = &mut piece[..count.min(bytes - total.min(bytes))]
+                }
                 Disturbance::Corrupt(pieces) if random.below(pieces) == 0 => {
                     let body = piece.windows(4).position(|end| end == b"\r\n\r\n");
                     let body = body.map_or(0, |at| at + 4);
