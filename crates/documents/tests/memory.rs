@@ -36,11 +36,11 @@ fn peak() -> usize {
     kilobytes << 10
 }
 
-/// Reads `bytes` of each shape of file, and returns the number of rows of each.
-fn read(bytes: usize) -> Vec<Result<usize, String>> {
+/// Reads `bytes` of each shape of file, and returns the peak before, and the number of rows of each.
+fn read(bytes: usize) -> (usize, Vec<Result<usize, String>>) {
     let wide = "xy,".repeat(1000) + "\n";
     let value = format!("{{\"text\": \"{}\"}}\n", "x".repeat(60));
-    let list = format!("[{}]", "0,".repeat(bytes / 2));
+    let list = format!("[{}]", "0,".repeat(bytes.min(8 << 20) / 2));
     let fields = |count: usize| -> String {
         let fields: Vec<_> = (0..count).map(|at| format!("\"{at:07}\":0")).collect();
         format!("{{{}}}\n", fields.join(","))
@@ -69,6 +69,7 @@ fn read(bytes: usize) -> Vec<Result<usize, String>> {
         (Format::Table(b','), "x,".repeat(16_000) + "\n"),
         (Format::Table(b','), "\"\"\n".to_owned()),
     ];
+    let before = peak();
     let rows = |(at, (format, row)): (usize, (Format, String))| {
         let from = Rows { row: row.into_bytes(), at: 0, left: bytes };
         let count = Segments::new(format, from).and_then(|segments| {
@@ -79,12 +80,11 @@ fn read(bytes: usize) -> Vec<Result<usize, String>> {
         println!("shape {at}: {:?}, at most {} MiB so far", count, peak() >> 20);
         count.map_err(|error| error.to_string())
     };
-    shapes.into_iter().enumerate().map(rows).collect()
+    (before, shapes.into_iter().enumerate().map(rows).collect())
 }
 
 fn bounded(bytes: usize) {
-    let before = peak();
-    let rows = read(bytes);
+    let (before, rows) = read(bytes);
     assert_eq!(rows[0], Ok(bytes / 2 - 1), "one letter per row");
     assert_eq!(rows[1], Ok(bytes / 2 - 1), "one letter per row");
     assert_eq!(rows[2], Ok(bytes.div_ceil(3001) - 1), "a thousand columns");
