@@ -12,7 +12,7 @@ import time
 import texts
 from client import Client, Ended
 from load import PATH, milliseconds, percentile
-from program import Server
+from program import Processor, Server
 from report import Row
 from steady import mebibytes
 
@@ -212,7 +212,7 @@ async def measure(options, name, attack, ends):
         peak = [before]
         watcher = asyncio.create_task(watch(server, peak))
         attackers = Attackers(server)
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), Processor(server)
         task = asyncio.create_task(attack(attackers))
         least = started + options.seconds
         live = asyncio.create_task(victim.live(options.seconds))
@@ -226,6 +226,7 @@ async def measure(options, name, attack, ends):
 
         behind = await victim.ask(done)
         took, ended = time.perf_counter() - started, task.done()
+        cores = processor.cores()
         task.cancel()
         result = (await asyncio.gather(task, return_exceptions=True))[0]
         if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
@@ -241,6 +242,7 @@ async def measure(options, name, attack, ends):
     return [
         Row(f"{name}: {attack.__doc__.split('.')[0]}",
             f"{took:.1f} s{'' if ended or not ends else ', not done'}; answers {statuses}"),
+        Row(f"{name}: processor time meanwhile", cores),
         Row(f"{name}: query alone", f"{milliseconds(alone)} ({len(alone)})"),
         Row(f"{name}: query meanwhile", f"{milliseconds(behind)} ({len(behind)})"),
         Row(f"{name}: p95", f"{1e3 * slow:.1f} ms",

@@ -9,7 +9,7 @@ import texts
 from hostile_requests import attack
 from client import Client, Ended, take_answer
 from load import PATH, milliseconds
-from program import Server
+from program import TINY, Server
 from report import Row
 
 AT_ONCE = 32
@@ -28,7 +28,7 @@ SERVE = ("--max-body", "1MiB", "--header-timeout", "1", "--body-timeout", "1",
 
 
 async def hostile(options):
-    with Server(options.program, *SERVE) as server:
+    with Server(options.program, *TINY, *SERVE) as server:
         run = Run(server.address, options.seed)
         await run.learn()
         if options.only is not None:

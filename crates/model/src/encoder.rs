@@ -153,6 +153,7 @@ impl<B: Backend> Encoder<B> {
             batch.adapters().iter().flatten().all(|&task| task < tasks),
             "an adapter index is outside the {tasks} tasks"
         );
+        self.backend.check_table(&self.table)?;
         self.backend.pass(BatchLayout::new(&self.config, batch))
     }
 

@@ -57,6 +57,20 @@ pub enum Error {
         /// The parser's message.
         reason: String,
     },
+    /// A weight file was cut off while it was in use.
+    #[error(
+        "{} was cut off while it was in use: it has {bytes} of {expected} bytes. Restart with a \
+         complete file, and replace such files by renaming",
+        path.display()
+    )]
+    Shortened {
+        /// The file.
+        path: PathBuf,
+        /// Its length now.
+        bytes: u64,
+        /// Its length when it was opened.
+        expected: usize,
+    },
     /// A tensor that the network needs is not in the checkpoint.
     #[error("the checkpoint has no tensor `{name}` (looked for in {})", checkpoint.display())]
     MissingTensor {

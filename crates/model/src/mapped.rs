@@ -10,7 +10,8 @@ use std::path::Path;
 /// The bytes of one file.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    Mapped(memmap2::Mmap),
+    /// The descriptor is kept: it shows whether the file has become shorter.
+    Mapped(memmap2::Mmap, File),
     Memory(Cow<'static, [u8]>),
 }
 
@@ -18,16 +19,28 @@ impl Bytes {
     pub(crate) fn map(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
         // SAFETY: the map is read-only. The file must not be shortened while it is in use; a weight
-        // file in a cache is replaced by renaming, never written in place.
+        // file in a cache is replaced by renaming, never written in place. `check` notices a
+        // shortened file before each pass.
         let map = unsafe { memmap2::Mmap::map(&file) };
-        map.map(Self::Mapped).map_err(|e| Error::io("map", path, e))
+        map.map(|map| Self::Mapped(map, file)).map_err(|e| Error::io("map", path, e))
+    }
+
+    /// Refuses bytes whose file, called `path`, is now shorter than the map: reading the missing
+    /// pages would end the process.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        let Self::Mapped(map, file) = self else { return Ok(()) };
+        let bytes = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
+        if bytes < map.len() as u64 {
+            return Err(Error::Shortened { path: path.to_owned(), bytes, expected: map.len() });
+        }
+        Ok(())
     }
 
     /// Advises the system that the pages of `range` will not be needed again soon, so that packed
     /// weights do not stay resident twice. They can still be read, which loads them again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Self::Mapped(map) = self {
+        if let Self::Mapped(map, _) = self {
             // Whole pages inside the range; 16 KiB covers every page size in use on 64-bit systems.
             const PAGE: usize = 16 * 1024;
             let start = range.start.next_multiple_of(PAGE);
@@ -56,7 +69,7 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(map, _) => map,
             Self::Memory(bytes) => bytes,
         }
     }

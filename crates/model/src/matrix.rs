@@ -1,6 +1,7 @@
 //! A matrix of a checkpoint as its file stores it: floats, or integers with scales.
 
 use crate::config::{Grouping, Modules, Scheme};
+use crate::error::Result;
 use crate::tensor::{Elements, Tensor};
 use kokeshi_kernels::DType;
 use std::ops::Range;
@@ -49,6 +50,16 @@ impl StoredMatrix {
             Self::Floats(tensor) => tensor.range.len(),
             Self::Integers(Integers { values, scales, .. }) => {
                 values.range.len() + scales.range.len()
+            }
+        }
+    }
+
+    /// Refuses a matrix whose file was cut off.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Self::Floats(tensor) => tensor.check(),
+            Self::Integers(Integers { values, scales, .. }) => {
+                values.check().and_then(|()| scales.check())
             }
         }
     }

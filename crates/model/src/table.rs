@@ -1,6 +1,7 @@
 //! The embedding table: rows are gathered from the checkpoint as tokens need them. It is never
 //! copied, and no task's update is ever applied to more than the rows in use.
 
+use crate::error::Result;
 use crate::matrix::StoredMatrix;
 use crate::tensor::Tensor;
 
@@ -50,6 +51,12 @@ impl Table {
     pub(crate) fn len_bytes(&self) -> usize {
         let adapters = self.adapters.iter().flatten().map(|adapter| adapter.a.range.len());
         self.word.len_bytes() + adapters.max().unwrap_or(0)
+    }
+
+    /// Refuses a table whose files were cut off.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.word.check()?;
+        self.adapters.iter().flatten().try_for_each(|adapter| adapter.a.check())
     }
 
     /// Width of a row.

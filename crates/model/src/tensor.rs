@@ -1,5 +1,6 @@
 //! A tensor of a checkpoint, in the checkpoint's file.
 
+use crate::error::Result;
 use crate::mapped::Bytes;
 use half::{bf16, f16};
 use kokeshi_kernels::DType;
@@ -111,6 +112,11 @@ impl Tensor {
         let mut values = vec![0.0; self.len()];
         self.read(0, 1, &mut values);
         values
+    }
+
+    /// Refuses a tensor whose file was cut off.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.bytes.check(&self.file)
     }
 
     /// Returns the pages of the tensor to the system once its elements have been copied.

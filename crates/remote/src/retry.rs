@@ -2,7 +2,7 @@
 
 use kokeshi_store::{Error, Result};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time to wait before each further attempt: 6.3 s in total, enough for a server to restart.
 const WAITS: [Duration; 6] = [
@@ -13,6 +13,10 @@ const WAITS: [Duration; 6] = [
     Duration::from_millis(1600),
     Duration::from_millis(3200),
 ];
+
+/// Time after which no further attempt begins: a server that accepts calls and does not answer them
+/// would otherwise be waited for once per attempt.
+const MAX_TIME: Duration = Duration::from_secs(60);
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -29,20 +33,31 @@ impl From<Error> for CallError {
     }
 }
 
-/// Calls `attempt` until it succeeds, fails permanently, or has used up all attempts.
+/// Calls `attempt` until it succeeds, fails permanently, or has used up all attempts or the time for
+/// them.
 pub(crate) fn with_retries<T>(
+    store: &str,
+    attempt: impl FnMut() -> Result<T, CallError>,
+) -> Result<T> {
+    retry_within(MAX_TIME, store, attempt)
+}
+
+fn retry_within<T>(
+    limit: Duration,
     store: &str,
     mut attempt: impl FnMut() -> Result<T, CallError>,
 ) -> Result<T> {
-    let mut waits = WAITS.into_iter();
+    let (started, mut waits) = (Instant::now(), WAITS.into_iter());
     loop {
         match attempt() {
             Ok(value) => return Ok(value),
             Err(CallError::Permanent(error)) => return Err(error),
-            Err(CallError::Transient(reason)) => match waits.next() {
-                Some(wait) => thread::sleep(wait),
-                None => return Err(Error::Unreachable { store: store.to_owned(), reason }),
-            },
+            Err(CallError::Transient(reason)) => {
+                match waits.next().filter(|_| started.elapsed() < limit) {
+                    Some(wait) => thread::sleep(wait),
+                    None => return Err(Error::Unreachable { store: store.to_owned(), reason }),
+                }
+            }
         }
     }
 }
@@ -77,5 +92,16 @@ mod tests {
         let error = error.expect_err("an end");
         assert!(matches!(&error, Error::Unreachable { reason, .. } if reason == "no answer"));
         assert_eq!(attempts, 1 + WAITS.len());
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_not_waited_for_again_and_again() {
+        let mut attempts = 0;
+        let error = retry_within::<()>(Duration::from_millis(10), "s", || {
+            attempts += 1;
+            thread::sleep(Duration::from_millis(20));
+            Err(CallError::Transient("no answer".to_owned()))
+        });
+        assert!(matches!(error, Err(Error::Unreachable { .. })) && attempts == 1);
     }
 }

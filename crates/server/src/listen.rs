@@ -29,6 +29,10 @@ use tower::Service;
 const MIN_FLUSH: Duration = Duration::from_secs(2);
 /// Maximum size of the head of a request, in bytes, and of what of an answer waits for the socket.
 const MAX_HEAD: usize = 64 << 10;
+/// Bytes of answers that the system takes before they are on their way. Without this limit it takes
+/// megabytes per connection of a client that reads nothing.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const MAX_UNSENT: u32 = 256 << 10;
 /// Maximum number of connections over the limit that are answered, with a refusal; for further ones
 /// the oldest is closed.
 const MAX_REFUSED: usize = 256;
@@ -155,8 +159,10 @@ impl Server {
 
     /// Serves a connection in a new task, which holds `slot`.
     fn spawn_connection(&self, stream: TcpStream, peer: Peer, slot: Slot, watcher: Watcher) {
-        // Small answers must not be delayed. This fails only on a closed socket.
+        // Small answers must not be delayed. Both fail only on a closed socket.
         drop(stream.set_nodelay(true));
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        drop(socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MAX_UNSENT));
         let (slot, tls) = (Arc::new(slot), self.tls.as_ref().map(Certificate::acceptor));
         let connection = Connection {
             peer,

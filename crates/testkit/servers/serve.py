@@ -1,12 +1,14 @@
 """Runs a server of a store on loopback: serve.py KIND DIRECTORY PORT.
 
 Prints `ready` once it accepts connections. A line on standard input is a command: `restart` stops the
-server and starts it again on the same folder, `crash` kills it first. End of input stops the server.
+server and starts it again on the same folder, `crash` kills it first, `pause` and `continue` send it SIGSTOP
+and SIGCONT. End of input stops the server.
 """
 
 import importlib.util
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -114,14 +116,19 @@ def main():
     try:
         print("ready", flush=True)
         for line in sys.stdin:
-            if line.strip() == "crash":
-                server.kill()
-                server.wait()
+            command = line.strip()
+            if command in ("pause", "continue"):
+                server.send_signal(signal.SIGSTOP if command == "pause" else signal.SIGCONT)
             else:
-                stop(server, make)
-            server = start(make, folder, port)
+                if command == "crash":
+                    server.kill()
+                    server.wait()
+                else:
+                    stop(server, make)
+                server = start(make, folder, port)
             print("ready", flush=True)
     finally:
+        server.send_signal(signal.SIGCONT)
         stop(server, make)
 
 

@@ -3,6 +3,7 @@
 //!
 //! This crate is for tests only: a missing or malformed fixture causes a panic that names it.
 
+pub mod proxy;
 pub mod reply;
 #[expect(clippy::print_stderr, reason = "tests print why they are skipped")]
 pub mod servers;

@@ -84,6 +84,16 @@ impl Server {
         self.command("crash");
     }
 
+    /// Lets the server stand still: its system still accepts connections.
+    pub fn pause(&mut self) {
+        self.command("pause");
+    }
+
+    /// Lets a paused server continue.
+    pub fn resume(&mut self) {
+        self.command("continue");
+    }
+
     fn command(&mut self, command: &str) {
         let commands = self.commands.as_mut().expect("an open pipe");
         writeln!(commands, "{command}").expect("a running script");

@@ -4,6 +4,7 @@
 mod ann;
 mod bad_input;
 mod bench;
+mod chaos;
 mod config;
 mod demo;
 mod disk;

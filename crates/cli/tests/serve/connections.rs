@@ -185,6 +185,27 @@ fn a_client_that_does_not_read_its_answers_loses_its_connection() {
     assert_eq!(crate::Reply::parse(&answer).vectors().len(), 2048);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn few_answers_are_produced_for_a_client_that_does_not_read() {
+    let server = Server::start(&["--write-timeout", "0.5"]);
+    let document = server.get("/openapi.json").body.len();
+    let mut greedy = server.connect();
+    let ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    greedy.write_all(&ask).expect("requests");
+    // Until the server closes the connection.
+    while greedy.write_all(b"x").is_ok() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let metrics = server.get("/metrics").text();
+    let line = metrics.lines().find(|line| line.contains("requests_total{path=\"/openapi.json"));
+    let count = line.and_then(|line| line.rsplit(' ').next()).expect("a count");
+    let answered: usize = count.parse().expect("a number");
+    // What the client's system took, and 256 KiB.
+    let bytes = (answered - 1) * document;
+    assert!((document..1 << 20).contains(&bytes), "{answered} answers of {document} bytes");
+}
+
 #[test]
 fn connections_without_a_key_make_room() {
     let key = [("KOKESHI_API_KEY", "secret")];

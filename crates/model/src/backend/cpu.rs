@@ -153,6 +153,10 @@ impl Backend for Cpu {
         table.len_bytes()
     }
 
+    fn check_table(&self, table: &Table) -> Result<()> {
+        table.check()
+    }
+
     fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<BatchLayout<'a>> {
         Ok(batch)
     }

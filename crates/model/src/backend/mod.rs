@@ -62,6 +62,10 @@ pub(crate) trait Backend: Debug + Send + Sync {
     fn len_bytes(&self, linear: &Self::Linear) -> usize;
     /// Bytes of memory that the table occupies.
     fn table_len_bytes(&self, table: &Self::Table) -> usize;
+    /// Refuses a table that can no longer be read.
+    fn check_table(&self, _table: &Self::Table) -> Result<()> {
+        Ok(())
+    }
 
     /// Reserves the memory of a pass: [`Error::DeviceMemory`](crate::Error::DeviceMemory) if it
     /// does not fit.

@@ -63,6 +63,10 @@ impl Backend for Reference {
         table.len_bytes()
     }
 
+    fn check_table(&self, table: &Table) -> Result<()> {
+        table.check()
+    }
+
     fn pass<'a>(&'a self, batch: BatchLayout<'a>) -> Result<BatchLayout<'a>> {
         Ok(batch)
     }

@@ -1,6 +1,7 @@
 //! Checkpoints that are damaged, incomplete or contradictory: one error that names the fault.
 
 use crate::files::{changed, copy, error, load_from, read, write};
+use kokeshi_model::{Batch, Checkpoint, Device, load};
 use kokeshi_testkit::fixture;
 use safetensors::tensor::Dtype;
 use std::fs;
@@ -270,4 +271,26 @@ fn an_adapter_may_leave_modules_out_and_scale_by_the_root_of_its_rank() {
     write(&path, &tensors);
     configure_adapter(&folder, "target_modules", serde_json::json!(["k_proj"]));
     assert!(load_from(folder.path()).is_ok(), "an adapter on keys alone");
+}
+
+#[test]
+fn weights_that_are_cut_off_while_they_are_in_use_are_an_error() {
+    for layout in ["v3-tiny/original", "v2-tiny/std_wordpiece"] {
+        let folder = copy(layout);
+        let mut batch = Batch::new();
+        batch.push(&[0, 2, 1], None);
+        let checkpoint = Checkpoint::open(folder.path()).expect("a checkpoint");
+        for device in [Device::default(), Device::Reference] {
+            let model = load(&checkpoint, &device).expect("a model");
+            model.hidden_states(&batch).expect("states");
+            let path = folder.path().join("model.safetensors");
+            let whole = fs::read(&path).expect("weights");
+            let file = fs::File::options().write(true).open(&path).expect("weights");
+            file.set_len(100).expect("fewer bytes");
+            let error = model.hidden_states(&batch).expect_err("no states").to_string();
+            assert!(error.contains("model.safetensors was cut off while it was in use"), "{error}");
+            fs::write(&path, whole).expect("weights");
+            model.hidden_states(&batch).expect("states");
+        }
+    }
 }

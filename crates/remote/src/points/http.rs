@@ -11,6 +11,8 @@ use ureq::{Agent, Proxy};
 
 /// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit for the answer to the first request.
+const GREET_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit for each read or write.
 const IO_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum size of an answer, in bytes.
@@ -84,6 +86,17 @@ impl Http {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Option<Value>, CallError> {
+        self.call_within(None, method, path, body)
+    }
+
+    /// Calls the server, which must answer within `limit`.
+    fn call_within(
+        &self,
+        limit: Option<Duration>,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Option<Value>, CallError> {
         let what = format!("{method} {path}");
         let text = body.map(Value::to_string).unwrap_or_default();
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
@@ -95,6 +108,7 @@ impl Http {
         }
         let request =
             request.body(text).map_err(|error| self.failure(&what, &error.to_string()))?;
+        let request = self.agent.configure_request(request).timeout_global(limit).build();
         let mut response =
             self.agent.run(request).map_err(|error| self.transport_error(&what, &error))?;
         let status = response.status();
@@ -151,7 +165,7 @@ impl Http {
     /// Makes a first request, which is not retried: there is no point in waiting for a server that
     /// does not exist.
     pub(super) fn greet(&self, path: &str) -> Result<Value> {
-        match self.call(Method::GET, path, None) {
+        match self.call_within(Some(GREET_TIMEOUT), Method::GET, path, None) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(Error::Unreachable {
                 store: self.store.clone(),
