@@ -15,17 +15,16 @@ fn indexed() -> Sandbox {
     sandbox
 }
 
-/// The store `n.db` of 4000 short sentences.
-fn sentences() -> Sandbox {
+/// The store `n.db` of `count` short sentences, embedded with `model`.
+fn sentences(count: u64, model: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("d")).expect("a folder");
     let sentence = |at: u64| format!("Sentence {at} is short. ");
     for file in 0..40 {
-        let text: String = (100 * file..100 * (file + 1)).map(sentence).collect();
+        let text: String = (file * count / 40..(file + 1) * count / 40).map(sentence).collect();
         sandbox.write(&format!("d/{file}.md"), text);
     }
-    let model = tiny_v3().display().to_string();
-    let options = ["--store", "n.db", "--chunk", "sentences", "--model", &model];
+    let options = ["--store", "n.db", "--chunk", "sentences", "--model", model];
     success(&sandbox.run(["index", "d"].iter().chain(&options)));
     sandbox
 }
@@ -78,14 +77,14 @@ fn an_index_is_built_reported_and_used_until_it_does_not_fit() {
 
 #[test]
 fn a_full_disk_is_reported_and_search_works_as_before() {
-    let sandbox = sentences();
+    let sandbox = sentences(4000, &tiny_v3().display().to_string());
     let script = "cp n.db small/ || exit 90; \
                   $KOKESHI ann --store small/n.db; echo status $?; \
                   test -z \"$(ls small/n.db.near/1)\" || exit 91; \
                   $KOKESHI search 'sentence' --store small/n.db -l -n 1 > hits || exit 92; \
                   rm small/ballast; \
                   $KOKESHI ann --store small/n.db > report || exit 93";
-    let Some(run) = on_a_small_disk(&sandbox, 4, script) else {
+    let Some(run) = on_a_small_disk(&sandbox, 3, script) else {
         eprintln!("skipped: a small disk needs `unshare` and the right to mount a tmpfs");
         return;
     };
@@ -98,7 +97,7 @@ fn a_full_disk_is_reported_and_search_works_as_before() {
 
 #[test]
 fn a_killed_build_leaves_a_whole_index() {
-    let sandbox = sentences();
+    let sandbox = sentences(1000, "starter");
     let build = ["ann", "--store", "n.db"];
     let search = ["search", "Sentence 77 is short.", "--store", "n.db", "-n", "1", "--json"];
     let nearest = sandbox.run(search).json()["hits"][0]["text"].clone();
@@ -142,7 +141,7 @@ fn an_unknown_collection_or_store_cannot_have_an_index() {
 #[test]
 fn a_damaged_index_never_ends_a_search() {
     const TRIALS: usize = 24;
-    let sandbox = sentences();
+    let sandbox = sentences(4000, &tiny_v3().display().to_string());
     let search = ["search", "Sentence 77 is short.", "--store", "n.db", "-n", "1"];
     let exact = sandbox.run(search).text().to_owned();
     sandbox.run(["ann", "--store", "n.db"]).quiet();
