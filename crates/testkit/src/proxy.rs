@@ -91,7 +91,7 @@ impl Proxy {
                 Disturbance::None => {}
                 Disturbance::Delay(time) => thread::sleep(time),
                 Disturbance::Cut(bytes) => {
-                    piece = &mut piece[..count.min(bytes - total.min(bytes))]
+                    piece = &mut piece[..count.min(bytes - total.min(bytes))];
                 }
                 Disturbance::Corrupt(pieces) if random.below(pieces) == 0 => {
                     let body = piece.windows(4).position(|end| end == b"\r\n\r\n");

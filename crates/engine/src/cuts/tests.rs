@@ -232,7 +232,7 @@ fn the_first_tokens_of_a_long_text_are_those_of_the_whole() {
             let shares: Vec<_> = (0..threads).map(share).collect();
             shares.into_iter().map(|share| share.join().expect("no thread fails")).sum()
         });
-        assert!(shortened > 25, "{name}: only {shortened} texts were not tokenized to the end");
+        assert!(shortened > 15, "{name}: only {shortened} texts were not tokenized to the end");
     }
 }
 

@@ -442,7 +442,7 @@ fn parts_that_are_missing_or_not_supported_are_named() {
 /// in turn.
 #[test]
 fn any_byte_of_a_quantized_file_may_be_damaged_without_a_panic() {
-    let [config, seed] = ["fuzz_targets/one_layer.json", "corpus/checkpoint/quantized.safetensors"]
+    let [config, seed] = ["src/one_layer.json", "corpus/checkpoint/quantized.safetensors"]
         .map(|name| kokeshi_testkit::bytes(&format!("../fuzz/{name}")));
     let mut batch = Batch::new();
     batch.push(&[0, 2, 1], Some(1));

@@ -58,7 +58,13 @@ mod tests {
         drop(std::hint::black_box(vec![1_u8; LEN]));
         let touched = peak().expect("a peak");
         assert!(touched >= LEN as u64, "{touched}");
-        assert!(!reset_peak() || peak().expect("a peak") < touched);
+        // The allocator gives memory back a little later, when it is used next.
+        let is_lower = |_| {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(std::hint::black_box(vec![1_u8; 1 << 20]));
+            reset_peak() && peak().expect("a peak") < touched
+        };
+        assert!(!reset_peak() || (0..200).any(is_lower));
     }
 
     #[test]
