@@ -10,6 +10,7 @@ mod probes;
 mod segment;
 mod table;
 mod tei;
+mod train;
 
 pub(crate) use probes::Readiness;
 pub(crate) use table::dialect;

@@ -1,7 +1,7 @@
 //! The table of routes. The router, the check of keys, the labels of metrics, the dialect of
 //! refusals and the OpenAPI document are derived from it.
 
-use super::{classify, cohere, docs, embeddings, models, ollama, probes, segment, tei};
+use super::{classify, cohere, docs, embeddings, models, ollama, probes, segment, tei, train};
 use crate::app::App;
 use crate::wire::error::{CohereError, ErrorBody, OllamaError, TeiError};
 use axum::http::Method;
@@ -138,9 +138,9 @@ routes! {
         GET    "/v1/models"           Jina   Key     models::list;
         GET    "/v1/models/{*id}"     Jina   Key     models::one;
         POST   "/v1/classify"         Jina   Key     classify::classify;
-        POST   "/v1/train"            Jina   Key     classify::train;
-        GET    "/v1/classifiers"      Jina   Key     classify::list;
-        DELETE "/v1/classifiers/{id}" Jina   Key     classify::remove;
+        POST   "/v1/train"            Jina   Key     train::train;
+        GET    "/v1/classifiers"      Jina   Key     train::list;
+        DELETE "/v1/classifiers/{id}" Jina   Key     train::remove;
         POST   "/v1/segment"          Jina   Key     segment::segment;
         POST   "/v1/similarity"       Jina   Key     segment::similarity;
         POST   "/embed"               Tei    Key     tei::embed;
