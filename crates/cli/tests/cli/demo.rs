@@ -1,4 +1,4 @@
-//! The first results that the page of the demo corpus lists, each in another language.
+//! The texts and first results that the page of the demo corpus lists, each in another language.
 
 use crate::Sandbox;
 use std::fs;
@@ -32,12 +32,13 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_first_results_are_those_of_the_page() {
+fn texts_and_first_results_are_those_of_the_page() {
     let sandbox = Sandbox::new();
     copy(&corpus(), &sandbox.path("demo"));
     let run = sandbox.run(["index", "demo"]);
     assert_eq!(run.status, Some(0), "{}", run.stderr);
     let page = fs::read_to_string(corpus().join("README.md")).expect("the page");
+    check_texts(&sandbox, &page);
     let queries = table(&page, "What the bundled model finds");
     assert!(queries.len() >= 8, "{queries:?}");
     let mut wanted = String::new();
@@ -51,16 +52,13 @@ fn the_first_results_are_those_of_the_page() {
     }
 }
 
-#[test]
-fn every_text_is_on_the_page_and_the_page_is_not_a_text() {
-    let sandbox = Sandbox::new();
-    copy(&corpus(), &sandbox.path("demo"));
-    sandbox.run(["index", "demo"]);
+/// Every text is on the page, and the page is not a text.
+#[track_caller]
+fn check_texts(sandbox: &Sandbox, page: &str) {
     let listed = sandbox.run(["search", "x", "demo", "-l", "-n", "1000"]);
     let mut listed: Vec<&str> = listed.quiet().lines().collect();
     listed.sort_unstable();
-    let page = fs::read_to_string(corpus().join("README.md")).expect("the page");
-    let texts = table(&page, "`.ignore` keeps");
+    let texts = table(page, "`.ignore` keeps");
     let name =
         |row: &Vec<String>| format!("demo/{}", row[0].split(['[', ']']).nth(1).expect("a link"));
     let mut named: Vec<String> = texts.iter().map(name).collect();

@@ -64,7 +64,7 @@ fn two_writers_at_once_write_everything_once() {
     let model = tiny_v3().display().to_string();
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("d")).expect("a folder");
-    for round in 0..10 {
+    for round in 0..5 {
         for file in 0..FILES {
             sandbox.write(&format!("d/{file}.md"), essay(1000 * round + file));
         }

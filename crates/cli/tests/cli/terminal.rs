@@ -1,7 +1,7 @@
 //! What people see in a terminal: each test runs the program in a pseudo-terminal and looks at the
 //! screen.
 
-use crate::{PROGRAM, Sandbox};
+use crate::{PROGRAM, Sandbox, tiny_v3};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
@@ -120,7 +120,7 @@ const SLOW: [&str; 4] = ["--threads", "1", "--simd-level", "portable"];
 /// The options that read the texts of [`long_work`].
 const LINES: [&str; 4] = ["--input", "texts.txt", "--input-format", "lines"];
 /// Number of those texts.
-const COUNT: usize = 80;
+const COUNT: usize = 60;
 
 /// Writes texts that take a few seconds, one per line.
 fn long_work(sandbox: &Sandbox) {
@@ -202,9 +202,12 @@ fn prepared() -> Sandbox {
 #[test]
 fn no_line_is_wider_than_the_terminal_and_no_word_is_broken() {
     let sandbox = prepared();
-    let few = ["--input", "few.txt", "--input-format", "lines"];
-    let many = ["--input", "many.txt", "--input-format", "lines"];
-    let with = |arguments: &[&'static str], more: &[&'static str]| [arguments, more].concat();
+    let model = tiny_v3().display().to_string();
+    let few = ["--input", "few.txt", "--input-format", "lines", "--model", &model];
+    let many = ["--input", "many.txt", "--input-format", "lines", "--model", &model];
+    let with = |arguments: &[&'static str], more: &[&str]| -> Vec<String> {
+        arguments.iter().chain(more).map(|&argument| argument.to_owned()).collect()
+    };
     let commands = [
         with(&["models", "list"], &[]),
         with(&["models", "info"], &[]),
@@ -220,7 +223,8 @@ fn no_line_is_wider_than_the_terminal_and_no_word_is_broken() {
     ];
     for columns in [30, 40, 80, 200] {
         for command in &commands {
-            let Screen { status, lines, wrapped, .. } = screen(&sandbox, columns, command);
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            let Screen { status, lines, wrapped, .. } = screen(&sandbox, columns, &command);
             assert_eq!(status, Some(0), "{command:?}: {lines:#?}");
             assert!(!wrapped, "{command:?} at {columns}: {lines:#?}");
             let all = lines.join("\n");
