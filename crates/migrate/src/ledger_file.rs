@@ -60,8 +60,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     harden(&connection).and_then(|()| connection.busy_timeout(BUSY_TIMEOUT)).map_err(fail)?;
     check(path, &connection)?;
-    connection.execute_batch(TABLES).map_err(fail)?;
-    upgrade(&connection).map_err(fail)?;
+    create_tables(&connection).map_err(fail)?;
     Ok(connection)
 }
 
@@ -122,11 +121,15 @@ fn check(path: &Path, connection: &Connection) -> Result<()> {
     }
 }
 
-fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
-    if connection.prepare("SELECT 1 FROM migration_ledger")?.exists([])? {
+/// Creates or completes the tables in one step: a killed process must not leave some of them, which
+/// would be taken for another program's.
+fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+    let is_complete = || connection.prepare("SELECT 1 FROM migration_ledger")?.exists([]);
+    if has_table(connection, "migration_ledger")? && is_complete()? {
         return Ok(());
     }
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    transaction.execute_batch(TABLES)?;
     if !has_records(&transaction)? {
         // What the steps of a migration may touch, as JSON.
         transaction.execute_batch("ALTER TABLE migrations ADD COLUMN record TEXT")?;
@@ -135,4 +138,20 @@ fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
                WHERE NOT EXISTS (SELECT 1 FROM migration_ledger WHERE version >= ?1)";
     transaction.execute(sql, [VERSION])?;
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_is_created_in_one_transaction() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("new.plan.ledger");
+        drop(open(&path).expect("a ledger"));
+        drop(open(&path).expect("the same one"));
+        let file = std::fs::read(&path).expect("a file");
+        // SQLite counts the transactions that changed a file in its header.
+        assert_eq!(file[24..28], 1_u32.to_be_bytes());
+    }
 }

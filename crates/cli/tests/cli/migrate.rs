@@ -237,7 +237,7 @@ fn kills_lose_and_duplicate_nothing_in_a_file() {
 #[test]
 fn kills_lose_and_duplicate_nothing_in_postgres() {
     if let Some(mut server) = crate::server("postgres") {
-        kills_lose_and_duplicate_nothing(&server.address(), Some(&mut server), 30);
+        kills_lose_and_duplicate_nothing(&server.address(), Some(&mut server), 10);
     }
 }
 

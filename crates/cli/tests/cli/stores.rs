@@ -120,17 +120,17 @@ fn kills_lose_and_duplicate_nothing(kind: &'static str, rounds: u64) {
 
 #[test]
 fn kills_lose_and_duplicate_nothing_in_postgres() {
-    kills_lose_and_duplicate_nothing("postgres", 20);
+    kills_lose_and_duplicate_nothing("postgres", 8);
 }
 
 #[test]
 fn kills_lose_and_duplicate_nothing_in_chroma() {
-    kills_lose_and_duplicate_nothing("chroma", 20);
+    kills_lose_and_duplicate_nothing("chroma", 8);
 }
 
 #[test]
 fn kills_lose_and_duplicate_nothing_in_milvus() {
-    kills_lose_and_duplicate_nothing("milvus", 20);
+    kills_lose_and_duplicate_nothing("milvus", 8);
 }
 
 #[test]
