@@ -211,6 +211,17 @@ impl Store for ShadowCopy {
         Ok(all?.into_iter().flatten().collect())
     }
 
+    /// An engine whose tables have no ids may not list those of others (Milvus); there, the id has the
+    /// name.
+    fn find_id(&self, id: &str) -> Result<Option<Collection>> {
+        if let Some((name, _)) = id.rsplit_once('@')
+            && let Some(found) = self.collection(name)?.filter(|found| found.id == id)
+        {
+            return Ok(Some(found));
+        }
+        Ok(self.collections()?.into_iter().find(|found| found.id == id))
+    }
+
     /// Creates a collection that is like the old one except for its vectors.
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
         provenance.check_storable(&self.name(), self.engine.new_storages(), &[])?;
