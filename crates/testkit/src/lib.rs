@@ -179,6 +179,16 @@ fn largest_difference(a: &[f32], b: &[f32]) -> Option<(usize, f32)> {
     a.iter().zip(b).map(difference).enumerate().max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
+/// Sets a flag when it is dropped, also by a panic: a thread that works until then would otherwise
+/// keep a failed test from ending.
+pub struct SetOnDrop<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

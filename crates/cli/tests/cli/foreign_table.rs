@@ -4,6 +4,7 @@ use crate::foreign::{passed, step, texts, v2, vectors};
 use crate::index::success;
 use crate::{Run, Sandbox, tiny_v3};
 use kokeshi_store::Address;
+use kokeshi_testkit::SetOnDrop;
 use kokeshi_testkit::pgvector::Vector;
 use kokeshi_testkit::postgres::{Client, NoTls};
 use kokeshi_testkit::servers::Server;
@@ -127,6 +128,7 @@ fn a_column_of_a_table_moves_and_comes_back() {
 fn switched_under_a_reader(sandbox: &Sandbox, server: &Server, more: &[&str]) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = SetOnDrop(&done);
         let reader = scope.spawn(|| {
             let mut client = Client::connect(&server.address(), NoTls).expect("a connection");
             let mut seen = [0; 2];

@@ -3,6 +3,7 @@
 use crate::index::{notes, success};
 use crate::migrate::{V2, open, plan, planned, step, v2};
 use kokeshi_store::{Filter, Query};
+use kokeshi_testkit::SetOnDrop;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +20,7 @@ fn an_alias_switches(store: &str) {
     let done = AtomicBool::new(false);
     let widths: BTreeMap<usize, Vec<f32>> = [48, 384].map(|n| (n, vec![0.1; n])).into();
     std::thread::scope(|scope| {
+        let _end = SetOnDrop(&done);
         let reader = scope.spawn(|| {
             let (store, mut searches) = (open(store, &sandbox), [0; 2]);
             while !done.load(Ordering::Relaxed) {
@@ -52,6 +54,7 @@ fn a_name_switches(store: &str) {
     assert_eq!(step(&sandbox, store, "verify").status, Some(0));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = SetOnDrop(&done);
         let reader = scope.spawn(|| {
             let mut searches = [0; 2];
             while !done.load(Ordering::Relaxed) {

@@ -3,6 +3,7 @@
 use crate::foreign::{passed, step, texts, v2, vectors};
 use crate::index::success;
 use crate::{Run, Sandbox, tiny_v3};
+use kokeshi_testkit::SetOnDrop;
 use kokeshi_testkit::servers::{Application, Server};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -175,6 +176,7 @@ fn vectors_are_replaced(kind: &'static str, text: &str, more: &[&str]) {
 fn switched_under_a_reader(sandbox: &Sandbox, server: &Server, application: &mut Application) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = SetOnDrop(&done);
         let reader = scope.spawn(|| {
             let mut reader = Application::start(server);
             let mut seen = [0; 2];

@@ -5,6 +5,7 @@ use kokeshi_store::{
     ChunkLocation, Condition, Counts, Document, Error, Filter, Provenance, Query, Replacement,
     Storage, Store,
 };
+use kokeshi_testkit::SetOnDrop;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -226,6 +227,7 @@ pub(crate) fn an_alias_moves_in_one_step(case: &Case<'_>) {
     // A reader sees one collection or the other at any time.
     let done = AtomicBool::new(false);
     let reads = thread::scope(|scope| {
+        let _end = SetOnDrop(&done);
         let reader = scope.spawn(|| {
             let store = case.open();
             let mut reads = [0, 0];
