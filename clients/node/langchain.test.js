@@ -40,7 +40,7 @@ test("refusals", async () => {
   await assert.rejects(jina(server.v1, { model: "nobody" }).embedQuery("x"), { message: said });
   // It requests 1024 dimensions by default; the starter model has fewer.
   const wide = jina(server.v1, { model: "starter", dimensions: undefined });
-  await assert.rejects(wide.embedQuery("x"), /1024.*256/);
+  await assert.rejects(wide.embedQuery("x"), /1024.*384/);
   const wrong = jina(locked.v1, { model: "starter" });
   await assert.rejects(wrong.embedQuery("x"), { message: "unknown API key" });
 });

@@ -168,7 +168,7 @@ fn unbroken() -> Vec<String> {
     let pieces: Vec<&str> =
         PIECES.iter().copied().filter(|piece| !piece.contains([' ', '\n', '\r', '\t'])).collect();
     let mut random = Random::new(13);
-    let mut texts: Vec<String> = (0..2).map(|_| odd_text(&mut random, &pieces, 140_000)).collect();
+    let mut texts: Vec<String> = (0..3).map(|_| odd_text(&mut random, &pieces, 140_000)).collect();
     for one in [
         "a",
         "中",
@@ -221,7 +221,7 @@ fn the_first_tokens_of_a_long_text_are_those_of_the_whole() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for (name, tokenizer) in tokenizers() {
         let mut random = Random::new(17);
-        let long = (0..1).map(|_| odd_text(&mut random, PIECES, 140_000));
+        let long = (0..2).map(|_| odd_text(&mut random, PIECES, 140_000));
         let texts: Vec<String> = unbroken().into_iter().chain(long).collect();
         let shortened: usize = std::thread::scope(|scope| {
             let share = |thread| {
