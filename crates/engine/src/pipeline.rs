@@ -2,6 +2,7 @@
 
 use crate::unigram::{Unigram, UnigramFile};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,13 @@ struct File<'a> {
     added_tokens: Vec<AddedToken>,
 }
 
+/// The library panics where a decoder is not JSON, or too deep.
+#[derive(Deserialize)]
+struct CheckedDecoder {
+    #[serde(default, rename = "decoder")]
+    _decoder: Value,
+}
+
 /// Reads a tokenizer file. Its length limit and padding are left out: they are for training, and the
 /// program has its own.
 ///
@@ -61,6 +69,9 @@ pub(crate) fn parse(json: &str) -> Result<Pipeline, tokenizers::Error> {
 
 /// `None` if the model is of another type, or the library has to say what is wrong.
 fn unigram(file: &File<'_>) -> Option<Result<Pipeline, tokenizers::Error>> {
+    if let Some(decoder) = file.decoder {
+        serde_json::from_str::<Value>(decoder.get()).ok()?;
+    }
     let model: UnigramFile<'_> = serde_json::from_str(file.model.get()).ok()?;
     let model = Unigram::new(&model).ok()?;
     // Through `FromStr`: its generic readers would compile the library's parsers again here.
@@ -80,6 +91,7 @@ fn unigram(file: &File<'_>) -> Option<Result<Pipeline, tokenizers::Error>> {
 }
 
 fn library(json: &str) -> Result<Pipeline, tokenizers::Error> {
+    serde_json::from_str::<CheckedDecoder>(json)?;
     let tokenizer: tokenizers::Tokenizer = json.parse()?;
     let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
     added.sort_by_key(|(id, _)| *id);

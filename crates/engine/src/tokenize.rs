@@ -351,7 +351,11 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_a_tokenizer_is_an_error_that_names_it() {
-        for json in [&b""[..], b"{}", b"[1, 2", b"\xff"] {
+        let deep = format!(r#"{{"decoder": {}"#, "[".repeat(300));
+        let closed = format!(r#"{{"decoder": {}{}}}"#, "[".repeat(300), "]".repeat(300));
+        let decoders =
+            [br#"{"version": "1.0", "decoder": {"type" 1}}"#, deep.as_bytes(), closed.as_bytes()];
+        for json in [&b""[..], b"{}", b"[1, 2", b"\xff"].into_iter().chain(decoders) {
             let error = Tokenizer::from_bytes("some/tokenizer.json", json).map(|_| ());
             let error = error.expect_err("not a tokenizer").to_string();
             assert!(error.contains("some/tokenizer.json"), "{error}");
