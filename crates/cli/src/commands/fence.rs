@@ -55,23 +55,14 @@ fn limit(memory: Option<u64>, time: Option<Duration>) -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let limit = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
     if let Some(bytes) = memory {
-        let most = bytes.saturating_add(addresses());
+        // The allocator has reserved an arena, of which little is used.
+        let most = bytes.saturating_add(super::memory::addresses().unwrap_or(0));
         setrlimit(Resource::As, limit(most)).context("cannot limit memory")?;
     }
     if let Some(time) = time {
         setrlimit(Resource::Cpu, limit(time.as_secs())).context("cannot limit processor time")?;
     }
     Ok(())
-}
-
-/// Bytes of addresses that this process has from its start: those of its program, and of the arena
-/// that its allocator reserves without using it.
-#[cfg(unix)]
-fn addresses() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
-    let kilobytes = size.and_then(|size| size.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kilobytes.unwrap_or(0) << 10
 }
 
 /// Other systems have no such limits; those of the parent still hold.

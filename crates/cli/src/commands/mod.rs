@@ -17,6 +17,7 @@ pub(crate) mod graph;
 pub(crate) mod index;
 mod left_out;
 pub(crate) mod man;
+mod memory;
 pub(crate) mod migrate;
 pub(crate) mod models;
 pub(crate) mod search;

@@ -7,13 +7,13 @@ mod check;
 mod exchange;
 mod floor;
 mod machine;
-mod memory;
 mod report;
 mod residency;
 mod timing;
 mod workload;
 
 use crate::args::BenchArguments;
+use crate::commands::memory;
 use crate::failure::hinted;
 use crate::meter::Progress;
 use crate::output::is_stdout;

@@ -1,10 +1,10 @@
 //! `kokeshi bench --memory`: resident memory without pages of mapped files, and its growth.
 
-use super::memory::{anonymous, peak_anonymous_during};
 use super::report::DeviceInfo;
 use super::timing;
 use super::workload::Random;
 use crate::bytes;
+use crate::commands::memory::{anonymous, peak_anonymous_during};
 use crate::layout::counted;
 use crate::meter::Progress;
 use anyhow::Context;

@@ -1,4 +1,4 @@
-//! Resident memory of this process, on systems that report it: Linux.
+//! Memory of this process, on systems that report it: Linux.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,12 @@ pub(super) fn peak() -> Option<u64> {
 /// Bytes that are resident now, without pages of mapped files.
 pub(super) fn anonymous() -> Option<u64> {
     status("RssAnon:")
+}
+
+/// Bytes of addresses that this process has, those included that are reserved and not used.
+#[cfg(unix)]
+pub(super) fn addresses() -> Option<u64> {
+    status("VmSize:")
 }
 
 /// A size of `/proc/pid/status`: see proc(5).
