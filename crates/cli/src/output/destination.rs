@@ -30,16 +30,19 @@ impl Unfinished {
     /// Creates the file under its temporary name, which may be left over from a killed process. A
     /// link of that name is not followed: the file behind it is not ours.
     fn create(path: &Path) -> io::Result<(Self, File)> {
+        // Before the file exists, so that no signal ends the process beside it. If the command
+        // waits for signals itself, it ends by itself as well, and drops this.
+        let _ = ctrlc::set_handler(remove_all_and_exit);
         let partial = partial(path);
         if let Err(error) = fs::remove_file(&partial)
             && error.kind() != io::ErrorKind::NotFound
         {
             return Err(error);
         }
+        let mut unfinished = unfinished();
         let file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
-        unfinished().insert(partial.clone());
-        // If the command waits for signals itself, it ends by itself as well, and drops this.
-        let _ = ctrlc::set_handler(remove_all_and_exit);
+        unfinished.insert(partial.clone());
+        drop(unfinished);
         if let Ok(old) = fs::metadata(path) {
             // Who could not read the file before cannot read it now.
             file.set_permissions(old.permissions())?;
@@ -62,7 +65,9 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 }
 
 fn remove_all_and_exit() {
-    for partial in &*unfinished() {
+    // Held to the end: no file is created after this.
+    let unfinished = unfinished();
+    for partial in &*unfinished {
         // The process ends: there is nobody left to tell.
         let _ = fs::remove_file(partial);
     }
