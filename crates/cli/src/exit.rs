@@ -1,7 +1,5 @@
 //! The exit statuses of the program.
 
-use std::process::ExitCode;
-
 /// How a command ended. docs/cli.md explains the statuses to users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -17,10 +15,4 @@ pub(crate) enum Exit {
     Failure = 4,
     /// Ctrl-C: the status that shells report for a process that it has ended.
     Interrupted = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
 }

@@ -8,7 +8,6 @@ use clap::error::ErrorKind;
 use kokeshi_collections::StoreLocation;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// An error with a hint, reported as `error: …` and `hint: …`.
 #[derive(Debug)]
@@ -52,17 +51,17 @@ pub(crate) fn described(error: &anyhow::Error) -> (String, Vec<String>, Exit) {
 }
 
 /// Prints `error` and returns the exit status.
-pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
+pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> Exit {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         // If standard error is closed, nothing is left to do.
         let _ = usage.print();
-        return Exit::Usage.into();
+        return Exit::Usage;
     }
     printer.error(&message(error));
     for hint in error.chain().filter_map(hint) {
         printer.hint(&hint);
     }
-    Exit::Failure.into()
+    Exit::Failure
 }
 
 /// The hint of a cause: ours, the engine's or the store's.

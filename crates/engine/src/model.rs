@@ -195,6 +195,17 @@ impl Model {
         Ok(self.preparer.tokenizer().ids(text, &mut || true)?.len())
     }
 
+    /// The ids of all tokens of a text, special tokens and instruction included, as a forward pass
+    /// takes them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::embed`].
+    pub fn token_ids(&self, text: &str, options: &Options) -> Result<Vec<u32>> {
+        let input = Input::new(text).options(options.clone());
+        Ok(self.preparer.prepare(0, &input, &mut || true)?.document.ids)
+    }
+
     /// Last-layer states of all tokens of a text, special tokens and instruction included,
     /// `[tokens, hidden]`.
     ///

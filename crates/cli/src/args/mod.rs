@@ -27,6 +27,7 @@ use crate::features;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -105,8 +106,12 @@ fn with_defaults(command: clap::Command, defaults: &Defaults) -> clap::Command {
 }
 
 /// Parses the command line by its definition, or prints what is wrong with it and ends the process.
-pub(crate) fn parse(command: clap::Command) -> Arguments {
-    let matches = command.try_get_matches().unwrap_or_else(|error| without_hidden(error).exit());
+pub(crate) fn parse(
+    command: clap::Command,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Arguments {
+    let matches = command.try_get_matches_from(arguments);
+    let matches = matches.unwrap_or_else(|error| without_hidden(error).exit());
     Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
@@ -170,7 +175,7 @@ pub(crate) enum Command {
     /// List, download, inspect and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Show the settings that hold, and where they come from
+    /// Show the settings in effect, and where they come from
     Config(ConfigArguments),
     /// Print a script that completes commands and options in a shell
     Completions(CompletionsArguments),

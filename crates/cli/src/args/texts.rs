@@ -2,9 +2,11 @@
 //! how it is written.
 
 use super::{DeviceArguments, ModelArguments};
+use crate::bytes;
 use clap::{ArgAction, Args, ValueEnum};
 use kokeshi::{Chunking, EmbeddingType};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The texts: arguments, files or standard input.
 #[derive(Args, Debug)]
@@ -87,8 +89,8 @@ pub(crate) struct EmbedArguments {
     /// jina-embeddings-v3 only; here it also works with jina-embeddings-v2.
     #[arg(long)]
     pub(crate) late_chunking: bool,
-    /// Tokens in a window of late chunking, which a longer document takes several of, a quarter
-    /// overlapping (512 tokens at most) [default: the length up to which the model was trained]
+    /// Tokens in a window of late chunking; a longer document runs in several, which overlap by a
+    /// quarter, but at most 512 tokens [default: the length up to which the model was trained]
     #[arg(long, value_name = "TOKENS", requires = "late_chunking")]
     pub(crate) window: Option<usize>,
     /// Encoding of vectors: `float`, `base64` (little-endian f32), `binary` or `ubinary` (packed
@@ -106,11 +108,80 @@ pub(crate) struct EmbedArguments {
     /// terminal, JSONL elsewhere]
     #[arg(long, value_enum)]
     pub(crate) format: Option<OutputFormat>,
-    /// Write to a file instead of standard output (`-`); it appears only when it is complete
-    #[arg(long, short, value_name = "FILE")]
+    /// Write to a file instead of standard output (`-`); it appears only when it is complete.
+    ///
+    /// A folder (a path that ends in `/`) gets one Parquet file for each file of --input, or several
+    /// for a large one. What is finished is not embedded again by the next run, so a run can be
+    /// killed at any time, and several processes can share the work with --shard.
+    #[arg(long, short, value_name = "FILE|FOLDER/")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArguments,
+    // Last, because its heading also applies to the options after it.
+    #[command(flatten)]
+    pub(crate) tables: TableArguments,
+}
+
+/// Options of a folder of Parquet files.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Folder of Parquet files as --output")]
+pub(crate) struct TableArguments {
+    /// Columns that are written with the vectors, as they are, besides the id: names separated by
+    /// commas, or `all`
+    #[arg(long, value_name = "FIELD,…|all", value_delimiter = ',')]
+    pub(crate) keep: Vec<String>,
+    /// Column of the document that a row is a part of, with --late-chunking; the rows of a document
+    /// are next to each other
+    #[arg(long, value_name = "FIELD", requires = "late_chunking")]
+    pub(crate) document_field: Option<String>,
+    /// Column of the vectors
+    #[arg(long, value_name = "FIELD", default_value = "embedding")]
+    pub(crate) vector_field: String,
+    /// Type of the elements of vectors
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
+    pub(crate) vector_type: VectorElement,
+    /// Embed only the files of process I of N, for example `--shard 2/8`
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<ShardChoice>,
+    /// Size from which an input file is cut into several, such as `256MiB`: Parquet between row
+    /// groups, JSONL between lines [default: 256 MiB]
+    #[arg(long, value_name = "SIZE", value_parser = bytes::parse)]
+    pub(crate) shard_size: Option<usize>,
+}
+
+/// The elements of vectors in Parquet files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VectorElement {
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats
+    F16,
+    /// Bytes, and a column of scales that they are multiplied by
+    Int8,
+    /// Signs, packed into signed bytes
+    Binary,
+    /// Signs, packed into unsigned bytes
+    Ubinary,
+}
+
+/// One of several processes that share some work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShardChoice {
+    /// From 1.
+    pub(crate) number: usize,
+    pub(crate) count: usize,
+}
+
+impl FromStr for ShardChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('/').and_then(|(number, count)| {
+            Some(Self { number: number.parse().ok()?, count: count.parse().ok()? })
+        });
+        let choice = parsed.filter(|choice| (1..=choice.count).contains(&choice.number));
+        choice.ok_or("expected a number of N, such as `2/8`, from `1/8` to `8/8`")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

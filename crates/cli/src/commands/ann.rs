@@ -9,10 +9,9 @@ use crate::printer::Printer;
 use kokeshi_collections::StoreLocation;
 use kokeshi_store::{AnnBuild, BuildStep, Error};
 use serde_json::json;
-use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let stop = stop_on_ctrl_c()?;
     let location = StoreLocation::to_search(arguments.collection.store.as_ref(), None)?;
     let collection = &arguments.collection.collection;
@@ -28,7 +27,7 @@ pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result
     let built = match built {
         Err(Error::Stopped) => {
             printer.note("stopped: nothing was changed");
-            return Ok(Exit::Interrupted.into());
+            return Ok(Exit::Interrupted);
         }
         built => built?,
     };
@@ -36,7 +35,7 @@ pub(crate) fn run(arguments: &AnnArguments, printer: &Printer) -> anyhow::Result
         true => printer.print(&json_of(collection, &store.name(), &built)?)?,
         false => printer.print_lines(&text_of(collection, &store.name(), &built))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 fn text_of(collection: &str, store: &str, built: &AnnBuild) -> String {

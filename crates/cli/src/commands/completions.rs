@@ -1,11 +1,11 @@
 //! `kokeshi completions`: scripts for shells.
 
 use crate::args::{Arguments, CompletionsArguments};
+use crate::exit::Exit;
 use crate::printer::Printer;
 use clap::{Command, CommandFactory};
-use std::process::ExitCode;
 
-pub(crate) fn run(arguments: &CompletionsArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &CompletionsArguments, printer: &Printer) -> anyhow::Result<Exit> {
     // Scripts would offer hidden commands too.
     let program = Arguments::command();
     let shown = program.get_subcommands().filter(|command| !command.is_hide_set());
@@ -16,5 +16,5 @@ pub(crate) fn run(arguments: &CompletionsArguments, printer: &Printer) -> anyhow
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut program, "kokeshi", &mut script);
     printer.print(&String::from_utf8(script)?)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }

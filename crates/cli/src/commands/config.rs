@@ -1,15 +1,15 @@
-//! `kokeshi config`: the settings that hold, and where they come from.
+//! `kokeshi config`: the settings in effect, and where they come from.
 
 use crate::args::{Arguments, ConfigArguments};
 use crate::config::{self, Config, Key};
 use crate::env;
+use crate::exit::Exit;
 use crate::printer::Printer;
 use clap::{Command, CommandFactory};
 use kokeshi_store::Address;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::process::ExitCode;
 
 /// What is shown of a variable whose value may be secret.
 const HIDDEN: &str = "(hidden)";
@@ -22,7 +22,7 @@ struct Effective {
     source: String,
 }
 
-pub(crate) fn run(arguments: &ConfigArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ConfigArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let config = config::current();
     let settings = Key::ALL.map(|key| effective(config, key));
     let variables = variables();
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &ConfigArguments, printer: &Printer) -> anyhow::Res
             "variables": variables,
         });
         printer.print(&format!("{report:#}\n"))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     // Writing to a string cannot fail; here and below.
     let mut text = String::new();
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &ConfigArguments, printer: &Printer) -> anyhow::Res
         let _ = writeln!(text, "{name}={value}");
     }
     printer.print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 fn effective(config: &Config, key: Key) -> Effective {

@@ -2,13 +2,31 @@
 //! process that started them.
 
 use anyhow::Context;
+use std::ffi::OsString;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+/// The command that starts the program, if that is not the file of this process.
+static PROGRAM: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Sets the command that starts the program; empty for the file of this process.
+pub(crate) fn set_program(command: Vec<OsString>) {
+    // A process runs the program once.
+    let _ = PROGRAM.set(command);
+}
 
 /// Starts `kokeshi NAME` with a limit of its memory, in bytes. The process ends when the thread
 /// ends that starts it.
 pub(crate) fn command(name: &str, memory: u64) -> std::io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = match PROGRAM.get().map(Vec::as_slice) {
+        Some([program, arguments @ ..]) => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+        _ => Command::new(std::env::current_exe()?),
+    };
     command.args([name, "--memory", &memory.to_string()]);
     command.args(["--parent", &std::process::id().to_string()]);
     Ok(command)

@@ -2,15 +2,15 @@
 
 use super::confirm::confirm;
 use crate::args::ForgetArguments;
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::layout::counted;
 use crate::printer::Printer;
 use kokeshi_collections::{StoreLocation, is_below, left_out_kind};
 use kokeshi_store::{Entry, Store};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-pub(crate) fn run(arguments: &ForgetArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ForgetArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let start = arguments.paths.first().and_then(|path| existing(path));
     let store = arguments.collection.store.as_ref();
     let location = StoreLocation::to_search(store, start.as_deref())?;
@@ -26,11 +26,11 @@ pub(crate) fn run(arguments: &ForgetArguments, printer: &Printer) -> anyhow::Res
         store.drop_collection(collection)?;
         printer
             .note(&format!("removed collection `{collection}` ({})", counted(count, "document")));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     let removed = remove_paths(&mut *store, &location, collection, &arguments.paths, printer)?;
     printer.note(&format!("removed {} from `{collection}`", counted(removed, "document")));
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 /// The path itself if it exists, or else the nearest folder above it that does.

@@ -2,20 +2,21 @@
 
 use super::fence;
 use crate::args::GraphArguments;
+use crate::exit::Exit;
 use anyhow::Context;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 /// Memory that reading a graph takes besides its file, in bytes.
 const MEMORY: u64 = 1 << 30;
 
-pub(crate) fn run(arguments: &GraphArguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &GraphArguments) -> anyhow::Result<Exit> {
     fence::enter(arguments.parent, arguments.memory, None)?;
     kokeshi_store::answer_graph_requests(&arguments.file, io::stdin().lock(), io::stdout().lock())
         .with_context(|| format!("cannot answer requests about {}", arguments.file.display()))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 /// Lets searches read graphs by [`run`], in processes of their own.

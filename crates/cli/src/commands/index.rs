@@ -12,7 +12,6 @@ use crate::recent;
 use anyhow::Context;
 use kokeshi_collections::{IndexSummary, Indexer, StoreLocation, canonical, remove_index};
 use kokeshi_documents::WalkOptions;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -20,7 +19,7 @@ use std::time::Instant;
 /// Levels of folders that are searched for other indexes.
 const LEVELS_BELOW: usize = 6;
 
-pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let stop = stop_on_ctrl_c()?;
     let mut indexer = indexer(arguments)?;
     let inner = indexes_below(arguments)?;
@@ -33,11 +32,11 @@ pub(crate) fn run(arguments: &IndexArguments, printer: &Printer) -> anyhow::Resu
     let summary = update(&mut indexer, printer, &stop)?;
     recent::record(indexer.location());
     match arguments.take_over {
-        _ if summary.stopped => return Ok(Exit::Interrupted.into()),
+        _ if summary.stopped => return Ok(Exit::Interrupted),
         true if summary.unreachable.is_empty() => remove(&inner, arguments, printer)?,
         _ => warn_of(&inner, printer),
     }
-    Ok(if summary.is_incomplete() { Exit::Incomplete.into() } else { ExitCode::SUCCESS })
+    Ok(if summary.is_incomplete() { Exit::Incomplete } else { Exit::Success })
 }
 
 /// Other indexes in folders below the paths, unless the store is chosen.

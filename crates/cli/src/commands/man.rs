@@ -1,27 +1,27 @@
 //! `kokeshi man`: manual pages.
 
 use crate::args::{Arguments, ManArguments};
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use anyhow::Context;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
-use std::process::ExitCode;
 
-pub(crate) fn run(arguments: &ManArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ManArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let program = Arguments::command();
     if let Some(folder) = &arguments.output {
         let cannot = || format!("cannot write manual pages to {}", folder.display());
         std::fs::create_dir_all(folder).with_context(cannot)?;
         clap_mangen::generate_to(program, folder).with_context(cannot)?;
         printer.note(&format!("wrote manual pages to {}", folder.display()));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     let mut page = Vec::new();
     let source = concat!("kokeshi ", env!("CARGO_PKG_VERSION"));
     Man::new(find(program, &arguments.command)?).source(source).render(&mut page)?;
     printer.print(&String::from_utf8(page)?)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 /// The command below `program` with these names.

@@ -11,7 +11,7 @@ pub(crate) mod dedupe;
 pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod extract;
-mod fence;
+pub(crate) mod fence;
 pub(crate) mod forget;
 pub(crate) mod graph;
 pub(crate) mod index;

@@ -3,6 +3,7 @@
 
 use crate::args::SimilarityArguments;
 use crate::embedder::{Embedder, LongTexts};
+use crate::exit::Exit;
 use crate::failure::usage;
 use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::Meter;
@@ -15,12 +16,11 @@ use crate::view::{
 use anyhow::Context;
 use kokeshi::cosine;
 use std::io::Write;
-use std::process::ExitCode;
 
 /// Maximum number of texts to compare with each other: a matrix of 16 million values.
 const MAX_MATRIX: usize = 4096;
 
-pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let models = Pair::of(&arguments.models)?;
     let texts = Texts::open(&arguments.input, Purpose::Texts, printer)?;
     let bytes = texts.bytes;
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &SimilarityArguments, printer: &Printer) -> anyhow:
     if !pictures.into_iter().flatten().any(|path| is_stdout(path)) {
         print(arguments, &view, printer).context("cannot write standard output")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 /// Values of the first model, and of the second if there is one.

@@ -3,6 +3,7 @@
 use super::left_out;
 use crate::args::StatusArguments;
 use crate::bytes;
+use crate::exit::Exit;
 use crate::layout::counted;
 use crate::printer::Printer;
 use crate::visible::visible;
@@ -12,7 +13,6 @@ use kokeshi_collections::{
 use kokeshi_store::{AnnIndex, Collection, Counts, Store, UnusedReason};
 use serde_json::json;
 use std::fmt::Write;
-use std::process::ExitCode;
 
 /// A collection compared with the files it was indexed from.
 struct CollectionState {
@@ -29,7 +29,7 @@ struct CollectionState {
     unreachable: Vec<Unreachable>,
 }
 
-pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let location = StoreLocation::to_search(arguments.store.as_ref(), arguments.path.as_deref())?;
     let store = location.open()?;
     let states =
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Res
         true => printer.print(&json_of(&location, size, &states)?)?,
         false => printer.print_lines(&text_of(&location, size, &states))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 fn state(

@@ -2,10 +2,10 @@
 
 use super::index::{stop_on_ctrl_c, update};
 use crate::args::WatchArguments;
+use crate::exit::Exit;
 use crate::printer::Printer;
 use anyhow::Context;
 use notify::{Event, RecursiveMode, Watcher};
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_millis(300);
 /// Time between two checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
 
-pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let stop = stop_on_ctrl_c()?;
     let mut indexer = super::index::indexer(&arguments.index)?;
     let (to, changes) = channel();
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &WatchArguments, printer: &Printer) -> anyhow::Resu
     while wait_for_change(&changes, &stop)? {
         update(&mut indexer, printer, &stop)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 /// Waits for a change that is complete; `false` when it is time to stop. Other events must not

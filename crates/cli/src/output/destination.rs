@@ -127,7 +127,11 @@ impl Destination {
 fn refuse_binary(path: &Path) -> anyhow::Result<()> {
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
     match ending.as_str() {
-        "gz" | "zst" | "bz2" | "xz" | "zip" | "parquet" => Err(hinted(
+        "parquet" => Err(hinted(
+            format!("cannot write {}: Parquet files are written to a folder", path.display()),
+            "name a folder, for example `--output vectors/`",
+        )),
+        "gz" | "zst" | "bz2" | "xz" | "zip" => Err(hinted(
             format!("cannot write {}: `.{ending}` files are not supported", path.display()),
             "write to standard output and compress or convert that, for example with `| gzip > FILE`",
         )),

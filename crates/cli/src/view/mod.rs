@@ -1,5 +1,6 @@
 //! Similarities as data, in the terminal and as pictures.
 
+pub(crate) mod bars;
 mod comparison;
 mod grid;
 mod page;

@@ -30,6 +30,8 @@ mod shadow_copy;
 mod similarity;
 mod sources;
 mod stores;
+#[cfg(feature = "parquet")]
+mod tables;
 mod tasks;
 #[cfg(unix)]
 mod terminal;

@@ -82,6 +82,11 @@ impl<R: Read> Table<R> {
         &self.header
     }
 
+    /// The names of the columns, no two of which are the same.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
     /// The next record that is not blank, and how it was written.
     fn record(&mut self) -> Result<Option<(Record, String)>> {
         while let Some((record, raw)) = self.window.record(self.separator)? {

@@ -151,8 +151,8 @@ fn both_sides_of_a_cut_have_the_tokens_of_the_whole() {
 fn long_texts_are_tokenized_in_blocks_like_the_whole() {
     for (name, tokenizer) in tokenizers() {
         let mut random = Random::new(11);
-        for _ in 0..6 {
-            let text = odd_text(&mut random, PIECES, 150_000);
+        for _ in 0..4 {
+            let text = odd_text(&mut random, PIECES, 100_000);
             let (ids, bytes) = whole(&tokenizer, &text);
             let tokens = tokenizer.tokens(&text, &mut || true).expect("tokens");
             assert!(tokens.ids == ids && tokens.bytes == bytes, "{name}: {text:.60}");
@@ -168,7 +168,7 @@ fn unbroken() -> Vec<String> {
     let pieces: Vec<&str> =
         PIECES.iter().copied().filter(|piece| !piece.contains([' ', '\n', '\r', '\t'])).collect();
     let mut random = Random::new(13);
-    let mut texts: Vec<String> = (0..3).map(|_| odd_text(&mut random, &pieces, 140_000)).collect();
+    let mut texts: Vec<String> = (0..3).map(|_| odd_text(&mut random, &pieces, 80_000)).collect();
     for one in [
         "a",
         "中",
@@ -188,7 +188,7 @@ fn unbroken() -> Vec<String> {
         "AbC0+/",
         "\u{a0}x",
     ] {
-        texts.push(one.repeat(140_000 / one.len()));
+        texts.push(one.repeat(80_000 / one.len()));
     }
     texts
 }
@@ -221,7 +221,7 @@ fn the_first_tokens_of_a_long_text_are_those_of_the_whole() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for (name, tokenizer) in tokenizers() {
         let mut random = Random::new(17);
-        let long = (0..2).map(|_| odd_text(&mut random, PIECES, 140_000));
+        let long = (0..2).map(|_| odd_text(&mut random, PIECES, 80_000));
         let texts: Vec<String> = unbroken().into_iter().chain(long).collect();
         let shortened: usize = std::thread::scope(|scope| {
             let share = |thread| {

@@ -14,6 +14,7 @@ mod workload;
 
 use crate::args::BenchArguments;
 use crate::commands::memory;
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::meter::Progress;
 use crate::output::is_stdout;
@@ -26,16 +27,15 @@ use kokeshi_model::Forward;
 use machine::Machine;
 use report::{BatchTiming, SpeedReport};
 use residency::Residency;
-use std::process::ExitCode;
 use std::time::Instant;
 use workload::{Workload, Workloads};
 
-pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<Exit> {
     if arguments.print_batches {
         let checkpoint = selection::locate(&arguments.model)?.checkpoint()?;
         let card = matches!(selection::device(&arguments.arithmetic)?, Device::Cuda { .. });
         exchange::print(checkpoint.config(), card, printer.data())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     if arguments.read_batches {
         let device = selection::device(&arguments.arithmetic)?;
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         let machine = Machine::new(device, &checkpoint)?;
         let forward = load(&checkpoint, &machine.device())?;
         exchange::run_batches(&*forward, machine.info(), printer.data())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     if let Some(batches) = arguments.memory {
         let residency = residency(arguments, batches, printer)?;
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
             true => serde_json::to_string(&residency)? + "\n",
             false => residency.text(),
         })?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     let report = measure(arguments, printer)?;
     // A chart on standard output replaces what is printed there.
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
             "run again when the machine is idle",
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 fn residency<'a>(

@@ -6,6 +6,7 @@ mod show;
 use crate::args::ClassifyArguments;
 use crate::config;
 use crate::embedder::{Embedder, LongTexts, options};
+use crate::exit::Exit;
 use crate::failure::{hinted, usage};
 use crate::input::{
     self, FieldNames, Origin, Purpose, Source, SourceText, Texts, is_stdin, read_labelled,
@@ -18,7 +19,6 @@ use kokeshi::{Options, cosine};
 use kokeshi_analysis::{Confusion, Regression, TrainedClassifier, Training, softmax};
 use kokeshi_collections::fresh_revision;
 use serde::Serialize;
-use std::process::ExitCode;
 
 /// Number of texts in a block: their vectors are dropped before the next block.
 const BLOCK: usize = 4096;
@@ -50,7 +50,7 @@ struct Decision {
     predictions: Vec<Prediction>,
 }
 
-pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::Result<Exit> {
     check_streams(arguments)?;
     let saved = arguments.classifier.as_deref().map(file::read).transpose()?;
     let name = model(arguments, saved.as_ref())?;
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
         (None, None) => by_meaning(arguments, &mut embedder, &options)?,
     };
     if arguments.save.is_some() && has_no_input(arguments) {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     let decisions = decisions(arguments, &classifier, &mut embedder, &options)?;
     drop(embedder);
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, printer: &Printer) -> anyhow::R
         (false, Some(confusion)) => printer.print(&show::evaluation(confusion, printer))?,
         (false, None) => printer.print(&show::text(&decisions, printer))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 fn has_no_input(arguments: &ClassifyArguments) -> bool {

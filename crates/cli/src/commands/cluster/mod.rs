@@ -8,6 +8,7 @@ use crate::args::{ClusterArguments, MapKind};
 use crate::commands::extract::Subprocess;
 use crate::config;
 use crate::embedder::{Embedder, LongTexts};
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::{Meter, Progress};
@@ -19,7 +20,6 @@ use kokeshi_collections::{StoreLocation, document_text, find_collection};
 use kokeshi_store::Entry;
 use serde::Serialize;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 /// Number of terms in the name of a group.
@@ -80,7 +80,7 @@ struct Member {
     text: String,
 }
 
-pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Result<Exit> {
     if arguments.map == MapKind::Tsne {
         tsne::check()?;
     }
@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &ClusterArguments, printer: &Printer) -> anyhow::Re
     } else {
         printer.print(&show::text(&grouping, printer))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 /// The documents of a collection, and its model unless another was requested. Documents can be of

@@ -9,6 +9,7 @@ mod show;
 use crate::args::DedupeArguments;
 use crate::bytes;
 use crate::embedder::{Embedder, LongTexts};
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::input::{self, Origin, Purpose, Source, SourceText, Texts};
 use crate::meter::Meter;
@@ -19,7 +20,6 @@ use kokeshi::Options;
 use kokeshi_analysis::{Audit, Compute, Error, Leaders, Match, Matrix};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::process::ExitCode;
 use std::rc::Rc;
 
 /// Number of texts in a block.
@@ -53,7 +53,7 @@ struct Deduplication {
     audit: Option<Audit>,
 }
 
-pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let mut to = match &arguments.output {
         Some(path) => Some(Destination::open(path, printer)?),
         None if arguments.groups || arguments.json => None,
@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &DedupeArguments, printer: &Printer) -> anyhow::Res
         printer.print(&show::text(&result, printer))?;
     }
     printer.note(&show::summary(&result));
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 struct Deduplicator<'a> {

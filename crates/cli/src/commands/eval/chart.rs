@@ -1,12 +1,8 @@
-//! Charts of shares from 0 to 1, as SVG in a page whose colours they take.
+//! Charts of shares by dimensions, as SVG in a page whose colours they take.
 
 use super::figures::shown;
 use maud::{Markup, html};
 
-/// Pixels: the longest bar, where bars begin, and a row.
-const BAR: f64 = 420.0;
-const LEFT: f64 = 230.0;
-const ROW: usize = 24;
 /// Pixels of the area of a line chart, and of the labels around it.
 const AREA: (f64, f64) = (520.0, 260.0);
 const MARGIN: f64 = 46.0;
@@ -16,41 +12,10 @@ const LABEL_GAP: f64 = 17.0;
 /// Degrees between the hues of two lines: the golden angle, so that any number differ.
 const HUE_STEP: f64 = 137.5;
 
-/// A bar of a chart.
-pub(super) struct Bar {
-    pub(super) label: String,
-    /// Its length, from 0 to 1; below 0 it has none.
-    pub(super) share: f64,
-    /// Whether it is a mean of others.
-    pub(super) is_mean: bool,
-}
-
 /// A line through the shares of several numbers of dimensions.
 pub(super) struct Line {
     pub(super) label: String,
     pub(super) points: Vec<(usize, f64)>,
-}
-
-pub(super) fn bars(bars: &[Bar]) -> Markup {
-    html! {
-        div.scroll {
-            svg role="img" width="100%"
-                viewBox=(format!("0 0 {} {}", LEFT + BAR + 70.0, ROW * bars.len())) {
-                @for (index, bar) in bars.iter().enumerate() { (row(index, bar)) }
-            }
-        }
-    }
-}
-
-fn row(index: usize, bar: &Bar) -> Markup {
-    let top = index * ROW;
-    let width = (bar.share.clamp(0.0, 1.0) * BAR).max(1.0);
-    let class = if bar.is_mean { "mean" } else { "bar" };
-    html! {
-        text x=(LEFT - 10.0) y=(top + 16) text-anchor="end" { (bar.label) }
-        rect class=(class) x=(LEFT) y=(top + 4) width=(pixels(width)) height="16" rx="2" {}
-        text x=(pixels(LEFT + width + 8.0)) y=(top + 16) { (shown(bar.share)) }
-    }
 }
 
 /// Lines over the logarithm of the dimensions.

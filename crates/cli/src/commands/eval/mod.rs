@@ -37,11 +37,10 @@ use pass::{Pass, Stopped};
 use retrieval::Pivots;
 use search::{MethodFigures, SearchMethods};
 use set::SetContent;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let stop = stop_on_ctrl_c()?;
     let sets = find::find(&arguments.sets, &arguments.shares, printer)?;
     // A mistake in the last set is found before the first one is measured.
@@ -66,7 +65,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     } else {
         printer.print(&report::text(&evaluation, printer.width()))?;
     }
-    Ok(if evaluation.is_stopped { Exit::Interrupted.into() } else { ExitCode::SUCCESS })
+    Ok(if evaluation.is_stopped { Exit::Interrupted } else { Exit::Success })
 }
 
 /// Measures all sets in all precisions, or until Ctrl-C.

@@ -1,16 +1,17 @@
 //! The figures of an evaluation as one page that loads nothing from elsewhere.
 
-use super::chart::{Bar, Line, bars, lines};
+use super::chart::{Line, lines};
 use super::figures::{
     Evaluation, SetFigures, families, main_measure, means, method_means, plural, shown,
 };
 use super::search::MethodFigures;
 use crate::args::EvalKind;
+use crate::view::bars::{self, Bar, bars};
 use maud::{Markup, html};
 
 const STYLE: &str = "
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .soft { fill: var(--soft); }
-.bar { fill: var(--new); } .mean { fill: var(--old); } .axis { stroke: var(--line); }
+.axis { stroke: var(--line); }
 .scroll svg { min-width: 34rem; max-width: 46rem; } .line { fill: none; stroke-width: 2; }
 td.number, th.number { text-align: right; } summary { cursor: pointer; margin: .6rem 0; }
 ";
@@ -37,7 +38,7 @@ pub(super) fn page(evaluation: &Evaluation) -> String {
             }
         }
     };
-    kokeshi_server::page(&title, STYLE, &body)
+    kokeshi_server::page(&title, &[bars::STYLE, STYLE].concat(), &body)
 }
 
 fn summary(evaluation: &Evaluation) -> Markup {
@@ -89,10 +90,10 @@ fn set_bars(evaluation: &Evaluation, sets: &[&SetFigures]) -> Vec<Bar> {
     let (precision, dimensions) = (&evaluation.precisions[0], evaluation.dimensions[0]);
     let mut bars = Vec::new();
     for (family, members) in families(sets) {
-        let mut add = |label: String, members: &[&SetFigures], is_mean| {
+        let mut add = |label: String, members: &[&SetFigures], is_other| {
             let values = means(members, precision, dimensions);
             if let Some(share) = values.and_then(|values| values.first().copied()) {
-                bars.push(Bar { label, share, is_mean });
+                bars.push(Bar { label, share, value: shown(share), is_other });
             }
         };
         for set in &members {
@@ -184,7 +185,8 @@ fn methods(sets: &[SetFigures]) -> Markup {
     let bar = |(name, method): (&str, &MethodFigures)| Bar {
         label: format!("{name}: {}", method.title()),
         share: method.quality.ndcg,
-        is_mean: name == "mean",
+        value: shown(method.quality.ndcg),
+        is_other: name == "mean",
     };
     let all = groups.iter().flat_map(|(name, of)| of.iter().map(move |method| (*name, method)));
     html! {

@@ -4,15 +4,15 @@ mod subprocess;
 
 use super::fence;
 use crate::args::{ExtractArguments, ExtractFormat};
+use crate::exit::Exit;
 use crate::printer::Printer;
 use anyhow::Context;
 use kokeshi_documents::{Format, text_of_html, text_of_office, text_of_pdf};
 use std::io::{self, Read};
-use std::process::ExitCode;
 
 pub(crate) use subprocess::Subprocess;
 
-pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Result<Exit> {
     fence::enter(arguments.parent, arguments.memory, Some(subprocess::TIME))?;
     let mut content = Vec::new();
     io::stdin().read_to_end(&mut content).context("cannot read standard input")?;
@@ -25,5 +25,5 @@ pub(crate) fn run(arguments: &ExtractArguments, printer: &Printer) -> anyhow::Re
         ExtractFormat::Pptx => text_of_office(Format::Pptx, &content),
     };
     printer.print_bytes(text?.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }

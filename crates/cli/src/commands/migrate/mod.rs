@@ -12,6 +12,7 @@ mod verify;
 use crate::args::{DeviceArguments, MigrateCommand, PlanArguments};
 use crate::collection::load_model;
 use crate::config;
+use crate::exit::Exit;
 use crate::failure::hinted;
 use crate::printer::Printer;
 use crate::selection::Loader;
@@ -21,9 +22,8 @@ use kokeshi_migrate::{Ledger, Locations, Plan, Side};
 use kokeshi_store::{Address, Source, Store};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-pub(crate) fn run(command: &MigrateCommand, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: &MigrateCommand, printer: &Printer) -> anyhow::Result<Exit> {
     match command {
         MigrateCommand::Plan(arguments) => plan::run(arguments, printer)?,
         MigrateCommand::Run(arguments) => return run::run(arguments, printer),
@@ -33,7 +33,7 @@ pub(crate) fn run(command: &MigrateCommand, printer: &Printer) -> anyhow::Result
         MigrateCommand::Clean(arguments) => steps::clean(arguments, printer)?,
         MigrateCommand::Status(arguments) => status::run(arguments, printer)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }
 
 /// A plan that is being worked on.

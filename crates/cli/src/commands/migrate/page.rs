@@ -2,32 +2,14 @@
 
 use super::queries::{self, MigrationQuery};
 use crate::bytes;
+use crate::view::bars::{self, Bar};
 use kokeshi_analysis::Quality;
 use kokeshi_migrate::{Plan, Ranking, VectorSizes, Verification};
 use maud::{Markup, html};
 use std::collections::HashSet;
 
-const STYLE: &str = "
-svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } .old { fill: var(--old); } .new { fill: var(--new); }
-.scroll svg { min-width: 34rem; max-width: 46rem; }
-";
-/// Width of the longest bar, and where bars begin.
-const BAR: f64 = 420.0;
-const LEFT: f64 = 190.0;
-const ROW: usize = 26;
 /// Number of documents that are shown for each query.
 const DOCUMENTS: usize = 5;
-
-/// A bar of a chart.
-struct Bar {
-    label: String,
-    /// Its length, from 0 to 1.
-    share: f64,
-    /// The text after it.
-    value: String,
-    /// Whether it belongs to the new collection.
-    is_new: bool,
-}
 
 pub(super) fn page(plan: &Plan, report: &Verification, queries: &[MigrationQuery]) -> String {
     let body = html! {
@@ -53,7 +35,7 @@ pub(super) fn page(plan: &Plan, report: &Verification, queries: &[MigrationQuery
             p.soft { "Per million chunks." }
         }
     };
-    kokeshi_server::page(&format!("Migration {}", plan.name), STYLE, &body)
+    kokeshi_server::page(&format!("Migration {}", plan.name), bars::STYLE, &body)
 }
 
 fn summary(plan: &Plan, report: &Verification) -> Markup {
@@ -76,7 +58,7 @@ fn checks(report: &Verification) -> Markup {
         table {
             @for check in &report.checks {
                 tr {
-                    @if check.passed { td.good { "ok" } } @else { td.bad { "failed" } }
+                    @if check.passed { td.good.word { "ok" } } @else { td.bad.word { "failed" } }
                     td { (check.name) }
                     td.soft { (check.detail) }
                 }
@@ -87,8 +69,13 @@ fn checks(report: &Verification) -> Markup {
 
 fn figures(report: &Verification, queries: &[MigrationQuery]) -> Vec<Bar> {
     let mut bars = Vec::new();
-    let mut bar = |label: &str, share: f64, is_new| {
-        bars.push(Bar { label: label.to_owned(), share, value: format!("{share:.3}"), is_new });
+    let mut bar = |label: &str, share: f64, is_new: bool| {
+        bars.push(Bar {
+            label: label.to_owned(),
+            share,
+            value: format!("{share:.3}"),
+            is_other: !is_new,
+        });
     };
     if let Some(share) = report.preview.overlap {
         bar("overlap@10 with the old model", share, true);
@@ -125,7 +112,7 @@ fn sizes(plan: &Plan) -> Vec<Bar> {
                 label: format!("{} × {storage}{chosen}", side.dimensions),
                 share: size as f64 / largest,
                 value: bytes::format(size),
-                is_new,
+                is_other: !is_new,
             });
         }
     }
@@ -137,25 +124,8 @@ fn chart(bars: &[Bar]) -> Markup {
         @if bars.is_empty() {
             p.soft { "Too few chunks to compare." }
         } @else {
-            div.scroll {
-                svg role="img" width="100%"
-                    viewBox=(format!("0 0 {} {}", LEFT + BAR + 130.0, ROW * bars.len())) {
-                    @for (index, bar) in bars.iter().enumerate() { (row(index, bar)) }
-                }
-            }
+            (bars::bars(bars))
         }
-    }
-}
-
-fn row(index: usize, bar: &Bar) -> Markup {
-    let top = index * ROW;
-    let width = (bar.share.clamp(0.0, 1.0) * BAR).max(1.0);
-    let class = if bar.is_new { "new" } else { "old" };
-    let (width_text, end) = (format!("{width:.1}"), format!("{:.1}", LEFT + width + 8.0));
-    html! {
-        text x="0" y=(top + 17) { (bar.label) }
-        rect class=(class) x=(LEFT) y=(top + 5) width=(width_text) height="16" rx="2" {}
-        text x=(end) y=(top + 17) { (bar.value) }
     }
 }
 

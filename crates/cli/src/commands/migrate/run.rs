@@ -11,13 +11,12 @@ use crate::printer::Printer;
 use kokeshi_migrate::{FailedDocument, RunLimits, RunSummary};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Time between two lines of `--json`.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let stop = stop_on_ctrl_c()?;
     let migration = Migration::create(&arguments.plan)?;
     let plan = &migration.plan;
@@ -56,9 +55,9 @@ pub(super) fn run(arguments: &MigrateRunArguments, printer: &Printer) -> anyhow:
     let failed = failures_file.as_deref().map(|file| (failures.len(), file));
     print_summary(&summary, failed, start, &arguments.plan.plan, printer);
     Ok(match (summary.stopped, failures.is_empty()) {
-        (true, _) => Exit::Interrupted.into(),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => Exit::Incomplete.into(),
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Success,
+        (false, false) => Exit::Incomplete,
     })
 }
 

@@ -11,12 +11,8 @@ use crate::visible::visible;
 use kokeshi_migrate::Verification;
 use serde_json::json;
 use std::fmt::Write;
-use std::process::ExitCode;
 
-pub(super) fn run(
-    arguments: &MigrateVerifyArguments,
-    printer: &Printer,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &MigrateVerifyArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let migration = Migration::open(&arguments.plan)?;
     let plan = &migration.plan;
     let loader = loader(&arguments.device)?;
@@ -52,7 +48,7 @@ pub(super) fn run(
             )
         }
     });
-    Ok(if report.passed() { ExitCode::SUCCESS } else { Exit::Negative.into() })
+    Ok(if report.passed() { Exit::Success } else { Exit::Negative })
 }
 
 fn text_of(report: &Verification, queries: &[MigrationQuery]) -> String {

@@ -9,10 +9,10 @@ mod synthesize;
 mod verify;
 
 use crate::args::ModelsCommand;
+use crate::exit::Exit;
 use crate::printer::Printer;
-use std::process::ExitCode;
 
-pub(crate) fn run(command: &ModelsCommand, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: &ModelsCommand, printer: &Printer) -> anyhow::Result<Exit> {
     match command {
         ModelsCommand::List(arguments) => list::run(arguments, printer)?,
         ModelsCommand::Pull(arguments) => pull::run(arguments, printer)?,
@@ -21,5 +21,5 @@ pub(crate) fn run(command: &ModelsCommand, printer: &Printer) -> anyhow::Result<
         ModelsCommand::Quantize(arguments) => quantize::run(arguments, printer)?,
         ModelsCommand::Synthesize(arguments) => synthesize::run(arguments, printer)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
 }

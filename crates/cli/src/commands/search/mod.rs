@@ -16,7 +16,6 @@ use kokeshi_store::{AnnIndex, Filter, Hit, Store, UnusedReason};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Chunks that are searched for each document to be listed.
 const CHUNKS_PER_FILE: usize = 20;
@@ -34,7 +33,7 @@ struct SearchResult {
 /// A hit with the later hits that have the same text.
 type Group = (Hit, Vec<Hit>);
 
-pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Result<Exit> {
     if arguments.query.trim().is_empty() {
         return Err(hinted("the query is empty", "pass the text to search for"));
     }
@@ -69,7 +68,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     if is_empty && !arguments.json {
         printer.note(no_hit(&*store, &collection)?);
     }
-    Ok(if is_empty { Exit::Negative.into() } else { ExitCode::SUCCESS })
+    Ok(if is_empty { Exit::Negative } else { Exit::Success })
 }
 
 /// # Errors

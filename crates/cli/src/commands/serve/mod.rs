@@ -7,6 +7,7 @@ use crate::args::{
     AddressArguments, LimitArguments, LogFormat, LogLevel, ServeArguments, TelemetryArguments,
 };
 use crate::env;
+use crate::exit::Exit;
 use crate::failure::{self, hinted};
 use crate::printer::Printer;
 use crate::selection;
@@ -16,9 +17,8 @@ use kokeshi_server::{
 };
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::ExitCode;
 
-pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let merged = arguments.config.as_deref().map(file::merge).transpose();
     // A mistake in the file is reported in the format that the command line asks for.
     let known = merged.as_ref().ok().and_then(Option::as_ref).unwrap_or(arguments);
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
         Err(error) if is_json => {
             let (message, hints, exit) = failure::described(&error);
             kokeshi_server::log_failure(&message, &hints);
-            Ok(exit.into())
+            Ok(exit)
         }
         ended => ended,
     }
@@ -58,7 +58,7 @@ fn serve(
     arguments: &ServeArguments,
     file: Option<&Path>,
     notes: &Notes<'_>,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Exit> {
     check_variables(arguments)?;
     let served = arguments.models.models.iter().map(|model| entry(model));
     let (entries, locations): (Vec<ModelEntry>, Vec<String>) =
@@ -79,7 +79,7 @@ fn serve(
     service.load(load_all)?;
     if arguments.check {
         notes.note("the configuration is valid");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Success);
     }
     let scheme = if arguments.address.tls_cert.is_some() { "https" } else { "http" };
     notes.note(&format!("listening on {scheme}://{}", server.address()));
@@ -88,7 +88,7 @@ fn serve(
         None => server,
     };
     match server.run()? {
-        0 => Ok(ExitCode::SUCCESS),
+        0 => Ok(Exit::Success),
         1 => anyhow::bail!("stopped with 1 unanswered request"),
         unanswered => anyhow::bail!("stopped with {unanswered} unanswered requests"),
     }

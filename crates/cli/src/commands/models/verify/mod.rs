@@ -12,7 +12,6 @@ use crate::selection::{self, Loader};
 use kokeshi::Precision;
 use reference::Family;
 use serde::Serialize;
-use std::process::ExitCode;
 
 const V3: &str = "jina-embeddings-v3";
 
@@ -36,7 +35,7 @@ struct CaseResult {
     pass: bool,
 }
 
-pub(super) fn run(arguments: &VerifyArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &VerifyArguments, printer: &Printer) -> anyhow::Result<Exit> {
     let report = report(arguments)?;
     let (cases, passed) =
         (report.cases.len(), report.cases.iter().filter(|case| case.pass).count());
@@ -48,7 +47,7 @@ pub(super) fn run(arguments: &VerifyArguments, printer: &Printer) -> anyhow::Res
         printer.note(caveat);
     }
     printer.note(&format!("{passed} of {cases} cases pass"));
-    Ok(if passed == cases { ExitCode::SUCCESS } else { Exit::Negative.into() })
+    Ok(if passed == cases { Exit::Success } else { Exit::Negative })
 }
 
 fn report(arguments: &VerifyArguments) -> anyhow::Result<Verification<'_>> {

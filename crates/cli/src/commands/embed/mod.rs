@@ -1,7 +1,12 @@
 //! `kokeshi embed`: embeds texts block by block, so that the input can be of any length.
 
-use crate::args::EmbedArguments;
+#[cfg(feature = "parquet")]
+mod tables;
+
+use crate::args::{EmbedArguments, TableArguments, VectorElement};
 use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS, Embedder, options};
+use crate::exit::Exit;
+use crate::failure::usage;
 use crate::input::{self, Origin, Purpose, Record, SourceText, Texts};
 use crate::meter::Meter;
 use crate::output::{Output, Row, Totals};
@@ -9,14 +14,18 @@ use crate::printer::Printer;
 use crate::selection::Loader;
 use kokeshi::{Chunk, Chunking, Input, Options, Position, Text, Window};
 use std::iter::Peekable;
-use std::process::ExitCode;
+use std::path::Path;
 
 /// The note for late chunking with a model of v2 (those with ALiBi): the hosted service cannot
 /// return the same vectors.
 const BEYOND_HOSTED: &str = "late chunking with jina-embeddings-v2 goes beyond the hosted API, \
                              which offers it for jina-embeddings-v3 only";
 
-pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Result<Exit> {
+    if let Some(folder) = arguments.output.as_deref().filter(|path| is_folder(path)) {
+        return to_tables(arguments, folder, printer);
+    }
+    refuse_table_options(&arguments.tables)?;
     let mut output = Output::open(arguments, printer)?;
     let purpose = purpose(arguments);
     let texts = Texts::open(&arguments.input, purpose, printer)?;
@@ -48,7 +57,42 @@ pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Resu
     let totals = pipeline.totals;
     drop(pipeline);
     output.finish(totals)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Success)
+}
+
+/// Whether an output is a folder: it is there, or its name ends like one.
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
+}
+
+#[cfg(feature = "parquet")]
+fn to_tables(arguments: &EmbedArguments, folder: &Path, printer: &Printer) -> anyhow::Result<Exit> {
+    tables::run(arguments, folder, printer)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn to_tables(_: &EmbedArguments, folder: &Path, _: &Printer) -> anyhow::Result<Exit> {
+    let action = format!("write Parquet files to {}", folder.display());
+    Err(kokeshi_store::Error::MissingFeature { action, feature: "parquet" }.into())
+}
+
+/// Refuses options that apply to a folder of Parquet files only.
+fn refuse_table_options(tables: &TableArguments) -> anyhow::Result<()> {
+    let TableArguments { keep, document_field, vector_field: _, vector_type, shard, shard_size } =
+        tables;
+    let given = [
+        (!keep.is_empty(), "--keep"),
+        (document_field.is_some(), "--document-field"),
+        (*vector_type != VectorElement::F32, "--vector-type"),
+        (shard.is_some(), "--shard"),
+        (shard_size.is_some(), "--shard-size"),
+    ];
+    match given.iter().find(|(is_given, _)| *is_given) {
+        Some((_, option)) => Err(usage(&format!(
+            "{option} needs a folder of Parquet files as --output: a path that ends in `/`"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn purpose(arguments: &EmbedArguments) -> Purpose {
