@@ -113,6 +113,9 @@ fn default_format(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Resu
         Some("npy") => Ok(OutputFormat::Npy),
         Some("csv") => Ok(OutputFormat::Csv),
         Some("jsonl" | "ndjson") | None => Ok(OutputFormat::Jsonl),
+        Some("parquet") => Err(usage(
+            "Parquet files are written to a folder: name one that ends in `/` as --output",
+        )),
         Some(other) => Err(usage(&format!(
             "`.{other}` is not the ending of an output format: expected `.jsonl`, `.ndjson`, \
              `.json`, `.csv` or `.npy`; --format chooses one for a file of any other name"

@@ -106,7 +106,7 @@ fn compressed_input_is_read_or_its_feature_is_named() {
 #[test]
 fn the_ending_of_an_output_file_must_be_known() {
     let sandbox = Sandbox::new();
-    for name in ["p.parquet", "p.xyz", "p.json.gz"] {
+    for name in ["p.xyz", "p.json.gz"] {
         let run = sandbox.run(["embed", "a", "-o", name]);
         let ending = name.rsplit('.').next().expect("an ending");
         let expected =
@@ -114,6 +114,8 @@ fn the_ending_of_an_output_file_must_be_known() {
         assert!(run.failure(2).contains(&expected), "{}", run.stderr);
         assert!(!sandbox.path(name).exists());
     }
+    let run = sandbox.run(["embed", "a", "-o", "p.parquet"]);
+    assert!(run.failure(2).contains("Parquet files are written to a folder"), "{}", run.stderr);
     assert_eq!(sandbox.run(["embed", "a", "-o", "p.xyz", "--format", "npy"]).quiet(), "");
     let run = sandbox.run(["dedupe", "a", "-o", "p.gz"]);
     assert!(run.failure(4).contains("`.gz` files are not supported"), "{}", run.stderr);
