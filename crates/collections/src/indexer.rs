@@ -7,9 +7,9 @@ use crate::mounts::{record_mounts, recorded_mounts};
 use crate::plan::IndexPlan;
 use crate::roots::{Root, RunRoots, record_roots, walk_options_json};
 use crate::settings::OpenCollection;
-use kokeshi_documents::{Extractor, WalkOptions};
+use kokeshi_documents::{Extractor, WalkOptions, is_walked};
 use kokeshi_store::{Lock, Store};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// A collection, locked for writing, and the files and folders that are indexed into it.
@@ -68,9 +68,31 @@ impl Indexer {
         &self.location
     }
 
-    /// The files and folders that are kept up to date.
-    pub fn roots(&self) -> impl Iterator<Item = &PathBuf> {
-        self.roots.iter().map(|(root, _)| root)
+    /// The files and folders that are kept up to date, and how folders are walked.
+    pub fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// Whether a change of the file or folder at the canonical `path` may change the collection: not
+    /// that of a file of its store, nor of one that is ignored.
+    ///
+    /// # Errors
+    ///
+    /// If a glob cannot be parsed, or the store fails.
+    pub fn concerns(&self, path: &Path) -> Result<bool> {
+        if self.location.is_own(path) {
+            return Ok(false);
+        }
+        if path.symlink_metadata().is_err() {
+            let names: Vec<String> = self.location.document_name(path).into_iter().collect();
+            return Ok(!self.store.entries(&self.collection.name, &names)?.is_empty());
+        }
+        for (root, options) in self.roots.iter().filter(|(root, _)| path.starts_with(root)) {
+            if is_walked(root, path, options)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Brings the collection up to date, until `stop` is set. `progress` is called with the number

@@ -11,6 +11,7 @@
 //!
 //! [`Provenance`]: kokeshi_store::Provenance
 
+mod add;
 mod best_sentence;
 mod choice;
 mod chunking;
@@ -33,6 +34,7 @@ mod staleness;
 mod take_over;
 mod texts;
 
+pub use add::{AddSummary, AddedText, add_texts};
 pub use choice::{IndexChoice, OutdatedIndex, choose_index};
 pub use chunking::DocumentChunking;
 pub use embedder::{Embedder, Embeddings, Passage};

@@ -34,4 +34,4 @@ pub use reader::reader;
 pub use rows::{Segments, TEXT_FIELDS, Table, TableRow};
 pub use text::{DocumentPart, DocumentText};
 pub use utf16::{Utf8Source, utf16_to_utf8};
-pub use walk::{FileEntry, WalkOptions, changed, walk};
+pub use walk::{FileEntry, WalkOptions, changed, is_walked, walk, walk_folders};

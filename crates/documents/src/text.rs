@@ -39,6 +39,11 @@ pub struct DocumentPart {
 const MAX_PART: usize = 1 << 20;
 
 impl DocumentText {
+    /// A text without structure.
+    pub fn of(text: String) -> Self {
+        Self::whole(text, Vec::new(), Map::new())
+    }
+
     /// A text as one part, with its sections; a long one is cut into several parts, at sections if
     /// possible.
     pub(crate) fn whole(text: String, sections: Vec<usize>, metadata: Map<String, Value>) -> Self {

@@ -1,8 +1,8 @@
 //! Finding files, as `ripgrep` does: ignored and hidden files are skipped.
 
 use crate::error::{Error, Result};
-use ignore::WalkBuilder;
 use ignore::overrides::OverrideBuilder;
+use ignore::{DirEntry, WalkBuilder};
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -44,20 +44,7 @@ pub fn walk(
     root: &Path,
     options: &WalkOptions,
 ) -> Result<impl Iterator<Item = Result<FileEntry>> + use<>> {
-    let mut globs = OverrideBuilder::new(root);
-    for glob in &options.globs {
-        globs.add(glob).map_err(|error| Error::Walk(error.to_string()))?;
-    }
-    let globs = globs.build().map_err(|error| Error::Walk(error.to_string()))?;
-    let walk = WalkBuilder::new(root)
-        .hidden(!options.hidden)
-        .ignore(!options.ignored)
-        .git_ignore(!options.ignored)
-        .git_global(!options.ignored)
-        .git_exclude(!options.ignored)
-        .parents(!options.ignored)
-        .require_git(false)
-        .overrides(globs)
+    let walk = builder(root, options)?
         .filter_entry(|entry| entry.file_name() != OWN_FOLDER)
         .sort_by_file_path(Path::cmp)
         .build();
@@ -66,13 +53,70 @@ pub fn walk(
             Some(file_entry(&entry))
         }
         Ok(_) => None,
-        // A file that was removed during the walk is not there.
-        Err(error) if error.depth() != Some(0) && is_not_found(&error) => None,
-        Err(error) => Some(Err(unreachable(&error))),
+        Err(error) => reported(&error).map(Err),
     }))
 }
 
-fn file_entry(entry: &ignore::DirEntry) -> Result<FileEntry> {
+/// Finds the folders that [`walk`] looks into, `root` among them, each before those in it. One that
+/// cannot be read is an error among the entries.
+///
+/// # Errors
+///
+/// As [`walk`].
+pub fn walk_folders(
+    root: &Path,
+    options: &WalkOptions,
+) -> Result<impl Iterator<Item = Result<PathBuf>> + use<>> {
+    let is_folder = |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_dir());
+    let walk = builder(root, options)?
+        .filter_entry(move |entry| is_folder(entry) && entry.file_name() != OWN_FOLDER)
+        .build();
+    Ok(walk.filter_map(|entry| match entry {
+        Ok(entry) => Some(Ok(entry.into_path())),
+        Err(error) => reported(&error).map(Err),
+    }))
+}
+
+/// Whether [`walk`] from `root` yields the file at `path`, or looks into that folder.
+///
+/// # Errors
+///
+/// As [`walk`].
+pub fn is_walked(root: &Path, path: &Path, options: &WalkOptions) -> Result<bool> {
+    let wanted = path.to_owned();
+    let walk = builder(root, options)?
+        .filter_entry(move |entry| {
+            entry.file_name() != OWN_FOLDER && wanted.starts_with(entry.path())
+        })
+        .build();
+    Ok(walk.filter_map(Result::ok).any(|entry| entry.path() == path))
+}
+
+fn builder(root: &Path, options: &WalkOptions) -> Result<WalkBuilder> {
+    let mut globs = OverrideBuilder::new(root);
+    for glob in &options.globs {
+        globs.add(glob).map_err(|error| Error::Walk(error.to_string()))?;
+    }
+    let globs = globs.build().map_err(|error| Error::Walk(error.to_string()))?;
+    let mut builder = WalkBuilder::new(root);
+    builder
+        .hidden(!options.hidden)
+        .ignore(!options.ignored)
+        .git_ignore(!options.ignored)
+        .git_global(!options.ignored)
+        .git_exclude(!options.ignored)
+        .parents(!options.ignored)
+        .require_git(false)
+        .overrides(globs);
+    Ok(builder)
+}
+
+/// An error of a walk. What was removed during the walk is not there, and no error.
+fn reported(error: &ignore::Error) -> Option<Error> {
+    (error.depth() == Some(0) || !is_not_found(error)).then(|| unreachable(error))
+}
+
+fn file_entry(entry: &DirEntry) -> Result<FileEntry> {
     let path = entry.path().to_owned();
     let metadata = entry.metadata().map_err(|error| Error::Unreachable {
         path: Some(path.clone()),
@@ -131,6 +175,36 @@ mod tests {
                 path.strip_prefix(root).expect("below").to_string_lossy().replace('\\', "/")
             })
             .collect()
+    }
+
+    #[test]
+    fn a_path_and_its_folders_are_judged_as_the_walk_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for name in ["a/b/c.md", "target/x/y.md", ".kokeshi/index.db", "a/b/skip.log", "a/.h/i.md"]
+        {
+            fs::create_dir_all(root.join(name).parent().expect("a folder")).expect("a folder");
+            fs::write(root.join(name), "x").expect("a file");
+        }
+        fs::write(root.join(".gitignore"), "target\n*.log\n").expect("a file");
+        let options = WalkOptions::default();
+        let folders: Vec<PathBuf> = walk_folders(root, &options)
+            .expect("a walk")
+            .map(|folder| folder.expect("a folder"))
+            .collect();
+        assert_eq!(folders, [root.to_owned(), root.join("a"), root.join("a/b")]);
+        let is = |name: &str| is_walked(root, &root.join(name), &options).expect("a walk");
+        for name in ["a/b/c.md", "a/b", "a"] {
+            assert!(is(name), "{name}");
+        }
+        for name in
+            ["target", "target/x/y.md", ".kokeshi/index.db", "a/b/skip.log", "a/.h/i.md", "none"]
+        {
+            assert!(!is(name), "{name}");
+        }
+        let all = WalkOptions { hidden: true, ignored: true, globs: vec!["*.log".to_owned()] };
+        assert!(is_walked(root, &root.join("a/b/skip.log"), &all).expect("a walk"));
+        assert!(!is_walked(root, &root.join("a/b/c.md"), &all).expect("a walk"));
     }
 
     #[test]

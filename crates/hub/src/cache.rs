@@ -119,11 +119,21 @@ impl RepoCache {
         write_atomically(&file, |temporary| fs::write(temporary, commit))
     }
 
-    /// Whether `path` of the snapshot, or the blob that it would link to, has its full size. Where
-    /// links are impossible, the snapshot has the only copy.
-    pub(crate) fn has_file(&self, commit: &str, path: &str, digest: &str, bytes: u64) -> bool {
-        let full = |file: &Path| fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() == bytes);
-        full(&self.snapshot(commit).join(path)) || full(&self.blob(digest))
+    /// The blob of `path` of the snapshot, and where links are impossible the snapshot's own copy, as
+    /// far as they have their full size.
+    pub(crate) fn copies(
+        &self,
+        commit: &str,
+        path: &str,
+        digest: &str,
+        bytes: u64,
+    ) -> impl Iterator<Item = PathBuf> {
+        let full = move |file: &PathBuf| {
+            fs::metadata(file).is_ok_and(|file| file.is_file() && file.len() == bytes)
+        };
+        let (blob, file) = (self.blob(digest), self.snapshot(commit).join(path));
+        let is_copy = fs::symlink_metadata(&file).is_ok_and(|file| !file.is_symlink());
+        [Some(blob), is_copy.then_some(file)].into_iter().flatten().filter(full)
     }
 
     /// Puts the blob at `path` of the snapshot, as a relative link or, if that fails, as a copy.
@@ -131,7 +141,7 @@ impl RepoCache {
         let file = self.snapshot(commit).join(path);
         let blob = self.blob(digest);
         if !blob.is_file() {
-            // The snapshot has the file itself: see `has_file`.
+            // The snapshot has the file itself: see `copies`.
             return Ok(());
         }
         let up = "../".repeat(2 + path.matches('/').count());

@@ -12,6 +12,7 @@ use pyo3::exceptions::{PyFileNotFoundError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::mem;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A model by its name, and how it is loaded.
@@ -28,8 +29,10 @@ pub(crate) struct EngineKey {
 
 /// A loaded model and its threads.
 pub(crate) struct LoadedEngine {
-    pub(crate) model: Model,
+    pub(crate) model: Arc<Model>,
     location: ModelLocation,
+    /// Its name, or the absolute path of its folder.
+    pub(crate) name: String,
     revision: OnceLock<String>,
     threads: rayon::ThreadPool,
 }
@@ -107,7 +110,13 @@ fn load(key: &EngineKey) -> PyResult<LoadedEngine> {
         .build()
         .map_err(|error| PyRuntimeError::new_err(format!("cannot start threads: {error}")))?;
     let model = threads.install(|| location.open(&options)).map_err(of_engine)?;
-    Ok(LoadedEngine { model, location, revision: OnceLock::new(), threads })
+    let name = match &location {
+        ModelLocation::Folder(folder) if Path::new(&key.name).is_dir() => {
+            folder.canonicalize().unwrap_or_else(|_| folder.clone()).display().to_string()
+        }
+        _ => key.name.clone(),
+    };
+    Ok(LoadedEngine { model: Arc::new(model), location, name, revision: OnceLock::new(), threads })
 }
 
 /// Finds a model, and downloads it if that is allowed.

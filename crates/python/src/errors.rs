@@ -29,9 +29,29 @@ pub(crate) fn of_hub(error: kokeshi_hub::Error) -> PyErr {
     PyOSError::new_err(with_causes(&error))
 }
 
-/// Errors of files that determine the revision of a model.
+/// Errors of collections, and of files that determine the revision of a model.
 pub(crate) fn of_collections(error: kokeshi_collections::Error) -> PyErr {
-    PyOSError::new_err(with_causes(&error))
+    use kokeshi_collections::Error;
+    let message = with_causes(&error);
+    match error {
+        Error::Store(error) => of_store(error),
+        Error::Engine(error) => of_engine(error),
+        Error::Io { .. } | Error::Read { .. } => PyOSError::new_err(message),
+        _ => PyValueError::new_err(message),
+    }
+}
+
+/// Errors of stores.
+pub(crate) fn of_store(error: kokeshi_store::Error) -> PyErr {
+    use kokeshi_store::Error;
+    let message = with_causes(&error);
+    match error {
+        Error::Missing { .. } => PyFileNotFoundError::new_err(message),
+        Error::Parse(_) | Error::ProvenanceMismatch { .. } | Error::InvalidAddress { .. } => {
+            PyValueError::new_err(message)
+        }
+        _ => PyOSError::new_err(message),
+    }
 }
 
 /// Errors of tables.

@@ -5,6 +5,7 @@
 //! two blocks.
 
 mod arrow;
+mod collection;
 mod engines;
 mod errors;
 mod model;
@@ -25,6 +26,8 @@ fn main(py: Python<'_>, arguments: Vec<OsString>, program: Vec<OsString>) -> u8 
 mod _kokeshi {
     #[pymodule_export]
     use super::arrow::{ArrowVectors, texts_of};
+    #[pymodule_export]
+    use super::collection::CollectionFile;
     #[pymodule_export]
     use super::main;
     #[pymodule_export]

@@ -53,5 +53,13 @@ fn labelled(mut document: SourceText, number: usize, name: &str) -> anyhow::Resu
             ),
         )
     })?;
+    if label.trim() != label || label.is_empty() {
+        let fault =
+            if label.trim().is_empty() { "is empty" } else { "begins or ends with a space" };
+        return Err(hinted(
+            format!("the label {label:?} of {} {fault}", document.origin),
+            "correct it: a label that only looks like another one would be a class of its own",
+        ));
+    }
     Ok(LabelledText { document, label })
 }

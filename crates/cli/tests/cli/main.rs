@@ -38,6 +38,7 @@ mod terminal;
 mod threads;
 mod upgrade;
 mod v2;
+mod watch;
 
 use kokeshi_testkit::fixture;
 use kokeshi_testkit::servers::Server;

@@ -29,6 +29,22 @@ fn labels(answer: &Value) -> Vec<&str> {
 const EXPECTED: [&str; 6] = ["battery", "delivery", "delivery", "battery", "delivery", "battery"];
 
 #[test]
+fn labels_that_only_look_alike_are_errors_that_name_the_row() {
+    let sandbox = Sandbox::new();
+    for (label, expected) in [
+        ("", "the label \"\" of line 3 of train.csv is empty"),
+        (" ", "the label \" \" of line 3 of train.csv is empty"),
+        ("light ", "the label \"light \" of line 3 of train.csv begins or ends with a space"),
+    ] {
+        sandbox.write("train.csv", format!("text,label\na lamp,light\na bulb,{label}\nx,y\n"));
+        let run = sandbox.run(["classify", "--train", "train.csv", "a text"]);
+        assert!(run.failure(4).contains(expected), "{}", run.stderr);
+    }
+    let run = sandbox.run(["classify", "--labels", "light, light", "a text"]);
+    assert!(run.failure(2).contains("--labels has `light` twice"), "{}", run.stderr);
+}
+
+#[test]
 fn labels_are_chosen_by_their_meaning() {
     let sandbox = sandbox();
     let arguments = ["classify", "--labels", "battery,delivery", "--input", "mail.txt", "--json"];

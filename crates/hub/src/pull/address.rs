@@ -29,25 +29,56 @@ pub(crate) fn is_same_origin(a: &Uri, b: &Uri) -> bool {
     a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
 }
 
-/// The target of a redirect: a path of the same host, or a URL that does not leave HTTPS.
+/// The target of a redirect, by RFC 3986: a URL, one without a scheme or without a host, or a path
+/// relative to that of `from`. It does not leave HTTPS.
 pub(crate) fn redirect_target(
     from: &Uri,
     response: &Response<ureq::Body>,
 ) -> Result<Uri, &'static str> {
     let location = response.headers().get(LOCATION).ok_or("it has no address")?;
     let location = location.to_str().map_err(|_| "its address is not ASCII")?;
-    let base = Uri::builder().scheme(from.scheme_str().unwrap_or("https"));
-    let to = if location.starts_with('/') && !location.starts_with("//") {
-        let base = base.authority(from.authority().map_or("", |authority| authority.as_str()));
-        base.path_and_query(location).build().ok()
-    } else {
-        web_address(location)
+    let scheme = from.scheme_str().unwrap_or("https");
+    let authority = from.authority().map_or("", |authority| authority.as_str());
+    let to = match location {
+        "" => None,
+        _ if location.starts_with("//") => web_address(&format!("{scheme}:{location}")),
+        _ if location.starts_with('/') => web_address(&format!("{scheme}://{authority}{location}")),
+        _ if has_scheme(location) => web_address(location),
+        _ => {
+            let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+            let path = without_dots(&format!("{folder}/{location}"));
+            web_address(&format!("{scheme}://{authority}{path}"))
+        }
     };
     let to = to.ok_or("its address is neither a path nor a URL")?;
     if from.scheme() == Some(&Scheme::HTTPS) && to.scheme() != Some(&Scheme::HTTPS) {
         return Err("it leaves HTTPS");
     }
     Ok(to)
+}
+
+/// Whether an address begins with a scheme, and not with a path that has a colon.
+fn has_scheme(address: &str) -> bool {
+    address.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    })
+}
+
+/// A path, and perhaps a query, without its segments `.` and `..`.
+fn without_dots(path: &str) -> String {
+    let (path, query) =
+        path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{}{query}", kept.join("/"))
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986.
@@ -77,7 +108,11 @@ mod tests {
         assert_eq!(redirect(hub, "/c?d=1").unwrap(), "https://hub/c?d=1");
         assert_eq!(redirect(hub, "https://cdn/x").unwrap(), "https://cdn/x");
         assert_eq!(redirect("http://hub/a", "http://cdn/x").unwrap(), "http://cdn/x");
-        for refused in ["http://cdn/x", "//cdn/x", "c", "ftp://cdn/x", "file:///etc/passwd", ""] {
+        assert_eq!(redirect(hub, "//cdn/x").unwrap(), "https://cdn/x");
+        assert_eq!(redirect(hub, "c?d=1").unwrap(), "https://hub/a/c?d=1");
+        assert_eq!(redirect(hub, "../c/./d").unwrap(), "https://hub/c/d");
+        assert_eq!(redirect(hub, "../../../c").unwrap(), "https://hub/c");
+        for refused in ["http://cdn/x", "ftp://cdn/x", "file:///etc/passwd", "data:,x", ""] {
             assert!(redirect(hub, refused).is_err(), "{refused}");
         }
     }

@@ -1,6 +1,6 @@
 //! Downloads one file from the hub into a blob of the cache.
 
-use super::listing::RemoteFile;
+use super::listing::{CachedState, RemoteFile};
 use super::lock::Lock;
 use super::remote::Remote;
 use super::retry::{Failure, with_retries};
@@ -26,25 +26,24 @@ pub(crate) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the file unless the cache has it, possibly after another process has downloaded
-    /// it.
-    pub(crate) fn run(&self, events: &mut Events<'_>) -> Result<()> {
+    /// Downloads the file unless the cache has it, which is `state`, or another process has
+    /// downloaded it meanwhile.
+    pub(crate) fn run(&self, state: CachedState, events: &mut Events<'_>) -> Result<()> {
         let file = self.file.path.as_str();
-        let mut cached = self.is_cached();
+        let mut cached = state == CachedState::Whole;
+        if state == CachedState::Damaged {
+            events(PullEvent::Damaged { file });
+        }
         if !cached {
             let lock = self.cache.lock(self.file.digest.hex());
             let _lock = Lock::acquire(&lock, || events(PullEvent::Waiting { file }))?;
-            cached = self.is_cached();
+            cached = self.file.state(self.cache, self.commit)? == CachedState::Whole;
             if !cached {
                 with_retries(self.remote.limits, file, events, |events| self.attempt(events))?;
             }
         }
         events(PullEvent::Done { file, cached });
         Ok(())
-    }
-
-    fn is_cached(&self) -> bool {
-        self.file.is_cached(self.cache, self.commit)
     }
 
     fn attempt(&self, events: &mut Events<'_>) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use crate::cache::RepoCache;
 use crate::error::{Error, Result};
 use crate::id::{is_digest, is_safe_path};
 use std::collections::HashSet;
+use std::fs::File;
 
 /// Maximum size of a list: a thousand times the usual size.
 const MAX_BYTES: u64 = 16 << 20;
@@ -38,10 +39,34 @@ pub(crate) struct RemoteFile {
     pub(crate) digest: Digest,
 }
 
+/// What the cache has of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CachedState {
+    /// Nothing of its size.
+    Absent,
+    /// A file of its size, with another checksum.
+    Damaged,
+    /// All of it.
+    Whole,
+}
+
 impl RemoteFile {
-    /// Whether the cache has it.
-    pub(crate) fn is_cached(&self, cache: &RepoCache, commit: &str) -> bool {
-        cache.has_file(commit, &self.path, self.digest.hex(), self.bytes)
+    /// What the cache has of it.
+    ///
+    /// # Errors
+    ///
+    /// If a file of the cache cannot be read.
+    pub(crate) fn state(&self, cache: &RepoCache, commit: &str) -> Result<CachedState> {
+        let mut state = CachedState::Absent;
+        for path in cache.copies(commit, &self.path, self.digest.hex(), self.bytes) {
+            let failed = Error::io("read", &path);
+            let content = File::open(&path).map_err(&failed)?;
+            if self.digest.of(content, self.bytes).map_err(&failed)? == self.digest.hex() {
+                return Ok(CachedState::Whole);
+            }
+            state = CachedState::Damaged;
+        }
+        Ok(state)
     }
 
     /// Requests the size and digest of one file, because some mirrors list only names.

@@ -16,7 +16,7 @@ use crate::config::HubConfig;
 use crate::error::{Error, Result};
 use crate::id::check_revision;
 use download::Download;
-use listing::{Listing, RemoteFile};
+use listing::{CachedState, Listing, RemoteFile};
 use remote::Remote;
 use retry::Limits;
 use std::path::PathBuf;
@@ -37,6 +37,11 @@ pub enum PullEvent<'a> {
         /// The file.
         file: &'a str,
     },
+    /// The cache has the file, but with another checksum: it is downloaded again.
+    Damaged {
+        /// The file.
+        file: &'a str,
+    },
     /// A download starts. Sent again after a [`PullEvent::Retry`].
     Start {
         /// The file.
@@ -51,11 +56,11 @@ pub enum PullEvent<'a> {
         /// Number of bytes.
         bytes: u64,
     },
-    /// A file is in the cache; if it was downloaded now, its checksum has been verified.
+    /// A file is in the cache, and its checksum has been verified.
     Done {
         /// The file.
         file: &'a str,
-        /// Whether it was in the cache before.
+        /// Whether it was in the cache before, with the right checksum.
         cached: bool,
     },
     /// An attempt failed and will be repeated.
@@ -77,7 +82,7 @@ type Events<'a> = dyn FnMut(PullEvent<'_>) + 'a;
 /// Downloads the files of `repo` at `revision` that the cache lacks and returns the snapshot's
 /// folder.
 ///
-/// Every file is verified against the hub's checksum, and [`locate`] finds the snapshot only when
+/// Every file is verified against the hub's checksum, also one that the cache has already, and [`locate`] finds the snapshot only when
 /// it is complete. The next pull resumes an interrupted one. Offline, a complete snapshot in the
 /// cache is returned unchanged.
 ///
@@ -111,18 +116,17 @@ fn pull_within(
     }
     let remote = Remote::new(config, limits, repo, revision)?;
     let listing = Listing::fetch(&remote, events)?;
-    let (files, bytes) = (listing.files.len(), missing_bytes(&cache, &listing));
-    events(PullEvent::Plan { files, bytes });
-    for file in &listing.files {
-        Download { remote: &remote, cache: &cache, commit: &listing.commit, file }.run(events)?;
+    let state = |file: &RemoteFile| file.state(&cache, &listing.commit);
+    let states = listing.files.iter().map(state).collect::<Result<Vec<_>>>()?;
+    let files = || listing.files.iter().zip(&states);
+    let absent = files().filter(|(_, state)| **state != CachedState::Whole);
+    let bytes = absent.map(|(file, _)| file.bytes).sum();
+    events(PullEvent::Plan { files: listing.files.len(), bytes });
+    for (file, state) in files() {
+        let download = Download { remote: &remote, cache: &cache, commit: &listing.commit, file };
+        download.run(*state, events)?;
     }
     publish(&cache, &remote, &listing)
-}
-
-/// Bytes of the files that the cache lacks.
-fn missing_bytes(cache: &RepoCache, listing: &Listing) -> u64 {
-    let absent = |file: &&RemoteFile| !file.is_cached(cache, &listing.commit);
-    listing.files.iter().filter(absent).map(|file| file.bytes).sum()
 }
 
 /// Publishes the downloaded files: links first, the revision last.

@@ -11,8 +11,11 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     /// Maximum time without a byte from the server.
     pub(crate) idle: Duration,
-    /// Maximum number of attempts per file.
+    /// Maximum number of attempts per file, counted anew after progress.
     pub(crate) attempts: u32,
+    /// Bytes of a file that are progress: so few that a connection that ends all the time gets
+    /// there, and so many that a file does not take for ever.
+    pub(crate) progress: u64,
     /// Wait after the first failed attempt; doubles with each further one.
     pub(crate) backoff: Duration,
     /// Maximum wait, even if the server requests a longer one.
@@ -25,6 +28,7 @@ impl Default for Limits {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             attempts: 5,
+            progress: 32 << 10,
             backoff: Duration::from_secs(1),
             max_wait: Duration::from_secs(60),
         }
@@ -66,7 +70,9 @@ impl From<Error> for Failure {
     }
 }
 
-/// Repeats `attempt` for `file` until it succeeds, fails permanently, or reaches the limits.
+/// Repeats `attempt` for `file` until it succeeds, fails permanently, or reaches the limits. An
+/// attempt that starts further into the file than any before it, because the ones before made
+/// progress, is the first of a new count.
 pub(crate) fn with_retries<T>(
     limits: &Limits,
     file: &str,
@@ -74,9 +80,19 @@ pub(crate) fn with_retries<T>(
     mut attempt: impl FnMut(&mut Events<'_>) -> Result<T, Failure>,
 ) -> Result<T> {
     let mut damaged = false;
-    let mut number = 1;
+    let (mut number, mut furthest) = (1, None);
     loop {
-        let (reason, wait) = match attempt(events) {
+        let mut observed = |event: PullEvent<'_>| {
+            if let PullEvent::Start { resumed, .. } = event {
+                match furthest {
+                    Some(before) if resumed < before + limits.progress => {}
+                    Some(_) => (number, furthest) = (1, Some(resumed)),
+                    None => furthest = Some(resumed),
+                }
+            }
+            events(event);
+        };
+        let (reason, wait) = match attempt(&mut observed) {
             Ok(done) => return Ok(done),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Damaged(error)) if damaged => return Err(error),

@@ -8,7 +8,17 @@
 """
 
 from kokeshi._kokeshi import VERSION as __version__
+from kokeshi.collection import Collection, Hit
 from kokeshi.embedder import Embedder
 from kokeshi.model import Chunk, LateVectors, Model, TruncationWarning
 
-__all__ = ["Chunk", "Embedder", "LateVectors", "Model", "TruncationWarning", "__version__"]
+__all__ = [
+    "Chunk",
+    "Collection",
+    "Embedder",
+    "Hit",
+    "LateVectors",
+    "Model",
+    "TruncationWarning",
+    "__version__",
+]

@@ -69,6 +69,38 @@ class Engine:
     def token_ids(self, texts: list[str], options: TextOptions) -> list[list[int]]: ...
     def count_tokens(self, texts: list[str]) -> list[int]: ...
 
+class CollectionFile:
+    def __init__(
+        self,
+        engine: Engine,
+        store: str,
+        name: str,
+        *,
+        dimensions: int | None = None,
+        chunking: str | None = None,
+        late: bool | None = None,
+        storage: str | None = None,
+    ) -> None: ...
+    def add(
+        self,
+        ids: list[str],
+        texts: list[str],
+        metadata: list[str],
+        progress: Callable[[int], object] | None = None,
+    ) -> list[tuple[str, int]]: ...
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int,
+        conditions: list[str],
+        paths: list[str],
+        hybrid: bool,
+        exact: bool,
+    ) -> str: ...
+    def remove(self, ids: list[str]) -> int: ...
+    def count(self) -> tuple[int, int]: ...
+
 class TableJob:
     def __init__(
         self,

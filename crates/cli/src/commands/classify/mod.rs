@@ -19,6 +19,7 @@ use kokeshi::{Options, cosine};
 use kokeshi_analysis::{Confusion, Regression, TrainedClassifier, Training, softmax};
 use kokeshi_collections::fresh_revision;
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// Number of texts in a block: their vectors are dropped before the next block.
 const BLOCK: usize = 4096;
@@ -142,6 +143,10 @@ fn by_meaning(
         arguments.labels.iter().map(|label| label.trim().to_owned()).collect();
     if labels.len() < 2 || labels.iter().any(String::is_empty) {
         return Err(usage("--labels needs at least two labels, separated by commas"));
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = labels.iter().find(|label| !seen.insert(label.as_str())) {
+        return Err(usage(&format!("--labels has `{twice}` twice")));
     }
     let label = |(number, label): (usize, &String)| SourceText {
         text: label.clone(),

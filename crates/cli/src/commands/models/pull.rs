@@ -52,6 +52,10 @@ impl Download<'_> {
                 self.printer
                     .note(&format!("{file}: waiting for another program that is downloading it"));
             }
+            PullEvent::Damaged { file } => {
+                let message = format!("{file} in the cache is damaged; downloading it again");
+                self.printer.warning(&message);
+            }
             PullEvent::Start { file, bytes, resumed } => {
                 self.file = bytes;
                 self.progress.say(format!("{file} ({})", bytes::format(bytes)));

@@ -61,6 +61,7 @@ impl Cache {
             connect: Duration::from_secs(2),
             idle: Duration::from_millis(300),
             attempts: 3,
+            progress: 32 << 10,
             backoff: Duration::from_millis(1),
             max_wait: Duration::from_millis(5),
         };
@@ -96,6 +97,7 @@ fn short(event: PullEvent<'_>) -> String {
     match event {
         PullEvent::Plan { files, bytes } => format!("plan {files} {bytes}"),
         PullEvent::Waiting { file } => format!("waiting {file}"),
+        PullEvent::Damaged { file } => format!("damaged {file}"),
         PullEvent::Start { file, resumed, .. } => format!("start {file} {resumed}"),
         PullEvent::Advance { .. } => String::new(),
         PullEvent::Done { file, cached } => format!("done {file} {cached}"),

@@ -100,3 +100,41 @@ fn a_file_that_arrives_damaged_twice_is_one_error_and_is_removed() {
     assert_nothing_visible(&cache);
     assert!(!cache.partial().exists());
 }
+
+#[test]
+fn attempts_count_anew_after_progress() {
+    let server = hub();
+    server.fail("model.safetensors", vec![Fault::CutAfter(40_000); 9]);
+    let cache = Cache::of(&server);
+    let (pulled, events) = cache.pull();
+    assert_whole(&cache, pulled);
+    assert!(events.contains(&"start model.safetensors 360000".to_owned()), "{events:?}");
+    // Without any, they come to an end.
+    let server = hub();
+    server.fail("model.safetensors", vec![Fault::CutAfter(1); 9]);
+    let error = Cache::of(&server).pull().0.unwrap_err().to_string();
+    assert!(error.starts_with("cannot download model.safetensors after 3 attempts"), "{error}");
+}
+
+#[test]
+fn a_blob_that_was_damaged_on_disk_is_downloaded_again() {
+    let server = hub();
+    let cache = Cache::of(&server);
+    let snapshot = cache.pull().0.unwrap();
+    let blob = cache.repo(&format!("blobs/{}", sha256(&weights())));
+    let mut damaged = weights();
+    damaged[200_000] ^= 1;
+    fs::write(&blob, &damaged).unwrap();
+    let (pulled, events) = cache.pull();
+    assert_whole(&cache, pulled);
+    assert!(events.contains(&"damaged model.safetensors".to_owned()), "{events:?}");
+    assert!(events.contains(&"done config.json true".to_owned()), "{events:?}");
+    // The same where links are impossible, and the snapshot has the only copy.
+    let file = snapshot.join("model.safetensors");
+    fs::remove_file(&file).unwrap();
+    fs::remove_file(&blob).unwrap();
+    fs::write(&file, &damaged).unwrap();
+    let (pulled, events) = cache.pull();
+    assert_whole(&cache, pulled);
+    assert!(events.contains(&"damaged model.safetensors".to_owned()), "{events:?}");
+}
