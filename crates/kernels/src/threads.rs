@@ -27,8 +27,9 @@ struct Pool {
     turns: Arc<Turns>,
 }
 
-/// Pools that are in use, by number of workers.
-static SHARED: Mutex<BTreeMap<usize, Weak<Pool>>> = Mutex::new(BTreeMap::new());
+/// Pools that are in use, by process and number of workers: a child of a fork has its parent's
+/// memory, but not its threads.
+static SHARED: Mutex<BTreeMap<(u32, usize), Weak<Pool>>> = Mutex::new(BTreeMap::new());
 
 impl Threads {
     /// Starts `count` workers of each priority.
@@ -53,11 +54,12 @@ impl Threads {
     /// If the system cannot start a thread.
     pub fn shared(count: usize) -> std::io::Result<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = shared.get(&count).and_then(Weak::upgrade) {
+        let key = (std::process::id(), count);
+        if let Some(pool) = shared.get(&key).and_then(Weak::upgrade) {
             return Ok(Self { pool });
         }
         let threads = Self::new(count)?;
-        shared.insert(count, Arc::downgrade(&threads.pool));
+        shared.insert(key, Arc::downgrade(&threads.pool));
         Ok(threads)
     }
 

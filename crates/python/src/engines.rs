@@ -158,7 +158,7 @@ fn device(key: &EngineKey) -> PyResult<Device> {
             let ordinal = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
             ordinal.map(on_card).ok_or_else(|| {
                 PyValueError::new_err(format!(
-                    "device {name:?} is not one of 'auto', 'cpu', 'cuda', 'cuda:N' and 'reference'"
+                    "device '{name}' is not one of 'auto', 'cpu', 'cuda', 'cuda:N' and 'reference'"
                 ))
             })
         }
@@ -168,6 +168,6 @@ fn device(key: &EngineKey) -> PyResult<Device> {
 fn parsed_precision(name: &str) -> PyResult<Precision> {
     name.parse().map_err(|_| {
         let names = Precision::ALL.map(|precision| format!("'{precision}'")).join(", ");
-        PyValueError::new_err(format!("precision {name:?} is not one of {names}"))
+        PyValueError::new_err(format!("precision '{name}' is not one of {names}"))
     })
 }

@@ -66,6 +66,7 @@ class Embedder:
             import polars
 
             vectors = self._vectors(batch[self.column].to_list())
+            vectors = [None if vector is None else vector.tolist() for vector in vectors]
             dtype = polars.Array(polars.Float32, self.dimensions)
             return batch.with_columns(polars.Series(self.output, vectors, dtype=dtype))
         raise TypeError(f"cannot embed a batch of type {type(batch).__name__}")

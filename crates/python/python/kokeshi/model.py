@@ -6,12 +6,15 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kokeshi._kokeshi import ArrowVectors, Engine, TextOptions, texts_of
+from kokeshi._kokeshi import ArrowVectors, Engine, texts_of
+
+if TYPE_CHECKING:
+    from kokeshi._kokeshi import TextOptions
 
 # Types of vectors, as sentence-transformers calls them.
 PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")

@@ -10,10 +10,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from kokeshi._kokeshi import ColumnNames, TableJob
+from kokeshi._kokeshi import TableJob
 from kokeshi.model import Model
+
+if TYPE_CHECKING:
+    from kokeshi._kokeshi import ColumnNames
 
 State = Literal["now", "before", "elsewhere"]
 
