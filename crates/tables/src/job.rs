@@ -4,18 +4,19 @@ use crate::columns::{Columns, Keep};
 use crate::documents::Documents;
 use crate::embed::{EmbeddedRows, Method};
 use crate::error::{Error, Result};
+use crate::failed::FailedRows;
 use crate::inputs::InputFile;
+use crate::lock::{lock, unlock};
 use crate::manifest::{self, FOLDER, InputState, Manifest, Paths};
 use crate::read::{self, JsonColumns, Reader};
-use crate::rows::{RowText, Rows};
+use crate::rows::Rows;
 use crate::shard::{self, Shard};
 use crate::vectors::VectorType;
 use crate::writer::{OutputColumns, Writer};
 use kokeshi::Model;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, TryLockError};
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -247,36 +248,9 @@ impl Job {
     ) -> Result<Manifest> {
         let start = Instant::now();
         let input = self.state(&shard.input)?;
-        let dimensions = self.method.options.dimensions.unwrap_or(model.config().hidden);
-        let columns =
-            OutputColumns::new(&self.columns.vector, self.vectors, dimensions, &self.method);
-        let added = columns.names();
-        let added: Vec<&str> = added.iter().map(String::as_str).collect();
-        let Reader { schema, rows } =
-            read::open(shard, &self.columns, &added, |path| self.json(path))?;
-        let settings = self.settings();
-        let file = File::create(&paths.partial).map_err(Error::io("write", &paths.partial))?;
-        let described = Value::Object(settings.clone()).to_string();
-        let mut run = Run {
-            job: self,
-            model,
-            writer: Writer::new(file, &paths.partial, &schema, columns, &described)?,
-            failed: FailedRows::new(&paths.failed),
-            counts: Counts::default(),
-        };
-        let mut documents = self.columns.document.as_ref().map(|_| Documents::default());
-        for read in rows {
-            let read = read?;
-            let ready = match &mut documents {
-                Some(documents) => documents.push(read, &shard.input)?,
-                None => read,
-            };
-            run.embed(&ready, progress)?;
-        }
-        if let Some(rest) = documents.and_then(Documents::rest) {
-            run.embed(&rest, progress)?;
-        }
-        let Run { writer, failed, counts, .. } = run;
+        let mut run = self.begin(shard, paths, model)?;
+        let counts = run.all(shard, progress)?;
+        let Run { writer, failed, .. } = run;
         let file = writer.finish()?;
         file.sync_all().map_err(Error::io("write", &paths.partial))?;
         if !input.is_of(&shard.input)? {
@@ -288,7 +262,7 @@ impl Job {
         let manifest = Manifest {
             shard: shard.clone(),
             input,
-            settings,
+            settings: self.settings(),
             device: model.device(),
             rows: counts.rows,
             vectors: counts.vectors,
@@ -300,6 +274,22 @@ impl Job {
         let content = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         manifest::write_whole(&paths.manifest, &content)?;
         Ok(manifest)
+    }
+
+    /// Opens the input and the output of a shard.
+    fn begin<'j>(&'j self, shard: &Shard, paths: &Paths, model: &'j Model) -> Result<Run<'j>> {
+        let dimensions = self.method.options.dimensions.unwrap_or(model.config().hidden);
+        let columns =
+            OutputColumns::new(&self.columns.vector, self.vectors, dimensions, &self.method);
+        let added = columns.names();
+        let added: Vec<&str> = added.iter().map(String::as_str).collect();
+        let Reader { schema, rows } =
+            read::open(shard, &self.columns, &added, |path| self.json(path))?;
+        let file = File::create(&paths.partial).map_err(Error::io("write", &paths.partial))?;
+        let settings = Value::Object(self.settings()).to_string();
+        let writer = Writer::new(file, &paths.partial, &schema, columns, &settings)?;
+        let (failed, counts) = (FailedRows::new(&paths.failed), Counts::default());
+        Ok(Run { job: self, model, rows: Some(rows), writer, failed, counts })
     }
 
     /// The state of a file, which several shards may share.
@@ -343,15 +333,34 @@ struct Counts {
 struct Run<'j> {
     job: &'j Job,
     model: &'j Model,
+    /// `None` once they are being read.
+    rows: Option<Box<dyn Iterator<Item = Result<Rows>>>>,
     writer: Writer,
     failed: FailedRows,
     counts: Counts,
 }
 
 impl Run<'_> {
+    /// Embeds all rows.
+    fn all(&mut self, shard: &Shard, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Counts> {
+        let mut documents = self.job.columns.document.as_ref().map(|_| Documents::default());
+        for read in self.rows.take().into_iter().flatten() {
+            let read = read?;
+            let ready = match &mut documents {
+                Some(documents) => documents.push(read, &shard.input)?,
+                None => read,
+            };
+            self.embed(&ready, progress)?;
+        }
+        if let Some(rest) = documents.and_then(Documents::rest) {
+            self.embed(&rest, progress)?;
+        }
+        Ok(self.counts)
+    }
+
     fn embed(&mut self, rows: &Rows, progress: &mut dyn FnMut(Progress) -> bool) -> Result<()> {
         let has_documents = self.job.columns.document.is_some();
-        let Self { job, model, writer, failed, counts } = self;
+        let Self { job, model, writer, failed, counts, .. } = self;
         let mut go_on = |progress_made| match progress(progress_made) {
             true => Ok(()),
             false => Err(Error::Stopped),
@@ -374,39 +383,6 @@ impl Run<'_> {
     }
 }
 
-/// The file of rows that could not be embedded, which exists only if there are any.
-struct FailedRows {
-    path: PathBuf,
-    to: Option<BufWriter<File>>,
-    count: u64,
-}
-
-impl FailedRows {
-    fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), to: None, count: 0 }
-    }
-
-    fn add(&mut self, row: &RowText, reason: &str) -> Result<()> {
-        let io = Error::io("write", &self.path);
-        let to = match &mut self.to {
-            Some(to) => to,
-            None => self.to.insert(BufWriter::new(File::create(&self.path).map_err(&io)?)),
-        };
-        self.count += 1;
-        let RowText { location, id, document, .. } = row;
-        let line = json!({ "at": location, "id": id, "document": document, "reason": reason });
-        writeln!(to, "{line}").map_err(&io)
-    }
-
-    /// Completes the file, and returns the number of rows.
-    fn finish(mut self) -> Result<u64> {
-        if let Some(to) = &mut self.to {
-            to.flush().map_err(Error::io("write", &self.path))?;
-        }
-        Ok(self.count)
-    }
-}
-
 /// The first setting that differs, and its value in `found`.
 fn difference<'s>(
     found: &'s Map<String, Value>,
@@ -417,27 +393,4 @@ fn difference<'s>(
         name.as_str() != "model" && wanted.get(name.as_str()) != Some(*value)
     };
     found.iter().find(differs).map(|(name, value)| (name.as_str(), value))
-}
-
-/// Takes the lock of a shard; `None` if another process has it.
-fn lock(path: &Path) -> Result<Option<File>> {
-    let io = Error::io("write", path);
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(&io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        // Some network file systems have no locks; there, only the choice of shards keeps processes
-        // apart.
-        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-            Ok(Some(file))
-        }
-        Err(TryLockError::Error(error)) => Err(io(error)),
-    }
-}
-
-/// Removes the lock of a finished shard, and then gives it up: who waited for it finds the manifest.
-fn unlock(lock: File, path: &Path) {
-    // A file that is left is taken by the next run.
-    let _ = fs::remove_file(path);
-    drop(lock);
 }

@@ -112,6 +112,7 @@ fn a_file_that_is_written_all_the_time_does_not_keep_others_waiting() {
 }
 
 #[test]
+#[ignore = "waits for seconds; CI runs it"]
 fn ignored_files_and_folders_never_count() {
     let sandbox = notes();
     fs::create_dir(sandbox.path("notes/target")).expect("a folder");
@@ -129,6 +130,7 @@ fn ignored_files_and_folders_never_count() {
 }
 
 #[test]
+#[ignore = "waits for seconds; CI runs it"]
 fn own_files_never_count_wherever_they_are() {
     let sandbox = notes();
     let options = ["notes", "--store", "notes/own.db"];
