@@ -47,14 +47,16 @@ def complete(table, model):
 class TestRay:
     @pytest.fixture(scope="class")
     def cluster(self):
-        """A head node and two others, each a process of its own with one core."""
+        """A head node and two others, each a process of its own."""
         pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
 
         import ray
 
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        head = {"num_cpus": 0, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        # One for an actor that embeds, and one for reading.
+        nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
         ray.init(address=cluster.address, log_to_driver=False)
         yield cluster, nodes
         ray.shutdown()
