@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 
@@ -127,6 +128,8 @@ class TestSpark:
             pytest.skip("Spark needs Java")
         from pyspark.sql import SparkSession
 
+        # The executors' Python has the package too.
+        os.environ["PYSPARK_PYTHON"] = sys.executable
         builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("kokeshi")
         builder = builder.config("spark.python.worker.reuse", "true")
         builder = builder.config("spark.ui.enabled", "false")
