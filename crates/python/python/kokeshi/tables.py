@@ -96,7 +96,16 @@ class Job:
     chunk_text: bool = True
     shard_bytes: int | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_made"}
+
     def _native(self) -> TableJob:
+        """The job of this process, made once: it remembers what it found out about large files."""
+        if "_made" not in vars(self):
+            vars(self)["_made"] = self._make()
+        return vars(self)["_made"]
+
+    def _make(self) -> TableJob:
         columns: ColumnNames = {
             "text": self.text,
             "id": self.id,
