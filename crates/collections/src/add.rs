@@ -1,7 +1,7 @@
 //! Texts that are no files: added to a collection by ids of their own.
 
 use crate::chunking::DocumentChunking;
-use crate::chunks::{LocatedChunk, chunks, engine_chunks_of_part};
+use crate::chunks::{LocatedChunk, chunks};
 use crate::embedder::Passage;
 use crate::error::{Error, Result};
 use crate::settings::OpenCollection;
@@ -133,7 +133,7 @@ fn embedded(
     };
     let documents = texts.iter().map(|(text, _)| cut(text)).collect::<Result<Vec<_>>>()?;
     let passages: Vec<Passage<'_>> =
-        documents.iter().flat_map(|(document, chunks)| passages(document, chunks)).collect();
+        documents.iter().flat_map(|(text, chunks)| Passage::of_parts(text, chunks)).collect();
     let embeddings = collection.embedder.passages(&passages, &mut |_| ())?;
     drop(passages);
     summary.tokens += embeddings.tokens;
@@ -164,17 +164,6 @@ fn embedded(
         }
     });
     Ok(documents.collect())
-}
-
-fn passages<'t>(
-    document: &'t DocumentText,
-    chunks: &'t [Vec<LocatedChunk>],
-) -> impl Iterator<Item = Passage<'t>> {
-    let parts = document.parts.iter().zip(chunks).filter(|(_, chunks)| !chunks.is_empty());
-    parts.map(|(part, chunks)| {
-        let text = &document.text[part.bytes.clone()];
-        Passage::Text { text: text.into(), chunks: engine_chunks_of_part(text, part, chunks) }
-    })
 }
 
 #[cfg(test)]

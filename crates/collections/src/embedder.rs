@@ -1,8 +1,9 @@
 //! Embeds texts as a collection's [`Provenance`] specifies. Only this module turns a provenance
 //! into options of the engine.
 
-use crate::chunks::engine_chunks;
+use crate::chunks::{LocatedChunk, engine_chunks, engine_chunks_of_part};
 use kokeshi::{Chunk, Embedded, Input, Model, Options, Progress, Result};
+use kokeshi_documents::DocumentText;
 use kokeshi_store::{Document, Provenance};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -120,6 +121,18 @@ fn vectors(embedded: Vec<Embedded>) -> Vec<Vec<f32>> {
 }
 
 impl<'a> Passage<'a> {
+    /// The parts of a text that have chunks, each with its own of `chunks`.
+    pub(crate) fn of_parts(
+        text: &'a DocumentText,
+        chunks: &'a [Vec<LocatedChunk>],
+    ) -> impl Iterator<Item = Self> {
+        let parts = text.parts.iter().zip(chunks).filter(|(_, chunks)| !chunks.is_empty());
+        parts.map(|(part, chunks)| {
+            let text = &text.text[part.bytes.clone()];
+            Self::Text { text: text.into(), chunks: engine_chunks_of_part(text, part, chunks) }
+        })
+    }
+
     /// The text that a stored document's chunks were cut from. Stores keep only chunks, so a line
     /// break replaces each gap between two of them; the chunking of this crate leaves only white
     /// space out.

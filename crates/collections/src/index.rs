@@ -2,7 +2,7 @@
 //! written is kept, whatever happens after it.
 
 use crate::chunking::DocumentChunking;
-use crate::chunks::{LocatedChunk, engine_chunks_of_part};
+use crate::chunks::LocatedChunk;
 use crate::embedder::Passage;
 use crate::error::{Error, Result};
 use crate::left_out::{LeftOut, LeftOutReason, StoredText, record};
@@ -277,7 +277,8 @@ impl Batches<'_> {
 
     fn embed(&mut self, batch: Vec<ChunkedFile>) -> Result<Vec<(Document, Piece)>> {
         let start = Instant::now();
-        let passages: Vec<Passage<'_>> = batch.iter().flat_map(passages).collect();
+        let passages: Vec<Passage<'_>> =
+            batch.iter().flat_map(|file| Passage::of_parts(&file.text, &file.chunks)).collect();
         let bytes: u64 = batch.iter().map(len_bytes).sum();
         let embedder = &self.run.collection.embedder;
         let embeddings = embedder.passages(&passages, &mut |progress| {
@@ -306,15 +307,6 @@ impl Batches<'_> {
         let ratio = BATCH_TIME.as_secs_f64() / elapsed.as_secs_f64().max(1e-3);
         self.size = ((self.size as f64 * ratio.clamp(0.25, 2.0)) as usize).clamp(BATCH.0, BATCH.1);
     }
-}
-
-/// The parts of a file that have chunks.
-fn passages(file: &ChunkedFile) -> impl Iterator<Item = Passage<'_>> {
-    let parts = file.text.parts.iter().zip(&file.chunks);
-    parts.filter(|(_, chunks)| !chunks.is_empty()).map(|(part, chunks)| {
-        let text = &file.text.text[part.bytes.clone()];
-        Passage::Text { text: text.into(), chunks: engine_chunks_of_part(text, part, chunks) }
-    })
 }
 
 /// The bytes of a file that count as done with this piece of it.
