@@ -115,6 +115,7 @@ fn people_get_a_table() {
 }
 
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn memory_does_not_grow_over_many_batches() {
     let (sandbox, model) = (Sandbox::new(), tiny_v3());
     let model = model.to_str().expect("a path in UTF-8");

@@ -34,6 +34,7 @@ fn endure(sandbox: &Sandbox, attack: &str) -> Vec<Run> {
 }
 
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn a_prepared_store_neither_hangs_nor_takes_all_memory() {
     let endless = "WITH RECURSIVE endless(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM endless)";
     let view = format!(

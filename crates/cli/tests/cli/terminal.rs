@@ -132,7 +132,7 @@ fn long_work(sandbox: &Sandbox) {
 fn progress_and_data_leave_each_other_alone() {
     let sandbox = Sandbox::new();
     long_work(&sandbox);
-    for (columns, format) in [(40, "csv"), (80, "table"), (80, "jsonl"), (200, "csv")] {
+    for (columns, format) in [(40, "csv"), (80, "table"), (200, "jsonl")] {
         let options = ["embed", "--dimensions", "4", "--format", format];
         let arguments = [&options[..], &LINES, &SLOW].concat();
         let Screen { status, lines, bytes, .. } = screen(&sandbox, columns, &arguments);

@@ -96,6 +96,7 @@ fn after_a_signal_accepted_requests_are_finished_and_new_ones_refused() {
 
 #[cfg(unix)]
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn a_slow_reader_gets_its_whole_response_although_the_server_stops() {
     let mut server = Server::start(&[]);
     // States of 12 MB: more than the buffers of sockets hold.

@@ -169,11 +169,10 @@ fn the_beginning_of_a_text_can_be_dropped_instead_of_its_end() {
         let body = json!({"texts": [text(first, last)], "truncate": end});
         vector(&server.post("/v1/embed", &body).success()["embeddings"][0])
     };
-    assert_eq!(tei("one", "end", "left"), tei("two", "end", "Left"));
-    assert_eq!(tei("one", "end", "right"), tei("one", "tail", "Right"));
-    assert_ne!(tei("one", "end", "left"), tei("one", "tail", "left"));
-    assert_eq!(cohere("one", "end", "START"), tei("one", "end", "left"));
-    assert_eq!(cohere("one", "end", "END"), tei("one", "end", "right"));
+    let without_beginning = tei("one", "end", "left");
+    assert_eq!(without_beginning, cohere("two", "end", "START"));
+    assert_ne!(without_beginning, tei("one", "tail", "Left"));
+    assert_eq!(tei("one", "end", "Right"), cohere("one", "tail", "END"));
     let wrong = json!({"inputs": "x", "truncation_direction": "up"});
     assert_eq!(server.post("/embed", &wrong).status, 422);
 }
