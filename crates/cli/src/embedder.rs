@@ -153,7 +153,8 @@ pub(crate) fn blocks<T>(texts: &[T], len: impl Fn(&T) -> usize) -> impl Iterator
 
 /// A whole text as a single chunk; its tokens are determined when it is embedded.
 fn whole(text: &str) -> Chunk {
-    Chunk { bytes: 0..text.len(), chars: 0..text.chars().count(), tokens: 0..0 }
+    let (chars, utf16) = (0..text.chars().count(), 0..text.encode_utf16().count());
+    Chunk { bytes: 0..text.len(), chars, utf16, tokens: 0..0 }
 }
 
 fn truncation(model: &str, result: &Embedded, origin: &Origin) -> String {

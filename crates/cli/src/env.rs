@@ -33,6 +33,26 @@ pub(crate) fn config_folder() -> Option<PathBuf> {
     named.or_else(|| Some(home()?.join(".config")))
 }
 
+/// The number, from 0, that Kubernetes gives a process of an indexed job, or Slurm one of a job array.
+///
+/// # Errors
+///
+/// Which variables are missing, or which is not a number.
+pub(crate) fn job_index() -> Result<usize, String> {
+    let number = |name: &str| {
+        let value = value(name)?.to_string_lossy().into_owned();
+        Some(value.parse::<usize>().map_err(|_| format!("{name} is `{value}`, not a number")))
+    };
+    if let Some(index) = number("JOB_COMPLETION_INDEX") {
+        return index;
+    }
+    let Some(id) = number("SLURM_ARRAY_TASK_ID") else {
+        return Err("neither JOB_COMPLETION_INDEX nor SLURM_ARRAY_TASK_ID is set".to_owned());
+    };
+    let first = number("SLURM_ARRAY_TASK_MIN").unwrap_or(Ok(0))?;
+    Ok(id?.saturating_sub(first))
+}
+
 /// The user's home folder.
 pub(crate) fn home() -> Option<PathBuf> {
     env::home_dir()

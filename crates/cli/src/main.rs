@@ -8,8 +8,10 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// The allocator's option for how long it waits before it gives free pages back, in milliseconds:
-/// `mi_option_purge_delay` of its header, which the bindings do not name.
+/// The allocator's option to give the free pages of a thread back when it ends:
+/// `mi_option_abandoned_page_purge` of its header, which the bindings do not name.
+const ABANDONED_PAGE_PURGE: libmimalloc_sys::mi_option_t = 12;
+/// For how long it waits before it gives free pages back, in milliseconds: `mi_option_purge_delay`.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
@@ -23,5 +25,8 @@ fn main() -> ExitCode {
 #[expect(unsafe_code, reason = "the allocator is a C library")]
 fn give_back_at_once() {
     // SAFETY: the function takes two numbers, and nothing else runs yet.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, 0);
+        libmimalloc_sys::mi_option_set(ABANDONED_PAGE_PURGE, 1);
+    }
 }

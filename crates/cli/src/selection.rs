@@ -10,15 +10,39 @@ use crate::printer::Printer;
 use kokeshi::{Device, Error, Level, LoadOptions, Model, Models, Precision};
 use kokeshi_analysis::Compute;
 use kokeshi_collections::ModelLocation;
-use kokeshi_hub::{KNOWN_MODELS, KnownModel, ModelRef};
+use kokeshi_hub::{Check, KNOWN_MODELS, KnownModel, ModelRef};
 use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::Instant;
 
-/// Locates a model, without the network.
+/// Locates a model, without the network. Files of a download that changed since they were compared with
+/// their checksums are compared again.
 pub(crate) fn locate(name: &str) -> anyhow::Result<ModelLocation> {
+    let location = located(name)?;
+    check(name, &location, Check::Changed)?;
+    Ok(location)
+}
+
+/// Compares files of a downloaded model with their checksums, and returns how many were read.
+pub(crate) fn check(name: &str, location: &ModelLocation, which: Check) -> anyhow::Result<usize> {
+    match (ModelRef::parse(name)?, location) {
+        (ModelRef::Repo { repo, .. }, ModelLocation::Folder(snapshot)) => {
+            let checked = kokeshi_hub::check_files(&env::hub()?, &repo, snapshot, which);
+            checked.map_err(|error| match error {
+                kokeshi_hub::Error::Damaged { .. } => {
+                    let hint = format!("`kokeshi models pull {name}` downloads what is damaged");
+                    hinted(error.to_string(), hint)
+                }
+                other => other.into(),
+            })
+        }
+        _ => Ok(0),
+    }
+}
+
+fn located(name: &str) -> anyhow::Result<ModelLocation> {
     match ModelRef::parse(name)? {
         ModelRef::Starter => Ok(ModelLocation::Bundled),
         ModelRef::Folder(folder) => Ok(ModelLocation::Folder(expand_home(folder))),
@@ -48,29 +72,37 @@ pub(crate) struct Loader {
     /// Never dropped: the system reclaims the memory at once, whereas freeing the many small
     /// allocations of v3's tokenizer takes a fifth of a second.
     models: ManuallyDrop<Models>,
+    /// Which files of a download are compared with their checksums first.
+    check: Check,
 }
 
 impl Loader {
     pub(crate) fn new(arguments: &DeviceArguments) -> anyhow::Result<Self> {
         let options = LoadOptions { device: device(&arguments.arithmetic)? };
-        Ok(Self { models: ManuallyDrop::new(Models::new(options, arguments.memory_budget)) })
+        let models = ManuallyDrop::new(Models::new(options, arguments.memory_budget));
+        Ok(Self { models, check: which_files(arguments) })
     }
 
     /// The model called `name`.
     pub(crate) fn get(&self, name: &str) -> anyhow::Result<Arc<Model>> {
-        load(name, &self.models)
+        load(name, &self.models, self.check)
     }
+}
+
+fn which_files(arguments: &DeviceArguments) -> Check {
+    if arguments.check_model { Check::All } else { Check::Changed }
 }
 
 /// The model called `name` on the device of `arguments`, freed when it is no longer in use: for a
 /// command that loads one after the other.
 pub(crate) fn load_alone(name: &str, arguments: &DeviceArguments) -> anyhow::Result<Arc<Model>> {
     let options = LoadOptions { device: device(&arguments.arithmetic)? };
-    load(name, &Models::new(options, arguments.memory_budget))
+    load(name, &Models::new(options, arguments.memory_budget), which_files(arguments))
 }
 
-fn load(name: &str, models: &Models) -> anyhow::Result<Arc<Model>> {
-    let location = locate(name)?;
+fn load(name: &str, models: &Models, which: Check) -> anyhow::Result<Arc<Model>> {
+    let location = located(name)?;
+    check(name, &location, which)?;
     let start = Instant::now();
     let model = models.get(&location.to_string(), |options| location.open(options));
     let model = model.map_err(|error| match error {

@@ -79,23 +79,7 @@ fn newlines(text: &str) -> usize {
     text.bytes().filter(|&byte| byte == b'\n').count()
 }
 
-/// The engine's chunks of `text`, from ranges of bytes whose starts ascend, each with its tokens or
-/// an empty range.
-pub(crate) fn engine_chunks(
-    text: &str,
-    ranges: impl IntoIterator<Item = (Range<usize>, Range<usize>)>,
-) -> Vec<Chunk> {
-    let (mut at, mut start) = (0, 0);
-    let chunk = |(bytes, tokens): (Range<usize>, Range<usize>)| {
-        start += text[at..bytes.start].chars().count();
-        at = bytes.start;
-        let chars = start..start + text[bytes.clone()].chars().count();
-        Chunk { bytes, chars, tokens }
-    };
-    ranges.into_iter().map(chunk).collect()
-}
-
-/// The engine's chunks of one part of a document; see [`engine_chunks`].
+/// The engine's chunks of one part of a document.
 pub(crate) fn engine_chunks_of_part(
     text: &str,
     part: &DocumentPart,
@@ -105,7 +89,7 @@ pub(crate) fn engine_chunks_of_part(
     let relative = |LocatedChunk { location, tokens }: &LocatedChunk| {
         (location.bytes.start - start..location.bytes.end - start, tokens.clone())
     };
-    engine_chunks(text, chunks.iter().map(relative))
+    Chunk::at_ranges(text, chunks.iter().map(relative))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Embeds texts as a collection's [`Provenance`] specifies. Only this module turns a provenance
 //! into options of the engine.
 
-use crate::chunks::{LocatedChunk, engine_chunks, engine_chunks_of_part};
+use crate::chunks::{LocatedChunk, engine_chunks_of_part};
 use kokeshi::{Chunk, Embedded, Input, Model, Options, Progress, Result};
 use kokeshi_documents::DocumentText;
 use kokeshi_store::{Document, Provenance};
@@ -151,7 +151,7 @@ impl<'a> Passage<'a> {
             ranges.push(start..text.len());
             end = bytes.end;
         }
-        let chunks = engine_chunks(&text, ranges.into_iter().map(|bytes| (bytes, 0..0)));
+        let chunks = Chunk::at_ranges(&text, ranges.into_iter().map(|bytes| (bytes, 0..0)));
         Self::Text { text: text.into(), chunks }
     }
 

@@ -77,7 +77,7 @@ fn weight(c: char) -> usize {
 type Units = fn(&str) -> Vec<&str>;
 
 /// Kinds of units, from large to small.
-const LEVELS: &[Units] = &[paragraphs, lines, sentences, words, characters];
+const LEVELS: &[Units] = &[paragraphs, lines, sentences, words, letters, characters];
 
 /// Paragraphs, each with the blank lines after it.
 fn paragraphs(text: &str) -> Vec<&str> {
@@ -108,17 +108,33 @@ fn sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let (head, tail) = rest.split_at(rest.floor_char_boundary(MAX_SENTENCE_SEARCH));
+        let (head, tail) = rest.split_at(search_end(rest));
         sentences.extend(head.split_sentence_bounds());
         rest = tail;
     }
     sentences
 }
 
+/// Where the search for sentences ends: after whole letters, if there are several.
+fn search_end(text: &str) -> usize {
+    let end = text.floor_char_boundary(MAX_SENTENCE_SEARCH);
+    if end == text.len() {
+        return end;
+    }
+    let last_letter = text[..end].grapheme_indices(true).next_back();
+    last_letter.map_or(end, |(start, _)| if start > 0 { start } else { end })
+}
+
 fn words(text: &str) -> Vec<&str> {
     text.split_word_bounds().collect()
 }
 
+/// What readers see as one letter: grapheme clusters of Unicode UAX #29.
+fn letters(text: &str) -> Vec<&str> {
+    text.graphemes(true).collect()
+}
+
+/// For letters with more marks than a chunk has room for.
 fn characters(text: &str) -> Vec<&str> {
     text.split_inclusive(|_: char| true).collect()
 }
@@ -242,9 +258,35 @@ mod tests {
     }
 
     #[test]
+    fn letters_of_several_characters_are_not_cut() {
+        for letter in [
+            "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+            "e\u{301}",
+            "\u{915}\u{94d}\u{937}",
+            "\u{1f1e9}\u{1f1ea}",
+        ] {
+            for size in [4, 5, 16] {
+                let text = letter.repeat(3000);
+                let chunks = chunks(&text, &[], size);
+                assert_eq!(chunks.concat(), text);
+                let is_whole = |chunk: &String| chunk.len() % letter.len() == 0;
+                assert!(chunks.iter().all(is_whole), "{letter} {size}");
+            }
+        }
+        let marks = format!("e{}", "\u{301}".repeat(100));
+        assert!(chunks(&marks, &[], 4).len() > 1, "a letter larger than a chunk is cut");
+    }
+
+    #[test]
     fn time_is_in_proportion_to_the_text() {
-        for text in ["a".repeat(1 << 20), ". ".repeat(1 << 19), "\n".repeat(1 << 20)] {
-            assert!(chunks(&text, &[], 256).len() <= 2 + (1 << 20) / 1000);
+        for text in [
+            "\u{1f1e9}".repeat(1 << 18),
+            "\u{301}".repeat(1 << 19),
+            "a".repeat(1 << 20),
+            ". ".repeat(1 << 19),
+            "\n".repeat(1 << 20),
+        ] {
+            assert!(chunks(&text, &[], 256).len() <= 2 + (1 << 20) / 500);
         }
     }
 

@@ -9,12 +9,14 @@ use crate::units::{Units, lines, paragraphs, sentences, words};
 use std::ops::Range;
 
 /// A part of a document with a vector of its own. All ranges are half open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
     /// Byte offsets in the UTF-8 text.
     pub bytes: Range<usize>,
     /// Character (Unicode scalar value) offsets.
     pub chars: Range<usize>,
+    /// Offsets in UTF-16 code units, by which JavaScript, Java and C# index texts.
+    pub utf16: Range<usize>,
     /// Offsets among the document's own tokens, without special tokens and instruction. If empty,
     /// late chunking looks the tokens up by `bytes`.
     pub tokens: Range<usize>,
@@ -36,7 +38,24 @@ impl Chunk {
             )));
         };
         let start = before.chars().count();
-        Ok(Self { bytes, chars: start..start + within.chars().count(), tokens: 0..0 })
+        let chars = start..start + within.chars().count();
+        let start = before.encode_utf16().count();
+        let utf16 = start..start + within.encode_utf16().count();
+        Ok(Self { bytes, chars, utf16, tokens: 0..0 })
+    }
+
+    /// Chunks of `text` at ranges of whole characters, in bytes, whose tokens are known or empty. Takes
+    /// linear time if the ranges ascend.
+    pub fn at_ranges(
+        text: &str,
+        ranges: impl IntoIterator<Item = (Range<usize>, Range<usize>)>,
+    ) -> Vec<Self> {
+        let mut cursor = CharCursor::new(text);
+        let chunk = |(bytes, tokens): (Range<usize>, Range<usize>)| {
+            let (start, end) = (cursor.at(bytes.start), cursor.at(bytes.end));
+            Self { bytes, chars: start.chars..end.chars, utf16: start.utf16..end.utf16, tokens }
+        };
+        ranges.into_iter().map(chunk).collect()
     }
 }
 
@@ -60,7 +79,7 @@ pub(crate) fn cut(
     }
     let mut steps = Steps { keep_running, bytes: 0 };
     let ranges: Vec<ChunkRanges> = match chunking {
-        Chunking::Tokens(size) => every(size, 0..bounds.len(), bounds).collect(),
+        Chunking::Tokens(size) => every(size, 0..bounds.len(), text, bounds),
         Chunking::Sentences(count) => groups(sentences(text), count, bounds, &mut steps)?,
         Chunking::Lines => groups(lines(text), 1, bounds, &mut steps)?,
         Chunking::Paragraphs => groups(paragraphs(text), 1, bounds, &mut steps)?,
@@ -70,12 +89,7 @@ pub(crate) fn cut(
             packer.full
         }
     };
-    let mut cursor = CharCursor::new(text);
-    let chunk = |(tokens, bytes): ChunkRanges| {
-        let chars = cursor.at(bytes.start)..cursor.at(bytes.end);
-        Chunk { bytes, chars, tokens }
-    };
-    Ok(ranges.into_iter().map(chunk).collect())
+    Ok(Chunk::at_ranges(text, ranges.into_iter().map(|(tokens, bytes)| (bytes, tokens))))
 }
 
 /// Asks whether work should go on, once for each [`BLOCK_BYTES`].
@@ -97,17 +111,23 @@ impl Steps<'_, '_> {
     }
 }
 
-/// `tokens`, cut after every `size` tokens.
-fn every(
-    size: usize,
-    tokens: Range<usize>,
-    bounds: &TokenBounds,
-) -> impl Iterator<Item = ChunkRanges> {
-    let end = tokens.end;
-    tokens.step_by(size).map(move |start| {
-        let tokens = start..end.min(start.saturating_add(size));
-        (tokens.clone(), bounds.bytes(&tokens))
-    })
+/// `tokens`, cut after every `size` tokens, or before them if readers see the characters around the
+/// cut as one letter. Only a letter of more than `size` tokens is cut.
+fn every(size: usize, tokens: Range<usize>, text: &str, bounds: &TokenBounds) -> Vec<ChunkRanges> {
+    let letters = bounds.letters(text, &tokens);
+    let is_between = |&at: &usize| at == tokens.end || letters[at - tokens.start].is_first;
+    let mut chunks = Vec::new();
+    let mut start = tokens.start;
+    while start < tokens.end {
+        let end = tokens.end.min(start.saturating_add(size));
+        let end = (start + 1..=end).rev().find(is_between).unwrap_or(end);
+        let next = if end < tokens.end { bounds.bytes(&(end..end + 1)).start } else { text.len() };
+        let mut bytes = bounds.bytes(&(start..end));
+        bytes.end = bytes.end.max(letters[end - 1 - tokens.start].end.min(next));
+        chunks.push((start..end, bytes));
+        start = end;
+    }
+    chunks
 }
 
 /// Chunks of `count` neighbouring units each.
@@ -157,7 +177,7 @@ impl Packer<'_> {
     ) -> Result<()> {
         let Some((segment, smaller)) = segmenters.split_first() else {
             let tokens = self.bounds.tokens(range);
-            self.full.extend(every(self.size, tokens, self.bounds));
+            self.full.extend(every(self.size, tokens, self.text, self.bounds));
             return Ok(());
         };
         let mut open: Option<Range<usize>> = None;
@@ -260,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn letters_of_several_characters_are_not_cut() {
+        let family = "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+        for letter in [family, "e\u{301}", "\u{915}\u{94d}\u{937}", "\u{1f1e9}\u{1f1ea}"] {
+            let text = letter.repeat(100);
+            for chunking in [Chunking::Tokens(16), Chunking::Semantic(16), Chunking::Sentences(1)] {
+                for part in parts(&text, chunking) {
+                    assert_eq!(part.len() % letter.len(), 0, "{letter} {chunking}: {part}");
+                }
+            }
+        }
+        let marks = format!("e{}", "\u{301}".repeat(100));
+        let file = "v2-tiny/code_bpe/tokenizer.json";
+        let of_bytes = Tokenizer::from_bytes(file, &bytes(file)).expect("a tokenizer");
+        let chunks = cut(&of_bytes, &marks, Chunking::Tokens(16)).expect("chunks");
+        assert!(chunks.len() > 1 && chunks.iter().all(|chunk| chunk.tokens.len() <= 16));
+    }
+
+    #[test]
     fn semantic_chunks_fit_their_size_and_keep_every_letter() {
         let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
         for size in [1, 2, 8, 20, 1000] {
@@ -303,7 +341,10 @@ mod tests {
         ] {
             for chunk in cut(&tokenizer(), TEXT, chunking).expect("chunks") {
                 let chars = TEXT.chars().skip(chunk.chars.start).take(chunk.chars.len());
-                assert_eq!(TEXT[chunk.bytes], chars.collect::<String>(), "{chunking}");
+                assert_eq!(TEXT[chunk.bytes.clone()], chars.collect::<String>(), "{chunking}");
+                let utf16: Vec<u16> = TEXT.encode_utf16().collect();
+                let part = String::from_utf16(&utf16[chunk.utf16]).expect("whole characters");
+                assert_eq!(TEXT[chunk.bytes], part, "{chunking}");
             }
         }
     }
@@ -312,6 +353,8 @@ mod tests {
     fn a_chunk_from_a_byte_range_counts_its_characters_and_refuses_partial_ones() {
         let chunk = Chunk::new("äöü", 2..6).expect("a range of whole characters");
         assert_eq!(chunk.chars, 1..3);
+        let chunk = Chunk::new("🚀🚀", 4..8).expect("a range of whole characters");
+        assert_eq!((chunk.chars, chunk.utf16), (1..2, 2..4));
         for bytes in [1..2, 0..7, 9..10] {
             assert!(Chunk::new("äöü", bytes.clone()).is_err(), "{bytes:?}");
         }

@@ -2,12 +2,23 @@
 
 use crate::tokenize::Tokens;
 use std::ops::Range;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// Where each token's visible text starts and ends, in bytes. Both lists ascend.
 #[derive(Debug)]
 pub(crate) struct TokenBounds {
     starts: Vec<usize>,
     ends: Vec<usize>,
+}
+
+/// The letters of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenLetters {
+    /// Whether it begins one.
+    pub(crate) is_first: bool,
+    /// Where its last one ends, in bytes. A normalizer may have made one character of several, whose
+    /// token ends at the first.
+    pub(crate) end: usize,
 }
 
 impl TokenBounds {
@@ -32,6 +43,28 @@ impl TokenBounds {
     /// The bytes that a non-empty range of tokens covers.
     pub(crate) fn bytes(&self, tokens: &Range<usize>) -> Range<usize> {
         self.starts[tokens.start]..self.ends[tokens.end - 1]
+    }
+
+    /// The letters, as readers see them, at each of `tokens`: grapheme clusters of Unicode UAX #29, such
+    /// as an emoji of several characters or a letter with its marks.
+    pub(crate) fn letters(&self, text: &str, tokens: &Range<usize>) -> Vec<TokenLetters> {
+        let (starts, ends) = (&self.starts[tokens.clone()], &self.ends[tokens.clone()]);
+        let Some(&first) = starts.first() else { return Vec::new() };
+        let bounds = || {
+            let letters = text[first..].grapheme_indices(true);
+            letters.map(|(at, _)| first + at).chain(std::iter::once(text.len())).peekable()
+        };
+        let (mut at_starts, mut at_ends) = (bounds(), bounds());
+        let mut before = None;
+        let letters = |(&start, &end): (&usize, &usize)| {
+            while at_starts.next_if(|&bound| bound < start).is_some() {}
+            while at_ends.next_if(|&bound| bound < end).is_some() {}
+            // Bytes of one character can be several tokens.
+            let is_new = before.replace(start) != Some(start);
+            let is_first = is_new && at_starts.peek() == Some(&start);
+            TokenLetters { is_first, end: at_ends.peek().copied().unwrap_or(end) }
+        };
+        starts.iter().zip(ends).map(letters).collect()
     }
 
     /// The tokens within `bytes` (the reference implementation's rule, a bisection of starts and
@@ -93,6 +126,19 @@ mod tests {
         let bounds = bounds("a   b", &[0..1, 4..5]);
         assert!(bounds.tokens(&(1..4)).is_empty());
         assert!(bounds.tokens(&(2..2)).is_empty());
+    }
+
+    #[test]
+    fn letters_of_tokens_are_found() {
+        let text = "e\u{301}a\u{1f1e9}\u{1f1ea}x";
+        let bounds = bounds(text, &[0..1, 1..3, 3..4, 4..8, 8..12, 8..12, 12..13]);
+        let letters = bounds.letters(text, &(0..7));
+        let first: Vec<bool> = letters.iter().map(|letters| letters.is_first).collect();
+        assert_eq!(first, [true, false, true, true, false, false, true]);
+        let ends: Vec<usize> = letters.iter().map(|letters| letters.end).collect();
+        assert_eq!(ends, [3, 3, 4, 12, 12, 12, 13]);
+        assert_eq!(bounds.letters(text, &(2..4)), letters[2..4]);
+        assert!(bounds.letters(text, &(7..7)).is_empty());
     }
 
     #[test]

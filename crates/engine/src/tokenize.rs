@@ -305,7 +305,8 @@ mod tests {
                     "{fixture}: {text:?}"
                 );
                 let mut cursor = CharCursor::new(text);
-                let chars = |bytes: &Range<usize>| [cursor.at(bytes.start), cursor.at(bytes.end)];
+                let mut char = |byte: usize| cursor.at(byte).chars;
+                let chars = |bytes: &Range<usize>| [char(bytes.start), char(bytes.end)];
                 let chars: Vec<_> = tokens.bytes.iter().map(chars).collect();
                 assert_eq!(chars, offsets[own], "{fixture}: {text:?}");
             }

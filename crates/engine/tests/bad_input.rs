@@ -102,7 +102,7 @@ fn dimensions_out_of_range_are_refused_with_the_range() {
 #[test]
 fn chunks_outside_their_text_are_refused() {
     let model = open();
-    let chunk = |bytes, tokens| [Chunk { bytes, chars: 0..0, tokens }];
+    let chunk = |bytes, tokens| [Chunk { bytes, tokens, ..Chunk::default() }];
     for chunks in [
         chunk(0..9, 0..0),
         chunk(2..3, 0..0),

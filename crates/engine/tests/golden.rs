@@ -165,7 +165,7 @@ fn late_chunks(late: &Value, spans: &str) -> Vec<Chunk> {
         return parts.iter().map(range).collect();
     }
     let spans: Vec<[usize; 2]> = list(&late["spans_no_special"][spans]);
-    let chunk = |&[start, end]: &[usize; 2]| Chunk { bytes: 0..0, chars: 0..0, tokens: start..end };
+    let chunk = |&[start, end]: &[usize; 2]| Chunk { tokens: start..end, ..Chunk::default() };
     spans.iter().map(chunk).collect()
 }
 

@@ -157,7 +157,10 @@ impl RepoCache {
 
 /// Creates `file` atomically: `write` creates a temporary file in the same folder, which is then
 /// renamed.
-fn write_atomically(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+pub(crate) fn write_atomically(
+    file: &Path,
+    write: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     create_folder(folder)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -190,6 +190,20 @@ pub enum Error {
         /// The digest that was announced.
         expected: String,
     },
+    /// A file of the cache that is not what was downloaded.
+    #[error(
+        "{} is damaged: its {kind} is {found}, expected {expected}; download it again", file.display()
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// The kind of digest.
+        kind: &'static str,
+        /// The digest of its content.
+        found: String,
+        /// The digest that its name says.
+        expected: String,
+    },
     /// The disk is full.
     #[error(
         "no space left for {}: {needed} more bytes are needed; the part that arrived is kept. Free \

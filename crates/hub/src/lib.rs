@@ -1,7 +1,8 @@
 //! Known models, the Hugging Face hub cache, and downloads into it.
 //!
 //! [`ModelRef::parse`] parses the name of a model, [`locate`] finds a complete snapshot of a
-//! repository in the cache without network access, and [`pull`] downloads one. The cache has the
+//! repository in the cache without network access, [`pull`] downloads one, and [`check_files`] compares
+//! its files with their checksums. The cache has the
 //! layout of the Python library `huggingface_hub`, so this program and other tools find each
 //! other's downloads.
 //!
@@ -23,6 +24,7 @@
 
 mod cache;
 mod catalog;
+mod check;
 mod config;
 mod error;
 mod id;
@@ -31,6 +33,7 @@ mod pull;
 
 pub use cache::locate;
 pub use catalog::{KNOWN_MODELS, KnownModel, known};
+pub use check::{Check, check_files};
 pub use config::HubConfig;
 pub use error::{Error, Result};
 pub use model_ref::ModelRef;

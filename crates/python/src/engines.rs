@@ -7,7 +7,7 @@
 use crate::errors::{of_collections, of_engine, of_hub};
 use kokeshi::{Device, Level, LoadOptions, Model, Precision};
 use kokeshi_collections::{ModelLocation, fresh_revision};
-use kokeshi_hub::{HubConfig, ModelRef};
+use kokeshi_hub::{Check, HubConfig, ModelRef};
 use pyo3::exceptions::{PyFileNotFoundError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use std::collections::HashMap;
@@ -132,7 +132,11 @@ fn locate(key: &EngineKey) -> PyResult<ModelLocation> {
     };
     let hub = HubConfig::from_env(&|name| std::env::var_os(name)).map_err(of_hub)?;
     if let Some(folder) = kokeshi_hub::locate(&hub, &repo, &revision).map_err(of_hub)? {
-        return Ok(ModelLocation::Folder(folder));
+        match kokeshi_hub::check_files(&hub, &repo, &folder, Check::Changed) {
+            Ok(_) => return Ok(ModelLocation::Folder(folder)),
+            Err(kokeshi_hub::Error::Damaged { .. }) if !key.local_files_only && !hub.offline => {}
+            Err(error) => return Err(of_hub(error)),
+        }
     }
     if key.local_files_only || hub.offline {
         return Err(PyFileNotFoundError::new_err(format!(

@@ -26,6 +26,10 @@ pub(crate) struct DeviceArguments {
     /// unloaded to make room [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = bytes::parse, env = "KOKESHI_MEMORY_BUDGET")]
     pub(crate) memory_budget: Option<usize>,
+    /// Compare all files of downloaded models with their checksums before they are loaded, not only
+    /// those that changed since the last time
+    #[arg(long)]
+    pub(crate) check_model: bool,
 }
 
 /// The device and its arithmetic.

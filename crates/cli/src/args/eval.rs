@@ -182,7 +182,7 @@ impl SweepArguments {
     /// The device with one of the precisions.
     pub(crate) fn device(&self, precision: Option<Precision>) -> DeviceArguments {
         let arithmetic = ArithmeticArguments { machine: self.machine, precision };
-        DeviceArguments { arithmetic, memory_budget: self.memory_budget }
+        DeviceArguments { arithmetic, memory_budget: self.memory_budget, check_model: false }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{DeviceArguments, ModelArguments};
 use crate::bytes;
+use crate::env;
 use clap::{ArgAction, Args, ValueEnum};
 use kokeshi::{Chunking, EmbeddingType};
 use std::path::PathBuf;
@@ -101,6 +102,10 @@ pub(crate) struct EmbedArguments {
     /// `_id`, if a record has one]
     #[arg(long, value_name = "FIELD")]
     pub(crate) id_field: Option<String>,
+    /// Unit of the offsets of chunks that are written next to those in bytes: `utf16` (code units) for
+    /// JavaScript, Java and C#
+    #[arg(long, value_name = "UNIT", value_enum, default_value_t, requires = "chunk")]
+    pub(crate) offsets: OffsetUnit,
     /// Do not write the texts of chunks with their vectors
     #[arg(long, requires = "chunk")]
     pub(crate) no_text: bool,
@@ -140,7 +145,8 @@ pub(crate) struct TableArguments {
     /// Type of the elements of vectors
     #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
     pub(crate) vector_type: VectorElement,
-    /// Embed only the files of process I of N, for example `--shard 2/8`
+    /// Embed only the files of process I of N, for example `--shard 2/8`; `auto/8` takes the process's
+    /// number from Kubernetes (an indexed job) or Slurm (a job array)
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<ShardChoice>,
     /// Size from which an input file is cut into several, such as `256MiB`: Parquet between row
@@ -173,14 +179,22 @@ pub(crate) struct ShardChoice {
 }
 
 impl FromStr for ShardChoice {
-    type Err = &'static str;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = text.split_once('/').and_then(|(number, count)| {
-            Some(Self { number: number.parse().ok()?, count: count.parse().ok()? })
-        });
-        let choice = parsed.filter(|choice| (1..=choice.count).contains(&choice.number));
-        choice.ok_or("expected a number of N, such as `2/8`, from `1/8` to `8/8`")
+        let expected = || "expected a number of N, such as `2/8`, from `1/8` to `8/8`".to_owned();
+        let (number, count) = text.split_once('/').ok_or_else(expected)?;
+        let count: usize = count.parse().map_err(|_| expected())?;
+        if number == "auto" {
+            let number = 1 + env::job_index()?;
+            let choice = Some(Self { number, count }).filter(|_| number <= count);
+            return choice.ok_or_else(|| {
+                format!("this is process {number} of its job, but `{text}` has only {count}")
+            });
+        }
+        let number = number.parse().map_err(|_| expected())?;
+        let choice = Some(Self { number, count });
+        choice.filter(|_| (1..=count).contains(&number)).ok_or_else(expected)
     }
 }
 
@@ -233,4 +247,24 @@ pub(crate) struct SimilarityArguments {
     pub(crate) models: Vec<String>,
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
+}
+
+/// The unit of a chunk's offsets, next to bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OffsetUnit {
+    /// Characters (Unicode scalar values).
+    #[default]
+    Chars,
+    /// UTF-16 code units.
+    Utf16,
+}
+
+impl OffsetUnit {
+    /// The columns of a range.
+    pub(crate) fn columns(self) -> [&'static str; 2] {
+        match self {
+            Self::Chars => ["char_start", "char_end"],
+            Self::Utf16 => ["utf16_start", "utf16_end"],
+        }
+    }
 }

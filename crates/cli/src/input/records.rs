@@ -135,7 +135,10 @@ pub(super) fn jsonl(
     };
     lines::texts(from, source).filter(filled).map(|line| {
         let line = line?;
-        let value = lines::json(&line)?;
+        let mut value = lines::json(&line)?;
+        if let Value::Object(fields) = &mut value {
+            kokeshi_store::keep_long_numbers(fields, line.text.as_bytes())?;
+        }
         let (raw, origin, bytes) = (line.text, line.origin, line.bytes);
         Ok(RecordLine { raw, header: None, value, origin, bytes })
     })

@@ -35,9 +35,9 @@ impl Format for Csv {
 fn header(row: &Row<'_>, values: usize, kind: EmbeddingType) -> Vec<String> {
     let mut columns: Vec<String> = ["index", "source", "line"].map(str::to_owned).into();
     columns.extend(row.id.map(|_| "id".to_owned()));
-    if row.chunk.is_some() {
-        let ranges = ["document", "byte_start", "byte_end", "char_start", "char_end"];
-        columns.extend(ranges.map(str::to_owned));
+    if let Some(chunk) = row.chunk {
+        columns.extend(["document", "byte_start", "byte_end"].map(str::to_owned));
+        columns.extend(chunk.offsets.columns().map(str::to_owned));
     }
     columns.extend(row.has_text.then(|| "text".to_owned()));
     match kind {
@@ -51,8 +51,8 @@ fn origin_columns(row: &Row<'_>) -> Vec<String> {
     let line = row.origin.line.map(|line| line.to_string());
     let origin = [row.index.to_string(), row.origin.source.to_string(), line.unwrap_or_default()];
     let ranges = row.chunk.map(|chunk| {
-        let (bytes, chars) = (&chunk.bytes, &chunk.chars);
-        [row.origin.number, bytes.start, bytes.end, chars.start, chars.end].map(|n| n.to_string())
+        let (bytes, range) = (&chunk.chunk.bytes, chunk.range());
+        [row.origin.number, bytes.start, bytes.end, range.start, range.end].map(|n| n.to_string())
     });
     let id = row.id.map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
     let text = row.has_text.then(|| row.text.to_owned());

@@ -8,7 +8,7 @@ mod npy;
 mod table;
 mod wire;
 
-use crate::args::{EmbedArguments, OutputFormat};
+use crate::args::{EmbedArguments, OffsetUnit, OutputFormat};
 use crate::failure::usage;
 use crate::input::Origin;
 use crate::printer::Printer;
@@ -17,6 +17,7 @@ use kokeshi::{Chunk, EmbeddingType};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::ops::Range;
 
 /// A vector and its text.
 pub(crate) struct Row<'a> {
@@ -26,7 +27,7 @@ pub(crate) struct Row<'a> {
     pub(crate) text: &'a str,
     pub(crate) origin: &'a Origin,
     /// The ranges of the text in its document, if it is a chunk.
-    pub(crate) chunk: Option<&'a Chunk>,
+    pub(crate) chunk: Option<RowChunk<'a>>,
     /// Whether the text is written with its vector.
     pub(crate) has_text: bool,
     /// The id of the record that contains the text.
@@ -34,6 +35,27 @@ pub(crate) struct Row<'a> {
     /// The other fields of that record.
     pub(crate) metadata: Vec<(&'a String, &'a Value)>,
     pub(crate) vector: &'a [f32],
+}
+
+/// The ranges of a chunk in its document.
+#[derive(Clone, Copy)]
+pub(crate) struct RowChunk<'a> {
+    chunk: &'a Chunk,
+    offsets: OffsetUnit,
+}
+
+impl<'a> RowChunk<'a> {
+    pub(crate) fn new(chunk: &'a Chunk, offsets: OffsetUnit) -> Self {
+        Self { chunk, offsets }
+    }
+
+    /// The range in the unit of the offsets.
+    fn range(self) -> &'a Range<usize> {
+        match self.offsets {
+            OffsetUnit::Chars => &self.chunk.chars,
+            OffsetUnit::Utf16 => &self.chunk.utf16,
+        }
+    }
 }
 
 /// Totals of a command.

@@ -1,8 +1,9 @@
 //! The JSON of one vector, shared by the JSON formats.
 
-use super::Row;
+use super::{Row, RowChunk};
+use crate::args::OffsetUnit;
 use crate::input::{Origin, Source};
-use kokeshi::{Chunk, EmbeddingType, Encoded, encode};
+use kokeshi::{EmbeddingType, Encoded, encode};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -39,7 +40,10 @@ struct OriginFields {
 struct Ranges {
     document: usize,
     bytes: [usize; 2],
-    chars: [usize; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chars: Option<[usize; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    utf16: Option<[usize; 2]>,
     tokens: [usize; 2],
 }
 
@@ -66,12 +70,13 @@ impl OriginFields {
 }
 
 impl Ranges {
-    fn new(origin: &Origin, chunk: &Chunk) -> Self {
+    fn new(origin: &Origin, RowChunk { chunk, offsets }: RowChunk<'_>) -> Self {
         let ends = |range: &std::ops::Range<usize>| [range.start, range.end];
         Self {
             document: origin.number,
             bytes: ends(&chunk.bytes),
-            chars: ends(&chunk.chars),
+            chars: (offsets == OffsetUnit::Chars).then(|| ends(&chunk.chars)),
+            utf16: (offsets == OffsetUnit::Utf16).then(|| ends(&chunk.utf16)),
             tokens: ends(&chunk.tokens),
         }
     }

@@ -103,6 +103,20 @@ fn chunks_have_their_ranges_in_bytes_and_characters() {
 }
 
 #[test]
+fn ranges_can_be_in_the_units_of_javascript() {
+    let sandbox = Sandbox::new();
+    sandbox.write("rockets.txt", "🚀 one.\n🚀 two.");
+    let options = ["embed", "--input", "rockets.txt", "--chunk", "lines", "--offsets", "utf16"];
+    let chunk = &sandbox.run(options).jsonl()[1]["chunk"];
+    assert_eq!((&chunk["utf16"], &chunk["bytes"]), (&json!([8, 15]), &json!([10, 19])));
+    assert!(chunk.get("chars").is_none());
+    let table = sandbox.run(options.iter().chain(&["--format", "csv"])).quiet();
+    assert!(
+        table.starts_with("index,source,line,document,byte_start,byte_end,utf16_start,utf16_end,")
+    );
+}
+
+#[test]
 fn late_chunks_depend_on_their_document_and_plain_chunks_do_not() {
     let sandbox = Sandbox::new();
     let alone = vector(&sandbox.run(["embed", "Es hat 3,7 Millionen Einwohner."]).jsonl()[0]);

@@ -29,6 +29,39 @@ fn list_shows_every_known_model_and_whether_it_is_local() {
     assert!(models[1]["cached"].is_null());
 }
 
+#[cfg(unix)]
+#[test]
+fn damaged_files_of_a_download_are_not_loaded() {
+    use sha2::Digest as _;
+    let sandbox = Sandbox::new();
+    let snapshot = sandbox.cache("jina-embeddings-v3", &tiny_v3());
+    let weights = fs::read(snapshot.join("model.safetensors")).expect("weights");
+    let digest = format!("{:x}", sha2::Sha256::digest(&weights));
+    let blob = sandbox.path("hub/models--jinaai--jina-embeddings-v3/blobs").join(&digest);
+    fs::create_dir_all(blob.parent().expect("a folder")).expect("a folder");
+    fs::write(&blob, &weights).expect("a blob");
+    fs::remove_file(snapshot.join("model.safetensors")).expect("a removal");
+    let link = format!("../../blobs/{digest}");
+    std::os::unix::fs::symlink(link, snapshot.join("model.safetensors")).expect("a link");
+    let embed = ["embed", "--model", "jina-embeddings-v3", "x"];
+    let checked = ["embed", "--model", "jina-embeddings-v3", "--check-model", "x"];
+    // What another tool has downloaded is read as it is, until it is checked once.
+    sandbox.run(checked).jsonl();
+    sandbox.run(embed).jsonl();
+    let mut damaged = weights.clone();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    fs::write(&blob, &damaged).expect("a blob");
+    for arguments in [&embed[..], &checked, &["models", "verify"]] {
+        let run = sandbox.run(arguments);
+        let error = run.failure(4);
+        assert!(error.contains("model.safetensors is damaged: its SHA-256 is "), "{error}");
+        assert!(error.contains("`kokeshi models pull jina-embeddings-v3`"), "{error}");
+    }
+    fs::write(&blob, &weights).expect("a blob");
+    sandbox.run(embed).jsonl();
+}
+
 #[test]
 fn a_model_in_the_cache_is_found_by_its_name() {
     let sandbox = Sandbox::new();

@@ -74,6 +74,28 @@ fn processes_share_the_files_without_talking() {
 }
 
 #[test]
+fn a_process_takes_its_number_from_its_job() {
+    let sandbox = rows(5, 3);
+    let model = tiny_v3().display().to_string();
+    let options =
+        ["embed", "--input", "in/*", "-o", "out/", "--model", &model, "--shard", "auto/2"];
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = sandbox.command(PROGRAM, options);
+        command.envs(variables.iter().copied());
+        Run::of(command, b"")
+    };
+    let job = |index| run(&[("JOB_COMPLETION_INDEX", index)]);
+    assert_eq!(job("0").status, Some(0));
+    assert_eq!(outputs(&sandbox.path("out")).len(), 3);
+    let array = run(&[("SLURM_ARRAY_TASK_ID", "11"), ("SLURM_ARRAY_TASK_MIN", "10")]);
+    assert_eq!(array.status, Some(0), "{}", array.stderr);
+    assert_eq!(outputs(&sandbox.path("out")).len(), 5);
+    assert!(job("2").failure(2).contains("this is process 3 of its job, but `auto/2` has only 2"));
+    assert!(job("x").failure(2).contains("JOB_COMPLETION_INDEX is `x`, not a number"));
+    assert!(run(&[]).failure(2).contains("neither JOB_COMPLETION_INDEX nor SLURM_ARRAY_TASK_ID"));
+}
+
+#[test]
 fn rows_without_vectors_and_damaged_files_give_a_status_of_their_own() {
     let sandbox = rows(1, 2);
     let model = tiny_v3().display().to_string();

@@ -6,6 +6,7 @@ use super::remote::Remote;
 use super::retry::{Failure, with_retries};
 use super::{Events, PullEvent};
 use crate::cache::{RepoCache, create_folder};
+use crate::check;
 use crate::error::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -42,6 +43,7 @@ impl Download<'_> {
                 with_retries(self.remote.limits, file, events, |events| self.attempt(events))?;
             }
         }
+        check::note(self.cache, &self.file.digest);
         events(PullEvent::Done { file, cached });
         Ok(())
     }

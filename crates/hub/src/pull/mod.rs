@@ -15,6 +15,7 @@ use crate::cache::{RepoCache, locate, missing_file};
 use crate::config::HubConfig;
 use crate::error::{Error, Result};
 use crate::id::check_revision;
+pub(crate) use checksum::Digest;
 use download::Download;
 use listing::{CachedState, Listing, RemoteFile};
 use remote::Remote;
@@ -82,8 +83,8 @@ type Events<'a> = dyn FnMut(PullEvent<'_>) + 'a;
 /// Downloads the files of `repo` at `revision` that the cache lacks and returns the snapshot's
 /// folder.
 ///
-/// Every file is verified against the hub's checksum, also one that the cache has already, and [`locate`] finds the snapshot only when
-/// it is complete. The next pull resumes an interrupted one. Offline, a complete snapshot in the
+/// Every file is compared with the hub's checksum, also one that the cache has already, and
+/// [`locate`] finds the snapshot only when it is complete. The next pull resumes an interrupted one. Offline, a complete snapshot in the
 /// cache is returned unchanged.
 ///
 /// # Errors

@@ -9,7 +9,8 @@ use crate::problem::{ApiResult, Problem};
 use crate::wire::embeddings::Usage;
 use crate::wire::input::RequestTexts;
 use crate::wire::segment::{
-    SegmentBody, SegmentResponse, SegmentUsage, Similarity, SimilarityBody, SimilarityResponse,
+    OffsetUnit, SegmentBody, SegmentResponse, SegmentUsage, Similarity, SimilarityBody,
+    SimilarityResponse,
 };
 use crate::wire::write_json;
 use crate::work::Pace;
@@ -72,13 +73,20 @@ fn segments(model: &Model, body: &SegmentBody, pace: &mut Pace) -> ApiResult<Seg
         }
     };
     let tokens = tokenized.count();
+    let position = |chunk: &Chunk| {
+        let range = match body.offsets.unwrap_or_default() {
+            OffsetUnit::Chars => &chunk.chars,
+            OffsetUnit::Utf16 => &chunk.utf16,
+        };
+        [range.start, range.end]
+    };
     let texts = || chunks.iter().map(|chunk| text[chunk.bytes.clone()].to_owned()).collect();
     Ok(SegmentResponse {
         num_tokens: tokens,
         tokenizer: model.tokenizer_info().kind,
         usage: SegmentUsage { tokens },
         num_chunks: chunks.len(),
-        chunk_positions: chunks.iter().map(|chunk| [chunk.chars.start, chunk.chars.end]).collect(),
+        chunk_positions: chunks.iter().map(position).collect(),
         chunks: (body.return_chunks == Some(true)).then(texts),
     })
 }

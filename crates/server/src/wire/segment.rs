@@ -15,10 +15,24 @@ pub(crate) struct SegmentBody {
     pub(crate) chunking: Option<String>,
     /// Without `chunking`: semantic chunks of at most this many characters; default 1000.
     pub(crate) max_chunk_length: Option<Count>,
+    /// The unit of `chunk_positions`: `chars` (the default), or `utf16` for strings of JavaScript, Java
+    /// and C#.
+    pub(crate) offsets: Option<OffsetUnit>,
     /// Also return the texts of the chunks.
     pub(crate) return_chunks: Option<bool>,
     /// Not supported.
     pub(crate) return_tokens: Option<bool>,
+}
+
+/// The unit of offsets in a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OffsetUnit {
+    /// Characters (Unicode scalar values).
+    #[default]
+    Chars,
+    /// UTF-16 code units.
+    Utf16,
 }
 
 /// The chunks of a text.
@@ -29,7 +43,7 @@ pub(crate) struct SegmentResponse {
     pub(crate) tokenizer: String,
     pub(crate) usage: SegmentUsage,
     pub(crate) num_chunks: usize,
-    /// Half-open ranges of characters.
+    /// Half-open ranges, in the unit of `offsets`.
     pub(crate) chunk_positions: Vec<[usize; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chunks: Option<Vec<String>>,

@@ -279,6 +279,9 @@ fn chunks_are_at_their_positions() {
         assert_eq!(*chunk, expected);
     }
     assert_eq!(reply["num_tokens"], reply["usage"]["tokens"]);
+    let rockets = json!({"content": "🚀. 🚀.", "chunking": "sentences", "offsets": "utf16"});
+    let reply = server.post("/v1/segment", &rockets).success();
+    assert_eq!(reply["chunk_positions"], json!([[0, 3], [4, 7]]));
     let long = "Seven words stand in this very sentence. ".repeat(100);
     for length in [1, 50, 300, 1000] {
         let body = json!({"content": long, "max_chunk_length": length, "return_chunks": true});

@@ -3,7 +3,9 @@
 use super::{FieldNames, SourceRow, field_of, listed_names};
 use crate::error::{Error, Result};
 use crate::fields::Field;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -27,6 +29,9 @@ pub(super) fn read(
             return Ok(());
         }
         let invalid = |reason: String| Error::Row { path: path.to_owned(), number, reason };
+        if number == 1 {
+            remove_mark(&mut line);
+        }
         if line.len() as u64 == MAX_LINE {
             return Err(invalid(format!("it is over the limit of {} MiB", MAX_LINE >> 20)));
         }
@@ -46,14 +51,49 @@ pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
         if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             break;
         }
+        remove_mark(&mut line);
     }
-    let fields: Map<String, Value> = serde_json::from_slice(&line).unwrap_or_default();
+    let fields = object(&line).unwrap_or_default();
     Ok(fields.iter().map(|(name, value)| field_of(name, value)).collect())
 }
 
+/// Removes a byte order mark.
+fn remove_mark(line: &mut Vec<u8>) {
+    if line.starts_with("\u{feff}".as_bytes()) {
+        line.drain(..3);
+    }
+}
+
+/// Parses an object, whose long numbers are kept: see [`keep_long_numbers`].
+fn object(line: &[u8]) -> serde_json::Result<Map<String, Value>> {
+    let mut fields = serde_json::from_slice(line)?;
+    keep_long_numbers(&mut fields, line)?;
+    Ok(fields)
+}
+
+/// Replaces whole numbers of more than 64 bits, such as ids, by texts of what `json` has: the parser
+/// rounds them. `fields` are those of the object `json`; only its own fields are looked at, not those
+/// within them.
+///
+/// # Errors
+///
+/// If `json` is not an object.
+pub fn keep_long_numbers(fields: &mut Map<String, Value>, json: &[u8]) -> serde_json::Result<()> {
+    if !fields.values().any(Value::is_f64) {
+        return Ok(());
+    }
+    let written: BTreeMap<String, &RawValue> = serde_json::from_slice(json)?;
+    for (name, value) in fields.iter_mut().filter(|(_, value)| value.is_f64()) {
+        let Some(text) = written.get(name).map(|raw| raw.get()) else { continue };
+        if text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) {
+            *value = text.into();
+        }
+    }
+    Ok(())
+}
+
 fn row(line: &[u8], number: usize, names: &FieldNames<'_>) -> Result<SourceRow, String> {
-    let mut fields: Map<String, Value> =
-        serde_json::from_slice(line).map_err(|error| format!("not a JSON object: {error}"))?;
+    let mut fields = object(line).map_err(|error| format!("not a JSON object: {error}"))?;
     let known = || format!("it has {}", listed_names(&line_fields(line)));
     let id = fields.remove(names.id).and_then(|id| key(&id));
     let id =

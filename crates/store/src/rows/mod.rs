@@ -9,6 +9,8 @@ mod jsonl;
 mod no_parquet;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_value;
 mod writer;
 
 #[cfg(not(feature = "parquet"))]
@@ -20,6 +22,7 @@ use crate::provenance::Provenance;
 use crate::record::{Chunk, ChunkLocation, Collection, Counts, Document, Entry};
 use crate::storage::Storage;
 use crate::traits::Source;
+pub use jsonl::keep_long_numbers;
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};

@@ -1,12 +1,13 @@
 //! Parquet: <https://parquet.apache.org/docs/file-format/>.
 
+use super::parquet_value::{Columns, json};
 use super::{FieldNames, JsonRows, SourceRow, listed_names};
 use crate::error::{Error, Result};
 use crate::fields::Field;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field as ParquetField, Row as ParquetRow};
-use serde_json::Map;
+use parquet::record::Field as ParquetField;
+use serde_json::{Map, Number};
 use std::fs::File;
 use std::path::Path;
 
@@ -23,10 +24,13 @@ pub(super) fn read(
         move |error: ParquetError| invalid(number, format!("it cannot be read: {error}"))
     };
     let reader = SerializedFileReader::new(file).map_err(unreadable(1))?;
+    let columns = Columns::new(reader.metadata().file_metadata().schema());
     let rows = reader.get_row_iter(None).map_err(unreadable(1))?;
     for (record, number) in rows.zip(1..) {
         let record = record.map_err(unreadable(number))?;
-        each(row(record, number, names).map_err(|reason| invalid(number, reason))?)?;
+        each(
+            row(columns.fields(record), number, names).map_err(|reason| invalid(number, reason))?,
+        )?;
     }
     Ok(())
 }
@@ -42,10 +46,10 @@ pub(super) fn objects(path: &Path) -> Result<JsonRows> {
         reason: format!("it cannot be read: {error}"),
     };
     let reader = SerializedFileReader::new(file).map_err(|error| unreadable(1, error))?;
+    let columns = Columns::new(reader.metadata().file_metadata().schema());
     Ok(Box::new(reader.into_iter().zip(1..).map(move |(row, number)| {
         let row = row.map_err(|error| unreadable(number, error))?;
-        let fields = row.into_columns().into_iter();
-        Ok(fields.map(|(name, field)| (name, field.to_json_value())).collect())
+        Ok(columns.fields(row).map(|(name, field)| (name, json(&field))).collect())
     })))
 }
 
@@ -53,19 +57,25 @@ pub(super) fn objects(path: &Path) -> Result<JsonRows> {
 pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let reader = SerializedFileReader::new(File::open(path).map_err(failed)?).ok();
-    let rows = reader.as_ref().and_then(|reader| reader.get_row_iter(None).ok());
-    let Some(Ok(first)) = rows.and_then(|mut rows| rows.next()) else { return Ok(Vec::new()) };
+    let Some(reader) = reader.as_ref() else { return Ok(Vec::new()) };
+    let columns = Columns::new(reader.metadata().file_metadata().schema());
+    let first = reader.get_row_iter(None).ok().and_then(|mut rows| rows.next());
+    let Some(Ok(first)) = first else { return Ok(Vec::new()) };
     let field = |(name, field): (String, ParquetField)| {
         let is_text = matches!(field, ParquetField::Str(_));
         Field { is_key: is_text || key(&field).is_some(), is_text, name }
     };
-    Ok(first.into_columns().into_iter().map(field).collect())
+    Ok(columns.fields(first).map(field).collect())
 }
 
-fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<SourceRow, String> {
+fn row(
+    record: impl Iterator<Item = (String, ParquetField)>,
+    number: usize,
+    names: &FieldNames<'_>,
+) -> Result<SourceRow, String> {
     let (mut id, mut document, mut text, mut vector) = (None, None, None, None);
     let (mut metadata, mut columns) = (Map::new(), Vec::new());
-    for (name, field) in record.into_columns() {
+    for (name, field) in record {
         columns.push(name.clone());
         if name == names.id {
             id = key(&field);
@@ -76,7 +86,7 @@ fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<Sour
         } else if name == names.vector {
             vector = vector_of(&field).map_err(|reason| format!("`{name}` {reason}"))?;
         } else {
-            metadata.insert(name, field.to_json_value());
+            metadata.insert(name, json(&field));
         }
     }
     let known = || format!("it has {}", listed_names(&columns));
@@ -86,7 +96,7 @@ fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<Sour
     Ok(SourceRow { number, id, document, text, metadata, vector })
 }
 
-/// A text or a whole number as a key.
+/// A text or a number as a key.
 fn key(field: &ParquetField) -> Option<String> {
     match field {
         ParquetField::Str(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -98,6 +108,9 @@ fn key(field: &ParquetField) -> Option<String> {
         | ParquetField::UShort(_)
         | ParquetField::UInt(_)
         | ParquetField::ULong(_) => Some(field.to_string()),
+        // As JSON writes it: whole numbers next to missing ones are often stored so.
+        ParquetField::Float(x) => Number::from_f64((*x).into()).map(|x| x.to_string()),
+        ParquetField::Double(x) => Number::from_f64(*x).map(|x| x.to_string()),
         _ => None,
     }
 }

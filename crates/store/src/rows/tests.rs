@@ -173,3 +173,20 @@ fn a_changed_text_or_field_changes_the_hash_of_its_document() {
         assert_ne!(first, hash(&line), "{line}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_passed_over_and_long_numbers_stay_as_written() {
+    let (_folder, path) = written(
+        "jsonl",
+        "\u{feff}{\"key\": 123456789012345678901234567890, \"body\": \"One.\", \
+         \"serial\": -98765432109876543210, \"share\": 0.25, \"embedding\": [1, 0]}\n",
+    );
+    let fields = Fields { document: None, ..fields() };
+    let rows = Rows::read(&path, &fields, "embedding").expect("rows");
+    let wanted = ["123456789012345678901234567890".to_owned()];
+    let found = rows.documents("embedding", &wanted).expect("documents");
+    let metadata = &found[0].chunks[0].metadata;
+    assert_eq!(metadata["serial"], "-98765432109876543210");
+    assert_eq!(metadata["share"], 0.25);
+    assert_eq!(Rows::fields(&path).expect("fields")[0].name, "key");
+}

@@ -3,13 +3,13 @@
 #[cfg(feature = "parquet")]
 mod tables;
 
-use crate::args::{EmbedArguments, TableArguments, VectorElement};
+use crate::args::{EmbedArguments, OffsetUnit, TableArguments, VectorElement};
 use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS, Embedder, options};
 use crate::exit::Exit;
 use crate::failure::usage;
 use crate::input::{self, Origin, Purpose, Record, SourceText, Texts};
 use crate::meter::Meter;
-use crate::output::{Output, Row, Totals};
+use crate::output::{Output, Row, RowChunk, Totals};
 use crate::printer::Printer;
 use crate::selection::Loader;
 use kokeshi::{Chunk, Chunking, Input, Options, Position, Text, Window};
@@ -43,9 +43,16 @@ pub(crate) fn run(arguments: &EmbedArguments, printer: &Printer) -> anyhow::Resu
         ..options(&arguments.encoding, arguments.task.as_deref())
     };
     let (chunking, late) = (arguments.chunk, arguments.late_chunking);
-    let (id_field, has_text) = (arguments.id_field.as_deref(), !arguments.no_text);
-    let totals = Totals::default();
-    let mut pipeline = Pipeline { embedder, options, chunking, late, id_field, has_text, totals };
+    let mut pipeline = Pipeline {
+        embedder,
+        options,
+        chunking,
+        late,
+        id_field: arguments.id_field.as_deref(),
+        has_text: !arguments.no_text,
+        offsets: arguments.offsets,
+        totals: Totals::default(),
+    };
     let mut texts = texts.peekable();
     if texts.peek().is_none() {
         return Err(input::no_texts());
@@ -159,6 +166,7 @@ struct Pipeline<'p> {
     late: bool,
     id_field: Option<&'p str>,
     has_text: bool,
+    offsets: OffsetUnit,
     totals: Totals,
 }
 
@@ -222,6 +230,7 @@ impl Pipeline<'_> {
         let id = record.map(|record| record.id(self.id_field, origin)).transpose()?.flatten();
         let metadata = record.map(|record| record.metadata(id)).unwrap_or_default();
         let has_text = chunk.is_some() && self.has_text;
+        let chunk = chunk.map(|chunk| RowChunk::new(chunk, self.offsets));
         Ok(Row { index: self.totals.vectors, text, origin, chunk, has_text, id, metadata, vector })
     }
 }

@@ -62,6 +62,7 @@ fn check(arguments: &EmbedArguments) -> anyhow::Result<()> {
     let refused = [
         (arguments.input.input_format.is_some(), "--input-format"),
         (arguments.format.is_some(), "--format"),
+        (arguments.offsets != OffsetUnit::Chars, "--offsets"),
         (arguments.embedding_type != [EmbeddingType::Float], "--embedding-type"),
     ];
     match refused.iter().find(|(is_given, _)| *is_given) {

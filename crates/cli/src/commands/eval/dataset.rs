@@ -200,7 +200,10 @@ fn judgements(path: &Path) -> anyhow::Result<BTreeMap<String, HashMap<String, f6
     let content = text_file::read(path, MAX_FILE_BYTES)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let mut judged: BTreeMap<String, HashMap<String, f64>> = BTreeMap::new();
-    for (number, line) in (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+    for (number, line) in (1..)
+        .zip(content.trim_start_matches('\u{feff}').lines())
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let columns: Vec<&str> = line.split('\t').map(str::trim).collect();
         let grade = match &columns[..] {
             [.., score] if columns.len() == 3 => score.parse::<f64>().ok(),

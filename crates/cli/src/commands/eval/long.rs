@@ -87,7 +87,7 @@ impl Pass<'_> {
             }
         };
         // Only the bytes are read.
-        let chunk = |bytes: Range<usize>| Chunk { bytes, chars: 0..0, tokens: 0..0 };
+        let chunk = |bytes: Range<usize>| Chunk { bytes, ..Chunk::default() };
         Ok(ranges.into_iter().flatten().map(chunk).collect())
     }
 

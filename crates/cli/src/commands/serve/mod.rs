@@ -12,6 +12,7 @@ use crate::failure::{self, hinted};
 use crate::printer::Printer;
 use crate::selection;
 use kokeshi::{LoadOptions, Models};
+use kokeshi_hub::Check;
 use kokeshi_server::{
     ApiService, Config, Error, Licence, Limits, ModelEntry, ReadConfig, Server, Timeouts, TlsFiles,
 };
@@ -60,7 +61,13 @@ fn serve(
     notes: &Notes<'_>,
 ) -> anyhow::Result<Exit> {
     check_variables(arguments)?;
-    let served = arguments.models.models.iter().map(|model| entry(model));
+    let served = arguments.models.models.iter().map(|model| {
+        let (entry, location) = entry(model)?;
+        if arguments.device.check_model {
+            check_all(model)?;
+        }
+        Ok((entry, location))
+    });
     let (entries, locations): (Vec<ModelEntry>, Vec<String>) =
         served.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
     let names = entries.iter().map(|entry| entry.name.clone()).zip(locations);
@@ -176,6 +183,13 @@ fn entry(text: &str) -> anyhow::Result<(ModelEntry, String)> {
     let text = location.to_string();
     let load = Box::new(move |options: &LoadOptions| location.open(options));
     Ok((ModelEntry { name, repo, licence, load }, text))
+}
+
+/// Compares all files of a model with their checksums.
+fn check_all(text: &str) -> anyhow::Result<()> {
+    let model = text.split_once('=').map_or(text, |(_, model)| model);
+    selection::check(model, &selection::locate(model)?, Check::All)?;
+    Ok(())
 }
 
 fn description(entry: &ModelEntry) -> String {

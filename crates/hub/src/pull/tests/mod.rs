@@ -10,6 +10,7 @@ mod snapshots;
 
 use super::lock::Lock;
 use super::{Limits, PullEvent, pull_within};
+use crate::check::{Check, check_files};
 use crate::config::HubConfig;
 use crate::error::{Error, Result};
 use server::{COMMIT, Fault, Server, git_digest, sha256};

@@ -117,6 +117,31 @@ fn attempts_count_anew_after_progress() {
 }
 
 #[test]
+fn a_file_that_changed_since_it_was_checked_is_compared_with_its_checksum() {
+    let server = hub();
+    let cache = Cache::of(&server);
+    let snapshot = cache.pull().0.unwrap();
+    let check = |which| check_files(&cache.config, "me/mine", &snapshot, which);
+    assert_eq!(check(Check::Changed).unwrap(), 0, "the pull has checked all of it");
+    assert_eq!(check(Check::All).unwrap(), 4);
+    let blob = cache.repo(&format!("blobs/{}", sha256(&weights())));
+    let mut damaged = weights();
+    damaged[200_000] ^= 1;
+    fs::write(&blob, &damaged).unwrap();
+    for which in [Check::Changed, Check::All] {
+        let error = check(which).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("model.safetensors is damaged: its SHA-256 is "));
+    }
+    assert_whole(&cache, cache.pull().0);
+    assert_eq!(check(Check::Changed).unwrap(), 0);
+    // A file with another time and the same content is read once.
+    fs::write(&blob, weights()).unwrap();
+    assert_eq!(check(Check::Changed).unwrap(), 1);
+    assert_eq!(check(Check::Changed).unwrap(), 0);
+}
+
+#[test]
 fn a_blob_that_was_damaged_on_disk_is_downloaded_again() {
     let server = hub();
     let cache = Cache::of(&server);

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
-use super::super::checksum::Digest;
+use super::super::Digest;
 
 pub(super) const COMMIT: &str = "aaaabbbbccccddddeeeeffff0000111122223333";
 

@@ -61,6 +61,7 @@ fn report(arguments: &VerifyArguments) -> anyhow::Result<Verification<'_>> {
     let mut device = arguments.device;
     // The published values were computed in f32, so a default that rounds more is not used.
     device.arithmetic.precision.get_or_insert(Precision::F32);
+    device.check_model = true;
     let model = Loader::new(&device)?.get(name)?;
     if let Some(published) = published {
         let cases = v2::run(&model, &family, published)?;
