@@ -93,6 +93,31 @@ fn sql(folder: &TempDir, text: &str) {
 }
 
 #[test]
+fn equal_vectors_cost_no_more_than_others_and_are_found() {
+    const EQUAL: u64 = 2500;
+    let (_others_folder, mut others) = store();
+    let (_folder, mut store) = store();
+    let copies =
+        |number: u64| fixtures::document(&format!("copy{number}"), 0..EQUAL / 5, |_| vector(77));
+    let copies: Vec<Document> = (0..5).map(copies).collect();
+    store.upsert("notes", &copies).expect("written");
+    let (usual, built) = (build(&mut others), build(&mut store));
+    assert_eq!(built.vectors, (COUNT + EQUAL) as usize);
+    assert!(built.recall >= 0.97, "{built:?}");
+    assert!(built.seconds < 5.0 * usual.seconds + 1.0, "{built:?}, without copies {usual:?}");
+    let both = |store: &Sqlite, seed: u64, limit: usize| {
+        [true, false].map(|exact| scored(found(store, &vector(seed), limit, exact)))
+    };
+    let [exact, approximate] = both(&store, 77, 50);
+    assert_eq!(exact, approximate);
+    // The others are found when the copies are gone.
+    let paths: Vec<String> = copies.into_iter().map(|document| document.path).collect();
+    store.remove("notes", &paths).expect("removed");
+    let [exact, approximate] = both(&store, 77, 5);
+    assert_eq!(exact, approximate);
+}
+
+#[test]
 fn an_index_finds_nearly_all_and_exact_search_does_not_use_it() {
     let (folder, mut store) = store();
     assert_eq!(ann(&store), None);

@@ -14,7 +14,9 @@ use crate::sqlite::{Sqlite, collections, open};
 use crate::traits::Source as _;
 use kokeshi_kernels::median;
 use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -106,8 +108,13 @@ impl Sqlite {
         if total == 0 {
             return Err(self.not_indexable(name, "it has no vectors yet"));
         }
-        let draft = Draft::begin(path, provenance.dimensions, total)?;
         let mut rows = vectors(&read, id, provenance);
+        let equal = equal_vectors(&slots, |slot| rows.read(slot).map_err(fail), on_step)?;
+        let draft = Draft::begin(path, provenance.dimensions, total)?;
+        for (first, others) in &equal {
+            draft.add_equal(*first, others)?;
+        }
+        let others: HashSet<u32> = equal.into_values().flatten().collect();
         let (mut vectors, mut directionless) = (0, Slots::default());
         for (number, slots) in slots.chunks(BATCH).enumerate() {
             if !on_step(BuildStep { name: "reading", done: number * BATCH, total }) {
@@ -118,11 +125,15 @@ impl Sqlite {
                 let vector = rows.read(slot).map_err(fail)?;
                 // A vector of length 0 has no direction: the graph cannot hold it, search scans it.
                 match (u32::try_from(slot), vector.iter().map(|x| x * x).sum::<f32>()) {
-                    (Ok(number), length) if length.is_normal() => batch.push((number, vector)),
+                    (Ok(number), length) if length.is_normal() => {
+                        vectors += 1;
+                        if !others.contains(&number) {
+                            batch.push((number, vector));
+                        }
+                    }
                     _ => directionless.insert(slot),
                 }
             }
-            vectors += batch.len();
             draft.add(&batch)?;
         }
         Ok(CopiedGraph { draft, generation, vectors, directionless })
@@ -189,6 +200,43 @@ impl Sqlite {
         let recall = recall(slot, exact, approximate);
         Ok(ReadAttempt::Done(Some(SearchComparison { recall, exact_ms, ann_ms })))
     }
+}
+
+/// The slots whose vectors equal that of another: by the first slot of each such vector, the others in
+/// ascending order.
+fn equal_vectors(
+    slots: &[usize],
+    mut read: impl FnMut(usize) -> Result<Vec<f32>>,
+    on_step: &OnBuildStep<'_>,
+) -> Result<BTreeMap<u32, Vec<u32>>> {
+    let hashed = std::hash::RandomState::new();
+    let mut hashes: Vec<(u64, u32)> = Vec::with_capacity(slots.len());
+    for (done, &slot) in slots.iter().enumerate() {
+        if done % BATCH == 0 && !on_step(BuildStep { name: "comparing", done, total: slots.len() })
+        {
+            return Err(Error::Stopped);
+        }
+        if let Ok(number) = u32::try_from(slot) {
+            hashes.push((hashed.hash_one(bits(&read(slot)?)), number));
+        }
+    }
+    hashes.sort_unstable();
+    let mut equal = BTreeMap::new();
+    for run in hashes.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+        let mut firsts: HashMap<Vec<u32>, u32> = HashMap::new();
+        for &(_, number) in run {
+            let first = *firsts.entry(bits(&read(number as usize)?)).or_insert(number);
+            if first != number {
+                equal.entry(first).or_insert_with(Vec::new).push(number);
+            }
+        }
+    }
+    Ok(equal)
+}
+
+/// The bits of a vector, which equal those of an equal one.
+fn bits(vector: &[f32]) -> Vec<u32> {
+    vector.iter().map(|x| x.to_bits()).collect()
 }
 
 /// The share of the best hits other than `slot` itself that were found. A row as good as the last
