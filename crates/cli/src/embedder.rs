@@ -5,13 +5,8 @@ use crate::failure::hinted;
 use crate::input::{Origin, SourceText};
 use crate::meter::Meter;
 use crate::printer::Printer;
-use kokeshi::{Chunk, Embedded, Error, Input, Model, Options, Text};
+use kokeshi::{BlockSize, Chunk, Embedded, Error, Input, Model, Options, Text, blocks};
 use std::sync::Arc;
-
-/// Maximum number of texts in a block, and of bytes (about 64,000 tokens); a longer text is a block
-/// of its own.
-pub(crate) const BLOCK_TEXTS: usize = 256;
-pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
 /// A loaded model, and where its progress and warnings are shown.
 pub(crate) struct Embedder<'p> {
@@ -63,7 +58,7 @@ impl<'p> Embedder<'p> {
         long_texts: LongTexts,
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let mut vectors = Vec::with_capacity(documents.len());
-        for block in blocks(documents, |one| one.text.len()) {
+        for block in blocks(documents, |one| BlockSize::of(&one.text)) {
             let wholes: Vec<[Chunk; 1]> = block.iter().map(|one| [whole(&one.text)]).collect();
             let inputs = block.iter().zip(&wholes).map(|(one, whole)| match long_texts {
                 LongTexts::Limited => Input::new(&one.text),
@@ -133,22 +128,6 @@ pub(crate) fn options(encoding: &EncodingArguments, task: Option<&str>) -> Optio
         truncate: encoding.truncate,
         ..Options::default()
     }
-}
-
-/// `texts`, whose bytes `len` counts, in blocks that are embedded together.
-pub(crate) fn blocks<T>(texts: &[T], len: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
-    let mut rest = texts;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = rest.iter().take(BLOCK_TEXTS).take_while(|one| {
-            bytes += len(one);
-            bytes <= BLOCK_BYTES
-        });
-        let count = fits.count().max(1).min(rest.len());
-        let (block, after) = rest.split_at(count);
-        rest = after;
-        (count > 0).then_some(block)
-    })
 }
 
 /// A whole text as a single chunk; its tokens are determined when it is embedded.

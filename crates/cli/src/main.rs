@@ -24,9 +24,8 @@ fn main() -> ExitCode {
 /// `bench/serve/bars.py attacks`, and 85 MiB with this. Indexing takes the same time.
 #[expect(unsafe_code, reason = "the allocator is a C library")]
 fn give_back_at_once() {
-    // SAFETY: the function takes two numbers, and nothing else runs yet.
-    unsafe {
-        libmimalloc_sys::mi_option_set(PURGE_DELAY, 0);
-        libmimalloc_sys::mi_option_set(ABANDONED_PAGE_PURGE, 1);
+    for (option, value) in [(PURGE_DELAY, 0), (ABANDONED_PAGE_PURGE, 1)] {
+        // SAFETY: the function takes two numbers, and nothing else runs yet.
+        unsafe { libmimalloc_sys::mi_option_set(option, value) }
     }
 }

@@ -33,6 +33,7 @@
 //! # Ok::<(), kokeshi::Error>(())
 //! ```
 
+mod blocks;
 mod bounded;
 mod capability;
 mod chars;
@@ -63,6 +64,7 @@ mod unigram;
 mod units;
 mod window;
 
+pub use blocks::{BLOCK_BYTES, BLOCK_TEXTS, BlockSize, blocks};
 pub use chunk::Chunk;
 pub use chunking::Chunking;
 pub use count::TokenCount;

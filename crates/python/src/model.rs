@@ -3,16 +3,12 @@
 
 use crate::engines::{EngineKey, LoadedEngine, engine, unload};
 use crate::errors::of_engine;
-use kokeshi::{Chunk, Chunking, Input, Options, Window};
+use kokeshi::{BlockSize, Chunk, Chunking, Input, Options, Window, blocks};
 use numpy::{PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
-
-/// Maximum number of texts that are embedded together, and of their bytes.
-const BLOCK_TEXTS: usize = 256;
-const BLOCK_BYTES: usize = 256 << 10;
 
 /// Byte, character and token ranges of a chunk.
 type Offsets = ((usize, usize), (usize, usize), (usize, usize));
@@ -126,7 +122,7 @@ impl Engine {
         let width = options.dimensions.unwrap_or(engine.model.config().hidden);
         let array = PyArray2::<f32>::zeros(py, [texts.len(), width], false);
         let (mut tokens, mut truncated, mut row) = (0, Vec::new(), 0);
-        for block in blocks(&texts) {
+        for block in blocks(&texts, |text| BlockSize::of(text)) {
             let inputs: Vec<Input<'_>> =
                 block.iter().map(|text| Input::new(text).options(options.clone())).collect();
             let embedded = py.detach(|| engine.run(|model| model.embed(&inputs)));
@@ -240,22 +236,6 @@ impl Engine {
     pub(crate) fn key(&self) -> &EngineKey {
         &self.key
     }
-}
-
-/// `texts` in blocks that are embedded together.
-fn blocks(texts: &[String]) -> impl Iterator<Item = &[String]> {
-    let mut rest = texts;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = rest.iter().take(BLOCK_TEXTS).take_while(|text| {
-            bytes += text.len();
-            bytes <= BLOCK_BYTES
-        });
-        let count = fits.count().max(1).min(rest.len());
-        let (block, after) = rest.split_at(count);
-        rest = after;
-        (count > 0).then_some(block)
-    })
 }
 
 /// An error about a text of a block, by its number in the whole call.

@@ -3,13 +3,8 @@
 
 use crate::error::Result;
 use crate::rows::{RowText, Rows};
-use kokeshi::{Chunk, Chunking, Input, Model, Options};
+use kokeshi::{BlockSize, Chunk, Chunking, Input, Model, Options, blocks};
 use std::ops::Range;
-
-/// Maximum number of texts that are embedded together, and of their bytes (about 64,000 tokens); a
-/// longer text is embedded alone.
-const BLOCK_TEXTS: usize = 256;
-const BLOCK_BYTES: usize = 256 << 10;
 
 /// How texts become vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,10 +70,7 @@ impl Method {
         each: &mut dyn FnMut(EmbeddedRows) -> Result<()>,
     ) -> Result<()> {
         let units = units(rows, has_documents);
-        let mut rest = units.as_slice();
-        while !rest.is_empty() {
-            let (block, after) = rest.split_at(block_len(rest, rows));
-            rest = after;
+        for block in blocks(&units, |unit| unit_size(unit, rows)) {
             let mut all = EmbeddedRows::default();
             let ready: Vec<Unit<'_>> =
                 block.iter().filter_map(|unit| self.ready(unit, rows, model, &mut all)).collect();
@@ -220,16 +212,10 @@ fn units(rows: &Rows, has_documents: bool) -> Vec<Range<usize>> {
     units
 }
 
-/// How many of `units` are embedded together.
-fn block_len(units: &[Range<usize>], rows: &Rows) -> usize {
-    let (mut texts, mut bytes) = (0, 0);
-    let fits = units.iter().take_while(|unit| {
-        let of_row = |row: &RowText| row.text.as_ref().map_or(0, String::len);
-        texts += unit.len();
-        bytes += rows.texts[(*unit).clone()].iter().map(of_row).sum::<usize>();
-        texts <= BLOCK_TEXTS && bytes <= BLOCK_BYTES
-    });
-    fits.count().max(1).min(units.len())
+/// What a unit adds to the block that it is embedded in.
+fn unit_size(unit: &Range<usize>, rows: &Rows) -> BlockSize {
+    let of_row = |row: &RowText| row.text.as_ref().map_or(0, String::len);
+    BlockSize { texts: unit.len(), bytes: rows.texts[unit.clone()].iter().map(of_row).sum() }
 }
 
 /// The input that an error is about, if the others can be embedded without it.
@@ -281,15 +267,5 @@ mod tests {
         assert_eq!(units(&rows, false).len(), 6);
         assert_eq!(complete(&rows), 5);
         assert_eq!(complete(&Rows { texts: rows.texts[..2].to_vec(), ..rows.clone() }), 0);
-    }
-
-    #[test]
-    fn blocks_are_bounded_and_a_long_text_is_one() {
-        let of =
-            |sizes: &[usize]| rows(&sizes.iter().map(|&size| (None, size)).collect::<Vec<_>>());
-        let len = |rows: &Rows| block_len(&units(rows, false), rows);
-        assert_eq!(len(&of(&[10; 300])), BLOCK_TEXTS);
-        assert_eq!(len(&of(&[BLOCK_BYTES / 2, BLOCK_BYTES / 2, 1])), 2);
-        assert_eq!(len(&of(&[BLOCK_BYTES + 1, 1])), 1);
     }
 }

@@ -110,7 +110,8 @@ fn ranges_can_be_in_the_units_of_javascript() {
     let chunk = &sandbox.run(options).jsonl()[1]["chunk"];
     assert_eq!((&chunk["utf16"], &chunk["bytes"]), (&json!([8, 15]), &json!([10, 19])));
     assert!(chunk.get("chars").is_none());
-    let table = sandbox.run(options.iter().chain(&["--format", "csv"])).quiet();
+    let run = sandbox.run(options.iter().chain(&["--format", "csv"]));
+    let table = run.quiet();
     assert!(
         table.starts_with("index,source,line,document,byte_start,byte_end,utf16_start,utf16_end,")
     );

@@ -1,7 +1,7 @@
 //! `kokeshi embed` from files of rows to a folder of Parquet files.
 
 use crate::index::start;
-use crate::{Sandbox, tiny_v3};
+use crate::{PROGRAM, Run, Sandbox, tiny_v3};
 use kokeshi_testkit::Random;
 use std::collections::BTreeMap;
 use std::fs;

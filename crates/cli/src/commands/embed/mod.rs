@@ -4,7 +4,7 @@
 mod tables;
 
 use crate::args::{EmbedArguments, OffsetUnit, TableArguments, VectorElement};
-use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS, Embedder, options};
+use crate::embedder::{Embedder, options};
 use crate::exit::Exit;
 use crate::failure::usage;
 use crate::input::{self, Origin, Purpose, Record, SourceText, Texts};
@@ -12,7 +12,7 @@ use crate::meter::Meter;
 use crate::output::{Output, Row, RowChunk, Totals};
 use crate::printer::Printer;
 use crate::selection::Loader;
-use kokeshi::{Chunk, Chunking, Input, Options, Position, Text, Window};
+use kokeshi::{BlockSize, Chunk, Chunking, Input, Options, Position, Text, Window};
 use std::iter::Peekable;
 use std::path::Path;
 
@@ -116,16 +116,16 @@ fn next_block(
     purpose: Purpose,
 ) -> anyhow::Result<Option<Vec<SourceText>>> {
     let Some(first) = texts.next().transpose()? else { return Ok(None) };
-    let mut bytes = first.text.len();
+    let mut size = BlockSize::of(&first.text);
     let mut block = vec![first];
     loop {
         let next = texts.next_if(|next| match (next, purpose) {
             (Err(_), _) => false,
             (Ok(next), Purpose::Parts) => next.origin.source == block[0].origin.source,
-            (Ok(next), _) => block.len() < BLOCK_TEXTS && bytes + next.text.len() <= BLOCK_BYTES,
+            (Ok(next), _) => size.has_room_for(BlockSize::of(&next.text)),
         });
         let Some(next) = next.transpose()? else { return Ok(Some(block)) };
-        bytes += next.text.len();
+        size.add(BlockSize::of(&next.text));
         block.push(next);
     }
 }

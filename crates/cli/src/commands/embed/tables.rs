@@ -1,7 +1,7 @@
 //! `kokeshi embed` from files of rows to a folder of Parquet files, which any number of processes can
 //! share and which continues where it stopped.
 
-use crate::args::{EmbedArguments, ShardChoice, VectorElement};
+use crate::args::{EmbedArguments, OffsetUnit, ShardChoice, VectorElement};
 use crate::commands::index::stop_on_ctrl_c;
 use crate::embedder::options;
 use crate::exit::Exit;

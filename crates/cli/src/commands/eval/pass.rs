@@ -2,10 +2,9 @@
 
 use super::kind::Tasks;
 use crate::args::{EvalArguments, EvalKind, TextUse};
-use crate::embedder::blocks;
 use crate::meter::Progress;
 use crate::printer::Printer;
-use kokeshi::{Chunk, Input, Model, Options, Window};
+use kokeshi::{BlockSize, Chunk, Input, Model, Options, Window, blocks};
 use kokeshi_analysis::Compute;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -121,7 +120,7 @@ impl<'a> Pass<'a> {
         }
         let options = self.options(text_use);
         let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(distinct.len());
-        for block in blocks(&distinct, |text| text.len()) {
+        for block in blocks(&distinct, |text| BlockSize::of(text)) {
             let inputs: Vec<Input<'_>> =
                 block.iter().map(|text| Input::new(text).options(options.clone())).collect();
             vectors.extend(self.run(&inputs, block.iter().map(|text| text.len()).sum())?);

@@ -5,7 +5,7 @@ use super::figures::SetFigures;
 use super::find::SetFiles;
 use super::pass::Pass;
 use crate::args::TextUse;
-use crate::embedder::{BLOCK_BYTES, BLOCK_TEXTS};
+use kokeshi::{BLOCK_BYTES, BLOCK_TEXTS};
 use kokeshi_analysis::{DEPTH, Matrix, Quality, Rankings, recall_at};
 use std::collections::HashMap;
 
