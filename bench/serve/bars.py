@@ -15,6 +15,7 @@ from attacks import ATTACKS, attacks
 from hostile import hostile
 from overload import overload
 from program import ROOT
+from search import search
 from short import short
 from soak import soak
 from steady import steady
@@ -30,6 +31,7 @@ BARS = {
     "short": (short, 40),
     "hostile": (hostile, 0),
     "stop": (stop, 3),
+    "search": (search, 30),
     "storm": (storm_bar, 0),
     "attacks": (attacks, 10),
     "soak": (soak, 7200),
@@ -55,6 +57,7 @@ def arguments():
     parser.add_argument("bar", choices=list(BARS))
     parser.add_argument("--seconds", type=float, help="duration, if the bar has one")
     parser.add_argument("--texts", type=int, default=400, help="number of different texts")
+    parser.add_argument("--chunks", type=int, default=100_000, help="of `search`")
     parser.add_argument("--rounds", type=int, default=7, help="of `overhead`")
     parser.add_argument("--requests", type=int, default=10_000, help="of `hostile`")
     parser.add_argument("--seed", type=int, default=1, help="of `hostile`")

@@ -35,11 +35,13 @@ class Sample:
 class Load:
     """Texts, the correct answer to each, and a server to send them to."""
 
-    def __init__(self, address, chosen, seed=1):
+    def __init__(self, address, chosen, seed=1, path=PATH, body=texts.body):
+        """`body` makes the body of a request to `path` from a text."""
         self.client = Client(address)
         self.texts = chosen
         self.seed = seed
-        self.bodies = [texts.body(text) for text in chosen]
+        self.path = path
+        self.bodies = [body(text) for text in chosen]
         self.right = [None] * len(chosen)
         self.tokens = [0] * len(chosen)
         self.numbers = itertools.count()
@@ -47,7 +49,7 @@ class Load:
     async def learn(self):
         """Sends every text once, without load: under load each answer must have the same bytes."""
         for index, body in enumerate(self.bodies):
-            answer = await self.client.post(PATH, body)
+            answer = await self.client.post(self.path, body)
             if answer.status != 200:
                 raise SystemExit(f"text {index}: {answer.status} {answer.body[:300]}")
             self.right[index] = answer.body
@@ -60,7 +62,7 @@ class Load:
         """Sends a text and returns the sample."""
         request_id = f"load-{next(self.numbers)}"
         headers = (f"X-Request-Id: {request_id}",)
-        request = self.client.request("POST", PATH, self.bodies[index], headers)
+        request = self.client.request("POST", self.path, self.bodies[index], headers)
         sample = Sample(index, request_id, due, time.perf_counter())
         try:
             answer = await self.client.send(request)

@@ -27,7 +27,7 @@ class Table:
 SERVER = Table(
     "serve",
     "The server under load",
-    ("overhead", "steady", "overload", "short", "hostile", "stop", "storm", "attacks", "soak"),
+    ("overhead", "steady", "overload", "short", "hostile", "stop", "search", "storm", "attacks", "soak"),
 )
 
 

@@ -2,11 +2,12 @@
 
 use crate::chunking::DocumentChunking;
 use crate::chunks::{LocatedChunk, chunks};
-use crate::embedder::Passage;
+use crate::embedder::{Embeddings, Passage};
 use crate::error::{Error, Result};
 use crate::settings::OpenCollection;
+use kokeshi::{Embedded, Input};
 use kokeshi_documents::DocumentText;
-use kokeshi_store::{Chunk, Document, Store};
+use kokeshi_store::{Chunk, Document, Entry, Store};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -15,8 +16,14 @@ use std::collections::{HashMap, HashSet};
 /// text is a batch of its own.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_TEXTS: usize = 256;
-/// The format that documents of such texts have.
-const FORMAT: &str = "text";
+/// The format that documents of such texts have. No file is read as it, so that an indexer, which
+/// removes documents without files, does not remove them.
+const FORMAT: &str = "added";
+
+/// Whether a document was added as a text, and so has no file.
+pub(crate) fn is_added(entry: &Entry) -> bool {
+    entry.format == FORMAT
+}
 
 /// A text to add.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +51,39 @@ pub struct AddSummary {
     pub tokens: usize,
 }
 
+impl AddSummary {
+    /// Also counts what `other` counts.
+    pub fn add(&mut self, other: Self) {
+        self.written += other.written;
+        self.unchanged += other.unchanged;
+        self.blank += other.blank;
+        self.chunks += other.chunks;
+        self.tokens += other.tokens;
+    }
+}
+
+/// Texts with their vectors, before they are written.
+#[derive(Clone, Debug, Default)]
+pub struct EmbeddedTexts {
+    documents: Vec<Document>,
+    /// What adding them does, once they are written.
+    pub summary: AddSummary,
+}
+
+impl EmbeddedTexts {
+    /// Writes them to the collection that they were embedded for.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub fn write(&self, store: &mut dyn Store, collection: &OpenCollection) -> Result<()> {
+        if !self.documents.is_empty() {
+            store.upsert(&collection.name, &self.documents)?;
+        }
+        Ok(())
+    }
+}
+
 /// Adds `texts` to a collection; of several with one id, the last counts. Each batch is durable when
 /// `each` is called with the number of texts that are done, and stays whatever happens later. `each`
 /// returns whether to go on.
@@ -57,25 +97,39 @@ pub fn add_texts(
     texts: &[AddedText],
     each: &mut dyn FnMut(usize) -> bool,
 ) -> Result<AddSummary> {
-    let chunking: DocumentChunking = collection.provenance.chunking.parse()?;
     let mut summary = AddSummary::default();
     let latest = latest(texts);
     let mut rest = latest.as_slice();
     while !rest.is_empty() {
         let (batch, after) = rest.split_at(batch_len(rest));
         rest = after;
-        let changed = changed(store, collection, batch)?;
-        summary.unchanged += batch.len() - changed.len();
-        if !changed.is_empty() {
-            let documents = embedded(collection, chunking, changed, &mut summary)?;
-            store.upsert(&collection.name, &documents)?;
-        }
+        let embedded = embedded(store, collection, batch, |inputs| {
+            Ok::<_, Error>(collection.embedder.model.embed(inputs)?)
+        })?;
+        embedded.write(store, collection)?;
+        summary.add(embedded.summary);
         if !each(batch.len()) {
             break;
         }
     }
     store.finish(&collection.name)?;
     Ok(summary)
+}
+
+/// Embeds those of `texts` that the collection does not have yet, all of them at once, for callers
+/// that write them later. `embed` computes the vectors, as [`Model::embed`](kokeshi::Model::embed)
+/// does.
+///
+/// # Errors
+///
+/// Those of `embed`, and if the store or the engine fails.
+pub fn embed_texts<E: From<Error>>(
+    store: &dyn Store,
+    collection: &OpenCollection,
+    texts: &[AddedText],
+    embed: impl FnOnce(&[Input<'_>]) -> Result<Vec<Embedded>, E>,
+) -> Result<EmbeddedTexts, E> {
+    embedded(store, collection, &latest(texts), embed)
 }
 
 /// The last text of each id, in order.
@@ -119,51 +173,71 @@ fn hash(text: &AddedText) -> String {
     format!("{:x}", hash.finalize())
 }
 
-fn embedded(
+fn embedded<E: From<Error>>(
+    store: &dyn Store,
     collection: &OpenCollection,
-    chunking: DocumentChunking,
-    texts: Vec<(&AddedText, String)>,
-    summary: &mut AddSummary,
-) -> Result<Vec<Document>> {
-    let model = &*collection.embedder.model;
-    let cut = |text: &AddedText| -> Result<(DocumentText, Vec<Vec<LocatedChunk>>)> {
-        let document = DocumentText::of(text.text.clone());
-        let chunks = chunks(&document, chunking, model).map_err(Error::Documents)?;
-        Ok((document, chunks))
-    };
-    let documents = texts.iter().map(|(text, _)| cut(text)).collect::<Result<Vec<_>>>()?;
+    texts: &[&AddedText],
+    embed: impl FnOnce(&[Input<'_>]) -> Result<Vec<Embedded>, E>,
+) -> Result<EmbeddedTexts, E> {
+    let changed = changed(store, collection, texts)?;
+    let unchanged = texts.len() - changed.len();
+    let mut summary = AddSummary { unchanged, written: changed.len(), ..AddSummary::default() };
+    if changed.is_empty() {
+        return Ok(EmbeddedTexts { summary, ..EmbeddedTexts::default() });
+    }
+    let cut = cut(collection, &changed)?;
     let passages: Vec<Passage<'_>> =
-        documents.iter().flat_map(|(text, chunks)| Passage::of_parts(text, chunks)).collect();
-    let embeddings = collection.embedder.passages(&passages, &mut |_| ())?;
+        cut.iter().flat_map(|(text, chunks)| Passage::of_parts(text, chunks)).collect();
+    let embeddings = Embeddings::of(embed(&collection.embedder.passage_inputs(&passages))?);
     drop(passages);
-    summary.tokens += embeddings.tokens;
-    summary.written += texts.len();
+    summary.tokens = embeddings.tokens;
     let mut vectors = embeddings.vectors.into_iter();
-    let documents = texts.into_iter().zip(documents).map(|((added, hash), (document, chunks))| {
-        let chunks: Vec<Chunk> = chunks
-            .into_iter()
-            .flatten()
-            .zip(&mut vectors)
-            .map(|(LocatedChunk { location, .. }, vector)| Chunk {
-                text: document.text[location.bytes.clone()].to_owned(),
-                location,
-                metadata: Map::new(),
-                vector,
-            })
-            .collect();
-        summary.chunks += chunks.len();
-        summary.blank += usize::from(chunks.is_empty());
-        Document {
-            path: added.id.clone(),
-            hash,
-            modified: 0,
-            size: added.text.len() as u64,
-            format: FORMAT.to_owned(),
-            metadata: added.metadata.clone(),
-            chunks,
-        }
+    let documents: Vec<Document> = changed
+        .into_iter()
+        .zip(cut)
+        .map(|(added, (text, chunks))| document(added, &text, chunks, &mut vectors))
+        .collect();
+    summary.chunks = documents.iter().map(|document| document.chunks.len()).sum();
+    summary.blank = documents.iter().filter(|document| document.chunks.is_empty()).count();
+    Ok(EmbeddedTexts { documents, summary })
+}
+
+/// A text and the chunks of its parts.
+type CutText = (DocumentText, Vec<Vec<LocatedChunk>>);
+
+fn cut(collection: &OpenCollection, texts: &[(&AddedText, String)]) -> Result<Vec<CutText>> {
+    let chunking: DocumentChunking = collection.provenance.chunking.parse()?;
+    let cut = |(text, _): &(&AddedText, String)| {
+        let document = DocumentText::of(text.text.clone());
+        let chunks = chunks(&document, chunking, &collection.embedder.model);
+        Ok((document, chunks.map_err(Error::Documents)?))
+    };
+    texts.iter().map(cut).collect()
+}
+
+/// The document of a text with this hash, whose chunks have the next of `vectors`.
+fn document(
+    (added, hash): (&AddedText, String),
+    text: &DocumentText,
+    chunks: Vec<Vec<LocatedChunk>>,
+    vectors: &mut impl Iterator<Item = Vec<f32>>,
+) -> Document {
+    let chunks = chunks.into_iter().flatten().zip(vectors);
+    let chunks = chunks.map(|(LocatedChunk { location, .. }, vector)| Chunk {
+        text: text.text[location.bytes.clone()].to_owned(),
+        location,
+        metadata: Map::new(),
+        vector,
     });
-    Ok(documents.collect())
+    Document {
+        path: added.id.clone(),
+        hash,
+        modified: 0,
+        size: added.text.len() as u64,
+        format: FORMAT.to_owned(),
+        metadata: added.metadata.clone(),
+        chunks: chunks.collect(),
+    }
 }
 
 #[cfg(test)]

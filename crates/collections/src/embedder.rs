@@ -78,16 +78,18 @@ impl Embedder {
         passages: &[Passage<'_>],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Embeddings> {
+        let embedded = self.model.embed_with(&self.passage_inputs(passages), progress)?;
+        Ok(Embeddings::of(embedded))
+    }
+
+    /// The engine's inputs for `passages`.
+    pub(crate) fn passage_inputs<'a>(&self, passages: &'a [Passage<'a>]) -> Vec<Input<'a>> {
         let options = self.passage_options();
-        let inputs: Vec<Input<'_>> = match self.late {
+        let inputs: Vec<Input<'a>> = match self.late {
             true => passages.iter().map(Passage::late).collect(),
             false => passages.iter().flat_map(Passage::alone).collect(),
         };
-        let inputs: Vec<Input<'_>> =
-            inputs.into_iter().map(|input| input.options(options.clone())).collect();
-        let embedded = self.model.embed_with(&inputs, progress)?;
-        let tokens = embedded.iter().map(|embedded| embedded.tokens).sum();
-        Ok(Embeddings { vectors: vectors(embedded), tokens })
+        inputs.into_iter().map(|input| input.options(options.clone())).collect()
     }
 
     /// The vectors of all chunks of stored `documents`, whose texts are reassembled from their
@@ -113,6 +115,14 @@ impl Embedder {
         let inputs: Vec<Input<'_>> =
             texts.into_iter().map(|text| Input::new(text).options(options.clone())).collect();
         Ok(vectors(self.model.embed(&inputs)?))
+    }
+}
+
+impl Embeddings {
+    /// The vectors and tokens of the engine's results.
+    pub(crate) fn of(embedded: Vec<Embedded>) -> Self {
+        let tokens = embedded.iter().map(|embedded| embedded.tokens).sum();
+        Self { vectors: vectors(embedded), tokens }
     }
 }
 

@@ -34,7 +34,8 @@ mod staleness;
 mod take_over;
 mod texts;
 
-pub use add::{AddSummary, AddedText, add_texts};
+pub use add::{AddSummary, AddedText, EmbeddedTexts, add_texts, embed_texts};
+pub use best_sentence::best_sentences;
 pub use choice::{IndexChoice, OutdatedIndex, choose_index};
 pub use chunking::DocumentChunking;
 pub use embedder::{Embedder, Embeddings, Passage};
@@ -48,7 +49,7 @@ pub use mounts::recorded_mounts;
 pub use plan::{FileTask, IndexPlan, Unreachable};
 pub use revision::{fresh_revision, revision};
 pub use roots::{Root, recorded_roots};
-pub use search::{SearchRequest, SearchResults, search};
+pub use search::{SearchRequest, SearchResults, distinct_hits, search, search_vector};
 pub use settings::{NamedModel, OpenCollection, Settings, TASKS, check_revision, find_collection};
 pub use staleness::{Staleness, stale};
 pub use take_over::remove_index;

@@ -1,5 +1,6 @@
 //! The work that brings a collection up to date with folders.
 
+use crate::add::is_added;
 use crate::error::Result;
 use crate::left_out::{LeftOut, LeftOutReason, StoredText, is_of_this_reader, left_out_kind};
 use crate::location::{StoreLocation, is_below};
@@ -245,7 +246,7 @@ impl IndexPlan {
                 }
                 continue;
             }
-            if !is_covered(&entry.path) {
+            if !is_covered(&entry.path) || is_added(entry) {
                 continue;
             }
             let is_document = left_out_kind(entry).is_none();
@@ -319,7 +320,8 @@ impl IndexPlan {
     pub fn prune_unreachable(&mut self, entries: &[Entry]) {
         for place in std::mem::take(&mut self.unreachable) {
             let is_away = |entry: &&Entry| {
-                is_below(&entry.path, &place.name) && !self.present.contains(&entry.path)
+                let is_present = self.present.contains(&entry.path) || is_added(entry);
+                is_below(&entry.path, &place.name) && !is_present
             };
             for entry in entries.iter().filter(is_away) {
                 match left_out_kind(entry) {
@@ -392,6 +394,21 @@ mod tests {
     fn unreachable(name: &str) -> Unreachable {
         let (path, reason, name) = (PathBuf::from(name), "no".to_owned(), name.to_owned());
         Unreachable { path, reason, documents: 0, name, may_be_empty: false, is_mount: false }
+    }
+
+    #[test]
+    fn a_text_that_was_added_has_no_file_that_could_be_gone() {
+        let entries = [entry("docs/a", "added"), entry("docs/b", "text"), entry("x", "added")];
+        let files = || Files { covered: vec![".".to_owned()], ..Files::default() };
+        let mut plan = IndexPlan::default();
+        plan.compare(files(), entries.to_vec());
+        assert_eq!(plan.gone, ["docs/b"]);
+        let unreachable = vec![unreachable("docs")];
+        let mut plan = IndexPlan { unreachable, ..IndexPlan::default() };
+        plan.compare(files(), entries.to_vec());
+        assert_eq!((plan.gone.len(), plan.unreachable[0].documents), (0, 1));
+        plan.prune_unreachable(&entries);
+        assert_eq!(plan.gone, ["docs/b"]);
     }
 
     #[test]

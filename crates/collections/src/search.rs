@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::settings::OpenCollection;
 use kokeshi_store::{Filter, Hit, Query, Store};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Number of attempts if the name is switched to another collection during a search.
 const ATTEMPTS: usize = 3;
@@ -69,7 +69,8 @@ fn attempt(
     collection: &OpenCollection,
 ) -> Result<Option<(Vec<f32>, Vec<Hit>)>> {
     let vector = collection.embedder.queries([request.text])?.remove(0);
-    let hits = hits(store, request, &collection.name, &vector);
+    let request = SearchRequest { collection: &collection.name, ..*request };
+    let hits = search_vector(store, &request, &vector);
     let now = store.collection(&collection.name)?;
     match now.is_some_and(|now| now.provenance == collection.provenance) {
         true => Ok(Some((vector, hits?))),
@@ -77,14 +78,18 @@ fn attempt(
     }
 }
 
-/// The hits of a query's `vector`, more of them while too few texts are different.
-fn hits(
+/// The hits of a query's `vector`, `[dimensions]`; the text of `request` is searched for its words
+/// alone.
+///
+/// # Errors
+///
+/// If the store fails.
+pub fn search_vector(
     store: &dyn Store,
     request: &SearchRequest<'_>,
-    collection: &str,
     vector: &[f32],
 ) -> Result<Vec<Hit>> {
-    let SearchRequest { text, hybrid, filter, exact, .. } = *request;
+    let SearchRequest { collection, text, hybrid, filter, exact, .. } = *request;
     let mut limit = request.limit;
     loop {
         let query = Query { vector, words: hybrid.then_some(text), limit, filter, exact };
@@ -96,4 +101,20 @@ fn hits(
         }
         limit = limit.saturating_mul(4).min(MAX_HITS);
     }
+}
+
+/// The first `limit` hits with different texts, each with the later ones that have its text.
+pub fn distinct_hits(hits: Vec<Hit>, limit: usize) -> Vec<(Hit, Vec<Hit>)> {
+    let (mut distinct, mut at): (Vec<(Hit, Vec<Hit>)>, HashMap<String, usize>) = Default::default();
+    for hit in hits {
+        match at.get(&hit.text) {
+            Some(&at) => distinct[at].1.push(hit),
+            None if distinct.len() < limit => {
+                at.insert(hit.text.clone(), distinct.len());
+                distinct.push((hit, Vec::new()));
+            }
+            None => {}
+        }
+    }
+    distinct
 }

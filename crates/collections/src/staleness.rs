@@ -1,5 +1,6 @@
 //! Whether the files of documents are still as they were indexed.
 
+use crate::add::is_added;
 use crate::error::Result;
 use crate::location::StoreLocation;
 use crate::revision::content_hash;
@@ -39,7 +40,8 @@ pub fn stale(
     let paths: Vec<String> = paths.iter().filter(|path| is_indexed(path)).cloned().collect();
     let mut stale = HashMap::new();
     if !paths.is_empty() {
-        for entry in store.entries(collection, &paths)? {
+        let entries = store.entries(collection, &paths)?;
+        for entry in entries.into_iter().filter(|entry| !is_added(entry)) {
             if let Some(staleness) = staleness(&location.path(&entry.path), &entry) {
                 stale.insert(entry.path, staleness);
             }

@@ -1,7 +1,9 @@
 //! From an address to an open store or source.
 
+#[cfg(any(feature = "points", feature = "postgres"))]
+use kokeshi_store::Engine;
 use kokeshi_store::backend::{Field, Rows};
-use kokeshi_store::{Address, Engine, Error, Fields, Result, Source, Sqlite, Store, Url};
+use kokeshi_store::{Address, Error, Fields, Result, Source, Sqlite, Store, Url};
 
 #[cfg(feature = "points")]
 use crate::points;

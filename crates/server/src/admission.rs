@@ -152,6 +152,7 @@ impl App {
             return Err(self.too_many_connections());
         }
         let key = keys.check(headers)?;
+        key.map_or(Ok(()), |key| key.check_scope(access.scope()))?;
         let name =
             key.map_or_else(|| peer.address.ip().to_string().into(), |key| Arc::clone(&key.name));
         let owner = key.map(|key| Arc::clone(&key.owner));

@@ -1,7 +1,7 @@
 //! The state that all handlers share.
 
 use crate::auth::Keys;
-use crate::bindings::ReadBindings;
+use crate::bindings::ServedCollections;
 use crate::browsers::Guard;
 use crate::buffers::Buffers;
 use crate::classifiers::Classifiers;
@@ -12,6 +12,7 @@ use crate::registry::{ModelEntry, Registry};
 use crate::request_id::RequestIds;
 use crate::routes::Readiness;
 use crate::shutdown::Drain;
+use crate::stores::Stores;
 use crate::traces::Traces;
 use crate::work::Workers;
 use kokeshi::Models;
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) traces: Option<Traces>,
     /// Slots for tokenization and other computation outside the queues.
     pub(crate) workers: Workers,
+    /// The store of the served collections.
+    pub(crate) stores: Option<Arc<Stores>>,
 }
 
 impl App {
@@ -52,7 +55,7 @@ impl App {
     pub(crate) fn new(
         config: Config,
         entries: Vec<ModelEntry>,
-        read_bindings: Option<ReadBindings>,
+        collections: Option<ServedCollections>,
         models: Models,
     ) -> Result<Self> {
         let keys = Keys::new(&config, &Keys::default())?;
@@ -63,6 +66,10 @@ impl App {
         let buffers = Buffers::new(config.limits.buffered_bytes);
         let metrics: Arc<Metrics> = Arc::default();
         let queue_tokens = config.limits.queue_tokens;
+        let (read_bindings, store) = match collections {
+            Some(ServedCollections { store, read_bindings }) => (Some(read_bindings), store),
+            None => (None, None),
+        };
         let registry =
             Registry::new(entries, read_bindings, models, queue_tokens, Arc::clone(&metrics))?;
         let classifiers = config.classifiers.as_deref().map(Classifiers::open).transpose()?;
@@ -83,6 +90,7 @@ impl App {
             started,
             traces,
             workers: Workers::new(cores),
+            stores: store.map(Stores::new).map(Arc::new),
         })
     }
 

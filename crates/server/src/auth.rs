@@ -15,6 +15,30 @@ use subtle::ConstantTimeEq;
 /// A SHA-256 digest.
 type Hash = [u8; 32];
 
+/// What a key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Embedding, classifying, comparing and cutting texts, and training classifiers.
+    Embed,
+    /// Searching and listing collections.
+    Search,
+    /// Adding documents to collections, and removing them.
+    Write,
+}
+
+impl Scope {
+    const ALL: [Self; 3] = [Self::Embed, Self::Search, Self::Write];
+
+    /// Its name in the key file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embed => "embed",
+            Self::Search => "search",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// An API key.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -23,6 +47,8 @@ pub(crate) struct Key {
     /// Identifies it as the owner of classifiers, also after keys were added or reordered.
     pub(crate) owner: Arc<str>,
     hash: Hash,
+    /// `None` is all of them.
+    scopes: Option<Vec<Scope>>,
     pub(crate) usage: Arc<KeyUsage>,
 }
 
@@ -46,6 +72,7 @@ struct KeyEntry {
     requests_per_minute: Option<u32>,
     tokens_per_minute: Option<u32>,
     concurrency: Option<usize>,
+    scope: Option<Vec<String>>,
 }
 
 impl Keys {
@@ -66,7 +93,7 @@ impl Keys {
             let hash: Hash = Sha256::digest(key).into();
             let owner = format!("key:{:.16x}", Sha256::digest(hash));
             let name = format!("key-{number}");
-            keys.push(Key::new(&name, &owner, hash, Allowance::default()));
+            keys.push(Key::new(&name, &owner, hash, None, Allowance::default()));
         }
         for key in &mut keys {
             let allowance = key.usage.allowance();
@@ -118,13 +145,37 @@ impl Keys {
 }
 
 impl Key {
-    fn new(name: &str, owner: &str, hash: Hash, allowance: Allowance) -> Self {
+    fn new(
+        name: &str,
+        owner: &str,
+        hash: Hash,
+        scopes: Option<Vec<Scope>>,
+        allowance: Allowance,
+    ) -> Self {
         Self {
             name: name.into(),
             owner: owner.into(),
             hash,
+            scopes,
             usage: Arc::new(KeyUsage::new(allowance)),
         }
+    }
+
+    /// Refuses a request that needs a scope which the key lacks.
+    pub(crate) fn check_scope(&self, scope: Option<Scope>) -> ApiResult<()> {
+        let (Some(scope), Some(scopes)) = (scope, &self.scopes) else { return Ok(()) };
+        if scopes.contains(&scope) {
+            return Ok(());
+        }
+        let has: Vec<_> = scopes.iter().map(|scope| format!("`{}`", scope.name())).collect();
+        let message = format!(
+            "this request needs the scope `{}`; the key `{}` has {}. Use another key, or add the \
+             scope in the key file",
+            scope.name(),
+            self.name,
+            has.join(" and ")
+        );
+        Err(Problem::new(StatusCode::FORBIDDEN, "AUTH_SCOPE_MISSING", message))
     }
 }
 
@@ -155,11 +206,25 @@ fn read_file(path: &Path) -> Result<Vec<Key>> {
             tokens_per_minute: entry.tokens_per_minute,
             concurrency: entry.concurrency,
         };
+        let scopes = entry.scope.as_deref().map(parse_scopes).transpose();
+        let scopes = scopes.map_err(|reason| invalid(format!("key `{}`: {reason}", entry.name)))?;
         // A new secret under the same name is still the same owner.
         let owner = format!("name:{}", entry.name);
-        Ok(Key::new(&entry.name, &owner, hash, allowance))
+        Ok(Key::new(&entry.name, &owner, hash, scopes, allowance))
     };
     file.key.iter().map(key).collect()
+}
+
+fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, String> {
+    let known = Scope::ALL.map(|scope| format!("`{}`", scope.name())).join(", ");
+    if names.is_empty() {
+        return Err(format!("`scope` is an empty list; remove it, or list some of {known}"));
+    }
+    let parse = |name: &String| {
+        let scope = Scope::ALL.into_iter().find(|scope| scope.name() == name);
+        scope.ok_or_else(|| format!("unknown scope `{name}`; the scopes are {known}"))
+    };
+    names.iter().map(parse).collect()
 }
 
 fn parse_hash(hexadecimal: &str) -> Option<Hash> {

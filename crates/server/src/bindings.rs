@@ -8,6 +8,7 @@
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::registry::ModelEntry;
+use kokeshi_store::{Address, Provenance};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
@@ -15,6 +16,31 @@ use std::time::Duration;
 
 /// Time between two reads of the bindings.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The collections that a server serves, and how their names are followed.
+pub struct ServedCollections {
+    /// The store of the collections; `None` if names follow nothing but migrations.
+    pub store: Option<Address>,
+    /// Reads the bindings of all names.
+    pub read_bindings: ReadBindings,
+}
+
+impl fmt::Debug for ServedCollections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServedCollections").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// A collection of the server's store, as a binding found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCollection {
+    /// The collection or alias that was asked for, which may resolve to another collection later.
+    pub target: String,
+    /// The collection's [`Collection::id`](kokeshi_store::Collection::id).
+    pub id: String,
+    /// What produced its vectors.
+    pub provenance: Provenance,
+}
 
 /// The collection that a name is bound to at the moment.
 #[derive(Debug)]
@@ -31,16 +57,22 @@ pub struct Binding {
     pub query_task: Option<String>,
     /// Elements of its vectors, and the default of requests.
     pub dimensions: usize,
+    /// The collection in the server's store, for searching and writing it; `None` for a name that
+    /// follows a migration.
+    pub stored: Option<StoredCollection>,
 }
+
+type BindingKey<'a> =
+    (&'a str, &'a str, [&'a Option<String>; 2], usize, &'a Option<StoredCollection>);
 
 /// Reads the current bindings of all names, or returns why they cannot be read.
 pub type ReadBindings = Box<dyn FnMut() -> Result<Vec<Binding>, String> + Send>;
 
 impl Binding {
     /// Everything that determines vectors, for comparison.
-    fn key(&self) -> (&str, &str, [&Option<String>; 2], usize) {
+    fn key(&self) -> BindingKey<'_> {
         let tasks = [&self.passage_task, &self.query_task];
-        (&self.collection, &self.model.name, tasks, self.dimensions)
+        (&self.collection, &self.model.name, tasks, self.dimensions, &self.stored)
     }
 
     /// The task for the suffix after a name's colon: `query`, `passage`, or a task of the model.
@@ -91,8 +123,10 @@ impl Bindings {
 
     fn set(&self, binding: Binding) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        current.retain(|old| old.name != binding.name);
-        current.push(Arc::new(binding));
+        match current.iter_mut().find(|old| old.name == binding.name) {
+            Some(old) => *old = Arc::new(binding),
+            None => current.push(Arc::new(binding)),
+        }
     }
 
     /// Records the result of a read, and logs it if it changed.

@@ -11,10 +11,12 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A body of more bytes is not parsed on an async thread, where it would delay other requests.
-const MAX_INLINE_BYTES: usize = 256 << 10;
+pub(crate) const MAX_INLINE_BYTES: usize = 256 << 10;
 
 /// A JSON body of type `T`.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -45,7 +47,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
-fn check_encoding(headers: &HeaderMap) -> ApiResult<()> {
+pub(crate) fn check_encoding(headers: &HeaderMap) -> ApiResult<()> {
     let is_identity = |encoding: &HeaderValue| {
         let mut names = encoding.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         names.all(|name| name.is_empty() || name.eq_ignore_ascii_case(b"identity"))
@@ -61,11 +63,27 @@ fn check_encoding(headers: &HeaderMap) -> ApiResult<()> {
 async fn read(body: Body, app: &App, client: &Arc<str>) -> ApiResult<(Bytes, Held)> {
     let limit = app.config().timeouts.body;
     let Ok(read) = tokio::time::timeout(limit, collect(body, app, client)).await else {
-        let seconds = limit.as_secs_f64();
-        let message = format!("the body did not arrive within {seconds} seconds");
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "INPUT_TIMEOUT", message));
+        return Err(too_late("the body", limit));
     };
     read
+}
+
+/// 408: `what` did not arrive in time.
+pub(crate) fn too_late(what: &str, limit: Duration) -> Problem {
+    let message = format!("{what} did not arrive within {} seconds", limit.as_secs_f64());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "INPUT_TIMEOUT", message)
+}
+
+/// 413: `what` has too many bytes.
+pub(crate) fn over_limit(what: &str, limit: usize, hint: &str) -> Problem {
+    let message = format!("{what} is over the limit of {limit} bytes; {hint}");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INPUT_TOO_LARGE", message)
+}
+
+/// 400: the client stopped sending.
+pub(crate) fn incomplete(error: &impl Display) -> Problem {
+    let message = format!("the body did not arrive completely: {error}");
+    Problem::bad_request("INPUT_INCOMPLETE", message)
 }
 
 async fn collect(body: Body, app: &App, client: &Arc<str>) -> ApiResult<(Bytes, Held)> {
@@ -90,10 +108,7 @@ async fn collect(body: Body, app: &App, client: &Arc<str>) -> ApiResult<(Bytes, 
 /// Why a body was not read.
 fn unread(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {
     if error.is::<LengthLimitError>() {
-        let message =
-            format!("the body is over the limit of {limit} bytes; send fewer texts per request");
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "INPUT_TOO_LARGE", message);
+        return over_limit("the body", limit, "send fewer texts per request");
     }
-    let message = format!("the body did not arrive completely: {error}");
-    Problem::bad_request("INPUT_INCOMPLETE", message)
+    incomplete(&error)
 }

@@ -64,6 +64,8 @@ pub(crate) enum RequestTask {
     Named(Option<String>),
     /// A task that another API implies. It applies to models that have it, unless a task is named.
     Implied(Option<String>),
+    /// The task of a collection's queries, whatever the path or the header names.
+    OfCollection(Option<String>),
 }
 
 impl RequestTask {
@@ -192,18 +194,43 @@ impl App {
         request: EmbedRequest,
         caller: &Caller,
     ) -> ApiResult<EmbedResponse> {
+        // The name is resolved once, so that the model, the task and the dimensions agree.
+        let reference = self.registry.resolve(request.model.as_deref())?;
+        self.embed_with(reference, request, caller).await
+    }
+
+    /// Embeds the texts of a request with this model.
+    pub(crate) async fn embed_with(
+        self: &Arc<Self>,
+        reference: ModelRef,
+        request: EmbedRequest,
+        caller: &Caller,
+    ) -> ApiResult<EmbedResponse> {
         self.check_count(request.texts.count())?;
         if self.config().log_inputs {
             tracing::info!(request_id = %caller.request_id, texts = ?request.texts, "inputs");
         }
-        let PreparedRequest { model, request, task } = self.prepare(request, caller).await?;
+        let PreparedRequest { model, request, task } =
+            self.prepare(reference, request, caller).await?;
         let limit = self.config().timeouts.request;
         let embedded = model.embed(request, &caller.name, limit).await?;
         let response = response(&model.name, task, embedded);
-        let labels = [response.model.as_str(), response.task.as_deref().unwrap_or("")];
-        self.metrics.tokens.with_label_values(&labels).inc_by(response.tokens as u64);
-        self.metrics.texts.with_label_values(&labels).inc_by(response.vectors.len() as u64);
+        let task = response.task.as_deref();
+        self.count_tokens(&response.model, task, response.tokens, response.vectors.len());
         Ok(response)
+    }
+
+    /// Counts what a model has embedded.
+    pub(crate) fn count_tokens(
+        &self,
+        model: &str,
+        task: Option<&str>,
+        tokens: usize,
+        texts: usize,
+    ) {
+        let labels = [model, task.unwrap_or("")];
+        self.metrics.tokens.with_label_values(&labels).inc_by(tokens as u64);
+        self.metrics.texts.with_label_values(&labels).inc_by(texts as u64);
     }
 
     /// Refuses a request with too many items.
@@ -232,11 +259,10 @@ impl App {
     /// Loads the model and tokenizes. A part of the tokens is charged before.
     async fn prepare(
         self: &Arc<Self>,
+        reference: ModelRef,
         request: EmbedRequest,
         caller: &Caller,
     ) -> ApiResult<PreparedRequest> {
-        // The name is resolved once, so that the model, the task and the dimensions agree.
-        let reference = self.registry.resolve(request.model.as_deref())?;
         let model = self.loaded(&caller.name, &reference).await?;
         model.check_room(&caller.name)?;
         let deposit = caller.deposit(request.least_tokens())?;
@@ -325,6 +351,7 @@ pub(crate) fn task(
     let (named, implied) = match body {
         RequestTask::Named(task) => (task.as_deref(), None),
         RequestTask::Implied(task) => (None, task.as_deref().map(alias).filter(|task| has(task))),
+        RequestTask::OfCollection(task) => return task.clone(),
     };
     let named = named.or(suffix).or(caller.task.as_deref());
     named.or(implied).or(default).map(|task| alias(task).to_owned())

@@ -4,9 +4,11 @@
 //! A request passes through `listen` (sockets, TLS, timeouts; `connections`), `service` (the task in the path),
 //! `accounting` (id, metrics, log, body of a refusal), `admission` (key, limits, `browsers`,
 //! `buffers`), a handler in `routes`, `wire` (JSON types), and `embed` (tokenization, in `turns`, and the model's queue).
-//! `routes::table` lists all routes with their properties.
+//! `routes::table` lists all routes with their properties. Searches (`search`) and documents
+//! (`additions`) use the collections in `stores`.
 
 mod accounting;
+mod additions;
 mod admission;
 mod app;
 mod auth;
@@ -25,6 +27,7 @@ mod half_open;
 mod limits;
 mod listen;
 mod metrics;
+mod ndjson;
 mod page;
 mod problem;
 mod registry;
@@ -32,8 +35,10 @@ mod reload;
 mod request_id;
 mod routes;
 mod running_model;
+mod search;
 mod service;
 mod shutdown;
+mod stores;
 mod telemetry;
 mod tls;
 mod traces;
@@ -42,7 +47,7 @@ mod visible;
 mod wire;
 mod work;
 
-pub use bindings::{Binding, ReadBindings};
+pub use bindings::{Binding, ReadBindings, ServedCollections, StoredCollection};
 pub use config::{Config, Limits, Timeouts, TlsFiles};
 pub use error::{Error, Result};
 pub use files::{check_file, read_file, read_regular, read_text_file};

@@ -71,6 +71,11 @@ enum Target {
 }
 
 impl ModelRef {
+    /// The model of the collection that a name is bound to.
+    pub(crate) fn of_binding(binding: &Arc<Binding>) -> Self {
+        Self { target: Target::Collection(Arc::clone(binding)), task: None }
+    }
+
     pub(crate) fn entry(&self) -> &ModelEntry {
         match &self.target {
             Target::Model(entry) => entry,

@@ -64,11 +64,14 @@ impl RunningModel {
     }
 }
 
+/// The code of a refusal because the queue is full.
+pub(crate) const QUEUE_FULL: &str = "RATE_CONCURRENCY_LIMIT_EXCEEDED";
+
 /// 429 for a full queue.
 pub(crate) fn queue_full(tokens: usize, limit: usize, retry_after: Duration) -> Problem {
     let message = format!(
         "the queue of this model is full: {tokens} tokens are waiting, and the limit is {limit}; \
          try again later"
     );
-    Problem::limited("RATE_CONCURRENCY_LIMIT_EXCEEDED", message, retry_after)
+    Problem::limited(QUEUE_FULL, message, retry_after)
 }

@@ -1,7 +1,7 @@
 //! The server without sockets: a tower service.
 
 use crate::app::App;
-use crate::bindings::ReadBindings;
+use crate::bindings::ServedCollections;
 use crate::config::Config;
 use crate::error::Result;
 use crate::registry::ModelEntry;
@@ -47,7 +47,7 @@ pub(crate) struct PathTask(pub(crate) String);
 
 impl ApiService {
     /// Checks the configuration; no model is loaded yet. `models` keeps the loaded models within
-    /// its memory budget. `read_bindings` reads which collections names are bound to.
+    /// its memory budget. `collections` are those that names are bound to.
     ///
     /// # Errors
     ///
@@ -55,10 +55,10 @@ impl ApiService {
     pub fn new(
         config: Config,
         entries: Vec<ModelEntry>,
-        read_bindings: Option<ReadBindings>,
+        collections: Option<ServedCollections>,
         models: Models,
     ) -> Result<Self> {
-        let app = Arc::new(App::new(config, entries, read_bindings, models)?);
+        let app = Arc::new(App::new(config, entries, collections, models)?);
         let routes = routes::router(&app)?;
         Ok(Self { app, routes })
     }

@@ -9,6 +9,8 @@ use crate::turns::{Turn, Turns};
 use crate::wire::input::{RawInput, RequestTexts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// Work on more bytes is long: tokenizing so many takes some 20 ms.
 const SHORT_BYTES: usize = 64 << 10;
@@ -26,12 +28,24 @@ pub(crate) struct Workers {
     passes: Turns,
     /// For loading models, one at a time.
     loads: Turns,
+    /// For reading stores. A scan has all cores, and each of several needs the vectors in memory.
+    reads: Turns,
+    /// For embedding documents to add: these mostly wait for the queue.
+    additions: Turns,
+    /// For writing stores, which only one can at a time.
+    writes: Turns,
 }
+
+/// Number of additions that are embedded at a time, and of searches.
+const ADDITIONS: usize = 4;
+const READS: usize = 2;
 
 impl Workers {
     pub(crate) fn new(cores: usize) -> Self {
         let (short, long) = (Turns::new(cores), Turns::new((cores / 2).max(1)));
-        Self { short, long, passes: Turns::new(1), loads: Turns::new(1) }
+        let [passes, loads, writes] = [1; 3].map(Turns::new);
+        let (reads, additions) = (Turns::new(READS), Turns::new(ADDITIONS));
+        Self { short, long, passes, loads, reads, additions, writes }
     }
 }
 
@@ -55,7 +69,25 @@ impl Pace {
     pub(crate) fn check(&mut self) -> ApiResult<()> {
         if self.keep_running() { Ok(()) } else { Err(stopped()) }
     }
+
+    /// Waits for `work` of a queue, unless the client has gone before.
+    pub(crate) fn wait_for<T>(&self, work: impl Future<Output = ApiResult<T>>) -> ApiResult<T> {
+        let gone = async {
+            while !is_set(&self.is_cancelled) {
+                tokio::time::sleep(CANCEL_INTERVAL).await;
+            }
+        };
+        Handle::current().block_on(async {
+            tokio::select! {
+                result = work => result,
+                () = gone => Err(stopped()),
+            }
+        })
+    }
 }
+
+/// Time between two looks whether the client of waiting work has gone.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
 fn is_set(flag: &AtomicBool) -> bool {
     flag.load(Ordering::Relaxed)
@@ -84,6 +116,42 @@ impl App {
         let limit = self.config().timeouts.request;
         let run = run(turns, client, size, is_long, work);
         tokio::time::timeout(limit, run).await.map_err(|_| Problem::timeout(limit))?
+    }
+
+    /// Runs `read` on a store, apart from other work: a store may be slow.
+    pub(crate) async fn read_store<T: Send + 'static>(
+        &self,
+        client: &Arc<str>,
+        read: impl FnOnce() -> ApiResult<T> + Send + 'static,
+    ) -> ApiResult<T> {
+        self.within_time(run(&self.workers.reads, client, 1, false, |_| read())).await
+    }
+
+    /// Runs `embed`, which embeds `size` bytes of documents through a queue and waits for it.
+    pub(crate) async fn embed_addition<T: Send + 'static>(
+        &self,
+        client: &Arc<str>,
+        size: usize,
+        embed: impl FnOnce(&mut Pace) -> ApiResult<T> + Send + 'static,
+    ) -> ApiResult<T> {
+        self.within_time(run(&self.workers.additions, client, size, true, embed)).await
+    }
+
+    /// Runs `write` on a store, one at a time.
+    pub(crate) async fn write_store<T: Send + 'static>(
+        &self,
+        client: &Arc<str>,
+        write: impl FnOnce() -> ApiResult<T> + Send + 'static,
+    ) -> ApiResult<T> {
+        self.within_time(run(&self.workers.writes, client, 1, false, |_| write())).await
+    }
+
+    async fn within_time<T>(
+        &self,
+        work: impl Future<Output = ApiResult<ApiResult<T>>>,
+    ) -> ApiResult<T> {
+        let limit = self.config().timeouts.request;
+        tokio::time::timeout(limit, work).await.map_err(|_| Problem::timeout(limit))??
     }
 
     /// Runs `work` that contains a forward pass, outside the queue: one at a time, clients in turn,

@@ -86,8 +86,8 @@ pub(crate) struct ModelsArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Collections")]
 pub(crate) struct CollectionsArguments {
-    /// Collection or alias; its name, or NAME, stands for the model of its vectors, also after
-    /// `kokeshi migrate switch` has changed that model; repeatable
+    /// Collection or alias to search and write over HTTP; its name, or NAME, also stands for the model
+    /// of its vectors, and follows `kokeshi migrate switch`; repeatable
     #[arg(
         long = "collection",
         value_name = "[NAME=]COLLECTION",

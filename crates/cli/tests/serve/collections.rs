@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Maximum time until a name follows.
 const SOON: Duration = Duration::from_secs(1);
 
-fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kokeshi"));
     command.args(arguments).current_dir(folder).env_clear().env("HF_HUB_OFFLINE", "1");
     command.env("HF_HUB_CACHE", folder.join("hub")).env("KOKESHI_PRECISION", "f32");
@@ -20,7 +20,7 @@ fn kokeshi(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn succeed(folder: &Path, arguments: &[&str]) {
+pub(crate) fn succeed(folder: &Path, arguments: &[&str]) {
     let output = kokeshi(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -5,6 +5,7 @@ mod access;
 mod collections;
 mod connections;
 mod models;
+mod search;
 mod stop;
 
 use kokeshi_testkit::fixture;

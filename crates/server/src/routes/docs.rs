@@ -42,15 +42,16 @@ fn document() -> Result<Bytes, String> {
 }
 
 /// Refusals of all operations that are not public.
-const REFUSALS: [(u16, &str); 5] = [
+const REFUSALS: &[(u16, &str)] = &[
     (401, "The key is missing or unknown"),
+    (403, "The key lacks the scope, or a foreign web page has sent the request"),
     (429, "A limit of the key is reached, or the queue is full"),
     (500, "The server failed"),
     (503, "The server is stopping, or lacks the memory for the model"),
     (504, "Not answered in time"),
 ];
 /// Refusals of all operations that have a body.
-const BODY_REFUSALS: [(u16, &str); 5] = [
+const BODY_REFUSALS: &[(u16, &str)] = &[
     (400, "The body is not JSON, or requests something that is unavailable or over a limit"),
     (408, "The body did not arrive in time"),
     (413, "The body is too large"),
@@ -63,7 +64,7 @@ fn describe_refusals(route: &Route, operation: &mut Operation) {
     let body = operation.request_body.as_ref().map(|_| BODY_REFUSALS);
     let any = (route.access != Access::Public).then_some(REFUSALS);
     let responses = &mut operation.responses.responses;
-    for (status, why) in body.into_iter().chain(any).flatten() {
+    for &(status, why) in body.into_iter().chain(any).flatten() {
         responses
             .entry(status.to_string())
             .or_insert_with(|| ResponseBuilder::new().description(why).into());

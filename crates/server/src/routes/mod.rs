@@ -2,11 +2,14 @@
 
 mod classify;
 mod cohere;
+mod collections;
 mod docs;
+mod documents;
 mod embeddings;
 mod models;
 mod ollama;
 mod probes;
+mod search;
 mod segment;
 mod table;
 mod tei;

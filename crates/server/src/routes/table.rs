@@ -1,8 +1,12 @@
 //! The table of routes. The router, the check of keys, the labels of metrics, the dialect of
 //! refusals and the OpenAPI document are derived from it.
 
-use super::{classify, cohere, docs, embeddings, models, ollama, probes, segment, tei, train};
+use super::{
+    classify, cohere, collections, docs, documents, embeddings, models, ollama, probes, search,
+    segment, tei, train,
+};
 use crate::app::App;
+use crate::auth::Scope;
 use crate::wire::error::{CohereError, ErrorBody, OllamaError, TeiError};
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -27,8 +31,14 @@ pub enum Dialect {
 pub enum Access {
     /// Everyone, even while the server is stopping.
     Public,
-    /// Holders of a key.
+    /// Holders of a key, whatever its scopes.
     Key,
+    /// Holders of a key with the scope `embed`.
+    Embed,
+    /// Holders of a key with the scope `search`.
+    Search,
+    /// Holders of a key with the scope `write`.
+    Write,
     /// Holders of a key, or everyone if the server is configured so; even while it is stopping.
     Metrics,
 }
@@ -38,8 +48,18 @@ impl Access {
     pub(crate) fn is_public(self, public_metrics: bool) -> bool {
         match self {
             Self::Public => true,
-            Self::Key => false,
+            Self::Key | Self::Embed | Self::Search | Self::Write => false,
             Self::Metrics => public_metrics,
+        }
+    }
+
+    /// The scope that a key needs.
+    pub(crate) fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Public | Self::Key | Self::Metrics => None,
+            Self::Embed => Some(Scope::Embed),
+            Self::Search => Some(Scope::Search),
+            Self::Write => Some(Scope::Write),
         }
     }
 }
@@ -134,26 +154,30 @@ macro_rules! route {
 
 routes! {
     documented {
-        POST   "/v1/embeddings"       Jina   Key     embeddings::embeddings;
+        POST   "/v1/embeddings"       Jina   Embed   embeddings::embeddings;
         GET    "/v1/models"           Jina   Key     models::list;
         GET    "/v1/models/{*id}"     Jina   Key     models::one;
-        POST   "/v1/classify"         Jina   Key     classify::classify;
-        POST   "/v1/train"            Jina   Key     train::train;
+        POST   "/v1/classify"         Jina   Embed   classify::classify;
+        POST   "/v1/train"            Jina   Embed   train::train;
         GET    "/v1/classifiers"      Jina   Key     train::list;
-        DELETE "/v1/classifiers/{id}" Jina   Key     train::remove;
-        POST   "/v1/segment"          Jina   Key     segment::segment;
-        POST   "/v1/similarity"       Jina   Key     segment::similarity;
-        POST   "/embed"               Tei    Key     tei::embed;
-        POST   "/embed_all"           Tei    Key     tei::embed_all;
+        DELETE "/v1/classifiers/{id}" Jina   Embed   train::remove;
+        POST   "/v1/segment"          Jina   Embed   segment::segment;
+        POST   "/v1/similarity"       Jina   Embed   segment::similarity;
+        POST   "/v1/search"           Jina   Search  search::search;
+        GET    "/v1/collections"      Jina   Search  collections::list;
+        POST   "/v1/collections/{name}/documents" Jina Write documents::add;
+        DELETE "/v1/collections/{name}/documents" Jina Write documents::remove;
+        POST   "/embed"               Tei    Embed   tei::embed;
+        POST   "/embed_all"           Tei    Embed   tei::embed_all;
         GET    "/info"                Tei    Key     tei::info;
-        POST   "/api/embed"           Ollama Key     ollama::embed;
-        POST   "/api/embeddings"      Ollama Key     ollama::embeddings;
+        POST   "/api/embed"           Ollama Embed   ollama::embed;
+        POST   "/api/embeddings"      Ollama Embed   ollama::embeddings;
         GET    "/api/tags"            Ollama Key     ollama::tags;
         GET    "/api/ps"              Ollama Key     ollama::ps;
         GET    "/api/version"         Ollama Public  ollama::version;
         POST   "/api/show"            Ollama Key     ollama::show;
-        POST   "/v2/embed"            Cohere Key     cohere::embed_v2;
-        POST   "/v1/embed"            Cohere Key     cohere::embed_v1;
+        POST   "/v2/embed"            Cohere Embed   cohere::embed_v2;
+        POST   "/v1/embed"            Cohere Embed   cohere::embed_v1;
         GET    "/live"                Jina   Public  probes::live;
         GET    "/ready"               Jina   Public  probes::ready;
         GET    "/metrics"             Jina   Metrics probes::metrics;
@@ -163,8 +187,8 @@ routes! {
         GET    "/openapi.json"        Jina   Public  docs::openapi;
         GET    "/docs"                Jina   Public  docs::page;
         GET    "/"                    Jina   Public  docs::welcome;
-        POST   "/"                    Tei    Key     tei::embed;
-        POST   "/invocations"         Tei    Key     tei::embed;
+        POST   "/"                    Tei    Embed   tei::embed;
+        POST   "/invocations"         Tei    Embed   tei::embed;
     }
 }
 

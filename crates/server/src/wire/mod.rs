@@ -2,11 +2,13 @@
 
 pub(crate) mod classify;
 pub(crate) mod cohere;
+pub(crate) mod collections;
 pub(crate) mod embeddings;
 pub(crate) mod error;
 pub(crate) mod input;
 pub(crate) mod models;
 pub(crate) mod ollama;
+pub(crate) mod search;
 pub(crate) mod segment;
 pub(crate) mod tei;
 pub(crate) mod vectors;

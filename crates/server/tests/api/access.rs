@@ -1,7 +1,7 @@
 //! Keys, their limits, and browsers.
 
 use crate::{Reply, Server};
-use kokeshi_server::Config;
+use kokeshi_server::{Access, Config, ROUTES};
 use serde_json::json;
 use std::fs;
 
@@ -58,6 +58,53 @@ fn limits_of_a_key_are_enforced_and_reported() {
     let server = with_keys("concurrency = 0");
     let refused = embed(&server, Some("Bearer secret-a"));
     refused.refusal(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED");
+}
+
+#[test]
+fn a_key_with_scopes_may_use_the_routes_of_these_alone() {
+    for (scope, allowed) in [
+        ("scope = [\"embed\"]", &[Access::Embed][..]),
+        ("scope = [\"search\", \"write\"]", &[Access::Search, Access::Write]),
+        ("", &[Access::Embed, Access::Search, Access::Write]),
+    ] {
+        let server = with_keys(scope);
+        for route in ROUTES {
+            let path = route.path.replace("{*id}", "x").replace("{id}", "x").replace("{name}", "x");
+            let headers = [("Authorization", "Bearer secret-a")];
+            let reply = server.send(route.method.as_str(), &path, &headers, b"{");
+            let is_scoped = matches!(route.access, Access::Embed | Access::Search | Access::Write);
+            let is_refused = is_scoped && !allowed.contains(&route.access);
+            assert_eq!(reply.status == 403, is_refused, "{scope} {path}: {}", reply.text());
+        }
+    }
+    let server = with_keys("scope = [\"search\"]");
+    let refused = embed(&server, Some("Bearer secret-a")).refusal(403, "AUTH_SCOPE_MISSING");
+    let message = "this request needs the scope `embed`; the key `team-a` has `search`. Use another \
+                   key, or add the scope in the key file";
+    assert_eq!(refused["detail"], message);
+    assert_eq!(embed(&server, Some("Bearer secret-b")).status, 200);
+}
+
+#[test]
+fn a_scope_that_does_not_exist_is_an_error_at_the_start() {
+    use kokeshi::{LoadOptions, Models};
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("keys.toml");
+    for (scope, expected) in [
+        (
+            "[\"serach\"]",
+            "key `a`: unknown scope `serach`; the scopes are `embed`, `search`, `write`",
+        ),
+        ("[]", "key `a`: `scope` is an empty list"),
+    ] {
+        let text = format!("[[key]]\nname = \"a\"\nsha256 = \"{SHA256}\"\nscope = {scope}\n");
+        fs::write(&file, text).expect("a file");
+        let config = Config { api_key_file: Some(file.clone()), ..Config::default() };
+        let models = Models::new(LoadOptions::default(), None);
+        let service = kokeshi_server::ApiService::new(config, vec![crate::starter()], None, models);
+        let error = service.expect_err("no server").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod classify;
+mod collections;
 mod dialects;
 mod embeddings;
 mod guide;
@@ -13,7 +14,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use kokeshi::{LoadOptions, Model, Models};
-use kokeshi_server::{ApiService, Config, ModelEntry};
+use kokeshi_server::{ApiService, Config, ModelEntry, ServedCollections};
 use kokeshi_testkit::fixture;
 use kokeshi_testkit::reply::{self, Reply, vector};
 use serde_json::Value;
@@ -47,8 +48,16 @@ impl Server {
     }
 
     fn serving(entries: Vec<ModelEntry>, config: Config) -> Self {
+        Self::following(entries, None, config)
+    }
+
+    fn following(
+        entries: Vec<ModelEntry>,
+        collections: Option<ServedCollections>,
+        config: Config,
+    ) -> Self {
         let models = Models::new(LoadOptions::default(), None);
-        let service = ApiService::new(config, entries, None, models).expect("a service");
+        let service = ApiService::new(config, entries, collections, models).expect("a service");
         service.load(true).expect("models");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         Self { runtime: runtime.expect("a runtime"), service }

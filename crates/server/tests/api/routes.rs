@@ -9,7 +9,7 @@ const TEXT: &str = "The Force will be with you. Always.";
 
 /// The path of a route with values for its parameters.
 fn example(route: &Route) -> String {
-    route.path.replace("{id}", "absent").replace("{*id}", "absent")
+    route.path.replace("{id}", "absent").replace("{*id}", "absent").replace("{name}", "absent")
 }
 
 /// Asserts that a refusal has the body of its dialect.
@@ -31,7 +31,7 @@ fn assert_dialect(dialect: Dialect, reply: &Reply, path: &str) {
 
 /// Asserts that the document has the status of a reply, and that the body matches the schema.
 #[track_caller]
-fn assert_described(api: &Value, method: &str, path: &str, reply: &Reply) {
+pub(crate) fn assert_described(api: &Value, method: &str, path: &str, reply: &Reply) {
     let operation = &api["paths"][path][method];
     let responses = operation["responses"].as_object().expect(path);
     let response = responses.get(&reply.status.to_string());
@@ -90,7 +90,8 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> bool {
 fn successful_replies_match_their_schemas() {
     let server = Server::start();
     let api = server.get("/openapi.json").success();
-    for path in ["/v1/models", "/info", "/api/tags", "/api/ps", "/api/version"] {
+    let paths = ["/v1/models", "/v1/collections", "/info", "/api/tags", "/api/ps", "/api/version"];
+    for path in paths {
         assert_described(&api, "get", path, &server.get(path));
     }
     let one = server.get("/v1/models/starter");
@@ -143,7 +144,7 @@ fn refusals_of_every_route_match_the_schema_of_their_dialect() {
         let reply = locked.send(route.method.as_str(), &path, &[], b"{}");
         match route.access {
             Access::Public => assert_eq!(reply.status, 200, "{path}: {}", reply.text()),
-            Access::Key | Access::Metrics => check(&reply, 401),
+            _ => check(&reply, 401),
         }
         let reply = server.send("PATCH", &path, &[], b"");
         assert_eq!(reply.status, 405, "{path}: {}", reply.text());
@@ -156,6 +157,7 @@ fn refusals_of_every_route_match_the_schema_of_their_dialect() {
         ("GET", "/v1/classifiers", "/v1/classifiers", 404),
         ("DELETE", "/v1/classifiers/absent", "/v1/classifiers/{id}", 404),
         ("DELETE", "/v1/classifiers/%ff", "/v1/classifiers/{id}", 400),
+        ("POST", "/v1/collections/%ff/documents", "/v1/collections/{name}/documents", 400),
     ] {
         let reply = server.send(method, path, &[], b"");
         assert_eq!(reply.status, status, "{path}: {}", reply.text());
@@ -234,6 +236,8 @@ fn bodies_are_documented_and_the_page_loads_nothing_from_other_servers() {
         "/v1/classify",
         "/v1/train",
         "/v1/segment",
+        "/v1/search",
+        "/v1/collections/{name}/documents",
         "/embed",
         "/api/embed",
         "/v2/embed",

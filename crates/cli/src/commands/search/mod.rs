@@ -10,10 +10,10 @@ use crate::layout::counted;
 use crate::printer::Printer;
 use kokeshi_collections::{
     Error, IndexChoice, OpenCollection, OutdatedIndex, SearchRequest, SearchResults, Staleness,
-    StoreLocation, canonical, choose_index, stale,
+    StoreLocation, canonical, choose_index, distinct_hits, stale,
 };
 use kokeshi_store::{AnnIndex, Filter, Hit, Store, UnusedReason};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &SearchArguments, printer: &Printer) -> anyhow::Res
     if arguments.files_with_matches {
         show::files(&files(&hits, arguments.limit), &location, printer)?;
     } else {
-        let groups = grouped(hits, arguments.limit);
+        let groups = distinct_hits(hits, arguments.limit);
         let results = described(&collection, &vector, groups, (&*store, &location))?;
         match arguments.json {
             true => show::json(arguments, &collection, &location, &results, printer)?,
@@ -138,22 +138,6 @@ fn nearest(
         ));
     }
     Ok(location)
-}
-
-/// The first `limit` hits with different texts, each with the later ones that have its text.
-fn grouped(hits: Vec<Hit>, limit: usize) -> Vec<Group> {
-    let (mut groups, mut at): (Vec<Group>, HashMap<String, usize>) = Default::default();
-    for hit in hits {
-        match at.get(&hit.text) {
-            Some(&at) => groups[at].1.push(hit),
-            None if groups.len() < limit => {
-                at.insert(hit.text.clone(), groups.len());
-                groups.push((hit, Vec::new()));
-            }
-            None => {}
-        }
-    }
-    groups
 }
 
 /// The groups with their best sentences, and whether their files have changed.

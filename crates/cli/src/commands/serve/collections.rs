@@ -11,7 +11,7 @@ use kokeshi_collections::{
     ModelLocation, StoreLocation, check_revision, find_collection, fresh_revision, revision,
 };
 use kokeshi_migrate::{Ledger, Plan, State};
-use kokeshi_server::{Binding, ModelEntry, ReadBindings};
+use kokeshi_server::{Binding, ModelEntry, ServedCollections, StoredCollection};
 use kokeshi_store::{Address, Collection, Provenance, Store};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 /// Characters of a revision in a name, to distinguish models with the same name.
 const REVISION_LEN: usize = 8;
 
-/// A function that reads the bindings of all names; `None` if there are no names.
-pub(super) fn reader(
+/// The store of the collections, and a function that reads the bindings of all names; `None` if
+/// there are no names.
+pub(super) fn served(
     arguments: &CollectionsArguments,
-    served: Vec<(String, String)>,
-) -> anyhow::Result<Option<ReadBindings>> {
+    models: Vec<(String, String)>,
+) -> anyhow::Result<Option<ServedCollections>> {
     let CollectionsArguments { collections, migrations, store } = arguments;
     if collections.is_empty() && migrations.is_empty() {
         return Ok(None);
@@ -37,17 +38,18 @@ pub(super) fn reader(
         false => Some(StoreLocation::to_search(store.as_ref(), None)?.store),
     };
     let mut reader = Reader {
-        address,
+        address: address.clone(),
         bound: bound.collect(),
         migrations: migrations
             .iter()
             .map(|text| Migration::read(text))
             .collect::<Result<_, _>>()?,
         store: None,
-        names: served,
+        names: models,
         models: HashMap::new(),
     };
-    Ok(Some(Box::new(move || reader.read().map_err(|error| format!("{error:#}")))))
+    let read_bindings = Box::new(move || reader.read().map_err(|error| format!("{error:#}")));
+    Ok(Some(ServedCollections { store: address, read_bindings }))
 }
 
 /// Reads which collections the names are bound to.
@@ -90,6 +92,7 @@ impl Reader {
                 passage_task,
                 query_task,
                 dimensions,
+                stored: None,
             });
         }
         Ok(bindings)
@@ -101,12 +104,14 @@ impl Reader {
             None => kokeshi_remote::open(address)?,
         };
         let bound = self.bound.clone();
-        let bindings = bound.into_iter().map(|(name, collection)| {
-            let Collection { name: collection, provenance, .. } =
-                find_collection(&*store, &collection)?;
+        let bindings = bound.into_iter().map(|(name, target)| {
+            let Collection { id, name: collection, provenance, .. } =
+                find_collection(&*store, &target)?;
             let model = self.model(&provenance, |location| revision(location, &*store))?;
+            let stored = StoredCollection { target, id, provenance: provenance.clone() };
             let Provenance { passage_task, query_task, dimensions, .. } = provenance;
-            Ok(Binding { name, collection, model, passage_task, query_task, dimensions })
+            let stored = Some(stored);
+            Ok(Binding { name, collection, model, passage_task, query_task, dimensions, stored })
         });
         let bindings = bindings.collect::<anyhow::Result<_>>()?;
         // A file may be replaced by another, so it is opened again each time; a server only after a

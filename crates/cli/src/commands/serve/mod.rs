@@ -71,7 +71,7 @@ fn serve(
     let (entries, locations): (Vec<ModelEntry>, Vec<String>) =
         served.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
     let names = entries.iter().map(|entry| entry.name.clone()).zip(locations);
-    let read_bindings = collections::reader(&arguments.collections, names.collect())?;
+    let collections = collections::served(&arguments.collections, names.collect())?;
     for entry in &entries {
         notes.note(&description(entry));
     }
@@ -81,7 +81,7 @@ fn serve(
     let load_all = arguments.check || arguments.device.memory_budget.is_none();
     raise_open_file_limit();
     let service =
-        ApiService::new(config(arguments), entries, read_bindings, models).map_err(with_options)?;
+        ApiService::new(config(arguments), entries, collections, models).map_err(with_options)?;
     let server = Server::bind(service.clone())?;
     service.load(load_all)?;
     if arguments.check {
