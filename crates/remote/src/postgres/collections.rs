@@ -15,7 +15,8 @@ pub(super) const VECTOR_DIMENSIONS: usize = 2000;
 /// Creates the extension and the schema unless they exist: most users may not create them.
 pub(super) fn prepare(client: &mut Client) -> Result<(), Error> {
     let exist =
-        "SELECT to_regclass('kokeshi.roots') IS NOT NULL AND to_regtype('halfvec') IS NOT NULL";
+        "SELECT to_regclass('kokeshi.roots') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_extension \
+         WHERE extname = 'vector')";
     if client.query_one(exist, &[])?.get(0) {
         return Ok(());
     }
@@ -85,12 +86,13 @@ pub(super) fn insert(
     transaction: &mut Transaction<'_>,
     name: &str,
     provenance: &Provenance,
+    vectors: &str,
 ) -> Result<(), Error> {
     let sql = "INSERT INTO kokeshi.collections (name, created, provenance) VALUES ($1, $2, $3) \
                RETURNING id";
     let recorded = provenance.to_json().to_string();
     let id: i64 = transaction.query_one(sql, &[&name, &now(), &recorded])?.get(0);
-    let vectors = format!("{}({})", kind(provenance), provenance.dimensions);
+    let vectors = format!("{vectors}.{}({})", kind(provenance), provenance.dimensions);
     transaction.batch_execute(&format!(
         "CREATE TABLE kokeshi.documents_{id} (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -124,9 +126,10 @@ pub(super) fn kind(provenance: &Provenance) -> &'static str {
     if provenance.storage == Storage::F32 { "vector" } else { "halfvec" }
 }
 
-/// The bits by which the approximate index of a collection with short lists orders.
-pub(super) fn bits(provenance: &Provenance) -> String {
-    format!("binary_quantize(embedding)::bit({})", provenance.dimensions)
+/// The bits by which the approximate index of a collection with short lists orders; `vectors` is
+/// the schema of pgvector.
+pub(super) fn bits(provenance: &Provenance, vectors: &str) -> String {
+    format!("{vectors}.binary_quantize(embedding)::bit({})", provenance.dimensions)
 }
 
 /// Creates the approximate index of a collection, unless it exists or the vectors have too many
@@ -135,13 +138,14 @@ pub(super) fn index(
     transaction: &mut Transaction<'_>,
     id: i64,
     provenance: &Provenance,
+    vectors: &str,
 ) -> Result<(), Error> {
     let kind = kind(provenance);
     let max_dimensions = if kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
     let by = match provenance.codes {
-        Some(_) => format!("({}) bit_hamming_ops", bits(provenance)),
+        Some(_) => format!("({}) {vectors}.bit_hamming_ops", bits(provenance, vectors)),
         None if provenance.dimensions > max_dimensions => return Ok(()),
-        None => format!("embedding {kind}_cosine_ops"),
+        None => format!("embedding {vectors}.{kind}_cosine_ops"),
     };
     transaction.batch_execute(&format!(
         "CREATE INDEX IF NOT EXISTS nearest_{id} ON kokeshi.chunks_{id} USING hnsw ({by})"

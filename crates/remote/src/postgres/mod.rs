@@ -42,18 +42,18 @@ impl Opener for PostgresOpener {
         &self,
         url: &Url,
         fields: &Fields,
-        _collection: &str,
+        collection: &str,
     ) -> Result<Box<dyn Store>> {
-        Ok(Box::new(Table::open(url, fields)?))
+        Ok(Box::new(Table::open(url, fields, collection)?))
     }
 
     fn open_source(
         &self,
         url: &Url,
         fields: &Fields,
-        _collection: &str,
+        collection: &str,
     ) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Table::open(url, fields)?))
+        Ok(Box::new(Table::open(url, fields, collection)?))
     }
 
     fn fields(&self, url: &Url, fields: &Fields, _collection: &str) -> Result<Option<Vec<Field>>> {
@@ -65,13 +65,17 @@ impl Opener for PostgresOpener {
 }
 
 /// A database.
-struct Postgres(Session);
+struct Postgres {
+    session: Session,
+    /// The schema of pgvector, which need not be in the search path.
+    vectors: String,
+}
 
 impl Deref for Postgres {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        &self.0
+        &self.session
     }
 }
 
@@ -85,8 +89,8 @@ impl Postgres {
         let mut client = connect::connect(url)?;
         let prepared = collections::prepare(&mut client);
         prepared.map_err(|error| connect::preparation_error(url, &error))?;
-        connect::check_version(url, &mut client)?;
-        Ok(Self(Session::new(url, client)))
+        let vectors = connect::vector_schema(url, &mut client)?;
+        Ok(Self { session: Session::new(url, client), vectors })
     }
 
     /// The collection that `name` resolves to, with its id.
@@ -195,7 +199,7 @@ impl Store for Postgres {
         provenance.check_storable(&self.name(), &STORAGES, &CODES)?;
         self.write(|transaction| {
             self.refuse_taken(transaction, name)?;
-            collections::insert(transaction, name, provenance).map_err(self.fail())
+            collections::insert(transaction, name, provenance, &self.vectors).map_err(self.fail())
         })
     }
 
@@ -248,7 +252,8 @@ impl Store for Postgres {
         self.read(|transaction| {
             let (id, found) = self.require(transaction, collection)?;
             found.provenance.check_width(query.vector.len())?;
-            search::search(transaction, id, &found.provenance, query).map_err(self.fail())
+            let source = (id, &found.provenance, self.vectors.as_str());
+            search::search(transaction, source, query).map_err(self.fail())
         })
     }
 
@@ -333,7 +338,7 @@ impl Store for Postgres {
         }
         self.write(|transaction| {
             let (id, found) = self.require(transaction, collection)?;
-            collections::index(transaction, id, &found.provenance).map_err(self.fail())
+            collections::index(transaction, id, &found.provenance, &self.vectors).map_err(self.fail())
         })
     }
 

@@ -28,9 +28,9 @@ impl Session {
         connect::connect(&self.url)
     }
 
-    /// The error of an address that does not match the database.
-    pub(super) fn invalid(&self, reason: &str) -> Error {
-        self.url.invalid(reason)
+    /// The error of a foreign table that cannot be opened.
+    pub(super) fn unsuitable(&self, table: &str, reason: String) -> Error {
+        Error::UnsuitableTable { store: self.address(), table: table.to_owned(), reason }
     }
 
     /// The permanent error of a failed call.

@@ -1,6 +1,7 @@
 //! Rows as documents and chunks.
 
 use super::columns::Column;
+use super::guard::{hash, vector_hash};
 use super::schema::TableSchema;
 use kokeshi_store::{Chunk, ChunkLocation, Counts, Document, Entry, Hit, Query, RankContribution};
 use pgvector::{HalfVector, Vector};
@@ -30,8 +31,9 @@ fn listed(
     // `ORDER BY old.KEY`: without `old`, it would order by the result column, which is a text.
     let having = if column.is_own { format!("HAVING count({vector}) > 0") } else { String::new() };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let hash = hash(schema, column);
     let sql = format!(
-        "SELECT {key}::text, md5(string_agg(md5({text}::text), '' ORDER BY {order})), count(*), \
+        "SELECT {key}::text, md5(string_agg({hash}, '' ORDER BY {order})), count(*), \
          count({vector}), sum(octet_length({text}::text))::bigint FROM {table} AS old \
          WHERE {text} IS NOT NULL AND {condition} GROUP BY {key} {having} ORDER BY old.{key} LIMIT {limit}"
     );
@@ -160,6 +162,17 @@ pub(super) fn is_complete(
     Ok(transaction.query_one(&sql, &[])?.get(0))
 }
 
+/// Whether every row has a vector.
+pub(super) fn is_full(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+) -> Result<bool, Error> {
+    let (table, vector) = (&schema.table, column.sql());
+    let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {table} WHERE {vector} IS NULL)");
+    Ok(transaction.query_one(&sql, &[])?.get(0))
+}
+
 /// Writes the vectors of rows whose texts have not changed since; with `only_new`, only to rows
 /// without a vector, so that concurrent writes of other processes are kept.
 pub(super) fn write(
@@ -184,13 +197,21 @@ pub(super) fn write(
         }
     };
     let TableSchema { table, id, id_type, text, .. } = schema;
-    let (vector, kind) = (column.sql(), column.kind);
-    let is_missing = if only_new { format!("AND old.{vector} IS NULL") } else { String::new() };
-    let sql = format!(
-        "UPDATE {table} AS old SET {vector} = new.vector FROM \
-         unnest($1::text[], $2::text[], $3::{kind}[]) AS new (id, text, vector) \
-         WHERE old.{id} = new.id::{id_type} AND old.{text}::text = new.text {is_missing}"
+    let (vector, kind) = (column.sql(), column.type_name(schema));
+    let is_missing = if only_new { format!("AND it.{vector} IS NULL") } else { String::new() };
+    let mut sql = format!(
+        "UPDATE {table} AS it SET {vector} = given.vector FROM \
+         unnest($1::text[], $2::text[], $3::{kind}[]) AS given (id, text, vector) \
+         WHERE it.{id} = given.id::{id_type} AND it.{text}::text = given.text {is_missing}"
     );
+    if column.has_record {
+        let (record, hash) = (column.record(schema), vector_hash(schema, column, "vector"));
+        sql = format!(
+            "WITH written AS ({sql} RETURNING it.{id} AS id, given.text AS text, it.{vector} AS vector) \
+             INSERT INTO {record} SELECT id, md5(text)::uuid, {hash} FROM written WHERE vector IS NOT NULL \
+             ON CONFLICT (id) DO UPDATE SET text = excluded.text, vector = excluded.vector"
+        );
+    }
     transaction.execute(&sql, &[&ids, &texts, &*vectors]).map(drop)
 }
 
@@ -202,13 +223,13 @@ pub(super) fn search(
     query: &Query<'_>,
 ) -> Result<Vec<Hit>, Error> {
     let TableSchema { table, id, text, key, .. } = schema;
-    let (vector, kind) = (column.sql(), column.kind);
-    let query_vector: Box<dyn ToSql + Sync> = match kind {
+    let (vector, kind) = (column.sql(), column.type_name(schema));
+    let query_vector: Box<dyn ToSql + Sync> = match column.kind {
         "vector" => Box::new(Vector::from(query.vector.to_vec())),
         _ => Box::new(HalfVector::from_f32_slice(query.vector)),
     };
     // PostgreSQL uses the index only to order by the bare operator.
-    let distance = format!("{vector} <=> $1::{kind}");
+    let distance = format!("{vector} OPERATOR({}.<=>) $1::{kind}", schema.vectors);
     let order = if query.exact { format!("({distance}) + 0") } else { distance.clone() };
     let rows_per_hit =
         if query.filter.reads_paths() || query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
