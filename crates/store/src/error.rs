@@ -221,7 +221,9 @@ pub enum Error {
         reason: String,
     },
     /// Objects of a database depend on what readers use now, and cannot follow them.
-    #[error("{objects} in {store} cannot follow readers of `{name}` by itself; nothing was changed")]
+    #[error(
+        "{objects} in {store} cannot follow readers of `{name}` by itself; nothing was changed"
+    )]
     CannotFollow {
         /// The store.
         store: String,

@@ -198,6 +198,11 @@ pub trait Store: Source {
     /// The calls or statements of [`Self::switch`], for people.
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>>;
 
+    /// Why the store cannot hold a document as it is, for people; `None` if it can.
+    fn refusal(&self, _document: &Document) -> Option<String> {
+        None
+    }
+
     /// What depends on the collection that `name` resolves to besides its readers, and what a switch
     /// does with each.
     fn switch_effects(&self, _name: &str) -> Result<Vec<SwitchEffect>> {

@@ -5,13 +5,19 @@ use crate::foreign::{passed, step};
 use crate::foreign_table::connected;
 use crate::index::success;
 use crate::{Run, Sandbox, tiny_v3};
-use kokeshi_testkit::postgres::error::SqlState;
 use kokeshi_testkit::postgres::Client;
+use kokeshi_testkit::postgres::error::SqlState;
 use kokeshi_testkit::servers::Server;
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 /// A server with an application's table `app.docs`.
 struct Application {
-    server: Server,
+    _server: Server,
+    /// Its address for kokeshi.
+    address: String,
     sandbox: Sandbox,
     client: Client,
 }
@@ -26,8 +32,8 @@ impl Application {
     /// `None` if no server is installed.
     fn start(statements: &[&str]) -> Option<Self> {
         let server = crate::server("postgres")?;
-        let client = connected(&server);
-        let mut application = Self { server, sandbox: Sandbox::new(), client };
+        let (client, address) = (connected(&server), server.address());
+        let mut application = Self { _server: server, address, sandbox: Sandbox::new(), client };
         statements.iter().for_each(|sql| application.execute(sql));
         Some(application)
     }
@@ -41,17 +47,21 @@ impl Application {
     #[track_caller]
     fn value(&mut self, sql: &str) -> String {
         let sql = format!("SELECT ({sql})::text");
-        self.client.query_one(&sql, &[]).expect(&sql).get::<_, Option<String>>(0).unwrap_or_default()
+        self.client
+            .query_one(&sql, &[])
+            .expect(&sql)
+            .get::<_, Option<String>>(0)
+            .unwrap_or_default()
     }
 
     fn plan(&self, more: &[&str]) -> Run {
-        let (store, model) = (self.server.address(), tiny_v3().display().to_string());
+        let (store, model) = (self.address.clone(), tiny_v3().display().to_string());
         let plan = ["migrate", "plan", "--store", &store, "--table", "app.docs", "--to", "new"];
         self.sandbox.run(plan.iter().chain(&["--model", &model]).chain(more))
     }
 
     fn step(&self, name: &str, more: &[&str]) -> Run {
-        let store = self.server.address();
+        let store = self.address.clone();
         let all: Vec<&str> = ["--store", store.as_str()].iter().chain(more).copied().collect();
         step(&self.sandbox, name, &all)
     }
@@ -84,7 +94,8 @@ fn not_null_grants_and_storage_follow_the_column_and_come_back() {
     let before = app.value(attributes);
     let planned = app.plan(&[]);
     passed(&planned);
-    for part in ["NOT NULL: moves to the new column if", "grants to reader: move", "comment: moves"] {
+    for part in ["NOT NULL: moves to the new column if", "grants to reader: move", "comment: moves"]
+    {
         assert!(planned.text().contains(part), "{part}: {}", planned.text());
     }
     app.steps(&["run", "verify", "switch"]);
@@ -96,11 +107,14 @@ fn not_null_grants_and_storage_follow_the_column_and_come_back() {
     app.execute(&insert("array_fill(0.1, ARRAY[64])::vector"));
     let refused = app.client.batch_execute(&insert("NULL")).expect_err("a NULL");
     assert_eq!(refused.code(), Some(&SqlState::NOT_NULL_VIOLATION));
-    let constraints = "SELECT count(*) FROM pg_constraint WHERE conname LIKE 'kokeshi%'";
+    let constraints = "SELECT count(*) FROM pg_constraint WHERE conname LIKE 'kokeshi%' AND \
+                       conrelid = 'app.docs'::regclass";
     assert_eq!(app.value(constraints), "0");
     app.execute("SET ROLE reader; SELECT id, body, embedding FROM app.docs; RESET ROLE");
-    let comment = app.value("SELECT col_description('app.docs'::regclass, attnum) FROM pg_attribute \
-                             WHERE attrelid = 'app.docs'::regclass AND attname = 'embedding'");
+    let comment = app.value(
+        "SELECT col_description('app.docs'::regclass, attnum) FROM pg_attribute \
+                             WHERE attrelid = 'app.docs'::regclass AND attname = 'embedding'",
+    );
     assert!(comment.starts_with("Of the body.\n{\"kokeshi\""), "{comment}");
     // The row that was written since has no old vector, until the application gives it one.
     app.steps(&["rollback"]);
@@ -160,7 +174,11 @@ fn what_depends_on_the_column_follows_it_and_comes_back() {
                     tgname = 'noted'";
     let states = [dependents, definitions, functions, triggers];
     let before = states.map(|sql| app.value(sql));
-    assert!(before[0].contains("policy filled") && before[0].contains("constraint present"), "{}", before[0]);
+    assert!(
+        before[0].contains("policy filled") && before[0].contains("constraint present"),
+        "{}",
+        before[0]
+    );
     let planned = app.plan(&["--text", "body"]);
     passed(&planned);
     for part in [
@@ -211,7 +229,11 @@ fn what_cannot_follow_is_named_with_the_statements_that_help() {
     );
     let planned = app.plan(&["--text", "body"]);
     passed(&planned);
-    assert!(planned.text().contains("materialized view app.kept: cannot be made anew"), "{}", planned.text());
+    assert!(
+        planned.text().contains("materialized view app.kept: cannot be made anew"),
+        "{}",
+        planned.text()
+    );
     app.steps(&["run", "verify"]);
     let refused = app.step("switch", &[]);
     for part in [
@@ -224,7 +246,8 @@ fn what_cannot_follow_is_named_with_the_statements_that_help() {
         assert!(refused.failure(4).contains(part), "{part}: {}", refused.stderr);
     }
     assert_eq!(app.width("app.docs"), "3", "nothing has changed");
-    let statements = refused.stderr.split_once("after that: ").expect("statements").1.trim().to_owned();
+    let statements =
+        refused.stderr.split_once("after that: ").expect("statements").1.trim().to_owned();
     // The hint is the last line; the column is created again first.
     let (first, last) = statements.split_once("; ALTER TABLE app.docs ADD").expect("two parts");
     app.execute(first);
@@ -258,7 +281,11 @@ fn a_text_that_changes_unseen_is_embedded_again() {
     let plan = std::fs::read_to_string(app.sandbox.path("new.plan.toml")).expect("a plan");
     app.sandbox.write("new.plan.toml", plan.replace("sample = 200", "sample = 1"));
     let failed = app.step("verify", &[]);
-    assert!(failed.text().contains("1 changed in the old collection since: 5"), "{}", failed.text());
+    assert!(
+        failed.text().contains("1 changed in the old collection since: 5"),
+        "{}",
+        failed.text()
+    );
     assert!(success(&app.step("run", &[])).contains("wrote 1 document"));
     app.steps(&["verify", "switch"]);
 }
@@ -302,7 +329,7 @@ fn a_generated_text_is_embedded_and_what_cannot_be_moved_is_said_at_once() {
          ALTER TABLE app.owned ENABLE ROW LEVEL SECURITY; CREATE ROLE other LOGIN PASSWORD 'kokeshi-test'; \
          GRANT USAGE ON SCHEMA app TO other; GRANT SELECT, UPDATE ON app.owned TO other",
     );
-    let (own, model) = (app.server.address(), tiny_v3().display().to_string());
+    let (own, model) = (app.address.clone(), tiny_v3().display().to_string());
     let other = own.replacen("kokeshi:", "other:", 1);
     for (table, more, wanted) in [
         ("app.pairs", &["--id", "a"][..], "its primary key has 2 columns (a, b), and `a` alone"),
@@ -314,8 +341,10 @@ fn a_generated_text_is_embedded_and_what_cannot_be_moved_is_said_at_once() {
         ("app.owned", &["--store", &other], "its row-level security applies to this user"),
     ] {
         let store = if more.contains(&"--store") { &[][..] } else { &["--store", own.as_str()] };
-        let plan = ["migrate", "plan", "--table", table, "--text", "text", "--to", "x", "--from", "v"];
-        let refused = app.sandbox.run(plan.iter().chain(&["--model", &model]).chain(store).chain(more));
+        let plan =
+            ["migrate", "plan", "--table", table, "--text", "text", "--to", "x", "--from", "v"];
+        let refused =
+            app.sandbox.run(plan.iter().chain(&["--model", &model]).chain(store).chain(more));
         let message = refused.failure(4);
         assert!(message.contains(wanted) && !message.contains("is not the address"), "{message}");
     }
@@ -349,10 +378,87 @@ fn pgvector_may_be_in_a_schema_of_its_own() {
     app.steps(&["rollback", "run", "verify", "switch"]);
     passed(&app.step("clean", &["--yes"]));
     // Collections of kokeshi as well.
-    let (store, model) = (app.server.address(), tiny_v3().display().to_string());
+    let (store, model) = (app.address.clone(), tiny_v3().display().to_string());
     app.sandbox.write("a.txt", "Ships carry bread.");
     let index = ["index", "a.txt", "--store", &store, "--model", &model, "--shortlist", "bits"];
     passed(&app.sandbox.run(index));
     let found = app.sandbox.run(["search", "bread", "--store", &store, "--json"]);
     assert!(found.text().contains("Ships carry bread."), "{}", found.stderr);
+}
+
+/// Passes connections on to a server, and keeps the names of the statements that clients prepare.
+fn tap(port: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (own, names) = (listener.local_addr().expect("an address").port(), Arc::default());
+    let all = Arc::clone(&names);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(("127.0.0.1", port)).expect("a server");
+            let (mut from, mut to) =
+                (server.try_clone().expect("a stream"), client.try_clone().expect("a stream"));
+            std::thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
+            let names = Arc::clone(&all);
+            std::thread::spawn(move || drop(pass_on(client, server, &names)));
+        }
+    });
+    (own, names)
+}
+
+/// Messages are a kind, a length and a body; the first one has no kind.
+fn pass_on(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    names: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut kind = Vec::new();
+    loop {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+        from.read_exact(&mut body)?;
+        if kind == b"P" {
+            let name = body.split(|byte| *byte == 0).next().unwrap_or_default();
+            names.lock().expect("no panic").push(String::from_utf8_lossy(name).into_owned());
+        }
+        to.write_all(&[&kind[..], &length, &body].concat())?;
+        kind = vec![0];
+        from.read_exact(&mut kind)?;
+    }
+}
+
+#[test]
+fn statements_have_no_names_that_another_client_of_a_pooler_could_have_taken() {
+    let Some(mut app) = Application::start(&[EXTENSION, TABLE]) else { return };
+    let port: u16 = app.address.rsplit([':', '/']).nth(1).expect("a port").parse().expect("a port");
+    let (own, names) = tap(port);
+    app.address =
+        app.address.replace(&format!(":{port}/"), &format!(":{own}/")) + "?sslmode=disable";
+    passed(&app.plan(&["--text", "body"]));
+    app.steps(&["run", "verify", "switch", "rollback", "run", "verify", "switch"]);
+    passed(&app.step("clean", &["--yes"]));
+    let names = names.lock().expect("no panic");
+    assert!(names.len() > 100 && names.iter().all(String::is_empty), "{names:?}");
+}
+
+#[test]
+fn a_text_that_postgres_cannot_store_is_set_aside() {
+    let Some(server) = crate::server("postgres") else { return };
+    drop(connected(&server));
+    let (sandbox, store) = (Sandbox::new(), server.address());
+    let row = |id: &str, text: &str| json!({ "id": id, "text": text }).to_string() + "\n";
+    sandbox.write("old.jsonl", row("a", "One.") + &row("b", "Two\0.") + &row("c\0", "Three."));
+    let model = tiny_v3().display().to_string();
+    let plan =
+        ["migrate", "plan", "--source", "old.jsonl", "--store", &store, "--to", "new", "--model"];
+    passed(&sandbox.run(plan.iter().chain(&[model.as_str()])));
+    let run = step(&sandbox, "run", &["--store", &store]);
+    assert_eq!(run.status, Some(3), "{}", run.stderr);
+    let failed = std::fs::read_to_string(sandbox.path("new.plan.failed.jsonl")).expect("failures");
+    assert!(failed.contains("its text contains the character U+0000"), "{failed}");
+    assert!(failed.contains("its path contains the character U+0000"), "{failed}");
+    assert_eq!(step(&sandbox, "verify", &["--store", &store]).status, Some(1));
+    sandbox.write("old.jsonl", row("a", "One.") + &row("b", "Two.") + &row("c", "Three."));
+    for one in ["run", "verify", "switch"] {
+        passed(&step(&sandbox, one, &["--store", &store]));
+    }
 }

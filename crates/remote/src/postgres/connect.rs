@@ -1,5 +1,6 @@
 //! Connecting, and the classification of errors.
 
+use super::queries::Queries as _;
 use crate::retry::{CallError, with_retries};
 use kokeshi_store::{Error, Result, Url};
 use postgres::config::SslMode;
@@ -135,7 +136,7 @@ pub(super) fn is_check_violation(failed: &postgres::Error) -> bool {
 pub(super) fn vector_schema(url: &Url, client: &mut Client) -> Result<String> {
     let sql = "SELECT extversion, quote_ident(nspname) FROM pg_extension \
                JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'";
-    let row = client.query_opt(sql, &[]).map_err(|failed| error(url, &failed))?;
+    let row = client.row_if_any(sql, &[]).map_err(|failed| error(url, &failed))?;
     let (found, schema): (String, String) =
         row.map_or_else(|| ("none".to_owned(), String::new()), |row| (row.get(0), row.get(1)));
     let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));

@@ -3,6 +3,7 @@
 
 mod collections;
 mod connect;
+mod queries;
 mod read;
 mod search;
 mod session;
@@ -38,21 +39,11 @@ impl Opener for PostgresOpener {
         Ok(Box::new(Postgres::open(url)?))
     }
 
-    fn open_foreign(
-        &self,
-        url: &Url,
-        fields: &Fields,
-        collection: &str,
-    ) -> Result<Box<dyn Store>> {
+    fn open_foreign(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Box<dyn Store>> {
         Ok(Box::new(Table::open(url, fields, collection)?))
     }
 
-    fn open_source(
-        &self,
-        url: &Url,
-        fields: &Fields,
-        collection: &str,
-    ) -> Result<Box<dyn Source>> {
+    fn open_source(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Box<dyn Source>> {
         Ok(Box::new(Table::open(url, fields, collection)?))
     }
 
@@ -161,8 +152,8 @@ impl Source for Postgres {
 
     fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
         self.read(|transaction| {
-            let (id, found) = self.require(transaction, collection)?;
-            read::documents(transaction, id, found.provenance.storage, paths).map_err(self.fail())
+            let (id, _) = self.require(transaction, collection)?;
+            read::documents(transaction, id, paths).map_err(self.fail())
         })
     }
 
@@ -180,12 +171,7 @@ impl Store for Postgres {
     }
 
     fn lock(&self) -> Result<Lock> {
-        let mut client = self.connect()?;
-        let is_locked = collections::lock(&mut client);
-        match is_locked.map_err(|error| self.error(&error))? {
-            true => Ok(Lock::holding(client)),
-            false => Err(Error::Busy { store: self.name() }),
-        }
+        self.session.lock(&self.name())
     }
 
     fn collections(&self) -> Result<Vec<Collection>> {
@@ -315,6 +301,18 @@ impl Store for Postgres {
         })
     }
 
+    fn refusal(&self, document: &Document) -> Option<String> {
+        let has_nul = |text: &str| text.contains('\0');
+        let what = match has_nul(&document.path) {
+            true => "its path",
+            false if document.chunks.iter().any(|chunk| has_nul(&chunk.text)) => "its text",
+            false => return None,
+        };
+        Some(format!(
+            "{what} contains the character U+0000, which PostgreSQL cannot store; remove it"
+        ))
+    }
+
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
         let is_own_name = self.collection(name)?.is_some_and(|found| found.name == name);
         let [name, collection, kept] =
@@ -338,7 +336,8 @@ impl Store for Postgres {
         }
         self.write(|transaction| {
             let (id, found) = self.require(transaction, collection)?;
-            collections::index(transaction, id, &found.provenance, &self.vectors).map_err(self.fail())
+            collections::index(transaction, id, &found.provenance, &self.vectors)
+                .map_err(self.fail())
         })
     }
 

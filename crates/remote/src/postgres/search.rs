@@ -1,10 +1,9 @@
 //! Search: with the approximate index if there is one, and over all vectors if that finds too few.
 
 use super::collections::{bits, kind};
+use super::queries::{Queries as _, SqlValue, vector_text};
 use kokeshi_store::backend::merged;
-use kokeshi_store::{ChunkLocation, Filter, Hit, Provenance, Query, RankContribution, Storage};
-use pgvector::{HalfVector, Vector};
-use postgres::types::ToSql;
+use kokeshi_store::{ChunkLocation, Filter, Hit, Provenance, Query, RankContribution};
 use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 
@@ -27,10 +26,7 @@ pub(super) fn search(
         false => None,
     };
     let terms = query.filter.terms();
-    let vector: Box<dyn ToSql + Sync> = match provenance.storage {
-        Storage::F32 => Box::new(Vector::from(query.vector.to_vec())),
-        _ => Box::new(HalfVector::from_f32_slice(query.vector)),
-    };
+    let vector = vector_text(&provenance.storage.rounded(query.vector));
     let row_query = RowQuery { collection, provenance, vectors, vector, documents, terms };
     let rows_per_hit = if query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
     if !query.exact {
@@ -59,7 +55,7 @@ fn matching_documents(
     filter: &Filter,
 ) -> Result<Vec<i64>, Error> {
     let sql = format!("SELECT id, path FROM kokeshi.documents_{collection}");
-    let rows = transaction.query(&sql, &[])?;
+    let rows = transaction.rows(&sql, &[])?;
     let matches = |row: &&Row| filter.matches_path(row.get(1));
     Ok(rows.iter().filter(matches).map(|row| row.get(0)).collect())
 }
@@ -70,7 +66,7 @@ struct RowQuery<'a> {
     provenance: &'a Provenance,
     /// The schema of pgvector.
     vectors: &'a str,
-    vector: Box<dyn ToSql + Sync>,
+    vector: String,
     documents: Option<Vec<i64>>,
     terms: Vec<String>,
 }
@@ -84,14 +80,14 @@ impl RowQuery<'_> {
         exact: bool,
     ) -> Result<Vec<Row>, Error> {
         let (collection, vectors) = (self.collection, self.vectors);
-        let vector = format!("$1::{vectors}.{}", kind(self.provenance));
+        let vector = format!("$1::text::{vectors}.{}", kind(self.provenance));
         let distance = format!("embedding OPERATOR({vectors}.<=>) {vector}");
         // PostgreSQL uses the index only to order by the bare operator.
         let cosine = match exact {
             true => format!("({distance}) + 0"),
             false => distance.clone(),
         };
-        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&*self.vector];
+        let mut values: Vec<&dyn SqlValue> = vec![&self.vector];
         let mut conditions = Vec::new();
         if let Some(documents) = &self.documents {
             values.push(documents);
@@ -111,10 +107,8 @@ impl RowQuery<'_> {
                 let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(MIN_CANDIDATES);
                 let dimensions = self.provenance.dimensions;
                 let query = format!("{vectors}.binary_quantize({vector})::bit({dimensions})");
-                let order = format!(
-                    "{} OPERATOR({vectors}.<~>) {query}",
-                    bits(self.provenance, vectors)
-                );
+                let order =
+                    format!("{} OPERATOR({vectors}.<~>) {query}", bits(self.provenance, vectors));
                 format!("(SELECT * FROM {chunks}{conditions} ORDER BY {order} LIMIT {candidates})")
             }
             _ => format!("(SELECT * FROM {chunks}{conditions} ORDER BY {cosine} LIMIT {limit})"),
@@ -126,7 +120,7 @@ impl RowQuery<'_> {
              FROM {source} AS chunk JOIN kokeshi.documents_{collection} AS document \
              ON document.id = chunk.document ORDER BY score DESC, path, ordinal LIMIT {limit}"
         );
-        transaction.query(&sql, &values)
+        transaction.rows(&sql, &values)
     }
 
     /// Sets how many candidates the index keeps, and lets it continue if a filter excludes them.

@@ -1,6 +1,6 @@
 //! Parquet: <https://parquet.apache.org/docs/file-format/>.
 
-use super::{FieldNames, JsonRows, SourceRow, listed_names};
+use super::{FieldNames, JsonRows, SourceRow, Texts, listed_names};
 use crate::error::{Error, Result};
 use crate::fields::Field;
 use parquet::errors::ParquetError;
@@ -10,7 +10,7 @@ use serde_json::Map;
 use std::fs::File;
 use std::path::Path;
 
-/// Calls `each` with the rows of the file at `path`.
+/// Calls `each` with the rows of the file at `path`; those without a text are skipped.
 pub(super) fn read(
     path: &Path,
     names: &FieldNames<'_>,
@@ -24,11 +24,15 @@ pub(super) fn read(
     };
     let reader = SerializedFileReader::new(file).map_err(unreadable(1))?;
     let rows = reader.get_row_iter(None).map_err(unreadable(1))?;
+    let mut texts = Texts::default();
     for (record, number) in rows.zip(1..) {
         let record = record.map_err(unreadable(number))?;
-        each(row(record, number, names).map_err(|reason| invalid(number, reason))?)?;
+        match row(record, number, names).map_err(|reason| invalid(number, reason))? {
+            Ok(row) => each(texts.seen(row))?,
+            Err(reason) => texts.lacking(|| invalid(number, reason)),
+        }
     }
-    Ok(())
+    texts.finish()
 }
 
 /// The rows of the file at `path` as JSON objects.
@@ -62,7 +66,13 @@ pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     Ok(first.into_columns().into_iter().map(field).collect())
 }
 
-fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<SourceRow, String> {
+/// The row of a record; in the result, why it has no text.
+fn row(
+    record: ParquetRow,
+    number: usize,
+    names: &FieldNames<'_>,
+) -> Result<Result<SourceRow, String>, String> {
+    let mut is_other = false;
     let (mut id, mut document, mut text, mut vector) = (None, None, None, None);
     let (mut metadata, mut columns) = (Map::new(), Vec::new());
     for (name, field) in record.into_columns() {
@@ -70,6 +80,7 @@ fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<Sour
         if name == names.id {
             id = key(&field);
         } else if name == names.text {
+            is_other = !matches!(field, ParquetField::Str(_) | ParquetField::Null);
             text = if let ParquetField::Str(text) = field { Some(text) } else { None };
         } else if name == names.document {
             document = key(&field);
@@ -82,8 +93,11 @@ fn row(record: ParquetRow, number: usize, names: &FieldNames<'_>) -> Result<Sour
     let known = || format!("it has {}", listed_names(&columns));
     let id =
         id.ok_or_else(|| format!("no id, a text or a number, in `{}`; {}", names.id, known()))?;
-    let text = text.ok_or_else(|| format!("no text in `{}`; {}", names.text, known()))?;
-    Ok(SourceRow { number, id, document, text, metadata, vector })
+    let Some(text) = text else {
+        let lacking = format!("no text in `{}`; {}", names.text, known());
+        return if is_other { Err(lacking) } else { Ok(Err(lacking)) };
+    };
+    Ok(Ok(SourceRow { number, id, document, text, metadata, vector }))
 }
 
 /// A text or a whole number as a key.

@@ -2,6 +2,7 @@
 
 use super::columns::Column;
 use super::schema::TableSchema;
+use crate::postgres::queries::Queries as _;
 use postgres::{Error, Row, Transaction};
 
 /// The attributes of a column.
@@ -40,7 +41,7 @@ pub(super) fn read(
                coalesce(attstattarget::int, -1), coalesce(attoptions, '{}') \
                FROM pg_attribute WHERE attrelid = $1 AND attnum = $2";
     let constraint = column.filled_constraint(schema);
-    let row = transaction.query_one(sql, &[&schema.oid, &column.number, &constraint])?;
+    let row = transaction.row(sql, &[&schema.oid, &column.number, &constraint])?;
     Ok(Attributes {
         is_never_null: row.get(0),
         is_pending: row.get(1),
@@ -61,12 +62,9 @@ fn grants(
                quote_ident(pg_get_userbyid(grantee)) END, bool_or(is_grantable) \
                FROM pg_attribute, aclexplode(attacl) WHERE attrelid = $1 AND attnum = $2 \
                GROUP BY 1, 2 ORDER BY 1, 2";
-    let grant = |row: &Row| Grant {
-        privilege: row.get(0),
-        to: row.get(1),
-        has_grant_option: row.get(2),
-    };
-    Ok(transaction.query(sql, &[&schema.oid, &column.number])?.iter().map(grant).collect())
+    let grant =
+        |row: &Row| Grant { privilege: row.get(0), to: row.get(1), has_grant_option: row.get(2) };
+    Ok(transaction.rows(sql, &[&schema.oid, &column.number])?.iter().map(grant).collect())
 }
 
 impl Attributes {

@@ -4,6 +4,7 @@ use super::attributes;
 use super::guard;
 use super::schema::{TableSchema, quoted};
 use crate::postgres::collections::kind;
+use crate::postgres::queries::Queries as _;
 use kokeshi_store::{Collection, Provenance, Storage};
 use postgres::{Error, Row, Transaction};
 use serde_json::{Value, json};
@@ -104,7 +105,7 @@ pub(super) fn all(
                WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped \
                AND typname IN ('vector', 'halfvec') ORDER BY attnum";
     let mut all = Vec::new();
-    for row in transaction.query(sql, &[&schema.oid])? {
+    for row in transaction.rows(sql, &[&schema.oid])? {
         let mut column = column(&row);
         if column.provenance.dimensions == 0 {
             // The type of the column does not fix the width.
@@ -113,7 +114,7 @@ pub(super) fn all(
                 "SELECT {}.vector_dims({name}) FROM {table} WHERE {name} IS NOT NULL LIMIT 1",
                 schema.vectors
             );
-            let found = transaction.query_opt(&sql, &[])?;
+            let found = transaction.row_if_any(&sql, &[])?;
             column.provenance.dimensions =
                 found.map_or(0, |row| row.get::<_, i32>(0).unsigned_abs() as usize);
         }
@@ -136,17 +137,7 @@ fn column(row: &Row) -> Column {
         None => (false, name.clone(), Provenance::unknown(dimensions, storage)),
     };
     let has_record = is_own && row.get::<_, bool>(5);
-    Column {
-        name,
-        collection,
-        number,
-        kind,
-        provenance,
-        is_own,
-        has_record,
-        comment,
-        recorded,
-    }
+    Column { name, collection, number, kind, provenance, is_own, has_record, comment, recorded }
 }
 
 /// A comment's lines for people, and its last line if kokeshi wrote that.
@@ -157,9 +148,7 @@ fn split_comment(comment: Option<String>) -> (Option<String>, Value) {
         None => (None, comment.as_str()),
     };
     match serde_json::from_str::<Value>(last) {
-        Ok(recorded) if recorded.get(COMMENT_KEY).is_some() => {
-            (text.map(str::to_owned), recorded)
-        }
+        Ok(recorded) if recorded.get(COMMENT_KEY).is_some() => (text.map(str::to_owned), recorded),
         _ => (Some(comment), Value::Null),
     }
 }

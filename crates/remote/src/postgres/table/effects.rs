@@ -93,14 +93,11 @@ fn dependents_check(
     let blocking = names(|fate| matches!(fate, Fate::Blocks { .. }));
     let (passed, detail) = match (is_switched, readers.is_empty(), blocking.is_empty()) {
         (_, true, _) => (true, "nothing else reads the old vectors".to_owned()),
-        (true, false, _) => {
-            (false, format!("still on the old vectors: {}", readers.join(", ")))
-        }
+        (true, false, _) => (false, format!("still on the old vectors: {}", readers.join(", "))),
         (false, _, true) => (true, format!("a switch makes anew: {}", readers.join(", "))),
-        (false, _, false) => (
-            true,
-            format!("a switch is refused until they are removed: {}", blocking.join(", ")),
-        ),
+        (false, _, false) => {
+            (true, format!("a switch is refused until they are removed: {}", blocking.join(", ")))
+        }
     };
     Ok(SwitchCheck { name: "views and functions show the vectors of readers", passed, detail })
 }

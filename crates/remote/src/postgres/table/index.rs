@@ -3,6 +3,7 @@
 use super::columns::Column;
 use super::schema::TableSchema;
 use crate::postgres::collections::{HALFVEC_DIMENSIONS, VECTOR_DIMENSIONS};
+use crate::postgres::queries::Queries as _;
 use postgres::{Error, Row, Transaction};
 
 /// The operator class of queries by cosine.
@@ -47,7 +48,7 @@ fn all(transaction: &mut Transaction<'_>, schema: &TableSchema) -> Result<Vec<An
         condition: row.get(6),
         tablespace: row.get(7),
     };
-    Ok(transaction.query(sql, &[&schema.oid])?.iter().map(index).collect())
+    Ok(transaction.rows(sql, &[&schema.oid])?.iter().map(index).collect())
 }
 
 impl AnnIndex {
@@ -91,8 +92,9 @@ impl AnnIndex {
             false => format!(" WITH ({})", self.options.join(", ")),
         };
         let tablespace = self.tablespace.as_ref();
-        let tablespace = tablespace
-            .map_or_else(String::new, |name| format!(" TABLESPACE {}", super::schema::quoted(name)));
+        let tablespace = tablespace.map_or_else(String::new, |name| {
+            format!(" TABLESPACE {}", super::schema::quoted(name))
+        });
         format!(
             "CREATE INDEX CONCURRENTLY ON {} USING {} ({} {}.{}_{}){options}{tablespace}{}",
             schema.table,
@@ -134,9 +136,8 @@ pub(super) fn missing(
     let broken = of(column.number).filter(|own| !own.is_valid);
     let mut statements: Vec<String> =
         broken.map(|own| format!("DROP INDEX CONCURRENTLY {}", own.name)).collect();
-    let is_there = |index: &AnnIndex| {
-        of(column.number).any(|own| own.is_valid && own.serves(index))
-    };
+    let is_there =
+        |index: &AnnIndex| of(column.number).any(|own| own.is_valid && own.serves(index));
     let missing = wanted.iter().filter(|index| !is_there(index));
     statements.extend(missing.map(|index| index.create_for(schema, column)));
     Ok(statements)
@@ -162,7 +163,7 @@ pub(super) fn served_operators(
             schema.vectors,
             new.type_name(schema)
         );
-        let lines = transaction.query(&sql, &[])?;
+        let lines = transaction.rows(&sql, &[])?;
         // Any other plan sorts, by a `Sort Key`.
         let is_ordered = |row: &Row| row.get::<_, &str>(0).trim_start().starts_with("Order By:");
         served.push((operator, lines.iter().any(is_ordered)));

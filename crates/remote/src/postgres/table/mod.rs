@@ -94,7 +94,9 @@ impl Table {
     ) -> Result<Statements, CallError> {
         let all = self.columns(transaction)?;
         let statements = switch::statements(transaction, &self.schema, &all, names);
-        statements.map_err(self.session.fail())?.map_err(|obstacle| self.obstacle(names.name, obstacle))
+        statements
+            .map_err(self.session.fail())?
+            .map_err(|obstacle| self.obstacle(names.name, obstacle))
     }
 
     fn obstacle(&self, name: &str, obstacle: Obstacle) -> CallError {
@@ -119,9 +121,9 @@ impl Table {
         let all = self.columns(transaction)?;
         if let Some(current) = all.iter().find(|column| column.name == names.name) {
             let dependents = dependents::of(transaction, &self.schema, current).map_err(fail)?;
-            let lock = switch::lock(&self.schema, &dependents);
-            let lock = format!("{}; {lock}", columns::LOCK_TIMEOUT);
-            transaction.batch_execute(&lock).map_err(fail)?;
+            let locks = switch::locks(&self.schema, &dependents).join("; ");
+            let locks = format!("{}; {locks}", columns::LOCK_TIMEOUT);
+            transaction.batch_execute(&locks).map_err(fail)?;
         }
         let statements = self.switch_statements(transaction, names)?;
         let run = |statement: &String| transaction.batch_execute(statement);
@@ -235,12 +237,7 @@ impl Store for Table {
     }
 
     fn lock(&self) -> Result<Lock> {
-        let mut client = self.session.connect()?;
-        let is_locked = collections::lock(&mut client);
-        match is_locked.map_err(|error| self.session.error(&error))? {
-            true => Ok(Lock::holding(client)),
-            false => Err(Error::Busy { store: self.name() }),
-        }
+        self.session.lock(&self.name())
     }
 
     fn collections(&self) -> Result<Vec<Collection>> {

@@ -1,5 +1,6 @@
 //! The schema of a foreign table.
 
+use crate::postgres::queries::Queries as _;
 use crate::postgres::session::Session;
 use crate::retry::CallError;
 use kokeshi_store::backend::Field;
@@ -74,7 +75,7 @@ pub(super) fn fields(
                FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
                ORDER BY attnum";
     let field = |row: &Row| Field { name: row.get(0), is_text: row.get(1), is_key: row.get(2) };
-    Ok(transaction.query(sql, &[&quoted_path(name)])?.iter().map(field).collect())
+    Ok(transaction.rows(sql, &[&quoted_path(name)])?.iter().map(field).collect())
 }
 
 /// Reads the schema of the table that `fields` names.
@@ -135,11 +136,11 @@ fn find_table(
     let sql = "SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, \
                row_security_active(c.oid) FROM pg_class c \
                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)";
-    let row = transaction.query_opt(sql, &[&quoted_path(name)]).map_err(session.fail())?;
+    let row = transaction.row_if_any(sql, &[&quoted_path(name)]).map_err(session.fail())?;
     let unsuitable = |reason: String| CallError::from(session.unsuitable(name, reason));
     let Some(row) = row else {
         let sql = "SELECT current_setting('search_path')";
-        let path: String = transaction.query_one(sql, &[]).map_err(session.fail())?.get(0);
+        let path: String = transaction.row(sql, &[]).map_err(session.fail())?.get(0);
         return Err(unsuitable(format!("it does not exist; the search path is {path}")));
     };
     if let Some(reason) = unsuitable_relation(&row) {
@@ -216,7 +217,7 @@ fn columns(
         generated: row.get(5),
         primary_key: row.get(6),
     };
-    Ok(transaction.query(sql, &[&oid])?.iter().map(column).collect())
+    Ok(transaction.rows(sql, &[&oid])?.iter().map(column).collect())
 }
 
 /// The columns that `fields` names.
@@ -285,5 +286,5 @@ fn lacks_documents(
     let TableSchema { table, key, text, .. } = schema;
     let sql =
         format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {key} IS NULL AND {text} IS NOT NULL)");
-    Ok(transaction.query_one(&sql, &[])?.get(0))
+    Ok(transaction.row(&sql, &[])?.get(0))
 }

@@ -80,12 +80,11 @@ impl Statements {
     }
 }
 
-/// The statement that takes all locks of a switch at once, in the order in which a reader takes
-/// them: from the outermost view to the table.
-pub(super) fn lock(schema: &TableSchema, dependents: &[Dependent]) -> String {
-    let views = dependents.iter().rev().filter_map(|dependent| dependent.view.as_deref());
-    let all: Vec<&str> = views.chain([schema.table.as_str()]).collect();
-    format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", all.join(", "))
+/// The statements that take all locks of a switch, in the order in which a reader takes them: from
+/// the outermost view to the table.
+pub(super) fn locks(schema: &TableSchema, dependents: &[Dependent]) -> Vec<String> {
+    let views = dependents.iter().rev().filter_map(|dependent| dependent.lock.clone());
+    views.chain([format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", schema.table)]).collect()
 }
 
 /// The statements that give a name to a column; none if it already has it. The column that has the
@@ -123,7 +122,7 @@ pub(super) fn statements(
     if let Some(blocked) = blocked(&dependents) {
         return Ok(Err(blocked));
     }
-    statements.push(lock(schema, &dependents));
+    statements.extend(locks(schema, &dependents));
     statements.extend(retire_guard(schema, target));
     let mut handover = handover(transaction, schema, (current, &quoted(&to)), names)?;
     let [before, after, finally] = steps(dependents);

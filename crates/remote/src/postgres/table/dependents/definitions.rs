@@ -1,6 +1,7 @@
 //! How each kind of dependent is removed and created again.
 
 use super::{Fate, Key};
+use crate::postgres::queries::Queries as _;
 use crate::postgres::table::columns::{Column, literal};
 use crate::postgres::table::schema::quoted;
 use postgres::{Error, Row, Transaction};
@@ -8,13 +9,34 @@ use postgres::{Error, Row, Transaction};
 /// An object as it is defined now.
 #[derive(Debug)]
 pub(super) enum Definition {
-    View { text: String, name: String, has_vectors: bool, rest: Vec<String> },
-    Function { name: String, text: String, rest: Vec<String> },
+    View {
+        text: String,
+        name: String,
+        has_vectors: bool,
+        rest: Vec<String>,
+    },
+    Function {
+        name: String,
+        text: String,
+        rest: Vec<String>,
+    },
     /// Any other kind that can be dropped, or altered, and created again.
-    Object { before: Vec<String>, after: Vec<String>, finally: Vec<String> },
-    Index { text: String, is_plain: bool },
-    Default { column: i16 },
-    Blocks { before: Vec<String>, after: Vec<String> },
+    Object {
+        before: Vec<String>,
+        after: Vec<String>,
+        finally: Vec<String>,
+    },
+    Index {
+        text: String,
+        is_plain: bool,
+    },
+    Default {
+        column: i16,
+    },
+    Blocks {
+        before: Vec<String>,
+        after: Vec<String>,
+    },
     /// It belongs to the column, and is dealt with there.
     Part,
 }
@@ -70,7 +92,7 @@ pub(super) fn read(
 ) -> Result<(String, Definition), Error> {
     let sql = "SELECT pg_describe_object($1::text::regclass, $2, 0), \
                coalesce((SELECT relkind::text FROM pg_class WHERE oid = $2 AND $1 = 'pg_class'), '')";
-    let row = transaction.query_one(sql, &[catalog, id])?;
+    let row = transaction.row(sql, &[catalog, id])?;
     let (what, kind): (String, String) = (row.get(0), row.get(1));
     let definition = match (catalog.as_str(), kind.as_str()) {
         ("pg_class", "v") => view(transaction, *id)?,
@@ -92,7 +114,7 @@ fn view(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Error>
                EXISTS (SELECT 1 FROM pg_attribute JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type e \
                ON e.oid = t.typelem WHERE attrelid = c.oid AND attnum > 0 AND ('vector' IN (t.typname, \
                e.typname) OR 'halfvec' IN (t.typname, e.typname))) FROM pg_class c WHERE oid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
+    let row = transaction.row(sql, &[&id])?;
     let (name, text, options): (String, String, Vec<String>) = (row.get(0), row.get(1), row.get(2));
     let options = match options.is_empty() {
         true => String::new(),
@@ -103,7 +125,8 @@ fn view(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Error>
     Ok(Definition::View { text, name, has_vectors: row.get(3), rest })
 }
 
-/// Statements that give a new view, called `name`, what the old one has besides its text.
+/// Statements that give a new view, called `name`, what the old one has besides its text; the first
+/// one gives it its owner.
 fn relation_rest(
     transaction: &mut Transaction<'_>,
     id: u32,
@@ -111,7 +134,7 @@ fn relation_rest(
 ) -> Result<Vec<String>, Error> {
     let sql = "SELECT pg_get_userbyid(relowner), obj_description(oid, 'pg_class') FROM pg_class \
                WHERE oid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
+    let row = transaction.row(sql, &[&id])?;
     let mut rest = vec![format!("ALTER {kind} {name} OWNER TO {}", quoted(row.get(0)))];
     rest.extend(unexpected_grants(transaction, name, "r")?);
     let acl = "SELECT a.*, NULL::name FROM pg_class, aclexplode(relacl) a WHERE oid = $1 AND \
@@ -123,16 +146,18 @@ fn relation_rest(
     let sql = "SELECT attname, col_description($1, attnum), (SELECT pg_get_expr(adbin, adrelid) FROM \
                pg_attrdef WHERE adrelid = $1 AND adnum = attnum) FROM pg_attribute \
                WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
-    for row in transaction.query(sql, &[&id])? {
+    for row in transaction.rows(sql, &[&id])? {
         let column = quoted(row.get(0));
         let comment = row.get::<_, Option<&str>>(1);
-        rest.extend(comment.map(|text| {
-            format!("COMMENT ON COLUMN {name}.{column} IS {}", literal(text))
-        }));
+        rest.extend(
+            comment.map(|text| format!("COMMENT ON COLUMN {name}.{column} IS {}", literal(text))),
+        );
         let default = row.get::<_, Option<&str>>(2);
-        rest.extend(default.map(|value| {
-            format!("ALTER {kind} {name} ALTER COLUMN {column} SET DEFAULT {value}")
-        }));
+        rest.extend(
+            default.map(|value| {
+                format!("ALTER {kind} {name} ALTER COLUMN {column} SET DEFAULT {value}")
+            }),
+        );
     }
     Ok(rest)
 }
@@ -147,10 +172,8 @@ fn unexpected_grants(
                END FROM pg_default_acl, aclexplode(defaclacl) WHERE defaclobjtype::text = $1 AND \
                defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND grantee <> defaclrole";
     let object = if kind == "f" { "ROUTINE " } else { "" };
-    let revoke = |row: &Row| {
-        format!("REVOKE ALL ON {object}{name} FROM {}", row.get::<_, &str>(0))
-    };
-    Ok(transaction.query(sql, &[&kind])?.iter().map(revoke).collect())
+    let revoke = |row: &Row| format!("REVOKE ALL ON {object}{name} FROM {}", row.get::<_, &str>(0));
+    Ok(transaction.rows(sql, &[&kind])?.iter().map(revoke).collect())
 }
 
 /// The `GRANT` statements of an object; `acl` selects its exploded privileges, and the column that
@@ -173,7 +196,7 @@ fn grants(
         let option = if row.get(2) { " WITH GRANT OPTION" } else { "" };
         format!("GRANT {privilege}{column} ON {name} TO {to}{option}")
     };
-    Ok(transaction.query(&sql, &[&id])?.iter().map(grant).collect())
+    Ok(transaction.rows(&sql, &[&id])?.iter().map(grant).collect())
 }
 
 /// A materialized view keeps its rows, and filling it again would block its readers for long.
@@ -181,9 +204,8 @@ fn materialized_view(transaction: &mut Transaction<'_>, id: u32) -> Result<Defin
     let sql = "SELECT oid::regclass::text, rtrim(pg_get_viewdef(oid), ';'), \
                ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = $1) \
                FROM pg_class WHERE oid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
-    let (name, text, indexes): (String, String, Vec<String>) =
-        (row.get(0), row.get(1), row.get(2));
+    let row = transaction.row(sql, &[&id])?;
+    let (name, text, indexes): (String, String, Vec<String>) = (row.get(0), row.get(1), row.get(2));
     let mut after = vec![format!("CREATE MATERIALIZED VIEW {name} AS{text}")];
     after.extend(indexes);
     after.extend(relation_rest(transaction, id, ("MATERIALIZED VIEW", &name))?);
@@ -194,7 +216,7 @@ fn function(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Er
     let sql = "SELECT oid::regprocedure::text, pg_get_functiondef(oid), pg_get_userbyid(proowner), \
                obj_description(oid, 'pg_proc'), proacl IS NOT NULL FROM pg_proc \
                WHERE oid = $1 AND prokind IN ('f', 'p', 'w')";
-    let Some(row) = transaction.query_opt(sql, &[&id])? else {
+    let Some(row) = transaction.row_if_any(sql, &[&id])? else {
         return Ok(Definition::Blocks { before: Vec::new(), after: Vec::new() });
     };
     let name: String = row.get(0);
@@ -215,7 +237,7 @@ fn trigger(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Err
     let sql = "SELECT quote_ident(tgname), tgrelid::regclass::text, pg_get_triggerdef(oid), \
                tgenabled::text, obj_description(oid, 'pg_trigger') FROM pg_trigger \
                WHERE oid = $1 AND NOT tgisinternal";
-    let Some(row) = transaction.query_opt(sql, &[&id])? else { return Ok(Definition::Part) };
+    let Some(row) = transaction.row_if_any(sql, &[&id])? else { return Ok(Definition::Part) };
     let (name, table, text): (&str, &str, String) = (row.get(0), row.get(1), row.get(2));
     let mut after = vec![text];
     let state = match row.get::<_, &str>(3) {
@@ -226,9 +248,9 @@ fn trigger(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Err
     };
     after.extend(state.map(|state| format!("ALTER TABLE {table} {state} TRIGGER {name}")));
     let comment = row.get::<_, Option<&str>>(4);
-    after.extend(comment.map(|text| {
-        format!("COMMENT ON TRIGGER {name} ON {table} IS {}", literal(text))
-    }));
+    after.extend(
+        comment.map(|text| format!("COMMENT ON TRIGGER {name} ON {table} IS {}", literal(text))),
+    );
     let before = vec![format!("DROP TRIGGER {name} ON {table}")];
     Ok(Definition::Object { before, after, finally: Vec::new() })
 }
@@ -236,7 +258,7 @@ fn trigger(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Err
 fn policy(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Error> {
     let sql = "SELECT quote_ident(polname), polrelid::regclass::text, pg_get_expr(polqual, polrelid), \
                pg_get_expr(polwithcheck, polrelid) FROM pg_policy WHERE oid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
+    let row = transaction.row(sql, &[&id])?;
     let (name, table): (&str, &str) = (row.get(0), row.get(1));
     let clause = |keyword: &str, at: usize| match row.get::<_, Option<&str>>(at) {
         Some(condition) => format!(" {keyword} ({condition})"),
@@ -252,7 +274,7 @@ fn constraint(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, 
     let sql = "SELECT quote_ident(conname), conrelid::regclass::text, pg_get_constraintdef(oid), \
                pg_get_expr(conbin, conrelid), convalidated, contype::text, \
                obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE oid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
+    let row = transaction.row(sql, &[&id])?;
     let (name, table, text): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
     let Some(condition) = row.get::<_, Option<&str>>(3) else {
         // NOT NULL is an attribute; keys have an index.
@@ -268,9 +290,9 @@ fn constraint(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, 
         probe(table, name, condition),
     ];
     let comment = row.get::<_, Option<&str>>(6);
-    after.extend(comment.map(|text| {
-        format!("COMMENT ON CONSTRAINT {name} ON {table} IS {}", literal(text))
-    }));
+    after.extend(
+        comment.map(|text| format!("COMMENT ON CONSTRAINT {name} ON {table} IS {}", literal(text))),
+    );
     let validate = is_valid.then(|| format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"));
     Ok(Definition::Object {
         before: vec![format!("ALTER TABLE {table} DROP CONSTRAINT {name}")],
@@ -296,7 +318,7 @@ fn statistics(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, 
                pg_get_userbyid(stxowner), coalesce(stxstattarget::int, -1), \
                obj_description(s.oid, 'pg_statistic_ext') FROM pg_statistic_ext s \
                JOIN pg_namespace n ON n.oid = stxnamespace WHERE s.oid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
+    let row = transaction.row(sql, &[&id])?;
     let (name, target): (&str, i32) = (row.get(0), row.get(3));
     let owner = quoted(row.get(2));
     let mut after = vec![row.get(1), format!("ALTER STATISTICS {name} OWNER TO {owner}")];
@@ -314,7 +336,7 @@ fn default(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Err
     let sql = "SELECT adnum, attgenerated::text, adrelid::regclass::text, quote_ident(attname), \
                format_type(atttypid, atttypmod), pg_get_expr(adbin, adrelid) FROM pg_attrdef \
                JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE pg_attrdef.oid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
+    let row = transaction.row(sql, &[&id])?;
     let kind = match row.get::<_, &str>(1) {
         "s" => "STORED",
         "v" => "VIRTUAL",
@@ -333,6 +355,6 @@ fn index(transaction: &mut Transaction<'_>, id: u32) -> Result<Definition, Error
     let sql = "SELECT pg_get_indexdef(indexrelid), indexprs IS NULL AND indpred IS NULL AND indnatts = 1 \
                AND amname IN ('hnsw', 'ivfflat') FROM pg_index JOIN pg_class ON oid = indexrelid \
                JOIN pg_am ON pg_am.oid = relam WHERE indexrelid = $1";
-    let row = transaction.query_one(sql, &[&id])?;
+    let row = transaction.row(sql, &[&id])?;
     Ok(Definition::Index { text: row.get(0), is_plain: row.get(1) })
 }

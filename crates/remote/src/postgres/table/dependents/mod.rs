@@ -5,6 +5,7 @@ mod definitions;
 
 use super::columns::Column;
 use super::schema::TableSchema;
+use crate::postgres::queries::Queries as _;
 use definitions::Definition;
 use postgres::{Error, Transaction};
 use std::collections::BTreeMap;
@@ -14,8 +15,9 @@ use std::collections::BTreeMap;
 pub(super) struct Dependent {
     /// Its kind and name, for people.
     pub(super) what: String,
-    /// Its name, if it is a view that follows.
-    pub(super) view: Option<String>,
+    /// The statement that takes the lock of a view and changes nothing: `LOCK TABLE` would lock what
+    /// the view reads as well, with the privileges of its owner.
+    pub(super) lock: Option<String>,
     pub(super) fate: Fate,
 }
 
@@ -57,10 +59,9 @@ pub(super) fn of(
 ) -> Result<Vec<Dependent>, Error> {
     // Names outside of the search path are written with their schemas: so the statements mean the
     // same whoever runs them.
-    let path: String =
-        transaction.query_one("SELECT current_setting('search_path')", &[])?.get(0);
+    let path: String = transaction.row("SELECT current_setting('search_path')", &[])?.get(0);
     let set = "SELECT set_config('search_path', $1, true)";
-    transaction.execute(set, &[&"pg_catalog"])?;
+    transaction.change(set, &[&"pg_catalog"])?;
     let mut graph = Graph { transaction, nodes: BTreeMap::new() };
     let first = graph.children(("pg_class", schema.oid, i32::from(column.number)))?;
     for key in &first {
@@ -72,7 +73,7 @@ pub(super) fn of(
     let mut nodes = graph.nodes;
     let found = ordered.iter().filter_map(|key| nodes.remove(key));
     let found = found.filter_map(|node| node.into_dependent(column)).collect();
-    transaction.execute(set, &[&path])?;
+    transaction.change(set, &[&path])?;
     Ok(found)
 }
 
@@ -94,7 +95,7 @@ impl Graph<'_, '_> {
                    OR $3 = 0 AND $1 = 'pg_class' AND refclassid = 'pg_type'::regclass AND refobjid IN \
                    (SELECT t.oid FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem \
                    WHERE $2 IN (t.typrelid, e.typrelid))) ORDER BY 2";
-        let rows = self.transaction.query(sql, &[&catalog, &id, &sub])?;
+        let rows = self.transaction.rows(sql, &[&catalog, &id, &sub])?;
         let keys = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, u32>(1)));
         Ok(keys.filter(|key| *key != (catalog.to_owned(), id)).collect())
     }
@@ -131,11 +132,11 @@ impl Graph<'_, '_> {
 
 impl Node {
     fn into_dependent(self, column: &Column) -> Option<Dependent> {
-        let view = match &self.definition {
-            Definition::View { name, .. } => Some(name.clone()),
+        let lock = match &self.definition {
+            Definition::View { rest, .. } => rest.first().cloned(),
             _ => None,
         };
         let fate = self.definition.into_fate(self.is_dropped, column)?;
-        Some(Dependent { what: self.what, view, fate })
+        Some(Dependent { what: self.what, lock, fate })
     }
 }
