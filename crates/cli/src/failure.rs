@@ -111,6 +111,15 @@ fn store_hint(error: &kokeshi_store::Error) -> Option<String> {
         Error::MissingFeature { feature, .. } => {
             return Some(format!("build with `--features {feature}` or `--features full`"));
         }
+        Error::CannotFollow { statements, .. } if statements.is_empty() => {
+            "drop what is named before the switch, and create it again after that"
+        }
+        Error::CannotFollow { statements, .. } => {
+            return Some(format!(
+                "remove what is named before the switch, and create it again after that: {}",
+                statements.join("; ")
+            ));
+        }
         Error::NoHybridSearch { .. } => "search by meaning alone, without --hybrid",
         Error::NoTable { .. } => "name the table with --table NAME",
         Error::NoDocument { .. } => "fill the column, or leave --document out",

@@ -25,6 +25,8 @@ const BATCH_DOCUMENTS: usize = 256;
 pub(crate) struct Batch {
     /// The documents to embed.
     pub(crate) documents: Vec<Document>,
+    /// Documents that the store of the new collection cannot hold, with the reasons.
+    pub(crate) refused: Vec<(String, String)>,
     /// Those of their paths that the new collection has in an older state.
     pub(crate) outdated: HashSet<String>,
     /// Number of skipped documents, which are up to date.
@@ -106,9 +108,18 @@ impl<'a> Reader<'a> {
         let paths: Vec<String> = wanted.iter().map(|entry| entry.path.clone()).collect();
         let mut documents = self.source.documents(&self.plan.from.collection, &paths)?;
         documents.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut refused = Vec::new();
+        documents.retain(|document| match self.store.refusal(document) {
+            Some(reason) => {
+                refused.push((document.path.clone(), reason));
+                false
+            }
+            None => true,
+        });
         let outdated = paths.into_iter().filter(|path| new.contains_key(path.as_str()));
         Ok(Batch {
             documents,
+            refused,
             outdated: outdated.collect(),
             present: entries.len() - wanted.len(),
             up_to: entries.last().map(|entry| entry.path.clone()).unwrap_or_default(),

@@ -210,8 +210,8 @@ fn embed_all(
 /// Embeds a batch in one call or, if one of its texts cannot be embedded, one document at a time.
 fn embed(embedder: &Embedder, batch: Batch) -> Result<EmbeddedBatch> {
     let start = Instant::now();
-    let Batch { documents, outdated, present, up_to } = batch;
-    let (documents, failures, tokens) = match embedder.documents(&documents) {
+    let Batch { documents, refused, outdated, present, up_to } = batch;
+    let (documents, mut failures, tokens) = match embedder.documents(&documents) {
         Ok(Embeddings { vectors, tokens }) => {
             (with_vectors(documents, vectors), Vec::new(), tokens)
         }
@@ -224,7 +224,8 @@ fn embed(embedder: &Embedder, batch: Batch) -> Result<EmbeddedBatch> {
         tokens,
         seconds: start.elapsed().as_secs_f64(),
     };
-    let batch = Batch { documents, outdated, present, up_to };
+    failures.extend(refused);
+    let batch = Batch { documents, refused: Vec::new(), outdated, present, up_to };
     Ok(EmbeddedBatch { batch, failures, totals })
 }
 

@@ -10,7 +10,7 @@ use crate::switch::{old_name, state_of_both};
 use crate::vectors::chunk_vectors;
 use kokeshi::cosine;
 use kokeshi_collections::Embedder;
-use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store};
+use kokeshi_store::{Document, Filter, Provenance, Query, Source, Storage, Store, SwitchCheck};
 use std::collections::HashSet;
 
 /// Number of searches whose approximate results are compared with exact ones.
@@ -61,6 +61,7 @@ pub fn verify(
     let mut checks = document_checks(plan, (source, &from), store, ledger)?;
     let provenance = plan.to.provenance()?;
     checks.push(provenance_check(store, plan, &provenance)?);
+    checks.extend(switch_checks(plan, &from, store)?);
     let documents = sample(store, &plan.to.collection, plan.sample)?;
     checks.push(sample_check(plan, &documents, new, &provenance)?);
     let paths: Vec<String> = documents.iter().map(|document| document.path.clone()).collect();
@@ -105,6 +106,16 @@ fn document_checks(
     let failed: Vec<String> = failures.into_iter().map(|failure| failure.path).collect();
     checks.push(Check::none("no document failed", "could not be embedded", &failed));
     Ok(checks)
+}
+
+/// The checks that only the store of both collections can make.
+fn switch_checks(plan: &Plan, from: &str, store: &dyn Store) -> Result<Vec<Check>> {
+    let to = &plan.to.collection;
+    if plan.is_between_stores() || store.collection(to)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let checks = store.switch_checks(from, to)?.into_iter();
+    Ok(checks.map(|SwitchCheck { name, passed, detail }| Check { name, passed, detail }).collect())
 }
 
 /// The check that the new collection has the provenance of the plan.

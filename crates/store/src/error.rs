@@ -210,6 +210,30 @@ pub enum Error {
         /// The store.
         store: String,
     },
+    /// A foreign table cannot be opened.
+    #[error("cannot open table `{table}` of {store}: {reason}")]
+    UnsuitableTable {
+        /// The store.
+        store: String,
+        /// The table, as it was named.
+        table: String,
+        /// What it is or lacks, and what to do.
+        reason: String,
+    },
+    /// Objects of a database depend on what readers use now, and cannot follow them.
+    #[error(
+        "{objects} in {store} cannot follow readers of `{name}` by itself; nothing was changed"
+    )]
+    CannotFollow {
+        /// The store.
+        store: String,
+        /// The name that readers use.
+        name: String,
+        /// The objects, as a list for people.
+        objects: String,
+        /// Statements that remove them before the switch and create them again after it, in order.
+        statements: Vec<String>,
+    },
     /// Rows of a foreign table have a text but belong to no document.
     #[error("{store}: rows have a text but no value in `{column}`")]
     NoDocument {

@@ -40,7 +40,7 @@ pub use provenance::Provenance;
 pub use record::{
     Chunk, ChunkLocation, Collection, Counts, Document, Entry, Hit, Query, RankContribution,
 };
-pub use replacement::Replacement;
+pub use replacement::{Replacement, SwitchCheck, SwitchEffect};
 pub use rows::{JsonRows, keep_long_numbers, parquet_rows};
 pub use sqlite::{GraphCommand, Sqlite, answer_graph_requests, read_graphs_with};
 pub use storage::{Codes, Storage};

@@ -19,6 +19,31 @@ pub struct Replacement<'a> {
     pub kept: &'a str,
 }
 
+/// Something that depends on what readers of a name use, and what a switch does with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchEffect {
+    /// Its kind and name, for people.
+    pub what: String,
+    /// What becomes of it, for people.
+    pub effect: String,
+    /// Whether the switch is refused while it exists.
+    pub is_refused: bool,
+    /// Statements for the user, in order: if the switch is refused, those that remove it before the
+    /// switch and create it again after that.
+    pub statements: Vec<String>,
+}
+
+/// A condition of a switch that only the store can check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchCheck {
+    /// The condition.
+    pub name: &'static str,
+    /// Whether it holds.
+    pub passed: bool,
+    /// The objects behind it, for people.
+    pub detail: String,
+}
+
 impl Replacement<'_> {
     /// Whether a switch has anything to do, if `found` is what the name resolves to now.
     ///

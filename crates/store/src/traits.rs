@@ -4,7 +4,7 @@ use crate::ann::{AnnBuild, AnnIndex, OnBuildStep};
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 use crate::record::{Collection, Counts, Document, Entry, Hit, Query};
-use crate::replacement::Replacement;
+use crate::replacement::{Replacement, SwitchCheck, SwitchEffect};
 use crate::storage::Storage;
 use std::any::Any;
 use std::collections::HashSet;
@@ -197,6 +197,23 @@ pub trait Store: Source {
 
     /// The calls or statements of [`Self::switch`], for people.
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>>;
+
+    /// Why the store cannot hold a document as it is, for people; `None` if it can.
+    fn refusal(&self, _document: &Document) -> Option<String> {
+        None
+    }
+
+    /// What depends on the collection that `name` resolves to besides its readers, and what a switch
+    /// does with each.
+    fn switch_effects(&self, _name: &str) -> Result<Vec<SwitchEffect>> {
+        Ok(Vec::new())
+    }
+
+    /// Conditions of a switch from the collection `old` to `new` besides their documents. If readers
+    /// already use `new`, nothing may still use `old`.
+    fn switch_checks(&self, _old: &str, _new: &str) -> Result<Vec<SwitchCheck>> {
+        Ok(Vec::new())
+    }
 
     /// Ends a series of changes: the store may now compact its files and update its indexes.
     fn finish(&mut self, _collection: &str) -> Result<()> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A table of an application, with vectors of v2.
 fn table(server: &Server, sandbox: &Sandbox) -> Client {
-    let mut client = Client::connect(&server.address(), NoTls).expect("a connection");
+    let mut client = connected(server);
     let sql = "CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA app; \
                CREATE TABLE app.\"Docs\" (id bigserial PRIMARY KEY, body text, book text NOT NULL, \
                embedding vector(48)); CREATE INDEX ON app.\"Docs\" (book); \
@@ -248,7 +248,7 @@ fn kills_and_a_server_that_stops_lose_nothing_in_a_table() {
 }
 
 /// A connection to a server that may still be recovering.
-fn connected(server: &Server) -> Client {
+pub(crate) fn connected(server: &Server) -> Client {
     let started = Instant::now();
     loop {
         match Client::connect(&server.address(), NoTls) {

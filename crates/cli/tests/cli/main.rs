@@ -16,6 +16,8 @@ mod exits;
 mod foreign;
 #[cfg(feature = "postgres")]
 mod foreign_table;
+#[cfg(feature = "postgres")]
+mod foreign_table_switch;
 mod formats;
 mod hostile;
 mod index;

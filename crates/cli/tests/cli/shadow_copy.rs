@@ -267,6 +267,32 @@ fn live_writes_win_in_milvus() {
 }
 
 #[test]
+fn a_point_without_a_text_is_passed_over() {
+    let Some(server) = crate::server("chroma") else { return };
+    let (sandbox, model) = (Sandbox::new(), tiny_v3().display().to_string());
+    let mut application = Application::start(&server);
+    ask(&mut application, &json!({ "do": "make", "name": "articles", "width": 2, "alias": null }));
+    let mut points: Vec<Value> =
+        (1..4).map(|id| point(id, &format!("Text {id}."), "first", &[1.0, 0.0])).collect();
+    points[0]["body"] = Value::Null;
+    put(&mut application, "articles", &points);
+    let planned = plan_to(&model, &sandbox, &server, "articles", &[]);
+    passed(&planned);
+    assert!(planned.text().contains("2 documents, 2 chunks"), "{}", planned.text());
+    for one in ["run", "verify", "switch"] {
+        passed(&step(&sandbox, one, &[]));
+    }
+    let ids: Vec<u64> = all(&mut application, "new").0.into_keys().collect();
+    assert_eq!(ids, [2, 3]);
+    points.iter_mut().for_each(|point| point["body"] = Value::Null);
+    ask(&mut application, &json!({ "do": "make", "name": "mute", "width": 2, "alias": null }));
+    put(&mut application, "mute", &points);
+    let more = ["--text", "document", "-o", "mute.toml"];
+    let refused = plan_to(&model, &sandbox, &server, "mute", &more);
+    assert!(refused.failure(4).contains("it has no text in `document`"), "{}", refused.stderr);
+}
+
+#[test]
 fn live_writes_win_in_chroma() {
     live_writes_win("chroma", "document", &[]);
 }

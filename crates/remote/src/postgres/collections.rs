@@ -1,8 +1,8 @@
 //! The schema: collections, their aliases and roots, and the tables of each.
 
+use super::queries::{Queries as _, SqlValue};
 use kokeshi_store::backend::now;
 use kokeshi_store::{Collection, Provenance, Storage};
-use postgres::types::ToSql;
 use postgres::{Client, Error, GenericClient, Row, Transaction};
 use std::collections::HashMap;
 
@@ -14,22 +14,24 @@ pub(super) const VECTOR_DIMENSIONS: usize = 2000;
 
 /// Creates the extension and the schema unless they exist: most users may not create them.
 pub(super) fn prepare(client: &mut Client) -> Result<(), Error> {
-    let exist =
-        "SELECT to_regclass('kokeshi.roots') IS NOT NULL AND to_regtype('halfvec') IS NOT NULL";
-    if client.query_one(exist, &[])?.get(0) {
+    let exist = "SELECT to_regclass('kokeshi.roots') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_extension \
+         WHERE extname = 'vector')";
+    if client.row(exist, &[])?.get(0) {
         return Ok(());
     }
     let mut transaction = client.transaction()?;
     // Two processes may do this at the same time.
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&(LOCK + 1)])?;
+    transaction.change("SELECT pg_advisory_xact_lock($1)", &[&(LOCK + 1)])?;
     transaction.batch_execute(include_str!("schema.sql"))?;
     transaction.commit()
 }
 
 /// Takes the writers' lock for as long as `client` is connected; `false` if another process holds
-/// it.
+/// it. The lock is that of a transaction, which stays open: a pooler would pass on a lock of a session
+/// to the next client, and this one ends whatever happens to the connection.
 pub(super) fn lock(client: &mut Client) -> Result<bool, Error> {
-    Ok(client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])?.get(0))
+    client.batch_execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")?;
+    Ok(client.row("SELECT pg_try_advisory_xact_lock($1)", &[&LOCK])?.get(0))
 }
 
 /// The collection that `name` resolves to, by its own name or an alias, with its id.
@@ -39,11 +41,11 @@ pub(super) fn find(
 ) -> Result<Option<(i64, Collection)>, Error> {
     let sql = "SELECT id, name, created, provenance FROM kokeshi.collections WHERE name = $1 \
                OR id = (SELECT collection FROM kokeshi.aliases WHERE alias = $1)";
-    let Some(row) = client.query_opt(sql, &[&name])? else { return Ok(None) };
+    let Some(row) = client.row_if_any(sql, &[&name])? else { return Ok(None) };
     let Some((id, mut found)) = collection(&row) else { return Ok(None) };
     let sql =
         "SELECT alias FROM kokeshi.aliases WHERE collection = $1 ORDER BY alias COLLATE \"C\"";
-    let aliases = client.query(sql, &[&id])?;
+    let aliases = client.rows(sql, &[&id])?;
     found.aliases = aliases.iter().map(|row| row.get(0)).collect();
     Ok(Some((id, found)))
 }
@@ -59,12 +61,12 @@ pub(super) fn find_id(
 pub(super) fn all(client: &mut impl GenericClient) -> Result<Vec<(i64, Collection)>, Error> {
     let sql = "SELECT collection, alias FROM kokeshi.aliases ORDER BY alias COLLATE \"C\"";
     let mut aliases: HashMap<i64, Vec<String>> = HashMap::new();
-    for row in client.query(sql, &[])? {
+    for row in client.rows(sql, &[])? {
         aliases.entry(row.get(0)).or_default().push(row.get(1));
     }
     let sql = "SELECT id, name, created, provenance FROM kokeshi.collections \
                ORDER BY name COLLATE \"C\"";
-    let mut all: Vec<_> = client.query(sql, &[])?.iter().filter_map(collection).collect();
+    let mut all: Vec<_> = client.rows(sql, &[])?.iter().filter_map(collection).collect();
     for (id, found) in &mut all {
         found.aliases = aliases.remove(id).unwrap_or_default();
     }
@@ -85,12 +87,13 @@ pub(super) fn insert(
     transaction: &mut Transaction<'_>,
     name: &str,
     provenance: &Provenance,
+    vectors: &str,
 ) -> Result<(), Error> {
     let sql = "INSERT INTO kokeshi.collections (name, created, provenance) VALUES ($1, $2, $3) \
                RETURNING id";
     let recorded = provenance.to_json().to_string();
-    let id: i64 = transaction.query_one(sql, &[&name, &now(), &recorded])?.get(0);
-    let vectors = format!("{}({})", kind(provenance), provenance.dimensions);
+    let id: i64 = transaction.row(sql, &[&name, &now(), &recorded])?.get(0);
+    let vectors = format!("{vectors}.{}({})", kind(provenance), provenance.dimensions);
     transaction.batch_execute(&format!(
         "CREATE TABLE kokeshi.documents_{id} (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -124,9 +127,10 @@ pub(super) fn kind(provenance: &Provenance) -> &'static str {
     if provenance.storage == Storage::F32 { "vector" } else { "halfvec" }
 }
 
-/// The bits by which the approximate index of a collection with short lists orders.
-pub(super) fn bits(provenance: &Provenance) -> String {
-    format!("binary_quantize(embedding)::bit({})", provenance.dimensions)
+/// The bits by which the approximate index of a collection with short lists orders; `vectors` is
+/// the schema of pgvector.
+pub(super) fn bits(provenance: &Provenance, vectors: &str) -> String {
+    format!("{vectors}.binary_quantize(embedding)::bit({})", provenance.dimensions)
 }
 
 /// Creates the approximate index of a collection, unless it exists or the vectors have too many
@@ -135,13 +139,14 @@ pub(super) fn index(
     transaction: &mut Transaction<'_>,
     id: i64,
     provenance: &Provenance,
+    vectors: &str,
 ) -> Result<(), Error> {
     let kind = kind(provenance);
     let max_dimensions = if kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
     let by = match provenance.codes {
-        Some(_) => format!("({}) bit_hamming_ops", bits(provenance)),
+        Some(_) => format!("({}) {vectors}.bit_hamming_ops", bits(provenance, vectors)),
         None if provenance.dimensions > max_dimensions => return Ok(()),
-        None => format!("embedding {kind}_cosine_ops"),
+        None => format!("embedding {vectors}.{kind}_cosine_ops"),
     };
     transaction.batch_execute(&format!(
         "CREATE INDEX IF NOT EXISTS nearest_{id} ON kokeshi.chunks_{id} USING hnsw ({by})"
@@ -163,12 +168,12 @@ pub(super) fn set_alias(
 ) -> Result<(), Error> {
     let sql = "INSERT INTO kokeshi.aliases (alias, collection) VALUES ($1, $2) \
                ON CONFLICT (alias) DO UPDATE SET collection = $2";
-    transaction.execute(sql, &[&alias, &id]).map(drop)
+    transaction.change(sql, &[&alias, &id]).map(drop)
 }
 
 pub(super) fn rename(transaction: &mut Transaction<'_>, id: i64, name: &str) -> Result<(), Error> {
     let sql = "UPDATE kokeshi.collections SET name = $2 WHERE id = $1";
-    transaction.execute(sql, &[&id, &name]).map(drop)
+    transaction.change(sql, &[&id, &name]).map(drop)
 }
 
 pub(super) fn roots(
@@ -177,7 +182,7 @@ pub(super) fn roots(
 ) -> Result<Vec<(String, String)>, Error> {
     let sql = "SELECT path, options FROM kokeshi.roots WHERE collection = $1 \
                ORDER BY path COLLATE \"C\"";
-    let rows = transaction.query(sql, &[&id])?;
+    let rows = transaction.rows(sql, &[&id])?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
@@ -189,8 +194,8 @@ pub(super) fn set_root(
 ) -> Result<(), Error> {
     let sql = "INSERT INTO kokeshi.roots (collection, path, options) VALUES ($1, $2, $3) \
                ON CONFLICT (collection, path) DO UPDATE SET options = $3";
-    let values: [&(dyn ToSql + Sync); 3] = [&id, &path, &options];
-    transaction.execute(sql, &values).map(drop)
+    let values: [&dyn SqlValue; 3] = [&id, &path, &options];
+    transaction.change(sql, &values).map(drop)
 }
 
 pub(super) fn remove_root(
@@ -199,5 +204,5 @@ pub(super) fn remove_root(
     path: &str,
 ) -> Result<bool, Error> {
     let sql = "DELETE FROM kokeshi.roots WHERE collection = $1 AND path = $2";
-    Ok(transaction.execute(sql, &[&id, &path])? > 0)
+    Ok(transaction.change(sql, &[&id, &path])? > 0)
 }

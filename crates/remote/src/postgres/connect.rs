@@ -1,5 +1,6 @@
 //! Connecting, and the classification of errors.
 
+use super::queries::Queries as _;
 use crate::retry::{CallError, with_retries};
 use kokeshi_store::{Error, Result, Url};
 use postgres::config::SslMode;
@@ -122,18 +123,25 @@ pub(super) fn preparation_error(url: &Url, failed: &postgres::Error) -> Error {
     }
 }
 
-/// Checks the version of pgvector.
+/// Whether rows do not satisfy a constraint.
+pub(super) fn is_check_violation(failed: &postgres::Error) -> bool {
+    failed.code() == Some(&SqlState::CHECK_VIOLATION)
+}
+
+/// The schema of pgvector, quoted, whose version is checked.
 ///
 /// # Errors
 ///
 /// [`Error::NoVectorSupport`] if it is too old.
-pub(super) fn check_version(url: &Url, client: &mut Client) -> Result<()> {
-    let sql = "SELECT extversion FROM pg_extension WHERE extname = 'vector'";
-    let row = client.query_opt(sql, &[]).map_err(|failed| error(url, &failed))?;
-    let found: String = row.map_or_else(|| "none".to_owned(), |row| row.get(0));
+pub(super) fn vector_schema(url: &Url, client: &mut Client) -> Result<String> {
+    let sql = "SELECT extversion, quote_ident(nspname) FROM pg_extension \
+               JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'";
+    let row = client.row_if_any(sql, &[]).map_err(|failed| error(url, &failed))?;
+    let (found, schema): (String, String) =
+        row.map_or_else(|| ("none".to_owned(), String::new()), |row| (row.get(0), row.get(1)));
     let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= MIN_VERSION {
-        return Ok(());
+        return Ok(schema);
     }
     let reason = format!("its version of pgvector is {found}; 0.8 or newer is required");
     Err(Error::NoVectorSupport { store: url.to_string(), reason })

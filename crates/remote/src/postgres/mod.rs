@@ -3,6 +3,7 @@
 
 mod collections;
 mod connect;
+mod queries;
 mod read;
 mod search;
 mod session;
@@ -38,22 +39,12 @@ impl Opener for PostgresOpener {
         Ok(Box::new(Postgres::open(url)?))
     }
 
-    fn open_foreign(
-        &self,
-        url: &Url,
-        fields: &Fields,
-        _collection: &str,
-    ) -> Result<Box<dyn Store>> {
-        Ok(Box::new(Table::open(url, fields)?))
+    fn open_foreign(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Box<dyn Store>> {
+        Ok(Box::new(Table::open(url, fields, collection)?))
     }
 
-    fn open_source(
-        &self,
-        url: &Url,
-        fields: &Fields,
-        _collection: &str,
-    ) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Table::open(url, fields)?))
+    fn open_source(&self, url: &Url, fields: &Fields, collection: &str) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Table::open(url, fields, collection)?))
     }
 
     fn fields(&self, url: &Url, fields: &Fields, _collection: &str) -> Result<Option<Vec<Field>>> {
@@ -65,13 +56,17 @@ impl Opener for PostgresOpener {
 }
 
 /// A database.
-struct Postgres(Session);
+struct Postgres {
+    session: Session,
+    /// The schema of pgvector, which need not be in the search path.
+    vectors: String,
+}
 
 impl Deref for Postgres {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        &self.0
+        &self.session
     }
 }
 
@@ -85,8 +80,8 @@ impl Postgres {
         let mut client = connect::connect(url)?;
         let prepared = collections::prepare(&mut client);
         prepared.map_err(|error| connect::preparation_error(url, &error))?;
-        connect::check_version(url, &mut client)?;
-        Ok(Self(Session::new(url, client)))
+        let vectors = connect::vector_schema(url, &mut client)?;
+        Ok(Self { session: Session::new(url, client), vectors })
     }
 
     /// The collection that `name` resolves to, with its id.
@@ -157,8 +152,8 @@ impl Source for Postgres {
 
     fn documents(&self, collection: &str, paths: &[String]) -> Result<Vec<Document>> {
         self.read(|transaction| {
-            let (id, found) = self.require(transaction, collection)?;
-            read::documents(transaction, id, found.provenance.storage, paths).map_err(self.fail())
+            let (id, _) = self.require(transaction, collection)?;
+            read::documents(transaction, id, paths).map_err(self.fail())
         })
     }
 
@@ -176,12 +171,7 @@ impl Store for Postgres {
     }
 
     fn lock(&self) -> Result<Lock> {
-        let mut client = self.connect()?;
-        let is_locked = collections::lock(&mut client);
-        match is_locked.map_err(|error| self.error(&error))? {
-            true => Ok(Lock::holding(client)),
-            false => Err(Error::Busy { store: self.name() }),
-        }
+        self.session.lock(&self.name())
     }
 
     fn collections(&self) -> Result<Vec<Collection>> {
@@ -195,7 +185,7 @@ impl Store for Postgres {
         provenance.check_storable(&self.name(), &STORAGES, &CODES)?;
         self.write(|transaction| {
             self.refuse_taken(transaction, name)?;
-            collections::insert(transaction, name, provenance).map_err(self.fail())
+            collections::insert(transaction, name, provenance, &self.vectors).map_err(self.fail())
         })
     }
 
@@ -248,7 +238,8 @@ impl Store for Postgres {
         self.read(|transaction| {
             let (id, found) = self.require(transaction, collection)?;
             found.provenance.check_width(query.vector.len())?;
-            search::search(transaction, id, &found.provenance, query).map_err(self.fail())
+            let source = (id, &found.provenance, self.vectors.as_str());
+            search::search(transaction, source, query).map_err(self.fail())
         })
     }
 
@@ -310,6 +301,18 @@ impl Store for Postgres {
         })
     }
 
+    fn refusal(&self, document: &Document) -> Option<String> {
+        let has_nul = |text: &str| text.contains('\0');
+        let what = match has_nul(&document.path) {
+            true => "its path",
+            false if document.chunks.iter().any(|chunk| has_nul(&chunk.text)) => "its text",
+            false => return None,
+        };
+        Some(format!(
+            "{what} contains the character U+0000, which PostgreSQL cannot store; remove it"
+        ))
+    }
+
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
         let is_own_name = self.collection(name)?.is_some_and(|found| found.name == name);
         let [name, collection, kept] =
@@ -333,7 +336,8 @@ impl Store for Postgres {
         }
         self.write(|transaction| {
             let (id, found) = self.require(transaction, collection)?;
-            collections::index(transaction, id, &found.provenance).map_err(self.fail())
+            collections::index(transaction, id, &found.provenance, &self.vectors)
+                .map_err(self.fail())
         })
     }
 

@@ -1,8 +1,7 @@
 //! Documents and chunks: listing and reading.
 
-use kokeshi_store::{Chunk, ChunkLocation, Counts, Document, Entry, Storage};
-use pgvector::{HalfVector, Vector};
-use postgres::types::ToSql;
+use super::queries::{Queries as _, SqlValue};
+use kokeshi_store::{Chunk, ChunkLocation, Counts, Document, Entry};
 use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -11,7 +10,7 @@ fn entries_where(
     transaction: &mut Transaction<'_>,
     collection: i64,
     condition: &str,
-    values: &[&(dyn ToSql + Sync)],
+    values: &[&dyn SqlValue],
 ) -> Result<Vec<Entry>, Error> {
     let sql = format!(
         "SELECT path, hash, modified, size, format, (SELECT count(*) FROM \
@@ -26,7 +25,7 @@ fn entries_where(
         format: row.get(4),
         chunks: row.get::<_, i64>(5) as usize,
     };
-    Ok(transaction.query(&sql, values)?.iter().map(entry).collect())
+    Ok(transaction.rows(&sql, values)?.iter().map(entry).collect())
 }
 
 /// All documents, by path.
@@ -55,14 +54,18 @@ pub(super) fn entries(
     collection: i64,
     paths: &[String],
 ) -> Result<Vec<Entry>, Error> {
-    entries_where(transaction, collection, "WHERE path = ANY($1)", &[&paths])
+    entries_where(transaction, collection, "WHERE path = ANY($1)", &[&possible(paths)])
+}
+
+/// Those of `paths` that can be in the database, where no text contains U+0000.
+fn possible(paths: &[String]) -> Vec<&str> {
+    paths.iter().map(String::as_str).filter(|path| !path.contains('\0')).collect()
 }
 
 /// Those of the documents at `paths` that exist, with their chunks and vectors.
 pub(super) fn documents(
     transaction: &mut Transaction<'_>,
     collection: i64,
-    storage: Storage,
     paths: &[String],
 ) -> Result<Vec<Document>, Error> {
     let sql = format!(
@@ -70,7 +73,7 @@ pub(super) fn documents(
          FROM kokeshi.documents_{collection} WHERE path = ANY($1)"
     );
     let mut found: HashMap<i64, Document> = HashMap::new();
-    for row in transaction.query(&sql, &[&paths])? {
+    for row in transaction.rows(&sql, &[&possible(paths)])? {
         let document = Document {
             path: row.get(1),
             hash: row.get(2),
@@ -85,23 +88,19 @@ pub(super) fn documents(
     let ids: Vec<i64> = found.keys().copied().collect();
     let sql = format!(
         "SELECT document, first_byte, end_byte, first_line, last_line, page, text, metadata, \
-         embedding FROM kokeshi.chunks_{collection} WHERE document = ANY($1) \
+         embedding::real[] FROM kokeshi.chunks_{collection} WHERE document = ANY($1) \
          ORDER BY document, ordinal"
     );
-    for row in transaction.query(&sql, &[&ids])? {
+    for row in transaction.rows(&sql, &[&ids])? {
         if let Some(document) = found.get_mut(&row.get(0)) {
-            document.chunks.push(chunk(&row, storage));
+            document.chunks.push(chunk(&row));
         }
     }
     Ok(found.into_values().collect())
 }
 
-fn chunk(row: &Row, storage: Storage) -> Chunk {
+fn chunk(row: &Row) -> Chunk {
     let number = |at| row.get::<_, i64>(at) as usize;
-    let vector = match storage {
-        Storage::F32 => row.get::<_, Vector>(8).to_vec(),
-        _ => row.get::<_, HalfVector>(8).as_slice().iter().map(|x| x.to_f32()).collect(),
-    };
     Chunk {
         location: ChunkLocation {
             bytes: number(1)..number(2),
@@ -110,7 +109,7 @@ fn chunk(row: &Row, storage: Storage) -> Chunk {
         },
         text: row.get(6),
         metadata: metadata(row.get(7)),
-        vector,
+        vector: row.get(8),
     }
 }
 
@@ -123,7 +122,7 @@ pub(super) fn count(transaction: &mut Transaction<'_>, collection: i64) -> Resul
         "SELECT (SELECT count(*) FROM kokeshi.documents_{collection}), \
          (SELECT count(*) FROM kokeshi.chunks_{collection})"
     );
-    let row = transaction.query_one(&sql, &[])?;
+    let row = transaction.row(&sql, &[])?;
     let number = |at| row.get::<_, i64>(at) as usize;
     Ok(Counts { documents: number(0), chunks: number(1) })
 }

@@ -1,10 +1,9 @@
 //! Search: with the approximate index if there is one, and over all vectors if that finds too few.
 
 use super::collections::{bits, kind};
+use super::queries::{Queries as _, SqlValue, vector_text};
 use kokeshi_store::backend::merged;
-use kokeshi_store::{ChunkLocation, Filter, Hit, Provenance, Query, RankContribution, Storage};
-use pgvector::{HalfVector, Vector};
-use postgres::types::ToSql;
+use kokeshi_store::{ChunkLocation, Filter, Hit, Provenance, Query, RankContribution};
 use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 
@@ -19,8 +18,7 @@ const ROWS_PER_HIT: usize = 8;
 
 pub(super) fn search(
     transaction: &mut Transaction<'_>,
-    collection: i64,
-    provenance: &Provenance,
+    (collection, provenance, vectors): (i64, &Provenance, &str),
     query: &Query<'_>,
 ) -> Result<Vec<Hit>, Error> {
     let documents = match query.filter.reads_paths() {
@@ -28,11 +26,8 @@ pub(super) fn search(
         false => None,
     };
     let terms = query.filter.terms();
-    let vector: Box<dyn ToSql + Sync> = match provenance.storage {
-        Storage::F32 => Box::new(Vector::from(query.vector.to_vec())),
-        _ => Box::new(HalfVector::from_f32_slice(query.vector)),
-    };
-    let row_query = RowQuery { collection, provenance, vector, documents, terms };
+    let vector = vector_text(&provenance.storage.rounded(query.vector));
+    let row_query = RowQuery { collection, provenance, vectors, vector, documents, terms };
     let rows_per_hit = if query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
     if !query.exact {
         let rows = row_query.rows(transaction, query.limit.saturating_mul(rows_per_hit), false)?;
@@ -60,7 +55,7 @@ fn matching_documents(
     filter: &Filter,
 ) -> Result<Vec<i64>, Error> {
     let sql = format!("SELECT id, path FROM kokeshi.documents_{collection}");
-    let rows = transaction.query(&sql, &[])?;
+    let rows = transaction.rows(&sql, &[])?;
     let matches = |row: &&Row| filter.matches_path(row.get(1));
     Ok(rows.iter().filter(matches).map(|row| row.get(0)).collect())
 }
@@ -69,7 +64,9 @@ fn matching_documents(
 struct RowQuery<'a> {
     collection: i64,
     provenance: &'a Provenance,
-    vector: Box<dyn ToSql + Sync>,
+    /// The schema of pgvector.
+    vectors: &'a str,
+    vector: String,
     documents: Option<Vec<i64>>,
     terms: Vec<String>,
 }
@@ -82,14 +79,15 @@ impl RowQuery<'_> {
         limit: usize,
         exact: bool,
     ) -> Result<Vec<Row>, Error> {
-        let (collection, kind) = (self.collection, kind(self.provenance));
-        let vector = format!("$1::{kind}");
+        let (collection, vectors) = (self.collection, self.vectors);
+        let vector = format!("$1::text::{vectors}.{}", kind(self.provenance));
+        let distance = format!("embedding OPERATOR({vectors}.<=>) {vector}");
         // PostgreSQL uses the index only to order by the bare operator.
         let cosine = match exact {
-            true => format!("(embedding <=> {vector}) + 0"),
-            false => format!("embedding <=> {vector}"),
+            true => format!("({distance}) + 0"),
+            false => distance.clone(),
         };
-        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&*self.vector];
+        let mut values: Vec<&dyn SqlValue> = vec![&self.vector];
         let mut conditions = Vec::new();
         if let Some(documents) = &self.documents {
             values.push(documents);
@@ -108,20 +106,21 @@ impl RowQuery<'_> {
             Some(_) if !exact => {
                 let candidates = limit.saturating_mul(CANDIDATES_PER_HIT).max(MIN_CANDIDATES);
                 let dimensions = self.provenance.dimensions;
-                let query = format!("binary_quantize({vector})::bit({dimensions})");
-                let order = format!("{} <~> {query}", bits(self.provenance));
+                let query = format!("{vectors}.binary_quantize({vector})::bit({dimensions})");
+                let order =
+                    format!("{} OPERATOR({vectors}.<~>) {query}", bits(self.provenance, vectors));
                 format!("(SELECT * FROM {chunks}{conditions} ORDER BY {order} LIMIT {candidates})")
             }
             _ => format!("(SELECT * FROM {chunks}{conditions} ORDER BY {cosine} LIMIT {limit})"),
         };
         self.prepare(transaction, limit)?;
         let sql = format!(
-            "SELECT 1 - (embedding <=> {vector}) AS score, path, format, ordinal, first_byte, end_byte, \
+            "SELECT 1 - ({distance}) AS score, path, format, ordinal, first_byte, end_byte, \
              first_line, last_line, page, text, chunk.metadata, document.metadata \
              FROM {source} AS chunk JOIN kokeshi.documents_{collection} AS document \
              ON document.id = chunk.document ORDER BY score DESC, path, ordinal LIMIT {limit}"
         );
-        transaction.query(&sql, &values)
+        transaction.rows(&sql, &values)
     }
 
     /// Sets how many candidates the index keeps, and lets it continue if a filter excludes them.

@@ -1,21 +1,28 @@
 //! A connection that is reopened when it is lost.
 
-use super::connect;
+use super::{collections, connect};
 use crate::retry::{CallError, with_retries};
-use kokeshi_store::{Error, Result, Url};
+use kokeshi_store::{Error, Lock, Result, Url};
 use postgres::{Client, IsolationLevel, Transaction};
 use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// Time limit for the answer of the connection that holds the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A database.
 pub(crate) struct Session {
     url: Url,
     /// `None` after the connection was lost.
     client: RefCell<Option<Client>>,
+    /// The connection that holds the writers' lock, while somebody needs that.
+    lock: RefCell<Weak<Mutex<Client>>>,
 }
 
 impl Session {
     pub(super) fn new(url: &Url, client: Client) -> Self {
-        Self { url: url.clone(), client: RefCell::new(Some(client)) }
+        Self { url: url.clone(), client: RefCell::new(Some(client)), lock: RefCell::default() }
     }
 
     /// Its address, without the password.
@@ -23,14 +30,39 @@ impl Session {
         self.url.to_string()
     }
 
-    /// One more connection.
-    pub(super) fn connect(&self) -> Result<Client> {
-        connect::connect(&self.url)
+    /// Takes the writers' lock, which `store` is named by in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if another process holds it.
+    pub(super) fn lock(&self, store: &str) -> Result<Lock> {
+        let held = Arc::new(Mutex::new(self.locked_client(store)?));
+        *self.lock.borrow_mut() = Arc::downgrade(&held);
+        Ok(Lock::holding(held))
     }
 
-    /// The error of an address that does not match the database.
-    pub(super) fn invalid(&self, reason: &str) -> Error {
-        self.url.invalid(reason)
+    /// One more connection, which holds the writers' lock.
+    fn locked_client(&self, store: &str) -> Result<Client> {
+        let mut client = connect::connect(&self.url)?;
+        match collections::lock(&mut client).map_err(|error| self.error(&error))? {
+            true => Ok(client),
+            false => Err(Error::Busy { store: store.to_owned() }),
+        }
+    }
+
+    /// Takes the lock again if the server has ended the connection that held it.
+    fn keep_lock(&self) -> Result<()> {
+        let Some(held) = self.lock.borrow().upgrade() else { return Ok(()) };
+        let mut client = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.is_valid(LOCK_PATIENCE).is_err() {
+            *client = self.locked_client(&self.address())?;
+        }
+        Ok(())
+    }
+
+    /// The error of a foreign table that cannot be opened.
+    pub(super) fn unsuitable(&self, table: &str, reason: String) -> Error {
+        Error::UnsuitableTable { store: self.address(), table: table.to_owned(), reason }
     }
 
     /// The permanent error of a failed call.
@@ -74,6 +106,7 @@ impl Session {
         &self,
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, CallError>,
     ) -> Result<T> {
+        self.keep_lock()?;
         self.run(false, work)
     }
 

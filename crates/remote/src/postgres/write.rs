@@ -1,10 +1,12 @@
 //! Documents and chunks: writing and removing.
 
+use super::collections::kind;
+use super::queries::{Queries as _, SqlValue};
 use kokeshi_store::backend::{latest, terms_of};
 use kokeshi_store::{Document, Provenance, Storage};
 use pgvector::{HalfVector, Vector};
 use postgres::binary_copy::BinaryCopyInWriter;
-use postgres::types::{ToSql, Type};
+use postgres::types::{Kind, ToSql, Type};
 use postgres::{Error, Transaction};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -30,7 +32,7 @@ pub(super) fn upsert(
     let ids = write_documents(transaction, collection, &documents)?;
     let old: Vec<i64> = ids.values().copied().collect();
     let sql = format!("DELETE FROM kokeshi.chunks_{collection} WHERE document = ANY($1)");
-    transaction.execute(&sql, &[&old])?;
+    transaction.change(&sql, &[&old])?;
     copy(transaction, collection, provenance, (&documents, &ids, 0))
 }
 
@@ -48,7 +50,7 @@ pub(super) fn append(
         "DELETE FROM kokeshi.chunks_{collection} WHERE document = ANY($1) AND ordinal >= $2"
     );
     let from = i32::try_from(first).unwrap_or(i32::MAX);
-    transaction.execute(&sql, &[&old, &from])?;
+    transaction.change(&sql, &[&old, &from])?;
     copy(transaction, collection, provenance, (&[document], &ids, from))
 }
 
@@ -59,7 +61,7 @@ fn copy(
     provenance: &Provenance,
     (documents, ids, first): (&[&Document], &HashMap<String, i64>, i32),
 ) -> Result<(), Error> {
-    let types = column_types(transaction, collection)?;
+    let types = column_types(provenance);
     let sql = format!("COPY kokeshi.chunks_{collection} ({CHUNK}) FROM STDIN BINARY");
     let mut rows = BinaryCopyInWriter::new(transaction.copy_in(&sql)?, &types);
     for document in documents {
@@ -85,7 +87,7 @@ pub(super) fn insert(
         documents.iter().map(|document| storable(&document.path)).collect();
     let sql = format!("SELECT path FROM kokeshi.documents_{collection} WHERE path = ANY($1)");
     let existing: HashSet<String> =
-        transaction.query(&sql, &[&paths])?.iter().map(|row| row.get(0)).collect();
+        transaction.rows(&sql, &[&paths])?.iter().map(|row| row.get(0)).collect();
     let new: Vec<Document> = documents
         .iter()
         .filter(|document| !existing.contains(&*storable(&document.path)))
@@ -119,18 +121,28 @@ fn write_documents(
          size = excluded.size, format = excluded.format, metadata = excluded.metadata \
          RETURNING path, id"
     );
-    let values: [&(dyn ToSql + Sync); 6] =
-        [&paths, &hashes, &modified, &sizes, &formats, &metadata];
-    let rows = transaction.query(&sql, &values)?;
+    let values: [&dyn SqlValue; 6] = [&paths, &hashes, &modified, &sizes, &formats, &metadata];
+    let rows = transaction.rows(&sql, &values)?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The types of the columns of [`CHUNK`]. They are read because the type of vectors has a different
-/// id in every database.
-fn column_types(transaction: &mut Transaction<'_>, collection: i64) -> Result<Vec<Type>, Error> {
-    let sql = format!("SELECT {CHUNK} FROM kokeshi.chunks_{collection}");
-    let statement = transaction.prepare(&sql)?;
-    Ok(statement.columns().iter().map(|column| column.type_().clone()).collect())
+/// The types of the columns of [`CHUNK`]. The rows do not contain the id of the type of vectors,
+/// which is another one in every database.
+fn column_types(provenance: &Provenance) -> [Type; 11] {
+    let vectors = Type::new(kind(provenance).to_owned(), 0, Kind::Simple, String::new());
+    [
+        Type::INT8,
+        Type::INT4,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT_ARRAY,
+        vectors,
+    ]
 }
 
 fn write_chunks(
@@ -175,7 +187,7 @@ pub(super) fn remove(
     paths: &[String],
 ) -> Result<usize, Error> {
     let sql = format!("DELETE FROM kokeshi.documents_{collection} WHERE path = ANY($1)");
-    Ok(transaction.execute(&sql, &[&paths])? as usize)
+    Ok(transaction.change(&sql, &[&paths])? as usize)
 }
 
 /// Records times and sizes of files with unchanged content.
@@ -192,5 +204,5 @@ pub(super) fn set_seen(
          FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS new (path, modified, size) \
          WHERE document.path = new.path"
     );
-    transaction.execute(&sql, &[&paths, &modified, &sizes]).map(drop)
+    transaction.change(&sql, &[&paths, &modified, &sizes]).map(drop)
 }

@@ -57,6 +57,41 @@ fn one_writer_at_a_time_holds_the_lock() {
     });
 }
 
+#[test]
+fn a_lock_whose_connection_is_ended_is_taken_again_before_a_write() {
+    SERVER.with(|server| {
+        let address = address(server);
+        let (mut one, mut other) =
+            (open(&address).expect("a store"), open(&address).expect("a store"));
+        let end =
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'";
+        let lock = one.lock().expect("a lock");
+        client(server).batch_execute(end).expect("an end");
+        one.create("kept", &provenance(Storage::F32)).expect("a collection");
+        assert!(matches!(other.lock(), Err(Error::Busy { .. })), "it was not taken again");
+        client(server).batch_execute(end).expect("an end");
+        let taken = other.lock().expect("the lock");
+        let refused = one.drop_collection("kept").expect_err("no lock");
+        assert!(matches!(refused, Error::Busy { .. }), "{refused}");
+        other.drop_collection("kept").expect("removed");
+        drop((lock, taken));
+    });
+}
+
+#[test]
+fn no_lock_is_left_to_the_next_client_of_a_connection() {
+    SERVER.with(|server| {
+        let store = open(&address(server)).expect("a store");
+        let lock = store.lock().expect("a lock");
+        // A lock of a session would outlive its transaction, and a pooler gives the session away.
+        let sql = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+                   WHERE locktype = 'advisory' AND state = 'idle in transaction'";
+        let held: i64 = client(server).query_one(sql, &[]).expect("a count").get(0);
+        assert_eq!(held, 1);
+        drop(lock);
+    });
+}
+
 /// A client of the server, independent of the store.
 fn client(server: &Server) -> Client {
     Client::connect(&server.address(), NoTls).expect("a connection")

@@ -1,6 +1,6 @@
 //! JSONL: one JSON object per line.
 
-use super::{FieldNames, SourceRow, field_of, listed_names};
+use super::{FieldNames, SourceRow, Texts, field_of, listed_names};
 use crate::error::{Error, Result};
 use crate::fields::Field;
 use serde_json::value::RawValue;
@@ -13,7 +13,8 @@ use std::path::Path;
 /// Maximum length of a line, in bytes.
 const MAX_LINE: u64 = 64 << 20;
 
-/// Calls `each` with the rows of the file at `path`; empty lines are skipped.
+/// Calls `each` with the rows of the file at `path`; empty lines and rows without a text are
+/// skipped.
 pub(super) fn read(
     path: &Path,
     names: &FieldNames<'_>,
@@ -21,12 +22,12 @@ pub(super) fn read(
 ) -> Result<()> {
     let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(failed)?);
-    let (mut line, mut number) = (Vec::new(), 0);
+    let (mut line, mut number, mut texts) = (Vec::new(), 0, Texts::default());
     loop {
         line.clear();
         number += 1;
         if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            return Ok(());
+            return texts.finish();
         }
         let invalid = |reason: String| Error::Row { path: path.to_owned(), number, reason };
         if number == 1 {
@@ -36,7 +37,10 @@ pub(super) fn read(
             return Err(invalid(format!("it is over the limit of {} MiB", MAX_LINE >> 20)));
         }
         if !line.iter().all(u8::is_ascii_whitespace) {
-            each(row(&line, number, names).map_err(invalid)?)?;
+            match row(&line, number, names).map_err(invalid)? {
+                Ok(row) => each(texts.seen(row))?,
+                Err(reason) => texts.lacking(|| invalid(reason)),
+            }
         }
     }
 }
@@ -92,14 +96,22 @@ pub fn keep_long_numbers(fields: &mut Map<String, Value>, json: &[u8]) -> serde_
     Ok(())
 }
 
-fn row(line: &[u8], number: usize, names: &FieldNames<'_>) -> Result<SourceRow, String> {
+/// The row in a line; in the result, why it has no text.
+fn row(
+    line: &[u8],
+    number: usize,
+    names: &FieldNames<'_>,
+) -> Result<Result<SourceRow, String>, String> {
     let mut fields = object(line).map_err(|error| format!("not a JSON object: {error}"))?;
     let known = || format!("it has {}", listed_names(&line_fields(line)));
     let id = fields.remove(names.id).and_then(|id| key(&id));
     let id =
         id.ok_or_else(|| format!("no id, a text or a number, in `{}`; {}", names.id, known()))?;
-    let Some(Value::String(text)) = fields.remove(names.text) else {
-        return Err(format!("no text in `{}`; {}", names.text, known()));
+    let lacking = || format!("no text in `{}`; {}", names.text, known());
+    let text = match fields.remove(names.text) {
+        Some(Value::String(text)) => text,
+        None | Some(Value::Null) => return Ok(Err(lacking())),
+        Some(_) => return Err(lacking()),
     };
     let document = match fields.remove(names.document) {
         None | Some(Value::Null) => None,
@@ -117,7 +129,7 @@ fn row(line: &[u8], number: usize, names: &FieldNames<'_>) -> Result<SourceRow, 
         }
         Some(_) => return Err(format!("`{}` is not an array of numbers", names.vector)),
     };
-    Ok(SourceRow { number, id, document, text, metadata: fields, vector })
+    Ok(Ok(SourceRow { number, id, document, text, metadata: fields, vector }))
 }
 
 /// A text or a number as a key.

@@ -74,6 +74,39 @@ struct FieldNames<'a> {
     vector: &'a str,
 }
 
+/// Whether any row of a source has a text: one without is passed over, but a source without a single
+/// text is not what the user meant.
+#[derive(Debug, Default)]
+pub struct Texts {
+    has_any: bool,
+    first_lacking: Option<Error>,
+}
+
+impl Texts {
+    /// Counts a row with a text.
+    pub fn seen(&mut self, row: SourceRow) -> SourceRow {
+        self.has_any = true;
+        row
+    }
+
+    /// Counts a row without a text, of which `error` reports that.
+    pub fn lacking(&mut self, error: impl FnOnce() -> Error) {
+        self.first_lacking.get_or_insert_with(error);
+    }
+
+    /// Ends the source.
+    ///
+    /// # Errors
+    ///
+    /// That of the first row without a text, if no row has one.
+    pub fn finish(self) -> Result<()> {
+        match self.first_lacking {
+            Some(error) if !self.has_any => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// All rows of a file or a foreign collection, as a source of one collection.
 #[derive(Debug)]
 pub struct Rows {

@@ -1,7 +1,7 @@
 //! Parquet: <https://parquet.apache.org/docs/file-format/>.
 
 use super::parquet_value::{Columns, json};
-use super::{FieldNames, JsonRows, SourceRow, listed_names};
+use super::{FieldNames, JsonRows, SourceRow, Texts, listed_names};
 use crate::error::{Error, Result};
 use crate::fields::Field;
 use parquet::errors::ParquetError;
@@ -11,7 +11,7 @@ use serde_json::{Map, Number};
 use std::fs::File;
 use std::path::Path;
 
-/// Calls `each` with the rows of the file at `path`.
+/// Calls `each` with the rows of the file at `path`; those without a text are skipped.
 pub(super) fn read(
     path: &Path,
     names: &FieldNames<'_>,
@@ -26,13 +26,17 @@ pub(super) fn read(
     let reader = SerializedFileReader::new(file).map_err(unreadable(1))?;
     let columns = Columns::new(reader.metadata().file_metadata().schema());
     let rows = reader.get_row_iter(None).map_err(unreadable(1))?;
+    let mut texts = Texts::default();
     for (record, number) in rows.zip(1..) {
         let record = record.map_err(unreadable(number))?;
-        each(
-            row(columns.fields(record), number, names).map_err(|reason| invalid(number, reason))?,
-        )?;
+        match row(columns.fields(record), number, names)
+            .map_err(|reason| invalid(number, reason))?
+        {
+            Ok(row) => each(texts.seen(row))?,
+            Err(reason) => texts.lacking(|| invalid(number, reason)),
+        }
     }
-    Ok(())
+    texts.finish()
 }
 
 /// The rows of the file at `path` as JSON objects.
@@ -68,11 +72,13 @@ pub(super) fn fields(path: &Path) -> Result<Vec<Field>> {
     Ok(columns.fields(first).map(field).collect())
 }
 
+/// The row of a record; in the result, why it has no text.
 fn row(
     record: impl Iterator<Item = (String, ParquetField)>,
     number: usize,
     names: &FieldNames<'_>,
-) -> Result<SourceRow, String> {
+) -> Result<Result<SourceRow, String>, String> {
+    let mut is_other = false;
     let (mut id, mut document, mut text, mut vector) = (None, None, None, None);
     let (mut metadata, mut columns) = (Map::new(), Vec::new());
     for (name, field) in record {
@@ -80,6 +86,7 @@ fn row(
         if name == names.id {
             id = key(&field);
         } else if name == names.text {
+            is_other = !matches!(field, ParquetField::Str(_) | ParquetField::Null);
             text = if let ParquetField::Str(text) = field { Some(text) } else { None };
         } else if name == names.document {
             document = key(&field);
@@ -92,8 +99,11 @@ fn row(
     let known = || format!("it has {}", listed_names(&columns));
     let id =
         id.ok_or_else(|| format!("no id, a text or a number, in `{}`; {}", names.id, known()))?;
-    let text = text.ok_or_else(|| format!("no text in `{}`; {}", names.text, known()))?;
-    Ok(SourceRow { number, id, document, text, metadata, vector })
+    let Some(text) = text else {
+        let lacking = format!("no text in `{}`; {}", names.text, known());
+        return if is_other { Err(lacking) } else { Ok(Err(lacking)) };
+    };
+    Ok(Ok(SourceRow { number, id, document, text, metadata, vector }))
 }
 
 /// A text or a number as a key.

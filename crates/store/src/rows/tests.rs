@@ -104,7 +104,7 @@ fn a_row_that_cannot_be_read_is_named() {
         ("{\"id\": 2, \"text\": \"b\", \"vector\": 3}", "not an array"),
         ("{\"id\": [], \"text\": \"b\"}", "no id"),
         ("{\"id\": \"\", \"text\": \"b\"}", "no id"),
-        ("{\"id\": 2, \"body\": \"b\"}", "no text in `text`; it has `id`, `body`"),
+        ("{\"id\": 2, \"text\": 5}", "no text in `text`; it has `id`, `text`"),
         ("{\"id\": 2, \"text\": \"b\", \"doc_id\": true}", "neither a text nor a number"),
         ("[1]", "not a JSON object"),
         ("{\"id\": 2", "not a JSON object"),

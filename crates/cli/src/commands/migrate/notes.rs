@@ -7,7 +7,7 @@ use crate::visible::visible;
 use kokeshi_analysis::Quality;
 use kokeshi_collections::Embedder;
 use kokeshi_migrate::{ModelFit, Plan, Preview, VectorSizes};
-use kokeshi_store::{Counts, Document, Fields};
+use kokeshi_store::{Counts, Document, Fields, SwitchEffect};
 use std::collections::HashSet;
 use std::fmt::Write;
 
@@ -27,6 +27,8 @@ pub(super) struct Notes<'a> {
     /// The embedder of the new side.
     pub(super) new: &'a Embedder,
     pub(super) plan_file: String,
+    /// What depends on the old collection besides its readers.
+    pub(super) effects: &'a [SwitchEffect],
 }
 
 impl Notes<'_> {
@@ -52,6 +54,10 @@ impl Notes<'_> {
         part("How much there is to do", self.size());
         part("Size of the vectors", self.storage());
         part("What changes for readers, on the sample", self.changes());
+        if !self.effects.is_empty() {
+            let title = format!("What else a switch of `{}` changes", self.plan.switch);
+            part(&title, self.effects.iter().map(effect).collect());
+        }
         part("Reasons for these values", self.reasons());
         part("Next", self.next());
         text
@@ -186,6 +192,17 @@ impl Notes<'_> {
         }
         steps + "  `rollback` undoes a switch, `clean` removes the old collection\n"
     }
+}
+
+/// What a switch does with an object, and the statements that are left to the user.
+fn effect(effect: &SwitchEffect) -> String {
+    let SwitchEffect { what, effect, statements, .. } = effect;
+    let mut text = format!("  {}: {}\n", visible(what), visible(effect));
+    for line in statements.iter().flat_map(|statement| statement.lines()) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {}", visible(line));
+    }
+    text
 }
 
 /// The fields that are read, whether given or detected.

@@ -48,8 +48,13 @@ pub(super) fn run(arguments: &MigratePlanArguments, printer: &Printer) -> anyhow
     let new = embedder(&plan.to, &*store, &loader)?;
     let before = embedder(&plan.from, &*store, &loader).ok();
     let preview = preview(&documents, before.as_ref(), &new, &queries::texts(&queries))?;
+    let effects = match plan.is_between_stores() {
+        true => Vec::new(),
+        false => store.switch_effects(&old.name)?,
+    };
     let notes = Notes {
         plan: &plan,
+        effects: &effects,
         counts: source.count(&old.name)?,
         fits: &fits,
         preview: &preview,

@@ -6,7 +6,7 @@ pub(super) use shadow::ShadowCopy;
 
 use super::PointEngine;
 use crate::retry::{CallError, with_retries};
-use kokeshi_store::backend::{Field, Rows, SourceRow, field_of};
+use kokeshi_store::backend::{Field, Rows, SourceRow, Texts, field_of};
 use kokeshi_store::{Error, Fields, Provenance, Result, Storage, Url};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -174,8 +174,8 @@ impl<'a> ForeignReader<'a> {
         Ok(rows.stored_as(format.storage).with_alias(alias.map(str::to_owned)))
     }
 
-    /// The fields of the first point of the collection that `name` resolves to; `None` if there is
-    /// no such collection.
+    /// The fields of the first point of the collection that `name` resolves to, of those with a text
+    /// if there are any among the first; `None` if there is no such collection.
     ///
     /// # Errors
     ///
@@ -183,7 +183,9 @@ impl<'a> ForeignReader<'a> {
     pub(super) fn fields_of_first(&self, name: &str) -> Result<Option<Vec<Field>>> {
         let Some((collection, _)) = self.find(name)? else { return Ok(None) };
         let request = self.request(&collection, Selection::All, false);
-        let first = self.call(|engine| engine.points(&request, None))?.points.into_iter().next();
+        let mut points = self.call(|engine| engine.points(&request, None))?.points;
+        let first = points.iter().position(|point| self.has_text(point)).unwrap_or(0);
+        let first = (first < points.len()).then(|| points.swap_remove(first));
         let payload = first.map(|point| point.payload).unwrap_or_default();
         // If the engine has its own field of texts, no other field counts as a text.
         let own = Some(self.engine.text_field()).filter(|text| *text != Fields::default().text());
@@ -239,24 +241,43 @@ impl<'a> ForeignReader<'a> {
         Rows::filled(&self.server, collection, self.fields, |each| self.each(&request, each))
     }
 
-    /// Calls `each` with points, as rows.
+    /// Calls `each` with points, as rows. Those without a text are passed over.
     fn each(
         &self,
         request: &PointRequest<'_>,
         each: &mut dyn FnMut(SourceRow) -> Result<()>,
     ) -> Result<()> {
-        let (mut after, mut number) = (None, 0);
+        let (mut after, mut number, mut texts) = (None, 0, Texts::default());
         loop {
             let page = self.call(|engine| engine.points(request, after.as_ref()))?;
             for point in page.points {
                 number += 1;
-                each(self.row(number, point)?)?;
+                match self.has_text(&point) {
+                    false => texts.lacking(|| self.no_text(number, &point)),
+                    true => each(texts.seen(self.row(number, point)?))?,
+                }
             }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
+            match (page.next, request.selection) {
+                (Some(next), _) => after = Some(next),
+                (None, Selection::All) => return texts.finish(),
+                (None, _) => return Ok(()),
             }
         }
+    }
+
+    /// Whether a point has a text, whatever its type.
+    fn has_text(&self, point: &ForeignPoint) -> bool {
+        point.payload.get(self.text_field()).is_some_and(|text| !text.is_null())
+    }
+
+    /// The error of a point without a text.
+    fn no_text(&self, number: usize, point: &ForeignPoint) -> Error {
+        let others = point.payload.iter().filter(|(_, value)| !value.is_null());
+        let (field, names) =
+            (self.text_field(), quoted_names(others.map(|(name, _)| name.as_str())));
+        let id = key(&point.id).unwrap_or_default();
+        let reason = format!("point {id}: it has no text in `{field}`; it has {names}");
+        Error::Row { path: self.server.clone(), number, reason }
     }
 
     fn row(&self, number: usize, point: ForeignPoint) -> Result<SourceRow> {
@@ -268,9 +289,7 @@ impl<'a> ForeignReader<'a> {
             reason: format!("point {id}: {reason}"),
         };
         let Some(Value::String(text)) = payload.remove(self.text_field()) else {
-            let names = quoted_names(payload.keys().map(String::as_str));
-            let field = self.text_field();
-            return Err(invalid(format!("it has no text in `{field}`; it has {names}")));
+            return Err(invalid(format!("`{}` is not a text", self.text_field())));
         };
         let field = self.fields.document.as_deref();
         let document = field.and_then(|field| Some((field, payload.get(field)?)));

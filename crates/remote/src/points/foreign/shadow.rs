@@ -329,6 +329,9 @@ impl Store for ShadowCopy {
             reader.call(|engine| engine.closest(&request, query.vector, limit, query.exact))?;
         let mut hits = Vec::new();
         for (score, point) in nearest {
+            if !reader.has_text(&point) {
+                continue;
+            }
             hits.push(hit(score, reader.row(0, point)?));
         }
         hits.retain(|hit| matches(hit, query));

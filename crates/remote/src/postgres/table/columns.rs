@@ -1,15 +1,20 @@
 //! Columns of vectors: finding, creating, renaming and removing them.
 
-use super::super::collections::{HALFVEC_DIMENSIONS, VECTOR_DIMENSIONS, kind};
+use super::attributes;
+use super::guard;
 use super::schema::{TableSchema, quoted};
+use crate::postgres::collections::kind;
+use crate::postgres::queries::Queries as _;
 use kokeshi_store::{Collection, Provenance, Storage};
 use postgres::{Error, Row, Transaction};
 use serde_json::{Value, json};
 
 /// Limits how long a change of the table waits for a lock, because later statements wait behind it.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+pub(super) const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 /// The key of the provenance in a column's comment.
 const COMMENT_KEY: &str = "kokeshi";
+/// The key of whether the column that it replaced was NOT NULL.
+const NOT_NULL_KEY: &str = "not_null";
 
 /// A column of vectors.
 #[derive(Clone, Debug)]
@@ -18,12 +23,18 @@ pub(super) struct Column {
     pub(super) name: String,
     /// Its name in plans, which a column that kokeshi created keeps.
     pub(super) collection: String,
-    number: i16,
+    pub(super) number: i16,
     /// `vector` or `halfvec`.
     pub(super) kind: &'static str,
     pub(super) provenance: Provenance,
     /// Whether kokeshi created it: see [`create`].
     pub(super) is_own: bool,
+    /// Whether what was embedded is recorded: see [`guard`].
+    pub(super) has_record: bool,
+    /// What its comment is for people.
+    pub(super) comment: Option<String>,
+    /// The last line of the comment of a column that kokeshi created: its provenance.
+    recorded: Value,
 }
 
 impl Column {
@@ -41,9 +52,44 @@ impl Column {
         quoted(&self.name)
     }
 
-    /// The name of its trigger and the trigger's function.
-    fn guard(&self, schema: &TableSchema) -> String {
-        format!("{COMMENT_KEY}_{}_{}", schema.oid, self.number)
+    /// Its type, with the schema.
+    pub(super) fn type_name(&self, schema: &TableSchema) -> String {
+        format!("{}.{}", schema.vectors, self.kind)
+    }
+
+    /// Whether the column that it replaced was NOT NULL.
+    pub(super) fn replaced_not_null(&self) -> bool {
+        self.recorded[COMMENT_KEY][NOT_NULL_KEY].as_bool().unwrap_or(false)
+    }
+
+    /// The statement that gives it, called `name`, the comment `text` for people. Its provenance
+    /// stays, with whether it replaces a column that was NOT NULL.
+    pub(super) fn set_comment(
+        &self,
+        schema: &TableSchema,
+        (name, text): (&str, Option<&str>),
+        replaced_not_null: bool,
+    ) -> String {
+        let mut recorded = self.recorded.clone();
+        if self.is_own {
+            recorded[COMMENT_KEY][NOT_NULL_KEY] = json!(replaced_not_null);
+        }
+        let recorded = self.is_own.then(|| recorded.to_string());
+        let lines: Vec<&str> = text.into_iter().chain(recorded.as_deref()).collect();
+        let value = match lines.is_empty() {
+            true => "NULL".to_owned(),
+            false => literal(&lines.join("\n")),
+        };
+        format!("COMMENT ON COLUMN {}.{name} IS {value}", schema.table)
+    }
+}
+
+/// `text` as a string in a statement, whatever the server's settings.
+pub(super) fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    match quoted.contains('\\') {
+        true => format!("E'{}'", quoted.replace('\\', "\\\\")),
+        false => format!("'{quoted}'"),
     }
 }
 
@@ -52,19 +98,23 @@ pub(super) fn all(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,
 ) -> Result<Vec<Column>, Error> {
-    let sql = "SELECT attname, typname, atttypmod, attnum, col_description(attrelid, attnum) \
+    let sql = "SELECT attname, typname, atttypmod, attnum, col_description(attrelid, attnum), \
+               EXISTS (SELECT 1 FROM pg_class c WHERE c.relnamespace = (SELECT relnamespace FROM \
+               pg_class WHERE oid = attrelid) AND c.relname = format('kokeshi_%s_%s', attrelid, attnum)) \
                FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid \
                WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped \
                AND typname IN ('vector', 'halfvec') ORDER BY attnum";
     let mut all = Vec::new();
-    for row in transaction.query(sql, &[&schema.oid])? {
+    for row in transaction.rows(sql, &[&schema.oid])? {
         let mut column = column(&row);
         if column.provenance.dimensions == 0 {
             // The type of the column does not fix the width.
             let (table, name) = (&schema.table, column.sql());
-            let sql =
-                format!("SELECT vector_dims({name}) FROM {table} WHERE {name} IS NOT NULL LIMIT 1");
-            let found = transaction.query_opt(&sql, &[])?;
+            let sql = format!(
+                "SELECT {}.vector_dims({name}) FROM {table} WHERE {name} IS NOT NULL LIMIT 1",
+                schema.vectors
+            );
+            let found = transaction.row_if_any(&sql, &[])?;
             column.provenance.dimensions =
                 found.map_or(0, |row| row.get::<_, i32>(0).unsigned_abs() as usize);
         }
@@ -77,18 +127,30 @@ fn column(row: &Row) -> Column {
     let (name, number): (String, i16) = (row.get(0), row.get(3));
     let kind = if row.get::<_, &str>(1) == "vector" { "vector" } else { "halfvec" };
     let storage = if kind == "vector" { Storage::F32 } else { Storage::F16 };
-    let comment: Option<Value> =
-        row.get::<_, Option<&str>>(4).and_then(|comment| serde_json::from_str(comment).ok());
-    let recorded = comment.and_then(|comment| {
-        let recorded = &comment[COMMENT_KEY];
+    let (comment, recorded) = split_comment(row.get(4));
+    let own = recorded.get(COMMENT_KEY).and_then(|recorded| {
         Some((recorded["collection"].as_str()?.to_owned(), Provenance::from_json(recorded)?))
     });
     let dimensions = usize::try_from(row.get::<_, i32>(2)).unwrap_or(0);
-    let (is_own, collection, provenance) = match recorded {
+    let (is_own, collection, provenance) = match own {
         Some((collection, provenance)) => (true, collection, provenance),
         None => (false, name.clone(), Provenance::unknown(dimensions, storage)),
     };
-    Column { name, collection, number, kind, provenance, is_own }
+    let has_record = is_own && row.get::<_, bool>(5);
+    Column { name, collection, number, kind, provenance, is_own, has_record, comment, recorded }
+}
+
+/// A comment's lines for people, and its last line if kokeshi wrote that.
+fn split_comment(comment: Option<String>) -> (Option<String>, Value) {
+    let Some(comment) = comment else { return (None, Value::Null) };
+    let (text, last) = match comment.rsplit_once('\n') {
+        Some((text, last)) => (Some(text), last),
+        None => (None, comment.as_str()),
+    };
+    match serde_json::from_str::<Value>(last) {
+        Ok(recorded) if recorded.get(COMMENT_KEY).is_some() => (text.map(str::to_owned), recorded),
+        _ => (Some(comment), Value::Null),
+    }
 }
 
 /// The column whose current name is `name`, or else the one with this name in plans.
@@ -97,122 +159,35 @@ pub(super) fn find<'a>(all: &'a [Column], name: &str) -> Option<&'a Column> {
     by_name.or_else(|| all.iter().find(|column| column.collection == name))
 }
 
-/// Creates a column with its comment and triggers.
+/// Creates a column next to `old`, with its comment, its triggers and its record. It is stored as
+/// `old` is, before vectors are written.
 pub(super) fn create(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,
-    name: &str,
+    (name, old): (&str, Option<&Column>),
     provenance: &Provenance,
 ) -> Result<(), Error> {
     let (table, sql, kind) = (&schema.table, quoted(name), kind(provenance));
     let mut recorded = provenance.to_json();
     recorded["collection"] = json!(name);
-    let comment = json!({ COMMENT_KEY: recorded }).to_string().replace('\'', "''");
+    let comment = literal(&json!({ COMMENT_KEY: recorded }).to_string());
     transaction.batch_execute(&format!(
-        "{LOCK_TIMEOUT}; ALTER TABLE {table} ADD COLUMN {sql} {kind}({});
-         COMMENT ON COLUMN {table}.{sql} IS '{comment}'",
-        provenance.dimensions
+        "{LOCK_TIMEOUT}; ALTER TABLE {table} ADD COLUMN {sql} {}.{kind}({});
+         COMMENT ON COLUMN {table}.{sql} IS {comment}",
+        schema.vectors, provenance.dimensions
     ))?;
     let all = all(transaction, schema)?;
-    let triggers = find(&all, name).map(|column| create_triggers(schema, column, &column.sql()));
-    triggers.into_iter().flatten().try_for_each(|statement| transaction.batch_execute(&statement))
+    let Some(column) = find(&all, name) else { return Ok(()) };
+    let mut statements = guard::create_triggers(schema, column, &column.sql());
+    statements.push(guard::create_record(schema, column));
+    if let Some(old) = old {
+        let [old, new] = [old, column].map(|one| attributes::read(transaction, schema, one));
+        statements.extend(new?.storage_statements(schema, &column.sql(), &old?));
+    }
+    statements.iter().try_for_each(|statement| transaction.batch_execute(statement))
 }
 
-/// Statements that create triggers on a column, called `name`: a row's vector is removed when the
-/// row's text changes without a new vector in the same statement. If rows belong to documents, the
-/// vector is also removed when the row's position or document changes; and when a row leaves a
-/// document, the other rows lose their vectors, because all were computed in one pass.
-fn create_triggers(schema: &TableSchema, column: &Column, name: &str) -> Vec<String> {
-    let TableSchema { namespace, table, key, .. } = schema;
-    let inputs = schema.vector_inputs();
-    let changed = inputs.iter().map(|column| format!("OLD.{column} IS DISTINCT FROM NEW.{column}"));
-    let changed = changed.collect::<Vec<_>>().join(" OR ");
-    let guard = column.guard(schema);
-    let mut statements = vec![
-        format!(
-            "CREATE FUNCTION {namespace}.{guard}() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN NEW.{name} := NULL; RETURN NEW; END $$"
-        ),
-        format!(
-            "CREATE TRIGGER {guard} BEFORE UPDATE OF {} ON {table} FOR EACH ROW \
-             WHEN (({changed}) AND OLD.{name} IS NOT DISTINCT FROM NEW.{name}) \
-             EXECUTE FUNCTION {namespace}.{guard}()",
-            inputs.join(", ")
-        ),
-    ];
-    if schema.is_grouped {
-        statements.push(format!(
-            "CREATE FUNCTION {namespace}.{guard}_rest() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN UPDATE {table} SET {name} = NULL WHERE {key} = OLD.{key}; RETURN NULL; END $$"
-        ));
-        statements.push(format!(
-            "CREATE TRIGGER {guard}_rest AFTER DELETE ON {table} FOR EACH ROW \
-             EXECUTE FUNCTION {namespace}.{guard}_rest()"
-        ));
-        statements.push(format!(
-            "CREATE TRIGGER {guard}_moved AFTER UPDATE OF {key} ON {table} FOR EACH ROW \
-             WHEN (OLD.{key} IS DISTINCT FROM NEW.{key}) EXECUTE FUNCTION {namespace}.{guard}_rest()"
-        ));
-    }
-    statements
-}
-
-/// Statements that remove what [`create_triggers`] created. Removing a function removes its
-/// triggers.
-fn drop_triggers(schema: &TableSchema, column: &Column) -> Vec<String> {
-    let guard = column.guard(schema);
-    let drop =
-        |name: String| format!("DROP FUNCTION IF EXISTS {}.{name}() CASCADE", schema.namespace);
-    let mut statements = vec![drop(guard.clone())];
-    if schema.is_grouped {
-        statements.push(drop(format!("{guard}_rest")));
-    }
-    statements
-}
-
-/// Statements that give `name` to `target`. The column that has this name now gets its own name
-/// back if kokeshi created it, and is renamed to `kept` otherwise. A column that kokeshi created
-/// has triggers only until readers use it: from then on, the other program writes its vectors.
-///
-/// # Errors
-///
-/// A name that another column already has.
-pub(super) fn rename_statements(
-    schema: &TableSchema,
-    all: &[Column],
-    name: &str,
-    target: &Column,
-    kept: Option<&str>,
-) -> Result<Vec<String>, String> {
-    if target.name == name {
-        return Ok(Vec::new());
-    }
-    let rename = |from: &str, to: &str| {
-        format!("ALTER TABLE {} RENAME COLUMN {} TO {}", schema.table, quoted(from), quoted(to))
-    };
-    let mut statements = vec![LOCK_TIMEOUT.to_owned()];
-    if target.is_own && target.name == target.collection {
-        statements.extend(drop_triggers(schema, target));
-    }
-    if let Some(current) = all.iter().find(|column| column.name == name) {
-        let own = (current.collection != name).then_some(current.collection.as_str());
-        let to = own.or(kept).ok_or_else(|| name.to_owned())?;
-        if schema.columns.iter().any(|column| column == to)
-            || all.iter().any(|column| column.name == to)
-        {
-            return Err(to.to_owned());
-        }
-        statements.push(rename(name, to));
-        if own.is_some() {
-            statements.extend(create_triggers(schema, current, &quoted(to)));
-        }
-    } else if schema.columns.iter().any(|column| column == name) {
-        return Err(name.to_owned());
-    }
-    statements.push(rename(&target.name, name));
-    Ok(statements)
-}
-
+/// Removes a column with what watches it.
 pub(super) fn remove(
     transaction: &mut Transaction<'_>,
     schema: &TableSchema,
@@ -220,48 +195,31 @@ pub(super) fn remove(
 ) -> Result<(), Error> {
     let mut statements = vec![LOCK_TIMEOUT.to_owned()];
     if column.is_own {
-        statements.extend(drop_triggers(schema, column));
+        statements.extend(guard::drop_triggers(schema, column));
+        statements.push(guard::drop_record(schema, column));
     }
     statements.push(format!("ALTER TABLE {} DROP COLUMN {}", schema.table, column.sql()));
     statements.iter().try_for_each(|statement| transaction.batch_execute(statement))
 }
 
-/// Statements that create the approximate index of a column, each to be run outside a transaction;
-/// `None` if it has one or needs none. The index has the same operator class as another column's
-/// index, if there is one, so that the same queries are fast.
-pub(super) fn missing_index(
-    transaction: &mut Transaction<'_>,
-    schema: &TableSchema,
-    column: &Column,
-    is_large: bool,
-) -> Result<Option<Vec<String>>, Error> {
-    let max_dimensions =
-        if column.kind == "vector" { VECTOR_DIMENSIONS } else { HALFVEC_DIMENSIONS };
-    if column.provenance.dimensions > max_dimensions {
-        return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_keeps_what_people_wrote() {
+        let own = r#"{"kokeshi":{"collection":"new"}}"#;
+        let text = |comment: &str| split_comment(Some(comment.to_owned()));
+        assert_eq!(text("Of the body.\nOr so.").0.as_deref(), Some("Of the body.\nOr so."));
+        assert_eq!(text(own).0, None);
+        let (people, recorded) = text(&format!("Of the body.\nOr so.\n{own}"));
+        assert_eq!(people.as_deref(), Some("Of the body.\nOr so."));
+        assert_eq!(recorded["kokeshi"]["collection"], "new");
     }
-    let sql = "SELECT indkey[0], amname, opcname, indisvalid, indexrelid::regclass::text FROM pg_index \
-               JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam \
-               JOIN pg_opclass ON pg_opclass.oid = indclass[0] \
-               WHERE indrelid = $1 AND amname IN ('hnsw', 'ivfflat')";
-    let found = transaction.query(sql, &[&schema.oid])?;
-    let own = found.iter().find(|row| row.get::<_, i16>(0) == column.number);
-    let other = found.iter().find(|row| row.get::<_, i16>(0) != column.number);
-    if own.is_some_and(|row| row.get(3)) || (other.is_none() && !is_large) {
-        return Ok(None);
+
+    #[test]
+    fn a_literal_is_the_text_whatever_it_contains() {
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\b"), "E'a\\\\b'");
     }
-    let order = other.map_or("cosine_ops", |row| {
-        let class: &str = row.get(2);
-        class.split_once('_').map_or("cosine_ops", |(_, order)| order)
-    });
-    let mut statements = Vec::new();
-    // An interrupted build leaves an unusable index.
-    statements.extend(own.map(|row| format!("DROP INDEX {}", row.get::<_, &str>(4))));
-    statements.push(format!(
-        "CREATE INDEX CONCURRENTLY ON {} USING hnsw ({} {}_{order})",
-        schema.table,
-        column.sql(),
-        column.kind
-    ));
-    Ok(Some(statements))
 }

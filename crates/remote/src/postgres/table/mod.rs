@@ -7,9 +7,15 @@
 //! name, which a switch gives to another column. The comment of a column that kokeshi created keeps
 //! its first name, by which plans refer to it.
 
+mod attributes;
 mod columns;
+mod dependents;
+mod effects;
+mod guard;
+mod index;
 mod rows;
 mod schema;
+mod switch;
 
 use super::session::Session;
 use super::{CODES, MIN_INDEXED_CHUNKS, STORAGES, collections, connect};
@@ -19,14 +25,17 @@ use columns::Column;
 use kokeshi_store::backend::Field;
 use kokeshi_store::{
     Collection, Counts, Document, Entry, Error, Fields, Hit, Lock, Provenance, Query, Replacement,
-    Result, Source, Storage, Store, Url,
+    Result, Source, Storage, Store, SwitchCheck, SwitchEffect, Url,
 };
 use schema::TableSchema;
+use switch::{Names, Obstacle, Statements};
 
 /// A table.
 pub(super) struct Table {
     session: Session,
     schema: TableSchema,
+    /// The column that new ones replace.
+    from: String,
 }
 
 impl Table {
@@ -36,12 +45,13 @@ impl Table {
     ///
     /// If the server does not answer, refuses the user, or has no pgvector; if there is no such
     /// table or column, or ids are not unique.
-    pub(crate) fn open(url: &Url, fields: &Fields) -> Result<Self> {
+    pub(crate) fn open(url: &Url, fields: &Fields, from: &str) -> Result<Self> {
         let mut client = connect::connect(url)?;
-        connect::check_version(url, &mut client)?;
+        let vectors = connect::vector_schema(url, &mut client)?;
         let session = Session::new(url, client);
-        let schema = session.read(|transaction| schema::read(&session, transaction, fields))?;
-        Ok(Self { session, schema })
+        let schema =
+            session.read(|transaction| schema::read(&session, transaction, fields, &vectors))?;
+        Ok(Self { session, schema, from: from.to_owned() })
     }
 
     /// The columns of the table that `fields` names; none if there is no such table.
@@ -64,7 +74,7 @@ impl Table {
 
     /// The column that `name` resolves to.
     fn require(&self, transaction: &mut Transaction<'_>, name: &str) -> Result<Column, CallError> {
-        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+        let all = self.columns(transaction)?;
         if let Some(found) = columns::find(&all, name) {
             return Ok(found.clone());
         }
@@ -72,27 +82,98 @@ impl Table {
         Err(Error::unknown_collection(name, self.name(), names).into())
     }
 
-    /// Statements that give `name` to the column `collection`; none if it already has this name.
-    fn rename_statements(
-        &self,
-        transaction: &mut Transaction<'_>,
-        (name, target, kept): (&str, &Column, Option<&str>),
-    ) -> Result<Vec<String>, CallError> {
-        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
-        let statements = columns::rename_statements(&self.schema, &all, name, target, kept);
-        statements.map_err(|taken| {
-            Error::NameTaken { name: taken, kind: "column", store: self.name() }.into()
-        })
+    fn columns(&self, transaction: &mut Transaction<'_>) -> Result<Vec<Column>, CallError> {
+        columns::all(transaction, &self.schema).map_err(self.session.fail())
     }
 
+    /// The statements that give a name to a column; none if it already has this name.
+    fn switch_statements(
+        &self,
+        transaction: &mut Transaction<'_>,
+        names: Names<'_>,
+    ) -> Result<Statements, CallError> {
+        let all = self.columns(transaction)?;
+        let statements = switch::statements(transaction, &self.schema, &all, names);
+        statements
+            .map_err(self.session.fail())?
+            .map_err(|obstacle| self.obstacle(names.name, obstacle))
+    }
+
+    fn obstacle(&self, name: &str, obstacle: Obstacle) -> CallError {
+        let (store, name) = (self.name(), name.to_owned());
+        let error = match obstacle {
+            Obstacle::Taken(name) => Error::NameTaken { name, kind: "column", store },
+            Obstacle::Blocked { objects, statements } => {
+                Error::CannotFollow { store, name, objects: objects.join(", "), statements }
+            }
+        };
+        error.into()
+    }
+
+    /// Gives a name to a column, and returns what remains to be done after the transaction.
     fn rename(
         &self,
         transaction: &mut Transaction<'_>,
-        names: (&str, &Column, Option<&str>),
-    ) -> Result<(), CallError> {
-        let statements = self.rename_statements(transaction, names)?;
+        names: Names<'_>,
+    ) -> Result<Statements, CallError> {
+        let fail = self.session.fail();
+        // Nothing may change between reading what depends on the column and changing it.
+        let all = self.columns(transaction)?;
+        if let Some(current) = all.iter().find(|column| column.name == names.name) {
+            let dependents = dependents::of(transaction, &self.schema, current).map_err(fail)?;
+            let locks = switch::locks(&self.schema, &dependents).join("; ");
+            let locks = format!("{}; {locks}", columns::LOCK_TIMEOUT);
+            transaction.batch_execute(&locks).map_err(fail)?;
+        }
+        let statements = self.switch_statements(transaction, names)?;
         let run = |statement: &String| transaction.batch_execute(statement);
-        statements.iter().try_for_each(run).map_err(self.session.fail())
+        statements.transaction.iter().try_for_each(run).map_err(fail)?;
+        Ok(statements)
+    }
+
+    /// Whether every row has a vector in the column with the [`Collection::id`] `id`, of which a
+    /// switch makes no condition.
+    fn is_full(&self, id: &str) -> Result<bool> {
+        self.session.read(|transaction| {
+            let all = self.columns(transaction)?;
+            let is_it = |column: &&Column| column.as_collection(&self.schema).id == id;
+            let Some(column) = all.iter().find(is_it) else { return Ok(false) };
+            rows::is_full(transaction, &self.schema, column).map_err(self.session.fail())
+        })
+    }
+
+    /// Runs what follows a switch, which reads all rows and blocks nobody for long.
+    fn settle(&self, statements: Statements) -> Result<()> {
+        let run = |statements: &[String]| {
+            self.session.write(|transaction| {
+                let statements = statements.join("; ");
+                let sql = format!("{}; {statements}", columns::LOCK_TIMEOUT);
+                match transaction.batch_execute(&sql) {
+                    Err(error) if connect::is_check_violation(&error) => Ok(false),
+                    other => other.map(|()| true).map_err(self.session.fail()),
+                }
+            })
+        };
+        if let Some(fill) = statements.fill {
+            // A row without a vector may have been added meanwhile.
+            match run(&[fill.validate])? {
+                true => run(&fill.set)?,
+                false => run(&[fill.give_up])?,
+            };
+        }
+        // A constraint holds for new rows even if an old one does not satisfy it.
+        statements.finally.iter().try_for_each(|one| run(std::slice::from_ref(one)).map(drop))
+    }
+
+    /// What an interrupted switch has left to be done for the column with this name.
+    fn unsettled(&self, name: &str) -> Result<Statements> {
+        self.session.read(|transaction| {
+            let column = self.require(transaction, name)?;
+            let attributes = attributes::read(transaction, &self.schema, &column);
+            let is_pending = attributes.map_err(self.session.fail())?.is_pending;
+            let fill = || switch::Fill::new(&self.schema, &column, &column.sql());
+            Ok(Statements { fill: is_pending.then(fill), ..Statements::default() })
+        })
     }
 
     /// The column that `name` resolves to, and the one with the [`Collection::id`] `id`.
@@ -101,7 +182,7 @@ impl Table {
         transaction: &mut Transaction<'_>,
         (name, id): (&str, &str),
     ) -> Result<(Option<Collection>, Option<Column>), CallError> {
-        let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+        let all = self.columns(transaction)?;
         let as_collection = |column: &Column| column.as_collection(&self.schema);
         let named = columns::find(&all, name).map(as_collection);
         Ok((named, all.into_iter().find(|column| as_collection(column).id == id)))
@@ -115,7 +196,7 @@ impl Source for Table {
 
     fn collection(&self, name: &str) -> Result<Option<Collection>> {
         self.session.read(|transaction| {
-            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+            let all = self.columns(transaction)?;
             Ok(columns::find(&all, name).map(|column| column.as_collection(&self.schema)))
         })
     }
@@ -156,17 +237,12 @@ impl Store for Table {
     }
 
     fn lock(&self) -> Result<Lock> {
-        let mut client = self.session.connect()?;
-        let is_locked = collections::lock(&mut client);
-        match is_locked.map_err(|error| self.session.error(&error))? {
-            true => Ok(Lock::holding(client)),
-            false => Err(Error::Busy { store: self.name() }),
-        }
+        self.session.lock(&self.name())
     }
 
     fn collections(&self) -> Result<Vec<Collection>> {
         self.session.read(|transaction| {
-            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+            let all = self.columns(transaction)?;
             Ok(all.iter().map(|column| column.as_collection(&self.schema)).collect())
         })
     }
@@ -174,13 +250,14 @@ impl Store for Table {
     fn create(&mut self, name: &str, provenance: &Provenance) -> Result<()> {
         provenance.check_storable(&self.name(), &STORAGES, &CODES[..0])?;
         self.session.write(|transaction| {
-            let all = columns::all(transaction, &self.schema).map_err(self.session.fail())?;
+            let all = self.columns(transaction)?;
             if columns::find(&all, name).is_some() || self.schema.columns.iter().any(|c| c == name)
             {
                 let (name, store) = (name.to_owned(), self.name());
                 return Err(Error::NameTaken { name, kind: "column", store }.into());
             }
-            let created = columns::create(transaction, &self.schema, name, provenance);
+            let names = (name, columns::find(&all, &self.from));
+            let created = columns::create(transaction, &self.schema, names, provenance);
             created.map_err(self.session.fail())
         })
     }
@@ -195,7 +272,8 @@ impl Store for Table {
     fn set_alias(&mut self, alias: &str, collection: &str) -> Result<()> {
         self.session.write(|transaction| {
             let target = self.require(transaction, collection)?;
-            self.rename(transaction, (alias, &target, None))
+            let names = Names { name: alias, target: &target, kept: None, is_full: false };
+            self.rename(transaction, names).map(drop)
         })
     }
 
@@ -235,28 +313,33 @@ impl Store for Table {
     }
 
     fn switch(&mut self, replacement: &Replacement<'_>) -> Result<()> {
-        self.session.write(|transaction| {
-            let ids = (replacement.name, replacement.new);
-            let (named, new) = self.named_and_identified(transaction, ids)?;
+        let Replacement { name, kept, .. } = *replacement;
+        let is_full = self.is_full(replacement.new)?;
+        let rest = self.session.write(|transaction| {
+            let (named, new) = self.named_and_identified(transaction, (name, replacement.new))?;
             if !replacement.needs_switch(&self.name(), named.as_ref())? {
-                return Ok(());
+                return Ok(None);
             }
             let new = new.ok_or_else(|| Error::gone(self.name()))?;
-            self.rename(transaction, (replacement.name, &new, Some(replacement.kept)))
-        })
+            let names = Names { name, target: &new, kept: Some(kept), is_full };
+            self.rename(transaction, names).map(Some)
+        })?;
+        self.settle(rest.map_or_else(|| self.unsettled(name), Ok)?)
     }
 
     fn switch_back(&mut self, replacement: &Replacement<'_>) -> Result<Collection> {
-        self.session.write(|transaction| {
-            let ids = (replacement.name, replacement.old.unwrap_or_default());
-            let (named, old) = self.named_and_identified(transaction, ids)?;
+        let (name, id) = (replacement.name, replacement.old.unwrap_or_default());
+        let is_full = self.is_full(id)?;
+        let (old, rest) = self.session.write(|transaction| {
+            let (named, old) = self.named_and_identified(transaction, (name, id))?;
             let is_needed = replacement.needs_switch_back(&self.name(), named.as_ref())?;
             let old = old.ok_or_else(|| Error::gone(self.name()))?;
-            if is_needed {
-                self.rename(transaction, (replacement.name, &old, None))?;
-            }
-            Ok(old.as_collection(&self.schema))
-        })
+            let names = Names { name, target: &old, kept: None, is_full };
+            let rest = is_needed.then(|| self.rename(transaction, names)).transpose()?;
+            Ok((old.as_collection(&self.schema), rest))
+        })?;
+        self.settle(rest.map_or_else(|| self.unsettled(name), Ok)?)?;
+        Ok(old)
     }
 
     fn remove_replaced(&mut self, replacement: &Replacement<'_>) -> Result<Option<String>> {
@@ -267,6 +350,13 @@ impl Store for Table {
             let old = column.as_collection(&self.schema);
             replacement.check_removal(&self.name(), named.as_ref(), &old)?;
             columns::remove(transaction, &self.schema, &column).map_err(self.session.fail())?;
+            // Nothing is embedded into the new column from now on.
+            let all = self.columns(transaction)?;
+            let new = all.iter().find(|one| one.as_collection(&self.schema).id == replacement.new);
+            if let Some(new) = new {
+                let drop = guard::drop_record(&self.schema, new);
+                transaction.batch_execute(&drop).map_err(self.session.fail())?;
+            }
             Ok(Some(old.name))
         })
     }
@@ -274,27 +364,48 @@ impl Store for Table {
     fn switch_calls(&self, name: &str, collection: &str, kept: &str) -> Result<Vec<String>> {
         self.session.read(|transaction| {
             let target = self.require(transaction, collection)?;
-            let statements = self.rename_statements(transaction, (name, &target, Some(kept)))?;
-            Ok([vec!["BEGIN".to_owned()], statements, vec!["COMMIT".to_owned()]].concat())
+            let is_full = rows::is_full(transaction, &self.schema, &target);
+            let is_full = is_full.map_err(self.session.fail())?;
+            let names = Names { name, target: &target, kept: Some(kept), is_full };
+            Ok(self.switch_statements(transaction, names)?.into_lines())
         })
     }
 
-    /// Creates the approximate index, if every row has its vector.
+    fn switch_effects(&self, name: &str) -> Result<Vec<SwitchEffect>> {
+        self.session.read(|transaction| {
+            let column = self.require(transaction, name)?;
+            effects::of(transaction, &self.schema, &column).map_err(self.session.fail())
+        })
+    }
+
+    fn switch_checks(&self, old: &str, new: &str) -> Result<Vec<SwitchCheck>> {
+        self.session.read(|transaction| {
+            let columns = (self.require(transaction, old)?, self.require(transaction, new)?);
+            effects::checks(transaction, &self.schema, &columns).map_err(self.session.fail())
+        })
+    }
+
+    /// Creates the approximate indexes, if every row has its vector.
     fn finish(&mut self, collection: &str) -> Result<()> {
         let statements = self.session.read(|transaction| {
             let column = self.require(transaction, collection)?;
             let is_complete = rows::is_complete(transaction, &self.schema, &column);
-            let is_complete = is_complete.map_err(self.session.fail())?;
+            if !is_complete.map_err(self.session.fail())? {
+                return Ok(Vec::new());
+            }
             let counts = rows::count(transaction, &self.schema, &column);
             let is_large = counts.map_err(self.session.fail())?.chunks >= MIN_INDEXED_CHUNKS;
-            let missing = columns::missing_index(transaction, &self.schema, &column, is_large);
-            let missing = missing.map_err(self.session.fail())?;
-            Ok(missing.filter(|_| is_complete))
+            let all = self.columns(transaction)?;
+            let replaced = columns::find(&all, &self.from);
+            let both = (&column, replaced.filter(|replaced| replaced.number != column.number));
+            let missing = index::missing(transaction, &self.schema, both, is_large);
+            missing.map_err(self.session.fail())
         })?;
-        let Some(statements) = statements else { return Ok(()) };
-        self.session.without_transaction(|client| {
-            let run = |statement: &String| client.batch_execute(statement);
-            statements.iter().try_for_each(run).map_err(self.session.fail())
+        statements.iter().try_for_each(|statement| {
+            let run = |client: &mut ::postgres::Client| {
+                client.batch_execute(statement).map_err(self.session.fail())
+            };
+            self.session.without_transaction(run)
         })
     }
 }

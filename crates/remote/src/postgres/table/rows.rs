@@ -1,10 +1,10 @@
 //! Rows as documents and chunks.
 
 use super::columns::Column;
+use super::guard::{hash, vector_hash};
 use super::schema::TableSchema;
+use crate::postgres::queries::{Queries as _, SqlValue, vector_text};
 use kokeshi_store::{Chunk, ChunkLocation, Counts, Document, Entry, Hit, Query, RankContribution};
-use pgvector::{HalfVector, Vector};
-use postgres::types::ToSql;
 use postgres::{Error, Row, Transaction};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -23,15 +23,16 @@ fn listed(
     transaction: &mut Transaction<'_>,
     (schema, column): (&TableSchema, &Column),
     (condition, limit): (&str, usize),
-    values: &[&(dyn ToSql + Sync)],
+    values: &[&dyn SqlValue],
 ) -> Result<Vec<Entry>, Error> {
     let (TableSchema { table, text, key, .. }, order) = (schema, schema.order(""));
     let vector = column.sql();
     // `ORDER BY old.KEY`: without `old`, it would order by the result column, which is a text.
     let having = if column.is_own { format!("HAVING count({vector}) > 0") } else { String::new() };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let hash = hash(schema, column);
     let sql = format!(
-        "SELECT {key}::text, md5(string_agg(md5({text}::text), '' ORDER BY {order})), count(*), \
+        "SELECT {key}::text, md5(string_agg({hash}, '' ORDER BY {order})), count(*), \
          count({vector}), sum(octet_length({text}::text))::bigint FROM {table} AS old \
          WHERE {text} IS NOT NULL AND {condition} GROUP BY {key} {having} ORDER BY old.{key} LIMIT {limit}"
     );
@@ -47,7 +48,7 @@ fn listed(
             chunks,
         }
     };
-    Ok(transaction.query(&sql, values)?.iter().map(entry).collect())
+    Ok(transaction.rows(&sql, values)?.iter().map(entry).collect())
 }
 
 /// Up to `limit` documents in the order of the key, after `after`.
@@ -104,24 +105,19 @@ pub(super) fn documents(
     let has_vector =
         if column.is_own { format!("AND {vector} IS NOT NULL") } else { String::new() };
     let sql = format!(
-        "SELECT {key}::text, {id}::text, {text}::text, {vector} FROM {table} AS old \
+        "SELECT {key}::text, {id}::text, {text}::text, {vector}::real[] FROM {table} AS old \
          WHERE {text} IS NOT NULL AND {key} = ANY($1::text[]::{key_type}[]) {has_vector} ORDER BY {order}"
     );
-    for row in transaction.query(&sql, &[&paths])? {
+    for row in transaction.rows(&sql, &[&paths])? {
         if let Some(document) = found.get_mut(row.get::<_, &str>(0)) {
-            document.chunks.push(chunk(&row, column));
+            document.chunks.push(chunk(&row));
         }
     }
     Ok(found.into_values().collect())
 }
 
-fn chunk(row: &Row, column: &Column) -> Chunk {
-    let vector = match column.kind {
-        "vector" => row.get::<_, Option<Vector>>(3).map(|vector| vector.to_vec()),
-        _ => row
-            .get::<_, Option<HalfVector>>(3)
-            .map(|vector| vector.as_slice().iter().map(|x| x.to_f32()).collect()),
-    };
+fn chunk(row: &Row) -> Chunk {
+    let vector: Option<Vec<f32>> = row.get(3);
     let id = Value::String(row.get(1));
     Chunk {
         // Its location in the document is unknown.
@@ -143,7 +139,7 @@ pub(super) fn count(
         "SELECT count(*), coalesce(sum(vectors), 0)::bigint FROM (SELECT count({counted}) AS vectors \
          FROM {table} WHERE {text} IS NOT NULL GROUP BY {key} HAVING count({counted}) > 0) AS documents"
     );
-    let row = transaction.query_one(&sql, &[])?;
+    let row = transaction.row(&sql, &[])?;
     Ok(Counts { documents: number(&row, 0), chunks: number(&row, 1) })
 }
 
@@ -157,7 +153,18 @@ pub(super) fn is_complete(
     let sql = format!(
         "SELECT NOT EXISTS (SELECT 1 FROM {table} WHERE {text} IS NOT NULL AND {vector} IS NULL)"
     );
-    Ok(transaction.query_one(&sql, &[])?.get(0))
+    Ok(transaction.row(&sql, &[])?.get(0))
+}
+
+/// Whether every row has a vector.
+pub(super) fn is_full(
+    transaction: &mut Transaction<'_>,
+    schema: &TableSchema,
+    column: &Column,
+) -> Result<bool, Error> {
+    let (table, vector) = (&schema.table, column.sql());
+    let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {table} WHERE {vector} IS NULL)");
+    Ok(transaction.row(&sql, &[])?.get(0))
 }
 
 /// Writes the vectors of rows whose texts have not changed since; with `only_new`, only to rows
@@ -173,25 +180,26 @@ pub(super) fn write(
     let id = |chunk: &Chunk| chunk.metadata.get("id").and_then(Value::as_str).map(str::to_owned);
     let ids: Vec<Option<String>> = chunks().map(id).collect();
     let texts: Vec<&str> = chunks().map(|chunk| chunk.text.as_str()).collect();
-    let vectors: Box<dyn ToSql + Sync> = match column.kind {
-        "vector" => {
-            let vectors = chunks().map(|chunk| Vector::from(chunk.vector.clone()));
-            Box::new(vectors.collect::<Vec<_>>())
-        }
-        _ => {
-            let vectors = chunks().map(|chunk| HalfVector::from_f32_slice(&chunk.vector));
-            Box::new(vectors.collect::<Vec<_>>())
-        }
-    };
+    let storage = column.provenance.storage;
+    let vectors = chunks().map(|chunk| vector_text(&storage.rounded(&chunk.vector)));
+    let vectors: Vec<String> = vectors.collect();
     let TableSchema { table, id, id_type, text, .. } = schema;
-    let (vector, kind) = (column.sql(), column.kind);
-    let is_missing = if only_new { format!("AND old.{vector} IS NULL") } else { String::new() };
-    let sql = format!(
-        "UPDATE {table} AS old SET {vector} = new.vector FROM \
-         unnest($1::text[], $2::text[], $3::{kind}[]) AS new (id, text, vector) \
-         WHERE old.{id} = new.id::{id_type} AND old.{text}::text = new.text {is_missing}"
+    let (vector, kind) = (column.sql(), column.type_name(schema));
+    let is_missing = if only_new { format!("AND it.{vector} IS NULL") } else { String::new() };
+    let mut sql = format!(
+        "UPDATE {table} AS it SET {vector} = given.vector::{kind} FROM \
+         unnest($1::text[], $2::text[], $3::text[]) AS given (id, text, vector) \
+         WHERE it.{id} = given.id::{id_type} AND it.{text}::text = given.text {is_missing}"
     );
-    transaction.execute(&sql, &[&ids, &texts, &*vectors]).map(drop)
+    if column.has_record {
+        let (record, hash) = (column.record(schema), vector_hash(schema, column, "vector"));
+        sql = format!(
+            "WITH written AS ({sql} RETURNING it.{id} AS id, given.text AS text, it.{vector} AS vector) \
+             INSERT INTO {record} SELECT id, md5(text)::uuid, {hash} FROM written WHERE vector IS NOT NULL \
+             ON CONFLICT (id) DO UPDATE SET text = excluded.text, vector = excluded.vector"
+        );
+    }
+    transaction.change(&sql, &[&ids, &texts, &vectors]).map(drop)
 }
 
 /// The nearest rows.
@@ -202,13 +210,10 @@ pub(super) fn search(
     query: &Query<'_>,
 ) -> Result<Vec<Hit>, Error> {
     let TableSchema { table, id, text, key, .. } = schema;
-    let (vector, kind) = (column.sql(), column.kind);
-    let query_vector: Box<dyn ToSql + Sync> = match kind {
-        "vector" => Box::new(Vector::from(query.vector.to_vec())),
-        _ => Box::new(HalfVector::from_f32_slice(query.vector)),
-    };
+    let (vector, kind) = (column.sql(), column.type_name(schema));
+    let query_vector = vector_text(&column.provenance.storage.rounded(query.vector));
     // PostgreSQL uses the index only to order by the bare operator.
-    let distance = format!("{vector} <=> $1::{kind}");
+    let distance = format!("{vector} OPERATOR({}.<=>) $1::text::{kind}", schema.vectors);
     let order = if query.exact { format!("({distance}) + 0") } else { distance.clone() };
     let rows_per_hit =
         if query.filter.reads_paths() || query.filter.reads_metadata() { ROWS_PER_HIT } else { 1 };
@@ -231,7 +236,7 @@ pub(super) fn search(
     transaction.batch_execute(
         "SET LOCAL hnsw.ef_search = 200; SET LOCAL hnsw.iterative_scan = strict_order",
     )?;
-    let hits = transaction.query(&sql, &[&*query_vector])?;
+    let hits = transaction.rows(&sql, &[&query_vector])?;
     let hits = hits.iter().filter(|row| query.filter.matches_path(row.get(0))).map(hit);
     let none = Map::new();
     let hits = hits.filter(|hit| query.filter.matches_metadata(&hit.metadata, &none));

@@ -1,10 +1,14 @@
 //! The schema of a foreign table.
 
+use crate::postgres::queries::Queries as _;
 use crate::postgres::session::Session;
 use crate::retry::CallError;
 use kokeshi_store::backend::Field;
 use kokeshi_store::{Error, Fields};
 use postgres::{Row, Transaction};
+
+/// The common end of messages about tables that cannot be opened.
+const PLAIN_ONLY: &str = "kokeshi opens plain tables only";
 
 /// A table and its columns. Names are quoted for statements, except in `columns`.
 #[derive(Clone, Debug)]
@@ -26,6 +30,11 @@ pub(super) struct TableSchema {
     pub(super) is_grouped: bool,
     /// Names of all columns, not quoted.
     pub(super) columns: Vec<String>,
+    /// Whether the server computes a column that vectors depend on, so that triggers see it only
+    /// after the change.
+    pub(super) is_generated: bool,
+    /// The schema of pgvector, which need not be in the search path.
+    pub(super) vectors: String,
 }
 
 impl TableSchema {
@@ -46,6 +55,7 @@ impl TableSchema {
     }
 }
 
+/// `name` as an identifier in a statement.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -65,7 +75,7 @@ pub(super) fn fields(
                FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
                ORDER BY attnum";
     let field = |row: &Row| Field { name: row.get(0), is_text: row.get(1), is_key: row.get(2) };
-    Ok(transaction.query(sql, &[&quoted_path(name)])?.iter().map(field).collect())
+    Ok(transaction.rows(sql, &[&quoted_path(name)])?.iter().map(field).collect())
 }
 
 /// Reads the schema of the table that `fields` names.
@@ -77,14 +87,19 @@ pub(super) fn read(
     session: &Session,
     transaction: &mut Transaction<'_>,
     fields: &Fields,
+    vectors: &str,
 ) -> Result<TableSchema, CallError> {
     let Some(name) = &fields.table else {
         return Err(Error::NoTable { store: session.address() }.into());
     };
     let (oid, namespace, table) = find_table(session, transaction, name)?;
     let columns = columns(transaction, oid).map_err(session.fail())?;
-    let roles = Roles::assign(&columns, fields, &table);
-    let roles = roles.map_err(|reason| CallError::from(session.invalid(&reason)))?;
+    let unsuitable = |reason: String| CallError::from(session.unsuitable(name, reason));
+    let roles = Roles::assign(&columns, fields, &table).map_err(unsuitable)?;
+    let inputs = || [Some(roles.text), Some(roles.key), roles.position].into_iter().flatten();
+    if let Some(column) = inputs().find(|column| column.generated == "v") {
+        return Err(unsuitable(virtual_column(&column.name)));
+    }
     let (is_grouped, may_lack_key) = (
         fields.document.as_ref().is_some_and(|document| document != fields.id()),
         !roles.key.is_never_null,
@@ -97,6 +112,8 @@ pub(super) fn read(
         text: quoted(&roles.text.name),
         key: quoted(&roles.key.name),
         key_type: roles.key.type_name.clone(),
+        is_generated: inputs().any(|column| column.generated == "s"),
+        vectors: vectors.to_owned(),
         is_grouped,
         table,
         namespace,
@@ -116,18 +133,51 @@ fn find_table(
     transaction: &mut Transaction<'_>,
     name: &str,
 ) -> Result<(u32, String, String), CallError> {
-    let sql = "SELECT c.oid, n.nspname, c.relname, c.relkind = 'r' FROM pg_class c \
+    let sql = "SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, \
+               row_security_active(c.oid) FROM pg_class c \
                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)";
-    let row = transaction.query_opt(sql, &[&quoted_path(name)]).map_err(session.fail())?;
+    let row = transaction.row_if_any(sql, &[&quoted_path(name)]).map_err(session.fail())?;
+    let unsuitable = |reason: String| CallError::from(session.unsuitable(name, reason));
     let Some(row) = row else {
-        return Err(session.invalid(&format!("there is no table `{name}`")).into());
+        let sql = "SELECT current_setting('search_path')";
+        let path: String = transaction.row(sql, &[]).map_err(session.fail())?.get(0);
+        return Err(unsuitable(format!("it does not exist; the search path is {path}")));
     };
-    if !row.get::<_, bool>(3) {
-        return Err(session.invalid(&format!("`{name}` is not a plain table")).into());
+    if let Some(reason) = unsuitable_relation(&row) {
+        return Err(unsuitable(reason));
     }
     let schema = quoted(row.get(1));
     let table = format!("{schema}.{}", quoted(row.get(2)));
     Ok((row.get(0), schema, table))
+}
+
+/// Why vectors cannot be added to a relation.
+fn unsuitable_relation(row: &Row) -> Option<String> {
+    let what = match (row.get::<_, &str>(3), row.get(4)) {
+        ("r", true) => "a partition, whose columns are those of the partitioned table",
+        ("r", false) if row.get(5) => {
+            return Some(
+                "its row-level security applies to this user, so that rows may be hidden; connect \
+                 as the owner of the table, or as a role with BYPASSRLS"
+                    .to_owned(),
+            );
+        }
+        ("r", false) => return None,
+        ("p", _) => "a partitioned table",
+        ("v", _) => "a view",
+        ("m", _) => "a materialized view",
+        ("f", _) => "a foreign table",
+        _ => "not a table",
+    };
+    Some(format!("it is {what}; {PLAIN_ONLY}"))
+}
+
+/// Why a column that is computed when it is read cannot be embedded.
+fn virtual_column(name: &str) -> String {
+    format!(
+        "`{name}` is a virtual generated column, whose changes no trigger sees; name the column that \
+         it is computed from, or make it STORED"
+    )
 }
 
 /// A column of a table.
@@ -139,25 +189,35 @@ struct TableColumn {
     is_indexed: bool,
     /// Whether a unique index consists of it.
     is_unique: bool,
+    /// `s` if it is computed when it is written, `v` when it is read, and empty otherwise.
+    generated: String,
+    /// All columns of the primary key that it is in; none if it is in none.
+    primary_key: Vec<String>,
 }
 
 fn columns(
     transaction: &mut Transaction<'_>,
     oid: u32,
 ) -> Result<Vec<TableColumn>, postgres::Error> {
-    let sql = "SELECT attname, format_type(atttypid, NULL), attnotnull, EXISTS (SELECT 1 FROM pg_index \
+    // `format_type(…, NULL)` of `character(8)` would be `character`, which is `character(1)`.
+    let sql = "SELECT attname, format_type(atttypid, -1), attnotnull, EXISTS (SELECT 1 FROM pg_index \
                WHERE indrelid = attrelid AND indkey[0] = attnum), EXISTS (SELECT 1 FROM pg_index \
                WHERE indrelid = attrelid AND indkey[0] = attnum AND indisunique AND indnkeyatts = 1 \
-               AND indpred IS NULL) \
-               FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
+               AND indpred IS NULL), attgenerated::text, \
+               ARRAY(SELECT a.attname::text FROM pg_index JOIN pg_attribute a ON a.attrelid = indrelid \
+               AND a.attnum = ANY(indkey) WHERE indrelid = c.attrelid AND indisprimary AND c.attnum = \
+               ANY(indkey) ORDER BY array_position(indkey::smallint[], a.attnum)) \
+               FROM pg_attribute c WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
     let column = |row: &Row| TableColumn {
         name: row.get(0),
         type_name: row.get(1),
         is_never_null: row.get(2),
         is_indexed: row.get(3),
         is_unique: row.get(4),
+        generated: row.get(5),
+        primary_key: row.get(6),
     };
-    Ok(transaction.query(sql, &[&oid])?.iter().map(column).collect())
+    Ok(transaction.rows(sql, &[&oid])?.iter().map(column).collect())
 }
 
 /// The columns that `fields` names.
@@ -178,10 +238,7 @@ impl<'a> Roles<'a> {
         let find = |name: &str| find_column(columns, name);
         let (id, text) = (find(fields.id())?, find(fields.text())?);
         if !(id.is_unique && id.is_never_null) {
-            return Err(format!(
-                "`{}` does not identify rows: it needs a unique index and must be NOT NULL",
-                id.name
-            ));
+            return Err(ambiguous_id(id));
         }
         let key = fields.document.as_deref().map_or(Ok(id), find)?;
         if !key.is_indexed {
@@ -197,11 +254,27 @@ impl<'a> Roles<'a> {
     }
 }
 
+/// Why a column does not identify rows.
+fn ambiguous_id(id: &TableColumn) -> String {
+    let name = &id.name;
+    match id.primary_key.as_slice() {
+        [] | [_] => format!(
+            "`{name}` does not identify rows: it needs a unique index of its own and must be NOT NULL"
+        ),
+        all => format!(
+            "its primary key has {} columns ({}), and `{name}` alone does not identify rows; name \
+             one column that is NOT NULL and has a unique index of its own",
+            all.len(),
+            all.join(", ")
+        ),
+    }
+}
+
 fn find_column<'a>(columns: &'a [TableColumn], name: &str) -> Result<&'a TableColumn, String> {
     columns.iter().find(|column| column.name == name).ok_or_else(|| {
         let names = columns.iter().map(|column| format!("`{}`", column.name));
         let names = names.collect::<Vec<_>>().join(", ");
-        format!("its table has no column `{name}`; it has {names}")
+        format!("it has no column `{name}`; it has {names}")
     })
 }
 
@@ -213,5 +286,5 @@ fn lacks_documents(
     let TableSchema { table, key, text, .. } = schema;
     let sql =
         format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {key} IS NULL AND {text} IS NOT NULL)");
-    Ok(transaction.query_one(&sql, &[])?.get(0))
+    Ok(transaction.row(&sql, &[])?.get(0))
 }
