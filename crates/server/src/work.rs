@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// Work on more bytes is long: tokenizing so many takes some 20 ms.
 const SHORT_BYTES: usize = 64 << 10;
@@ -113,9 +114,7 @@ impl App {
     ) -> ApiResult<T> {
         let is_long = size > SHORT_BYTES;
         let turns = if is_long { &self.workers.long } else { &self.workers.short };
-        let limit = self.config().timeouts.request;
-        let run = run(turns, client, size, is_long, work);
-        tokio::time::timeout(limit, run).await.map_err(|_| Problem::timeout(limit))?
+        self.run(Slot { turns, client, size, pauses: is_long }, work).await
     }
 
     /// Runs `read` on a store, apart from other work: a store may be slow.
@@ -124,7 +123,8 @@ impl App {
         client: &Arc<str>,
         read: impl FnOnce() -> ApiResult<T> + Send + 'static,
     ) -> ApiResult<T> {
-        self.within_time(run(&self.workers.reads, client, 1, false, |_| read())).await
+        let turns = &self.workers.reads;
+        self.run(Slot { turns, client, size: 1, pauses: false }, |_| read()).await?
     }
 
     /// Runs `embed`, which embeds `size` bytes of documents through a queue and waits for it.
@@ -134,7 +134,8 @@ impl App {
         size: usize,
         embed: impl FnOnce(&mut Pace) -> ApiResult<T> + Send + 'static,
     ) -> ApiResult<T> {
-        self.within_time(run(&self.workers.additions, client, size, true, embed)).await
+        let turns = &self.workers.additions;
+        self.run(Slot { turns, client, size, pauses: true }, embed).await?
     }
 
     /// Runs `write` on a store, one at a time.
@@ -143,15 +144,8 @@ impl App {
         client: &Arc<str>,
         write: impl FnOnce() -> ApiResult<T> + Send + 'static,
     ) -> ApiResult<T> {
-        self.within_time(run(&self.workers.writes, client, 1, false, |_| write())).await
-    }
-
-    async fn within_time<T>(
-        &self,
-        work: impl Future<Output = ApiResult<ApiResult<T>>>,
-    ) -> ApiResult<T> {
-        let limit = self.config().timeouts.request;
-        tokio::time::timeout(limit, work).await.map_err(|_| Problem::timeout(limit))??
+        let turns = &self.workers.writes;
+        self.run(Slot { turns, client, size: 1, pauses: false }, |_| write()).await?
     }
 
     /// Runs `work` that contains a forward pass, outside the queue: one at a time, clients in turn,
@@ -161,7 +155,8 @@ impl App {
         client: &Arc<str>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> ApiResult<T> {
-        run(&self.workers.passes, client, usize::MAX, false, |_| work()).await
+        let turns = &self.workers.passes;
+        self.run(Slot { turns, client, size: usize::MAX, pauses: false }, |_| work()).await
     }
 
     /// The model of a request, which is loaded if it is not running. That takes seconds, and so has
@@ -175,10 +170,9 @@ impl App {
             return Ok(running);
         }
         let (app, reference) = (Arc::clone(self), reference.clone());
-        let limit = self.config().timeouts.request;
         let load = move |_: &mut Pace| app.registry.load(reference.entry());
-        let run = run(&self.workers.loads, client, usize::MAX, false, load);
-        Ok(tokio::time::timeout(limit, run).await.map_err(|_| Problem::timeout(limit))???)
+        let turns = &self.workers.loads;
+        Ok(self.run(Slot { turns, client, size: usize::MAX, pauses: false }, load).await??)
     }
 
     /// The texts of the field called `field`.
@@ -210,25 +204,55 @@ fn stopped() -> Problem {
     kokeshi::Error::Stopped.into()
 }
 
-async fn run<T: Send + 'static>(
-    turns: &Turns,
-    client: &Arc<str>,
+/// Where and for whom work runs.
+struct Slot<'a> {
+    turns: &'a Turns,
+    client: &'a Arc<str>,
+    /// Bytes that it works on.
     size: usize,
+    /// Whether it gives its turn away between two steps.
     pauses: bool,
-    work: impl FnOnce(&mut Pace) -> T + Send + 'static,
-) -> ApiResult<T> {
-    let failure = || Problem::internal("the request failed; see the server's log");
+}
+
+impl App {
+    /// Runs `work` when it is its turn, within the time of a request.
+    async fn run<T: Send + 'static>(
+        &self,
+        slot: Slot<'_>,
+        work: impl FnOnce(&mut Pace) -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move |pace: &mut Pace| drop(sender.send(work(pace)));
+        let limit = self.config().timeouts.request;
+        Box::pin(run_within(limit, slot, Box::new(work))).await?;
+        receiver.await.map_err(|_| failure())
+    }
+}
+
+/// Work whose result has another way back: one function for all types keeps the program small.
+type BoxedWork = Box<dyn FnOnce(&mut Pace) + Send>;
+
+async fn run_within(limit: Duration, slot: Slot<'_>, work: BoxedWork) -> ApiResult<()> {
+    let run = run(slot, work);
+    tokio::time::timeout(limit, run).await.map_err(|_| Problem::timeout(limit))?
+}
+
+async fn run(slot: Slot<'_>, work: BoxedWork) -> ApiResult<()> {
+    let Slot { turns, client, size, pauses } = slot;
     let turn = turns.turn(client, size).await.ok_or_else(failure)?;
     let stop = StopOnDrop(Arc::default());
     let is_cancelled = Arc::clone(&stop.0);
     let work = tokio::task::spawn_blocking(move || {
         let (turn, slot) = if pauses { (Some(turn), None) } else { (None, Some(turn)) };
         let mut pace = Pace { turn, is_cancelled };
-        let result = work(&mut pace);
+        work(&mut pace);
         drop((pace, slot));
-        result
     });
     let result = work.await.map_err(|_| failure());
     drop(stop);
     result
+}
+
+fn failure() -> Problem {
+    Problem::internal("the request failed; see the server's log")
 }
