@@ -269,7 +269,7 @@ mod tests {
                 let text = letter.repeat(3000);
                 let chunks = chunks(&text, &[], size);
                 assert_eq!(chunks.concat(), text);
-                let is_whole = |chunk: &String| chunk.len() % letter.len() == 0;
+                let is_whole = |chunk: &String| chunk.len().is_multiple_of(letter.len());
                 assert!(chunks.iter().all(is_whole), "{letter} {size}");
             }
         }

@@ -10,11 +10,17 @@ use std::time::Duration;
 /// Identifies a file, even if another one has its path later.
 type FileId = (u64, u64);
 
+/// An open connection that nobody uses.
+struct IdleStore {
+    /// The file that it has open.
+    file: Option<FileId>,
+    store: Box<dyn Store>,
+}
+
 /// The store at an address. Reads use connections again, which keep vectors in memory.
 pub(crate) struct Stores {
     address: Address,
-    /// Connections that nobody uses, with the file that they have open.
-    idle: Mutex<Vec<(Option<FileId>, Box<dyn Store>)>>,
+    idle: Mutex<Vec<IdleStore>>,
 }
 
 impl fmt::Debug for Stores {
@@ -38,7 +44,7 @@ impl Stores {
         let result = read(&*store);
         // After a failure, a new connection may work.
         if !result.as_ref().is_err_and(|problem| problem.status.is_server_error()) {
-            self.lock().push((file, store));
+            self.lock().push(IdleStore { file, store });
         }
         result
     }
@@ -62,15 +68,15 @@ impl Stores {
     /// A connection to `file`; those to other files are closed.
     fn idle(&self, file: Option<FileId>) -> Option<Box<dyn Store>> {
         let mut idle = self.lock();
-        let outdated: Vec<_> = idle.extract_if(.., |(open, _)| *open != file).collect();
-        let store = idle.pop().map(|(_, store)| store);
+        let outdated: Vec<_> = idle.extract_if(.., |idle| idle.file != file).collect();
+        let store = idle.pop().map(|idle| idle.store);
         drop(idle);
         drop(outdated);
         store
     }
 
     /// Every change leaves the list consistent, so it is usable after a panic.
-    fn lock(&self) -> MutexGuard<'_, Vec<(Option<FileId>, Box<dyn Store>)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<IdleStore>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,7 @@ mod schema;
 mod switch;
 
 use super::session::Session;
-use super::{CODES, MIN_INDEXED_CHUNKS, STORAGES, collections, connect};
+use super::{CODES, MIN_INDEXED_CHUNKS, STORAGES, connect};
 use crate::retry::CallError;
 use ::postgres::Transaction;
 use columns::Column;
