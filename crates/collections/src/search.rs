@@ -105,7 +105,8 @@ pub fn search_vector(
 
 /// The first `limit` hits with different texts, each with the later ones that have its text.
 pub fn distinct_hits(hits: Vec<Hit>, limit: usize) -> Vec<(Hit, Vec<Hit>)> {
-    let (mut distinct, mut at): (Vec<(Hit, Vec<Hit>)>, HashMap<String, usize>) = Default::default();
+    let mut distinct: Vec<(Hit, Vec<Hit>)> = Vec::new();
+    let mut at: HashMap<String, usize> = HashMap::new();
     for hit in hits {
         match at.get(&hit.text) {
             Some(&at) => distinct[at].1.push(hit),

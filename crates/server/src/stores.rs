@@ -10,11 +10,13 @@ use std::time::Duration;
 /// Identifies a file, even if another one has its path later.
 type FileId = (u64, u64);
 
+/// A connection that nobody uses, and the file that it has open.
+type Idle = (Option<FileId>, Box<dyn Store>);
+
 /// The store at an address. Reads use connections again, which keep vectors in memory.
 pub(crate) struct Stores {
     address: Address,
-    /// Connections that nobody uses, with the file that they have open.
-    idle: Mutex<Vec<(Option<FileId>, Box<dyn Store>)>>,
+    idle: Mutex<Vec<Idle>>,
 }
 
 impl fmt::Debug for Stores {
@@ -70,7 +72,7 @@ impl Stores {
     }
 
     /// Every change leaves the list consistent, so it is usable after a panic.
-    fn lock(&self) -> MutexGuard<'_, Vec<(Option<FileId>, Box<dyn Store>)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
