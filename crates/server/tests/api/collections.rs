@@ -17,6 +17,8 @@ const TEXTS: [(&str, &str, &str); 4] = [
     ("bread", "Bread needs flour, water and salt.", "en"),
     ("licht", "Die Lampe ist zu dunkel.", "de"),
 ];
+/// A query whose best hit is the first text, and whose second is the last.
+const LAMP: &str = "The lamp was bought in May and is too dark";
 const DOCUMENTS: &str = "/v1/collections/docs/documents";
 
 /// A server of the collection `docs`, and its store.
@@ -128,7 +130,7 @@ fn documents_are_added_replaced_found_and_removed() {
     let again = server.post(DOCUMENTS, &documents(&TEXTS)).success();
     assert_eq!((&again["written"], &again["unchanged"]), (&json!(0), &json!(4)));
     assert_eq!(again["usage"]["total_tokens"], 0);
-    let query = json!({ "collection": "docs", "query": "the lamp is too dark", "limit": 2 });
+    let query = json!({ "collection": "docs", "query": LAMP, "limit": 2 });
     assert_eq!(served.paths(&query), ["lamp", "licht"]);
     let replaced = documents(&[("lamp", "Snow fell all night.", "en"), ("blank", " ", "en")]);
     let reply = server.post(DOCUMENTS, &replaced).success();
@@ -157,7 +159,7 @@ fn a_search_has_conditions_and_describes_its_hits() {
     let served = Served::filled();
     let server = &served.server;
     let api = server.get("/openapi.json").success();
-    let reply = server.post("/v1/search", &json!({ "query": "the lamp is too dark" }));
+    let reply = server.post("/v1/search", &json!({ "query": LAMP }));
     assert_described(&api, "post", "/v1/search", &reply);
     assert_described(&api, "get", "/v1/collections", &server.get("/v1/collections"));
     let found = reply.success();
@@ -166,12 +168,13 @@ fn a_search_has_conditions_and_describes_its_hits() {
     assert_eq!((&hit["path"], &hit["lines"]), (&json!("lamp"), &json!([1, 1])));
     assert_eq!((&hit["metadata"], &hit["chunk"]), (&json!({ "lang": "en" }), &json!(0)));
     let (text, best) = (hit["text"].as_str().expect("a text"), &hit["best"]);
-    assert_eq!(best["text"].as_str().map(str::trim), Some("The lamp is too dark."));
+    let sentence = best["text"].as_str().expect("a text").trim();
+    assert!(["The lamp is too dark.", "It was bought in May."].contains(&sentence), "{hit}");
     let range = |name: &str, at: usize| best[name][at].as_u64().expect("a number") as usize;
     assert_eq!(&text[range("bytes", 0)..range("bytes", 1)], best["text"].as_str().expect("text"));
     assert!(hit.get("why").is_none());
     let search = |more: Value| {
-        let mut body = json!({ "query": "the lamp is too dark", "best_sentences": false });
+        let mut body = json!({ "query": LAMP, "best_sentences": false });
         let fields = more.as_object().expect("fields").clone();
         body.as_object_mut().expect("an object").extend(fields);
         served.paths(&body)
@@ -192,7 +195,7 @@ fn a_search_has_conditions_and_describes_its_hits() {
 #[test]
 fn a_vector_finds_what_its_text_does_whatever_its_length() {
     let served = Served::filled();
-    let text = "the lamp is too dark";
+    let text = LAMP;
     let vector = &served.server.vectors(&json!({ "model": "docs", "input": text }))[0];
     let doubled: Vec<f32> = vector.iter().map(|x| 2.0 * x).collect();
     let hits = |body: &Value| served.server.post("/v1/search", body).success()["hits"].clone();

@@ -37,8 +37,14 @@ fn vector_requests(path: &str) -> Vec<(Value, &'static str)> {
             });
             requests
         }
-        "/v1/classify" | "/v1/train" | "/v1/segment" | "/v1/similarity" | "/embed_all"
-        | "/api/show" => Vec::new(),
+        "/v1/classify"
+        | "/v1/train"
+        | "/v1/segment"
+        | "/v1/similarity"
+        | "/embed_all"
+        | "/api/show"
+        | "/v1/search"
+        | "/v1/collections/{name}/documents" => Vec::new(),
         path => panic!("{path} is new: does it return vectors?"),
     }
 }
