@@ -173,3 +173,14 @@ fn a_changed_text_or_field_changes_the_hash_of_its_document() {
         assert_ne!(first, hash(&line), "{line}");
     }
 }
+
+#[test]
+fn a_field_that_is_called_like_the_id_is_kept() {
+    let fields = |text: &str| serde_json::from_str(text).expect("an object");
+    let kept = |text: &str| serde_json::Value::Object(with_id(fields(text), "7")).to_string();
+    assert_eq!(kept(r#"{"year": 1}"#), r#"{"year":1,"id":"7"}"#);
+    assert_eq!(kept(r#"{"id": 7}"#), r#"{"id":"7"}"#);
+    let all: serde_json::Value =
+        serde_json::from_str(&kept(r#"{"id": "x", "id_": "y"}"#)).expect("an object");
+    assert_eq!(all, serde_json::json!({ "id": "7", "id_": "y", "id__": "x" }));
+}
