@@ -121,7 +121,7 @@ fn not_null_grants_and_storage_follow_the_column_and_come_back() {
     let without_not_null = before.replacen(" t ", " f ", 1);
     assert_eq!(app.value(attributes), without_not_null);
     assert_eq!(app.width("app.docs"), "3");
-    app.execute("UPDATE app.docs SET embedding = '[1,1,1]' WHERE embedding IS NULL");
+    app.execute("UPDATE app.docs SET embedding = '[1,1,1]', new = NULL WHERE embedding IS NULL");
     app.steps(&["run", "verify", "switch"]);
     assert_eq!(app.value(attributes), before, "the old column was NOT NULL at first");
     app.steps(&["rollback"]);
@@ -133,46 +133,52 @@ fn not_null_grants_and_storage_follow_the_column_and_come_back() {
     assert_eq!(app.value(left), "0");
 }
 
+/// Everything that can depend on a column and follow it.
+const DEPENDENTS: &str = "CREATE ROLE reader; CREATE ROLE author; GRANT USAGE, CREATE ON SCHEMA app TO author; \
+     GRANT SELECT ON app.docs TO author; CREATE TABLE app.log (id bigint); \
+     CREATE VIEW app.recent WITH (security_barrier = true) AS SELECT id, body AS words, embedding \
+     FROM app.docs WHERE id > 2; \
+     CREATE VIEW app.latest AS SELECT id, embedding FROM app.recent WHERE id > 10; \
+     CREATE VIEW app.counted AS SELECT count(*) AS n FROM app.docs WHERE embedding IS NOT NULL; \
+     CREATE VIEW app.over_counted AS SELECT n FROM app.counted; \
+     COMMENT ON VIEW app.recent IS 'What''s new.'; COMMENT ON COLUMN app.recent.words IS 'Text.'; \
+     GRANT SELECT ON app.recent, app.latest TO reader; GRANT UPDATE (words) ON app.recent TO reader; \
+     ALTER VIEW app.recent OWNER TO author; \
+     CREATE FUNCTION app.width(n bigint) RETURNS int LANGUAGE sql STABLE BEGIN ATOMIC \
+     SELECT vector_dims(embedding) FROM app.docs WHERE id = n; END; \
+     CREATE FUNCTION app.newest() RETURNS SETOF app.latest LANGUAGE sql STABLE BEGIN ATOMIC \
+     SELECT * FROM app.latest; END; REVOKE ALL ON FUNCTION app.newest FROM PUBLIC; \
+     GRANT EXECUTE ON FUNCTION app.newest TO reader; \
+     CREATE FUNCTION app.note() RETURNS trigger LANGUAGE plpgsql AS \
+     $$ BEGIN INSERT INTO app.log VALUES (NEW.id); RETURN NEW; END $$; \
+     CREATE TRIGGER noted BEFORE UPDATE OF embedding ON app.docs FOR EACH ROW EXECUTE FUNCTION app.note(); \
+     ALTER TABLE app.docs ENABLE ALWAYS TRIGGER noted; \
+     CREATE POLICY filled ON app.docs FOR SELECT TO reader USING (embedding IS NOT NULL); \
+     CREATE STATISTICS app.together ON (embedding IS NULL), title FROM app.docs; \
+     ALTER TABLE app.docs ADD CONSTRAINT present CHECK (embedding IS NOT NULL OR body IS NULL)";
+
+/// Descriptions of what depends on the column.
+const ALL_DEPENDENTS: &str = "SELECT string_agg(description, E'\n' ORDER BY description) FROM (SELECT DISTINCT \
+     pg_describe_object(classid, objid, 0) AS description FROM pg_depend WHERE deptype IN ('n', 'a') \
+     AND refobjid = 'app.docs'::regclass AND refobjsubid = (SELECT attnum FROM pg_attribute WHERE \
+     attrelid = refobjid AND attname = 'embedding')) AS all_of_them WHERE description NOT LIKE '%not_null%'";
+/// Owners, grants, options and comments of the views.
+const DEFINITIONS: &str = "SELECT string_agg(concat_ws(' ', relname, relowner::regrole, relacl, reloptions, \
+     obj_description(oid), (SELECT string_agg(concat(attacl, col_description(attrelid, attnum)), ' ' \
+     ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid)), E'\n' ORDER BY relname) \
+     FROM pg_class c WHERE relkind = 'v' AND relnamespace = 'app'::regnamespace";
+/// Owners and grants of the functions.
+const FUNCTIONS: &str = "SELECT string_agg(concat_ws(' ', proname, proowner::regrole, proacl), E'\n' ORDER BY \
+     proname) FROM pg_proc WHERE proname IN ('width', 'newest')";
+/// The trigger, and whether it always fires.
+const TRIGGERS: &str = "SELECT string_agg(pg_get_triggerdef(oid) || tgenabled::text, E'\n') FROM pg_trigger WHERE \
+     tgname = 'noted'";
+
 #[test]
 fn what_depends_on_the_column_follows_it_and_comes_back() {
     let Some(mut app) = Application::start(&[EXTENSION, TABLE]) else { return };
-    app.execute(
-        "CREATE ROLE reader; CREATE ROLE author; GRANT USAGE, CREATE ON SCHEMA app TO author; \
-         GRANT SELECT ON app.docs TO author; CREATE TABLE app.log (id bigint); \
-         CREATE VIEW app.recent WITH (security_barrier = true) AS SELECT id, body AS words, embedding \
-         FROM app.docs WHERE id > 2; \
-         CREATE VIEW app.latest AS SELECT id, embedding FROM app.recent WHERE id > 10; \
-         CREATE VIEW app.counted AS SELECT count(*) AS n FROM app.docs WHERE embedding IS NOT NULL; \
-         CREATE VIEW app.over_counted AS SELECT n FROM app.counted; \
-         COMMENT ON VIEW app.recent IS 'What''s new.'; COMMENT ON COLUMN app.recent.words IS 'Text.'; \
-         GRANT SELECT ON app.recent, app.latest TO reader; GRANT UPDATE (words) ON app.recent TO reader; \
-         ALTER VIEW app.recent OWNER TO author; \
-         CREATE FUNCTION app.width(n bigint) RETURNS int LANGUAGE sql STABLE BEGIN ATOMIC \
-         SELECT vector_dims(embedding) FROM app.docs WHERE id = n; END; \
-         CREATE FUNCTION app.newest() RETURNS SETOF app.latest LANGUAGE sql STABLE BEGIN ATOMIC \
-         SELECT * FROM app.latest; END; REVOKE ALL ON FUNCTION app.newest FROM PUBLIC; \
-         GRANT EXECUTE ON FUNCTION app.newest TO reader; \
-         CREATE FUNCTION app.note() RETURNS trigger LANGUAGE plpgsql AS \
-         $$ BEGIN INSERT INTO app.log VALUES (NEW.id); RETURN NEW; END $$; \
-         CREATE TRIGGER noted BEFORE UPDATE OF embedding ON app.docs FOR EACH ROW EXECUTE FUNCTION app.note(); \
-         ALTER TABLE app.docs ENABLE ALWAYS TRIGGER noted; \
-         CREATE POLICY filled ON app.docs FOR SELECT TO reader USING (embedding IS NOT NULL); \
-         CREATE STATISTICS app.together ON (embedding IS NULL), title FROM app.docs; \
-         ALTER TABLE app.docs ADD CONSTRAINT present CHECK (embedding IS NOT NULL OR body IS NULL)",
-    );
-    let dependents = "SELECT string_agg(description, E'\n' ORDER BY description) FROM (SELECT DISTINCT \
-        pg_describe_object(classid, objid, 0) AS description FROM pg_depend WHERE deptype IN ('n', 'a') \
-        AND refobjid = 'app.docs'::regclass AND refobjsubid = (SELECT attnum FROM pg_attribute WHERE \
-        attrelid = refobjid AND attname = 'embedding')) AS all_of_them WHERE description NOT LIKE '%not_null%'";
-    let definitions = "SELECT string_agg(concat_ws(' ', relname, relowner::regrole, relacl, reloptions, \
-        obj_description(oid), (SELECT string_agg(concat(attacl, col_description(attrelid, attnum)), ' ' \
-        ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid)), E'\n' ORDER BY relname) \
-        FROM pg_class c WHERE relkind = 'v' AND relnamespace = 'app'::regnamespace";
-    let functions = "SELECT string_agg(concat_ws(' ', proname, proowner::regrole, proacl), E'\n' ORDER BY \
-                     proname) FROM pg_proc WHERE proname IN ('width', 'newest')";
-    let triggers = "SELECT string_agg(pg_get_triggerdef(oid) || tgenabled::text, E'\n') FROM pg_trigger WHERE \
-                    tgname = 'noted'";
-    let states = [dependents, definitions, functions, triggers];
+    app.execute(DEPENDENTS);
+    let states = [ALL_DEPENDENTS, DEFINITIONS, FUNCTIONS, TRIGGERS];
     let before = states.map(|sql| app.value(sql));
     assert!(
         before[0].contains("policy filled") && before[0].contains("constraint present"),
@@ -350,7 +356,12 @@ fn a_generated_text_is_embedded_and_what_cannot_be_moved_is_said_at_once() {
     }
     passed(&app.plan(&["--text", "whole"]));
     app.steps(&["run", "verify"]);
-    app.execute("UPDATE app.docs SET title = 'lamps' WHERE id = 3");
+    // A user who may change a text need not have the right to change vectors.
+    app.execute(
+        "CREATE ROLE editor; GRANT USAGE ON SCHEMA app TO editor; \
+         GRANT SELECT (id), UPDATE (title) ON app.docs TO editor; SET ROLE editor; \
+         UPDATE app.docs SET title = 'lamps' WHERE id = 3; RESET ROLE",
+    );
     assert_eq!(app.value("SELECT whole FROM app.docs WHERE new IS NULL"), "lamps: Text number 3.");
     assert!(success(&app.step("run", &[])).contains("wrote 1 document"));
     app.steps(&["verify", "switch", "rollback"]);
@@ -461,4 +472,102 @@ fn a_text_that_postgres_cannot_store_is_set_aside() {
     for one in ["run", "verify", "switch"] {
         passed(&step(&sandbox, one, &["--store", &store]));
     }
+}
+
+/// Makes an authority and a certificate for another name, and passes TLS on to a server: PostgreSQL's
+/// handshake begins with a request for it.
+const TLS: &str = r#"
+import socket, ssl, subprocess, sys, threading
+folder, target = sys.argv[1], int(sys.argv[2])
+def run(*arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "9", "-subj", "/CN=Private")
+run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "db.key", "-out", "db.csr", "-subj", "/CN=db")
+open(folder + "/ext", "w").write("subjectAltName=DNS:" + sys.argv[3])
+run("x509", "-req", "-in", "db.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out", "db.pem", "-days", "9", "-extfile", "ext")
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(folder + "/db.pem", folder + "/db.key")
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+def copy(a, b):
+    try:
+        while data := a.recv(65536):
+            b.sendall(data)
+    except OSError:
+        pass
+    b.close()
+def serve(raw):
+    try:
+        raw.recv(8)
+        raw.sendall(b"S")
+        client = context.wrap_socket(raw, server_side=True)
+    except OSError:
+        return
+    server = socket.create_connection(("127.0.0.1", target))
+    threading.Thread(target=copy, args=(client, server), daemon=True).start()
+    threading.Thread(target=copy, args=(server, client), daemon=True).start()
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"#;
+
+/// The proxy of [`TLS`], whose certificate is for `name`, and its port; it ends when it is dropped.
+struct TlsProxy(std::process::Child, u16);
+
+impl TlsProxy {
+    fn start(sandbox: &Sandbox, server: u16, name: &str) -> Self {
+        let (folder, port) = (sandbox.path("."), server.to_string());
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", TLS, folder.to_str().expect("a path"), &port, name])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("a pipe");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line)
+            .expect("a port");
+        Self(child, line.trim().parse().expect("a port"))
+    }
+}
+
+impl Drop for TlsProxy {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_private_authority_is_trusted_by_its_file_and_names_are_checked() {
+    let Some(app) = Application::start(&[EXTENSION, TABLE]) else { return };
+    let port: u16 = app.address.rsplit([':', '/']).nth(1).expect("a port").parse().expect("a port");
+    let proxy = TlsProxy::start(&app.sandbox, port, "localhost");
+    let root = app.sandbox.path("ca.pem").display().to_string();
+    let status = |host: &str, parameters: &str| {
+        let address =
+            app.address.replace(&format!("127.0.0.1:{port}/"), &format!("{host}:{}/", proxy.1));
+        app.sandbox.run(["status", "--store", &format!("{address}?{parameters}")])
+    };
+    let trusted = format!("sslrootcert={root}");
+    passed(&status("localhost", &format!("sslmode=verify-full&{trusted}")));
+    passed(&status("localhost", &format!("sslmode=require&{trusted}")));
+    let refused = status("127.0.0.1", &format!("sslmode=verify-full&{trusted}"));
+    assert!(refused.failure(4).contains("certificate"), "{}", refused.stderr);
+    passed(&status("127.0.0.1", &format!("sslmode=verify-ca&{trusted}")));
+    for mode in ["sslmode=verify-full", "sslmode=verify-ca", "sslmode=require"] {
+        let refused = status("localhost", mode);
+        let message = refused.failure(4);
+        assert!(message.contains("sslrootcert=FILE") && !message.contains("disable"), "{message}");
+    }
+    let refused = status("localhost", "sslmode=verify-full&sslrootcert=/nowhere.pem");
+    assert!(
+        refused.failure(4).contains("sslrootcert cannot be used: /nowhere.pem"),
+        "{}",
+        refused.stderr
+    );
+    let address =
+        app.address.replace(&format!("127.0.0.1:{port}/"), &format!("localhost:{}/", proxy.1));
+    let mut command = app.sandbox.command(crate::PROGRAM, ["status", "--store", &address]);
+    let output = command.env("SSL_CERT_FILE", &root).output().expect("a run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

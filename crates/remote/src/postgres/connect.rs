@@ -1,6 +1,7 @@
 //! Connecting, and the classification of errors.
 
 use super::queries::Queries as _;
+use super::tls::Tls;
 use crate::retry::{CallError, with_retries};
 use kokeshi_store::{Error, Result, Url};
 use postgres::config::SslMode;
@@ -8,7 +9,6 @@ use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
 use std::error::Error as _;
 use std::time::Duration;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,15 +43,14 @@ pub(super) fn open_client<'a>(
 }
 
 fn attempt(url: &Url) -> Result<Result<Client, postgres::Error>> {
-    let mut config: Config = url
-        .with_password()
-        .parse()
-        .map_err(|error: postgres::Error| url.invalid(&message(&error)))?;
+    let (address, tls) = Tls::split(url.with_password());
+    let mut config: Config =
+        address.parse().map_err(|error: postgres::Error| url.invalid(&message(&error)))?;
     config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(IDLE_TIMEOUT);
     config.application_name("kokeshi");
     Ok(match config.get_ssl_mode() {
         SslMode::Disable => config.connect(NoTls),
-        _ => config.connect(MakeRustlsConnect::with_webpki_roots()),
+        _ => config.connect(tls.connector(url)?),
     })
 }
 
@@ -102,7 +101,10 @@ pub(super) fn error(url: &Url, failed: &postgres::Error) -> Error {
         return Error::LoginRefused { store, reason };
     }
     if failed.code().is_none() && reason.contains("certificate") {
-        reason.push_str("; `?sslmode=disable` connects without encryption");
+        reason.push_str(
+            "; name the certificate of its authority with `?sslrootcert=FILE` in the address, or \
+             in the variable SSL_CERT_FILE",
+        );
         return Error::Server { store, reason };
     }
     match is_transient(failed) {

@@ -8,6 +8,7 @@ mod read;
 mod search;
 mod session;
 mod table;
+mod tls;
 mod write;
 
 use table::Table;

@@ -74,6 +74,37 @@ struct FieldNames<'a> {
     vector: &'a str,
 }
 
+/// The key of a row's id in the metadata of its chunk.
+const ID: &str = "id";
+
+/// `fields` with the id of their row. A field that is called the same, and has another value, keeps
+/// its value under the name and an underscore.
+pub fn with_id(mut fields: Map<String, Value>, id: &str) -> Map<String, Value> {
+    insert_own(&mut fields, ID, Value::String(id.to_owned()));
+    fields
+}
+
+/// Inserts a value that is not a field under `name`. A field of this name that has another value
+/// keeps it under this name and an underscore.
+pub fn insert_own(fields: &mut Map<String, Value>, name: &str, value: Value) {
+    let is_same = |old: &Value| *old == value || value.as_str() == Some(&old.to_string());
+    if let Some(old) = fields.remove(name).filter(|old| !is_same(old)) {
+        let new = renamed(fields, name);
+        fields.insert(new, old);
+    }
+    fields.insert(name.to_owned(), value);
+}
+
+/// The first free name for a field called `name`: that with as few underscores at its end as
+/// possible.
+fn renamed(fields: &Map<String, Value>, name: &str) -> String {
+    let mut new = format!("{name}_");
+    while fields.contains_key(&new) {
+        new.push('_');
+    }
+    new
+}
+
 /// Whether any row of a source has a text: one without is passed over, but a source without a single
 /// text is not what the user meant.
 #[derive(Debug, Default)]

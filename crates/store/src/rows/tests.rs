@@ -190,3 +190,14 @@ fn a_byte_order_mark_is_passed_over_and_long_numbers_stay_as_written() {
     assert_eq!(metadata["share"], 0.25);
     assert_eq!(Rows::fields(&path).expect("fields")[0].name, "key");
 }
+
+#[test]
+fn a_field_that_is_called_like_the_id_is_kept() {
+    let fields = |text: &str| serde_json::from_str(text).expect("an object");
+    let kept = |text: &str| serde_json::Value::Object(with_id(fields(text), "7")).to_string();
+    assert_eq!(kept(r#"{"year": 1}"#), r#"{"year":1,"id":"7"}"#);
+    assert_eq!(kept(r#"{"id": 7}"#), r#"{"id":"7"}"#);
+    let all: serde_json::Value =
+        serde_json::from_str(&kept(r#"{"id": "x", "id_": "y"}"#)).expect("an object");
+    assert_eq!(all, serde_json::json!({ "id": "7", "id_": "y", "id__": "x" }));
+}

@@ -1,6 +1,6 @@
 //! Rows on their way into the temporary database.
 
-use super::{SourceRow, hash, listed_names, temporary};
+use super::{SourceRow, hash, listed_names, temporary, with_id};
 use crate::error::{Error, Result};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
@@ -43,9 +43,7 @@ impl RowWriter<'_> {
         }
         let sql = "INSERT OR IGNORE INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let position = self.order.map(|order| position(order, &row.metadata).map_err(invalid));
-        let mut metadata = row.metadata;
-        metadata.insert("id".to_owned(), Value::String(row.id.clone()));
-        let mut metadata = Value::Object(metadata);
+        let mut metadata = Value::Object(with_id(row.metadata, &row.id));
         // Databases return the fields of a point in any order, but hashes must be equal.
         metadata.sort_all_objects();
         let metadata = metadata.to_string();

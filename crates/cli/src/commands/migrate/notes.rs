@@ -48,7 +48,9 @@ impl Notes<'_> {
             let _ = write!(text, "\n{title}\n{body}");
         };
         if let Some(fields) = &self.plan.fields {
-            part("Where the texts are", layout(fields));
+            let renamed =
+                if self.plan.is_between_stores() { self.renamed() } else { String::new() };
+            part("Where the texts are", layout(fields) + &renamed);
         }
         part("Which model produced the old vectors", self.old_model());
         part("How much there is to do", self.size());
@@ -61,6 +63,18 @@ impl Notes<'_> {
         part("Reasons for these values", self.reasons());
         part("Next", self.next());
         text
+    }
+
+    /// The fields whose names kokeshi uses itself, in the sample.
+    fn renamed(&self) -> String {
+        let chunks = || self.documents.iter().flat_map(|document| &document.chunks);
+        let is_renamed = |name: &str| {
+            let new = format!("{name}_");
+            chunks().any(|chunk| chunk.metadata.contains_key(&new))
+        };
+        let names = ["id", "document"].into_iter().filter(|name| is_renamed(name));
+        let line = |name| format!("  a field `{name}` is called `{name}_` in the new collection\n");
+        names.map(line).collect()
     }
 
     fn old_model(&self) -> String {

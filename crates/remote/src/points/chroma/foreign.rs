@@ -8,6 +8,7 @@ use crate::points::foreign::{
 };
 use crate::points::http::segment;
 use crate::retry::CallError;
+use kokeshi_store::backend::insert_own;
 use kokeshi_store::{Fields, Provenance, Storage};
 use serde_json::{Value, json};
 use ureq::http::Method;
@@ -43,7 +44,7 @@ fn select(body: &mut Value, selection: Selection<'_>) {
 fn point<'a>(fields: &Fields, column: &dyn Fn(&str) -> &'a Value) -> ForeignPoint {
     let mut payload = object(column("metadatas").clone());
     if fields.text.as_deref().is_none_or(|text| text == TEXT) {
-        payload.insert(TEXT.to_owned(), column("documents").clone());
+        insert_own(&mut payload, TEXT, column("documents").clone());
     }
     ForeignPoint { id: column("ids").clone(), payload, vector: vector_of(column("embeddings")) }
 }

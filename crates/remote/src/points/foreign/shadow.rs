@@ -10,7 +10,7 @@ use crate::points::point::Record;
 use crate::points::search::POINTS_PER_HIT;
 use crate::points::{BATCH, PATHS, PointFilter, TableKind, names};
 use kokeshi_kernels::cosine;
-use kokeshi_store::backend::{Rows, SourceRow, latest, now};
+use kokeshi_store::backend::{Rows, SourceRow, latest, now, with_id};
 use kokeshi_store::{
     Chunk, ChunkLocation, Collection, Counts, Document, Entry, Error, Fields, Hit, Lock,
     Provenance, Query, RankContribution, Result, Source, Storage, Store, Url,
@@ -119,8 +119,8 @@ fn id(chunk: &Chunk) -> Option<&str> {
 }
 
 fn hit(score: f32, row: SourceRow) -> Hit {
-    let SourceRow { id, document, text, mut metadata, .. } = row;
-    metadata.insert("id".to_owned(), Value::String(id.clone()));
+    let SourceRow { id, document, text, metadata, .. } = row;
+    let metadata = with_id(metadata, &id);
     Hit {
         score,
         dense: None,
@@ -292,9 +292,9 @@ impl Store for ShadowCopy {
         }
         let new_vector = |point: &ForeignPoint| {
             let chunk = *wanted.get(key(&point.id)?.as_str())?;
-            let mut row = reader.row(0, point.without_vector()).ok()?;
-            row.metadata.insert("id".to_owned(), Value::String(row.id));
-            let is_unchanged = row.text == chunk.text && row.metadata == chunk.metadata;
+            let row = reader.row(0, point.without_vector()).ok()?;
+            let metadata = with_id(row.metadata, &row.id);
+            let is_unchanged = row.text == chunk.text && metadata == chunk.metadata;
             is_unchanged.then_some(chunk.vector.as_slice())
         };
         let names = CopyNames { old: &self.old, new: &found.name };

@@ -57,7 +57,7 @@ impl Column {
         format!("{}.{}", schema.vectors, self.kind)
     }
 
-    /// Whether the column that it replaced was NOT NULL.
+    /// Whether the column that it replaced, or will replace, was NOT NULL.
     pub(super) fn replaced_not_null(&self) -> bool {
         self.recorded[COMMENT_KEY][NOT_NULL_KEY].as_bool().unwrap_or(false)
     }

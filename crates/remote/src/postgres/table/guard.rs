@@ -72,18 +72,19 @@ pub(super) fn create_triggers(schema: &TableSchema, column: &Column, name: &str)
     let changed = inputs.iter().map(|column| format!("OLD.{column} IS DISTINCT FROM NEW.{column}"));
     let changed = changed.collect::<Vec<_>>().join(" OR ");
     let guard = column.watcher(schema);
+    let (equal, rights) = (equal(schema), if schema.is_generated { rights(schema) } else { "" });
     // The server computes a generated column after the triggers that come before a change.
     let (time, action) = match schema.is_generated {
         false => ("BEFORE", format!("NEW.{name} := NULL; RETURN NEW;")),
         true => (
             "AFTER",
-            format!("UPDATE {table} SET {name} = NULL WHERE {id} = NEW.{id}; RETURN NULL;"),
+            format!("UPDATE {table} SET {name} = NULL WHERE {id} {equal} NEW.{id}; RETURN NULL;"),
         ),
     };
     let same = format!("OPERATOR({}.=)", schema.vectors);
     let mut statements = vec![
         format!(
-            "CREATE FUNCTION {namespace}.{guard}() RETURNS trigger LANGUAGE plpgsql AS \
+            "CREATE FUNCTION {namespace}.{guard}() RETURNS trigger LANGUAGE plpgsql {rights}AS \
              $$ BEGIN {action} END $$"
         ),
         format!(
@@ -99,14 +100,26 @@ pub(super) fn create_triggers(schema: &TableSchema, column: &Column, name: &str)
     statements
 }
 
+/// With whose rights a function changes other rows: a user who may change a text need not have the
+/// right to change vectors. Nobody can replace the operator in it, unless keys are of other types.
+fn rights(schema: &TableSchema) -> &'static str {
+    if schema.has_builtin_keys { "SECURITY DEFINER " } else { "" }
+}
+
+/// The operator that compares keys in a function.
+fn equal(schema: &TableSchema) -> &'static str {
+    if schema.has_builtin_keys { "OPERATOR(pg_catalog.=)" } else { "=" }
+}
+
 /// The triggers that remove the vectors of the other rows of a document.
 fn create_document_triggers(schema: &TableSchema, guard: &str, name: &str) -> [String; 3] {
     let TableSchema { namespace, table, key, .. } = schema;
     let function = format!("{namespace}.{guard}_rest()");
+    let (equal, rights) = (equal(schema), rights(schema));
     [
         format!(
-            "CREATE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN UPDATE {table} SET {name} = NULL WHERE {key} = OLD.{key}; RETURN NULL; END $$"
+            "CREATE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql {rights}AS \
+             $$ BEGIN UPDATE {table} SET {name} = NULL WHERE {key} {equal} OLD.{key}; RETURN NULL; END $$"
         ),
         format!(
             "CREATE TRIGGER {guard}_rest AFTER DELETE ON {table} FOR EACH ROW \

@@ -33,6 +33,8 @@ pub(super) struct TableSchema {
     /// Whether the server computes a column that vectors depend on, so that triggers see it only
     /// after the change.
     pub(super) is_generated: bool,
+    /// Whether ids and documents are of types of PostgreSQL itself.
+    pub(super) has_builtin_keys: bool,
     /// The schema of pgvector, which need not be in the search path.
     pub(super) vectors: String,
 }
@@ -113,6 +115,7 @@ pub(super) fn read(
         key: quoted(&roles.key.name),
         key_type: roles.key.type_name.clone(),
         is_generated: inputs().any(|column| column.generated == "s"),
+        has_builtin_keys: roles.id.is_builtin && roles.key.is_builtin,
         vectors: vectors.to_owned(),
         is_grouped,
         table,
@@ -193,6 +196,8 @@ struct TableColumn {
     generated: String,
     /// All columns of the primary key that it is in; none if it is in none.
     primary_key: Vec<String>,
+    /// Whether its type is one of PostgreSQL itself.
+    is_builtin: bool,
 }
 
 fn columns(
@@ -206,7 +211,8 @@ fn columns(
                AND indpred IS NULL), attgenerated::text, \
                ARRAY(SELECT a.attname::text FROM pg_index JOIN pg_attribute a ON a.attrelid = indrelid \
                AND a.attnum = ANY(indkey) WHERE indrelid = c.attrelid AND indisprimary AND c.attnum = \
-               ANY(indkey) ORDER BY array_position(indkey::smallint[], a.attnum)) \
+               ANY(indkey) ORDER BY array_position(indkey::smallint[], a.attnum)), (SELECT typnamespace FROM pg_type WHERE oid = \
+               atttypid) = 'pg_catalog'::regnamespace \
                FROM pg_attribute c WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
     let column = |row: &Row| TableColumn {
         name: row.get(0),
@@ -216,6 +222,7 @@ fn columns(
         is_unique: row.get(4),
         generated: row.get(5),
         primary_key: row.get(6),
+        is_builtin: row.get(7),
     };
     Ok(transaction.rows(sql, &[&oid])?.iter().map(column).collect())
 }

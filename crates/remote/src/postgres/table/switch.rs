@@ -198,7 +198,9 @@ fn handover(
     let [old, new] = [current, target].map(|one| attributes::read(transaction, schema, one));
     let (old, new) = (old?, new?);
     let alter = |what: String| format!("ALTER TABLE {} {what}", schema.table);
-    let is_wanted = old.is_never_null || old.is_pending || current.replaced_not_null();
+    let is_wanted = old.is_never_null
+        || old.is_pending
+        || [current, target].iter().any(|column| column.replaced_not_null());
     let (mut statements, mut fill) = (Vec::new(), None);
     if old.is_pending {
         let constraint = current.filled_constraint(schema);
@@ -221,7 +223,8 @@ fn handover(
         statements.push(target.set_comment(schema, (&name, text), is_wanted));
     }
     if current.is_own {
-        statements.push(current.set_comment(schema, (to, None), false));
+        // A rollback to rows without an old vector leaves NOT NULL to the next switch.
+        statements.push(current.set_comment(schema, (to, None), is_wanted && !is_full));
         if current.name != current.collection {
             statements.extend(guard::create_triggers(schema, current, to));
         }
