@@ -46,6 +46,7 @@ fn assert_measured(report: &Value, rows: &[&str]) {
 }
 
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn v3_is_checked_against_the_reference_and_timed_with_all_its_tasks() {
     let sandbox = Sandbox::new();
     let report = bench(&sandbox, &tiny_v3(), &["--json", "--svg", "shares.svg"]).json();

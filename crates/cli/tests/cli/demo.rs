@@ -32,6 +32,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn texts_and_first_results_are_those_of_the_page() {
     let sandbox = Sandbox::new();
     copy(&corpus(), &sandbox.path("demo"));

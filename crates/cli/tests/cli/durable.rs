@@ -99,6 +99,7 @@ pub(crate) fn on_a_small_disk(sandbox: &Sandbox, free: usize, script: &str) -> O
 }
 
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn a_full_disk_is_reported_and_loses_nothing() {
     const FILES: u64 = 200;
     let model = tiny_v3().display().to_string();

@@ -200,6 +200,7 @@ fn prepared() -> Sandbox {
 }
 
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn no_line_is_wider_than_the_terminal_and_no_word_is_broken() {
     let sandbox = prepared();
     let model = tiny_v3().display().to_string();

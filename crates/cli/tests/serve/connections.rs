@@ -157,6 +157,7 @@ fn long_texts_do_not_delay_a_short_query() {
 }
 
 #[test]
+#[ignore = "slow; `.ci/run` runs it"]
 fn a_client_that_does_not_read_its_answers_loses_its_connection() {
     let server = Server::start(&["--write-timeout", "0.5", "--max-connections", "1"]);
     let mut greedy = server.connect();
