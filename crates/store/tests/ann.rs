@@ -276,9 +276,15 @@ fn an_unfit_index_is_not_used_and_reported() {
     foreign.upsert("notes", &[document("x", 100_000..100_000 + COUNT)]).expect("written");
     build(&mut foreign);
     drop(store);
-    fs::copy(&files(&other)[0], &files(&folder)[0]).expect("a copy");
-    let bytes = fs::metadata(&files(&other)[0]).expect("a file").len();
+    let others = files(&other).remove(0);
+    fs::copy(&others, &files(&folder)[0]).expect("a copy");
+    let bytes = fs::metadata(&others).expect("a file").len();
     sql(&folder, &format!("UPDATE near SET bytes = {bytes}"));
+    unfit("changed since it was built");
+    let name = others.file_name().and_then(|name| name.to_str()).expect("a name");
+    fs::rename(&files(&folder)[0], folder.path().join("notes.db.near/1").join(name))
+        .expect("named");
+    sql(&folder, &format!("UPDATE near SET file = '{name}'"));
     unfit("not those of the collection");
 }
 

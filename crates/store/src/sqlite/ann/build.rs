@@ -1,7 +1,7 @@
 //! Building an ANN index, and measuring what it finds.
 
 use super::graph::{Draft, Graph, MAKER};
-use super::index::{BATCH, candidates, vectors};
+use super::index::{BATCH, candidates, checksum, vectors};
 use super::{IndexRecord, folder};
 use crate::ann::{AnnBuild, BuildStep, OnBuildStep};
 use crate::error::{Error, Result};
@@ -65,11 +65,12 @@ impl Sqlite {
         fs::create_dir_all(&folder).map_err(failed)?;
         let _lock = open::lock(&folder)?;
         self.write(|connection| track_writes(connection, id).map_err(fail))?;
-        let file = format!("{}.mdb", nanoseconds());
-        let mut new = NewFile { path: folder.join(&file), is_recorded: false };
+        let draft = folder.join(format!("{}.mdb", nanoseconds()));
+        let mut new = NewFile { path: draft, is_recorded: false };
         let copied = self.copy_vectors(id, &found, &new.path, on_step)?;
         let CopiedGraph { draft, generation, vectors, directionless } = copied;
         draft.finish(on_step)?;
+        let file = new.name_by_content().map_err(failed)?;
         let bytes = fs::metadata(&new.path).map_err(failed)?.len();
         let damaged = |reason| Error::Damaged { path: new.path.clone(), reason };
         let graph = Graph::open(&new.path).map_err(damaged)?;
@@ -263,6 +264,18 @@ fn nanoseconds() -> u128 {
 struct NewFile {
     path: PathBuf,
     is_recorded: bool,
+}
+
+impl NewFile {
+    /// Adds the checksum of its content to its name, which it returns.
+    fn name_by_content(&mut self) -> std::io::Result<String> {
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = format!("{stem}-{}.mdb", checksum(&self.path)?);
+        let path = self.path.with_file_name(&name);
+        fs::rename(&self.path, &path)?;
+        self.path = path;
+        Ok(name)
+    }
 }
 
 impl Drop for NewFile {

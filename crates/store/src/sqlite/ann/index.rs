@@ -9,10 +9,12 @@ use crate::sqlite::Sqlite;
 use crate::sqlite::best::Scored;
 use crate::sqlite::blocks::{self, BitTable, BlockTable, Slots};
 use rusqlite::Connection;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 /// Candidates from the graph per requested hit, and their minimum number.
 const CANDIDATES_PER_HIT: usize = 4;
@@ -182,16 +184,24 @@ impl Sqlite {
         slots: (&Slots, &Slots),
     ) -> Result<Option<Arc<OpenGraph>>, String> {
         let path = folder(&self.path, id).join(&record.file);
-        let bytes = match fs::metadata(&path) {
+        let metadata = match fs::metadata(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            metadata => metadata.map_err(|e| e.to_string())?.len(),
+            metadata => metadata.map_err(|e| e.to_string())?,
         };
+        let bytes = metadata.len();
         if record.maker != MAKER {
             return Err(format!("it was built by another version ({})", record.maker));
         }
         // Reading a mapped file past its end kills the process.
         if bytes != record.bytes {
             return Err(format!("its file has {bytes} bytes, not {}", record.bytes));
+        }
+        // Reading all of it takes longer than a search.
+        if may_have_changed(&metadata, record.built_at) {
+            let checksum = checksum(&path).map_err(|e| e.to_string())?;
+            if !record.file.contains(&checksum) {
+                return Err("its file has changed since it was built".to_owned());
+            }
         }
         let graph = Arc::new(OpenGraph::open(&path)?);
         if graph.width() != provenance.dimensions {
@@ -220,6 +230,21 @@ impl Sqlite {
         }
         Ok(())
     }
+}
+
+/// Whether a file may have been written after `built_at`, in seconds since 1970: it was copied, or
+/// something has damaged it.
+fn may_have_changed(metadata: &fs::Metadata, built_at: i64) -> bool {
+    let written = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    written.is_none_or(|written| i64::try_from(written.as_secs()).is_ok_and(|at| at >= built_at))
+}
+
+/// The first 16 digits of a file's SHA-256.
+pub(super) fn checksum(path: &Path) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = fs::File::open(path)?;
+    std::io::copy(&mut file, &mut hasher)?;
+    Ok(format!("{:x}", hasher.finalize())[..16].to_owned())
 }
 
 pub(super) fn candidates(limit: usize) -> usize {
