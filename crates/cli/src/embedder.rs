@@ -132,8 +132,8 @@ pub(crate) fn options(encoding: &EncodingArguments, task: Option<&str>) -> Optio
 
 /// A whole text as a single chunk; its tokens are determined when it is embedded.
 fn whole(text: &str) -> Chunk {
-    let (chars, utf16) = (0..text.chars().count(), 0..text.encode_utf16().count());
-    Chunk { bytes: 0..text.len(), chars, utf16, tokens: 0..0 }
+    // Only the bytes are read.
+    Chunk { bytes: 0..text.len(), ..Chunk::default() }
 }
 
 fn truncation(model: &str, result: &Embedded, origin: &Origin) -> String {

@@ -5,17 +5,13 @@ use crate::chunks::{LocatedChunk, chunks};
 use crate::embedder::{Embeddings, Passage};
 use crate::error::{Error, Result};
 use crate::settings::OpenCollection;
-use kokeshi::{Embedded, Input};
+use kokeshi::{BlockSize, Embedded, Input, blocks};
 use kokeshi_documents::DocumentText;
 use kokeshi_store::{Chunk, Document, Entry, Store};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
-/// Bytes of text that are embedded and written together, and the maximum number of texts; a longer
-/// text is a batch of its own.
-const BATCH_BYTES: usize = 256 << 10;
-const BATCH_TEXTS: usize = 256;
 /// The format that documents of such texts have. No file is read as it, so that an indexer, which
 /// removes documents without files, does not remove them.
 const FORMAT: &str = "added";
@@ -99,10 +95,7 @@ pub fn add_texts(
 ) -> Result<AddSummary> {
     let mut summary = AddSummary::default();
     let latest = latest(texts);
-    let mut rest = latest.as_slice();
-    while !rest.is_empty() {
-        let (batch, after) = rest.split_at(batch_len(rest));
-        rest = after;
+    for batch in blocks(&latest, |text| BlockSize::of(&text.text)) {
         let embedded = embedded(store, collection, batch, |inputs| {
             Ok::<_, Error>(collection.embedder.model.embed(inputs)?)
         })?;
@@ -139,15 +132,6 @@ fn latest(texts: &[AddedText]) -> Vec<&AddedText> {
         texts.iter().rev().filter(|text| seen.insert(text.id.as_str())).collect();
     latest.reverse();
     latest
-}
-
-fn batch_len(texts: &[&AddedText]) -> usize {
-    let mut bytes = 0;
-    let fits = texts.iter().take(BATCH_TEXTS).take_while(|text| {
-        bytes += text.text.len();
-        bytes <= BATCH_BYTES
-    });
-    fits.count().max(1).min(texts.len())
 }
 
 /// Those of `texts` that the collection does not have with the same content, and their hashes.
@@ -301,9 +285,9 @@ mod tests {
         let mut store = Sqlite::create(&folder.path().join("a.db")).expect("a store");
         let collection = collection(&mut store);
         let texts: Vec<AddedText> =
-            (0..BATCH_TEXTS + 10).map(|n| text(&n.to_string(), "A text.", "en")).collect();
+            (0..kokeshi::BLOCK_TEXTS + 10).map(|n| text(&n.to_string(), "A text.", "en")).collect();
         let summary = add_texts(&mut store, &collection, &texts, &mut |_| false).expect("a batch");
-        assert_eq!(summary.written, BATCH_TEXTS);
-        assert_eq!(store.count("c").expect("counts").documents, BATCH_TEXTS);
+        assert_eq!(summary.written, kokeshi::BLOCK_TEXTS);
+        assert_eq!(store.count("c").expect("counts").documents, kokeshi::BLOCK_TEXTS);
     }
 }

@@ -29,19 +29,14 @@ impl Chunk {
     ///
     /// [`Error::Options`] if the range is not within the text or cuts through a character.
     pub fn new(text: &str, bytes: Range<usize>) -> Result<Self> {
-        let (Some(before), Some(within)) = (text.get(..bytes.start), text.get(bytes.clone()))
-        else {
+        if text.get(bytes.clone()).is_none() {
             let len = text.len();
             return Err(Error::Options(format!(
                 "the chunk at bytes {bytes:?} is not a range of whole characters of its text, \
                  which has {len} bytes"
             )));
-        };
-        let start = before.chars().count();
-        let chars = start..start + within.chars().count();
-        let start = before.encode_utf16().count();
-        let utf16 = start..start + within.encode_utf16().count();
-        Ok(Self { bytes, chars, utf16, tokens: 0..0 })
+        }
+        Ok(Self::at(&mut CharCursor::new(text), bytes, 0..0))
     }
 
     /// Chunks of `text` at ranges of whole characters, in bytes, whose tokens are known or empty. Takes
@@ -51,11 +46,12 @@ impl Chunk {
         ranges: impl IntoIterator<Item = (Range<usize>, Range<usize>)>,
     ) -> Vec<Self> {
         let mut cursor = CharCursor::new(text);
-        let chunk = |(bytes, tokens): (Range<usize>, Range<usize>)| {
-            let (start, end) = (cursor.at(bytes.start), cursor.at(bytes.end));
-            Self { bytes, chars: start.chars..end.chars, utf16: start.utf16..end.utf16, tokens }
-        };
-        ranges.into_iter().map(chunk).collect()
+        ranges.into_iter().map(|(bytes, tokens)| Self::at(&mut cursor, bytes, tokens)).collect()
+    }
+
+    fn at(cursor: &mut CharCursor<'_>, bytes: Range<usize>, tokens: Range<usize>) -> Self {
+        let (start, end) = (cursor.at(bytes.start), cursor.at(bytes.end));
+        Self { bytes, chars: start.chars..end.chars, utf16: start.utf16..end.utf16, tokens }
     }
 }
 

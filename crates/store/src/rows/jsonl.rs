@@ -83,11 +83,13 @@ fn object(line: &[u8]) -> serde_json::Result<Map<String, Value>> {
 ///
 /// If `json` is not an object.
 pub fn keep_long_numbers(fields: &mut Map<String, Value>, json: &[u8]) -> serde_json::Result<()> {
-    if !fields.values().any(Value::is_f64) {
+    // Only these are rounded, and parsing twice takes twice as long.
+    let is_long = |value: &Value| value.is_f64() && value.as_f64().is_some_and(|x| x.abs() > 1e18);
+    if !fields.values().any(is_long) {
         return Ok(());
     }
     let written: BTreeMap<String, &RawValue> = serde_json::from_slice(json)?;
-    for (name, value) in fields.iter_mut().filter(|(_, value)| value.is_f64()) {
+    for (name, value) in fields.iter_mut().filter(|(_, value)| is_long(value)) {
         let Some(text) = written.get(name).map(|raw| raw.get()) else { continue };
         if text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) {
             *value = text.into();
